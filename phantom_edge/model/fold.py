@@ -1,0 +1,233 @@
+"""The fold: the phantom dimension as per-layer constants beside one widened attention op.
+
+With x0 the first token's q, k or v after RoPE, which are constants because attention is causal and every prompt
+begins with the same token,
+
+    A = g(Wk x0) / sqrt(d)  [heads, d]      M = Wo g(Wv x0)^T  [d, heads]      y(x) = g(M softmax(A g(Wq x)))
+
+and eta stays out of the cache, so that low precision does not round y away:
+
+    K = [k | a y_k]   Q = [q | (eta^2 / a) y_q]   V = [v | c y_v]        out = o1 + sigmoid(gate([o1 | z])) (eta / c) z
+
+a and c are powers of two that bring y_k and y_v near 1, which changes nothing in fp32 and keeps fp16 in its range.
+``rank:R`` writes y_k and y_v in a basis of R directions; see ``certificate.py``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from phantom_edge.config import PhantomConfig
+from phantom_edge.errors import InputError
+from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
+from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.spec import ETA, FoldedSpec
+
+RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
+KINDS = ("query", "key", "value")
+MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal number
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), or ``off``, for checks only.
+
+    >>> Fold.parse("rank:8")
+    Fold(kind='rank', rank=8)
+    """
+
+    kind: str = "exact"
+    rank: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Fold:
+        """Parse ``exact``, ``rank:R`` or ``off``. Raises :class:`InputError`."""
+        if text in ("exact", "off"):
+            return cls(text)
+        match = re.fullmatch(r"rank:(\d{1,4})", text)
+        if not match or int(match[1]) % RANK_STEP or not int(match[1]):
+            raise InputError(f"unknown fold {text!r}: use 'exact' or 'rank:R' with R a multiple of {RANK_STEP}")
+        return cls("rank", int(match[1]))
+
+    def __str__(self) -> str:
+        return f"rank:{self.rank}" if self.kind == "rank" else self.kind
+
+    def phantom_dims(self, config: PhantomConfig) -> tuple[int, ...]:
+        """Directions per layer. Raises :class:`InputError` for a rank above the head dimension."""
+        full = config.decoder.head_dim
+        if self.kind == "rank" and self.rank > full:
+            raise InputError(f"fold {self}: the head dimension is {full}; use 'exact' or a smaller rank")
+        dims = {"exact": full, "off": 0}.get(self.kind, self.rank)
+        return (dims,) * config.decoder.layers
+
+
+@dataclass(frozen=True)
+class PhantomConstants:
+    """One y(x) as constants: ``inner`` W [d, d], ``heads`` A [heads, d], ``mix`` M [d, heads]."""
+
+    inner: torch.Tensor
+    heads: torch.Tensor
+    mix: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """y of head vectors [..., d]."""
+        return self.of_weights(F.linear(F.gelu(F.linear(x, self.inner)), self.heads).softmax(-1))
+
+    def of_weights(self, weights: torch.Tensor) -> torch.Tensor:
+        """y of softmax weights [..., heads]: the only values that y can take."""
+        return F.gelu(F.linear(weights, self.mix))
+
+
+def first_token_states(
+    config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Per layer, the first token's ``query`` [H, d], ``key`` and ``value`` [Hkv, d] after RoPE, in fp32.
+
+    The original itself runs the one token, so nothing about the layers is written a second time.
+    """
+    model = PhantomModel(config, weights)
+    cache = model.make_cache()
+    model.hidden(model.embed(torch.tensor([[first_id]])), cache)
+    group = config.decoder.heads // config.decoder.kv_heads
+    for state in cache.layers:
+        q, k, v = (t[0, 0] for t in state.first)  # repeated to [H, d]
+        # A softmax over duplicated heads equals the softmax over the unique ones, so one of each group is kept.
+        yield {"query": q, "key": k[::group], "value": v[::group]}
+
+
+def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: dict[str, torch.Tensor]):
+    """``query``, ``key`` and ``value`` constants of one layer from its stored matrices and the first token's state."""
+    constants = {}
+    for kind in KINDS:
+        w = {part: weights[f"{layer}.phantom.{kind}.{part}.weight"].float() for part in "qkvo"}
+        x0 = first[kind]
+        heads = F.gelu(F.linear(x0, w["k"])) * x0.shape[-1] ** -0.5
+        mix = w["o"] @ F.gelu(F.linear(x0, w["v"])).T
+        constants[kind] = PhantomConstants(w["q"], heads, mix)
+    return constants
+
+
+def fold_layer(
+    weights: Mapping[str, torch.Tensor], layer: str, constants: dict[str, PhantomConstants], bases: Bases | None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The folded constants of one layer by name; ``bases`` is None for the exact fold."""
+    key_scale, value_scale = (_power_of_two(constants[kind]) for kind in ("key", "value"))
+    scales = {"query": ETA**2 / key_scale, "key": key_scale, "value": value_scale}
+    for kind, c in constants.items():
+        at = f"{layer}.phantom.{kind}"
+        yield from ((f"{at}.in", c.inner), (f"{at}.heads", c.heads), (f"{at}.mix", c.mix))
+        if bases is None:
+            yield f"{at}.scale", torch.tensor([scales[kind]])
+        else:
+            yield f"{at}.basis", scales[kind] * (bases.value if kind == "value" else bases.key)
+    (f1, b1), (f2, b2) = ([weights[f"{layer}.gate{i}.{p}"].float() for p in ("weight", "bias")] for i in (1, 2))
+    back = ETA / value_scale
+    expand = torch.eye(f1.shape[-1]) if bases is None else bases.value.T  # [d, r]
+    yield f"{layer}.gate.weight", torch.cat([f2 - f1, back * f2 @ expand], dim=-1)  # [1, d + r]
+    yield f"{layer}.gate.bias", b2 - b1
+    if bases is None:
+        yield f"{layer}.gate.scale", torch.tensor([back])
+    else:
+        yield f"{layer}.gate.basis", (back * expand).contiguous()
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Orthonormal rows [r, d] that carry y_k and y_v of one layer."""
+
+    key: torch.Tensor
+    value: torch.Tensor
+
+
+def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
+    """The ``rank`` leading right singular vectors of the values that y_k and y_v can take."""
+    rows = {}
+    for kind in ("key", "value"):
+        y = constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0])).double()
+        rows[kind] = torch.linalg.svd(y, full_matrices=False).Vh[:rank].float()
+    return Bases(rows["key"], rows["value"])
+
+
+def simplex_samples(heads: int, count: int = 4096) -> torch.Tensor:
+    """Softmax weights [count, heads] that cover the simplex; for two heads an even grid with both ends."""
+    if heads == 1:
+        return torch.ones(1, 1)
+    if heads == 2:
+        t = torch.linspace(0, 1, count)
+        return torch.stack([t, 1 - t], dim=-1)
+    generator = torch.Generator().manual_seed(heads)
+    # Exponentials to a random power, normalised: from near the middle (low powers) to near the corners (high ones).
+    power = torch.rand(count, 1, generator=generator) * 8
+    raw = torch.empty(count, heads).exponential_(generator=generator).clamp_min(1e-6) ** power
+    samples = raw / raw.sum(-1, keepdim=True)
+    return torch.cat([torch.eye(heads), samples])
+
+
+def _power_of_two(c: PhantomConstants) -> float:
+    """2^-e that brings the root mean square of y near 1."""
+    y = c.of_weights(simplex_samples(c.heads.shape[0], 256))
+    size = y.square().mean().sqrt().item()
+    if not size or not math.isfinite(size):
+        return 1.0
+    return 2.0 ** -max(-MAX_EXPONENT, min(MAX_EXPONENT, round(math.log2(size))))
+
+
+def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """The vision encoder with normalisation inside the patch embedding and layer scale inside its projections."""
+    at, patch = "vision_encoder", "vision_encoder.patch_embedding"
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
+    weight = weights[f"{patch}.weight"].float() / std[:, None, None]  # [C, 3, P, P]
+    yield f"{patch}.weight", weight
+    yield f"{patch}.bias", weights[f"{patch}.bias"].float() - (weight.sum((2, 3)) @ mean)
+    yield f"{at}.class_embedding", weights[f"{at}.class_embedding"].float()
+    yield f"{at}.position_embedding", weights[f"{at}.position_embedding"].float()
+    scaled = {"proj": "scale1", "fc2": "scale2"}
+    for n in range(config.vision.layers):
+        layer = f"{at}.layers.{n}"
+        for name in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+            factor = weights[f"{layer}.{scaled[name]}"].float() if name in scaled else None
+            yield from _affine(weights, f"{layer}.{name}", factor)
+    for name in ("norm", "fc1", "fc2"):
+        yield from _affine(weights, f"{at}.projector.{name}", None)
+
+
+def _affine(weights, name: str, factor: torch.Tensor | None) -> Iterator[tuple[str, torch.Tensor]]:
+    for part in ("weight", "bias"):
+        key = f"{name}.{part}"
+        if key in weights:
+            tensor = weights[key].float()
+            if factor is not None:
+                tensor = tensor * (factor[:, None] if part == "weight" else factor)
+            yield key, tensor
+
+
+PLAIN = ("norm1.weight", "qkv.weight", "qkv.bias", "o.weight", "norm2.weight", "gate_up.weight", "down.weight")
+
+
+def fold_weights(
+    config: PhantomConfig, weights: Mapping[str, torch.Tensor], fold: Fold, first_id: int
+) -> tuple[FoldedSpec, Iterator[tuple[str, torch.Tensor]]]:
+    """The folded model's spec and its named tensors in fp32, one layer at a time."""
+    spec = FoldedSpec(config, fold.phantom_dims(config))
+
+    def stream() -> Iterator[tuple[str, torch.Tensor]]:
+        yield from fold_vision(config, weights)
+        yield "token_embedding.weight", weights["token_embedding.weight"].float()
+        firsts = first_token_states(config, weights, first_id) if any(spec.phantom_dims) else None
+        for n in range(config.decoder.layers):
+            layer = f"text_decoder.layers.{n}"
+            yield from ((f"{layer}.{p}", weights[f"{layer}.{p}"].float()) for p in PLAIN if f"{layer}.{p}" in weights)
+            if firsts is not None:
+                constants = phantom_constants(weights, layer, next(firsts))
+                bases = bases_of(constants, spec.phantom_dims[n]) if spec.compressed(n) else None
+                yield from fold_layer(weights, layer, constants, bases)
+        yield "text_decoder.norm.weight", weights["text_decoder.norm.weight"].float()
+        yield "text_decoder.head.weight", weights["text_decoder.head.weight"].float()
+
+    return spec, stream()

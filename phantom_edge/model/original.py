@@ -1,0 +1,189 @@
+"""The original: the published computation in fp32, unfolded, with the first token's state found at run time.
+
+This is the oracle that everything else is compared with, so it follows the published code step by step
+(``modeling_qwen2.py``, ``modeling_intern_vit.py``, ``utils.py`` of ByungKwanLee/Phantom) and shares nothing with the
+fold: y is recomputed for the whole cache, heads are repeated before the softmax over heads, the gate is two
+exponentials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional as F
+
+from phantom_edge.config import PhantomConfig
+from phantom_edge.images import normalize
+from phantom_edge.model.rope import rotary_tables, rotate
+from phantom_edge.model.spec import ETA
+
+
+
+
+@dataclass
+class LayerState:
+    """One layer's cache: k and v so far [1, N, Hkv, D] and the first token's q, k, v after repetition [1, 1, H, D]."""
+
+    k: torch.Tensor
+    v: torch.Tensor
+    first: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass
+class OriginalCache:
+    """What the original remembers between calls."""
+
+    length: int = 0
+    layers: list[LayerState] = field(default_factory=list)
+
+
+class PhantomModel:
+    """The published model on a mapping of canonical names to tensors (a :class:`Checkpoint`, or a dict).
+
+    ``phantom=False`` drops the phantom dimension everywhere; it exists so that checks can show that they would notice.
+
+    >>> model = PhantomModel(checkpoint.config, checkpoint)          # doctest: +SKIP
+    >>> logits = model.decode(model.embed(ids), model.make_cache())  # doctest: +SKIP
+    """
+
+    def __init__(self, config: PhantomConfig, weights: Mapping[str, torch.Tensor], *, phantom: bool = True):
+        self.config, self.phantom = config, phantom
+        self._weights = weights
+        self._loaded: dict[str, torch.Tensor] = {}
+
+    def _w(self, name: str) -> torch.Tensor:
+        if name not in self._loaded:
+            self._loaded[name] = self._weights[name].to(torch.float32)
+        return self._loaded[name]
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        bias = f"{name}.bias"
+        return F.linear(x, self._w(f"{name}.weight"), self._w(bias) if bias in self._weights else None)
+
+    # --- vision -----------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
+        return torch.cat([self._encode_tile(tile[None]) for tile in pixels])
+
+    def _encode_tile(self, pixels: torch.Tensor) -> torch.Tensor:
+        v, at = self.config.vision, "vision_encoder"
+        pixels = torch.from_numpy(normalize(pixels.numpy()))
+        patch = f"{at}.patch_embedding"
+        x = F.conv2d(pixels, self._w(f"{patch}.weight"), self._w(f"{patch}.bias"), stride=v.patch_size)
+        x = x.flatten(2).transpose(1, 2)  # [T, P, C]
+        x = torch.cat([self._w(f"{at}.class_embedding").expand(len(x), 1, -1), x], dim=1)
+        x = x + self._w(f"{at}.position_embedding")
+        for n in range(v.layers):
+            layer = f"{at}.layers.{n}"
+            x = x + self._vision_attention(self._layer_norm(x, f"{layer}.norm1"), layer) * self._w(f"{layer}.scale1")
+            hidden = F.gelu(self._linear(self._layer_norm(x, f"{layer}.norm2"), f"{layer}.fc1"))
+            x = x + self._linear(hidden, f"{layer}.fc2") * self._w(f"{layer}.scale2")
+        x = pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
+        x = self._layer_norm(x, f"{at}.projector.norm", eps=1e-5)
+        return self._linear(F.gelu(self._linear(x, f"{at}.projector.fc1")), f"{at}.projector.fc2")
+
+    def _layer_norm(self, x: torch.Tensor, name: str, eps: float | None = None) -> torch.Tensor:
+        eps = self.config.vision.layer_norm_eps if eps is None else eps
+        return F.layer_norm(x, x.shape[-1:], self._w(f"{name}.weight"), self._w(f"{name}.bias"), eps)
+
+    def _vision_attention(self, x: torch.Tensor, layer: str) -> torch.Tensor:
+        v = self.config.vision
+        qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (3, v.heads, v.head_dim))
+        q, k, value = qkv.permute(2, 0, 3, 1, 4)  # each [T, H, N, D]
+        weights = (q * v.head_dim**-0.5 @ k.transpose(-2, -1)).softmax(-1)
+        return self._linear((weights @ value).transpose(1, 2).flatten(2), f"{layer}.proj")
+
+    # --- decoder ----------------------------------------------------------------------------------------------------
+
+    def make_cache(self, context: int | None = None) -> OriginalCache:
+        """An empty cache; it grows as needed, so ``context`` is only there to be called like the folded model."""
+        return OriginalCache()
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids [1, S] to embeddings [1, S, hidden]."""
+        return F.embedding(ids, self._w("token_embedding.weight"))
+
+    @torch.inference_mode()
+    def decode(self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False) -> torch.Tensor:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last, or of every, position."""
+        hidden = self.hidden(embeds, cache)
+        return self._linear(hidden if all_positions else hidden[:, -1:], "text_decoder.head")
+
+    @torch.inference_mode()
+    def hidden(self, x: torch.Tensor, cache: OriginalCache) -> torch.Tensor:
+        """Hidden states [1, S, hidden] after the final norm; extends ``cache``."""
+        d = self.config.decoder
+        length = cache.length + x.shape[1]
+        positions = torch.arange(cache.length, length)
+        tables = rotary_tables(d.rope, d.head_dim, positions, length)
+        for n in range(d.layers):
+            layer = f"text_decoder.layers.{n}"
+            x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, n, tables, cache)
+            gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
+            x = x + self._linear(F.silu(gate) * up, f"{layer}.down")
+        cache.length = length
+        return self._rms_norm(x, "text_decoder.norm")
+
+    def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        variance = x.pow(2).mean(-1, keepdim=True)
+        return self._w(f"{name}.weight") * (x * torch.rsqrt(variance + self.config.decoder.rms_norm_eps))
+
+    def _attention(self, x, layer: str, n: int, tables, cache: OriginalCache) -> torch.Tensor:
+        d = self.config.decoder
+        qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (d.heads + 2 * d.kv_heads, d.head_dim))
+        q, k, v = qkv.split([d.heads, d.kv_heads, d.kv_heads], dim=2)  # [1, S, H or Hkv, D]
+        q, k = rotate(q, *tables), rotate(k, *tables)
+        if n == len(cache.layers):
+            first = (q[:, :1], self._repeat(k[:, :1]), self._repeat(v[:, :1]))
+            cache.layers.append(LayerState(k, v, first))
+        else:
+            state = cache.layers[n]
+            state.k, state.v = torch.cat([state.k, k], dim=1), torch.cat([state.v, v], dim=1)
+        state = cache.layers[n]
+        out = self._phantom_attention(q, self._repeat(state.k), self._repeat(state.v), state.first, layer)
+        return self._linear(out.flatten(2), f"{layer}.o")
+
+    def _repeat(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(self.config.decoder.heads // self.config.decoder.kv_heads, dim=2)
+
+    def _phantom_attention(self, q, k, v, first, layer: str) -> torch.Tensor:
+        scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
+        if not self.phantom:
+            return causal_attention(q, k, v, scale)
+        q0, k0, v0 = first
+        q2 = torch.cat([q, ETA * self._xattention(q, q0, f"{layer}.phantom.query")], dim=-1)
+        k2 = torch.cat([k, ETA * self._xattention(k, k0, f"{layer}.phantom.key")], dim=-1)
+        v2 = torch.cat([v, v + ETA * self._xattention(v, v0, f"{layer}.phantom.value")], dim=-1)
+        o1, o2 = causal_attention(q2, k2, v2, scale).chunk(2, dim=-1)  # [1, S, H, D]
+        w1, w2 = self._linear(o1, f"{layer}.gate1").exp(), self._linear(o2, f"{layer}.gate2").exp()
+        share = w1 / (w1 + w2)
+        return share * o1 + (1 - share) * o2
+
+    def _xattention(self, x: torch.Tensor, first: torch.Tensor, name: str) -> torch.Tensor:
+        q = F.gelu(self._linear(x, f"{name}.q"))  # [1, N, H, D]
+        k = F.gelu(self._linear(first, f"{name}.k"))  # [1, 1, H, D]
+        v = F.gelu(self._linear(first, f"{name}.v"))
+        weights = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)  # over the first token's heads
+        return F.gelu(self._linear(weights @ v, f"{name}.o"))
+
+
+def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+    """Softmax attention of the last S positions: q [B, S, H, D], k and v [B, N, H, D] to [B, S, H, D]."""
+    mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])  # [S, N]
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
+
+
+def pixel_shuffle(x: torch.Tensor, grid: int, factor: int) -> torch.Tensor:
+    """[T, grid*grid, C] to [T, (grid/factor)^2, C*factor^2]: each output token gathers a factor x factor block.
+
+    The published function permutes twice; together that puts a block's channels in row-major order of the block with
+    the column index fastest, and leaves the tokens in row-major order of the picture.
+    """
+    small = grid // factor
+    x = x.unflatten(1, (small, factor, small, factor))  # [T, row, in-row, column, in-column, C]
+    return x.permute(0, 1, 3, 2, 4, 5).reshape(len(x), small * small, -1)
