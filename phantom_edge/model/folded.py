@@ -55,9 +55,19 @@ class FoldedModel:
         return self.spec.config
 
     def quantized(self, recipe: Recipe, progress: Callable[[Iterable, str], Iterable] | None = None) -> FoldedModel:
-        """The same model with its weights on the recipe's grids."""
+        """The same model with its weights on the recipe's grids.
+
+        Vectors and the phantom constants stay in fp32: they are a thousandth of the size, and factors such as eta^2
+        would be zero in fp16.
+        """
+        recipe.plan(self.module_shapes())  # refuses a rule that matches nothing
         items = progress(self.weights.items(), "quantising") if progress else self.weights.items()
-        return replace(self, weights=dict(apply_recipe(items, recipe)), recipe=recipe)
+        return replace(self, weights=dict(_on_grids(items, recipe)), recipe=recipe)
+
+    def module_shapes(self) -> dict[str, tuple[int, int]]:
+        """[out, in] of every weight matrix that a recipe may put on a grid, by module name."""
+        names = (n for n, w in self.weights.items() if n.endswith(".weight") and len(w.shape) == 2 and is_module(n))
+        return {name.removesuffix(".weight"): tuple(self.weights[name].shape) for name in names}
 
     def on_grid(self, activation: Callable[[QuantizedTensor], ActivationGrid] | None) -> FoldedModel:
         """The same integers with activations on a runtime's grid."""
@@ -90,3 +100,17 @@ class FoldedModel:
 
     def _ops(self, **decoder) -> TorchOps:
         return TorchOps(self.spec, self.weights, activation=self.activation, **decoder)
+
+
+def is_module(name: str) -> bool:
+    """Whether a weight belongs to the recipe: anything but the phantom constants and the gate."""
+    return ".phantom." not in name and ".gate." not in name
+
+
+def _on_grids(items: Iterable, recipe: Recipe):
+    for name, weight in items:
+        if weight.ndim < 2 or not is_module(name):
+            yield name, weight
+            continue
+        for module, converted in apply_recipe([(name.removesuffix(".weight"), weight)], recipe):
+            yield (f"{module}.weight" if name.endswith(".weight") else module), converted

@@ -69,7 +69,7 @@ def _token_int8(x: Tensor) -> Tensor:
     # works with the reciprocal of the step, and nudges the zero point from the end of the range that is met more exactly.
     low = x.amin(dim=-1, keepdim=True).clamp_max(0.0)  # [..., 1]
     high = x.amax(dim=-1, keepdim=True).clamp_min(0.0)
-    steps = torch.where(high == low, torch.ones_like(low), 255.0 / (high - low))  # steps per unit
+    steps = torch.where(high == low, torch.ones_like(low), _divide(255.0, high - low))  # steps per unit
     from_low, from_high = -128.0 + low * steps, 127.0 + high * steps
     zero = torch.where(from_low + from_high > 0, -128.0 - low * steps, 127.0 - high * steps)
     zero = zero.clamp_(-128.0, 127.0).round_()
@@ -91,5 +91,10 @@ def _block_int8(x: Tensor, group: int) -> Tensor:
     # MLAS, QuantizeARow_CompInt8: multiplies by the reciprocal 127 / absmax, and by absmax / 127 on the way back.
     blocks = x.unflatten(-1, (-1, group))  # [..., in/group, group]
     absmax = blocks.abs().amax(dim=-1, keepdim=True)
-    steps = torch.where(absmax == 0, torch.zeros_like(absmax), 127.0 / absmax)
+    steps = torch.where(absmax == 0, torch.zeros_like(absmax), _divide(127.0, absmax))
     return (torch.round(blocks * steps) * (absmax / 127.0)).flatten(-2)  # [..., in]
+
+
+def _divide(numerator: float, denominator: Tensor) -> Tensor:
+    # Python's `number / tensor` multiplies by a rounded reciprocal, one bit off a division: enough to turn a half the other way.
+    return torch.div(torch.full_like(denominator, numerator), denominator)

@@ -1,7 +1,8 @@
 """Our own reader of Core ML's ``weight.bin`` (MIL blob storage, version 2).
 
 Layout, little endian: a 64-byte header (u32 number of blobs, u32 version), then for each blob a 64-byte record
-(u32 sentinel 0xDEADBEEF, u32 type, u64 bytes, u64 offset of the data, u64 padding bits) and its data, all aligned to 64 bytes.
+(u32 sentinel 0xDEADBEEF, u32 type, u64 bytes, u64 offset of the data, u64 padding bits) and its data. Records and
+data begin at multiples of 64 bytes, so that the last blob may end the file anywhere.
 Elements of less than a byte form one stream of bits, least significant first; the padding counts the bits left over.
 Checked against the writer in coremltools 9 (``libmilstoragepython``).
 """
@@ -50,7 +51,7 @@ class BlobFile:
             # Copy-on-write: torch wants writable memory, and the file must never change.
             self._bytes = np.memmap(path, dtype=np.uint8, mode="c")
         except OSError as error:
-            raise InputError(f"{path}: cannot read the weight file ({error.strerror}); copy the package again") from error
+            raise InputError(f"{path}: cannot read it ({error.strerror}); copy the package again") from error
         self.count, version = HEADER.unpack_from(self._bytes, 0)
         if version != VERSION:
             raise InputError(f"{path}: weight file version {version}, not {VERSION}; export with coremltools 9")
@@ -62,8 +63,9 @@ class BlobFile:
         sentinel, code, size, start, padding = RECORD.unpack_from(self._bytes, offset)
         if sentinel != SENTINEL:
             raise self._damaged(f"no blob record at byte {offset}")
-        if start % ALIGNMENT or start < offset + ALIGNMENT or start > len(self._bytes) or size > len(self._bytes) - start:
-            raise self._damaged(f"the blob at byte {offset} claims bytes {start}..{start + size} of {len(self._bytes)}")
+        total = len(self._bytes)
+        if start % ALIGNMENT or start < offset + ALIGNMENT or start > total or size > total - start:
+            raise self._damaged(f"the blob at byte {offset} claims bytes {start}..{start + size} of {total}")
         return BlobRecord(code, size, start, padding)
 
     def check(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> BlobRecord:

@@ -1,0 +1,133 @@
+"""Targets and formats: what follows from a name. A table; other packages add rows by entry point.
+
+Nothing here imports a platform's library: exporters and runtimes are named by module and loaded when used.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, TypeVar
+
+from phantom_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phantom_edge.export.base import Exported, ExportOptions
+    from phantom_edge.model.folded import FoldedModel
+    from phantom_edge.quantize.activations import ActivationGrid
+    from phantom_edge.quantize.grid import QuantizedTensor
+    from phantom_edge.runtime.backend import Backend
+
+ENTRY_POINTS = "phantom_edge.targets"
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Format:
+    """One artifact format: the module that writes it, and the module and class that run it.
+
+    The exporter module has ``export(model, options, out, progress)``, ``activation_grid(weight)`` and
+    ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``.
+    """
+
+    name: str
+    title: str
+    exporter: str
+    backend: str
+
+    def export(
+        self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
+    ) -> Exported:
+        """Write the three graphs below ``out``."""
+        return import_module(self.exporter).export(model, options, out, progress)
+
+    def activation_grid(self, weight: QuantizedTensor) -> ActivationGrid:
+        """The grid on which this format's runtime holds the input of a matmul with ``weight``."""
+        return import_module(self.exporter).activation_grid(weight)
+
+    def stored_weights(self, folder: Path) -> dict[str, QuantizedTensor]:
+        """The integers and scales read back out of an artifact, by module name."""
+        return import_module(self.exporter).stored_weights(folder)
+
+    def load(self, folder: Path, *, context: int, chunk: int, **options) -> Backend:
+        """The runtime for an artifact in ``folder``."""
+        module, _, name = self.backend.partition(":")
+        return getattr(import_module(module), name)(folder, context=context, chunk=chunk, **options)
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format(
+            "coreml",
+            "Core ML (.mlpackage, iOS 18)",
+            "phantom_edge.export.coreml",
+            "phantom_edge.runtime.coreml_backend:CoremlBackend",
+        ),
+        Format(
+            "executorch",
+            "ExecuTorch (.pte, XNNPACK)",
+            "phantom_edge.export.executorch",
+            "phantom_edge.runtime.executorch_backend:ExecutorchBackend",
+        ),
+        Format(
+            "onnx",
+            "ONNX (onnxruntime)",
+            "phantom_edge.export.onnx",
+            "phantom_edge.runtime.onnx_backend:OnnxBackend",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens."""
+
+    name: str
+    title: str
+    format: str
+    recipe: str
+    context: int = 2048
+    chunk: int = 512
+    max_tiles: int = 6
+
+
+BUILT_IN = (
+    Target("ios", "iPhone and iPad, Core ML on iOS 18 or later", "coreml", "int4"),
+    Target("android", "Android phones, ExecuTorch with XNNPACK on the CPU", "executorch", "int4"),
+    Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8"),
+    Target("desktop", "Laptops and edge boxes, ONNX on the CPU", "onnx", "int4"),
+)
+
+
+def targets() -> dict[str, Target]:
+    """Every target by name: the built-in ones and those that installed packages add under ``phantom_edge.targets``."""
+    added = [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    return {target.name: target for target in (*BUILT_IN, *added)}
+
+
+def target_for(name: str) -> Target:
+    """The target of that name. Raises :class:`InputError` with the nearest names."""
+    return _find(name, targets(), "target")
+
+
+def format_for(name: str) -> Format:
+    """The format of that name. Raises :class:`InputError` with the nearest names."""
+    return _find(name, FORMATS, "format")
+
+
+def _find(name: str, table: dict[str, Entry], kind: str) -> Entry:
+    if name in table:
+        return table[name]
+    raise InputError(f"unknown {kind} {name!r}{_nearest(name, table)}; there are {', '.join(table)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,31 @@
+"""Checkpoints that tests share: the recorded ones where they are at hand, and tiny ones of every decoder family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from phantom_edge.synthetic import TINY_FAMILIES, write_checkpoint
+
+CONFORMANCE = Path(__file__).resolve().parents[2] / "shared" / "conformance"
+RECORDED = sorted(p for p in CONFORMANCE.glob("phantom-*") if (p / "golden.json").exists())
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_dirs(tmp_path_factory) -> dict[str, Path]:
+    """One tiny random checkpoint per decoder family: ``qwen2``, ``internlm2``, ``phi3``."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {
+        name: write_checkpoint(root / name, sizes, seed=n, dtype="float32")
+        for n, (name, sizes) in enumerate(TINY_FAMILIES.items())
+    }
+
+
+@pytest.fixture(scope="session")
+def checkpoint_dirs(tiny_dirs) -> dict[str, Path]:
+    """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else the tiny ones by family."""
+    return {p.name: p for p in RECORDED} or tiny_dirs
