@@ -54,8 +54,11 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
         return _to_rgb(source, "the image")
     name = f"image {str(source)!r}"
     _check_file(source, name)
-    with _open(source, name) as image:
-        return _to_rgb(image, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow has to say about odd metadata concerns nobody here
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with _open(source, name) as image:
+            return _to_rgb(image, name)
 
 
 def tile_grid(width: int, height: int, *, tile_size: int, max_tiles: int = DEFAULT_MAX_TILES) -> tuple[int, int]:
@@ -157,9 +160,7 @@ def _formats() -> list[str]:
 def _open(path: str | Path, name: str) -> Image.Image:
     formats = _formats()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path, formats=formats)
+        return Image.open(path, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(_too_large(name, "far")) from None
     except Image.UnidentifiedImageError:

@@ -14,7 +14,7 @@ _PLACEHOLDER = "<image>"
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """What surrounds a question and an answer: no BOS, no system prompt, nothing between the end token and the next turn.
+    """What surrounds a question and an answer. No BOS, no system prompt, nothing between an end token and what follows.
 
     Source: `prompt_rule` in the published `modeling_phantom.py` of each size.
     """

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from phantom_edge.export.base import Exported, ExportOptions
     from phantom_edge.model.folded import FoldedModel
-    from phantom_edge.quantize.activations import ActivationGrid
     from phantom_edge.quantize.grid import QuantizedTensor
     from phantom_edge.runtime.backend import Backend
 
@@ -31,14 +30,16 @@ Entry = TypeVar("Entry")
 class Format:
     """One artifact format: the module that writes it, and the module and class that run it.
 
-    The exporter module has ``export(model, options, out, progress)``, ``activation_grid(weight)`` and
-    ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``.
+    The exporter module has ``export(model, options, out, progress)``, ``reference(model)`` and
+    ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded`` are the
+    backend's options for a run without the platform's own rounding, where it has one: structure shows there.
     """
 
     name: str
     title: str
     exporter: str
     backend: str
+    unrounded: tuple[tuple[str, str], ...] = ()
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -46,9 +47,9 @@ class Format:
         """Write the three graphs below ``out``."""
         return import_module(self.exporter).export(model, options, out, progress)
 
-    def activation_grid(self, weight: QuantizedTensor) -> ActivationGrid:
-        """The grid on which this format's runtime holds the input of a matmul with ``weight``."""
-        return import_module(self.exporter).activation_grid(weight)
+    def reference(self, model: FoldedModel) -> FoldedModel:
+        """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and grids."""
+        return import_module(self.exporter).reference(model)
 
     def stored_weights(self, folder: Path) -> dict[str, QuantizedTensor]:
         """The integers and scales read back out of an artifact, by module name."""
@@ -68,6 +69,7 @@ FORMATS: dict[str, Format] = {
             "Core ML (.mlpackage, iOS 18)",
             "phantom_edge.export.coreml",
             "phantom_edge.runtime.coreml_backend:CoremlBackend",
+            unrounded=(("mode", "lifted"),),
         ),
         Format(
             "executorch",

@@ -1,8 +1,8 @@
 """Text to ids and back, from a checkpoint's files, without running any of its code.
 
-Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bundle ships. Decoding is this module's own, token
-by token: text is given out as soon as its bytes form characters, and a bad byte spoils itself only, as in SentencePiece
-(the decoder of `tokenizers` spoils the whole run of bytes around it, which no stream could foresee).
+Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bundle ships. Decoding is this module's own,
+token by token: text is given out as soon as its bytes form characters, and a bad byte spoils itself only, as in
+SentencePiece (the decoder of `tokenizers` spoils the whole run of bytes around it, which no stream could foresee).
 """
 
 import codecs
@@ -34,7 +34,7 @@ codecs.register_error("phantom_edge.one_per_byte", _one_per_byte)
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The byte that each character of a byte-level vocabulary stands for: printable Latin-1 itself, the rest U+0100 on."""
+    """The byte each character of a byte-level vocabulary stands for: printable Latin-1 itself, the rest U+0100 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = sorted(set(range(0x100)) - set(printable))
     return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
@@ -79,9 +79,8 @@ class TextDecoder:
                 case {"type": "ByteFallback" | "Fuse"}:
                     pass
                 case _:
-                    raise InputError(
-                        f"the tokenizer's decoder has an unknown step {step['type']!r}: use the published tokenizer.json"
-                    )
+                    kind = step["type"]
+                    raise InputError(f"the tokenizer's decoder has an unknown {kind}: use the published tokenizer.json")
         if not steps:
             raise InputError(
                 "the tokenizer has no decoder, so ids cannot become text: use the published tokenizer.json"
@@ -104,7 +103,7 @@ class TextDecoder:
 
 
 class TextStream:
-    """Text of one sequence of ids as they come; a character whose bytes span several ids comes with the last of them."""
+    """Text of one sequence of ids as they come; a character spread over several ids comes with the last of them."""
 
     def __init__(self, decoder: TextDecoder, token_of: Callable[[int], str | None], skipped: frozenset[int]) -> None:
         self._decoder = decoder
@@ -154,8 +153,8 @@ class Tokenizer:
     def from_checkpoint(cls, folder: str | Path) -> "Tokenizer":
         """Read a checkpoint folder's `tokenizer.json`, or convert its SentencePiece `tokenizer.model`.
 
-        Tokens of `tokenizer_config.json` (`added_tokens_decoder`) and `added_tokens.json` are included. An `auto_map` is
-        ignored: it names code, and a checkpoint's code is never run.
+        Tokens of `tokenizer_config.json` (`added_tokens_decoder`) and `added_tokens.json` are included. An `auto_map`
+        is ignored: it names code, and a checkpoint's code is never run.
 
         Raises:
             InputError: there is neither file, one is broken, or the conversion is not exact.
@@ -170,7 +169,9 @@ class Tokenizer:
             # SentencePiece is needed for these checkpoints only: a bundle carries the converted file.
             from phantom_edge.sentencepiece import SentencePieceModel, convert
 
-            return cls(convert(SentencePieceModel.from_bytes(_read(folder / "tokenizer.model")), added))
+            model = SentencePieceModel.from_bytes(_read(folder / "tokenizer.model"))
+            with _as_input_error(f"{folder / 'tokenizer.model'} cannot be converted", "download it again"):
+                return cls(convert(model, added))
         raise InputError(f"{folder} has neither tokenizer.json nor tokenizer.model: download the whole checkpoint")
 
     @classmethod
@@ -181,7 +182,7 @@ class Tokenizer:
             InputError: missing, over `MAX_FILE_BYTES`, not JSON, or not a tokenizer that can be decoded.
         """
         data = _json(Path(path))
-        with _as_input_error(f"{path} is not a tokenizer"):
+        with _as_input_error(f"{path} is not a tokenizer", "download it again"):
             inner = RustTokenizer.from_str(json.dumps(data))
         return cls(inner)
 
@@ -201,7 +202,7 @@ class Tokenizer:
         Raises:
             InputError: the text is not valid Unicode (a lone surrogate).
         """
-        with _as_input_error("the text cannot be tokenized"):
+        with _as_input_error("the text cannot be tokenized", "it must be valid Unicode"):
             return self._inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
@@ -210,7 +211,7 @@ class Tokenizer:
         return "".join([*map(stream.push, ids), stream.finish()])
 
     def stream(self, skip_special: bool = True) -> TextStream:
-        """A new stream: `push(id)` gives the text that became certain, `finish()` the rest; joined they equal `decode`."""
+        """A new stream: `push(id)` gives the text that is certain by then, `finish()` the rest; joined, `decode`."""
         return TextStream(self._decoder, self._inner.id_to_token, self._special_ids if skip_special else frozenset())
 
     def token_id(self, text: str) -> int | None:
@@ -233,7 +234,7 @@ class Tokenizer:
                 known = self.token_id(token.content)
             if known != index:
                 raise InputError(
-                    f"token {token.content!r} has id {known} in tokenizer.json, {index} beside it: download the files again"
+                    f"token {token.content!r} has id {known} in tokenizer.json, {index} beside it: download it again"
                 )
 
 
@@ -264,12 +265,13 @@ def check_model_tokens(
     found = tokenizer.token_id(template.image_context)
     if found != image_token_id:
         raise InputError(
-            f"{template.image_context} is token {found}, but the config's image_token_index is {image_token_id}: use the tokenizer and"
-            " config.json of one checkpoint"
+            f"{template.image_context} is token {found}, but the config's image_token_index is {image_token_id}:"
+            " use the tokenizer and config.json of one checkpoint"
         )
     if vocab_size is not None and tokenizer.vocab_size > vocab_size:
         raise InputError(
-            f"the tokenizer has ids up to {tokenizer.vocab_size - 1}, the model only {vocab_size} embeddings: use the files of one checkpoint"
+            f"the tokenizer has ids up to {tokenizer.vocab_size - 1}, the model only {vocab_size} embeddings:"
+            " use the files of one checkpoint"
         )
     if odd := [index for index in end_ids if not 0 <= index < tokenizer.vocab_size]:
         raise InputError(
@@ -303,7 +305,7 @@ def _added_tokens(folder: Path) -> dict[int, AddedToken]:
     path, older = folder / "tokenizer_config.json", folder / "added_tokens.json"
     listed = _json(path).get("added_tokens_decoder", {}) if path.is_file() else {}
     named = _json(older) if older.is_file() else {}
-    with _as_input_error(f"the added tokens of {folder} are malformed"):
+    with _as_input_error(f"the added tokens of {folder} are malformed", "download tokenizer_config.json again"):
         tokens = {int(index): _added_token(**entry) for index, entry in listed.items()}
         for content, index in named.items():
             known = tokens.setdefault(int(index), _added_token(content, special=True))
@@ -318,8 +320,8 @@ def _added_token(content: str, **flags: object) -> AddedToken:
 
 
 @contextlib.contextmanager
-def _as_input_error(what: str) -> Iterator[None]:
-    """Whatever goes wrong inside on a checkpoint's own data is the data's fault: one line, no traceback."""
+def _as_input_error(what: str, mend: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the fault of the data: one line, no traceback."""
     try:
         yield
     except InputError:
@@ -329,4 +331,4 @@ def _as_input_error(what: str) -> Iterator[None]:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         reason = " ".join(str(error).split())
-        raise InputError(f"{what} ({reason}): download the checkpoint again") from None
+        raise InputError(f"{what} ({reason}): {mend}") from None

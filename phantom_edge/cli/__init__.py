@@ -1,0 +1,56 @@
+"""The command line: thin over the public Python API. Nothing heavy is imported on the way to ``--help``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Annotated
+
+import typer
+
+from phantom_edge import __version__
+from phantom_edge.cli.console import DEBUG
+
+app = typer.Typer(
+    name="phantom-edge",
+    help="Put a trained Phantom vision-language model on phones, in browsers and on edge devices.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Without --model every command uses the embedded Phantom-Nano: phantom-edge export --target ios",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"phantom-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")] = False,
+    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG] = "1"
+    else:
+        _silence()
+
+
+def _silence() -> None:
+    """The platforms' libraries warn about each other's versions on import; --debug shows it, a user need not see it."""
+    import logging
+
+    warnings.filterwarnings("ignore")
+    for name in ("coremltools", "torch", "torchao", "root", "executorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``phantom-edge``; ``arguments`` default to the process's own."""
+    app(args=arguments, prog_name="phantom-edge")
+
+
+from phantom_edge.cli import commands as _commands  # noqa: E402, F401  (registers the commands on app)

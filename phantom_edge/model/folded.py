@@ -87,16 +87,22 @@ class FoldedModel:
         """An empty cache for ``context`` tokens."""
         return KVCache(self.spec, context)
 
-    @torch.inference_mode()
     def decode(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = False) -> torch.Tensor:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last, or of every, position."""
+        return self._extend(graphs.text_decoder, embeds, cache, all_positions)
+
+    def hidden(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = True) -> torch.Tensor:
+        """Continue ``cache`` with embeddings [1, S, hidden]: hidden states [1, S, hidden] after the final norm."""
+        return self._extend(graphs.hidden_states, embeds, cache, all_positions)
+
+    @torch.inference_mode()
+    def _extend(self, graph: Callable, embeds: torch.Tensor, cache: KVCache, all_positions: bool) -> torch.Tensor:
         steps = embeds.shape[1]
         if cache.length + steps > cache.context:
             raise InputError(f"{cache.length + steps} tokens do not fit a context of {cache.context}; raise --context")
-        ops = self._ops(cache=cache, steps=steps)
-        logits = graphs.text_decoder(ops, self.spec, embeds, all_positions=all_positions)
+        out = graph(self._ops(cache=cache, steps=steps), self.spec, embeds, all_positions=all_positions)
         cache.length += steps
-        return logits
+        return out
 
     def _ops(self, **decoder) -> TorchOps:
         return TorchOps(self.spec, self.weights, activation=self.activation, **decoder)

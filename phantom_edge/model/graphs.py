@@ -35,12 +35,16 @@ def token_embedding(ops: Ops, ids: Value) -> Value:
 
 def text_decoder(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
     """Embeddings [1, S, hidden] to logits [1, 1, vocab] of the last position, or of all; extends the cache."""
-    d = spec.config.decoder
-    for n in range(d.layers):
+    return ops.linear(hidden_states(ops, spec, x, all_positions=all_positions), "text_decoder.head")
+
+
+def hidden_states(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
+    """What the head reads: [1, 1, hidden] after the final norm at the last position, or [1, S, hidden] at all."""
+    for n in range(spec.config.decoder.layers):
         x = decoder_layer(ops, spec, n, x)
     if not all_positions:
         x = ops.last(x)
-    return ops.linear(ops.rms_norm(x, "text_decoder.norm", d.rms_norm_eps), "text_decoder.head")
+    return ops.rms_norm(x, "text_decoder.norm", spec.config.decoder.rms_norm_eps)
 
 
 def decoder_layer(ops: Ops, spec: FoldedSpec, n: int, x: Value) -> Value:

@@ -41,14 +41,18 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
-def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [context, head_dim / 2] for a graph whose positions are below ``context``.
-
-    Raises :class:`InputError` past ``rope.original_context``, where the published tables depend on the length reached.
-    """
+def check_context(rope: RopeConfig, context: int) -> None:
+    """Raise :class:`InputError` for a context at which the published tables would depend on the length reached."""
+    if context < 1:
+        raise InputError(f"--context is {context}; give a number of tokens of at least 1")
     if context > rope.original_context:
         raise InputError(
             f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary embedding changes "
             f"with the length; use at most {rope.original_context}"
         )
+
+
+def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin [context, head_dim / 2] for a graph whose positions are below ``context``; see `check_context`."""
+    check_context(rope, context)
     return rotary_tables(rope, head_dim, torch.arange(context), context)

@@ -1,8 +1,8 @@
 """What each runtime does to the activations of a quantised matmul, in torch.
 
 A runtime that multiplies integers first rounds the activations to a grid of its own. `fake_quantize(x, grid, group)`
-returns the values on that grid, so that `fake_quantize(x, ...) @ weight.dequantize().T` is the runtime's own product up to
-fp32 summation order, and `verify` can tell a wrong graph from quantisation that works as designed.
+returns the values on that grid, so that `fake_quantize(x, ...) @ weight.dequantize().T` is the runtime's own product up
+to fp32 summation order, and `verify` can tell a wrong graph from quantisation that works as designed.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def fake_quantize(x: Tensor, grid: ActivationGrid, group: int | None = None) -> 
 
 
 def _token_int8(x: Tensor) -> Tensor:
-    # XNNPACK, src/xnnpack/quantization.h (xnn_qd8_asymmetric_quantization_params), in its order of operations. It
-    # works with the reciprocal of the step, and nudges the zero point from the end of the range that is met more exactly.
+    # XNNPACK, src/xnnpack/quantization.h (xnn_qd8_asymmetric_quantization_params), in its order of operations. It works
+    # with the reciprocal of the step, and takes the zero point from the end of the range that is met more exactly.
     low = x.amin(dim=-1, keepdim=True).clamp_max(0.0)  # [..., 1]
     high = x.amax(dim=-1, keepdim=True).clamp_min(0.0)
     steps = torch.where(high == low, torch.ones_like(low), _divide(255.0, high - low))  # steps per unit
@@ -96,5 +96,6 @@ def _block_int8(x: Tensor, group: int) -> Tensor:
 
 
 def _divide(numerator: float, denominator: Tensor) -> Tensor:
-    # Python's `number / tensor` multiplies by a rounded reciprocal, one bit off a division: enough to turn a half the other way.
+    # `number / tensor` multiplies by a rounded reciprocal, at times one bit off the runtimes' division: enough to turn
+    # a half the other way, which showed in one of a thousand activations that were small integers.
     return torch.div(torch.full_like(denominator, numerator), denominator)

@@ -1,8 +1,8 @@
 """The one quantised representation: symmetric integers and their scales, exact in all three artifacts.
 
-XNNPACK keeps the scales of int4 blocks as bfloat16, Core ML keeps every scale as float16, ONNX Runtime as float32. A scale
-with at most eight significant bits that is a multiple of 2^-24 is the same number in all of them, so the weights that
-the three runtimes multiply with are bit-identical and one measurement of accuracy serves three files.
+XNNPACK keeps the scales of int4 blocks as bfloat16, Core ML keeps every scale as float16, ONNX Runtime as float32. A
+scale with at most eight significant bits that is a multiple of 2^-24 is the same number in all of them, so the weights
+that the three runtimes multiply with are bit-identical and one measurement of accuracy serves three files.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ GROUPS: Final = (32, 64, 128)
 """Group sizes that XNNPACK (multiples of 32), MatMulNBits (powers of two) and Core ML (any) all accept."""
 
 RANGES: Final = {4: (-8, 7), 8: (-127, 127)}
-"""Lowest and highest integer by bits. -128 is left out of int8: kernels that negate or double a weight overflow on it."""
+"""Lowest and highest integer by bits. -128 is left out of int8: kernels that negate a weight overflow on it."""
 
 SCALE_MIN: Final = 2.0**-24  # float16's smallest subnormal
 SCALE_MAX: Final = 65280.0  # 255 * 2^8: the last value of eight significant bits below float16's 65504
@@ -143,7 +143,9 @@ class QuantizedTensor:
                 f"quantised tensor: int{self.bits} values must lie in {low}..{high}, found {smallest}..{largest}"
             )
         if not torch.equal(round_scale(self.scales), self.scales):  # NaN fails this too, as do zero and infinity
-            raise InputError("quantised tensor: a scale is not exact in bfloat16 and float16; pass it through round_scale")
+            raise InputError(
+                "quantised tensor: a scale is not exact in bfloat16 and float16; pass it through round_scale"
+            )
 
     @property
     def zero_point(self) -> int:
@@ -181,7 +183,7 @@ class QuantizedTensor:
         return blocks.mul_(self.scales.unsqueeze(-1)).flatten(1).to(dtype)  # [out, in]
 
     def to_state(self) -> dict[str, Tensor]:
-        """Tensors for a safetensors file: `values` (int4: uint8, two per byte, first one low), `scales` (fp16), `grid`."""
+        """Tensors for a safetensors file: `values` (int4: uint8, two a byte, first low), `scales` (fp16), `grid`."""
         values = pack_nibbles(self.values) if self.bits == 4 else self.values
         grid = torch.tensor([self.bits, self.group or 0, self.shape[1]], dtype=torch.int32)
         return {"values": values.contiguous(), "scales": self.scales.to(torch.float16).contiguous(), "grid": grid}

@@ -25,7 +25,7 @@ _MATMUL: Final = re.compile(
     r"|text_decoder\.layers\.\d+\.(qkv|o|gate_up|down)"
     r"|text_decoder\.head"
 )
-"""The modules whose weight may become integers. Everything else (norms, phantom constants, biases, patches) stays float."""
+"""The modules whose weight may become integers. All else (norms, phantom constants, biases, patches) stays float."""
 
 Shape = tuple[int, int]
 
@@ -143,12 +143,12 @@ class Recipe:
             shapes: (out, in) by module name.
 
         Raises:
-            InputError: a rule that the user gave (not one of a preset's own) matches no module.
+            InputError: a rule that the user gave (not one of a preset's own) matches no module, or asks for integers
+                and matches only modules that have no matrix product.
         """
         for rule in self.rules:
-            if not _is_preset(rule) and not any(fnmatchcase(name, rule.pattern) for name in shapes):
-                hint = _closest(rule.pattern, shapes)
-                raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
+            if not _is_preset(rule):
+                _check_has_work(rule, shapes)
         return [self._assign(name, shape) for name, shape in shapes.items()]
 
     def to_dict(self) -> dict[str, object]:
@@ -174,7 +174,7 @@ class Recipe:
         wanted = rule.precision
         why = f"{rule.pattern} = {wanted} ({rule.origin})"
         if wanted.is_integer and not _MATMUL.fullmatch(name):
-            return Assignment(name, self.float_type, f"not a matrix product: {self.float_type}", not _is_preset(rule))
+            return Assignment(name, self.float_type, f"not a matrix product: {self.float_type}")
         if wanted.group and shape[1] % wanted.group:
             lost = f"groups of {wanted.group} do not divide {shape[1]} input features: {INT8} per output channel"
             return Assignment(name, INT8, f"{why}; {lost}", True)
@@ -205,7 +205,7 @@ PRESETS: Final[dict[str, Recipe]] = {
         "text_decoder.head=int8",
     ),
 }
-"""`int4`: the decoder's layers in groups of 32; head, embedding and vision int8 per channel, norms and the rest fp16."""
+"""`int4`: decoder layers in groups of 32; head, embedding and vision int8 per channel; norms and the rest fp16."""
 
 
 def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -315,8 +315,17 @@ def _check_fields(
         raise InputError(f"{where}: missing {', '.join(missing)}")
 
 
+def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
+    matched = [name for name in shapes if fnmatchcase(name, rule.pattern)]
+    if not matched:
+        hint = _closest(rule.pattern, shapes)
+        raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
+    if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
+        raise InputError(f"{rule.origin}: {matched[0]} is not a matrix product and cannot become {rule.precision}")
+
+
 def _is_preset(rule: Rule) -> bool:
-    # A preset speaks of every model, so a tied head or a decoder exported alone may leave one of its rules without work.
+    # A preset speaks of every model: a tied head or a decoder exported alone may leave one of its rules without work.
     return rule.origin.startswith("preset ")
 
 

@@ -1,9 +1,9 @@
 """Round-to-nearest with a searched scale: the integers that every exporter writes.
 
-For each block a handful of scales is tried. Each proposes integers q; for those integers the best scale has a closed form,
-<w, q> / <q, q>, which is rounded to the scale grid and judged by its squared error. The candidates only have to find the
-right integers, so ten of them reach what a plain grid of sixty does (0.08597 against 0.08596 relative error on Gaussian
-weights in groups of 32, where absmax / 7 gives 0.0971).
+For each block a handful of scales is tried. Each proposes integers q; for those integers the best scale has a closed
+form, <w, q> / <q, q>, which is rounded to the scale grid and judged by its squared error. The candidates only have to
+find the right integers, so ten of them reach what a plain grid of sixty does (0.0860 relative error on Gaussian weights
+in groups of 32, where absmax / 7 gives 0.0971).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from phantom_edge.errors import InputError
 from phantom_edge.quantize.grid import RANGES, QuantizedTensor, round_scale
 
-# Candidate steps as absmax / divisor. Below 7 nothing is clipped; 7.5 shares the loss between both ends; 8 is for a block
-# whose extreme is negative, since -8 exists and +8 does not (the case that llama.cpp's Q4_0 mirrors with a negative
-# scale; XNNPACK refuses negative scales); above 8 the extremes are clipped on purpose.
+# Candidate steps as absmax / divisor. Up to 7 nothing is clipped; 7.5 shares the loss between both ends; 8 is for a
+# block whose extreme is negative, since -8 exists and +8 does not (llama.cpp's Q4_0 gives the others a negative scale,
+# which XNNPACK refuses); above 8 the extremes are clipped on purpose.
 _DIVISORS: Final = {
     4: (6.67, 7.0, 7.25, 7.5, 7.75, 8.0, 8.4, 8.8, 9.3, 10.0),
     8: (127.0, 130.0, 134.0, 140.0, 150.0, 165.0, 190.0),

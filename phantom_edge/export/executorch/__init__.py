@@ -1,0 +1,25 @@
+"""ExecuTorch: one ``model.pte`` for the stock multimodal runner, computed by XNNPACK on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phantom_edge.export.base import Exported, ExportOptions, Progress
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.quantize.activations import ActivationGrid
+from phantom_edge.quantize.grid import QuantizedTensor
+
+
+def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
+    """XNNPACK holds the input of every integer matmul as int8 per row, whatever the weight's bits."""
+    return ActivationGrid.TOKEN_INT8
+
+
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+    """Write ``out/model.pte`` with the three graphs and the metadata that ExecuTorch's runners read.
+
+    Raises :class:`CheckError` when what was written lacks an attention op or a quantised weight.
+    """
+    from phantom_edge.export.executorch.lower import write_program
+
+    return write_program(model, options, out, progress)

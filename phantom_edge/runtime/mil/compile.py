@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,9 +59,9 @@ class Function:
     op_counts: dict[str, int] = field(default_factory=dict)
 
 
-def unsupported_ops(program: Any) -> list[str]:
+def unsupported_ops(program: Any, path: Path) -> list[str]:
     """Names of ops without an implementation, over all functions, sorted."""
-    names = {op.type for function in program.functions.values() for op in _block(function, "").operations}
+    names = {op.type for function in program.functions.values() for op in _block(function, path).operations}
     return sorted(names - OPS.keys() - CONSTEXPR.keys() - {"const"})
 
 
@@ -73,11 +74,11 @@ def compile_function(name: str, function: Any, package: Package, mode: Mode) -> 
     return _Compiler(name, package, mode).compile(function)
 
 
-def _block(function: Any, where: str) -> Any:
+def _block(function: Any, path: Path) -> Any:
     blocks = function.block_specializations
     if function.opset in blocks:
         return blocks[function.opset]
-    raise InputError(f"{where}: no code for opset {function.opset!r}; export it again")
+    raise InputError(f"{path}: a function has no code for its opset {function.opset!r}; export it again")
 
 
 def _name(operation: Any) -> str:
@@ -100,7 +101,7 @@ class _Compiler:
         self.steps: list[Step] = []
 
     def compile(self, function: Any) -> Function:
-        block = _block(function, self._where("it"))
+        block = _block(function, self.package.path)
         inputs, states = {}, {}
         for item in function.inputs:
             is_state = item.type.WhichOneof("type") == "stateType"
@@ -145,6 +146,8 @@ class _Compiler:
 
     def _constexpr(self, operation: Any) -> None:
         """Parameters are attributes up to iOS 17, inputs (values, or names of other constants) from iOS 18 on."""
+        if len(operation.outputs) != 1:
+            raise InputError(self._where(f"a {operation.type} op with {len(operation.outputs)} outputs; export it again"))
         name = operation.outputs[0].name
         where = self._where(f"{operation.type} {name!r}")
         params: dict[str, Constant | ConstExpr] = {
@@ -152,6 +155,8 @@ class _Compiler:
             for key, value in operation.attributes.items() if key != "name"
         }
         for key, argument in operation.inputs.items():
+            if len(argument.arguments) != 1:
+                raise InputError(f"{where}: {len(argument.arguments)} values for {key}; export it again")
             binding = argument.arguments[0]
             if binding.WhichOneof("binding") == "value":
                 params[key] = decode_value(binding.value, self.package, f"{where}, {key}")

@@ -31,7 +31,7 @@ def dense(expr: ConstExpr) -> torch.Tensor:
     }
     try:
         result = CONSTEXPR[expr.op](params)
-    except (ValueError, IndexError, RuntimeError, KeyError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
         raise InputError(f"{expr.op} {expr.name!r}: its parameters do not fit each other ({error}); "
                          "export it again") from error
     if tuple(result.shape) != expr.shape:

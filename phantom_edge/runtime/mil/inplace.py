@@ -55,11 +55,11 @@ def _is_safe(function: Function, place: int, read_from: dict[int, tuple[int, int
         return False
     for other in function.steps[place + 1 :]:
         if _writes(other, state):
-            return other.op == "write_state" and dict(other.slots)["data"] == step.outs[0]
+            return dict(other.slots)["data"] == step.outs[0]
         if state in other.reads():
             return False  # reads the state before the update is meant to be seen
     return False
 
 
 def _writes(step: Step, state: int) -> bool:
-    return step.op in ("write_state", "coreml_update_state") and state in step.reads()
+    return step.op == "write_state" and dict(step.slots)["input"] == state

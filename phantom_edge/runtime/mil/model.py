@@ -54,7 +54,7 @@ class MilModel:
             raise InputError(f"mode {mode!r} is not one of {', '.join(MODES)}")
         package = Package(Path(path))
         program = package.model.mlProgram
-        missing = unsupported_ops(program)
+        missing = unsupported_ops(program, package.path)
         if missing:
             raise InputError(f"{path}: no implementation of {', '.join(missing)}; rewrite the model without them, "
                              "or add them to phantom_edge/runtime/mil")

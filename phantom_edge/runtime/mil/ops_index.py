@@ -189,15 +189,12 @@ def read_state(input: Buffer) -> Tensor:
 
 @op("write_state", moves=True)
 def write_state(input: Buffer, data: Tensor) -> tuple[()]:
-    """Keeps a copy, unless `data` is the buffer itself after a slice update in place."""
+    """Keeps a copy, unless `data` is the buffer itself after a slice update in place.
+
+    coremltools writes its ``coreml_update_state`` as this op and a ``read_state``.
+    """
     if tuple(data.shape) != tuple(input.value.shape):
         raise ValueError(f"{list(data.shape)} into a state of {list(input.value.shape)}")
     if data is not input.value:
         input.value = data.clone(memory_format=torch.contiguous_format)
     return ()
-
-
-@op("coreml_update_state", moves=True)
-def coreml_update_state(state: Buffer, value: Tensor) -> Tensor:
-    write_state(state, value)
-    return state.value

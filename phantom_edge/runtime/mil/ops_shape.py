@@ -45,6 +45,8 @@ def squeeze(x: Tensor, axes: list[int] | None = None) -> Tensor:
 
 @op("concat", host="axis interleave", moves=True, fresh=True)
 def concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
+    """Scalars count as vectors of one element: coremltools joins sizes computed at run time to a shape like that."""
+    values = [value if value.ndim else value.unsqueeze(0) for value in values]
     if not interleave:
         return torch.cat(values, axis)
     axis %= values[0].ndim

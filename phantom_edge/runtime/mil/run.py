@@ -35,7 +35,9 @@ def run_steps(function: Function, env: list[Any]) -> None:
                 env[slot] = finish(value) if finish else value
             for slot in step.free:
                 env[slot] = None
-    except (RuntimeError, ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # whatever torch raises on a program that does not hold together
         label = step.label if step else "start"
         reason = " ".join(str(error).split())
         raise InputError(f"function {function.name!r}, {label}: {reason}; check the inputs, or export again") from error

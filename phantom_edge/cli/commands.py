@@ -1,0 +1,217 @@
+"""The commands. Each parses, calls one function of the API, and prints what it returns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phantom_edge.cli import app
+from phantom_edge.cli.console import command, progress, show, write_page
+
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Folder or Hugging Face id of a Phantom checkpoint. Default: Phantom-Nano."),
+]
+ModelOrBundle = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A checkpoint (folder or Hugging Face id) or a bundle. Default: Phantom-Nano."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")]
+
+
+@app.command(
+    epilog="Examples: phantom-edge export --target ios  |  "
+    "phantom-edge export -m BK-Lee/Phantom-0.5B -t android --quant int8 --rule 'text_decoder.layers.0.*=fp16' -o out"
+)
+@command
+def export(
+    target: Annotated[str, typer.Option("--target", "-t", help="ios, android, web or desktop; see `targets`.")] = "ios",
+    model: Model = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")] = None,
+    format: Annotated[str | None, typer.Option(help="coreml, executorch or onnx instead of the target's own.")] = None,
+    quant: Annotated[str | None, typer.Option(help="fp32, fp16, int8, int4 or a TOML recipe file.")] = None,
+    rule: Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")] = None,
+    fold: Annotated[str, typer.Option(help="exact, or rank:R to compress the phantom half to R directions.")] = "exact",
+    context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
+    max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
+    verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
+    from phantom_edge.pipeline import ExportRequest
+    from phantom_edge.pipeline import export as run_export
+
+    request = ExportRequest(
+        target=target,
+        model=model,
+        revision=revision,
+        output=output,
+        format=format,
+        quant=quant,
+        overrides=tuple(rule or ()),
+        fold=fold,
+        context=context,
+        max_tiles=max_tiles,
+        verify=verify,
+    )
+    with progress(quiet=as_json) as p:
+        result = run_export(request, step=p.step, track=p.track)
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(result.bundle.folder), **result.bundle.manifest}, indent=2))
+        return
+    if result.report is not None:
+        show(result.report, as_json=False)
+    typer.echo(f"wrote {result.bundle.folder}")
+
+
+@app.command(epilog="Example: phantom-edge verify nano-ios --html report.html")
+@command
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded.")
+    ] = None,
+    image: Annotated[Path | None, typer.Option(help="Verify with this picture instead of the built-in prompts.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Run a bundle's files and compare them, stage by stage, with the checkpoint they came from."""
+    from phantom_edge.bundle import Bundle
+    from phantom_edge.runtime.verify import verify as run_verify
+    from phantom_edge.source import PhantomSource
+
+    with progress(quiet=as_json) as p:
+        p.step("checking the files")
+        opened = Bundle.open(bundle)
+        source = None if model is None else PhantomSource.open(model)
+        report = run_verify(opened, source, image=image, question=prompt, tokens=tokens, step=p.step)
+    show(report, as_json=as_json, html=html)
+
+
+@app.command(epilog="Example: phantom-edge run -m nano-ios --image photo.jpg --prompt 'What colour is it?' --prompt 'And how many?'")
+@command
+def run(
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat it for further turns.")],
+    model: ModelOrBundle = None,
+    image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per answer.")] = 256,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")] = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
+    from phantom_edge.runtime.sampling import Sampling
+    from phantom_edge.runtime.session import Session
+
+    sampling = Sampling(temperature, top_p, seed)
+    with progress(quiet=as_json) as p:
+        p.step("loading")
+        chat = Session.open(model).chat(image)
+    answers = []
+    for question in prompt:
+        pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)
+        text = ""
+        for piece in pieces:
+            text += piece
+            if not as_json:
+                typer.echo(piece, nl=False)
+        t = chat.timing
+        answers.append({"question": question, "answer": text, **vars(t)})
+        if not as_json:
+            typer.echo()
+        if stats:
+            rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
+            typer.echo(
+                f"prompt {t.prompt_tokens} tokens, first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill "
+                f"{t.prefill:.3f}), {t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}",
+                err=True,
+            )
+    if as_json:
+        typer.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+
+
+@app.command(epilog="Example: phantom-edge inspect -m BK-Lee/Phantom-0.5B --context 2048")
+@command
+def inspect(
+    model: ModelOrBundle = None,
+    context: Annotated[int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")] = None,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Show what a checkpoint or a bundle holds: parameters, sizes, the phantom dimension per layer, memory."""
+    from phantom_edge.runtime.inspect import inspect as run_inspect
+
+    with progress(quiet=as_json) as p:
+        p.step("reading")
+        report = run_inspect(model, context=context)
+    show(report, as_json=as_json, html=html)
+
+
+@app.command(epilog="Example: phantom-edge conform recorded/phantom-0.5b recorded/phantom-7b")
+@command
+def conform(
+    folders: Annotated[list[Path], typer.Argument(help="Checkpoints with recorded outputs (golden.json).")],
+    without_phantom: Annotated[
+        bool, typer.Option("--without-phantom", help="Switch the phantom dimension off: the checks must then fail.")
+    ] = False,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Compare the original and the fold with recorded outputs of the published implementation."""
+    from phantom_edge.runtime.conform import conform as run_conform
+
+    reports = []
+    for folder in folders:
+        with progress(quiet=as_json) as p:
+            p.step(f"computing {folder.name}")
+            reports.append(run_conform(folder, phantom=not without_phantom))
+    if html is not None:
+        for n, report in enumerate(reports):
+            path = Path(html)
+            write_page(report, html if len(reports) == 1 else str(path.with_stem(f"{path.stem}-{folders[n].name}")))
+    if as_json:
+        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
+        raise typer.Exit(0 if all(report.ok for report in reports) else 1)
+    failed = 0
+    for report in reports:
+        try:
+            show(report, as_json=False)
+        except typer.Exit:
+            failed += 1
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@command
+def targets(as_json: Json = False) -> None:
+    """List the targets and what follows from each."""
+    from dataclasses import asdict
+
+    from phantom_edge.targets import targets as all_targets
+
+    table = all_targets()
+    if as_json:
+        typer.echo(json.dumps({name: asdict(target) for name, target in table.items()}, indent=2))
+        return
+    for t in table.values():
+        typer.echo(f"{t.name:<8} {t.format:<10} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}")
+
+
+@app.command()
+@command
+def doctor(as_json: Json = False) -> None:
+    """Check that everything the toolkit needs is installed and works on this machine."""
+    from phantom_edge.runtime.doctor import doctor as run_doctor
+
+    show(run_doctor(), as_json=as_json)

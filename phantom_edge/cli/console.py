@@ -1,0 +1,106 @@
+"""What every command shares: progress, errors as one line, and the two ways of printing a report."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from phantom_edge.errors import PhantomEdgeError
+
+if TYPE_CHECKING:
+    from phantom_edge.runtime.report import Report
+
+DEBUG = "PHANTOM_EDGE_DEBUG"
+
+
+def command(function: Callable) -> Callable:
+    """End a command's errors as one line on stderr with the exit code of their kind; a traceback only with --debug."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except PhantomEdgeError as error:
+            _fail(error, error.exit_code)
+        except KeyboardInterrupt as error:
+            _fail(error, 130, "stopped; nothing was changed")
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(1) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except MemoryError as error:
+            _fail(error, 1, "out of memory; close other programs or choose a smaller --quant or --context")
+        except Exception as error:
+            _fail(error, 1, f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
+
+    return wrapped
+
+
+def _fail(error: BaseException, code: int, text: str | None = None) -> None:
+    if os.environ.get(DEBUG):
+        raise error
+    line = " ".join(str(text or error).split())
+    typer.secho(f"error: {line}", err=True, fg="red")
+    raise typer.Exit(code) from None
+
+
+class Progress:
+    """What is being done, on stderr of a terminal; silent elsewhere, so that logs and pipes stay clean."""
+
+    def __init__(self, status) -> None:
+        self._status = status
+
+    def step(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(f"{text} …")
+
+    def track(self, items: Iterable, text: str) -> Iterator:
+        self.step(text)
+        for n, item in enumerate(items, start=1):
+            if n % 50 == 0:
+                self.step(f"{text}: {n} tensors")
+            yield item
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Progress]:
+    """A spinner with the current step while the block runs."""
+    if quiet or not sys.stderr.isatty():
+        yield Progress(None)
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting …") as status:
+        yield Progress(status)
+
+
+def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
+    """Print a report as tables or JSON, and write its page if asked; exit code 1 when a check failed."""
+    if html is not None:
+        write_page(report, html)
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        from rich.console import Console
+
+        report.print(Console(width=None if sys.stdout.isatty() else 140))
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def write_page(report: Report, path: str) -> None:
+    from pathlib import Path
+
+    from phantom_edge.errors import InputError
+
+    try:
+        Path(path).write_text(report.to_html(), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,44 @@
+"""What a saved package holds, counted in the file itself, and what it should hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.runtime.mil import MilModel
+
+ATTENTION = "scaled_dot_product_attention"
+PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
+RMS_NORMS = 2  # per decoder layer
+LAYER_NORMS = 2  # per vision layer
+
+
+def count_ops(path: Path) -> dict[str, int]:
+    """Operations by type in a saved package; quantised weights also by their stored type, as ``int4 weight``."""
+    model = MilModel.load(path)
+    stored = (value.params["data"].dtype.name for value in model.constants() if value.op == "constexpr_blockwise_shift_scale")
+    return model.op_counts() | dict(Counter(f"{name} weight" for name in stored))
+
+
+def wanted_counts(graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str) -> dict[str, int]:
+    """One fused attention op per layer, ``weights`` as integers of their width, one state write per cache, no stray cast."""
+    bits = Counter(f"int{weight.bits} weight" for weight in weights)
+    wanted = {name: bits[name] for name in ("int4 weight", "int8 weight")}
+    wanted |= {"constexpr_blockwise_shift_scale": len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}
+    d, v = spec.config.decoder, spec.config.vision
+    if graph == "vision_encoder":
+        wanted |= {ATTENTION: v.layers, "layer_norm": LAYER_NORMS * v.layers + 1, "conv": 1}
+    if graph == "text_decoder":
+        tables = 0 if float_type == "fp32" else 2
+        wanted |= {
+            ATTENTION: d.layers,
+            "layer_norm": RMS_NORMS * d.layers + 1,
+            "softmax": PHANTOM_SOFTMAXES * sum(size > 0 for size in spec.phantom_dims),
+            "write_state": 2 * d.layers,
+            "slice_update": 2 * d.layers,
+            # The mask, the rotary tables, and with fp32 every update of the fp16 cache and its reading.
+            "cast": 1 + tables + (4 * d.layers if float_type == "fp32" else 0),
+        }
+    return wanted

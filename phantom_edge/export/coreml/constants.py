@@ -1,0 +1,128 @@
+"""The float constants as they are stored: float16 cannot hold all of them as they come.
+
+The phantom dimension lives on eta^2 = 1e-8 between query and key and eta = 1e-4 after the values. float16's normal
+numbers end at 6.1e-5, and hardware may take what lies below for zero. Multiplying one side of a product by 2^m and the
+other by 2^-m changes nothing else, so each pair is moved to where both sides are normal numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.spec import FoldedSpec
+
+TYPES = {"fp16": torch.float16, "fp32": torch.float32}
+SMALL = 2.0**-10  # where the gate's eta / c is brought: normal with four bits to spare
+BASIS_SIZE = 2.0**-4  # largest entry of a basis: a product with |y| up to 1e5 stays below 65504
+SPARE = 14  # an exponent is not moved further: float16's normal range
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Powers of two: ``before`` multiplies a constant when it is stored, ``after`` the result of using it.
+
+    The two need not cancel: what is left over is made up by the constant's partner on the other side of the product.
+    """
+
+    before: float | torch.Tensor = 1.0
+    after: float = 1.0
+
+
+class Constants:
+    """Float weights by name as the program stores them in ``float_type`` (``fp16`` or ``fp32``).
+
+    ``read`` holds the names that were asked for.
+    """
+
+    def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str):
+        self.spec, self.weights = spec, weights
+        self.read: set[str] = set()
+        self.type = TYPES[float_type]
+        self._layer, self._scalings = "", {}
+
+    def stored(self, name: str) -> torch.Tensor:
+        """The values to write. Raises :class:`InputError` for one that float16 cannot hold."""
+        self.read.add(name)
+        tensor = self.weights[name].detach()
+        before = self.scaling(name).before
+        if isinstance(before, torch.Tensor) or before != 1.0:
+            tensor = tensor.float() * before
+        stored = tensor.to(self.type).contiguous()
+        if not bool(torch.isfinite(stored).all()):
+            raise InputError(f"{name}: holds a value that float16 cannot; export with --recipe fp32")
+        return stored
+
+    def meaning(self, name: str) -> torch.Tensor:
+        """What the stored values stand for, apart from powers of two that meet again within a product."""
+        before = self.scaling(name).before
+        stored = self.stored(name)
+        return stored if isinstance(before, float) and before == 1.0 else stored.float() / before
+
+    def scaling(self, name: str) -> Scaling:
+        """The powers of two that ``name`` takes; none but for the phantom constants in float16."""
+        if self.type != torch.float16 or not name.startswith("text_decoder.layers."):
+            return Scaling()
+        layer = ".".join(name.split(".")[:3])
+        n = int(layer.rpartition(".")[2])
+        if layer != self._layer:
+            has_phantom = bool(self.spec.phantom_dims[n])
+            self._scalings = _scalings(self.weights, layer, compressed=self.spec.compressed(n)) if has_phantom else {}
+            self._layer = layer
+        return self._scalings.get(name, Scaling())
+
+
+def _scalings(weights: Mapping[str, torch.Tensor], layer: str, *, compressed: bool) -> dict[str, Scaling]:
+    part = "basis" if compressed else "scale"
+    names = {kind: f"{layer}.phantom.{kind}.{part}" for kind in ("query", "key", "value")} | {
+        "gate": f"{layer}.gate.{part}"
+    }
+    size = {kind: weights[name].abs().max().item() for kind, name in names.items()}
+    balance = _exponent(size["key"], size["query"]) // 2
+    lift = max(0, min(SPARE, _exponent(SMALL, size["gate"])))
+    moved = {"query": balance, "key": -balance, "value": -lift, "gate": lift}
+    result = {name: _scaling(size[kind], moved[kind], compressed) for kind, name in names.items()}
+    gate = f"{layer}.gate.weight"  # [1, D + r]: the part over z sees values made smaller by 2^lift
+    before = torch.ones_like(weights[gate], dtype=torch.float32)
+    before[:, -_phantom_width(weights[names["value"]], weights[gate], compressed) :] = 2.0**lift
+    return result | {gate: Scaling(before)}
+
+
+def _phantom_width(value: torch.Tensor, gate: torch.Tensor, compressed: bool) -> int:
+    return value.shape[0] if compressed else gate.shape[-1] // 2
+
+
+def _exponent(above: float, below: float) -> int:
+    return round(math.log2(above / below)) if above and below else 0
+
+
+def _scaling(size: float, exponent: int, compressed: bool) -> Scaling:
+    if not compressed or not size:
+        return Scaling(before=2.0**exponent)
+    # A basis has small entries beside large ones: its own power of two is taken out and applied to the result.
+    own = _exponent(BASIS_SIZE, size)
+    return Scaling(before=2.0**own, after=2.0 ** (exponent - own))
+
+
+def factors(target: float) -> tuple[float, float]:
+    """Two float16 numbers whose product is ``target`` as closely as any two give it; (target, 1) where that is exact.
+
+    One float16 sqrt(2) would be 1.1e-4 off, an error that all attention scores share.
+
+    >>> a, b = factors(2**0.5)
+    >>> abs(a * b / 2**0.5 - 1) < 1e-6
+    True
+    """
+    if float(np.float16(target)) == target:
+        return target, 1.0
+    first = (np.arange(1024, 2048) / 1024).astype(np.float16)  # every float16 in 1..2
+    second = (target / first.astype(np.float64)).astype(np.float16)
+    product = first.astype(np.float64) * second
+    best = int(np.abs(product - target).argmin())
+    return float(first[best]), float(second[best])

@@ -1,0 +1,97 @@
+"""The three programs: their inputs, states and outputs around the graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from coremltools.converters.mil.mil import Function, Program, get_new_symbol
+
+from phantom_edge.export.base import GRAPHS, ExportOptions
+from phantom_edge.export.coreml.decoder import DecoderOps, cache_names
+from phantom_edge.export.coreml.ops import NUMPY, MilOps, Var, mb, types
+from phantom_edge.export.coreml.toolkit import coremltools
+from phantom_edge.model import graphs
+from phantom_edge.model.folded import FoldedModel
+
+MIL = {"fp16": types.fp16, "fp32": types.fp32}
+
+
+@dataclass(frozen=True)
+class BuiltProgram:
+    """A MIL program, the input types that carry its flexible shapes, and the names of the weights it holds."""
+
+    program: Program
+    inputs: list[Any]
+    read: set[str]
+
+
+def build(graph: str, model: FoldedModel, options: ExportOptions) -> BuiltProgram:
+    """The program of one of :data:`GRAPHS`."""
+    return dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[graph](model, options)
+
+
+def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
+    size = model.config.tile_size
+    ops = MilOps(model.spec, model.weights, options.float_type)
+    pixels = mb.placeholder(shape=(1, 3, size, size), dtype=MIL[options.float_type])
+
+    def body(pixel_values: Var) -> Var:
+        return graphs.vision_encoder(ops, model.spec, pixel_values)
+
+    return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
+
+
+def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
+    ops = MilOps(model.spec, model.weights, options.float_type)
+    ids = mb.placeholder(shape=(1, get_new_symbol()), dtype=types.int32)
+
+    def body(input_ids: Var) -> Var:
+        return graphs.token_embedding(ops, input_ids)
+
+    flexible = [_flexible("input_ids", (1, None), np.int32, options.chunk)]
+    return BuiltProgram(_program({"input_ids": ids}, body, "inputs_embeds"), flexible, ops.constants.read)
+
+
+def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
+    spec, d, steps = model.spec, model.config.decoder, get_new_symbol()
+    inputs = {
+        "inputs_embeds": mb.placeholder(shape=(1, steps, d.hidden_size), dtype=MIL[options.float_type]),
+        "position_ids": mb.placeholder(shape=(steps,), dtype=types.int32),
+    }
+    for n in range(d.layers):
+        shape = (1, d.kv_heads, options.context, spec.width(n))
+        inputs |= {name: mb.state_tensor_placeholder(shape=shape, dtype=types.fp16) for name in cache_names(n)}
+    read: set[str] = set()
+
+    def body(inputs_embeds: Var, position_ids: Var, **caches: Var) -> Var:
+        ops = DecoderOps(spec, model.weights, options.float_type, options.context, position_ids, caches)
+        logits = graphs.text_decoder(ops, spec, inputs_embeds)
+        read.update(ops.constants.read)
+        return logits
+
+    flexible = [
+        _flexible("inputs_embeds", (1, None, d.hidden_size), NUMPY[options.float_type], options.chunk),
+        _flexible("position_ids", (None,), np.int32, options.chunk),
+    ]
+    return BuiltProgram(_program(inputs, body, "logits"), flexible, read)
+
+
+def _program(inputs: dict[str, Any], body: Callable[..., Var], output: str) -> Program:
+    """One function ``main`` over named inputs; ``body`` gives its only output."""
+    with Function(inputs, coremltools().target.iOS18) as function:
+        result = body(**function.inputs)
+        result.set_name(output)
+        function.set_outputs([result])
+    program = Program()
+    program.add_function("main", function)
+    return program
+
+
+def _flexible(name: str, shape: tuple[int | None, ...], dtype: type, chunk: int) -> Any:
+    """An input type whose open dimension takes 1..chunk."""
+    ct = coremltools()
+    dims = tuple(ct.RangeDim(1, chunk, default=1) if size is None else size for size in shape)
+    return ct.TensorType(name=name, shape=ct.Shape(dims), dtype=dtype)

@@ -1,0 +1,210 @@
+"""The folded graphs' operations as XNNPACK nodes, and as kernels where ExecuTorch keeps the KV cache.
+
+Everything between two attention ops is one subgraph, so a decoder of L layers is L + 2 delegates and the vision
+encoder is one. Means over the last axis are products with a row of 1/C: XNNPACK's delegate has no such reduction, and a
+norm left outside it would cut every layer in three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema
+from executorch.backends.xnnpack.utils.xnnpack_constants import XNN_INVALID_VALUE_ID
+
+from phantom_edge.export.executorch.program import Method
+from phantom_edge.export.executorch.xnnpack import Steps, Subgraph, Value
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.rope import static_tables
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.quantize.grid import QuantizedTensor
+
+END = torch.iinfo(torch.int64).max  # "to the end" of a slice
+
+
+class XnnOps:
+    """:class:`~phantom_edge.model.ops.Ops` that write a method. ``counts`` says what was written."""
+
+    def __init__(self, method: Method, spec: FoldedSpec, weights: Weights, context: int = 0):
+        self.method, self.spec, self.weights, self.context = method, spec, weights, context
+        self.graph = Subgraph(method.constants)
+        self.counts = {"attention": 0}
+        self.start: Value | None = None
+        self.tables: tuple[Value, Value] | None = None
+
+    def begin_decoder(self, embeds: Value, positions: Value) -> None:
+        """Read the start position and cut the rotary tables to this call's positions.
+
+        Only ``positions[0]`` counts: ExecuTorch's runner passes either every position or just the first.
+        """
+        call, config = self.method.call, self.spec.config.decoder
+        first = call("aten::select_copy.int_out", positions, 0, 0, out=self.method.tensor((), torch.int64))
+        self.start = call("aten::_local_scalar_dense", first, out=self.method.integer())
+        count = call("aten::sym_size.int", embeds, 1, out=self.method.integer())
+        end = call("executorch_prim::add.Scalar", self.start, count, out=self.method.integer())
+        tables = static_tables(config.rope, config.head_dim, self.context)
+        self.tables = tuple(self._rows(table[:, None], embeds.shape[1], end) for table in tables)  # [S, 1, D/2]
+
+    def finish(self, output: Value) -> None:
+        """Close the last subgraph."""
+        self.method.slot(output)
+        self._close()
+
+    # --- arithmetic shared by both graphs
+    def linear(self, x, name):
+        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+        if isinstance(weight, QuantizedTensor):
+            x = self.graph.token_int8(x)
+        return self._product(x, f"{name}.weight", weight, None if bias is None else (f"{name}.bias", bias))
+
+    def project(self, x, name):
+        return self._product(x, name, self.weights[name])
+
+    def scale(self, x, name):
+        return self.graph.binary(schema.XNNMultiply, x, self._constant(name))
+
+    def layer_norm(self, x, name, eps):
+        centred = self.graph.binary(schema.XNNSubtract, x, self._mean(x))
+        scaled = self._unit_variance(centred, f"{name}.weight", eps)
+        return self.graph.binary(schema.XNNAdd, scaled, self._constant(f"{name}.bias"))
+
+    def rms_norm(self, x, name, eps):
+        return self._unit_variance(x, f"{name}.weight", eps)
+
+    def gelu(self, x):
+        return self.graph.unary(schema.XNNGelu, x)
+
+    def silu(self, x):
+        return self.mul(x, self.sigmoid(x))
+
+    def sigmoid(self, x):
+        return self.graph.unary(schema.XNNSigmoid, x)
+
+    def softmax(self, x):
+        return self.graph.unary(schema.XNNSoftmax, x)
+
+    def add(self, a, b):
+        return self.graph.binary(schema.XNNAdd, a, b)
+
+    def mul(self, a, b):
+        return self.graph.binary(schema.XNNMultiply, a, b)
+
+    def split(self, x, sizes):
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        return [self.graph.narrow(x, len(x.shape) - 1, at, size) for at, size in zip(starts, sizes, strict=True)]
+
+    def concat(self, values):
+        first, *rest = values
+        for value in rest:
+            first = self.graph.concat(first, value)
+        return first
+
+    def split_heads(self, x, heads):
+        return self.graph.reshape(x, (*x.shape[:2], heads, x.shape[2] // heads))  # [B, S, H, D]
+
+    def merge_heads(self, x):
+        return self.graph.reshape(x, (*x.shape[:2], x.shape[2] * x.shape[3]))  # [B, S, H*D]
+
+    # --- vision: one tile, [1, ...]
+    def patches(self, pixels):
+        at, v = "vision_encoder", self.spec.config.vision
+        p, g, graph = v.patch_size, v.grid, self.graph
+        x = graph.transpose(graph.reshape(pixels, (3, g, p, g, p)), (1, 3, 0, 2, 4))  # [row, column, 3, p, p]
+        x = graph.reshape(x, (1, g * g, 3 * p * p))
+        weight = self.weights[f"{at}.patch_embedding.weight"].flatten(1)  # [C, 3*p*p]
+        bias = (f"{at}.patch_embedding.bias", self.weights[f"{at}.patch_embedding.bias"])
+        x = self._product(x, f"{at}.patch_embedding.weight", weight, bias)
+        # The class token and the positions are both constants: one table is added, its first row to a row of zeros.
+        table = self.weights[f"{at}.position_embedding"].float().clone()  # [1, 1 + P, C]
+        table[:, :1] += self.weights[f"{at}.class_embedding"].float()
+        x = graph.pad_front(x, 1, 1)
+        return graph.binary(schema.XNNAdd, x, graph.tensor(f"{at}.position_embedding", table))
+
+    def full_attention(self, q, k, v):
+        graph = self.graph
+        root = graph.tensor(f"root.{q.shape[-1]}", torch.tensor([q.shape[-1] ** -0.5]))
+        q = graph.transpose(graph.binary(schema.XNNMultiply, q, root), (0, 2, 1, 3))  # [B, H, N, D]
+        weights = self.softmax(graph.matmul(q, graph.transpose(k, (0, 2, 3, 1))))  # [B, H, N, N]
+        return graph.transpose(graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3))  # [B, N, H, D]
+
+    def shuffle(self, x):
+        grid, factor, graph = self.spec.config.vision.grid, self.spec.config.downsample, self.graph
+        small, channels = grid // factor, x.shape[-1]
+        x = graph.narrow(x, 1, 1, grid * grid)
+        x = graph.transpose(graph.reshape(x, (small, factor, small, factor, channels)), (0, 2, 1, 3, 4))
+        return graph.reshape(x, (1, small * small, factor * factor * channels))
+
+    # --- decoder
+    def embedding(self, ids):
+        weight, call = self.weights["token_embedding.weight"], self.method.call
+        constant, shape = self.method.constant, (*ids.shape, weight.shape[1])
+        if isinstance(weight, QuantizedTensor):
+            table, scales = constant(weight.values), constant(weight.scales[:, 0])
+            out = self.method.tensor(shape)
+            return call("quantized_decomposed::embedding_byte.out", table, scales, None, -127, 127, ids, out=out)
+        out = self.method.tensor(shape, weight.dtype)
+        rows = call("aten::embedding.out", constant(weight), ids, -1, False, False, out=out)
+        if weight.dtype == torch.float32:
+            return rows
+        return call("dim_order_ops::_to_dim_order_copy.out", rows, False, None, out=self.method.tensor(shape))
+
+    def rope(self, x):
+        half, graph = x.shape[-1] // 2, self.graph
+        first, second = self.split(x, [half, half])
+        cos, sin = (graph.reshape(table, (1, table.shape[0], 1, half)) for table in self.tables)  # [1, S, 1, D/2]
+        left = graph.binary(schema.XNNSubtract, self.mul(first, cos), self.mul(second, sin))
+        return graph.concat(left, self.add(self.mul(second, cos), self.mul(first, sin)))
+
+    def cached_attention(self, q, k, v, layer, scale):
+        for value in (q, k, v):
+            self.method.slot(value)
+        self._close()
+        caches = []
+        for value in (k, v):
+            cache = self.method.state((1, self.context, *k.shape[2:]))
+            self.method.call("llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,)))
+            caches.append(cache)
+        self.counts["attention"] += 1
+        out = self.method.tensor(q.shape)
+        return self.method.call("llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out)
+
+    def last(self, x):
+        self.method.slot(x)
+        self._close()
+        out = self.method.tensor((1, 1, x.shape[-1]))
+        return self.method.call("aten::slice_copy.Tensor_out", x, 1, -1, END, 1, out=out)
+
+    # --- parts
+    def _product(self, x, key: str, weight, bias=None) -> Value:
+        bias_id = XNN_INVALID_VALUE_ID if bias is None else self.graph.tensor(bias[0], bias[1].float())
+        return self.graph.linear(x, self.graph.matrix(key, weight), weight.shape[0], bias_id)
+
+    def _constant(self, name: str) -> int:
+        return self.graph.tensor(name, self.weights[name].float())
+
+    def _mean(self, x) -> Value:
+        size = x.shape[-1]
+        return self.graph.linear(x, self.graph.tensor(f"mean.{size}", torch.full((1, size), 1 / size)), 1)
+
+    def _unit_variance(self, x, weight: str, eps: float) -> Value:
+        graph = self.graph
+        variance = self._mean(graph.unary(schema.XNNSquare, x))  # [B, S, 1]
+        shifted = graph.binary(schema.XNNAdd, variance, graph.tensor(f"eps.{eps}", torch.tensor([eps])))
+        x = graph.binary(schema.XNNMultiply, x, graph.unary(schema.XNNReciprocalSquareRoot, shifted))
+        return graph.binary(schema.XNNMultiply, x, self._constant(weight))
+
+    def _rows(self, table: torch.Tensor, steps: Steps, end: Value) -> Value:
+        out = self.method.tensor((steps, *table.shape[1:]))
+        constant = self.method.constant(table)
+        return self.method.call("aten::slice_copy.Tensor_out", constant, 0, self.start, end, 1, out=out)
+
+    def _close(self) -> None:
+        if self.graph:
+            self.method.delegate(self.graph)
+        self.graph = Subgraph(self.method.constants)
+
+
+def dynamic(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    """``shape`` with ``axis`` as a bound instead of a length."""
+    return tuple(Steps(n) if i == axis else n for i, n in enumerate(shape))

@@ -1,0 +1,45 @@
+"""What a saved graph holds, counted in the file itself, and what it should hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+
+from phantom_edge.model.spec import FoldedSpec
+
+PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
+
+
+def count_ops(path: Path) -> dict[str, int]:
+    """Nodes by operation in a saved model; a Gather of integers counts as ``Gather int8``."""
+    graph = onnx.load(path, load_external_data=False).graph
+    integers = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
+    return dict(Counter(_label(node, integers) for node in graph.node))
+
+
+def _label(node: onnx.NodeProto, integers: set[str]) -> str:
+    return "Gather int8" if node.op_type == "Gather" and node.input[0] in integers else node.op_type
+
+
+def wanted_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, int]:
+    """One fused attention op per layer, one quantised operation per quantised weight of ``kinds``, no other.
+
+    Args:
+        kinds: operation by module, for every quantised weight that the graph read.
+    """
+    d, v = spec.config.decoder, spec.config.vision
+    quantised = ("MatMulNBits", "DynamicQuantizeMatMul", "Gather int8", "GatherBlockQuantized")
+    by_kind = Counter(kinds.values())
+    wanted = {op: by_kind[op] for op in quantised}
+    if graph == "vision_encoder":
+        wanted |= {"MultiHeadAttention": v.layers, "Softmax": 0}
+    if graph == "text_decoder":
+        wide = sum(size > 0 for size in spec.phantom_dims)
+        wanted |= {
+            "GroupQueryAttention": d.layers,
+            "RotaryEmbedding": 2 * d.layers,
+            "Softmax": PHANTOM_SOFTMAXES * wide,
+        }
+    return wanted

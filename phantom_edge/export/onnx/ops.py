@@ -1,0 +1,237 @@
+"""The operations of the folded graphs as ONNX nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from onnx import TensorProto
+
+from phantom_edge.errors import InputError
+from phantom_edge.export.onnx import packing
+from phantom_edge.export.onnx.writer import CONTRIB, GraphWriter
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.quantize.grid import QuantizedTensor
+
+ACCURACY_INT8 = 4  # MatMulNBits' accuracy_level: multiply integers; its other levels are several times slower
+NO_LIMIT = 2**63 - 1
+VALUES, SCALES = ".values", ".scales"  # an initializer's name is its weight's, with one of these when it is quantised
+
+
+@dataclass(frozen=True)
+class DecoderInputs:
+    """Values that every decoder layer shares: positions [B, S], lengths for the attention op, RoPE's two tables."""
+
+    positions: str
+    seqlens: str
+    total: str
+    cos: str
+    sin: str
+
+
+class OnnxOps:
+    """:class:`~phantom_edge.model.ops.Ops` whose values are names in ``graph``.
+
+    Each float is stored in the type that the recipe gave it; fp16 is cast to fp32 where it is used, so that all
+    arithmetic is fp32. ``read`` names the weights that went into the graph, ``kinds`` the operation of each
+    quantised module.
+    """
+
+    def __init__(self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None):
+        self.graph, self.spec, self.weights, self.decoder = graph, spec, weights, decoder
+        self.read: set[str] = set()
+        self.kinds: dict[str, str] = {}
+        self._flat: dict[str, str] = {}  # [B, S, H, D] value to the same as [B, S, H*D], where both exist
+
+    # --- weights
+    def _get(self, name: str) -> torch.Tensor | QuantizedTensor:
+        self.read.add(name)
+        return self.weights[name]
+
+    def _float(self, name: str, tensor: torch.Tensor) -> str:
+        value = self.graph.initializer(name, tensor.numpy())
+        return self._to_float(value) if tensor.dtype == torch.float16 else value
+
+    def _constant(self, name: str) -> str:
+        return self._float(name, self._get(name))
+
+    def _to_float(self, value: str) -> str:
+        return self.graph.node("Cast", [value], to=TensorProto.FLOAT)
+
+    # --- matmuls
+    def linear(self, x, name):
+        weight = self._get(f"{name}.weight")
+        bias = self._constant(f"{name}.bias") if f"{name}.bias" in self.weights else None
+        if not isinstance(weight, QuantizedTensor):
+            return self._add_bias(self._matmul(x, f"{name}.weight", weight), bias)
+        if weight.bits == 4 and weight.group:
+            return self._add_bias(self._matmul_blocks(x, name, weight), bias)
+        if weight.bits == 8 and not weight.group:
+            return self._matmul_channels(x, name, weight, bias)
+        grid = f"int{weight.bits}, group {weight.group}"
+        raise InputError(f"{name}: ONNX takes int4 in groups or int8 per channel, not {grid}")
+
+    def _matmul(self, x: str, name: str, weight: torch.Tensor) -> str:
+        return self.graph.node("MatMul", [x, self._float(name, weight.T)])
+
+    def _add_bias(self, x: str, bias: str | None) -> str:
+        return x if bias is None else self.graph.node("Add", [x, bias])
+
+    def _matmul_blocks(self, x: str, name: str, weight: QuantizedTensor) -> str:
+        self.kinds[name] = "MatMulNBits"
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_blocks(weight))
+        # In fp32, although fp16 would hold them: behind a Cast, ORT without optimisation reads other scales, silently.
+        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
+        n, k = weight.shape
+        sizes = {"K": k, "N": n, "bits": 4, "block_size": weight.group, "accuracy_level": ACCURACY_INT8}
+        return self.graph.node("MatMulNBits", [x, values, scales], domain=CONTRIB, **sizes)
+
+    def _matmul_channels(self, x: str, name: str, weight: QuantizedTensor, bias: str | None) -> str:
+        self.kinds[name] = "DynamicQuantizeMatMul"
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_columns(weight))
+        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales[:, 0].numpy())
+        inputs = [x, values, scales, *(["", bias] if bias else [])]
+        return self.graph.node("DynamicQuantizeMatMul", inputs, domain=CONTRIB)
+
+    def project(self, x, name):
+        return self._matmul(x, name, self._get(name))
+
+    def scale(self, x, name):
+        return self.graph.node("Mul", [x, self._constant(name)])
+
+    # --- norms, activations, arithmetic
+    def layer_norm(self, x, name, eps):
+        inputs = [x, self._constant(f"{name}.weight"), self._constant(f"{name}.bias")]
+        return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=eps)
+
+    def rms_norm(self, x, name, eps):
+        inputs = [x, self._constant(f"{name}.weight")]
+        return self.graph.node("SimplifiedLayerNormalization", inputs, axis=-1, epsilon=eps, stash_type=1)
+
+    def gelu(self, x):
+        return self.graph.node("Gelu", [x], domain=CONTRIB)
+
+    def silu(self, x):
+        return self.graph.node("Mul", [x, self.sigmoid(x)])
+
+    def sigmoid(self, x):
+        return self.graph.node("Sigmoid", [x])
+
+    def softmax(self, x):
+        return self.graph.node("Softmax", [x], axis=-1)
+
+    def add(self, a, b):
+        return self.graph.node("Add", [a, b])
+
+    def mul(self, a, b):
+        return self.graph.node("Mul", [a, b])
+
+    # --- shapes
+    def split(self, x, sizes):
+        parts = [f"{x}_part{n}" for n in range(len(sizes))]
+        self.graph.node("Split", [x, self.graph.ints(*sizes)], parts, axis=-1)
+        return parts
+
+    def concat(self, values):
+        return self.graph.node("Concat", list(values), axis=-1)
+
+    def _reshape(self, x: str, *shape: int) -> str:
+        return self.graph.node("Reshape", [x, self.graph.ints(*shape)])  # a 0 keeps the dimension
+
+    def split_heads(self, x, heads):
+        apart = self._reshape(x, 0, 0, heads, -1)  # [B, S, H, D]
+        self._flat[apart] = x
+        return apart
+
+    def merge_heads(self, x):
+        if x not in self._flat:
+            self._flat[x] = self._reshape(x, 0, 0, -1)  # [B, S, H*D]
+        return self._flat[x]
+
+    # --- vision
+    def patches(self, pixels):
+        at, size = "vision_encoder", self.spec.config.vision.patch_size
+        parts = [self._constant(f"{at}.patch_embedding.{part}") for part in ("weight", "bias")]
+        x = self.graph.node("Conv", [pixels, *parts], kernel_shape=[size, size], strides=[size, size])
+        channels = self.spec.config.vision.hidden_size
+        x = self.graph.node("Transpose", [self._reshape(x, 0, channels, -1)], perm=[0, 2, 1])  # [T, P, C]
+        tiles = self.graph.node("Shape", [pixels], start=0, end=1)  # [1]
+        shape = self.graph.node("Concat", [tiles, self.graph.ints(1, channels)], axis=0)  # [3]
+        first = self.graph.node("Expand", [self._constant(f"{at}.class_embedding"), shape])  # [T, 1, C]
+        x = self.graph.node("Concat", [first, x], axis=1)  # [T, 1 + P, C]
+        return self.add(x, self._constant(f"{at}.position_embedding"))
+
+    def full_attention(self, q, k, v):
+        heads = self.spec.config.vision.heads
+        flat = [self.merge_heads(value) for value in (q, k, v)]  # [T, S, C]
+        return self.split_heads(self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads), heads)
+
+    def shuffle(self, x):
+        ints, factor = self.graph.ints, self.spec.config.downsample
+        x = self.graph.node("Slice", [x, ints(1), ints(NO_LIMIT), ints(1)])  # [T, P, C]
+        small, width = self.spec.config.vision.grid // factor, self.spec.config.vision.hidden_size
+        x = self._reshape(x, 0, small, factor, small, factor * width)  # [T, row, in-row, column, in-column and C]
+        x = self.graph.node("Transpose", [x], perm=[0, 1, 3, 2, 4])
+        return self._reshape(x, 0, small * small, factor * factor * width)  # [T, tokens, 4C]
+
+    # --- decoder
+    def embedding(self, ids):
+        name = "token_embedding"
+        weight = self._get(f"{name}.weight")
+        if not isinstance(weight, QuantizedTensor):
+            rows = self.graph.node("Gather", [self.graph.initializer(f"{name}.weight", weight.numpy()), ids], axis=0)
+            return self._to_float(rows) if weight.dtype == torch.float16 else rows
+        if weight.bits == 4 and weight.group:
+            return self._gather_blocks(ids, name, weight)
+        return self._gather_rows(ids, name, weight)
+
+    def _gather_rows(self, ids: str, name: str, weight: QuantizedTensor) -> str:
+        self.kinds[name] = "Gather int8"
+        values = self.graph.initializer(f"{name}.weight{VALUES}", weight.values.numpy())
+        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
+        rows = self._to_float(self.graph.node("Gather", [values, ids], axis=0))  # [B, S, C]
+        return self.mul(rows, self.graph.node("Gather", [scales, ids], axis=0))  # [B, S, 1]
+
+    def _gather_blocks(self, ids: str, name: str, weight: QuantizedTensor) -> str:
+        self.kinds[name] = "GatherBlockQuantized"
+        packed = packing.pack_blocks(weight).reshape(weight.shape[0], -1)  # [V, C/2]
+        inputs = [
+            self.graph.initializer(f"{name}.weight{VALUES}", packed),
+            ids,
+            self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy()),
+        ]
+        sizes = {"bits": 4, "block_size": weight.group, "gather_axis": 0, "quantize_axis": 1}
+        return self.graph.node("GatherBlockQuantized", inputs, domain=CONTRIB, **sizes)
+
+    def rope(self, x):
+        inputs = [self.merge_heads(x), self.decoder.positions, self.decoder.cos, self.decoder.sin]
+        turned = self.graph.node("RotaryEmbedding", inputs, domain=CONTRIB)
+        return self._heads_apart(turned, self.spec.config.decoder.head_dim)
+
+    def _heads_apart(self, flat: str, width: int) -> str:
+        apart = self._reshape(flat, 0, 0, -1, width)  # [B, S, H, D]
+        self._flat[apart] = flat
+        return apart
+
+    def cached_attention(self, q, k, v, layer, scale):
+        d, names = self.spec.config.decoder, [f"{layer}.key", f"{layer}.value"]
+        inputs = [
+            *(self.merge_heads(value) for value in (q, k, v)),  # [B, S, H*W]
+            *(f"past_key_values.{name}" for name in names),
+            self.decoder.seqlens,
+            self.decoder.total,
+        ]
+        outputs = [f"attention.{layer}", *(f"present.{name}" for name in names)]
+        sizes = {"num_heads": d.heads, "kv_num_heads": d.kv_heads, "do_rotary": 0, "scale": scale}
+        self.graph.node("GroupQueryAttention", inputs, outputs, domain=CONTRIB, **sizes)
+        return self._heads_apart(outputs[0], self.spec.width(layer))
+
+    def last(self, x):
+        return self.graph.node("Gather", [x, self.graph.ints(-1)], axis=1)  # [B, 1, C]
+
+
+def tables(graph: GraphWriter, cos: torch.Tensor, sin: torch.Tensor) -> tuple[str, str]:
+    """RoPE's cos and sin [context, D / 2] as initializers, always fp32."""
+    return tuple(graph.initializer(name, np.asarray(t)) for name, t in (("rope.cos", cos), ("rope.sin", sin)))

@@ -1,0 +1,54 @@
+"""Our integers in the layouts of ONNX Runtime's operations, and back. Pure arithmetic, no files.
+
+``MatMulNBits``: B uint8 [N, K / block, block / 2], value + 8, first of a pair low; scales [N, K / block].
+``DynamicQuantizeMatMul``: B int8 [K, N], scales [N]. ``Gather``: rows int8 [V, C], scales [V, 1].
+(``onnxruntime/contrib_ops``: ``docs/ContribOperators.md``.)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles, unpack_nibbles
+
+OFFSET: Final = 8
+"""Zero point that MatMulNBits takes when it is given none: four bits hold value + 8."""
+
+
+def pack_blocks(weight: QuantizedTensor) -> np.ndarray:
+    """int4 [N, K] in groups to ``MatMulNBits``' B: uint8 [N, K / group, group / 2]."""
+    packed = pack_nibbles(weight.values, offset=OFFSET)  # [N, K/2]
+    return packed.unflatten(1, (-1, weight.block // 2)).numpy()  # [N, K/group, group/2]
+
+
+def unpack_blocks(packed: np.ndarray, scales: np.ndarray, group: int) -> QuantizedTensor:
+    """Undo :func:`pack_blocks`. Raises :class:`InputError` when the two arrays do not fit each other."""
+    if packed.dtype != np.uint8 or packed.ndim != 3 or packed.shape[2] * 2 != group:
+        shape = list(packed.shape)
+        raise InputError(f"int4 weight is {packed.dtype} {shape}, expected uint8 [N, K/{group}, {group // 2}]")
+    rows = torch.from_numpy(packed.copy()).flatten(1)  # [N, K/2]
+    values = unpack_nibbles(rows, 2 * rows.shape[1], offset=OFFSET)  # [N, K]
+    return QuantizedTensor(values, _scales(scales), 4, group)
+
+
+def pack_columns(weight: QuantizedTensor) -> np.ndarray:
+    """int8 [N, K] per output channel to ``DynamicQuantizeMatMul``'s B: int8 [K, N]."""
+    return weight.values.T.contiguous().numpy()  # [K, N]
+
+
+def unpack_columns(packed: np.ndarray, scales: np.ndarray) -> QuantizedTensor:
+    """Undo :func:`pack_columns`; ``scales`` is [N]."""
+    return QuantizedTensor(torch.from_numpy(packed.T.copy()), _scales(scales[:, None]), 8)
+
+
+def unpack_rows(rows: np.ndarray, scales: np.ndarray) -> QuantizedTensor:
+    """The embedding's rows int8 [V, C] and scales [V, 1]."""
+    return QuantizedTensor(torch.from_numpy(rows.copy()), _scales(scales), 8)
+
+
+def _scales(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.float32))

@@ -1,0 +1,105 @@
+"""The integers and scales that an artifact really holds, found by the operations that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx.external_data_helper import load_external_data_for_tensor
+
+from phantom_edge.errors import InputError
+from phantom_edge.export.base import GRAPHS
+from phantom_edge.export.onnx import packing
+from phantom_edge.export.onnx.ops import SCALES, VALUES
+from phantom_edge.quantize.grid import QuantizedTensor
+
+FOLDER: Final = "onnx"  # of an export's three models, inside the folder that the export was given
+SUFFIX: Final = f".weight{VALUES}"
+
+
+def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
+    """Integers and scales by module name, read out of the three models below ``folder``.
+
+    Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an integer
+    in the wrong place, or under the wrong node, is not what comes back.
+
+    Raises:
+        InputError: a file that is missing, damaged, or not of this toolkit's form.
+    """
+    found = {}
+    for name in GRAPHS:
+        path = folder / FOLDER / f"{name}.onnx"
+        try:
+            graph = onnx.load(path, load_external_data=False).graph
+            found |= dict(_Reader(path, graph).modules())
+        except InputError:
+            raise
+        except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
+            raise InputError(f"{path}: not readable as an exported model ({str(error).splitlines()[0]})") from None
+    return found
+
+
+class _Reader:
+    def __init__(self, path: Path, graph: onnx.GraphProto):
+        self.path, self.graph = path, graph
+        self.initializers = {tensor.name: tensor for tensor in graph.initializer}
+
+    def modules(self) -> Iterator[tuple[str, QuantizedTensor]]:
+        for node in self.graph.node:
+            module = next((name.removesuffix(SUFFIX) for name in node.input if name.endswith(SUFFIX)), None)
+            if module is not None:
+                yield module, self._decode(node, f"{module}.weight{SCALES}")
+
+    def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        decoders: dict[str, Callable[[onnx.NodeProto, str], QuantizedTensor]] = {
+            "MatMulNBits": self._matmul_nbits,
+            "DynamicQuantizeMatMul": self._dynamic_matmul,
+            "Gather": self._rows,
+            "GatherBlockQuantized": self._block_rows,
+        }
+        if node.op_type not in decoders:
+            raise InputError(f"{self.path}: {node.name} multiplies integers in a way that is not this toolkit's")
+        return decoders[node.op_type](node, scales)
+
+    def _matmul_nbits(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        sizes = _attributes(node)
+        self._require(node, node.input[2:] == [scales] and sizes["bits"] == 4)
+        weight = packing.unpack_blocks(self._array(node.input[1]), self._array(scales), sizes["block_size"])
+        self._require(node, weight.shape == (sizes["N"], sizes["K"]))
+        return weight
+
+    def _dynamic_matmul(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        zero_point = node.input[3] if len(node.input) > 3 else ""
+        self._require(node, node.input[2] == scales and not zero_point)
+        return packing.unpack_columns(self._array(node.input[1]), self._array(scales))
+
+    def _rows(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        # Gather, Cast, Mul by the scales that the same ids gather.
+        gathered = [n.output[0] for n in self.graph.node if list(n.input) == [scales, node.input[1]]]
+        cast = [n.output[0] for n in self.graph.node if n.op_type == "Cast" and n.input[0] == node.output[0]]
+        self._require(node, any(n.op_type == "Mul" and list(n.input) == cast + gathered for n in self.graph.node))
+        return packing.unpack_rows(self._array(node.input[0]), self._array(scales))
+
+    def _block_rows(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        sizes = _attributes(node)
+        self._require(node, node.input[2:] == [scales] and sizes["bits"] == 4)
+        rows, half = self._array(node.input[0]), sizes["block_size"] // 2
+        return packing.unpack_blocks(rows.reshape(len(rows), -1, half), self._array(scales), sizes["block_size"])
+
+    def _require(self, node: onnx.NodeProto, right: bool) -> None:
+        if not right:
+            raise InputError(f"{self.path}: {node.name} ({node.op_type}) is not as this toolkit writes it")
+
+    def _array(self, name: str) -> np.ndarray:
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(self.initializers[name])
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            load_external_data_for_tensor(tensor, str(self.path.parent))  # refuses paths that leave the folder
+        return onnx.numpy_helper.to_array(tensor)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, int]:
+    return {attribute.name: attribute.i for attribute in node.attribute}

@@ -1,0 +1,107 @@
+"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from onnx import TensorProto, helper, save_model
+from onnx.helper import np_dtype_to_tensor_dtype
+
+CONTRIB: Final = "com.microsoft"
+OPSET: Final = 17
+"""The first with LayerNormalization; every runtime that has the fused attention ops reads it."""
+IR_VERSION: Final = 8  # goes with opset 17
+INLINE_BYTES: Final = 1024  # smaller initializers stay in the .onnx file, where shape inference can see them
+ALIGNMENT: Final = 64  # of each tensor in the data file: a cache line, so that a mapped tensor can be used in place
+PRODUCER: Final = "phantom-edge"
+
+
+class GraphWriter:
+    """Collects the nodes of one graph; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
+
+    Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is never held
+    twice. Use as a context manager, which closes the data file.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.name, self.path = name, folder / f"{name}.onnx"
+        self.data_path = folder / f"{name}.onnx_data"
+        self._data = self.data_path.open("wb")
+        self._nodes, self._inputs, self._outputs, self._initializers = [], [], [], []
+        self._constants: dict[tuple, str] = {}
+
+    def __enter__(self) -> GraphWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+
+    def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
+        """Declare an input; a dimension is a number or the name of a dynamic one."""
+        self._inputs.append(helper.make_tensor_value_info(name, dtype, shape))
+        return name
+
+    def output(self, name: str, dtype: int, shape: Sequence[int | str]) -> None:
+        """Declare that the value ``name`` is an output."""
+        self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
+
+    def node(
+        self, op: str, inputs: Sequence[str], outputs: Sequence[str] = (), *, domain: str = "", **attributes
+    ) -> str:
+        """Append a node and return its first output, which is named after the operation unless ``outputs`` says."""
+        index = len(self._nodes)
+        names = list(outputs) or [f"{op}_{index}"]
+        self._nodes.append(helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes))
+        return names[0]
+
+    def initializer(self, name: str, array: np.ndarray) -> str:
+        """Store ``array`` under ``name``: in the data file, or inline when it is small."""
+        array = np.ascontiguousarray(array)
+        tensor = TensorProto(name=name, dims=array.shape, data_type=np_dtype_to_tensor_dtype(array.dtype))
+        if array.nbytes < INLINE_BYTES:
+            tensor.raw_data = array.tobytes()
+        else:
+            self._data.write(bytes(-self._data.tell() % ALIGNMENT))
+            place = {"location": self.data_path.name, "offset": self._data.tell(), "length": array.nbytes}
+            for key, value in place.items():
+                tensor.external_data.add(key=key, value=str(value))
+            tensor.data_location = TensorProto.EXTERNAL
+            array.tofile(self._data)
+        self._initializers.append(tensor)
+        return name
+
+    def ints(self, *values: int, scalar: bool = False) -> str:
+        """An int64 constant, shared by all who ask for the same."""
+        key = (values, scalar)
+        if key not in self._constants:
+            array = np.array(values[0] if scalar else values, dtype=np.int64)
+            name = "int_" if scalar else "ints_"
+            self._constants[key] = self.initializer(name + "_".join(str(v) for v in values), array)
+        return self._constants[key]
+
+    def save(self) -> None:
+        """Write the ``.onnx`` file; removes the data file again when nothing went into it."""
+        nodes = self._live_nodes()
+        used = {name for node in nodes for name in node.input}
+        initializers = [tensor for tensor in self._initializers if tensor.name in used]
+        graph = helper.make_graph(nodes, self.name, self._inputs, self._outputs, initializers)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
+        empty = not self._data.tell()
+        self._data.close()
+        if empty:
+            self.data_path.unlink()
+        save_model(model, self.path)
+
+    def _live_nodes(self) -> list:
+        # A value that has two forms (heads apart or together) may never be used in one of them.
+        wanted = {output.name for output in self._outputs}
+        live = []
+        for node in reversed(self._nodes):
+            if wanted.intersection(node.output):
+                live.append(node)
+                wanted.update(node.input)
+        return live[::-1]

@@ -1,0 +1,194 @@
+"""The main job as one call: checkpoint in, verified bundle out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phantom_edge import __version__
+from phantom_edge.bundle import GOLDEN, TOKENIZER, Bundle, check_output, finish, writing
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.export.base import Exported, ExportOptions
+from phantom_edge.model.certificate import FoldCertificate, certify
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.rope import check_context
+from phantom_edge.quantize.recipe import Recipe, load_recipe
+from phantom_edge.runtime.probes import Prompt, Runner, default_images, prompts
+from phantom_edge.runtime.report import Report
+from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.runtime.verify import verify
+from phantom_edge.source import PhantomSource
+from phantom_edge.targets import Format, Target, format_for, target_for
+
+REPORT = "report.html"
+GOLDEN_TOKENS = 16
+LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "onnx", "onnxruntime", "numpy")
+Step = Callable[[str], None]
+Track = Callable[[Iterable, str], Iterable]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What to export and how; fields left None follow from the target.
+
+    ``quant`` is a preset or a TOML file, ``overrides`` are ``pattern=precision`` rules, ``fold`` is ``exact`` or
+    ``rank:R``, ``context`` the KV cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
+    """
+
+    target: str = "ios"
+    model: str | None = None
+    revision: str | None = None
+    output: Path | None = None
+    format: str | None = None
+    quant: str | None = None
+    overrides: tuple[str, ...] = ()
+    fold: str = "exact"
+    context: int | None = None
+    max_tiles: int | None = None
+    verify: bool = True
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The finished bundle, and the verification report unless it was switched off."""
+
+    bundle: Bundle
+    report: Report | None
+
+
+def export(
+    request: ExportRequest, *, step: Step = lambda _: None, track: Track = lambda items, _: items
+) -> ExportResult:
+    """Load, fold, quantise, export and verify; the bundle appears at ``request.output`` only when all of it is right.
+
+    Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an earlier
+    bundle as it was, when a check on the new one fails.
+
+    >>> export(ExportRequest(target="ios", output=Path("nano-ios"))).report.ok      # doctest: +SKIP
+    True
+    """
+    target = target_for(request.target)
+    artifact_format = format_for(request.format or target.format)
+    recipe = load_recipe(request.quant or target.recipe, request.overrides)
+    fold = Fold.parse(request.fold)
+    if fold.kind == "off":
+        raise InputError("fold 'off' drops the phantom dimension; it exists for checks only, use 'exact' or 'rank:R'")
+    step("opening the checkpoint")
+    source = PhantomSource.open(request.model, revision=request.revision)
+    spec, options = _options(request, target, source, recipe)
+    output = request.output or Path(f"{Path(source.name).name}-{target.name}")
+    check_output(output)
+    model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
+    step("certifying the fold")
+    certificate = certify(source.config, source.checkpoint, model)
+    model = model.quantized(recipe, track)
+    with writing(output) as folder:
+        step(f"writing {artifact_format.title}")
+        exported = artifact_format.export(model, options, folder, step)
+        source.tokenizer.save(folder / TOKENIZER)
+        _write_golden(folder / GOLDEN, artifact_format.reference(model), source, spec, options)
+        manifest = _manifest(target, artifact_format, source, model, spec, options, certificate, exported)
+        report = None
+        if request.verify:
+            report = verify(Bundle(folder, {**manifest, "files": {}}), source, model=model, step=step)
+            if not report.ok:
+                raise CheckError(_failure(report))
+            (folder / REPORT).write_text(report.to_html(), encoding="utf-8")
+            manifest["verification"] = report.to_dict()
+        finish(folder, manifest)
+    return ExportResult(Bundle.open(output, check=False), report)
+
+
+def _options(
+    request: ExportRequest, target: Target, source: PhantomSource, recipe: Recipe
+) -> tuple[PromptSpec, ExportOptions]:
+    """Prompt and export options, checked against the model before any weight is read."""
+    config = source.config
+    context = min(target.context, config.decoder.rope.original_context) if request.context is None else request.context
+    check_context(config.decoder.rope, context)
+    spec = PromptSpec.of_source(source, folded=True, max_tiles=request.max_tiles or target.max_tiles)
+    return spec, ExportOptions(context, min(target.chunk, context), str(recipe.float_type), config.end_ids)
+
+
+def _failure(report: Report) -> str:
+    rows = "; ".join(f"{c.name}: {c.value} (limit {c.limit}) {c.detail}".strip() for c in report.failures)
+    return f"the export was discarded, because verification failed: {rows}"
+
+
+def _write_golden(path: Path, held: FoldedModel, source: PhantomSource, spec: PromptSpec, options: ExportOptions) -> None:
+    """Inputs and expected outputs of every stage, for an app to test itself on the device it runs on."""
+    from safetensors.numpy import save_file
+
+    image = default_images(spec.tile_size)["square"]
+    room = options.context - GOLDEN_TOKENS
+    prompt: Prompt = prompts(spec, source.tokenizer, room, image, "What colour is it?")[0]
+    runner = Runner(TorchBackend(held, options.context, options.chunk), spec.image_token_id, options.chunk)
+    trace, tokens = runner.greedy(prompt, GOLDEN_TOKENS)
+    arrays = {
+        "image": np.asarray(image),
+        "pixel_values": prompt.pixels,
+        "image_features": trace.image_tokens,
+        "input_ids": np.array([prompt.ids], dtype=np.int64),
+        "prefill_logits": trace.logits[:1],
+        "generated_ids": np.array(tokens, dtype=np.int64),
+    }
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path, {"expected": "torch, same integers"})
+
+
+def _manifest(
+    target: Target,
+    artifact_format: Format,
+    source: PhantomSource,
+    model: FoldedModel,
+    spec: PromptSpec,
+    options: ExportOptions,
+    certificate: FoldCertificate,
+    exported: Exported,
+) -> dict[str, Any]:
+    plan = model.recipe.plan(model.module_shapes())
+    d = source.config.decoder
+    return {
+        "producer": {"phantom_edge": __version__, "python": platform.python_version(), **_versions()},
+        "target": target.name,
+        "format": artifact_format.name,
+        "graphs": {name: str(path) for name, path in exported.files.items()},
+        "counts": exported.counts,
+        "source": {"name": source.name, "decoder": d.type, "parameters": source.checkpoint.parameters}
+        | {"sha256": source.sha256()},
+        "prompt": spec.template.to_dict(),
+        "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile, "max": spec.max_tiles, "thumbnail": True},
+        "ids": {"first": source.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
+        "shape": {
+            "hidden": d.hidden_size,
+            "vocabulary": d.vocab_size,
+            "layers": d.layers,
+            "kv_heads": d.kv_heads,
+            "cache_widths": [model.spec.width(n) for n in range(d.layers)],
+        },
+        "context": options.context,
+        "chunk": options.chunk,
+        "recipe": model.recipe.to_dict(),
+        "fallbacks": {a.name: a.reason for a in plan if a.fallback},
+        "fold": certificate.to_dict(),
+        "notes": list(exported.notes),
+        "verification": None,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+

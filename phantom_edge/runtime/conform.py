@@ -1,0 +1,133 @@
+"""Compare the original and the exact fold with recorded outputs of the published implementation.
+
+A folder to conform to is a checkpoint with ``golden.json`` (the cases) and ``golden.safetensors`` (what was recorded).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from phantom_edge.config import read_json
+from phantom_edge.errors import InputError
+from phantom_edge.images import load_image, normalize, pixel_values
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.original import PhantomModel
+from phantom_edge.runtime.report import Check, Report
+from phantom_edge.source import PhantomSource
+
+TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summation differs"
+PIXEL_LIMIT, PIXEL_REASON = 1e-6, "the same integers after resizing, then one subtraction and one division in fp32"
+GENERATED = 12
+PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = 8, 16, 64  # the recordings hold every n-th row and column, image token, position
+
+
+def conform(folder: str | Path, *, phantom: bool = True) -> Report:
+    """Every recorded tensor of every case, for the original and the exact fold. ``phantom=False`` must fail.
+
+    Raises :class:`InputError` when the folder has no recordings.
+    """
+    folder = Path(folder)
+    if not (folder / "golden.json").is_file() or not (folder / "golden.safetensors").is_file():
+        raise InputError(f"{folder}: no recorded outputs here (golden.json and golden.safetensors)")
+    source, cases, golden = PhantomSource.open(folder), _cases(folder), _load(folder / "golden.safetensors")
+    config, checkpoint = source.config, source.checkpoint
+    models = {
+        "original": PhantomModel(config, checkpoint, phantom=phantom),
+        "folded": FoldedModel.of(config, checkpoint, Fold("exact" if phantom else "off"), source.first_id),
+    }
+    report = Report("conform", f"{folder.name}: against the published implementation", {"cases": len(cases)})
+    for label, model in models.items():
+        checks = [check for case in cases for check in _case(case, golden, source, model)]
+        report.groups[f"The {label}, every recorded tensor"] = _worst(checks)
+    return report
+
+
+def _worst(checks: list[Check]) -> list[Check]:
+    """One row per recorded tensor: its worst case, which ``detail`` names."""
+    rows: dict[str, list[Check]] = {}
+    for check in checks:
+        rows.setdefault(check.name.partition(": ")[2], []).append(check)
+    merged = []
+    for name, group in rows.items():
+        # NaN and failures first: neither may hide behind a larger number that passed.
+        worst = max(group, key=lambda c: (c.passed is False, c.value))
+        where = f"{len(group)} cases" + (f", worst {worst.name.partition(': ')[0]}" if worst.value else "")
+        merged.append(replace(worst, name=name, detail=where))
+    return merged
+
+
+def _cases(folder: Path) -> list[dict[str, Any]]:
+    cases = read_json(folder / "golden.json").get("cases")
+    if not isinstance(cases, list) or not cases:
+        raise InputError(f"{folder / 'golden.json'}: lists no cases")
+    for case in cases:
+        image = case.get("image")
+        if image is not None and Path(image).name != image:
+            raise InputError(f"{folder / 'golden.json'}: {image!r} is not a plain file name")
+    return [{**case, "path": case["image"] and folder / case["image"]} for case in cases]
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _case(case: dict, golden: dict[str, np.ndarray], source: PhantomSource, model) -> list[Check]:
+    name, config = case["name"], source.config
+    recorded = {key.removeprefix(f"{name}."): value for key, value in golden.items() if key.startswith(f"{name}.")}
+    pixels = None if case["path"] is None else pixel_values(load_image(case["path"]), tile_size=config.tile_size)
+    rows = None if pixels is None else len(pixels) * config.tokens_per_tile
+    ids = source.tokenizer.encode(source.template.render([(case["question"], None)], rows))
+    checks = [_equal(name, "prompt ids", ids, recorded["input_ids"].tolist())]
+    embeds = model.embed(torch.tensor([ids]))
+    if pixels is not None:
+        image = model.encode_image(torch.from_numpy(pixels))
+        checks += _image_checks(name, case, pixels, image, recorded)
+        embeds = embeds.clone()
+        embeds[torch.tensor([ids]) == config.image_token_id] = image.flatten(0, 1)
+    return checks + _decoder_checks(name, model, embeds, recorded)
+
+
+def _image_checks(name: str, case: dict, pixels: np.ndarray, image: torch.Tensor, recorded) -> list[Check]:
+    normal = normalize(pixels)
+    means = normal.astype(np.float64).sum((2, 3)) - recorded["pixel_sums"]
+    return [
+        _equal(name, "tiles", len(pixels), case["tiles"]),
+        _near(name, "pixels", normal[:, :, ::PIXEL_STEP, ::PIXEL_STEP], recorded["pixel_values"], pixel=True),
+        _near(name, "pixel means", means / normal[0, 0].size, np.zeros_like(means), pixel=True),
+        _near(name, "image tokens", image[:, ::IMAGE_STEP].numpy(), recorded["image_embeds"]),
+    ]
+
+
+def _decoder_checks(name: str, model, embeds: torch.Tensor, recorded) -> list[Check]:
+    context = embeds.shape[1] + GENERATED
+    hidden = model.hidden(embeds, model.make_cache(context))[0, -1]
+    cache = model.make_cache(context)
+    logits = model.decode(embeds, cache, all_positions=True)
+    generated, last = [], logits[0, -1]
+    for _ in range(GENERATED):
+        generated.append(int(last.argmax()))
+        last = model.decode(model.embed(torch.tensor([generated[-1:]])), cache)[0, -1]
+    return [
+        _near(name, "hidden state", hidden.numpy(), recorded["hidden_last"]),
+        _near(name, "logits at every 64th position", logits[0, ::LOGIT_STEP].numpy(), recorded["logits_every_64"]),
+        _near(name, "last logits", logits[0, -1].numpy(), recorded["last_logits"]),
+        _equal(name, "greedy tokens", generated, recorded["generated_ids"][-GENERATED:].tolist()),
+    ]
+
+
+def _near(case: str, what: str, found: np.ndarray, wanted: np.ndarray, *, pixel: bool = False) -> Check:
+    limit, reason = (PIXEL_LIMIT, PIXEL_REASON) if pixel else (TENSOR_LIMIT, TENSOR_REASON)
+    error = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
+    return Check.at_most(f"{case}: {what}", error, limit, reason)
+
+
+def _equal(case: str, what: str, found: Any, wanted: Any) -> Check:
+    return Check.at_most(f"{case}: {what}", int(found != wanted), 0, "the same, exactly", "" if found == wanted else "differ")

@@ -1,0 +1,144 @@
+"""A Core ML artifact under a session: Core ML itself on macOS, the MIL interpreter everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from phantom_edge.errors import InputError
+
+GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+MAX_CACHE_BYTES: Final = 64 << 30
+NATIVE: Final = "darwin"  # sys.platform where Core ML is part of the system
+
+
+@dataclass
+class CoremlCache:
+    """One sequence: the runtime's own state and how many tokens it holds."""
+
+    state: Any
+    length: int = 0
+
+
+class CoremlBackend:
+    """The packages in ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+
+    ``mode`` chooses what runs: ``typed`` is Core ML on macOS 15 or later and elsewhere the interpreter with every
+    result rounded to its declared type, as a device would at best; ``lifted`` is the interpreter in fp32 on any machine,
+    where only a fault makes a difference. Any number of caches may be alive, each with its own state.
+
+    >>> backend = CoremlBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
+    >>> cache = backend.make_cache()                                          # doctest: +SKIP
+    >>> logits = backend.decode(backend.embed(ids), cache)                    # doctest: +SKIP
+
+    Raises:
+        InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or ``chunk``.
+    """
+
+    def __init__(self, folder: Path, *, context: int, chunk: int, mode: str = "typed"):
+        from phantom_edge.runtime.mil import MilModel
+
+        self.context, self.chunk = context, chunk
+        paths = [Path(folder) / f"{graph}.mlpackage" for graph in GRAPHS]
+        interpreted = [MilModel.load(path, mode=mode) for path in paths]
+        self.vocabulary = _check_decoder(interpreted[2], paths[2], context, chunk)
+        native = sys.platform == NATIVE and mode == "typed"
+        self.name = "coreml" if native else f"mil-interpreter ({mode})"
+        self._vision, self._embedding, self._decoder = map(_NativeModel, paths) if native else interpreted
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
+        return np.concatenate([self._call(self._vision, "image_features", pixel_values=tile[None]) for tile in pixels])
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the vocabulary."""
+        ids = np.asarray(ids)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.vocabulary:
+            raise InputError(f"token ids must lie in 0..{self.vocabulary - 1}, found {ids.min()}..{ids.max()}")
+        parts = np.split(ids.astype(np.int32), range(self.chunk, ids.shape[1], self.chunk), axis=1)
+        return np.concatenate([self._call(self._embedding, "inputs_embeds", input_ids=part) for part in parts], axis=1)
+
+    def make_cache(self) -> CoremlCache:
+        """An empty cache; its memory is taken here."""
+        return CoremlCache(self._decoder.make_state())
+
+    def decode(self, embeds: np.ndarray, cache: CoremlCache) -> np.ndarray:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
+
+        Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
+        """
+        steps, end = embeds.shape[1], cache.length + embeds.shape[1]
+        if not 0 < steps <= self.chunk:
+            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
+        if end > self.context:
+            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        positions = np.arange(cache.length, end, dtype=np.int32)
+        logits = self._call(self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions)
+        cache.length = end
+        return logits[0, -1]
+
+    def _call(self, model: _Model, output: str, state: Any = None, **inputs: np.ndarray) -> np.ndarray:
+        # Core ML takes float32 for its float16 inputs and rounds them itself, as the interpreter does.
+        arrays = {n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()}
+        return np.asarray(model.predict(arrays, state)[output], dtype=np.float32)
+
+
+class _Model(Protocol):
+    """What :class:`MilModel` and coremltools' ``MLModel`` have in common."""
+
+    def predict(self, inputs: dict[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]: ...
+
+    def make_state(self) -> Any: ...
+
+
+class _NativeModel:
+    """One package in Core ML itself. Needs macOS 15; no machine that this project was built on could run it."""
+
+    def __init__(self, path: Path):
+        from phantom_edge.export.coreml.toolkit import coremltools
+
+        self.path = path
+        try:
+            self._model = coremltools().models.MLModel(str(path))
+        except Exception as error:  # coremltools raises bare exceptions and Core ML's own errors alike
+            raise self._failed("load", error) from error
+
+    def make_state(self) -> Any:
+        """A KV cache of zeros."""
+        try:
+            return self._model.make_state()
+        except Exception as error:
+            raise self._failed("make the state of", error) from error
+
+    def predict(self, inputs: dict[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]:
+        """Outputs by name. ``state`` is updated in place."""
+        try:
+            return self._model.predict(dict(inputs), state)
+        except Exception as error:
+            raise self._failed("run", error) from error
+
+    def _failed(self, what: str, error: Exception) -> InputError:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return InputError(f"{self.path}: Core ML cannot {what} it ({reason}); it needs macOS 15 or later")
+
+
+def _check_decoder(decoder: Any, path: Path, context: int, chunk: int) -> int:
+    """The vocabulary size of a decoder that holds ``context`` tokens and takes ``chunk`` at once."""
+    states, positions = decoder.states(), decoder.inputs().get("position_ids")
+    logits = decoder.outputs().get("logits")
+    shapes = [state.shape for state in states.values()]
+    if not shapes or positions is None or logits is None or any(len(s) != 4 or None in s for s in shapes):
+        raise InputError(f"{path}: no KV cache, position_ids or logits; not a decoder of this toolkit")
+    size = sum(2 * int(np.prod(shape, dtype=object)) for shape in shapes)
+    if size > MAX_CACHE_BYTES:
+        raise InputError(f"{path}: its cache takes {size >> 30} GiB; export again with a smaller --context")
+    limit = min(shape[2] for shape in shapes)
+    if context > limit:
+        raise InputError(f"{path}: exported for {limit} tokens, not {context}; export again with --context {context}")
+    if not positions.accepts((chunk,)):
+        raise InputError(f"{path}: takes position_ids {positions}, not {chunk} tokens at once; export again")
+    return logits.shape[-1]

@@ -1,0 +1,61 @@
+"""What this machine can do: every library imported for real, in a process of its own, and the disk and memory there is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from phantom_edge.runtime.report import Check, Report, megabytes
+
+IMPORTS = {
+    "torch": "import torch; torch.ones(2).sum()",
+    "torchao": "import torchao",
+    "executorch": "import executorch.extension.llm.custom_ops.custom_ops; from executorch.runtime import Runtime; Runtime.get()",
+    "coremltools": "import coremltools",
+    "onnx": "import onnx",
+    "onnxruntime": "import onnxruntime; assert onnxruntime.get_available_providers()",
+    "optimum": "import optimum.commands.register.register_phantom_edge",
+    "tokenizers": "import tokenizers",
+    "sentencepiece": "import sentencepiece",
+    "huggingface_hub": "import huggingface_hub",
+    "pillow": "from PIL import Image; Image.new('RGB', (2, 2)).resize((4, 4))",
+}
+TIMEOUT = 120  # seconds; a first import of torch from a cold disk takes a good part of a minute
+LEAST_DISK = 2_000_000_000  # a 0.5B bundle and its temporary sibling
+
+
+def doctor() -> Report:
+    """Import and touch every library; a failed import is a failed check with the reason beside it."""
+    free = shutil.disk_usage(os.getcwd()).free
+    report = Report(
+        "doctor",
+        "This machine",
+        {
+            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "cores": os.cpu_count() or 0,
+            "Core ML artifacts run in": "Core ML" if sys.platform == "darwin" else "the MIL interpreter",
+        },
+    )
+    report.groups["Libraries"] = [_library(name, code) for name, code in IMPORTS.items()]
+    enough = free >= LEAST_DISK
+    report.groups["Room"] = [
+        Check("free disk here", megabytes(free), passed=enough, detail="" if enough else "2 GB are needed for a 0.5B model")
+    ]
+    return report
+
+
+def _library(name: str, code: str) -> Check:
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        return Check(name, "missing", passed=False, detail=f"pip install {name}")
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return Check(name, found, passed=False, detail=f"import took more than {TIMEOUT} s")
+    lines = done.stderr.strip().splitlines()
+    return Check(name, found, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else "")

@@ -1,0 +1,130 @@
+"""What a checkpoint or a bundle holds, without running an artifact."""
+
+from __future__ import annotations
+
+from phantom_edge.bundle import Bundle, is_bundle
+from phantom_edge.checkpoint import FLOAT_TYPES, Checkpoint
+from phantom_edge.config import PhantomConfig
+from phantom_edge.model.certificate import contributions
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.runtime.report import Plot, Report, Table, megabytes
+from phantom_edge.source import PhantomSource
+
+DEFAULT_CONTEXT = 2048
+PARTS = {
+    "vision encoder": "vision_encoder.",
+    "projector": "vision_encoder.projector.",
+    "token embedding": "token_embedding.",
+    "text decoder": "text_decoder.",
+    "phantom dimension": ".phantom.",
+    "head": "text_decoder.head.",
+}
+
+
+def inspect(model: str | None = None, *, context: int | None = None) -> Report:
+    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded Phantom-Nano)."""
+    if model is not None and is_bundle(model):
+        return _bundle(Bundle.open(model))
+    return _checkpoint(PhantomSource.open(model), context or DEFAULT_CONTEXT)
+
+
+def _checkpoint(source: PhantomSource, context: int) -> Report:
+    c, checkpoint = source.config, source.checkpoint
+    d, v = c.decoder, c.vision
+    report = Report(
+        "inspect",
+        f"{source.name}: Phantom checkpoint",
+        {
+            "decoder": f"{d.type}, {d.layers} layers, {d.hidden_size} wide, {d.heads} heads over {d.kv_heads} kv heads "
+            f"of {d.head_dim}, vocabulary {d.vocab_size}{', tied head' if d.tied_head else ''}",
+            "vision encoder": f"{v.layers} layers, {v.hidden_size} wide, {v.heads} heads, tiles of {v.image_size} px, "
+            f"{c.tokens_per_tile} tokens each",
+            "rotary embedding": f"{d.rope.kind}, theta {d.rope.theta:g}, up to {d.rope.original_context} tokens unchanged",
+            "parameters": checkpoint.parameters,
+            "stored as": f"{', '.join(checkpoint.dtypes)} in {len(checkpoint.files)} file(s)",
+            "every prompt begins with": f"token {source.first_id} "
+            f"({source.tokenizer.decode([source.first_id], skip_special=False)!r})",
+        },
+    )
+    report.tables += [_parts(checkpoint), _memory(c, context)]
+    changes = contributions(c, checkpoint, source.first_id)
+    labels = tuple(f"layer {n}" for n in range(d.layers))
+    report.plots.append(Plot("Largest change of a logit without the layer's phantom dimension", labels, tuple(changes)))
+    report.tables.append(
+        Table("Phantom dimension", ("layer", "largest logit change without it"), tuple(zip(labels, changes, strict=True)))
+    )
+    return report
+
+
+def _parts(checkpoint: Checkpoint) -> Table:
+    rows = []
+    for part, marker in PARTS.items():
+        keys = {
+            key
+            for name, source in checkpoint.sources.items()
+            if (name.startswith(marker) or (marker.startswith(".") and marker in name))
+            for key in source.keys
+        }
+        stored = [checkpoint.stored[key] for key in keys]
+        counts = [_product(t.shape) for t in stored]
+        size = sum(n * FLOAT_TYPES[t.dtype] for n, t in zip(counts, stored, strict=True))
+        rows.append((part, sum(counts), megabytes(size)))
+    title = "Parameters (the projector is part of the vision encoder; head and phantom of the decoder)"
+    return Table(title, ("part", "parameters", "stored"), tuple(rows))
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _memory(config: PhantomConfig, context: int) -> Table:
+    """KV cache by fold. A compressed fold is listed where its rank is below the head dimension."""
+    d, rows = config.decoder, []
+    for text in ("off", "rank:8", "rank:16", "exact"):
+        fold = Fold.parse(text)
+        if fold.kind == "rank" and fold.rank >= d.head_dim:
+            continue
+        spec = FoldedSpec(config, fold.phantom_dims(config))
+        label = "without phantom" if text == "off" else f"fold {text}"
+        rows.append((label, spec.width(0), megabytes(spec.cache_bytes(context, 2)), megabytes(spec.cache_bytes(context, 4))))
+    return Table(f"KV cache at {context} tokens", ("fold", "head dimension", "fp16", "fp32"), tuple(rows))
+
+
+def _bundle(bundle: Bundle) -> Report:
+    m = bundle.manifest
+    report = Report(
+        "inspect",
+        f"{bundle.folder.name}: bundle for {m['target']}",
+        {
+            "format": m["format"],
+            "made from": m["source"].get("name", "?"),
+            "recipe": m["recipe"].get("name", "?"),
+            "fold": m["fold"].get("fold", "?"),
+            "context": m["context"],
+            "tiles": f"at most {m['tiles']['max']} of {m['tiles']['size']} px, {m['tiles']['tokens']} tokens each",
+            "size": megabytes(bundle.bytes),
+            "verified": _verified(m),
+        },
+    )
+    files = sorted(m["files"].items(), key=lambda item: -item[1]["bytes"])
+    report.tables.append(Table("Files", ("file", "size"), tuple((n, megabytes(e["bytes"])) for n, e in files)))
+    counts = [(g, op, n) for g, ops in m.get("counts", {}).items() for op, n in ops.items()]
+    report.tables.append(Table("Checked operations", ("graph", "operation", "count"), tuple(counts)))
+    rows = [(x["layer"], x["phantom_dim"], x["score_bound"], x["output_bound"], x["logit_change"]) for x in m["fold"]["layers"]]
+    columns = ("layer", "phantom dim", "score bound", "output bound", "logit change")
+    report.tables.append(Table("Fold certificate", columns, tuple(rows)))
+    for title, items in (("Notes", m.get("notes", [])), ("Fallbacks", m.get("fallbacks", {}).values())):
+        if items:
+            report.tables.append(Table(title, ("",), tuple((item,) for item in items)))
+    return report
+
+
+def _verified(manifest: dict) -> str:
+    result = manifest.get("verification")
+    if not result:
+        return "no, it was switched off"
+    return "yes, every check passed" if result.get("ok") else "yes, and it failed"

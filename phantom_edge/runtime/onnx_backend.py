@@ -1,0 +1,194 @@
+"""ONNX Runtime under a session: the three saved models on the CPU, the cache in buffers that are written in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from phantom_edge.config import MAX_DIMENSION
+from phantom_edge.errors import InputError
+
+FOLDER: Final = "onnx"  # of the three models, inside the bundle
+GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
+MAX_CACHE_BYTES: Final = 64 << 30
+# On x86 without VNNI, int8 weights saturate ORT's 16-bit sums; with this it moves them to uint8 when it loads.
+EXACT_INT8: Final = "session.x64quantprecision"
+
+
+@dataclass
+class OnnxCache:
+    """Keys and values of one sequence by input name, [1, kv_heads, context, width] each, and its binding."""
+
+    buffers: dict[str, ort.OrtValue]
+    binding: ort.IOBinding
+    length: int = field(default=0)
+
+
+class OnnxBackend:
+    """The artifact below ``folder`` (a bundle's) behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+
+    ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation; None lets it
+    choose. Any number of caches may be alive; each holds its own buffers.
+
+    >>> backend = OnnxBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
+    >>> cache = backend.make_cache()                                            # doctest: +SKIP
+    >>> logits = backend.decode(backend.embed(ids), cache)                      # doctest: +SKIP
+
+    Raises:
+        InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less context.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None):
+        self.context, self.chunk = context, chunk
+        paths = [Path(folder) / FOLDER / f"{name}.onnx" for name in GRAPHS]
+        *_, decoder = [check_model(path) for path in paths]
+        limit = _positions(decoder)
+        if context > limit:
+            raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
+        self._vision, self._embedding, self._decoder = (_session(path, threads) for path in paths)
+        self._shapes = _cache_shapes(self._decoder, context)
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
+
+        A matmul takes no longer for it, and integer operations keep one range per call: so a tile's tokens do not
+        depend on its neighbours.
+        """
+        pixels = np.asarray(pixels, dtype=np.float32)
+        return np.concatenate([self._vision.run(None, {"pixel_values": tile[None]})[0] for tile in pixels])
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [1, S] to embeddings [1, S, hidden]."""
+        return self._embedding.run(None, {"input_ids": np.asarray(ids, dtype=np.int64)})[0]
+
+    def make_cache(self) -> OnnxCache:
+        """An empty cache for ``context`` tokens; its memory is taken here."""
+        zeros = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
+        binding = self._decoder.io_binding()
+        for name, buffer in buffers.items():
+            binding.bind_ortvalue_input(name, buffer)
+            # The same buffer in and out: the attention op then appends in place.
+            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
+        binding.bind_output("logits")
+        return OnnxCache(buffers, binding)
+
+    def decode(self, embeds: np.ndarray, cache: OnnxCache) -> np.ndarray:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
+
+        Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
+        """
+        steps, end = embeds.shape[1], cache.length + embeds.shape[1]
+        if not 0 < steps <= self.chunk:
+            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
+        if end > self.context:
+            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        inputs = {
+            "inputs_embeds": np.ascontiguousarray(embeds, dtype=np.float32),
+            "attention_mask": np.ones((1, end), dtype=np.int64),
+            "position_ids": np.arange(cache.length, end, dtype=np.int64)[None],
+        }
+        for name, array in inputs.items():
+            cache.binding.bind_cpu_input(name, array)
+        self._decoder.run_with_iobinding(cache.binding)
+        cache.length = end
+        return cache.binding.get_outputs()[-1].numpy()[0, -1]
+
+
+def check_model(path: Path) -> onnx.ModelProto:
+    """Parse a model without its data and check that the data lies beside it.
+
+    Raises:
+        InputError: no readable model, or external data that is not a file of the same folder, long enough.
+    """
+    try:
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise InputError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB, which no such graph is")
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # protobuf's DecodeError: its class depends on the protobuf in use
+        raise InputError(f"{path}: not an ONNX model ({str(error).splitlines()[0]})") from None
+    for tensor in _tensors(model):
+        _check_external(path, tensor)
+    return model
+
+
+def _tensors(message) -> Iterator[onnx.TensorProto]:
+    """Every tensor anywhere in a message: initializers, attributes, subgraphs, functions."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        for item in value if hasattr(value, "__len__") else [value]:
+            yield from _tensors(item)
+
+
+def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
+    if not tensor.external_data and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return
+    where = {entry.key: entry.value for entry in tensor.external_data}
+    location = where.get("location", "")
+    file = path.parent / location
+    plain = re.fullmatch(r"[\w.-]+", location) and PurePosixPath(location).name == location
+    if not plain or file.is_symlink() or not file.is_file():
+        raise InputError(f"{path}: {tensor.name}: its data must be a file in the same folder, not {location!r}")
+    try:
+        offset, length = int(where.get("offset", 0)), int(where.get("length", 0))
+    except ValueError:
+        raise InputError(f"{path}: {tensor.name}: offset and length of its data must be numbers") from None
+    if offset < 0 or length < 0 or offset + length > file.stat().st_size:
+        raise InputError(f"{path}: {tensor.name}: {location} ends before byte {offset + length}; it is incomplete")
+
+
+def _positions(decoder: onnx.ModelProto) -> int:
+    """Positions that the decoder's RoPE tables hold. Raises :class:`InputError` for a decoder without any."""
+    dims = {tensor.name: tensor.dims for tensor in decoder.graph.initializer}
+    rotary = [node for node in decoder.graph.node if node.op_type == "RotaryEmbedding"]
+    tables = [dims.get(name) for node in rotary for name in node.input[2:]]
+    if not tables or any(table is None or len(table) != 2 for table in tables):
+        raise InputError("text_decoder.onnx: no rotary embedding over stored tables; not a decoder of this toolkit")
+    return min(table[0] for table in tables)
+
+
+def _session(path: Path, threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
+    options.add_session_config_entry(EXACT_INT8, "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ORT's exceptions share no base class of their own
+        raise InputError(f"{path}: ONNX Runtime does not load it ({str(error).splitlines()[0]})") from None
+
+
+def _cache_shapes(decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:
+    """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too large."""
+    shapes = {}
+    for entry in decoder.get_inputs():
+        if entry.name.startswith("past_key_values."):
+            heads, width = entry.shape[1], entry.shape[3]
+            if not all(isinstance(n, int) and 0 < n <= MAX_DIMENSION for n in (heads, width)):
+                raise InputError(
+                    f"text_decoder.onnx: {entry.name} has shape {entry.shape}; heads and width must be known"
+                )
+            shapes[entry.name] = (1, heads, context, width)
+    if not shapes:
+        raise InputError("text_decoder.onnx: no past_key_values inputs; not a decoder of this toolkit")
+    size = sum(4 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    if size > MAX_CACHE_BYTES:
+        raise InputError(f"text_decoder.onnx: its cache for {context} tokens takes {size >> 30} GiB; lower --context")
+    return shapes

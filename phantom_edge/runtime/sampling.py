@@ -1,0 +1,47 @@
+"""Choosing the next token from logits: greedy, or temperature with nucleus (top-p) sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from phantom_edge.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """``temperature`` 0 is greedy; ``top_p`` keeps the smallest set of tokens with at least that probability.
+
+    Nucleus sampling: Holtzman et al., The Curious Case of Neural Text Degeneration (arXiv 1904.09751).
+
+    >>> Sampling().chooser()(np.array([0.0, 2.0, 1.0]))
+    1
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not np.isfinite(self.temperature):
+            raise InputError(f"temperature is {self.temperature}; use 0 (greedy) or more")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top-p is {self.top_p}; use more than 0 and at most 1")
+
+    def chooser(self) -> Callable[[np.ndarray], int]:
+        """A function from logits [vocab] to a token id; the same seed gives the same choices."""
+        if self.temperature == 0:
+            return lambda logits: int(logits.argmax())
+        random = np.random.default_rng(self.seed)
+
+        def choose(logits: np.ndarray) -> int:
+            scaled = logits.astype(np.float64) / self.temperature
+            weights = np.exp(scaled - scaled.max())
+            order = np.argsort(-weights, kind="stable")
+            cumulative = np.cumsum(weights[order]) / weights.sum()
+            kept = order[: int(np.searchsorted(cumulative, self.top_p)) + 1]
+            return int(random.choice(kept, p=weights[kept] / weights[kept].sum()))
+
+        return choose

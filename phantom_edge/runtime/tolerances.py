@@ -1,0 +1,53 @@
+"""Every tolerance of ``verify``, in one place, each with its reason.
+
+Errors of *structure* are the largest absolute difference divided by the root mean square of the reference, so that one
+number serves image tokens, embeddings and logits of any scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """A limit and why it is where it is."""
+
+    limit: float
+    reason: str
+
+
+_ORDER = "fp32 on both sides: only the order of summation differs; a wrong scale, mask or weight shows above 1e-2"
+_GRID = (
+    "same integers and same activation grid, but an activation that lies on a rounding boundary may fall to the other "
+    "side, and then moves by one step of its grid"
+)
+STRUCTURE: dict[tuple[str, str], Tolerance] = {
+    ("onnx", "float"): Tolerance(1e-4, _ORDER),
+    ("onnx", "integer"): Tolerance(0.15, _GRID),
+    ("executorch", "float"): Tolerance(1e-4, _ORDER),
+    ("executorch", "integer"): Tolerance(0.15, _GRID),
+    ("coreml", "unrounded"): Tolerance(1e-4, _ORDER),
+    ("coreml", "float"): Tolerance(0.05, "every fp16 result is rounded to 11 bits, through all layers"),
+    ("coreml", "integer"): Tolerance(0.05, "every fp16 result is rounded to 11 bits, through all layers"),
+}
+
+QUALITY: dict[int, Tolerance] = {
+    32: Tolerance(1e-6, "nothing is rounded"),
+    16: Tolerance(1e-3, "weights, and on Core ML activations, keep 11 bits"),
+    8: Tolerance(0.02, "8-bit weights and activations: about 1 % noise per matmul"),
+    4: Tolerance(0.5, "4-bit weights: about 8 % noise per matmul before calibration; trained weights lose far less"),
+}
+"""Mean KL divergence in nats from the original's next-token distribution, by the smallest width a recipe uses."""
+
+EMBEDDING = Tolerance(1e-3, "a table look-up: at most the rounding of one fp16 value")
+
+
+def structure(format_name: str, kind: str) -> Tolerance:
+    """The tolerance for an artifact of ``format_name``; kind is ``float``, ``integer`` or ``unrounded``."""
+    return STRUCTURE[format_name, kind]
+
+
+def quality(bits: int) -> Tolerance:
+    """The KL budget for a recipe whose smallest weights have ``bits`` bits."""
+    return QUALITY[bits]

@@ -1,0 +1,241 @@
+"""Verify a bundle by running the files that ship, with two questions and two tolerances.
+
+1. *Is the export right?* The artifact against the torch model with the same integers, stage by stage.
+2. *Is the quantisation good?* The artifact against the original in fp32: KL divergence, top-1 agreement, greedy tokens.
+
+And one more, because this is a Phantom: is the phantom dimension in the artifact at all?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from phantom_edge.bundle import Bundle
+from phantom_edge.errors import InputError
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.original import PhantomModel
+from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.recipe import Recipe
+from phantom_edge.runtime import tolerances
+from phantom_edge.runtime.probes import Prompt, Runner, Trace, prompts
+from phantom_edge.runtime.report import Check, Plot, Report, megabytes
+from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.source import PhantomSource
+from phantom_edge.targets import format_for
+from phantom_edge.tokenizer import Tokenizer
+
+STRUCTURE = "Is the export right? The artifact against the torch model with the same integers"
+QUALITY = "Is the quantisation good? The artifact against the original in fp32"
+GREEDY_TOKENS = 64
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One prompt as the torch model with the artifact's integers answers it, and the original on the same tokens."""
+
+    prompt: Prompt
+    trace: Trace
+    tokens: list[int]
+    original: np.ndarray
+
+
+def verify(
+    bundle: Bundle,
+    source: PhantomSource | None = None,
+    *,
+    model: FoldedModel | None = None,
+    image: Any = None,
+    question: str | None = None,
+    tokens: int = GREEDY_TOKENS,
+    step: Step = lambda _: None,
+) -> Report:
+    """Run a bundle's files and compare them with the checkpoint they came from.
+
+    ``source`` is that checkpoint, by default the one the manifest names; its SHA-256 must be the one recorded.
+    ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy tokens per prompt.
+    """
+    m = bundle.manifest
+    source = source or PhantomSource.open(m["source"].get("name"))
+    _check_source(bundle, source)
+    recipe = Recipe.from_dict(m["recipe"])
+    if model is None:
+        step("folding and quantising the original")
+        fold = Fold.parse(m["fold"]["fold"])
+        model = FoldedModel.of(source.config, source.checkpoint, fold, m["ids"]["first"]).quantized(recipe)
+    artifact_format = format_for(m["format"])
+    held = artifact_format.reference(model)
+    spec, context, chunk = PromptSpec.of_bundle(bundle), m["context"], m["chunk"]
+    asked = prompts(spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question)
+
+    step("running the torch model with the same integers, and the original")
+    original = PhantomModel(source.config, source.checkpoint)
+    references = [_reference(p, held, original, source, context, chunk, tokens) for p in asked]
+    off = _without_phantom(held, source, recipe)
+
+    kind = "integer" if _bits(recipe, model) < 16 else "float"
+    structure = [_integers(artifact_format.stored_weights(bundle.folder), model)]
+    runs = [(None, kind, {})]
+    if artifact_format.unrounded:
+        runs.insert(0, ("without the platform's rounding", "unrounded", dict(artifact_format.unrounded)))
+    for label, row, options in runs:
+        step(f"running the artifact{f' {label}' if label else ''}")
+        backend = artifact_format.load(bundle.folder, context=context, chunk=chunk, **options)
+        runner = Runner(backend, spec.image_token_id, chunk)
+        traces = [runner.forced(r.prompt, r.tokens) for r in references]
+        limit = tolerances.structure(artifact_format.name, row)
+        structure += _stages(references, traces, limit, f" ({label})" if label else "")
+    structure.append(_phantom(references, traces, off, source, context, chunk))
+
+    report = Report(
+        "verify",
+        f"{bundle.folder.name}: {artifact_format.title}, {recipe.name}",
+        {
+            "original": m["source"]["name"],
+            "runtime": backend.name,
+            "fold": m["fold"]["fold"],
+            "size": megabytes(bundle.bytes),
+            "prompts": ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references),
+        },
+        {STRUCTURE: structure, QUALITY: _quality(references, traces, _bits(recipe, model))},
+    )
+    report.plots += _plots(references, traces)
+    return report
+
+
+def _check_source(bundle: Bundle, source: PhantomSource) -> None:
+    recorded = bundle.manifest["source"].get("sha256")
+    if recorded is not None and recorded != source.sha256():
+        raise InputError(
+            f"{source.checkpoint.folder}: not the checkpoint that {bundle.folder} was made from (SHA-256 differs); "
+            "give the right one with --model"
+        )
+
+
+def _bits(recipe: Recipe, model: FoldedModel) -> int:
+    """The smallest width among the model's weights, fallbacks included."""
+    return min(assignment.precision.bits for assignment in recipe.plan(model.module_shapes()))
+
+
+def _reference(prompt, held, original, source, context, chunk, count) -> Reference:
+    image_id = source.config.image_token_id
+    trace, tokens = Runner(TorchBackend(held, context, chunk), image_id, chunk).greedy(prompt, count)
+    truth = Runner(TorchBackend(original, context, context), image_id, context).forced(prompt, tokens)
+    return Reference(prompt, trace, tokens, truth.logits)
+
+
+def _without_phantom(held: FoldedModel, source: PhantomSource, recipe: Recipe) -> FoldedModel:
+    weights = {k: v for k, v in held.weights.items() if ".phantom." not in k and ".gate." not in k}
+    spec = type(held.spec)(held.config, (0,) * source.config.decoder.layers)
+    return FoldedModel(spec, weights, Fold("off"), held.first_id, held.activation, recipe)
+
+
+def _integers(stored: dict[str, QuantizedTensor], model: FoldedModel) -> Check:
+    """Every quantised weight of the model is in the artifact, integer by integer and scale by scale."""
+    wanted = {n.removesuffix(".weight"): w for n, w in model.weights.items() if isinstance(w, QuantizedTensor)}
+    wrong = [n for n, w in wanted.items() if n not in stored or not _same(stored[n], w)] + sorted(set(stored) - set(wanted))
+    detail = f"{len(wanted)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
+    return Check.at_most("integers that differ", len(wrong), 0, "one set of integers serves every format", detail)
+
+
+def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
+    return a.shape == b.shape and a.bits == b.bits and bool((a.values == b.values).all() and (a.scales == b.scales).all())
+
+
+def _error(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute difference over the reference's root mean square; infinite for NaN or another shape."""
+    if found.shape != wanted.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(found - wanted).max() / np.sqrt(np.mean(np.square(wanted, dtype=np.float64))))
+
+
+def _stages(
+    references: list[Reference], traces: list[Trace], limit: tolerances.Tolerance, label: str
+) -> list[Check]:
+    pairs = list(zip(references, traces, strict=True))
+    with_image = [(r, t) for r, t in pairs if r.trace.image_tokens is not None]
+    rows = [
+        ("image tokens", [_error(t.image_tokens, r.trace.image_tokens) for r, t in with_image], limit),
+        ("prefill logits", [_error(t.logits[0], r.trace.logits[0]) for r, t in pairs], limit),
+        ("cached decode logits", [_error(t.logits[1:], r.trace.logits[1:]) for r, t in pairs], limit),
+    ]
+    text = [(r, t) for r, t in pairs if r.trace.image_tokens is None]
+    if text:
+        rows.insert(
+            1, ("embeddings", [_error(t.embeddings, r.trace.embeddings) for r, t in text], tolerances.EMBEDDING)
+        )
+    checks = [Check.at_most(f"{name}{label}", max(e), lim.limit, lim.reason) for name, e, lim in rows if e]
+    return [*checks, _greedy(pairs, limit, label)]
+
+
+def _greedy(pairs: list[tuple[Reference, Trace]], limit: tolerances.Tolerance, label: str) -> Check:
+    """Tokens chosen otherwise than the reference. A choice between two that the tolerance cannot tell apart is a tie."""
+    other = ties = total = 0
+    for reference, trace in pairs:
+        wanted = reference.trace.logits[:-1]
+        chosen, best = trace.logits[:-1].argmax(-1), wanted.argmax(-1)
+        rows = np.arange(len(wanted))
+        margin = wanted[rows, best] - wanted[rows, chosen]
+        tie = margin <= 2 * limit.limit * np.sqrt(np.mean(np.square(wanted)))
+        other += int(((chosen != best) & ~tie).sum())
+        ties += int(((chosen != best) & tie).sum())
+        total += len(wanted)
+    detail = f"{total - other - ties} of {total} equal" + (f", {ties} within the tolerance of a tie" if ties else "")
+    return Check.at_most(f"greedy tokens that differ{label}", other, 0, "the same text, token for token", detail)
+
+
+def _phantom(references, traces, off: FoldedModel, source, context: int, chunk: int) -> Check:
+    """Distance to the model with phantom over the distance to the model without it: far below 1, or it is not there."""
+    runner = Runner(TorchBackend(off, context, chunk), source.config.image_token_id, chunk)
+    near = far = 0.0
+    for reference, trace in zip(references, traces, strict=True):
+        without = runner.forced(reference.prompt, reference.tokens).logits
+        near += float(np.abs(trace.logits - reference.trace.logits).mean())
+        far += float(np.abs(trace.logits - without).mean())
+    steps = sum(len(t.logits) for t in traces)
+    detail = f"mean logit distance: with phantom {near / steps:.2e}, without {far / steps:.2e}"
+    reason = "an artifact without the phantom dimension lies nearer to the model without it: above 1"
+    return Check.at_most("phantom dimension present", near / far if far else float("inf"), 0.5, reason, detail)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def divergence(truth: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """KL(truth || model) in nats per position, from logits [n, vocab]."""
+    p, q = _log_softmax(truth), _log_softmax(logits)
+    return (np.exp(p) * (p - q)).sum(-1)
+
+
+def _quality(references: list[Reference], traces: list[Trace], bits: int) -> list[Check]:
+    truth = np.concatenate([r.original for r in references])
+    logits = np.concatenate([t.logits for t in traces])
+    kl = divergence(truth, logits)
+    agree = float((truth.argmax(-1) == logits.argmax(-1)).mean())
+    budget = tolerances.quality(bits)
+    equal = sum(int((r.original[:-1].argmax(-1) == np.array(r.tokens)).all()) for r in references)
+    return [
+        Check.at_most("KL divergence, mean (nats)", float(kl.mean()), budget.limit, budget.reason),
+        Check("KL divergence, largest (nats)", float(kl.max())),
+        Check("top-1 agreement", agree, detail=f"over {len(truth)} positions"),
+        Check("largest logit error", float(np.abs(truth - logits).max()), detail=f"logits have std {truth.std():.2f}"),
+        Check("greedy answers equal", f"{equal} of {len(references)}", detail=f"{len(references[0].tokens)} tokens each"),
+    ]
+
+
+def _plots(references: list[Reference], traces: list[Trace]) -> list[Plot]:
+    names = tuple(r.prompt.name for r in references)
+    kl = tuple(float(divergence(r.original, t.logits).mean()) for r, t in zip(references, traces, strict=True))
+    errors = tuple(_error(t.logits, r.trace.logits) for r, t in zip(references, traces, strict=True))
+    return [
+        Plot("Mean KL divergence from the original, per prompt (nats)", names, kl, log=True),
+        Plot("Largest logit difference from the torch model with the same integers (of its rms)", names, errors, log=True),
+    ]
