@@ -74,8 +74,8 @@ class Bundle:
 
     @property
     def bytes(self) -> int:
-        """Size of all listed files."""
-        return sum(entry["bytes"] for entry in self.manifest["files"].values())
+        """Size of all its files but the manifest."""
+        return sum((self.folder / name).stat().st_size for name in _files(self.folder) if name != MANIFEST)
 
     def check_files(self) -> None:
         """Raise :class:`InputError` naming the first file that is missing, changed or not listed."""

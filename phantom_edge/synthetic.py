@@ -220,7 +220,7 @@ def _random(key: str, shape: tuple[int, ...], config, amplify: float, generator)
     import torch
 
     draw = torch.randn(shape, generator=generator)
-    if "norm" in key and key.endswith("weight") or key == "vision_proj.0.weight":
+    if ("norm" in key and key.endswith("weight")) or key == "vision_proj.0.weight":
         return 1 + 0.1 * draw
     if key.endswith(("ls1", "ls2")):
         return 0.5 + 0.1 * draw

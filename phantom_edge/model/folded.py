@@ -75,8 +75,11 @@ class FoldedModel:
 
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
-        return graphs.vision_encoder(self._ops(), self.spec, pixels)
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
+
+        So does every backend: on a runtime whose activation grid spans a call, a tile must not depend on its neighbours.
+        """
+        return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
 
     @torch.inference_mode()
     def embed(self, ids: torch.Tensor) -> torch.Tensor:

@@ -20,8 +20,6 @@ from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import ETA
 
 
-
-
 @dataclass
 class LayerState:
     """One layer's cache: k and v so far [1, N, Hkv, D] and the first token's q, k, v after repetition [1, 1, H, D]."""

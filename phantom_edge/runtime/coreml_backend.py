@@ -28,8 +28,8 @@ class CoremlBackend:
     """The packages in ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
 
     ``mode`` chooses what runs: ``typed`` is Core ML on macOS 15 or later and elsewhere the interpreter with every
-    result rounded to its declared type, as a device would at best; ``lifted`` is the interpreter in fp32 on any machine,
-    where only a fault makes a difference. Any number of caches may be alive, each with its own state.
+    result rounded to its declared type, as a device would at best; ``lifted`` is the interpreter in fp32 on any
+    machine, where only a fault makes a difference. Any number of caches may be alive, each with its own state.
 
     >>> backend = CoremlBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
     >>> cache = backend.make_cache()                                          # doctest: +SKIP
@@ -40,8 +40,10 @@ class CoremlBackend:
     """
 
     def __init__(self, folder: Path, *, context: int, chunk: int, mode: str = "typed"):
+        from phantom_edge.export.coreml.toolkit import coremltools
         from phantom_edge.runtime.mil import MilModel
 
+        coremltools()  # in silence, before the interpreter imports a part of it
         self.context, self.chunk = context, chunk
         paths = [Path(folder) / f"{graph}.mlpackage" for graph in GRAPHS]
         interpreted = [MilModel.load(path, mode=mode) for path in paths]

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from phantom_edge.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.runtime.onnx_lift import lift
 
 FOLDER: Final = "onnx"  # of the three models, inside the bundle
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
@@ -21,6 +22,8 @@ MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousand
 MAX_CACHE_BYTES: Final = 64 << 30
 # On x86 without VNNI, int8 weights saturate ORT's 16-bit sums; with this it moves them to uint8 when it loads.
 EXACT_INT8: Final = "session.x64quantprecision"
+DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+MODES: Final = ("stock", "lifted")
 
 
 @dataclass
@@ -36,7 +39,8 @@ class OnnxBackend:
     """The artifact below ``folder`` (a bundle's) behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation; None lets it
-    choose. Any number of caches may be alive; each holds its own buffers.
+    choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same weights with activations
+    that are not rounded to integers. Any number of caches may be alive; each holds its own buffers.
 
     >>> backend = OnnxBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
     >>> cache = backend.make_cache()                                            # doctest: +SKIP
@@ -46,17 +50,22 @@ class OnnxBackend:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less context.
     """
 
-    name = "onnxruntime"
-
-    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None):
+    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"):
+        if mode not in MODES:
+            raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
+        self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
         self.context, self.chunk = context, chunk
         paths = [Path(folder) / FOLDER / f"{name}.onnx" for name in GRAPHS]
-        *_, decoder = [check_model(path) for path in paths]
-        limit = _positions(decoder)
+        models = [check_model(path) for path in paths]
+        limit = _positions(models[-1])
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
-        self._vision, self._embedding, self._decoder = (_session(path, threads) for path in paths)
+        sources = paths if mode == "stock" else [lift(model).SerializeToString() for model in models]
+        self._vision, self._embedding, self._decoder = (
+            _session(path, source, threads) for path, source in zip(paths, sources, strict=True)
+        )
         self._shapes = _cache_shapes(self._decoder, context)
+        self._vocabulary = _vocabulary(self._decoder)
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
@@ -68,19 +77,22 @@ class OnnxBackend:
         return np.concatenate([self._vision.run(None, {"pixel_values": tile[None]})[0] for tile in pixels])
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]."""
-        return self._embedding.run(None, {"input_ids": np.asarray(ids, dtype=np.int64)})[0]
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the vocabulary."""
+        ids = np.asarray(ids, dtype=np.int64)
+        if ids.size and not 0 <= ids.min() <= ids.max() < self._vocabulary:
+            raise InputError(f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}")
+        return self._embedding.run(None, {"input_ids": ids})[0]
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
         zeros = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
         buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
         binding = self._decoder.io_binding()
+        binding.bind_output("logits")
         for name, buffer in buffers.items():
             binding.bind_ortvalue_input(name, buffer)
             # The same buffer in and out: the attention op then appends in place.
             binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
-        binding.bind_output("logits")
         return OnnxCache(buffers, binding)
 
     def decode(self, embeds: np.ndarray, cache: OnnxCache) -> np.ndarray:
@@ -102,7 +114,7 @@ class OnnxBackend:
             cache.binding.bind_cpu_input(name, array)
         self._decoder.run_with_iobinding(cache.binding)
         cache.length = end
-        return cache.binding.get_outputs()[-1].numpy()[0, -1]
+        return cache.binding.get_outputs()[0].numpy()[0, -1].copy()  # ORT writes the next logits to the same memory
 
 
 def check_model(path: Path) -> onnx.ModelProto:
@@ -163,16 +175,27 @@ def _positions(decoder: onnx.ModelProto) -> int:
     return min(table[0] for table in tables)
 
 
-def _session(path: Path, threads: int | None) -> ort.InferenceSession:
+def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.InferenceSession:
+    """``source`` is ``path`` or a changed model in memory, whose data still lies beside ``path``."""
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
     options.add_session_config_entry(EXACT_INT8, "1")
+    if isinstance(source, bytes):
+        options.add_session_config_entry(DATA_FOLDER, str(path.parent))
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ORT's exceptions share no base class of their own
         raise InputError(f"{path}: ONNX Runtime does not load it ({str(error).splitlines()[0]})") from None
+
+
+def _vocabulary(decoder: ort.InferenceSession) -> int:
+    """The width of the logits. Raises :class:`InputError` when it is no number."""
+    width = decoder.get_outputs()[0].shape[-1]
+    if not isinstance(width, int):
+        raise InputError(f"text_decoder.onnx: logits of width {width}; not a decoder of this toolkit")
+    return width
 
 
 def _cache_shapes(decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:

@@ -95,9 +95,8 @@ def verify(
 
     report = Report(
         "verify",
-        f"{bundle.folder.name}: {artifact_format.title}, {recipe.name}",
+        f"{m['source']['name']} for {m['target']}: {artifact_format.title}, {recipe.name}",
         {
-            "original": m["source"]["name"],
             "runtime": backend.name,
             "fold": m["fold"]["fold"],
             "size": megabytes(bundle.bytes),
@@ -198,8 +197,8 @@ def _phantom(references, traces, off: FoldedModel, source, context: int, chunk: 
         without = runner.forced(reference.prompt, reference.tokens).logits
         near += float(np.abs(trace.logits - reference.trace.logits).mean())
         far += float(np.abs(trace.logits - without).mean())
-    steps = sum(len(t.logits) for t in traces)
-    detail = f"mean logit distance: with phantom {near / steps:.2e}, without {far / steps:.2e}"
+    count = len(traces)
+    detail = f"mean logit distance: with phantom {near / count:.2e}, without {far / count:.2e}"
     reason = "an artifact without the phantom dimension lies nearer to the model without it: above 1"
     return Check.at_most("phantom dimension present", near / far if far else float("inf"), 0.5, reason, detail)
 

@@ -13,10 +13,10 @@ from mil_programs import convert
 from phantom_edge.errors import InputError
 from phantom_edge.runtime.mil import MilModel, TensorType
 
-# fp32 on both sides, weights that fp16 holds exactly: only the order of sums differs (measured: 1e-6).
-LIFTED_TOLERANCE = 5e-6
-# Some twenty roundings to fp16 (relative 5e-4 each) of values near 3 (measured: 3e-3).
-TYPED_TOLERANCE = 2e-2
+# fp32 on both sides, weights that fp16 holds exactly: only the order of sums differs (measured: 3.6e-7).
+LIFTED_TOLERANCE = 2e-6
+# Some twenty roundings to fp16 (relative 5e-4 each) of values near 1.5 (measured: 1.1e-3).
+TYPED_TOLERANCE = 5e-3
 
 
 class _Vision(torch.nn.Module):

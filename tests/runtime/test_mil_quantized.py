@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import coremltools as ct
 import coremltools.optimize.coreml as cto
@@ -19,7 +22,6 @@ from phantom_edge.runtime.mil import MilModel
 
 RANDOM = np.random.default_rng(5)
 BOUNDS = {"int4": (-8, 8), "uint4": (0, 16), "int8": (-128, 128), "uint8": (0, 256)}
-ONE = np.zeros((1, 1), np.float32)
 
 
 def _integers(kind: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -27,35 +29,72 @@ def _integers(kind: str, shape: tuple[int, ...]) -> np.ndarray:
     return values.astype(types.nptype_from_builtin(types.string_to_builtin(kind)))
 
 
-def _weights(path: Path, make, target=ct.target.iOS18) -> Path:
-    """A package that adds nothing to one compressed weight and gives it out; `make` builds the constexpr op."""
-    return build(path, {"x": np.zeros(1, np.float32)}, lambda x: {"y": mb.add(x=mb.cast(x=make(), dtype="fp32"), y=x)},
-                 target)
+def _weights(path: Path, makers: dict[str, Callable[[], Any]], target: Any = ct.target.iOS18) -> Path:
+    """A package that gives out each compressed weight in fp32; the makers build the constexpr ops."""
+    def body(x):
+        return {f"out_{name}": mb.add(x=mb.cast(x=make(), dtype="fp32"), y=x) for name, make in makers.items()}
+
+    return build(path, {"x": np.zeros(1, np.float32)}, body, target)
 
 
-@pytest.mark.parametrize("with_offset", [False, True])
-@pytest.mark.parametrize("scale_shape", [(8, 2), (8, 1), (1, 1), (4, 4)])
-@pytest.mark.parametrize("kind", BOUNDS)
-def test_blockwise_integers_are_exact(tmp_path, kind, scale_shape, with_offset):
-    data, scale = _integers(kind, (8, 64)), RANDOM.uniform(0.01, 0.1, scale_shape).astype(np.float16)
-    offset = _integers(kind, scale_shape) if with_offset else None
-    extra = {"offset": offset} if with_offset else {}
-    path = _weights(
-        tmp_path / "m.mlpackage", lambda: mb.constexpr_blockwise_shift_scale(data=data, scale=scale, **extra)
+def _outputs(path: Path, mode: str = "typed") -> dict[str, np.ndarray]:
+    return MilModel.load(path, mode).predict({"x": np.zeros(1)})
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    data: np.ndarray
+    scale: np.ndarray
+    offset: np.ndarray | None
+
+    def make(self, name: str) -> Any:
+        extra = {} if self.offset is None else {"offset": self.offset}
+        return mb.constexpr_blockwise_shift_scale(data=self.data, scale=self.scale, name=name, **extra)
+
+    def expect(self, scale: np.ndarray) -> np.ndarray:
+        offset = None if self.offset is None else self.offset.astype(np.float16)
+        return constexpr_blockwise_shift_scale.decompress(self.data, scale, offset).astype(np.float32)
+
+
+BLOCKS = {
+    f"{kind}_{groups[0]}_{groups[1]}{'_offset' if offset else ''}": _Blocks(
+        _integers(kind, (8, 64)), RANDOM.uniform(0.01, 0.1, groups).astype(np.float16),
+        _integers(kind, groups) if offset else None,
     )
-    model = MilModel.load(path, "typed")
-    ((got_data, got_scale, got_offset),) = model.quantized_weights().values()
-    assert got_data.dtype == (np.uint8 if kind.startswith("u") else np.int8)
-    assert np.array_equal(got_data, data.astype(np.int16))
-    assert got_scale.dtype == np.float16
-    assert np.array_equal(got_scale, scale)
-    assert np.array_equal(got_offset, offset.astype(np.int16)) if with_offset else got_offset is None
-    signed = None if offset is None else offset.astype(np.float16)
-    want = constexpr_blockwise_shift_scale.decompress(data, scale, signed)
-    assert np.array_equal(model.predict({"x": np.zeros(1)})["y"], want.astype(np.float32))
-    exact = MilModel.load(path, "lifted").predict({"x": np.zeros(1)})["y"]
-    wide = constexpr_blockwise_shift_scale.decompress(data, scale.astype(np.float32), signed)
-    assert np.array_equal(exact, wide)
+    for kind in BOUNDS for groups in [(8, 2), (8, 1), (1, 1), (4, 4)] for offset in (False, True)
+}
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("blocks") / "m.mlpackage"
+    return _weights(path, {name: lambda name=name: BLOCKS[name].make(name) for name in BLOCKS})
+
+
+@pytest.fixture(scope="module")
+def stored(blocks) -> dict:
+    return MilModel.load(blocks).quantized_weights()
+
+
+@pytest.fixture(scope="module")
+def dequantised(blocks) -> dict[str, dict[str, np.ndarray]]:
+    return {mode: _outputs(blocks, mode) for mode in ("lifted", "typed")}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blockwise_integers_are_exact(stored, dequantised, name):
+    want = BLOCKS[name]
+    data, scale, offset = stored[name]
+    assert data.dtype == (np.uint8 if name.startswith("u") else np.int8)
+    assert np.array_equal(data, want.data.astype(np.int16))
+    assert scale.dtype == np.float16
+    assert np.array_equal(scale, want.scale)
+    if want.offset is None:
+        assert offset is None
+    else:
+        assert np.array_equal(offset, want.offset.astype(np.int16))
+    assert np.array_equal(dequantised["typed"][f"out_{name}"], want.expect(want.scale))
+    assert np.array_equal(dequantised["lifted"][f"out_{name}"], want.expect(want.scale.astype(np.float32)))
 
 
 def test_integers_of_coremltools_quantiser_survive_the_file(tmp_path):
@@ -75,17 +114,39 @@ def test_integers_of_coremltools_quantiser_survive_the_file(tmp_path):
     assert np.array_equal(scale, op.scale.val)
 
 
-@pytest.mark.parametrize(("bits", "groups", "vector"), [(4, (1, 1), 1), (4, (2, 1), 1), (6, (1, 4), 1), (3, (2, 2), 1),
-                                                        (2, (1, 2), 3), (1, (4, 1), 2), (8, (1, 1), 1)])
-@pytest.mark.parametrize("axis", [0, 1])
-def test_table_lookup_equals_coremltools(tmp_path, bits, groups, vector, axis):
-    kind = types.nptype_from_builtin(types.string_to_builtin(f"uint{bits}"))
-    indices = RANDOM.integers(0, 2**bits, (8, 12)).astype(kind)
-    lut = RANDOM.normal(size=(*groups, 2**bits, vector)).astype(np.float16)
-    extra = {"vector_axis": axis} if vector > 1 else {}
-    path = _weights(tmp_path / "m.mlpackage", lambda: mb.constexpr_lut_to_dense(indices=indices, lut=lut, **extra))
-    want = lut_to_dense(indices, lut, axis)
-    assert np.array_equal(MilModel.load(path).predict({"x": np.zeros(1)})["y"], want.astype(np.float32))
+@dataclass(frozen=True)
+class _Table:
+    indices: np.ndarray
+    lut: np.ndarray
+    axis: int
+
+    def make(self) -> Any:
+        extra = {"vector_axis": self.axis} if self.lut.shape[-1] > 1 else {}
+        return mb.constexpr_lut_to_dense(indices=self.indices, lut=self.lut, **extra)
+
+
+TABLES = {
+    f"uint{bits}_{groups[0]}_{groups[1]}_vector{vector}_axis{axis}": _Table(
+        RANDOM.integers(0, 2**bits, (8, 12)).astype(types.nptype_from_builtin(types.string_to_builtin(f"uint{bits}"))),
+        RANDOM.normal(size=(*groups, 2**bits, vector)).astype(np.float16), axis,
+    )
+    for bits, groups, vector in [(4, (1, 1), 1), (4, (2, 1), 1), (6, (1, 4), 1), (3, (2, 2), 1), (2, (1, 2), 3),
+                                 (1, (4, 1), 2), (8, (1, 1), 1)]
+    for axis in ((0, 1) if vector > 1 else (0,))
+}
+
+
+@pytest.fixture(scope="module")
+def looked_up(tmp_path_factory) -> dict[str, np.ndarray]:
+    path = tmp_path_factory.mktemp("tables") / "m.mlpackage"
+    return _outputs(_weights(path, {name: table.make for name, table in TABLES.items()}))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_table_lookup_equals_coremltools(looked_up, name):
+    table = TABLES[name]
+    want = lut_to_dense(table.indices, table.lut, table.axis)
+    assert np.array_equal(looked_up[f"out_{name}"], want.astype(np.float32))
 
 
 def test_scaled_table_of_integers(tmp_path):
@@ -93,13 +154,13 @@ def test_scaled_table_of_integers(tmp_path):
     kind = types.nptype_from_builtin(types.string_to_builtin("uint4"))
     indices, lut = RANDOM.integers(0, 16, (6, 8)).astype(kind), _integers("int8", (1, 1, 16, 1))
     scale = RANDOM.uniform(0.01, 0.1, (6, 1)).astype(np.float16)
-    path = _weights(tmp_path / "m.mlpackage", lambda: mb.constexpr_blockwise_shift_scale(
-        data=mb.constexpr_lut_to_dense(indices=indices, lut=lut), scale=scale))
+    path = _weights(tmp_path / "m.mlpackage", {"w": lambda: mb.constexpr_blockwise_shift_scale(
+        data=mb.constexpr_lut_to_dense(indices=indices, lut=lut), scale=scale)})
     model = MilModel.load(path)
     ((data, _, _),) = model.quantized_weights().values()
     want = lut_to_dense(indices, lut)
     assert np.array_equal(data, want)
-    assert np.array_equal(model.predict({"x": np.zeros(1)})["y"], (want.astype(np.float16) * scale).astype(np.float32))
+    assert np.array_equal(_outputs(path)["out_w"], (want.astype(np.float16) * scale).astype(np.float32))
 
 
 def test_forms_of_ios16(tmp_path):
@@ -120,11 +181,10 @@ def test_forms_of_ios16(tmp_path):
         "lut": lut[indices].reshape(6, 10),
         "cast": half.astype(np.float32),
     }
-    for name, make in made.items():
-        model = MilModel.load(_weights(tmp_path / f"{name}.mlpackage", make, ct.target.iOS16))
-        got = model.predict({"x": np.zeros(1)})["y"]
-        assert np.allclose(got, want[name], rtol=FP32_TOLERANCE)
-    weights = MilModel.load(tmp_path / "affine.mlpackage").quantized_weights()
+    path = _weights(tmp_path / "m.mlpackage", made, ct.target.iOS16)
+    for name, array in want.items():
+        assert np.allclose(_outputs(path)[f"out_{name}"], array, rtol=FP32_TOLERANCE)
+    weights = MilModel.load(path).quantized_weights()
     ((got_data, got_scale, got_zero),) = weights.values()
     assert np.array_equal(got_data, data)
     assert np.array_equal(got_scale, scale)

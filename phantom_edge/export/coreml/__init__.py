@@ -23,7 +23,7 @@ NOTES: Final = (
     "positions beyond the current one are masked with -1e4, not with minus infinity",
 )
 NOTES_FP16: Final = (
-    "vectors and phantom constants are stored in float16; powers of two keep the phantom's small factors normal numbers",
+    "vectors and phantom constants are float16; powers of two keep the phantom's small factors normal numbers",
     "sqrt(width / head_dim), which undoes the attention op's own scale, is the product of two float16 factors",
     "activations and the cache are float16; rotary tables are float32 and rounded once they are looked up",
 )

@@ -9,7 +9,7 @@ from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.runtime.mil import MilModel
 
-ATTENTION = "scaled_dot_product_attention"
+ATTENTION, QUANTIZED = "scaled_dot_product_attention", "constexpr_blockwise_shift_scale"
 PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
 RMS_NORMS = 2  # per decoder layer
 LAYER_NORMS = 2  # per vision layer
@@ -18,15 +18,15 @@ LAYER_NORMS = 2  # per vision layer
 def count_ops(path: Path) -> dict[str, int]:
     """Operations by type in a saved package; quantised weights also by their stored type, as ``int4 weight``."""
     model = MilModel.load(path)
-    stored = (value.params["data"].dtype.name for value in model.constants() if value.op == "constexpr_blockwise_shift_scale")
-    return model.op_counts() | dict(Counter(f"{name} weight" for name in stored))
+    stored = Counter(v.params["data"].dtype.name for v in model.constants() if v.op == QUANTIZED)
+    return model.op_counts() | {f"{name} weight": count for name, count in stored.items()}
 
 
 def wanted_counts(graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str) -> dict[str, int]:
-    """One fused attention op per layer, ``weights`` as integers of their width, one state write per cache, no stray cast."""
+    """One fused attention op per layer, ``weights`` as integers of their width, one write per cache, no stray cast."""
     bits = Counter(f"int{weight.bits} weight" for weight in weights)
     wanted = {name: bits[name] for name in ("int4 weight", "int8 weight")}
-    wanted |= {"constexpr_blockwise_shift_scale": len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}
+    wanted |= {QUANTIZED: len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}
     d, v = spec.config.decoder, spec.config.vision
     if graph == "vision_encoder":
         wanted |= {ATTENTION: v.layers, "layer_norm": LAYER_NORMS * v.layers + 1, "conv": 1}

@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from phantom_edge.export.coreml.constants import factors
-from phantom_edge.export.coreml.ops import MilOps, Var, mb
+from phantom_edge.export.coreml.mil import Var, mb, types
+from phantom_edge.export.coreml.ops import MilOps
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
@@ -73,7 +74,7 @@ class DecoderOps(MilOps):
         return begin, mb.concat(values=[zero, zero, mb.add(x=start, y=steps), zero], axis=0)
 
     def _cast(self, x: Var, float_type: str) -> Var:
-        return mb.cast(x=x, dtype=float_type)
+        return x if types.builtin_to_string(x.dtype) == float_type else mb.cast(x=x, dtype=float_type)
 
     def rope(self, x: Var) -> Var:
         cos, sin = self.tables
@@ -111,15 +112,20 @@ class DecoderOps(MilOps):
     def _extend(self, cache: Var, x: Var) -> Var:
         """Write [1, S, Hkv, W] at this call's positions; the whole cache [1, Hkv, context, W] afterwards."""
         update = mb.transpose(x=x, perm=[0, 2, 1, 3])  # [1, Hkv, S, W]
-        if self.float_type != "fp16":
-            update = self._cast(update, "fp16")
         whole = [True, True, False, True]
         held = mb.slice_update(
-            x=mb.read_state(input=cache), update=update, begin=self.begin, end=self.end, begin_mask=whole, end_mask=whole
+            x=mb.read_state(input=cache),
+            update=self._cast(update, "fp16"),
+            begin=self.begin,
+            end=self.end,
+            begin_mask=whole,
+            end_mask=whole,
         )
         held = mb.coreml_update_state(state=cache, value=held)
-        return held if self.float_type == "fp16" else self._cast(held, self.float_type)
+        return self._cast(held, self.float_type)
 
     def last(self, x: Var) -> Var:
-        keep = [True, False, True]
-        return mb.slice_by_index(x=x, begin=[0, -1, 0], end=[0, 0, 0], begin_mask=keep, end_mask=[True] * 3)  # [1, 1, C]
+        # [1, 1, C]
+        return mb.slice_by_index(
+            x=x, begin=[0, -1, 0], end=[0, 0, 0], begin_mask=[True, False, True], end_mask=[True] * 3
+        )

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from phantom_edge.export.coreml.constants import Constants
+from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.readback import mil_name
-from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.quantize.grid import QuantizedTensor
 
-coremltools()  # in silence, before its parts are imported by name
-
-from coremltools.converters.mil.mil import Builder as mb  # noqa: E402
-from coremltools.converters.mil.mil import types  # noqa: E402
-
-Var = Any  # coremltools' own class for a value of a program
 NUMPY = {"fp16": np.float16, "fp32": np.float32}
 
 
@@ -45,7 +38,7 @@ class MilOps:
         self.constants.read.add(name)
         values = weight.values.contiguous().numpy()
         if weight.bits == 4:
-            values = values.astype(types.np_int4_dtype, copy=False)
+            values = values.view(types.np_int4_dtype)  # int8 that says it is int4; ``astype`` would drop the remark
         # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they are.
         return mb.constexpr_blockwise_shift_scale(
             data=values, scale=weight.scales.contiguous().numpy().astype(self.number), name=mil_name(name)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from coremltools.converters.mil.mil import Function, Program, get_new_symbol
 
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml.decoder import DecoderOps, cache_names
-from phantom_edge.export.coreml.ops import NUMPY, MilOps, Var, mb, types
+from phantom_edge.export.coreml.mil import Function, Program, Var, get_new_symbol, mb, types
+from phantom_edge.export.coreml.ops import NUMPY, MilOps
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel

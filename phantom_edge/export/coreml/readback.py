@@ -8,6 +8,7 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS
+from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.runtime.mil import MilModel
 
@@ -29,6 +30,7 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 
     Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not write.
     """
+    coremltools()  # in silence, before the interpreter imports a part of it
     result = {}
     for graph in GRAPHS:
         path = Path(folder) / f"{graph}.mlpackage"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from phantom_edge.export.base import Exported, ExportOptions, Progress
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.quantize.activations import ActivationGrid
 from phantom_edge.quantize.grid import QuantizedTensor
+
+FILE: Final = "model.pte"
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -23,3 +26,15 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
     from phantom_edge.export.executorch.lower import write_program
 
     return write_program(model, options, out, progress)
+
+
+def reference(model: FoldedModel) -> FoldedModel:
+    """The torch model that computes what the file does: the same integers, activations on XNNPACK's grid."""
+    return model.on_grid(activation_grid)
+
+
+def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
+    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged file."""
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    return StoredProgram.open(Path(folder) / FILE).weights()

@@ -1,24 +1,27 @@
-"""The three graphs of a folded model in one ExecuTorch program."""
+"""The three graphs of a folded model in one ExecuTorch program, and the check of what was written."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import torch
 from executorch.exir import schema
 from executorch.exir._serialize._program import PTEFile, serialize_pte_binary
 
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
+from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
 from phantom_edge.export.executorch.program import Buffers, Method, constant_method
-from phantom_edge.export.executorch.xnnpack import Constants
+from phantom_edge.export.executorch.readback import StoredProgram
+from phantom_edge.export.executorch.xnnpack import Constants, Value
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
-
-FILE = "model.pte"
+from phantom_edge.quantize.grid import QuantizedTensor
 
 
 def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+    """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     constants, buffers, payloads, plans = Constants(), Buffers(), [], []
     write = {"vision_encoder": _vision_encoder, "token_embedding": _token_embedding, "text_decoder": _text_decoder}
     for name in GRAPHS:
@@ -28,17 +31,16 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
         plans.append(method.finish(output, payloads))
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
     program = schema.Program(0, plans, buffers.list, payloads, [], schema.SubsegmentOffsets(0, []))
-    progress("packing model.pte")
-    data = serialize_pte_binary(
-        PTEFile(program, named_data=constants.store.get_named_data_store_output()), extract_delegate_segments=True
-    )
+    progress(f"packing {FILE}")
+    named = constants.store.get_named_data_store_output()
+    data = serialize_pte_binary(PTEFile(program, named_data=named), extract_delegate_segments=True)
     with open(out / FILE, "wb") as file:
         data.write_to_file(file)
-    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), {})
+    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), _checked_counts(model, out / FILE), notes(model, options))
 
 
 def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
-    """What ExecuTorch's runners ask a program for, by method name."""
+    """What ExecuTorch's runners ask a program for, by method name (``llm_runner_helper.cpp``, ``constants.h``)."""
     return {
         "get_max_seq_len": options.chunk,
         "get_max_context_len": options.context,
@@ -49,25 +51,72 @@ def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
     }
 
 
-def _vision_encoder(method: Method, model: FoldedModel, options: ExportOptions):
+def wanted_counts(model: FoldedModel) -> dict[str, dict[str, int]]:
+    """What each method of the file must hold: see :meth:`StoredProgram.counts`."""
+    counts = {name: Counter({"wrong input": 0}) for name in GRAPHS}
+    for name, weight in model.weights.items():
+        if isinstance(weight, QuantizedTensor):
+            counts[name.split(".")[0]][f"int{weight.bits}"] += 1
+    layers = model.config.decoder.layers
+    counts["vision_encoder"]["delegates"] = 1
+    counts["text_decoder"] |= {"attention": layers, "delegates": layers + 2}
+    return {name: {"int4": 0, "int8": 0, **found} for name, found in counts.items()}
+
+
+def notes(model: FoldedModel, options: ExportOptions) -> tuple[str, ...]:
+    """Sentences for the report: where the file's arithmetic or storage differs from the model's."""
+    lines = [
+        "The KV cache and all float arithmetic are fp32.",
+        "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster than the fused "
+        "op; fused attention is counted in the decoder only.",
+    ]
+    if any(isinstance(weight, QuantizedTensor) for weight in model.weights.values()):
+        lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")
+    if any(isinstance(weight, torch.Tensor) and weight.dtype == torch.float16 for weight in model.weights.values()):
+        lines.append(
+            "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but loaded memory "
+            "is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
+        )
+    if model.config.decoder.tied_head:
+        lines.append("The tied head is stored twice, for the gather and for the matmul.")
+    if options.chunk < model.config.tokens_per_tile:
+        lines.append(
+            f"--chunk {options.chunk} is below the {model.config.tokens_per_tile} tokens of a tile: ExecuTorch's stock "
+            "multimodal runner, which passes a tile in one call, cannot use this file; the toolkit's session can."
+        )
+    return tuple(lines)
+
+
+def _checked_counts(model: FoldedModel, path: Path) -> dict[str, dict[str, int]]:
+    stored = StoredProgram.open(path)
+    counts = {name: stored.counts(name) for name in GRAPHS}
+    for name, wanted in wanted_counts(model).items():
+        require_counts(name, counts[name], wanted)
+    return counts
+
+
+def _ops(method: Method, model: FoldedModel, options: ExportOptions) -> XnnOps:
+    return XnnOps(method, model.spec, model.weights, options.context)
+
+
+def _vision_encoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     side = model.config.tile_size
-    ops = XnnOps(method, model.spec, model.weights)
-    pixels = method.input((1, 3, side, side), torch.float32)
-    output = graphs.vision_encoder(ops, model.spec, pixels)
+    ops = _ops(method, model, options)
+    output = graphs.vision_encoder(ops, model.spec, method.input((1, 3, side, side), torch.float32))
     ops.finish(output)
     return output
 
 
-def _token_embedding(method: Method, model: FoldedModel, options: ExportOptions):
+def _token_embedding(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     ids = method.input(dynamic((1, options.chunk), 1), torch.int64)
-    return graphs.token_embedding(XnnOps(method, model.spec, model.weights), ids)
+    return graphs.token_embedding(_ops(method, model, options), ids)
 
 
-def _text_decoder(method: Method, model: FoldedModel, options: ExportOptions):
+def _text_decoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     hidden = model.config.decoder.hidden_size
     embeds = method.input(dynamic((1, options.chunk, hidden), 1), torch.float32)
     positions = method.input(dynamic((options.chunk,), 0), torch.int64)
-    ops = XnnOps(method, model.spec, model.weights, options.context)
+    ops = _ops(method, model, options)
     ops.begin_decoder(embeds, positions)
     output = graphs.text_decoder(ops, model.spec, embeds)
     ops.finish(output)

@@ -24,12 +24,15 @@ END = torch.iinfo(torch.int64).max  # "to the end" of a slice
 
 
 class XnnOps:
-    """:class:`~phantom_edge.model.ops.Ops` that write a method. ``counts`` says what was written."""
+    """:class:`~phantom_edge.model.ops.Ops` that write a method.
 
-    def __init__(self, method: Method, spec: FoldedSpec, weights: Weights, context: int = 0):
+    Matrices are stored in the type they have; XNNPACK multiplies fp16 ones in fp32. Other constants (norms, biases,
+    positions) become fp32, which changes no value.
+    """
+
+    def __init__(self, method: Method, spec: FoldedSpec, weights: Weights, context: int):
         self.method, self.spec, self.weights, self.context = method, spec, weights, context
         self.graph = Subgraph(method.constants)
-        self.counts = {"attention": 0}
         self.start: Value | None = None
         self.tables: tuple[Value, Value] | None = None
 
@@ -165,7 +168,6 @@ class XnnOps:
             cache = self.method.state((1, self.context, *k.shape[2:]))
             self.method.call("llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,)))
             caches.append(cache)
-        self.counts["attention"] += 1
         out = self.method.tensor(q.shape)
         return self.method.call("llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out)
 

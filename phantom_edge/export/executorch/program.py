@@ -18,9 +18,8 @@ SCALAR_TYPES = {
     torch.float16: ScalarType.HALF,
     torch.float32: ScalarType.FLOAT,
 }
-ALIGNMENT = 64  # bytes, of every tensor in the arena: a cache line, above the 16 that kernels ask for
-# XNNPACK's kernels read up to 128 bytes past an operand (XNN_EXTRA_BYTES); keeps that inside the arena.
-ARENA_TAIL = 128
+ALIGNMENT = 64  # bytes, of every tensor within the arena: a cache line, above the 16 that ExecuTorch keeps
+ARENA_TAIL = 128  # XNNPACK's kernels may read this far past an operand (XNN_EXTRA_BYTES, at its largest)
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ class Method:
             self.kernels.append((name, overload))
         slots = [self.slot(arg) if isinstance(arg, Value) else self._literal(arg) for arg in args]
         # An out-variant names its output twice, as the argument and as what is returned.
-        twice = overload.endswith("out")
-        self.steps.append(Kernel(self.kernels.index((name, overload)), [*slots, *[self.slot(out)] * (2 if twice else 1)]))
+        slots += [self.slot(out)] * (2 if overload.endswith("out") else 1)
+        self.steps.append(Kernel(self.kernels.index((name, overload)), slots))
         return out
 
     def delegate(self, subgraph: Subgraph) -> None:
@@ -148,7 +147,7 @@ class Method:
     # --- memory
     def _plan(self, inputs: list[int], output: int) -> int:
         """Give every tensor its place, largest first, into the lowest gap free while it lives. Returns the size."""
-        lives: dict[int, tuple[int, int]] = {slot: (-1, -1) for slot in inputs}
+        lives: dict[int, tuple[int, int]] = dict.fromkeys(inputs, (-1, -1))
         for time, step in enumerate(self.steps):
             for slot in self._args(step):
                 lives[slot] = (lives.get(slot, (time, time))[0], time)
@@ -159,7 +158,7 @@ class Method:
         for slot in sorted(planned, key=lambda s: -_nbytes(self._values[s].val)):
             tensor, (first, last) = self._values[slot].val, planned[slot]
             size, start = _nbytes(tensor), 0
-            for begin, end, life in sorted(p for p in placed if p[2][0] <= last and first <= p[2][1]):
+            for begin, end in sorted((a, b) for a, b, life in placed if life[0] <= last and first <= life[1]):
                 if start + size <= begin:
                     break
                 start = max(start, end)

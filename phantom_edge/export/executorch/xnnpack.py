@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import torch
 from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema
+from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import XNNDatatype as Datatype
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import (
     CONSTANT_TENSOR_ALIGNMENT,
     serialize_xnnpack_binary,
 )
-from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import XNNDatatype as Datatype
 from executorch.backends.xnnpack.utils.xnnpack_constants import (
     UINT64_MAX,
     XNN_INVALID_VALUE_ID,

@@ -60,10 +60,17 @@ class OnnxOps:
     def _to_float(self, value: str) -> str:
         return self.graph.node("Cast", [value], to=TensorProto.FLOAT)
 
+    def _bias(self, name: str) -> str | None:
+        tensor = self.weights.get(name)  # one read; `in` would be another for a mapping that loads on access
+        if tensor is None:
+            return None
+        self.read.add(name)
+        return self._float(name, tensor)
+
     # --- matmuls
     def linear(self, x, name):
         weight = self._get(f"{name}.weight")
-        bias = self._constant(f"{name}.bias") if f"{name}.bias" in self.weights else None
+        bias = self._bias(f"{name}.bias")
         if not isinstance(weight, QuantizedTensor):
             return self._add_bias(self._matmul(x, f"{name}.weight", weight), bias)
         if weight.bits == 4 and weight.group:

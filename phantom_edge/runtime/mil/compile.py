@@ -147,7 +147,7 @@ class _Compiler:
     def _constexpr(self, operation: Any) -> None:
         """Parameters are attributes up to iOS 17, inputs (values, or names of other constants) from iOS 18 on."""
         if len(operation.outputs) != 1:
-            raise InputError(self._where(f"a {operation.type} op with {len(operation.outputs)} outputs; export it again"))
+            raise InputError(self._where(f"{operation.type} with {len(operation.outputs)} outputs; export it again"))
         name = operation.outputs[0].name
         where = self._where(f"{operation.type} {name!r}")
         params: dict[str, Constant | ConstExpr] = {

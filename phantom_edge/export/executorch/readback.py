@@ -1,0 +1,225 @@
+"""What a finished ``.pte`` holds, read from the file alone: its operations, its integers and its metadata.
+
+Only the program's own tables are read up front; weights stay in the file until they are asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
+from executorch.exir import schema
+from executorch.exir._serialize._flatbuffer import _flatc_decompile
+from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
+from executorch.exir._serialize._program import _ExtendedHeader
+
+from phantom_edge.errors import InputError
+from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
+
+HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
+MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
+FLOATS: Final = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16"}
+INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """A fully connected node: the type of its input, and its constant weight.
+
+    ``key`` names the weight and ``scales`` its scales; ``bits`` is 0 for floats.
+    """
+
+    input_type: str
+    key: str
+    shape: tuple[int, int]
+    bits: int
+    group: int | None = None
+    scales: str = ""
+
+
+@dataclass(frozen=True)
+class StoredProgram:
+    """A ``.pte`` file's tables.
+
+    >>> StoredProgram.open(Path("model.pte")).constant("get_max_context_len")     # doctest: +SKIP
+    [2048]
+    """
+
+    path: Path
+    program: schema.Program
+    base: int  # of the segments in the file
+    size: int  # of the file
+
+    @classmethod
+    def open(cls, path: Path) -> StoredProgram:
+        """Read the tables of ``path``.
+
+        Raises:
+            InputError: no ExecuTorch program, or one that is cut short or points outside itself.
+        """
+        try:
+            with open(path, "rb") as file:
+                head, size = file.read(HEAD), path.stat().st_size
+                header = _header(path, head, size)
+                file.seek(0)
+                program = _flatbuffer_to_program(file.read(header.program_size))
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror or error}") from None
+        except InputError:
+            raise
+        except Exception as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damaged tables
+            raise InputError(f"{path}: not a readable ExecuTorch program ({type(error).__name__})") from None
+        stored = cls(path, program, header.segment_base_offset, size)
+        stored._check_segments()
+        return stored
+
+    def plan(self, method: str) -> schema.ExecutionPlan:
+        """The method's instructions and values. Raises :class:`InputError` where there is none of that name."""
+        for plan in self.program.execution_plan:
+            if plan.name == method:
+                return plan
+        raise InputError(f"{self.path}: has no method {method}")
+
+    def constant(self, method: str) -> list[int | bool]:
+        """What a metadata method returns."""
+        plan = self.plan(method)
+        try:
+            values = [plan.values[slot].val for slot in plan.outputs]
+            return [v.bool_val if isinstance(v, schema.Bool) else v.int_val for v in values]
+        except (IndexError, AttributeError):
+            raise InputError(f"{self.path}: {method} is no integer or truth value") from None
+
+    def input_shapes(self, method: str) -> list[tuple[int, ...]]:
+        """The bounds of a method's arguments."""
+        plan = self.plan(method)
+        try:
+            return [tuple(plan.values[slot].val.sizes) for slot in plan.inputs]
+        except (IndexError, AttributeError):
+            raise InputError(f"{self.path}: {method} takes something other than tensors") from None
+
+    def kernels(self, method: str) -> Counter[str]:
+        """How often the method calls each kernel, by ``namespace::name``."""
+        plan = self.plan(method)
+        calls = (i.instr_args for c in plan.chains for i in c.instructions)
+        return Counter(plan.operators[c.op_index].name for c in calls if isinstance(c, schema.KernelCall))
+
+    def matmuls(self, method: str) -> Iterator[Matmul]:
+        """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
+        for delegate in self.plan(method).delegates:
+            yield from _matmuls(_decode(self._segment(delegate.processed.index)))
+
+    def counts(self, method: str) -> dict[str, int]:
+        """What an export is checked for: delegates, fused attention, and matmuls or gathers by the weight's type.
+
+        An integer matmul counts only if XNNPACK quantises its input too: with a float input it drops the scales.
+        """
+        kernels = self.kernels(method)
+        counts = Counter({"delegates": len(self.plan(method).delegates), "attention": kernels["llama::custom_sdpa"]})
+        counts["int8"] = kernels["quantized_decomposed::embedding_byte"]
+        for matmul in self.matmuls(method):
+            right = matmul.input_type == "xnn_datatype_qdint8" if matmul.bits else matmul.input_type in FLOATS
+            counts[(f"int{matmul.bits}" if matmul.bits else "float") if right else "wrong input"] += 1
+        return {name: n for name, n in counts.items() if n}
+
+    def named(self, key: str) -> bytes:
+        """The bytes that delegates find under ``key``."""
+        index = {data.key: data.segment_index for data in self.program.named_data or []}
+        if key not in index:
+            raise InputError(f"{self.path}: has no data named {key}")
+        return self._segment(index[key])
+
+    def weights(self) -> dict[str, QuantizedTensor]:
+        """Every quantised weight by module name, as the runtime finds it."""
+        found = {"token_embedding": self._embedding()} if self.counts("token_embedding").get("int8") else {}
+        for method in ("vision_encoder", "text_decoder"):
+            for matmul in self.matmuls(method):
+                if matmul.bits:
+                    found[matmul.key.removesuffix(".weight")] = self._quantized(matmul)
+        return found
+
+    def _quantized(self, matmul: Matmul) -> QuantizedTensor:
+        rows, columns = matmul.shape
+        raw, scales = (
+            torch.frombuffer(bytearray(self.named(k)), dtype=torch.uint8) for k in (matmul.key, matmul.scales)
+        )
+        values = unpack_nibbles(raw.view(rows, -1), columns, offset=8) if matmul.bits == 4 else raw.view(torch.int8)
+        scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
+        return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
+
+    def _embedding(self) -> QuantizedTensor:
+        plan = self.plan("token_embedding")
+        (call,) = [i.instr_args for i in plan.chains[0].instructions]
+        values, scales = (plan.values[slot].val for slot in call.args[:2])
+        return QuantizedTensor(self._buffer(values, torch.int8), self._buffer(scales, torch.float32)[:, None], 8)
+
+    def _buffer(self, tensor: schema.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """A constant that kernels read."""
+        where = self.program.constant_segment
+        start = self.program.segments[where.segment_index].offset + where.offsets[tensor.data_buffer_idx]
+        raw = self._read(start, torch.Size(tensor.sizes).numel() * dtype.itemsize)
+        return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(tensor.sizes)
+
+    def _segment(self, index: int) -> bytes:
+        segment = self.program.segments[index]
+        return self._read(segment.offset, segment.size)
+
+    def _read(self, offset: int, count: int) -> bytes:
+        with open(self.path, "rb") as file:
+            file.seek(self.base + offset)
+            return file.read(count)
+
+    def _check_segments(self) -> None:
+        end = max((self.base + s.offset + s.size for s in self.program.segments), default=0)
+        if end > self.size:
+            raise InputError(f"{self.path}: ends at byte {self.size} of {end}; it is incomplete")
+        for plan in self.program.execution_plan:
+            for delegate in plan.delegates:
+                inside = delegate.processed.index < len(self.program.segments)
+                if delegate.processed.location != schema.DataLocation.SEGMENT or not inside:
+                    raise InputError(f"{self.path}: {plan.name} has a delegate without a payload")
+
+
+def _header(path: Path, head: bytes, size: int) -> _ExtendedHeader:
+    if len(head) < HEAD or head[4:6] != b"ET":
+        raise InputError(f"{path}: not an ExecuTorch program")
+    header = _ExtendedHeader.from_bytes(head[8:])
+    end = header.segment_base_offset + header.segment_data_size
+    if not header.is_valid() or not HEAD < header.program_size <= MAX_PROGRAM_BYTES:
+        raise InputError(f"{path}: not an ExecuTorch program with its data in segments")
+    if max(header.program_size, end) > size:
+        raise InputError(f"{path}: ends at byte {size} of {max(header.program_size, end)}; it is incomplete")
+    return header
+
+
+def _decode(payload: bytes) -> dict[str, Any]:
+    """A delegate's payload as ExecuTorch's own ``flatc`` and schema read it."""
+    header = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
+    graph = payload[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
+    text = resources.files("executorch.backends.xnnpack.serialization").joinpath("schema.fbs").read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        definition, binary = Path(folder, "schema.fbs"), Path(folder, "graph.bin")
+        definition.write_bytes(text)
+        binary.write_bytes(graph)
+        _flatc_decompile(folder, str(definition), str(binary))
+        return json.loads(binary.with_suffix(".json").read_text())
+
+
+def _matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
+    values = [v["xvalue_union"] for v in graph["xvalues"]]
+    tensors = {t["id_out"]: (t, v) for v in values for t in [v.get("tensor_value", v)]}
+    for node in graph["xnodes"]:
+        if node["xnode_union_type"] != "XNNFullyConnected":
+            continue
+        (x, _), (weight, value) = (tensors[node["xnode_union"][name]] for name in ("input1_id", "filter_id"))
+        key = graph["constant_data"][weight["constant_buffer_idx"]]["named_key"]
+        bits, params = INTEGERS.get(weight["datatype"], 0), value.get("quant_params", {})
+        scales = graph["constant_data"][params["scale_buffer_idx"]]["named_key"] if bits else ""
+        yield Matmul(x["datatype"], key, tuple(weight["dims"]), bits, params.get("group_size"), scales)

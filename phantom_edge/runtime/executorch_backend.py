@@ -1,0 +1,139 @@
+"""ExecuTorch's own runtime under a session: the ``.pte`` that ships, as its C++ loads it on a phone."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.export.executorch import FILE
+
+GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+
+
+@dataclass
+class ExecutorchCache:
+    """A place in the loaded program's only sequence: ``length`` tokens are held in its KV cache."""
+
+    length: int = field(default=0)
+
+
+class ExecutorchBackend:
+    """``model.pte`` below ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+
+    The program holds the KV cache, so one sequence at a time: :meth:`make_cache` ends the earlier one. The runtime
+    aborts the process on a call that it does not like, so every call is checked here first. ``threads`` is the size of
+    the runtime's thread pool, one for the whole process; None leaves it at the number of cores. Its threads wait by
+    spinning: on a machine that is busy with other work, one thread is many times faster than all.
+
+    >>> backend = ExecutorchBackend(Path("bundle"), context=2048, chunk=256)     # doctest: +SKIP
+    >>> logits = backend.decode(backend.embed(ids), backend.make_cache())           # doctest: +SKIP
+
+    Raises:
+        InputError: the file is missing, damaged, no such program, or was exported for another context or chunk.
+    """
+
+    name = "executorch"
+
+    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None):
+        path = Path(folder) / FILE
+        self.context, self.chunk = context, chunk
+        self._pixels, self._hidden = _check_program(path, context, chunk)
+        runtime = _runtime(threads)
+        try:
+            self._program = runtime.load_program(path)
+            self._methods = {name: self._program.load_method(name) for name in GRAPHS}
+        except RuntimeError as error:
+            raise InputError(f"{path}: ExecuTorch does not load it ({str(error).splitlines()[0]})") from None
+        self._cache = ExecutorchCache()
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
+        tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
+        if tiles.ndim != 4 or tuple(tiles.shape[1:]) != self._pixels[1:] or not len(tiles):
+            raise InputError(f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}")
+        return np.concatenate([self._run("vision_encoder", tile[None]) for tile in tiles])
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [1, S] to embeddings [1, S, hidden], ``chunk`` at a time.
+
+        Raises :class:`InputError` for an id outside the vocabulary.
+        """
+        tokens = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64))
+        if tokens.ndim != 2 or len(tokens) != 1 or not tokens.numel():
+            raise InputError(f"ids must be [1, S], not {list(tokens.shape)}")
+        low, high = (int(n) for n in tokens.aminmax())
+        if low < 0 or high >= self._vocabulary:
+            raise InputError(f"token ids {low}..{high} are not all in 0..{self._vocabulary - 1}")
+        return np.concatenate([self._run("token_embedding", part) for part in tokens.split(self.chunk, 1)], axis=1)
+
+    def make_cache(self) -> ExecutorchCache:
+        """Begin a sequence; the one before it ends."""
+        self._cache = ExecutorchCache()
+        return self._cache
+
+    def decode(self, embeds: np.ndarray, cache: ExecutorchCache) -> np.ndarray:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
+
+        Raises :class:`InputError` for more than ``chunk`` tokens, more than the context holds, or an ended cache.
+        """
+        x = torch.from_numpy(np.ascontiguousarray(embeds, dtype=np.float32))
+        if cache is not self._cache:
+            raise InputError("this sequence has ended: ExecuTorch holds one at a time, and a newer one was begun")
+        if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
+            raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
+        steps, end = x.shape[1], cache.length + x.shape[1]
+        if not 0 < steps <= self.chunk:
+            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
+        if end > self.context:
+            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        logits = self._run("text_decoder", x, torch.arange(cache.length, end))
+        cache.length = end
+        return logits[0, -1]
+
+    @property
+    def _vocabulary(self) -> int:
+        return self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1]
+
+    def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
+        try:
+            return self._methods[method].execute([x.contiguous() for x in inputs])[0].numpy()
+        except RuntimeError as error:
+            raise InputError(f"ExecuTorch refused {method}: {str(error).splitlines()[0]}") from None
+
+
+def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...], int]:
+    """Shape of a tile and hidden size. Raises :class:`InputError` for anything but a program of these bounds."""
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    stored = StoredProgram.open(path)
+    for method, wanted, option in [("get_max_context_len", context, "context"), ("get_max_seq_len", chunk, "chunk")]:
+        found = stored.constant(method)
+        if found != [wanted]:
+            raise InputError(f"{path}: exported for a {option} of {', '.join(map(str, found))}, not {wanted}")
+    (pixels,), (ids,), decoder = (stored.input_shapes(name) for name in GRAPHS)
+    shapes_fit = len(pixels) == 4 and ids == (1, chunk) and len(decoder) == 2
+    if not shapes_fit or decoder[0][:2] != (1, chunk) or len(decoder[0]) != 3 or decoder[1] != (chunk,):
+        raise InputError(f"{path}: its methods take other tensors than a Phantom's")
+    return pixels, decoder[0][2]
+
+
+def _runtime(threads: int | None):
+    """ExecuTorch's runtime with the kernels that the program calls."""
+    import executorch.kernels.quantized  # noqa: F401  registers embedding_byte
+    from executorch.extension.pybindings import _portable_lib
+    from executorch.runtime import Runtime
+
+    if "llama::custom_sdpa.out" not in _portable_lib._get_operator_names():
+        # What importing ``custom_ops.custom_ops`` does, without the seconds that its inductor imports take.
+        package = importlib.util.find_spec("executorch.extension.llm.custom_ops")
+        folder = Path(next(iter(package.submodule_search_locations)))
+        torch.ops.load_library(next(folder.glob("*custom_ops_aot_lib.*")))
+    if threads is not None:
+        _portable_lib._unsafe_reset_threadpool(threads)
+    return Runtime.get()

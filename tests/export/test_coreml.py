@@ -1,0 +1,336 @@
+"""What the exporter writes: interfaces, counts, integers bit for bit, constants that float16 can hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from coreml_models import CoremlExports, write
+from onnx_models import CHUNK, CONTEXT, folded, quantized
+
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.export.base import GRAPHS, ExportOptions
+from phantom_edge.export.coreml import activation_grid, export, reference, stored_weights
+from phantom_edge.export.coreml.constants import Constants, factors
+from phantom_edge.export.coreml.toolkit import coremltools
+from phantom_edge.model.spec import ETA
+from phantom_edge.quantize.activations import ActivationGrid
+from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles
+from phantom_edge.quantize.recipe import load_recipe
+
+NORMAL = 2.0**-14  # float16's smallest normal number: hardware may take anything below for zero
+FP16 = 2.0**-11  # half a unit in float16's last place, relative
+RECIPES = {
+    "int8": ("int8", ()),
+    "int4": ("int4", ()),
+    "int4 of other groups": ("int4", ("text_decoder.layers.*.down=int8", "text_decoder.layers.*.qkv=int4:64")),
+    "int4 embedding and head": ("fp32", ("token_embedding=int4", "text_decoder.head=int4")),
+}
+FLOAT16, FLOAT32, INT32 = 65552, 65568, 131104  # ArrayFeatureType.ArrayDataType
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> CoremlExports:
+    return CoremlExports(tmp_path_factory.mktemp("coreml"))
+
+
+@pytest.fixture(scope="module")
+def qwen(checkpoint_dirs):
+    """The checkpoint with biases in its qkv."""
+    return next(iter(checkpoint_dirs.values()))
+
+
+def integers(model) -> dict[str, QuantizedTensor]:
+    return {n.removesuffix(".weight"): w for n, w in model.weights.items() if isinstance(w, QuantizedTensor)}
+
+
+def spec_of(folder, graph: str):
+    return coremltools().utils.load_spec(str(folder / f"{graph}.mlpackage"))
+
+
+def weight_bytes(folder, graph: str) -> bytes:
+    return (folder / f"{graph}.mlpackage/Data/com.apple.CoreML/weights/weight.bin").read_bytes()
+
+
+class TestInterface:
+    @pytest.mark.parametrize(("recipe", "float_type"), [("fp16", FLOAT16), ("fp32", FLOAT32)])
+    def test_inputs_outputs_and_states(self, exports, qwen, recipe, float_type):
+        model = folded(qwen)
+        d, size = model.config.decoder, model.config.tile_size
+        descriptions = {graph: spec_of(exports(qwen, recipe)[0], graph).description for graph in GRAPHS}
+        found = {
+            graph: ({v.name: _array(v.type.multiArrayType) for v in entry.input}, [v.name for v in entry.output])
+            for graph, entry in descriptions.items()
+        }
+        assert found == {
+            "vision_encoder": ({"pixel_values": (float_type, [(1, 1), (3, 3), (size, size), (size, size)])}, ["image_features"]),
+            "token_embedding": ({"input_ids": (INT32, [(1, 1), (1, CHUNK)])}, ["inputs_embeds"]),
+            "text_decoder": (
+                {
+                    "inputs_embeds": (float_type, [(1, 1), (1, CHUNK), (d.hidden_size, d.hidden_size)]),
+                    "position_ids": (INT32, [(1, CHUNK)]),
+                },
+                ["logits"],
+            ),
+        }
+        states = {v.name: v.type.stateType.arrayType for v in descriptions["text_decoder"].state}
+        assert {name: (s.dataType, tuple(s.shape)) for name, s in states.items()} == {
+            f"{kind}_cache_{n}": (FLOAT16, (1, d.kv_heads, CONTEXT, model.spec.width(n)))
+            for n in range(d.layers)
+            for kind in ("key", "value")
+        }
+
+    def test_targets_ios_18_and_says_what_it_is(self, exports, qwen):
+        spec = spec_of(exports(qwen)[0], "text_decoder")
+        assert spec.specificationVersion == 9
+        assert "logits" in spec.description.metadata.shortDescription
+
+    def test_no_activation_is_rounded_to_integers(self, exports, qwen):
+        assert {activation_grid(w) for w in integers(quantized(qwen, "int4")).values()} == {ActivationGrid.NONE}
+
+
+def _array(array) -> tuple[int, list[tuple[int, int]]]:
+    ranges = [(r.lowerBound, r.upperBound) for r in array.shapeRange.sizeRanges]
+    return array.dataType, ranges or [(size, size) for size in array.shape]
+
+
+class TestCounts:
+    @pytest.mark.parametrize("recipe", RECIPES)
+    def test_one_attention_per_layer_and_every_integer_weight(self, exports, qwen, recipe):
+        name, overrides = RECIPES[recipe]
+        counts = exports(qwen, name, overrides=overrides)[1].counts
+        model = quantized(qwen, name, overrides=overrides)
+        assert counts["vision_encoder"]["scaled_dot_product_attention"] == model.config.vision.layers
+        assert counts["text_decoder"]["scaled_dot_product_attention"] == model.config.decoder.layers
+        for bits in (4, 8):
+            expected = sum(w.bits == bits for w in integers(model).values())
+            assert sum(c.get(f"int{bits} weight", 0) for c in counts.values()) == expected
+
+    def test_an_attention_that_is_not_fused_is_noticed(self, qwen, tmp_path, monkeypatch):
+        from phantom_edge.export.coreml import ops
+
+        def unfused(self, q, k, v):
+            q, k, v = (ops.mb.transpose(x=x, perm=[0, 2, 1, 3]) for x in (q, k, v))
+            scores = ops.mb.matmul(x=q, y=k, transpose_y=True)
+            return ops.mb.transpose(x=ops.mb.matmul(x=ops.mb.softmax(x=scores), y=v), perm=[0, 2, 1, 3])
+
+        monkeypatch.setattr(ops.MilOps, "full_attention", unfused)
+        with pytest.raises(CheckError, match="vision_encoder: .*scaled_dot_product_attention 0"):
+            write(quantized(qwen, "fp16"), tmp_path)
+
+    def test_int4_that_is_stored_as_int8_is_noticed(self, qwen, tmp_path, monkeypatch):
+        from phantom_edge.export.coreml import ops
+
+        monkeypatch.setattr(ops.types, "np_int4_dtype", np.dtype(np.int8))
+        with pytest.raises(CheckError, match="text_decoder: .*int4 weight 0"):
+            write(quantized(qwen, "int4"), tmp_path)
+
+    def test_a_weight_that_no_graph_uses_is_noticed(self, qwen, tmp_path):
+        model = quantized(qwen, "fp16")
+        with pytest.raises(CheckError, match=r"no graph used: text_decoder\.extra"):
+            write(replace(model, weights={**model.weights, "text_decoder.extra": torch.ones(2)}), tmp_path)
+
+
+class TestIntegers:
+    @pytest.mark.parametrize("recipe", RECIPES)
+    @pytest.mark.parametrize("which", [0, -1])
+    def test_are_read_back_bit_for_bit(self, exports, checkpoint_dirs, recipe, which):
+        name, overrides = RECIPES[recipe]
+        path = list(checkpoint_dirs.values())[which]
+        expected = integers(quantized(path, name, overrides=overrides))
+        found = stored_weights(exports(path, name, overrides=overrides)[0])
+        assert found.keys() == expected.keys()
+        for module, weight in expected.items():
+            assert (found[module].bits, found[module].group) == (weight.bits, weight.group), module
+            assert torch.equal(found[module].values, weight.values), module
+            assert torch.equal(found[module].scales, weight.scales), module
+
+    def test_lie_in_the_file_as_nibbles_and_bytes(self, exports, qwen):
+        stored = weight_bytes(exports(qwen, "int4")[0], "text_decoder")
+        weights = {n: w for n, w in integers(quantized(qwen, "int4")).items() if n.startswith("text_decoder")}
+        assert {w.bits for w in weights.values()} == {4, 8}
+        for name, weight in weights.items():
+            values = pack_nibbles(weight.values) if weight.bits == 4 else weight.values
+            assert values.numpy().tobytes() in stored, name
+            assert weight.scales.numpy().astype(np.float16).tobytes() in stored, name
+
+    def test_file_is_as_small_as_its_integers(self, exports, qwen):
+        model = quantized(qwen, "int4")
+        decoder = {n: w for n, w in model.weights.items() if n.startswith("text_decoder")}
+        floats = sum(2 * w.numel() for w in decoder.values() if not isinstance(w, QuantizedTensor))
+        whole = sum(w.nbytes for w in decoder.values() if isinstance(w, QuantizedTensor))
+        d = model.config.decoder
+        tables = 2 * 4 * CONTEXT * d.head_dim
+        # coremltools gives every linear a bias, RMSNorm's weight stands twice, and each blob is aligned twice to 64 bytes.
+        zeros = 2 * sum(w.shape[0] for w in decoder.values() if isinstance(w, QuantizedTensor))
+        allowed = whole + 2 * floats + tables + zeros + 128 * 3 * len(decoder)
+        assert whole < len(weight_bytes(exports(qwen, "int4")[0], "text_decoder")) < allowed
+
+
+class TestConstants:
+    @pytest.mark.parametrize("fold", ["exact", "rank:8"])
+    @pytest.mark.parametrize("size", [1.0, 1e-3, 2e-4])  # of the phantom's output; 2e-4 as if it were not amplified
+    def test_the_phantoms_factors_are_normal_float16_numbers(self, qwen, fold, size):
+        """eta^2 = 1e-8 would be zero in float16; the products of the two sides stay what they are."""
+        model, part = weak(folded(qwen, fold), size), "scale" if fold == "exact" else "basis"
+        constants = Constants(model.spec, model.weights, "fp16")
+        sides = {kind: stored(constants, f"text_decoder.layers.0.phantom.{kind}.{part}") for kind in ("query", "key", "value")}
+        sides["gate"] = stored(constants, f"text_decoder.layers.0.gate.{part}")
+        for kind, (tensor, after) in sides.items():
+            assert tensor.abs().max() >= NORMAL, kind
+            assert after >= NORMAL, kind
+            # A basis has small entries too; what is below normal carries next to nothing of it.
+            assert tensor[tensor.abs() < NORMAL].float().norm() < 1e-2 * tensor.float().norm(), kind
+        for pair, product in ((("query", "key"), ETA**2), (("value", "gate"), ETA)):
+            (a, a_after), (b, b_after) = (sides[kind] for kind in pair)
+            ours = a.double() * b.double().reshape(a.shape if pair[0] == "query" or part == "scale" else (-1,)).reshape(
+                a.shape
+            ) if part == "scale" else torch.tensor([a.double().norm() * b.double().norm() / min(a.shape)])
+            assert (ours * a_after * b_after).item() == pytest.approx(product, rel=2e-3)
+
+    def test_the_gate_sees_the_same_z(self, qwen):
+        """What the value side loses in powers of two, the gate's weight over z gains."""
+        model = weak(folded(qwen), 2e-4)
+        constants, at = Constants(model.spec, model.weights, "fp16"), "text_decoder.layers.0"
+        d = model.config.decoder.head_dim
+        value, gate = stored(constants, f"{at}.phantom.value.scale")[0], stored(constants, f"{at}.gate.weight")[0]
+        product = value.double() * gate[:, d:].double()
+        expected = model.weights[f"{at}.phantom.value.scale"].double() * model.weights[f"{at}.gate.weight"][:, d:].double()
+        assert torch.allclose(product, expected, rtol=2 * FP16, atol=0)
+        assert torch.equal(gate[:, :d], model.weights[f"{at}.gate.weight"][:, :d].half())
+
+    def test_reference_is_the_model_rounded_once(self, qwen):
+        model = quantized(qwen, "int4")
+        held = reference(model)
+        for name, weight in model.weights.items():
+            if isinstance(weight, QuantizedTensor):
+                assert held.weights[name] is weight
+            else:
+                assert torch.allclose(held.weights[name].float(), weight.float(), rtol=FP16, atol=2.0**-25), name
+
+    def test_reference_in_fp32_is_the_model(self, qwen):
+        model = quantized(qwen, "fp32")
+        assert all(torch.equal(w, model.weights[n]) for n, w in reference(model).weights.items())
+
+    def test_a_constant_beyond_float16_is_refused_by_name(self, qwen, tmp_path):
+        name = "text_decoder.layers.1.phantom.key.mix"
+        model = quantized(qwen, "fp16")
+        model = replace(model, weights={**model.weights, name: model.weights[name] * 1e4})
+        with pytest.raises(InputError, match=f"{name}: holds a value that float16 cannot"):
+            write(model, tmp_path)
+
+    @pytest.mark.parametrize("target", [2**0.5, 1.25**0.5, 1.0001, 1.5, 2.0])
+    def test_factors_make_up_their_product(self, target):
+        pair = factors(target)
+        assert all(float(np.float16(f)) == f for f in pair)
+        assert pair[0] * pair[1] == pytest.approx(target, rel=1e-6)
+
+
+def weak(model, size: float):
+    """``model`` with y made ``size`` times smaller and folded accordingly: powers of two as the fold would choose them."""
+    step = 2.0 ** round(np.log2(size))
+    factor = {"key": 1 / step, "query": step, "value": 1 / step, "gate": step}
+    weights = dict(model.weights)
+    for name, weight in model.weights.items():
+        kind = next((k for k in factor if f".{k}." in name and name.endswith((".scale", ".basis"))), None)
+        if kind:
+            weights[name] = weight * factor[kind]
+        if name.endswith(".gate.weight"):
+            d = model.config.decoder.head_dim
+            weights[name] = torch.cat([weight[:, :d], weight[:, d:] * step], dim=-1)
+    return replace(model, weights=weights)
+
+
+def stored(constants: Constants, name: str) -> tuple[torch.Tensor, float]:
+    return constants.stored(name), constants.scaling(name).after
+
+
+class TestRmsNorm:
+    @pytest.mark.parametrize("size", [1.0, 1e3, 6e4])
+    def test_holds_where_squares_leave_float16(self, qwen, tmp_path, size):
+        """Run from the saved file with every result rounded to float16; the plain formula is infinite from 256 on."""
+        from phantom_edge.export.coreml import ops
+        from phantom_edge.export.coreml.package import write_package
+        from phantom_edge.export.coreml.programs import BuiltProgram, _program
+        from phantom_edge.runtime.mil import MilModel
+
+        model, name = quantized(qwen, "fp16"), "text_decoder.layers.0.norm1"
+        mil = ops.MilOps(model.spec, model.weights, "fp16")
+        width = model.config.decoder.hidden_size
+
+        def body(x):
+            plain = ops.mb.reduce_mean(x=ops.mb.square(x=x), axes=[-1], keep_dims=True)
+            return mil.rms_norm(x, name, 1e-6), plain
+
+        def first(x):
+            return body(x)[0]
+
+        def second(x):
+            return body(x)[1]
+
+        x = torch.randn(1, 5, width, generator=torch.Generator().manual_seed(0))
+        x = (x / x.abs().max() * size).half()
+        found = []
+        for run in (first, second):
+            inputs = {"x": ops.mb.placeholder(shape=(1, 5, width), dtype=ops.types.fp16)}
+            path = write_package(BuiltProgram(_program(inputs, run, "y"), [], set()), "text_decoder", tmp_path)
+            found.append(MilModel.load(path, mode="typed").predict({"x": x.numpy()})["y"])
+        weight = model.weights[f"{name}.weight"].half()
+        expected = torch.nn.functional.rms_norm(x.double(), (width,), weight.double(), 1e-6)
+        assert torch.allclose(torch.from_numpy(found[0]).double(), expected, rtol=2 * FP16, atol=1e-6)
+        assert np.isfinite(found[1]).all() == (size < 256)
+
+
+class TestFiles:
+    def test_an_export_leaves_its_packages_and_nothing_else(self, qwen, tmp_path, monkeypatch):
+        temporary, out = tmp_path / "tmp", tmp_path / "out"
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        model = quantized(qwen, "fp16")
+        for _ in range(2):  # the second replaces the first
+            exported = write(model, out)
+        assert sorted(p.name for p in out.iterdir()) == sorted(f"{graph}.mlpackage" for graph in GRAPHS)
+        assert {out / path for path in exported.files.values()} == set(out.iterdir())
+        assert not list(temporary.iterdir())
+
+    def test_the_same_model_gives_the_same_program_and_weights(self, exports, qwen, tmp_path):
+        write(quantized(qwen, "fp16"), tmp_path)
+        for graph in GRAPHS:
+            assert weight_bytes(exports(qwen)[0], graph) == weight_bytes(tmp_path, graph)
+            # Field by field: the byte order of a protobuf map is not fixed.
+            assert spec_of(exports(qwen)[0], graph) == spec_of(tmp_path, graph)
+
+    def test_a_context_beyond_the_rotary_tables_is_refused(self, qwen, tmp_path):
+        limit = folded(qwen).config.decoder.rope.original_context
+        with pytest.raises(InputError, match=f"--context {limit + 1}"):
+            export(quantized(qwen, "fp16"), ExportOptions(limit + 1, 64, "fp16", (2,)), tmp_path, lambda _: None)
+
+    def test_notes_name_the_deviations(self, exports, qwen):
+        notes = {recipe: " ".join(exports(qwen, recipe)[1].notes) for recipe in ("fp16", "fp32")}
+        assert all("layer_norm" in n and "-1e4" in n for n in notes.values())
+        assert "powers of two" in notes["fp16"]
+        assert "cache is float16" in notes["fp32"]
+
+    def test_importing_is_light_and_using_it_is_silent(self, exports, qwen):
+        """A user sees none of coremltools' import-time warnings, and --help does not wait for it."""
+        code = f"""
+import sys
+from pathlib import Path
+from phantom_edge.export.coreml import stored_weights
+from phantom_edge.runtime.coreml_backend import CoremlBackend
+assert "coremltools" not in sys.modules
+CoremlBackend(Path({str(exports(qwen)[0])!r}), context=8, chunk=8)
+import phantom_edge.export.coreml.programs
+assert "coremltools" in sys.modules
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_recipes_here_cover_both_float_types():
+    assert {str(load_recipe(*recipe).float_type) for recipe in RECIPES.values()} == {"fp16", "fp32"}
