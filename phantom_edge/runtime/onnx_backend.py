@@ -17,7 +17,13 @@ from phantom_edge.errors import InputError
 from phantom_edge.runtime.onnx_lift import lift
 
 FOLDER: Final = "onnx"  # of the three models, inside the bundle
-GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+GRAPHS: Final = {
+    "vision_encoder": ({"pixel_values"}, {"image_features"}),
+    "token_embedding": ({"input_ids"}, {"inputs_embeds"}),
+    "text_decoder": ({"inputs_embeds", "attention_mask", "position_ids"}, {"logits"}),
+}
+"""Inputs and outputs of each model, besides the decoder's cache."""
+PAST: Final = "past_key_values."
 MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_CACHE_BYTES: Final = 64 << 30
 # On x86 without VNNI, int8 weights saturate ORT's 16-bit sums; with this it moves them to uint8 when it loads.
@@ -61,9 +67,10 @@ class OnnxBackend:
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
         sources = paths if mode == "stock" else [lift(model).SerializeToString() for model in models]
-        self._vision, self._embedding, self._decoder = (
-            _session(path, source, threads) for path, source in zip(paths, sources, strict=True)
-        )
+        sessions = [_session(path, source, threads) for path, source in zip(paths, sources, strict=True)]
+        for name, session in zip(GRAPHS, sessions, strict=True):
+            _check_names(name, session)
+        self._vision, self._embedding, self._decoder = sessions
         self._shapes = _cache_shapes(self._decoder, context)
         self._vocabulary = _vocabulary(self._decoder)
 
@@ -92,7 +99,7 @@ class OnnxBackend:
         for name, buffer in buffers.items():
             binding.bind_ortvalue_input(name, buffer)
             # The same buffer in and out: the attention op then appends in place.
-            binding.bind_ortvalue_output(name.replace("past_key_values", "present"), buffer)
+            binding.bind_ortvalue_output(_present(name), buffer)
         return OnnxCache(buffers, binding)
 
     def decode(self, embeds: np.ndarray, cache: OnnxCache) -> np.ndarray:
@@ -130,10 +137,14 @@ def check_model(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's DecodeError: its class depends on the protobuf in use
-        raise InputError(f"{path}: not an ONNX model ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: not an ONNX model ({_first_line(error)})") from None
     for tensor in _tensors(model):
         _check_external(path, tensor)
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _tensors(message) -> Iterator[onnx.TensorProto]:
@@ -187,23 +198,37 @@ def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.Infer
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ORT's exceptions share no base class of their own
-        raise InputError(f"{path}: ONNX Runtime does not load it ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{path}: ONNX Runtime does not load it ({_first_line(error)})") from None
+
+
+def _present(past: str) -> str:
+    """The output that continues the cache input ``past``."""
+    return f"present.{past.removeprefix(PAST)}"
+
+
+def _check_names(name: str, session: ort.InferenceSession) -> None:
+    """Raise :class:`InputError` unless a model has exactly the inputs and outputs of its place."""
+    inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
+    wanted_inputs, wanted_outputs = GRAPHS[name]
+    past = {value for value in inputs if value.startswith(PAST)}
+    if inputs - past != wanted_inputs or outputs != wanted_outputs | {_present(value) for value in past}:
+        raise InputError(f"{name}.onnx: its inputs and outputs are not those of this toolkit's {name}")
 
 
 def _vocabulary(decoder: ort.InferenceSession) -> int:
     """The width of the logits. Raises :class:`InputError` when it is no number."""
-    width = decoder.get_outputs()[0].shape[-1]
-    if not isinstance(width, int):
-        raise InputError(f"text_decoder.onnx: logits of width {width}; not a decoder of this toolkit")
-    return width
+    shape = next(value.shape for value in decoder.get_outputs() if value.name == "logits")
+    if len(shape) != 3 or not isinstance(shape[2], int):
+        raise InputError(f"text_decoder.onnx: logits have shape {shape}; their width must be known")
+    return shape[2]
 
 
 def _cache_shapes(decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:
     """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too large."""
     shapes = {}
     for entry in decoder.get_inputs():
-        if entry.name.startswith("past_key_values."):
-            heads, width = entry.shape[1], entry.shape[3]
+        if entry.name.startswith(PAST):
+            heads, width = entry.shape[1::2] if len(entry.shape) == 4 else (None, None)
             if not all(isinstance(n, int) and 0 < n <= MAX_DIMENSION for n in (heads, width)):
                 raise InputError(
                     f"text_decoder.onnx: {entry.name} has shape {entry.shape}; heads and width must be known"

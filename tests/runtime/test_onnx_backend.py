@@ -317,6 +317,17 @@ class TestBadFiles:
         shutil.copy(work / "token_embedding.onnx", work / "text_decoder.onnx")
         self.refused(work, "not a decoder of this toolkit")
 
+    def test_another_model_in_the_encoders_place(self, work):
+        shutil.copy(work / "token_embedding.onnx", work / "vision_encoder.onnx")
+        self.refused(work, "vision_encoder.onnx: its inputs and outputs are not those")
+
+    def test_a_decoder_that_does_not_give_its_cache_back(self, work):
+        path = work / "text_decoder.onnx"
+        model = onnx.load(path, load_external_data=False)
+        model.graph.output.pop()
+        path.write_bytes(model.SerializeToString())
+        self.refused(work, "text_decoder.onnx: its inputs and outputs are not those")
+
     def test_more_context_than_was_exported(self, work):
         self.refused(work, f"exported for {CONTEXT} tokens", context=CONTEXT + 1)
 

@@ -19,7 +19,7 @@ from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
-SMALL = 2.0**-10  # where the gate's eta / c is brought: normal with four bits to spare
+SMALL = 2.0**-6  # where the gate's eta / c is brought; half of eta's 2^-13, so that z too stays a normal number
 BASIS_SIZE = 2.0**-4  # largest entry of a basis: a product with |y| up to 1e5 stays below 65504
 SPARE = 14  # an exponent is not moved further: float16's normal range
 

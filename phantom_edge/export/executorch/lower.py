@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,12 +19,16 @@ from phantom_edge.export.executorch.readback import StoredProgram
 from phantom_edge.export.executorch.xnnpack import Constants, Value
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.quantize.grid import QuantizedTensor
 
 
 def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     constants, buffers, payloads, plans = Constants(), Buffers(), [], []
+    weights = _Recorded(model.weights)
+    model = replace(model, weights=weights)
     write = {"vision_encoder": _vision_encoder, "token_embedding": _token_embedding, "text_decoder": _text_decoder}
     for name in GRAPHS:
         progress(f"writing {name}")
@@ -36,7 +42,8 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
     data = serialize_pte_binary(PTEFile(program, named_data=named), extract_delegate_segments=True)
     with open(out / FILE, "wb") as file:
         data.write_to_file(file)
-    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), _checked_counts(model, out / FILE), notes(model, options))
+    counts = _checked_counts(wanted_counts(model.spec, weights.kinds), out / FILE)
+    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
 
 
 def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
@@ -51,47 +58,67 @@ def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
     }
 
 
-def wanted_counts(model: FoldedModel) -> dict[str, dict[str, int]]:
-    """What each method of the file must hold: see :meth:`StoredProgram.counts`."""
-    counts = {name: Counter({"wrong input": 0}) for name in GRAPHS}
-    for name, weight in model.weights.items():
-        if isinstance(weight, QuantizedTensor):
-            counts[name.split(".")[0]][f"int{weight.bits}"] += 1
-    layers = model.config.decoder.layers
-    counts["vision_encoder"]["delegates"] = 1
-    counts["text_decoder"] |= {"attention": layers, "delegates": layers + 2}
-    return {name: {"int4": 0, "int8": 0, **found} for name, found in counts.items()}
+class _Recorded(Mapping):
+    """Weights that remember the type of each that was read: they may be made on demand, so they are read once."""
+
+    def __init__(self, weights: Weights):
+        self.weights, self.kinds = weights, {}
+
+    def __getitem__(self, name: str) -> torch.Tensor | QuantizedTensor:
+        weight = self.weights[name]
+        self.kinds[name] = f"int{weight.bits}" if isinstance(weight, QuantizedTensor) else str(weight.dtype)
+        return weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
 
 
-def notes(model: FoldedModel, options: ExportOptions) -> tuple[str, ...]:
+def wanted_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str, int]]:
+    """What each method of the file must hold (see :meth:`StoredProgram.counts`), from the weights that were read."""
+    counts = {name: Counter() for name in GRAPHS}
+    for name, kind in kinds.items():
+        counts[name.split(".")[0]][kind] += 1
+    integers = {name: {kind: found[kind] for kind in ("int4", "int8")} for name, found in counts.items()}
+    layers = spec.config.decoder.layers
+    return {
+        "vision_encoder": {**integers["vision_encoder"], "wrong input": 0, "delegates": 1},
+        "token_embedding": integers["token_embedding"],
+        "text_decoder": {**integers["text_decoder"], "wrong input": 0, "delegates": layers + 2, "attention": layers},
+    }
+
+
+def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tuple[str, ...]:
     """Sentences for the report: where the file's arithmetic or storage differs from the model's."""
     lines = [
         "The KV cache and all float arithmetic are fp32.",
         "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster than the fused "
         "op; fused attention is counted in the decoder only.",
     ]
-    if any(isinstance(weight, QuantizedTensor) for weight in model.weights.values()):
+    if {"int4", "int8"} & set(kinds.values()):
         lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")
-    if any(isinstance(weight, torch.Tensor) and weight.dtype == torch.float16 for weight in model.weights.values()):
+    if "torch.float16" in kinds.values():
         lines.append(
             "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but loaded memory "
             "is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
         )
-    if model.config.decoder.tied_head:
+    if spec.config.decoder.tied_head:
         lines.append("The tied head is stored twice, for the gather and for the matmul.")
-    if options.chunk < model.config.tokens_per_tile:
+    if options.chunk < spec.config.tokens_per_tile:
         lines.append(
-            f"--chunk {options.chunk} is below the {model.config.tokens_per_tile} tokens of a tile: ExecuTorch's stock "
+            f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: ExecuTorch's stock "
             "multimodal runner, which passes a tile in one call, cannot use this file; the toolkit's session can."
         )
     return tuple(lines)
 
 
-def _checked_counts(model: FoldedModel, path: Path) -> dict[str, dict[str, int]]:
+def _checked_counts(wanted: dict[str, dict[str, int]], path: Path) -> dict[str, dict[str, int]]:
     stored = StoredProgram.open(path)
     counts = {name: stored.counts(name) for name in GRAPHS}
-    for name, wanted in wanted_counts(model).items():
-        require_counts(name, counts[name], wanted)
+    for name, found in counts.items():
+        require_counts(name, found, wanted[name])
     return counts
 
 

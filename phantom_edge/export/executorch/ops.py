@@ -18,7 +18,7 @@ from phantom_edge.export.executorch.xnnpack import Steps, Subgraph, Value
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.grid import RANGES, QuantizedTensor, pack_nibbles
 
 END = torch.iinfo(torch.int64).max  # "to the end" of a slice
 
@@ -141,13 +141,11 @@ class XnnOps:
     # --- decoder
     def embedding(self, ids):
         weight, call = self.weights["token_embedding.weight"], self.method.call
-        constant, shape = self.method.constant, (*ids.shape, weight.shape[1])
+        shape = (*ids.shape, weight.shape[1])
         if isinstance(weight, QuantizedTensor):
-            table, scales = constant(weight.values), constant(weight.scales[:, 0])
-            out = self.method.tensor(shape)
-            return call("quantized_decomposed::embedding_byte.out", table, scales, None, -127, 127, ids, out=out)
+            return self._gather(weight, ids, self.method.tensor(shape))
         out = self.method.tensor(shape, weight.dtype)
-        rows = call("aten::embedding.out", constant(weight), ids, -1, False, False, out=out)
+        rows = call("aten::embedding.out", self.method.constant(weight), ids, -1, False, False, out=out)
         if weight.dtype == torch.float32:
             return rows
         return call("dim_order_ops::_to_dim_order_copy.out", rows, False, None, out=self.method.tensor(shape))
@@ -181,6 +179,15 @@ class XnnOps:
     def _product(self, x, key: str, weight, bias=None) -> Value:
         bias_id = XNN_INVALID_VALUE_ID if bias is None else self.graph.tensor(bias[0], bias[1].float())
         return self.graph.linear(x, self.graph.matrix(key, weight), weight.shape[0], bias_id)
+
+    def _gather(self, weight: QuantizedTensor, ids: Value, out: Value) -> Value:
+        if weight.bits == 8:
+            op, table, scales = "byte", weight.values, weight.scales[:, 0]
+        else:  # rows of bytes, an even column in the high half
+            op, table, scales = "4bit", pack_nibbles(weight.values, high_first=True, offset=8), weight.scales
+        table, scales = self.method.constant(table), self.method.constant(scales)
+        name = f"quantized_decomposed::embedding_{op}.out"
+        return self.method.call(name, table, scales, None, *RANGES[weight.bits], ids, out=out)
 
     def _constant(self, name: str) -> int:
         return self.graph.tensor(name, self.weights[name].float())

@@ -27,6 +27,7 @@ from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
 FLOATS: Final = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16"}
+GATHERS: Final = {"quantized_decomposed::embedding_byte": 8, "quantized_decomposed::embedding_4bit": 4}
 INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 
 
@@ -123,7 +124,7 @@ class StoredProgram:
         """
         kernels = self.kernels(method)
         counts = Counter({"delegates": len(self.plan(method).delegates), "attention": kernels["llama::custom_sdpa"]})
-        counts["int8"] = kernels["quantized_decomposed::embedding_byte"]
+        counts |= {f"int{bits}": kernels[kernel] for kernel, bits in GATHERS.items()}
         for matmul in self.matmuls(method):
             right = matmul.input_type == "xnn_datatype_qdint8" if matmul.bits else matmul.input_type in FLOATS
             counts[(f"int{matmul.bits}" if matmul.bits else "float") if right else "wrong input"] += 1
@@ -138,7 +139,7 @@ class StoredProgram:
 
     def weights(self) -> dict[str, QuantizedTensor]:
         """Every quantised weight by module name, as the runtime finds it."""
-        found = {"token_embedding": self._embedding()} if self.counts("token_embedding").get("int8") else {}
+        found = dict(self._gathered())
         for method in ("vision_encoder", "text_decoder"):
             for matmul in self.matmuls(method):
                 if matmul.bits:
@@ -154,11 +155,18 @@ class StoredProgram:
         scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
         return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
 
-    def _embedding(self) -> QuantizedTensor:
+    def _gathered(self) -> Iterator[tuple[str, QuantizedTensor]]:
         plan = self.plan("token_embedding")
-        (call,) = [i.instr_args for i in plan.chains[0].instructions]
-        values, scales = (plan.values[slot].val for slot in call.args[:2])
-        return QuantizedTensor(self._buffer(values, torch.int8), self._buffer(scales, torch.float32)[:, None], 8)
+        for instruction in plan.chains[0].instructions:
+            bits = GATHERS.get(plan.operators[instruction.instr_args.op_index].name)
+            if bits:
+                values, scales = (plan.values[slot].val for slot in instruction.instr_args.args[:2])
+                table, scales = self._buffer(values, torch.int8), self._buffer(scales, torch.float32)
+                if bits == 4:
+                    table = unpack_nibbles(table.view(torch.uint8), 2 * table.shape[1], high_first=True, offset=8)
+                scales = scales.view(len(table), -1)
+                group = table.shape[1] // scales.shape[1]
+                yield "token_embedding", QuantizedTensor(table, scales, bits, group if bits == 4 else None)
 
     def _buffer(self, tensor: schema.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """A constant that kernels read."""

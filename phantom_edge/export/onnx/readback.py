@@ -38,7 +38,8 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
         except InputError:
             raise
         except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
-            raise InputError(f"{path}: not readable as an exported model ({str(error).splitlines()[0]})") from None
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{path}: not readable as an exported model ({reason})") from None
     return found
 
 

@@ -1,0 +1,181 @@
+"""The fold against the original, in every family: exact, compressed, chunked, cached; and what its certificate says."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.model.certificate import certify, contributions, probe_ids, probe_logits
+from phantom_edge.model.fold import Fold, PhantomConstants, simplex_samples
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.original import PhantomModel
+from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.recipe import load_recipe
+from phantom_edge.source import PhantomSource
+from phantom_edge.synthetic import TINY_FAMILIES
+
+# fp32 on both sides: only the order of summation differs. Without phantom the same logits move by tenths.
+FP32 = 2e-5
+
+
+@pytest.fixture(scope="module", params=TINY_FAMILIES)
+def source(request, tiny_dirs):
+    return PhantomSource.open(tiny_dirs[request.param])
+
+
+def fold(source, text="exact"):
+    return FoldedModel.of(source.config, source.checkpoint, Fold.parse(text), source.first_id)
+
+
+def original_logits(source, ids, **options):
+    model = PhantomModel(source.config, source.checkpoint, **options)
+    return model.decode(model.embed(ids), model.make_cache(), all_positions=True)
+
+
+def test_the_exact_fold_is_the_original(source):
+    ids = probe_ids(source.config, source.first_id)
+    wanted = original_logits(source, ids)
+    assert (probe_logits(fold(source), ids) - wanted).abs().max() < FP32
+    assert (original_logits(source, ids, phantom=False) - wanted).abs().max() > 0.1
+
+
+def test_without_phantom_the_fold_is_the_original_without_phantom(source):
+    ids = probe_ids(source.config, source.first_id)
+    assert (probe_logits(fold(source, "off"), ids) - original_logits(source, ids, phantom=False)).abs().max() < FP32
+
+
+@pytest.mark.parametrize("pieces", [[48], [1] * 48, [5, 20, 1, 22]])
+def test_prefill_whole_in_chunks_and_token_by_token(source, pieces):
+    model, ids = fold(source), probe_ids(source.config, source.first_id)
+    wanted, cache, found = probe_logits(model, ids), model.make_cache(48), []
+    for part in ids.split(pieces, dim=1):
+        found.append(model.decode(model.embed(part), cache, all_positions=True))
+    assert (torch.cat(found, dim=1) - wanted).abs().max() < FP32
+
+
+def test_original_with_cache_is_original_without(source):
+    model, ids = PhantomModel(source.config, source.checkpoint), probe_ids(source.config, source.first_id)
+    cache = model.make_cache()
+    parts = [model.decode(model.embed(part), cache, all_positions=True) for part in ids.split([30, 17, 1], dim=1)]
+    assert (torch.cat(parts, dim=1) - original_logits(source, ids)).abs().max() < FP32
+
+
+def test_vision_folds_normalisation_and_layer_scale(source):
+    pixels = torch.rand(2, 3, source.config.tile_size, source.config.tile_size, generator=torch.Generator().manual_seed(1))
+    wanted = PhantomModel(source.config, source.checkpoint).encode_image(pixels)
+    assert (fold(source).encode_image(pixels) - wanted).abs().max() < FP32
+
+
+def test_another_first_token_is_another_fold(source):
+    other = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id + 1)
+    ids = probe_ids(source.config, source.first_id)
+    assert (probe_logits(other, ids) - original_logits(source, ids)).abs().max() > 100 * FP32
+
+
+def test_full_rank_is_exact_and_less_rank_is_worse(source):
+    ids, full = probe_ids(source.config, source.first_id), source.config.decoder.head_dim
+    wanted = original_logits(source, ids)
+    errors = [(probe_logits(fold(source, f"rank:{r}"), ids) - wanted).abs().max().item() for r in (8, full)]
+    assert errors[1] < FP32 < errors[0] < 0.2
+
+
+def test_the_certificate_holds(source):
+    model = fold(source, "rank:8")
+    certificate = certify(source.config, source.checkpoint, model)
+    ids = probe_ids(source.config, source.first_id)
+    moved = (probe_logits(model, ids) - original_logits(source, ids)).abs().max().item()
+    assert certificate.logit_change == pytest.approx(moved)
+    assert [c.proved for c in certificate.layers] == [source.config.decoder.kv_heads <= 2] * 2
+    off = certify(source.config, source.checkpoint, fold(source, "off"))
+    for less, none in zip(certificate.layers, off.layers, strict=True):
+        assert 0 < less.score_bound < none.score_bound
+        assert 0 < less.output_bound < none.output_bound
+        assert less.logit_change < none.logit_change
+
+
+def test_output_bound_covers_what_a_head_can_say(source):
+    """The value half of any softmax weights, through the basis and back, stays within the stated bound."""
+    model, exact = fold(source, "rank:8"), fold(source)
+    certificate = certify(source.config, source.checkpoint, model, exact)
+    layer = "text_decoder.layers.0"
+    c = PhantomConstants(*(exact.weights[f"{layer}.phantom.value.{part}"] for part in ("in", "heads", "mix")))
+    y = c.of_weights(torch.rand(500, c.heads.shape[0]).softmax(-1))
+    there = y @ model.weights[f"{layer}.phantom.value.basis"].T
+    back = there @ model.weights[f"{layer}.gate.basis"].T  # already times eta
+    worst = (back - 1e-4 * y).norm(dim=-1).max().item()
+    assert worst <= certificate.layers[0].output_bound * 1.01
+
+
+def test_contributions_are_those_of_switching_a_layer_off(source):
+    changes = contributions(source.config, source.checkpoint, source.first_id)
+    assert len(changes) == source.config.decoder.layers
+    assert min(changes) > 0.01
+
+
+def test_quantised_weights_keep_the_phantom_constants_in_fp32(source):
+    model = fold(source).quantized(load_recipe("int8"))
+    scale = model.weights["text_decoder.layers.0.phantom.query.scale"]
+    assert scale.dtype == torch.float32
+    assert 0 < scale < 1e-4  # eta squared over a power of two: mostly nothing in fp16
+    assert isinstance(model.weights["text_decoder.layers.0.qkv.weight"], QuantizedTensor)
+    assert model.weights["vision_encoder.patch_embedding.weight"].dtype == torch.float16
+
+
+def test_a_context_that_is_full_is_refused(source):
+    model, ids = fold(source), probe_ids(source.config, source.first_id)
+    with pytest.raises(InputError, match="do not fit a context of 40"):
+        model.decode(model.embed(ids), model.make_cache(40))
+
+
+def test_y_by_hand():
+    """Two heads, two dimensions: softmax of (1, 0), then GELU of the mix, computed with math alone."""
+    eye = torch.eye(2)
+    constants = PhantomConstants(inner=eye, heads=torch.tensor([[1.0, 0.0], [0.0, 0.0]]), mix=eye)
+    gelu = lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2)))  # noqa: E731
+    first = math.exp(gelu(2.0)) / (math.exp(gelu(2.0)) + 1)
+    y = constants(torch.tensor([2.0, 0.0]))
+    assert y.tolist() == pytest.approx([gelu(first), gelu(1 - first)], abs=1e-6)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 8, 32])
+def test_samples_cover_the_simplex(heads):
+    samples = simplex_samples(heads)
+    assert torch.allclose(samples.sum(-1), torch.ones(len(samples)), atol=1e-5)
+    assert (samples.max(0).values > 0.999).all()
+
+
+@pytest.mark.parametrize("text", ["", "rank", "rank:0", "rank:7", "rank:-8", "rank:99999", "auto!", "EXACT"])
+def test_an_unknown_fold_is_refused(text):
+    with pytest.raises(InputError, match="unknown fold"):
+        Fold.parse(text)
+
+
+def test_a_rank_above_the_head_dimension_is_refused(source):
+    with pytest.raises(InputError, match="the head dimension is 16"):
+        fold(source, "rank:24")
+
+
+def test_long_contexts_change_the_rope_tables(tiny_dirs):
+    from phantom_edge.model.rope import rotary_tables, static_tables
+
+    positions = torch.tensor([5, 4000])
+    for family in ("internlm2", "phi3"):
+        rope = PhantomSource.open(tiny_dirs[family]).config.decoder.rope
+        short, long = (rotary_tables(rope, 16, positions, n)[0] for n in (4001, rope.original_context + 1))
+        assert not torch.allclose(short, long)
+        with pytest.raises(InputError, match="rotary embedding changes"):
+            static_tables(rope, 16, rope.original_context + 1)
+    plain = replace(rope, kind="default")
+    assert torch.equal(rotary_tables(plain, 16, positions, 1)[0], rotary_tables(plain, 16, positions, 10**6)[0])
+
+
+def test_dynamic_ntk_by_formula(tiny_dirs):
+    """Base grows by (factor * length / context - (factor - 1)) ** (d / (d - 2)), as published for InternLM2."""
+    from phantom_edge.model.rope import rotary_tables
+
+    rope = PhantomSource.open(tiny_dirs["internlm2"]).config.decoder.rope
+    cos, _ = rotary_tables(rope, 16, torch.tensor([3]), 2 * rope.original_context)
+    base = rope.theta * (2 * 2 - 1) ** (16 / 14)
+    assert cos[0, 1].item() == pytest.approx(math.cos(3 / base ** (2 / 16)), abs=1e-6)
