@@ -82,6 +82,7 @@ FORMATS: dict[str, Format] = {
             "ONNX (onnxruntime)",
             "phantom_edge.export.onnx",
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
+            unrounded=(("mode", "lifted"),),
         ),
     )
 }

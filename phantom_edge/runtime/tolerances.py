@@ -18,19 +18,23 @@ class Tolerance:
 
 
 _ORDER = "fp32 on both sides: only the order of summation differs; a wrong scale, mask or weight shows above 1e-2"
-_GRID = (
-    "same integers and same activation grid, but an activation that lies on a rounding boundary may fall to the other "
-    "side, and then moves by one step of its grid"
-)
+_HALF = "every result is rounded to the 11 bits of fp16, through all layers"
 STRUCTURE: dict[tuple[str, str], Tolerance] = {
+    ("onnx", "unrounded"): Tolerance(1e-4, _ORDER),
     ("onnx", "float"): Tolerance(1e-4, _ORDER),
-    ("onnx", "integer"): Tolerance(0.15, _GRID),
     ("executorch", "float"): Tolerance(1e-4, _ORDER),
-    ("executorch", "integer"): Tolerance(0.15, _GRID),
     ("coreml", "unrounded"): Tolerance(1e-4, _ORDER),
-    ("coreml", "float"): Tolerance(0.05, "every fp16 result is rounded to 11 bits, through all layers"),
-    ("coreml", "integer"): Tolerance(0.05, "every fp16 result is rounded to 11 bits, through all layers"),
+    ("coreml", "float"): Tolerance(0.05, _HALF),
+    ("coreml", "integer"): Tolerance(0.05, _HALF),
 }
+"""By format and by what runs: the shipped file with float or integer weights, or the run without platform rounding."""
+
+GRID = Tolerance(
+    2.0,
+    "root mean square difference over what rounding the activations costs. Same integers and same grid, but a value on "
+    "a rounding boundary may fall to the other side and the layers carry that on: at worst the two roundings are "
+    "independent, which is sqrt(2); a structural fault is not bounded by it",
+)
 
 QUALITY: dict[int, Tolerance] = {
     32: Tolerance(1e-6, "nothing is rounded"),
@@ -40,11 +44,11 @@ QUALITY: dict[int, Tolerance] = {
 }
 """Mean KL divergence in nats from the original's next-token distribution, by the smallest width a recipe uses."""
 
-EMBEDDING = Tolerance(1e-3, "a table look-up: at most the rounding of one fp16 value")
+EMBEDDING = Tolerance(5e-3, "a table look-up: at most the fp16 rounding of its largest value, several times the rms")
 
 
 def structure(format_name: str, kind: str) -> Tolerance:
-    """The tolerance for an artifact of ``format_name``; kind is ``float``, ``integer`` or ``unrounded``."""
+    """The limit of the largest difference over the rms; kind is ``float``, ``integer`` or ``unrounded``."""
     return STRUCTURE[format_name, kind]
 
 

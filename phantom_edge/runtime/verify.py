@@ -38,11 +38,16 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Reference:
-    """One prompt as the torch model with the artifact's integers answers it, and the original on the same tokens."""
+    """One prompt as the torch model with the artifact's integers answers it, and others on the same ``tokens``.
+
+    ``trace`` has activations on the runtime's grid, ``plain`` in fp32 (the same object where a runtime has no grid);
+    ``original`` are the unquantised original's logits [1 + n, vocab].
+    """
 
     prompt: Prompt
-    trace: Trace
     tokens: list[int]
+    trace: Trace
+    plain: Trace
     original: np.ndarray
 
 
@@ -79,25 +84,28 @@ def verify(
     references = [_reference(p, held, original, source, context, chunk, tokens) for p in asked]
     off = _without_phantom(held, source, recipe)
 
-    kind = "integer" if _bits(recipe, model) < 16 else "float"
     structure = [_integers(artifact_format.stored_weights(bundle.folder), model)]
-    runs = [(None, kind, {})]
     if artifact_format.unrounded:
-        runs.insert(0, ("without the platform's rounding", "unrounded", dict(artifact_format.unrounded)))
-    for label, row, options in runs:
-        step(f"running the artifact{f' {label}' if label else ''}")
-        backend = artifact_format.load(bundle.folder, context=context, chunk=chunk, **options)
-        runner = Runner(backend, spec.image_token_id, chunk)
-        traces = [runner.forced(r.prompt, r.tokens) for r in references]
-        limit = tolerances.structure(artifact_format.name, row)
-        structure += _stages(references, traces, limit, f" ({label})" if label else "")
+        step("running the artifact without its platform's rounding")
+        traces, _ = _run(bundle, references, dict(artifact_format.unrounded))
+        pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
+        limit = tolerances.structure(artifact_format.name, "unrounded")
+        structure += _stages(pairs, limit, " (without the platform's rounding)")
+    step("running the artifact")
+    traces, runtime = _run(bundle, references, {})
+    if held.activation is not None and _bits(recipe, model) < 16:
+        structure += _grid_stages(references, traces)
+    else:
+        kind = "integer" if _bits(recipe, model) < 16 else "float"
+        pairs = [(r.prompt, r.trace, t) for r, t in zip(references, traces, strict=True)]
+        structure += _stages(pairs, tolerances.structure(artifact_format.name, kind), "")
     structure.append(_phantom(references, traces, off, source, context, chunk))
 
     report = Report(
         "verify",
         f"{m['source']['name']} for {m['target']}: {artifact_format.title}, {recipe.name}",
         {
-            "runtime": backend.name,
+            "runtime": runtime,
             "fold": m["fold"]["fold"],
             "size": megabytes(bundle.bytes),
             "prompts": ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references),
@@ -125,8 +133,19 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 def _reference(prompt, held, original, source, context, chunk, count) -> Reference:
     image_id = source.config.image_token_id
     trace, tokens = Runner(TorchBackend(held, context, chunk), image_id, chunk).greedy(prompt, count)
+    plain = trace
+    if held.activation is not None:
+        plain = Runner(TorchBackend(held.on_grid(None), context, chunk), image_id, chunk).forced(prompt, tokens)
     truth = Runner(TorchBackend(original, context, context), image_id, context).forced(prompt, tokens)
-    return Reference(prompt, trace, tokens, truth.logits)
+    return Reference(prompt, tokens, trace, plain, truth.logits)
+
+
+def _run(bundle: Bundle, references: list[Reference], options: dict[str, str]) -> tuple[list[Trace], str]:
+    """The artifact's traces on the references' tokens, and the runtime's name."""
+    m = bundle.manifest
+    backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"], **options)
+    runner = Runner(backend, m["ids"]["image"], m["chunk"])
+    return [runner.forced(r.prompt, r.tokens) for r in references], backend.name
 
 
 def _without_phantom(held: FoldedModel, source: PhantomSource, recipe: Recipe) -> FoldedModel:
@@ -151,41 +170,66 @@ def _error(found: np.ndarray, wanted: np.ndarray) -> float:
     """Largest absolute difference over the reference's root mean square; infinite for NaN or another shape."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
-    return float(np.abs(found - wanted).max() / np.sqrt(np.mean(np.square(wanted, dtype=np.float64))))
+    return float(np.abs(found - wanted).max() / _rms(wanted))
 
 
-def _stages(
-    references: list[Reference], traces: list[Trace], limit: tolerances.Tolerance, label: str
-) -> list[Check]:
+def _rms(x: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+
+
+Pair = tuple[Prompt, Trace, Trace]  # what was asked, what is wanted, what was found
+
+
+def _stages(pairs: list[Pair], limit: tolerances.Tolerance, label: str) -> list[Check]:
+    """Stage by stage, the largest difference over the reference's rms."""
+    rows = [("image tokens", [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None])]
+    rows.append(("prefill logits", [_error(t.logits[0], r.logits[0]) for _, r, t in pairs]))
+    rows.append(("cached decode logits", [_error(t.logits[1:], r.logits[1:]) for _, r, t in pairs]))
+    checks = [Check.at_most(f"{name}{label}", max(e), limit.limit, limit.reason) for name, e in rows if e]
+    slack = [2 * limit.limit * _rms(r.logits) for _, r, _ in pairs]
+    return [*_embeddings(pairs, label), *checks, _greedy(pairs, slack, label)]
+
+
+def _embeddings(pairs: list[Pair], label: str) -> list[Check]:
+    errors = [_error(t.embeddings, r.embeddings) for p, r, t in pairs if p.pixels is None]
+    limit = tolerances.EMBEDDING
+    return [Check.at_most(f"embeddings{label}", max(errors), limit.limit, limit.reason)] if errors else []
+
+
+def _grid_stages(references: list[Reference], traces: list[Trace]) -> list[Check]:
+    """Stage by stage, the rms difference over what the runtime's activation grid costs at that stage."""
     pairs = list(zip(references, traces, strict=True))
-    with_image = [(r, t) for r, t in pairs if r.trace.image_tokens is not None]
+
+    def share(found, wanted, plain) -> float:
+        if found.shape != wanted.shape or not np.isfinite(found).all():
+            return float("inf")
+        return _rms(found - wanted) / max(_rms(plain - wanted), 1e-6 * _rms(wanted))
+
+    with_image = [(r, t) for r, t in pairs if r.prompt.pixels is not None]
     rows = [
-        ("image tokens", [_error(t.image_tokens, r.trace.image_tokens) for r, t in with_image], limit),
-        ("prefill logits", [_error(t.logits[0], r.trace.logits[0]) for r, t in pairs], limit),
-        ("cached decode logits", [_error(t.logits[1:], r.trace.logits[1:]) for r, t in pairs], limit),
+        ("image tokens", [share(t.image_tokens, r.trace.image_tokens, r.plain.image_tokens) for r, t in with_image]),
+        ("prefill logits", [share(t.logits[0], r.trace.logits[0], r.plain.logits[0]) for r, t in pairs]),
+        ("cached decode logits", [share(t.logits[1:], r.trace.logits[1:], r.plain.logits[1:]) for r, t in pairs]),
     ]
-    text = [(r, t) for r, t in pairs if r.trace.image_tokens is None]
-    if text:
-        rows.insert(
-            1, ("embeddings", [_error(t.embeddings, r.trace.embeddings) for r, t in text], tolerances.EMBEDDING)
-        )
-    checks = [Check.at_most(f"{name}{label}", max(e), lim.limit, lim.reason) for name, e, lim in rows if e]
-    return [*checks, _greedy(pairs, limit, label)]
+    limit, label = tolerances.GRID, " (of the activations' rounding)"
+    checks = [Check.at_most(f"{name}{label}", max(e), limit.limit, limit.reason) for name, e in rows if e]
+    asked = [(r.prompt, r.trace, t) for r, t in pairs]
+    slack = [float(np.abs(r.plain.logits - r.trace.logits).max()) for r, _ in pairs]
+    return [*_embeddings(asked, ""), *checks, _greedy(asked, slack, "")]
 
 
-def _greedy(pairs: list[tuple[Reference, Trace]], limit: tolerances.Tolerance, label: str) -> Check:
-    """Tokens chosen otherwise than the reference. A choice between two that the tolerance cannot tell apart is a tie."""
+def _greedy(pairs: list[Pair], slack: list[float], label: str) -> Check:
+    """Tokens chosen otherwise than the reference, but for ties: choices whose logits lie within ``slack``."""
     other = ties = total = 0
-    for reference, trace in pairs:
-        wanted = reference.trace.logits[:-1]
+    for (_, reference, trace), within in zip(pairs, slack, strict=True):
+        wanted = reference.logits[:-1]
         chosen, best = trace.logits[:-1].argmax(-1), wanted.argmax(-1)
         rows = np.arange(len(wanted))
-        margin = wanted[rows, best] - wanted[rows, chosen]
-        tie = margin <= 2 * limit.limit * np.sqrt(np.mean(np.square(wanted)))
+        tie = wanted[rows, best] - wanted[rows, chosen] <= within
         other += int(((chosen != best) & ~tie).sum())
         ties += int(((chosen != best) & tie).sum())
         total += len(wanted)
-    detail = f"{total - other - ties} of {total} equal" + (f", {ties} within the tolerance of a tie" if ties else "")
+    detail = f"{total - other - ties} of {total} equal" + (f", {ties} within the rounding of a tie" if ties else "")
     return Check.at_most(f"greedy tokens that differ{label}", other, 0, "the same text, token for token", detail)
 
 

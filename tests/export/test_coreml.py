@@ -39,9 +39,9 @@ def exports(tmp_path_factory) -> CoremlExports:
 
 
 @pytest.fixture(scope="module")
-def qwen(checkpoint_dirs):
-    """The checkpoint with biases in its qkv."""
-    return next(iter(checkpoint_dirs.values()))
+def qwen(tiny_dirs):
+    """The checkpoint with biases in its qkv and a tied head."""
+    return tiny_dirs["qwen2"]
 
 
 def integers(model) -> dict[str, QuantizedTensor]:
@@ -122,14 +122,14 @@ class TestCounts:
             return ops.mb.transpose(x=ops.mb.matmul(x=ops.mb.softmax(x=scores), y=v), perm=[0, 2, 1, 3])
 
         monkeypatch.setattr(ops.MilOps, "full_attention", unfused)
-        with pytest.raises(CheckError, match="vision_encoder: .*scaled_dot_product_attention 0"):
+        with pytest.raises(CheckError, match=r"vision_encoder: .*scaled_dot_product_attention 0"):
             write(quantized(qwen, "fp16"), tmp_path)
 
     def test_int4_that_is_stored_as_int8_is_noticed(self, qwen, tmp_path, monkeypatch):
         from phantom_edge.export.coreml import ops
 
         monkeypatch.setattr(ops.types, "np_int4_dtype", np.dtype(np.int8))
-        with pytest.raises(CheckError, match="text_decoder: .*int4 weight 0"):
+        with pytest.raises(CheckError, match=r"text_decoder: .*int4 weight 0"):
             write(quantized(qwen, "int4"), tmp_path)
 
     def test_a_weight_that_no_graph_uses_is_noticed(self, qwen, tmp_path):
@@ -139,10 +139,10 @@ class TestCounts:
 
 
 class TestIntegers:
-    @pytest.mark.parametrize(("which", "recipe"), [*((0, recipe) for recipe in RECIPES), (-1, "int4")])
-    def test_are_read_back_bit_for_bit(self, exports, checkpoint_dirs, recipe, which):
+    @pytest.mark.parametrize(("family", "recipe"), [*(("qwen2", recipe) for recipe in RECIPES), ("internlm2", "int4")])
+    def test_are_read_back_bit_for_bit(self, exports, tiny_dirs, family, recipe):
         name, overrides = RECIPES[recipe]
-        path = list(checkpoint_dirs.values())[which]
+        path = tiny_dirs[family]
         expected = integers(quantized(path, name, overrides=overrides))
         found = stored_weights(exports(path, name, overrides=overrides)[0])
         assert found.keys() == expected.keys()
@@ -231,11 +231,11 @@ class TestConstants:
     def test_factors_make_up_their_product(self, target):
         pair = factors(target)
         assert all(float(np.float16(f)) == f for f in pair)
-        assert pair[0] * pair[1] == pytest.approx(target, rel=1e-6)
+        assert pair[0] * pair[1] == pytest.approx(target, rel=3e-6)
 
 
 def weak(model, size: float):
-    """``model`` with y made ``size`` times smaller and folded accordingly: powers of two as the fold would choose them."""
+    """``model`` with y ``size`` times smaller, and the powers of two that the fold then chooses."""
     step = 2.0 ** round(np.log2(size))
     factor = {"key": 1 / step, "query": step, "value": 1 / step, "gate": step}
     weights = dict(model.weights)

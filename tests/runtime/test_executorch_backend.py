@@ -8,7 +8,17 @@ import sys
 import numpy as np
 import pytest
 import torch
-from executorch_models import CHUNK, CONTEXT, Exports, folded, logits_in, quantized, random_ids, random_tiles, torch_logits
+from executorch_models import (
+    CHUNK,
+    CONTEXT,
+    Exports,
+    folded,
+    logits_in,
+    quantized,
+    random_ids,
+    random_tiles,
+    torch_logits,
+)
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE, reference
@@ -17,7 +27,8 @@ from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 # fp32 on both sides: only the order of summation differs. Seen: 4e-7 on image tokens, 4e-6 on logits.
 TOLERANCE = 1e-4
 # With activations on an integer grid, a value that lies on a half may round to the other side, and one such step moves
-# all that follows it in its row. It happens in few rows: the median holds the tight tolerance, the worst a loose one.
+# all that follows it. Inputs differ by about 1e-7 and a step is 1/255 of a row's range: one value in some 50 000 is so
+# near a half, and few short prompts meet one. The median holds the tight tolerance, the worst a loose one.
 TIE = 0.15
 PIECES = [[40 - 24, 16, 8], [1] * 40, [5, 11, 16, 7, 1]]
 
@@ -101,11 +112,15 @@ class TestIntegers:
         assert np.median(errors) < TOLERANCE
         assert np.mean(agree) > 0.9
 
-    def test_image_tokens_agree_with_torch_on_the_same_grid(self, exports, qwen):
-        model, tiles = reference(quantized(qwen, "int8")), random_tiles(folded(qwen))
-        found, expected = load(exports(qwen, "int8")[0]).encode_image(tiles), model.encode_image(torch.from_numpy(tiles))
-        rows = np.abs(found - expected.numpy()).max(-1)
-        assert np.median(rows) < TIE_MEDIAN and rows.max() < TIE * float(expected.std())
+    def test_image_tokens_agree_as_far_as_rounding_ties_allow(self, exports, qwen):
+        # Attention spreads one such step over all tokens, so the yardstick is torch against itself with pixels moved by
+        # less than fp32's order of summation moves them.
+        model, tiles = reference(quantized(qwen, "int8")), torch.from_numpy(random_tiles(folded(qwen)))
+        expected = model.encode_image(tiles)
+        moved = model.encode_image(tiles + 3e-7 * torch.randn(tiles.shape, generator=torch.Generator().manual_seed(0)))
+        found = torch.from_numpy(load(exports(qwen, "int8")[0]).encode_image(tiles.numpy()))
+        assert (found - expected).abs().mean() < 2 * (moved - expected).abs().mean()
+        assert (found - expected).abs().max() < 2 * (moved - expected).abs().max() < TIE * expected.std()
 
     def test_pieces_agree(self, exports, qwen):
         backend = load(exports(qwen, "int4")[0])
@@ -187,19 +202,29 @@ class TestDamagedFiles:
         with pytest.raises(InputError, match=FILE):
             load(tmp_path)
 
-    def test_tables_overwritten(self, tmp_path, data):
+    def test_overwritten_tables_never_take_the_process_down(self, tmp_path, data):
         random = np.random.default_rng(0)
-        for n in range(20):
+        for n in range(12):
             broken = bytearray(data)
-            start = int(random.integers(8, 4000))
+            start = int(random.integers(8, 20_000))
             broken[start : start + 64] = random.bytes(64)
-            (tmp_path / FILE).write_bytes(broken)
-            # In its own process: if the checks let something through that the C++ loader dies of, it shows.
-            if n < 1:
-                code = "import sys; from pathlib import Path; from phantom_edge.runtime.executorch_backend import *\n"
-                code += "try: ExecutorchBackend(Path(sys.argv[1]), context=48, chunk=16)\nexcept InputError: sys.exit(2)"
-                done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, timeout=120)
-                assert done.returncode in (0, 2), done.stderr.decode()[-500:]
+            (tmp_path / str(n)).mkdir()
+            (tmp_path / str(n) / FILE).write_bytes(broken)
+        # In a process of its own, so that a crash of the C++ loader shows as a failure here.
+        code = f"""
+from pathlib import Path
+from phantom_edge.errors import InputError
+from phantom_edge.runtime.executorch_backend import ExecutorchBackend
+for folder in sorted(Path({str(tmp_path)!r}).iterdir()):
+    try:
+        ExecutorchBackend(folder, context={CONTEXT}, chunk={CHUNK})
+    except InputError:
+        print("refused")
+print("alive")
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-1000:]
+        assert done.stdout.endswith("alive\n")
 
     def test_missing_or_something_else(self, tmp_path):
         with pytest.raises(InputError, match="No such file"):

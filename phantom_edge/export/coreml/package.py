@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from phantom_edge import __version__
@@ -30,9 +33,19 @@ def write_package(built: BuiltProgram, graph: str, out: Path) -> Path:
     return final
 
 
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Spare what exists from garbage collection: a conversion ends with a full one, which would take longer than it."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def _convert(built: BuiltProgram, package: Path, description: str) -> None:
     ct = coremltools()
-    with quiet():
+    with quiet(), _frozen():
         model = ct.convert(
             built.program,
             inputs=built.inputs or None,
