@@ -1,9 +1,9 @@
 """A bundle: one folder with everything an app needs, written atomically, with a manifest that says what it is.
 
-    manifest.json        what is inside, how it was made, how it was verified, and a SHA-256 of every file
-    tokenizer.json       the tokenizer
-    golden.safetensors   inputs with expected outputs, for an app to test itself on the device
-    ...                  the artifact's own files
+manifest.json        what is inside, how it was made, how it was verified, and a SHA-256 of every file
+tokenizer.json       the tokenizer
+golden.safetensors   inputs with expected outputs, for an app to test itself on the device
+...                  the artifact's own files
 """
 
 from __future__ import annotations

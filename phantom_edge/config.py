@@ -121,7 +121,7 @@ class PhantomConfig:
         """Parse the published dictionary. Raises :class:`InputError` naming the offending field."""
         kind = data.get("model_type")
         if kind != "phantom":
-            raise InputError(f"config.json describes a {kind!r} model, not 'phantom': point --model at a Phantom checkpoint")
+            raise InputError(f"config.json describes a {kind!r} model, not 'phantom': give a Phantom checkpoint")
         top = _Fields(data, "config.json")
         if top.number("downsample_ratio", float) != 0.5:
             raise InputError("config.json: downsample_ratio must be 0.5, the only one Phantom publishes")

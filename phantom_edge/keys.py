@@ -60,9 +60,7 @@ _LLAMA_STYLE = {
     "norm2": "post_attention_layernorm",
 }
 FAMILIES: dict[str, FamilyKeys] = {
-    "qwen2": FamilyKeys(
-        qkv=("q_proj", "k_proj", "v_proj"), gate_up=("mlp.gate_proj", "mlp.up_proj"), **_LLAMA_STYLE
-    ),
+    "qwen2": FamilyKeys(qkv=("q_proj", "k_proj", "v_proj"), gate_up=("mlp.gate_proj", "mlp.up_proj"), **_LLAMA_STYLE),
     "phi3": FamilyKeys(qkv=("qkv_proj",), gate_up=("mlp.gate_up_proj",), **_LLAMA_STYLE),
     "internlm2": FamilyKeys(
         embedding="tok_embeddings",
@@ -192,7 +190,7 @@ def _qkv(d: DecoderConfig, keys: FamilyKeys, new: str, attention: str) -> dict[s
 
 
 def _per_kv_head(d: DecoderConfig) -> Callable[[list[torch.Tensor]], torch.Tensor]:
-    """InternLM2's row order (``modeling_internlm2.py``: rearranged as ``(h gs d)`` with gs = queries + 2) to q, k, v."""
+    """InternLM2's row order (``modeling_internlm2.py``: ``(h gs d)``, gs = queries + 2) to q, k, v."""
     group = d.heads // d.kv_heads
 
     def reorder(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -123,7 +123,9 @@ def _failure(report: Report) -> str:
     return f"the export was discarded, because verification failed: {rows}"
 
 
-def _write_golden(path: Path, held: FoldedModel, source: PhantomSource, spec: PromptSpec, options: ExportOptions) -> None:
+def _write_golden(
+    path: Path, held: FoldedModel, source: PhantomSource, spec: PromptSpec, options: ExportOptions
+) -> None:
     """Inputs and expected outputs of every stage, for an app to test itself on the device it runs on."""
     from safetensors.numpy import save_file
 
@@ -191,4 +193,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-

@@ -207,7 +207,9 @@ def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: f
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
-    places = {key: f"model-{i * shards // len(tensors) + 1:05}-of-{shards:05}.safetensors" for i, key in enumerate(tensors)}
+    places = {
+        key: f"model-{i * shards // len(tensors) + 1:05}-of-{shards:05}.safetensors" for i, key in enumerate(tensors)
+    }
     for name in sorted(set(places.values())):
         save_file({k: t for k, t in tensors.items() if places[k] == name}, folder / name, metadata={"format": "pt"})
     size = sum(t.numel() * t.element_size() for t in tensors.values())

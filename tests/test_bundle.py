@@ -49,9 +49,14 @@ def test_a_bundle_appears_complete_and_is_replaced_whole(tmp_path):
 def test_whatever_happens_the_earlier_bundle_stays(tmp_path, error):
     output = tmp_path / "b"
     make(output, "one")
-    with pytest.raises(error), writing(output) as folder:
-        (folder / "half").write_text("written")
-        raise error
+
+    def interrupted():
+        with writing(output) as folder:
+            (folder / "half").write_text("written")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert Bundle.open(output).bytes == 3
     assert siblings(output) == ["b"]
 

@@ -74,7 +74,7 @@ def test_a_wrong_shape_is_named_with_both_shapes(folder):
 
 def test_integers_are_refused(folder):
     edit(folder, lambda t: t.update({"vision_proj.1.bias": torch.zeros(64, dtype=torch.int32)}))
-    with pytest.raises(InputError, match="not fp32, fp16 or bf16: vision_proj.1.bias is I32"):
+    with pytest.raises(InputError, match=r"not fp32, fp16 or bf16: vision_proj\.1\.bias is I32"):
         Checkpoint.open(folder)
 
 

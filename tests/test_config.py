@@ -24,7 +24,11 @@ def published(family="qwen2", **changes):
 @pytest.mark.parametrize("family", TINY_FAMILIES)
 def test_dimensions_come_from_the_file(family):
     sizes, config = TINY_FAMILIES[family], PhantomConfig.from_dict(published(family))
-    assert (config.decoder.type, config.decoder.layers, config.decoder.kv_heads) == (family, sizes.layers, sizes.kv_heads)
+    assert (config.decoder.type, config.decoder.layers, config.decoder.kv_heads) == (
+        family,
+        sizes.layers,
+        sizes.kv_heads,
+    )
     assert config.tile_size == sizes.image_size
     assert config.tokens_per_tile == (sizes.image_size // sizes.patch_size // 2) ** 2
     assert config.decoder.rope.kind == {"qwen2": "default", "internlm2": "dynamic", "phi3": "su"}[family]

@@ -31,7 +31,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")] = False,
-    _show: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
     if debug:
         os.environ[DEBUG] = "1"
@@ -44,7 +44,7 @@ def _silence() -> None:
     import logging
 
     warnings.filterwarnings("ignore")
-    for name in ("coremltools", "torch", "torchao", "root", "executorch"):
+    for name in ("coremltools", "torch.utils._pytree", "torchao", "executorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 

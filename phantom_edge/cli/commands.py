@@ -76,7 +76,7 @@ def verify(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Verify with this picture instead of the built-in prompts.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
     tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
     as_json: Json = False,
@@ -95,7 +95,9 @@ def verify(
     show(report, as_json=as_json, html=html)
 
 
-@app.command(epilog="Example: phantom-edge run -m nano-ios --image photo.jpg --prompt 'What colour is it?' --prompt 'And how many?'")
+@app.command(
+    epilog="Example: phantom-edge run -m nano-ios --image photo.jpg -p 'What colour is it?' -p 'And how many?'"
+)
 @command
 def run(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat it for further turns.")],

@@ -77,7 +77,7 @@ class FoldedModel:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
 
-        So does every backend: on a runtime whose activation grid spans a call, a tile must not depend on its neighbours.
+        So does every backend: where an activation grid spans a call, a tile must not depend on its neighbours.
         """
         return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
 
@@ -91,7 +91,7 @@ class FoldedModel:
         return KVCache(self.spec, context)
 
     def decode(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = False) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last, or of every, position."""
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of all."""
         return self._extend(graphs.text_decoder, embeds, cache, all_positions)
 
     def hidden(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = True) -> torch.Tensor:

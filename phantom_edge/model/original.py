@@ -107,7 +107,7 @@ class PhantomModel:
 
     @torch.inference_mode()
     def decode(self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last, or of every, position."""
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of all."""
         hidden = self.hidden(embeds, cache)
         return self._linear(hidden if all_positions else hidden[:, -1:], "text_decoder.head")
 

@@ -47,8 +47,8 @@ def check_context(rope: RopeConfig, context: int) -> None:
         raise InputError(f"--context is {context}; give a number of tokens of at least 1")
     if context > rope.original_context:
         raise InputError(
-            f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary embedding changes "
-            f"with the length; use at most {rope.original_context}"
+            f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary embedding "
+            f"changes with the length; use at most {rope.original_context}"
         )
 
 

@@ -130,4 +130,6 @@ def _near(case: str, what: str, found: np.ndarray, wanted: np.ndarray, *, pixel:
 
 
 def _equal(case: str, what: str, found: Any, wanted: Any) -> Check:
-    return Check.at_most(f"{case}: {what}", int(found != wanted), 0, "the same, exactly", "" if found == wanted else "differ")
+    return Check.at_most(
+        f"{case}: {what}", int(found != wanted), 0, "the same, exactly", "" if found == wanted else "differ"
+    )

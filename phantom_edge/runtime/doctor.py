@@ -1,4 +1,4 @@
-"""What this machine can do: every library imported for real, in a process of its own, and the disk and memory there is."""
+"""What this machine can do: every library imported for real, in a process of its own, and the room there is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phantom_edge.runtime.report import Check, Report, megabytes
 IMPORTS = {
     "torch": "import torch; torch.ones(2).sum()",
     "torchao": "import torchao",
-    "executorch": "import executorch.extension.llm.custom_ops.custom_ops; from executorch.runtime import Runtime; Runtime.get()",
+    "executorch": "from executorch.runtime import Runtime; import executorch.kernels.quantized; Runtime.get()",
     "coremltools": "import coremltools",
     "onnx": "import onnx",
     "onnxruntime": "import onnxruntime; assert onnxruntime.get_available_providers()",
@@ -43,7 +43,12 @@ def doctor() -> Report:
     report.groups["Libraries"] = [_library(name, code) for name, code in IMPORTS.items()]
     enough = free >= LEAST_DISK
     report.groups["Room"] = [
-        Check("free disk here", megabytes(free), passed=enough, detail="" if enough else "2 GB are needed for a 0.5B model")
+        Check(
+            "free disk here",
+            megabytes(free),
+            passed=enough,
+            detail="" if enough else "2 GB are needed for a 0.5B model",
+        )
     ]
     return report
 

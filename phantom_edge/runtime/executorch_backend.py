@@ -12,6 +12,7 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
+from phantom_edge.runtime.native import quiet_native
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 
@@ -44,10 +45,10 @@ class ExecutorchBackend:
         path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
         self._pixels, self._hidden = _check_program(path, context, chunk)
-        runtime = _runtime(threads)
         try:
-            self._program = runtime.load_program(path)
-            self._methods = {name: self._program.load_method(name) for name in GRAPHS}
+            with quiet_native():
+                self._program = _runtime(threads).load_program(path)
+                self._methods = {name: self._program.load_method(name) for name in GRAPHS}
         except RuntimeError as error:
             raise InputError(f"{path}: ExecuTorch does not load it ({str(error).splitlines()[0]})") from None
         self._cache = ExecutorchCache()

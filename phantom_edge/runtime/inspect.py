@@ -40,7 +40,7 @@ def _checkpoint(source: PhantomSource, context: int) -> Report:
             f"of {d.head_dim}, vocabulary {d.vocab_size}{', tied head' if d.tied_head else ''}",
             "vision encoder": f"{v.layers} layers, {v.hidden_size} wide, {v.heads} heads, tiles of {v.image_size} px, "
             f"{c.tokens_per_tile} tokens each",
-            "rotary embedding": f"{d.rope.kind}, theta {d.rope.theta:g}, up to {d.rope.original_context} tokens unchanged",
+            "rotary embedding": f"{d.rope.kind}, theta {d.rope.theta:g}, unchanged up to {d.rope.original_context}",
             "parameters": checkpoint.parameters,
             "stored as": f"{', '.join(checkpoint.dtypes)} in {len(checkpoint.files)} file(s)",
             "every prompt begins with": f"token {source.first_id} "
@@ -52,7 +52,9 @@ def _checkpoint(source: PhantomSource, context: int) -> Report:
     labels = tuple(f"layer {n}" for n in range(d.layers))
     report.plots.append(Plot("Largest change of a logit without the layer's phantom dimension", labels, tuple(changes)))
     report.tables.append(
-        Table("Phantom dimension", ("layer", "largest logit change without it"), tuple(zip(labels, changes, strict=True)))
+        Table(
+            "Phantom dimension", ("layer", "largest logit change without it"), tuple(zip(labels, changes, strict=True))
+        )
     )
     return report
 
@@ -90,7 +92,9 @@ def _memory(config: PhantomConfig, context: int) -> Table:
             continue
         spec = FoldedSpec(config, fold.phantom_dims(config))
         label = "without phantom" if text == "off" else f"fold {text}"
-        rows.append((label, spec.width(0), megabytes(spec.cache_bytes(context, 2)), megabytes(spec.cache_bytes(context, 4))))
+        rows.append(
+            (label, spec.width(0), megabytes(spec.cache_bytes(context, 2)), megabytes(spec.cache_bytes(context, 4)))
+        )
     return Table(f"KV cache at {context} tokens", ("fold", "head dimension", "fp16", "fp32"), tuple(rows))
 
 
@@ -114,7 +118,10 @@ def _bundle(bundle: Bundle) -> Report:
     report.tables.append(Table("Files", ("file", "size"), tuple((n, megabytes(e["bytes"])) for n, e in files)))
     counts = [(g, op, n) for g, ops in m.get("counts", {}).items() for op, n in ops.items()]
     report.tables.append(Table("Checked operations", ("graph", "operation", "count"), tuple(counts)))
-    rows = [(x["layer"], x["phantom_dim"], x["score_bound"], x["output_bound"], x["logit_change"]) for x in m["fold"]["layers"]]
+    rows = [
+        (x["layer"], x["phantom_dim"], x["score_bound"], x["output_bound"], x["logit_change"])
+        for x in m["fold"]["layers"]
+    ]
     columns = ("layer", "phantom dim", "score bound", "output bound", "logit change")
     report.tables.append(Table("Fold certificate", columns, tuple(rows)))
     for title, items in (("Notes", m.get("notes", [])), ("Fallbacks", m.get("fallbacks", {}).values())):

@@ -66,7 +66,9 @@ def prompts(
     made = [_prompt(spec, tokenizer, *one) for one in wanted]
     fitting = [prompt for prompt in made if len(prompt.ids) <= room]
     if not fitting:
-        raise InputError(f"no prompt fits: the shortest has {min(len(p.ids) for p in made)} tokens, there is room for {room}")
+        raise InputError(
+            f"no prompt fits: the shortest has {min(len(p.ids) for p in made)} tokens, there is room for {room}"
+        )
     return fitting
 
 

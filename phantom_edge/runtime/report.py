@@ -15,7 +15,7 @@ TEMPLATE = "report.html.jinja"
 
 @dataclass(frozen=True)
 class Check:
-    """One measured value against its limit. ``limit`` None only informs; ``reason`` says why the limit is what it is."""
+    """One measured value against its limit. ``limit`` None only informs; ``reason`` says why it is there."""
 
     name: str
     value: float | int | str

@@ -1,7 +1,7 @@
 """One session over every runtime: image and question in, streamed text out.
 
-A :class:`Session` owns a backend and what the prompt needs; a :class:`Chat` is one context (an image and its turns) with
-its cache, so that a second question on the same image costs neither the vision encoder nor a second prefill.
+A :class:`Session` owns a backend and what the prompt needs; a :class:`Chat` is one context (an image and its turns)
+with its cache, so that a second question on the same image costs neither the vision encoder nor a second prefill.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ class PromptSpec:
         ids, tiles = bundle.manifest["ids"], bundle.manifest["tiles"]
         try:
             return cls(
-                bundle.template, ids["image"], tuple(ids["end"]), ids["first"], tiles["size"], tiles["tokens"], tiles["max"]
+                bundle.template,
+                ids["image"],
+                tuple(ids["end"]),
+                ids["first"],
+                tiles["size"],
+                tiles["tokens"],
+                tiles["max"],
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{bundle.folder}: the manifest lacks {error}; export the bundle again") from None

@@ -30,7 +30,8 @@ from phantom_edge.source import PhantomSource
 from phantom_edge.targets import format_for
 from phantom_edge.tokenizer import Tokenizer
 
-STRUCTURE = "Is the export right? The artifact against the torch model with the same integers"
+UNROUNDED = "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
+STRUCTURE = "Is the export right? As it ships, against torch with the same integers"
 QUALITY = "Is the quantisation good? The artifact against the original in fp32"
 GREEDY_TOKENS = 64
 Step = Callable[[str], None]
@@ -84,13 +85,14 @@ def verify(
     references = [_reference(p, held, original, source, context, chunk, tokens) for p in asked]
     off = _without_phantom(held, source, recipe)
 
+    groups: dict[str, list[Check]] = {}
     structure = [_integers(artifact_format.stored_weights(bundle.folder), model)]
     if artifact_format.unrounded:
         step("running the artifact without its platform's rounding")
         traces, _ = _run(bundle, references, dict(artifact_format.unrounded))
         pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
         limit = tolerances.structure(artifact_format.name, "unrounded")
-        structure += _stages(pairs, limit, " (without the platform's rounding)")
+        groups[UNROUNDED] = _stages(pairs, limit)
     step("running the artifact")
     traces, runtime = _run(bundle, references, {})
     if held.activation is not None and _bits(recipe, model) < 16:
@@ -98,7 +100,7 @@ def verify(
     else:
         kind = "integer" if _bits(recipe, model) < 16 else "float"
         pairs = [(r.prompt, r.trace, t) for r, t in zip(references, traces, strict=True)]
-        structure += _stages(pairs, tolerances.structure(artifact_format.name, kind), "")
+        structure += _stages(pairs, tolerances.structure(artifact_format.name, kind))
     structure.append(_phantom(references, traces, off, source, context, chunk))
 
     report = Report(
@@ -110,7 +112,7 @@ def verify(
             "size": megabytes(bundle.bytes),
             "prompts": ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references),
         },
-        {STRUCTURE: structure, QUALITY: _quality(references, traces, _bits(recipe, model))},
+        groups | {STRUCTURE: structure, QUALITY: _quality(references, traces, _bits(recipe, model))},
     )
     report.plots += _plots(references, traces)
     return report
@@ -157,13 +159,16 @@ def _without_phantom(held: FoldedModel, source: PhantomSource, recipe: Recipe) -
 def _integers(stored: dict[str, QuantizedTensor], model: FoldedModel) -> Check:
     """Every quantised weight of the model is in the artifact, integer by integer and scale by scale."""
     wanted = {n.removesuffix(".weight"): w for n, w in model.weights.items() if isinstance(w, QuantizedTensor)}
-    wrong = [n for n, w in wanted.items() if n not in stored or not _same(stored[n], w)] + sorted(set(stored) - set(wanted))
+    wrong = [name for name, weight in wanted.items() if name not in stored or not _same(stored[name], weight)]
+    wrong += sorted(set(stored) - set(wanted))
     detail = f"{len(wanted)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
     return Check.at_most("integers that differ", len(wrong), 0, "one set of integers serves every format", detail)
 
 
 def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
-    return a.shape == b.shape and a.bits == b.bits and bool((a.values == b.values).all() and (a.scales == b.scales).all())
+    if a.shape != b.shape or a.bits != b.bits or a.scales.shape != b.scales.shape:
+        return False
+    return bool((a.values == b.values).all() and (a.scales == b.scales).all())
 
 
 def _error(found: np.ndarray, wanted: np.ndarray) -> float:
@@ -180,20 +185,20 @@ def _rms(x: np.ndarray) -> float:
 Pair = tuple[Prompt, Trace, Trace]  # what was asked, what is wanted, what was found
 
 
-def _stages(pairs: list[Pair], limit: tolerances.Tolerance, label: str) -> list[Check]:
+def _stages(pairs: list[Pair], limit: tolerances.Tolerance) -> list[Check]:
     """Stage by stage, the largest difference over the reference's rms."""
     rows = [("image tokens", [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None])]
     rows.append(("prefill logits", [_error(t.logits[0], r.logits[0]) for _, r, t in pairs]))
     rows.append(("cached decode logits", [_error(t.logits[1:], r.logits[1:]) for _, r, t in pairs]))
-    checks = [Check.at_most(f"{name}{label}", max(e), limit.limit, limit.reason) for name, e in rows if e]
+    checks = [Check.at_most(name, max(e), limit.limit, limit.reason) for name, e in rows if e]
     slack = [2 * limit.limit * _rms(r.logits) for _, r, _ in pairs]
-    return [*_embeddings(pairs, label), *checks, _greedy(pairs, slack, label)]
+    return [*_embeddings(pairs), *checks, _greedy(pairs, slack)]
 
 
-def _embeddings(pairs: list[Pair], label: str) -> list[Check]:
+def _embeddings(pairs: list[Pair]) -> list[Check]:
     errors = [_error(t.embeddings, r.embeddings) for p, r, t in pairs if p.pixels is None]
     limit = tolerances.EMBEDDING
-    return [Check.at_most(f"embeddings{label}", max(errors), limit.limit, limit.reason)] if errors else []
+    return [Check.at_most("embeddings", max(errors), limit.limit, limit.reason)] if errors else []
 
 
 def _grid_stages(references: list[Reference], traces: list[Trace]) -> list[Check]:
@@ -211,14 +216,14 @@ def _grid_stages(references: list[Reference], traces: list[Trace]) -> list[Check
         ("prefill logits", [share(t.logits[0], r.trace.logits[0], r.plain.logits[0]) for r, t in pairs]),
         ("cached decode logits", [share(t.logits[1:], r.trace.logits[1:], r.plain.logits[1:]) for r, t in pairs]),
     ]
-    limit, label = tolerances.GRID, " (of the activations' rounding)"
-    checks = [Check.at_most(f"{name}{label}", max(e), limit.limit, limit.reason) for name, e in rows if e]
+    limit, unit = tolerances.GRID, "of what rounding the activations costs"
+    checks = [Check.at_most(name, max(e), limit.limit, limit.reason, unit) for name, e in rows if e]
     asked = [(r.prompt, r.trace, t) for r, t in pairs]
     slack = [float(np.abs(r.plain.logits - r.trace.logits).max()) for r, _ in pairs]
-    return [*_embeddings(asked, ""), *checks, _greedy(asked, slack, "")]
+    return [*_embeddings(asked), *checks, _greedy(asked, slack)]
 
 
-def _greedy(pairs: list[Pair], slack: list[float], label: str) -> Check:
+def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
     """Tokens chosen otherwise than the reference, but for ties: choices whose logits lie within ``slack``."""
     other = ties = total = 0
     for (_, reference, trace), within in zip(pairs, slack, strict=True):
@@ -230,7 +235,7 @@ def _greedy(pairs: list[Pair], slack: list[float], label: str) -> Check:
         ties += int(((chosen != best) & tie).sum())
         total += len(wanted)
     detail = f"{total - other - ties} of {total} equal" + (f", {ties} within the rounding of a tie" if ties else "")
-    return Check.at_most(f"greedy tokens that differ{label}", other, 0, "the same text, token for token", detail)
+    return Check.at_most("greedy tokens that differ", other, 0, "the same text, token for token", detail)
 
 
 def _phantom(references, traces, off: FoldedModel, source, context: int, chunk: int) -> Check:
@@ -265,12 +270,13 @@ def _quality(references: list[Reference], traces: list[Trace], bits: int) -> lis
     agree = float((truth.argmax(-1) == logits.argmax(-1)).mean())
     budget = tolerances.quality(bits)
     equal = sum(int((r.original[:-1].argmax(-1) == np.array(r.tokens)).all()) for r in references)
+    tokens = len(references[0].tokens)
     return [
         Check.at_most("KL divergence, mean (nats)", float(kl.mean()), budget.limit, budget.reason),
         Check("KL divergence, largest (nats)", float(kl.max())),
         Check("top-1 agreement", agree, detail=f"over {len(truth)} positions"),
-        Check("largest logit error", float(np.abs(truth - logits).max()), detail=f"logits have std {truth.std():.2f}"),
-        Check("greedy answers equal", f"{equal} of {len(references)}", detail=f"{len(references[0].tokens)} tokens each"),
+        Check("largest logit error", float(np.abs(truth - logits).max()), detail=f"their std is {truth.std():.2f}"),
+        Check("greedy answers equal", f"{equal} of {len(references)}", detail=f"{tokens} tokens each"),
     ]
 
 
@@ -280,5 +286,5 @@ def _plots(references: list[Reference], traces: list[Trace]) -> list[Plot]:
     errors = tuple(_error(t.logits, r.trace.logits) for r, t in zip(references, traces, strict=True))
     return [
         Plot("Mean KL divergence from the original, per prompt (nats)", names, kl, log=True),
-        Plot("Largest logit difference from the torch model with the same integers (of its rms)", names, errors, log=True),
+        Plot("Largest logit difference from torch with the same integers, over its rms", names, errors, log=True),
     ]

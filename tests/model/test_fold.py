@@ -63,7 +63,9 @@ def test_original_with_cache_is_original_without(source):
 
 
 def test_vision_folds_normalisation_and_layer_scale(source):
-    pixels = torch.rand(2, 3, source.config.tile_size, source.config.tile_size, generator=torch.Generator().manual_seed(1))
+    pixels = torch.rand(
+        2, 3, source.config.tile_size, source.config.tile_size, generator=torch.Generator().manual_seed(1)
+    )
     wanted = PhantomModel(source.config, source.checkpoint).encode_image(pixels)
     assert (fold(source).encode_image(pixels) - wanted).abs().max() < FP32
 

@@ -18,8 +18,10 @@ logging.getLogger("coremltools").setLevel(logging.ERROR)
 IOS18 = ct.target.iOS18
 PRECISION = {"fp32": ct.precision.FLOAT32, "fp16": ct.precision.FLOAT16}
 MIL_TYPES = {
-    np.dtype(np.float16): types.fp16, np.dtype(np.float32): types.fp32,
-    np.dtype(np.int32): types.int32, np.dtype(np.int8): types.int8,
+    np.dtype(np.float16): types.fp16,
+    np.dtype(np.float32): types.fp32,
+    np.dtype(np.int32): types.int32,
+    np.dtype(np.int8): types.int8,
 }
 
 # The sum of a few fp32 roundings of values near 1; a wrong formula is off by 1e-3 and more.
@@ -31,8 +33,14 @@ FP16_ULP = 2.0**-10
 
 def save(program: Program, path: Path, target: Any = IOS18) -> Path:
     """Writes `program` as it is: no pass may fuse, fold or drop the op under test."""
-    model = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=target, skip_model_load=True,
-                       compute_precision=ct.precision.FLOAT32, pass_pipeline=ct.PassPipeline.EMPTY)
+    model = ct.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=target,
+        skip_model_load=True,
+        compute_precision=ct.precision.FLOAT32,
+        pass_pipeline=ct.PassPipeline.EMPTY,
+    )
     model.save(str(path))
     return path
 
@@ -42,6 +50,7 @@ def build(path: Path, arrays: dict[str, np.ndarray], body: Callable[..., Any], t
 
     Core ML has no bool input: a bool array becomes an int32 input, compared with 0 inside.
     """
+
     def held(array: np.ndarray) -> np.ndarray:
         return array.astype(np.int32) if array.dtype == bool else array
 
@@ -58,12 +67,18 @@ def build(path: Path, arrays: dict[str, np.ndarray], body: Callable[..., Any], t
     return save(program, path, target)
 
 
-def convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, precision: str = "fp32",
-            **options: Any) -> Path:
+def convert(
+    module: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path, precision: str = "fp32", **options: Any
+) -> Path:
     """`module` through torch.export and coremltools, as an exporter does."""
     dynamic = options.pop("dynamic_shapes", None)
     program = torch.export.export(module.eval(), example, dynamic_shapes=dynamic).run_decompositions({})
-    model = ct.convert(program, minimum_deployment_target=IOS18, compute_precision=PRECISION[precision],
-                       skip_model_load=True, **options)
+    model = ct.convert(
+        program,
+        minimum_deployment_target=IOS18,
+        compute_precision=PRECISION[precision],
+        skip_model_load=True,
+        **options,
+    )
     model.save(str(path))
     return path

@@ -1,4 +1,4 @@
-"""Conformance with the published implementation, where its recorded outputs are at hand, and with a recorded original."""
+"""Conformance with the published implementation, where it is recorded, and with a recording of the original."""
 
 import json
 import shutil

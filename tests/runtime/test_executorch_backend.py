@@ -232,3 +232,16 @@ print("alive")
         (tmp_path / FILE).write_bytes(b"PK" + bytes(100_000))
         with pytest.raises(InputError, match="not an ExecuTorch program"):
             load(tmp_path)
+
+
+def test_other_methods_leave_the_cache_alone(backend, exports, qwen):
+    """Python's Program gives all methods one memory: what runs between two steps must not touch the cache."""
+    model = quantized(qwen, "fp32")
+    ids, tiles = random_ids(model, 12), random_tiles(model)
+    cache, embeds = backend.make_cache(), backend.embed(ids)
+    wanted = [backend.decode(embeds[:, n : n + 1], cache) for n in range(12)]
+    cache, found = backend.make_cache(), []
+    for n in range(12):
+        backend.encode_image(tiles)
+        found.append(backend.decode(backend.embed(ids[:, n : n + 1]), cache))
+    assert np.array_equal(np.stack(found), np.stack(wanted))

@@ -58,8 +58,17 @@ def test_counts_the_blobs(written):
     assert BlobFile(written[0]).count == len(WRITTEN)
 
 
-def _file(path: Path, data: bytes, *, version: int = 2, sentinel: int = 0xDEADBEEF, code: int = 8,
-          size: int | None = None, start: int = 128, padding: int = 4) -> Path:
+def _file(
+    path: Path,
+    data: bytes,
+    *,
+    version: int = 2,
+    sentinel: int = 0xDEADBEEF,
+    code: int = 8,
+    size: int | None = None,
+    start: int = 128,
+    padding: int = 4,
+) -> Path:
     """A blob file written out by hand: header, one record, `data`."""
     header = struct.pack("<II", 1, version).ljust(64, b"\0")
     record = struct.pack("<IIQQQ", sentinel, code, len(data) if size is None else size, start, padding).ljust(64, b"\0")

@@ -89,8 +89,12 @@ def decoder(tmp_path_factory) -> tuple[torch.nn.Module, dict[str, Path]]:
     }
 
 
-SETTINGS = [("fp32", "lifted", LIFTED_TOLERANCE), ("fp32", "typed", LIFTED_TOLERANCE),
-            ("fp16", "lifted", LIFTED_TOLERANCE), ("fp16", "typed", TYPED_TOLERANCE)]
+SETTINGS = [
+    ("fp32", "lifted", LIFTED_TOLERANCE),
+    ("fp32", "typed", LIFTED_TOLERANCE),
+    ("fp16", "lifted", LIFTED_TOLERANCE),
+    ("fp16", "typed", TYPED_TOLERANCE),
+]
 
 
 @pytest.mark.parametrize(("precision", "mode", "tolerance"), SETTINGS)
@@ -126,8 +130,12 @@ def test_input_ranges_are_known_and_kept(decoder):
 def test_enumerated_shapes_are_known_and_kept(tmp_path):
     shapes = ct.EnumeratedShapes(shapes=[[1, 4], [1, 8]], default=[1, 4])
     traced = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 4))
-    ct.convert(traced, inputs=[ct.TensorType(name="x", shape=shapes)], minimum_deployment_target=ct.target.iOS18,
-               skip_model_load=True).save(str(tmp_path / "m.mlpackage"))
+    ct.convert(
+        traced,
+        inputs=[ct.TensorType(name="x", shape=shapes)],
+        minimum_deployment_target=ct.target.iOS18,
+        skip_model_load=True,
+    ).save(str(tmp_path / "m.mlpackage"))
     model = MilModel.load(tmp_path / "m.mlpackage")
     assert model.inputs()["x"] == TensorType("fp16", (1, None), enumerated=((1, 4), (1, 8)))
     assert next(iter(model.predict({"x": np.ones((1, 8))}).values())).shape == (1, 8)

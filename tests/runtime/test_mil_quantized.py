@@ -31,6 +31,7 @@ def _integers(kind: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _weights(path: Path, makers: dict[str, Callable[[], Any]], target: Any = ct.target.iOS18) -> Path:
     """A package that gives out each compressed weight in fp32; the makers build the constexpr ops."""
+
     def body(x):
         return {f"out_{name}": mb.add(x=mb.cast(x=make(), dtype="fp32"), y=x) for name, make in makers.items()}
 
@@ -58,10 +59,13 @@ class _Blocks:
 
 BLOCKS = {
     f"{kind}_{groups[0]}_{groups[1]}{'_offset' if offset else ''}": _Blocks(
-        _integers(kind, (8, 64)), RANDOM.uniform(0.01, 0.1, groups).astype(np.float16),
+        _integers(kind, (8, 64)),
+        RANDOM.uniform(0.01, 0.1, groups).astype(np.float16),
         _integers(kind, groups) if offset else None,
     )
-    for kind in BOUNDS for groups in [(8, 2), (8, 1), (1, 1), (4, 4)] for offset in (False, True)
+    for kind in BOUNDS
+    for groups in [(8, 2), (8, 1), (1, 1), (4, 4)]
+    for offset in (False, True)
 }
 
 
@@ -99,8 +103,11 @@ def test_blockwise_integers_are_exact(stored, dequantised, name):
 
 def test_integers_of_coremltools_quantiser_survive_the_file(tmp_path):
     path = convert(torch.nn.Linear(64, 32), (torch.ones(2, 64),), tmp_path / "m.mlpackage", "fp16")
-    config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype="int4", granularity="per_block", block_size=32, weight_threshold=0))
+    config = cto.OptimizationConfig(
+        global_config=cto.OpLinearQuantizerConfig(
+            mode="linear_symmetric", dtype="int4", granularity="per_block", block_size=32, weight_threshold=0
+        )
+    )
     model = cto.linear_quantize_weights(ct.models.MLModel(str(path), skip_model_load=True), config)
     model.save(str(tmp_path / "q.mlpackage"))
     (op,) = model._mil_program.functions["main"].find_ops(op_type="constexpr_blockwise_shift_scale")
@@ -128,10 +135,18 @@ class _Table:
 TABLES = {
     f"uint{bits}_{groups[0]}_{groups[1]}_vector{vector}_axis{axis}": _Table(
         RANDOM.integers(0, 2**bits, (8, 12)).astype(types.nptype_from_builtin(types.string_to_builtin(f"uint{bits}"))),
-        RANDOM.normal(size=(*groups, 2**bits, vector)).astype(np.float16), axis,
+        RANDOM.normal(size=(*groups, 2**bits, vector)).astype(np.float16),
+        axis,
     )
-    for bits, groups, vector in [(4, (1, 1), 1), (4, (2, 1), 1), (6, (1, 4), 1), (3, (2, 2), 1), (2, (1, 2), 3),
-                                 (1, (4, 1), 2), (8, (1, 1), 1)]
+    for bits, groups, vector in [
+        (4, (1, 1), 1),
+        (4, (2, 1), 1),
+        (6, (1, 4), 1),
+        (3, (2, 2), 1),
+        (2, (1, 2), 3),
+        (1, (4, 1), 2),
+        (8, (1, 1), 1),
+    ]
     for axis in ((0, 1) if vector > 1 else (0,))
 }
 
@@ -154,8 +169,14 @@ def test_scaled_table_of_integers(tmp_path):
     kind = types.nptype_from_builtin(types.string_to_builtin("uint4"))
     indices, lut = RANDOM.integers(0, 16, (6, 8)).astype(kind), _integers("int8", (1, 1, 16, 1))
     scale = RANDOM.uniform(0.01, 0.1, (6, 1)).astype(np.float16)
-    path = _weights(tmp_path / "m.mlpackage", {"w": lambda: mb.constexpr_blockwise_shift_scale(
-        data=mb.constexpr_lut_to_dense(indices=indices, lut=lut), scale=scale)})
+    path = _weights(
+        tmp_path / "m.mlpackage",
+        {
+            "w": lambda: mb.constexpr_blockwise_shift_scale(
+                data=mb.constexpr_lut_to_dense(indices=indices, lut=lut), scale=scale
+            )
+        },
+    )
     model = MilModel.load(path)
     ((data, _, _),) = model.quantized_weights().values()
     want = lut_to_dense(indices, lut)

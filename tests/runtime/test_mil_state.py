@@ -99,6 +99,7 @@ def _twice(x, cache):
 
 def _expect(name: str, x: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(output, cache after), in numpy, where every value is its own copy."""
+
     def rows(values: np.ndarray, source: np.ndarray, first: int) -> np.ndarray:
         result = source.copy()
         result[first : first + 2] = values
@@ -124,8 +125,16 @@ def _expect(name: str, x: np.ndarray, cache: np.ndarray) -> tuple[np.ndarray, np
     return second + 2 * first, second
 
 
-IN_PLACE = [(_simple, 1), (_old_value_lives, 0), (_old_view_lives, 0), (_update_from_itself, 1), (_not_written_back, 0),
-            (_read_before_write, 0), (_written_since_read, 0), (_twice, 2)]
+IN_PLACE = [
+    (_simple, 1),
+    (_old_value_lives, 0),
+    (_old_view_lives, 0),
+    (_update_from_itself, 1),
+    (_not_written_back, 0),
+    (_read_before_write, 0),
+    (_written_since_read, 0),
+    (_twice, 2),
+]
 
 
 @pytest.mark.parametrize(("body", "in_place"), IN_PLACE, ids=lambda value: getattr(value, "__name__", str(value)))
@@ -174,8 +183,10 @@ def attention(tmp_path_factory) -> tuple[torch.nn.Module, Path]:
     torch.manual_seed(0)
     module = _Attention().eval()
     module.load_state_dict({name: value.half().float() for name, value in module.state_dict().items()})
-    sizes = {"x": {1: torch.export.Dim("q", min=1, max=15)},
-             "mask": {2: torch.export.Dim("q", min=1, max=15), 3: torch.export.Dim("end", min=1, max=15)}}
+    sizes = {
+        "x": {1: torch.export.Dim("q", min=1, max=15)},
+        "mask": {2: torch.export.Dim("q", min=1, max=15), 3: torch.export.Dim("end", min=1, max=15)},
+    }
     states = [
         ct.StateType(wrapped_type=ct.TensorType(shape=tuple(buffer.shape), dtype=np.float16), name=name)
         for name, buffer in module.named_buffers()

@@ -18,6 +18,7 @@ SCALAR_TYPES = {
     torch.float16: ScalarType.HALF,
     torch.float32: ScalarType.FLOAT,
 }
+WORK_ARENA, STATE_ARENA = 1, 2  # of a method's planned memory; number 0 is ExecuTorch's own
 ALIGNMENT = 64  # bytes, of every tensor within the arena: a cache line, above the 16 that ExecuTorch keeps
 ARENA_TAIL = 128  # XNNPACK's kernels may read this far past an operand (XNN_EXTRA_BYTES, at its largest)
 
@@ -117,7 +118,7 @@ class Method:
             instructions.append(schema.Instruction(schema.DelegateCall(len(delegates), args)))
             delegates.append(schema.BackendDelegate("XnnpackBackend", reference, []))
         inputs = [v.slot for v in self.inputs]
-        arena = self._plan(inputs, out)
+        arenas = [self._plan(inputs, out), *([self._plan_states()] if self._states else [])]
         return schema.ExecutionPlan(
             name=self.name,
             container_meta_type=schema.ContainerMetadata(_tree("tuple", len(inputs)), _tree("tuple", 1)),
@@ -127,7 +128,7 @@ class Method:
             chains=[schema.Chain([], [], instructions, None)],
             operators=[schema.Operator(*kernel) for kernel in self.kernels],
             delegates=delegates,
-            non_const_buffer_sizes=[0, arena],
+            non_const_buffer_sizes=[0, *arenas],
         )
 
     def _args(self, step: Kernel | Subgraph) -> list[int]:
@@ -151,7 +152,6 @@ class Method:
         for time, step in enumerate(self.steps):
             for slot in self._args(step):
                 lives[slot] = (lives.get(slot, (time, time))[0], time)
-        lives |= {slot: (-1, len(self.steps)) for slot in self._states}
         lives[output] = (lives[output][0], len(self.steps))
         placed: list[tuple[int, int, tuple[int, int]]] = []  # start, end, life
         planned = {slot: life for slot, life in lives.items() if self._is_planned(slot)}
@@ -162,13 +162,25 @@ class Method:
                 if start + size <= begin:
                     break
                 start = max(start, end)
-            tensor.allocation_info = schema.AllocationDetails(1, start & 0xFFFFFFFF, start >> 32)
+            tensor.allocation_info = _place(WORK_ARENA, start)
             placed.append((start, start + size, (first, last)))
         return max((end for _, end, _ in placed), default=0) + ARENA_TAIL
 
+    def _plan_states(self) -> int:
+        """Give every state its place in an arena of their own. Returns the size.
+
+        Python's ``Program`` has one memory per arena number for all its methods, so that in the arena of intermediate
+        values any other method's run would overwrite the cache.
+        """
+        start = 0
+        for slot in sorted(self._states):
+            self._values[slot].val.allocation_info = _place(STATE_ARENA, start)
+            start += _nbytes(self._values[slot].val)
+        return start + ARENA_TAIL
+
     def _is_planned(self, slot: int) -> bool:
         value = self._values[slot].val
-        return isinstance(value, schema.Tensor) and not value.data_buffer_idx
+        return isinstance(value, schema.Tensor) and not value.data_buffer_idx and slot not in self._states
 
 
 def constant_method(name: str, value: bool | int | Sequence[int]) -> schema.ExecutionPlan:
@@ -202,6 +214,10 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype, buffer: int) -> schema.Ten
         allocation_info=None,
         shape_dynamism=schema.TensorShapeDynamism.DYNAMIC_BOUND if bound else schema.TensorShapeDynamism.STATIC,
     )
+
+
+def _place(arena: int, start: int) -> schema.AllocationDetails:
+    return schema.AllocationDetails(arena, start & 0xFFFFFFFF, start >> 32)
 
 
 def _nbytes(tensor: schema.Tensor) -> int:

@@ -116,8 +116,18 @@ class _Compiler:
         outputs = {name: self._slot(name, "its outputs") for name in block.outputs}
         self._release(set(outputs.values()))
         counts = Counter(operation.type for operation in block.operations)
-        return Function(self.name, len(self.slots), inputs, states, self.types, outputs, self.constants, self.values,
-                        self.steps, dict(sorted(counts.items())))
+        return Function(
+            self.name,
+            len(self.slots),
+            inputs,
+            states,
+            self.types,
+            outputs,
+            self.constants,
+            self.values,
+            self.steps,
+            dict(sorted(counts.items())),
+        )
 
     def _where(self, what: str) -> str:
         return f"{self.package.path}, function {self.name!r}: {what}"
@@ -152,7 +162,8 @@ class _Compiler:
         where = self._where(f"{operation.type} {name!r}")
         params: dict[str, Constant | ConstExpr] = {
             key: decode_value(value, self.package, f"{where}, {key}")
-            for key, value in operation.attributes.items() if key != "name"
+            for key, value in operation.attributes.items()
+            if key != "name"
         }
         for key, argument in operation.inputs.items():
             if len(argument.arguments) != 1:
@@ -171,8 +182,12 @@ class _Compiler:
         self._define(output)
         dtype, shape = self.types[output.name]
         if (dtype, shape) != (value.dtype, value.shape):
-            raise InputError(self._where(f"{output.name!r} declares {dtype.name} {list(shape)} and holds "
-                                         f"{value.dtype.name} {list(value.shape)}; export it again"))
+            raise InputError(
+                self._where(
+                    f"{output.name!r} declares {dtype.name} {list(shape)} and holds "
+                    f"{value.dtype.name} {list(value.shape)}; export it again"
+                )
+            )
         self.known[output.name] = value
         self.values.append(value)
 
@@ -196,8 +211,19 @@ class _Compiler:
         outs = tuple(self._define(output) for output in operation.outputs)
         types = [self.types[output.name] for output in operation.outputs]
         finish = tuple(None if spec.moves else finisher(dtype, self.mode) for dtype, _ in types)
-        self.steps.append(Step(label, operation.type, spec.run, static, tuple(slots), tuple(lists), outs,
-                               tuple(shape for _, shape in types), finish))
+        self.steps.append(
+            Step(
+                label,
+                operation.type,
+                spec.run,
+                static,
+                tuple(slots),
+                tuple(lists),
+                outs,
+                tuple(shape for _, shape in types),
+                finish,
+            )
+        )
 
     def _bound(self, binding: Any, label: str, key: str) -> str:
         """The name an argument is bound to; a literal becomes a constant under a name of its own."""

@@ -32,8 +32,9 @@ def dense(expr: ConstExpr) -> torch.Tensor:
     try:
         result = CONSTEXPR[expr.op](params)
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-        raise InputError(f"{expr.op} {expr.name!r}: its parameters do not fit each other ({error}); "
-                         "export it again") from error
+        raise InputError(
+            f"{expr.op} {expr.name!r}: its parameters do not fit each other ({error}); export it again"
+        ) from error
     if tuple(result.shape) != expr.shape:
         raise InputError(f"{expr.op} {expr.name!r} declares {list(expr.shape)}, its data gives {list(result.shape)}")
     return result

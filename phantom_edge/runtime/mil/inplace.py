@@ -39,8 +39,9 @@ def _last_uses(function: Function) -> dict[int, int]:
     return last | {slot: len(function.steps) for slot in function.outputs.values()}
 
 
-def _is_safe(function: Function, place: int, read_from: dict[int, int], sharing: dict[int, set[int]],
-             last_use: dict[int, int]) -> bool:
+def _is_safe(
+    function: Function, place: int, read_from: dict[int, int], sharing: dict[int, set[int]], last_use: dict[int, int]
+) -> bool:
     """Whether the old rows are needed by nothing else, and the next thing that happens to the state is this write.
 
     A state written anew since it was read needs no care: that write has bound another tensor to it.
@@ -50,8 +51,10 @@ def _is_safe(function: Function, place: int, read_from: dict[int, int], sharing:
     if operands["x"] not in read_from or last_use[operands["x"]] != place:
         return False
     state = read_from[operands["x"]]
-    if any(state in shared and slot != operands["x"] and last_use.get(slot, -1) >= place
-           for slot, shared in sharing.items()):
+    if any(
+        state in shared and slot != operands["x"] and last_use.get(slot, -1) >= place
+        for slot, shared in sharing.items()
+    ):
         return False  # somebody still needs the old rows
     if list(step.reads()).count(operands["x"]) != 1:
         return False

@@ -56,8 +56,10 @@ class MilModel:
         program = package.model.mlProgram
         missing = unsupported_ops(program, package.path)
         if missing:
-            raise InputError(f"{path}: no implementation of {', '.join(missing)}; rewrite the model without them, "
-                             "or add them to phantom_edge/runtime/mil")
+            raise InputError(
+                f"{path}: no implementation of {', '.join(missing)}; rewrite the model without them, "
+                "or add them to phantom_edge/runtime/mil"
+            )
         functions = {
             name: compile_function(name, program.functions[name], package, mode) for name in sorted(program.functions)
         }
@@ -119,8 +121,9 @@ class MilModel:
             buffers[name] = Buffer(dtype, torch.zeros(tensor_type.shape, dtype=dtype.held))
         return MilState(buffers, self.mode)
 
-    def predict(self, inputs: dict[str, np.ndarray], state: MilState | None = None,
-                function: str | None = None) -> dict[str, np.ndarray]:
+    def predict(
+        self, inputs: dict[str, np.ndarray], state: MilState | None = None, function: str | None = None
+    ) -> dict[str, np.ndarray]:
         """Runs one function.
 
         Args:
@@ -143,9 +146,7 @@ class MilModel:
             for name, buffer in self._checked_state(found, state).items():
                 env[found.states[name]] = buffer
             run_steps(found, env)
-            return {
-                name: to_numpy(env[slot], found.types[name][0], self.mode) for name, slot in found.outputs.items()
-            }
+            return {name: to_numpy(env[slot], found.types[name][0], self.mode) for name, slot in found.outputs.items()}
 
     def _function(self, name: str | None) -> Function:
         name = self._default if name is None else name
@@ -175,8 +176,10 @@ class MilModel:
     def _checked_inputs(self, function: Function, inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
         wanted = self.inputs(function.name)
         if inputs.keys() != wanted.keys():
-            raise InputError(f"function {function.name!r} takes {', '.join(wanted) or 'no inputs'}; "
-                             f"given {', '.join(inputs) or 'none'}")
+            raise InputError(
+                f"function {function.name!r} takes {', '.join(wanted) or 'no inputs'}; "
+                f"given {', '.join(inputs) or 'none'}"
+            )
         result = {}
         for name, tensor_type in wanted.items():
             array = np.asarray(inputs[name])

@@ -17,8 +17,15 @@ from phantom_edge.runtime.mil.state import Buffer
 _SLICE_HOST = "begin end stride begin_mask end_mask squeeze_mask"
 
 
-def _ranges(x: Tensor, begin: Any, end: Any, stride: Any, begin_mask: list[bool] | None,
-            end_mask: list[bool] | None, squeeze_mask: list[bool] | None) -> list[range | int]:
+def _ranges(
+    x: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any,
+    begin_mask: list[bool] | None,
+    end_mask: list[bool] | None,
+    squeeze_mask: list[bool] | None,
+) -> list[range | int]:
     """What each dimension is cut to, by numpy's rules for negative and too large bounds; an int is one place."""
     begin, end = ints(begin), ints(end)
     stride = [1] * x.ndim if stride is None else ints(stride)
@@ -52,20 +59,43 @@ def _cut(x: Tensor, ranges: list[range | int]) -> Tensor:
 
 
 @op("slice_by_index", host=_SLICE_HOST, moves=True)
-def slice_by_index(x: Tensor, begin: Any, end: Any, stride: Any = None, begin_mask: Any = None,
-                   end_mask: Any = None, squeeze_mask: Any = None) -> Tensor:
+def slice_by_index(
+    x: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
     return _cut(x, _ranges(x, begin, end, stride, begin_mask, end_mask, squeeze_mask))
 
 
 @op("slice_update", host=_SLICE_HOST, moves=True, fresh=True)
-def slice_update(x: Tensor, update: Tensor, begin: Any, end: Any, stride: Any = None, begin_mask: Any = None,
-                 end_mask: Any = None, squeeze_mask: Any = None) -> Tensor:
+def slice_update(
+    x: Tensor,
+    update: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
     bounds = (begin, end, stride, begin_mask, end_mask, squeeze_mask)
     return slice_update_in_place(x.clone(memory_format=torch.contiguous_format), update, *bounds)
 
 
-def slice_update_in_place(x: Tensor, update: Tensor, begin: Any, end: Any, stride: Any = None, begin_mask: Any = None,
-                          end_mask: Any = None, squeeze_mask: Any = None) -> Tensor:
+def slice_update_in_place(
+    x: Tensor,
+    update: Tensor,
+    begin: Any,
+    end: Any,
+    stride: Any = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
     """Writes into `x` itself. The update must have the slice's shape: torch would broadcast a wrong one silently."""
     ranges = _ranges(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)
     # A slice of negative step is written through the same places in rising order.
@@ -145,15 +175,17 @@ def _apply(flat: Tensor, places: Tensor, updates: Tensor, mode: str) -> Tensor:
 
 
 @op("scatter", host="axis mode validate_indices")
-def scatter(data: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, mode: str = "add",
-            validate_indices: bool = False) -> Tensor:
+def scatter(
+    data: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, mode: str = "add", validate_indices: bool = False
+) -> Tensor:
     places = _checked(indices, data.shape[axis])
     return _apply(data.movedim(axis, 0), places, updates.movedim(axis, 0), mode).movedim(0, axis)
 
 
 @op("scatter_along_axis", host="axis mode validate_indices")
-def scatter_along_axis(data: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, mode: str = "add",
-                       validate_indices: bool = False) -> Tensor:
+def scatter_along_axis(
+    data: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, mode: str = "add", validate_indices: bool = False
+) -> Tensor:
     axis %= data.ndim
     grid = torch.meshgrid(*(torch.arange(size) for size in indices.shape), indexing="ij")
     vectors = torch.stack([indices.to(torch.int64) if i == axis else grid[i] for i in range(data.ndim)], -1)
@@ -161,8 +193,9 @@ def scatter_along_axis(data: Tensor, indices: Tensor, updates: Tensor, axis: int
 
 
 @op("scatter_nd", host="mode validate_indices")
-def scatter_nd(data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add",
-               validate_indices: bool = False) -> Tensor:
+def scatter_nd(
+    data: Tensor, indices: Tensor, updates: Tensor, mode: str = "add", validate_indices: bool = False
+) -> Tensor:
     depth = indices.shape[-1]
     rows = data.reshape(-1, *data.shape[depth:])
     places = _flat_places(indices, data.shape[:depth]).reshape(-1)
@@ -175,8 +208,15 @@ def non_zero(x: Tensor) -> Tensor:
 
 
 @op("topk", host="k axis ascending sort return_indices output_indices_dtype")
-def topk(x: Tensor, k: int = 1, axis: int = -1, ascending: bool = False, sort: bool = True,
-         return_indices: bool = True, output_indices_dtype: str = "int32") -> Any:
+def topk(
+    x: Tensor,
+    k: int = 1,
+    axis: int = -1,
+    ascending: bool = False,
+    sort: bool = True,
+    return_indices: bool = True,
+    output_indices_dtype: str = "int32",
+) -> Any:
     count = x.shape[axis] if k == -1 else k
     values, places = torch.topk(x, count, axis, largest=not ascending, sorted=True)
     return (values, places) if return_indices else values

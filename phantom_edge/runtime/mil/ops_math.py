@@ -64,8 +64,13 @@ def reduce_argmin(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dty
 
 
 @op("layer_norm", host="axes epsilon")
-def layer_norm(x: Tensor, axes: list[int] | None = None, gamma: Tensor | None = None,
-               beta: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
+def layer_norm(
+    x: Tensor,
+    axes: list[int] | None = None,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
     """Over any `axes`; gamma and beta have the shape of x along them, in rising order."""
     normed = sorted(axis % x.ndim for axis in _axes(x, axes))
     shape = [x.shape[axis] for axis in normed]
@@ -79,8 +84,14 @@ def layer_norm(x: Tensor, axes: list[int] | None = None, gamma: Tensor | None = 
 
 
 @op("batch_norm", host="epsilon")
-def batch_norm(x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor | None = None,
-               beta: Tensor | None = None, epsilon: float = 1e-5) -> Tensor:
+def batch_norm(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    epsilon: float = 1e-5,
+) -> Tensor:
     return F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=epsilon)
 
 
@@ -102,9 +113,16 @@ def einsum(values: list[Tensor], equation: str) -> Tensor:
 
 
 @op("conv", host="strides pad_type pad dilations groups")
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, strides: list[int] | None = None,
-         pad_type: str = "valid", pad: list[int] | None = None, dilations: list[int] | None = None,
-         groups: int = 1) -> Tensor:
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    strides: list[int] | None = None,
+    pad_type: str = "valid",
+    pad: list[int] | None = None,
+    dilations: list[int] | None = None,
+    groups: int = 1,
+) -> Tensor:
     """1-D to 3-D convolution: [n, C_in, *D], [C_out, C_in / groups, *K] -> [n, C_out, *D_out]."""
     spatial = x.ndim - 2
     strides, dilations = strides or [1] * spatial, dilations or [1] * spatial
@@ -116,8 +134,9 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, strides: list[in
     return function(x, weight, bias, stride=strides, dilation=dilations, groups=groups)
 
 
-def _conv_padding(x: Tensor, weight: Tensor, strides: list[int], dilations: list[int], pad_type: str,
-                  pad: list[int] | None) -> list[int]:
+def _conv_padding(
+    x: Tensor, weight: Tensor, strides: list[int], dilations: list[int], pad_type: str, pad: list[int] | None
+) -> list[int]:
     """[before, after] for each spatial axis."""
     spatial = x.ndim - 2
     if pad_type == "custom":

@@ -79,6 +79,8 @@ def _parse(path: Path) -> Any:
     except DecodeError as error:
         raise InputError(f"{path}: not a Core ML model, or a damaged one; export it again") from error
     if model.WhichOneof("Type") != "mlProgram":
-        raise InputError(f"{path}: a {model.WhichOneof('Type') or 'model without content'}, not an ML Program; "
-                         "convert with convert_to='mlprogram'")
+        raise InputError(
+            f"{path}: a {model.WhichOneof('Type') or 'model without content'}, not an ML Program; "
+            "convert with convert_to='mlprogram'"
+        )
     return model

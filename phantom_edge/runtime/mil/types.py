@@ -129,9 +129,7 @@ def parse_type(value_type: Any, where: str) -> tuple[DType, tuple[int | None, ..
         raise InputError(f"{where} has element type code {tensor.dataType}, which is not supported here")
     if tensor.rank != len(tensor.dimensions):
         raise InputError(f"{where} declares rank {tensor.rank} and {len(tensor.dimensions)} dimensions; export it anew")
-    shape = tuple(
-        dim.constant.size if dim.WhichOneof("dimension") == "constant" else None for dim in tensor.dimensions
-    )
+    shape = tuple(dim.constant.size if dim.WhichOneof("dimension") == "constant" else None for dim in tensor.dimensions)
     if any(dim is None and proto.unknown.variadic for dim, proto in zip(shape, tensor.dimensions, strict=True)):
         raise InputError(f"{where} has a variable rank; export it with a fixed number of dimensions")
     count_elements(tuple(dim for dim in shape if dim is not None), where)

@@ -1,0 +1,30 @@
+"""Native libraries that talk on stderr while they load."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_native() -> Iterator[None]:
+    """Hold back what native code writes to stderr while the block runs; it is shown if the block fails.
+
+    ExecuTorch logs every probe of the processor's description when its first kernel is set up.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        kept = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
