@@ -158,10 +158,13 @@ class TestProgram:
                 first = -1 if slot in plan.inputs or slot in caches else used[0]
                 last = len(steps) if slot in plan.outputs or slot in caches else used[-1]
                 size = torch.Size(tensor.sizes).numel() * sizes[tensor.scalar_type.name]
-                spans.append((first, last, tensor.allocation_info.memory_offset, size))
-            for (a, b, x, m), (c, d, y, n) in combinations(spans, 2):
-                assert b < c or d < a or x + m <= y or y + n <= x
-            assert max(x + m for *_, x, m in spans) <= plan.non_const_buffer_sizes[1]
+                where = tensor.allocation_info
+                assert (where.memory_id == 2) == (slot in caches)  # no other method's run may reach a cache
+                spans.append((first, last, where.memory_id, where.memory_offset, size))
+            for (a, b, i, x, m), (c, d, j, y, n) in combinations(spans, 2):
+                assert i != j or b < c or d < a or x + m <= y or y + n <= x
+            for _, _, arena, start, size in spans:
+                assert start + size <= plan.non_const_buffer_sizes[arena]
 
     def test_fp16_halves_the_file(self, exports, qwen):
         full, half = ((exports(qwen, recipe)[0] / FILE).stat().st_size for recipe in ("fp32", "fp16"))

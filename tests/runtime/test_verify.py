@@ -1,0 +1,232 @@
+"""Verify on real bundles: it passes what is right in every format, and notices each thing that is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from phantom_edge.bundle import MANIFEST, Bundle
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.runtime.probes import Runner, default_images, prompts
+from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.runtime.verify import STRUCTURE, UNROUNDED, divergence, verify
+from phantom_edge.source import PhantomSource, file_sha256
+from phantom_edge.targets import FORMATS, format_for
+
+TOKENS = 8
+
+
+@pytest.fixture(scope="module")
+def bundles(tiny_dirs, tmp_path_factory):
+    """A small bundle of each format, unverified: what verify says of it is what is tested."""
+    root = tmp_path_factory.mktemp("bundles")
+    made = {}
+    for name, family, quant in [
+        ("onnx", "qwen2", "int4"),
+        ("executorch", "phi3", "int8"),
+        ("coreml", "internlm2", "int4"),
+    ]:
+        request = ExportRequest(
+            target="desktop",
+            format=name,
+            model=str(tiny_dirs[family]),
+            quant=quant,
+            output=root / name,
+            context=128,
+            verify=False,
+        )
+        made[name] = export(request).bundle
+    return made
+
+
+@pytest.fixture
+def copy(bundles, tmp_path):
+    """A copy of the ONNX bundle that a test may damage, with the means to make its hashes right again."""
+    folder = shutil.copytree(bundles["onnx"].folder, tmp_path / "copy")
+
+    def rehash(**changes):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        for name, entry in manifest["files"].items():
+            path = folder / name
+            entry.update(bytes=path.stat().st_size, sha256=file_sha256(path))
+        manifest.update(changes)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+        return Bundle.open(folder)
+
+    return folder, rehash
+
+
+def edit_decoder(folder, change):
+    path = folder / "onnx" / "text_decoder.onnx"
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        change(tensor)
+    (folder / "onnx" / "text_decoder.onnx_data").unlink(missing_ok=True)
+    onnx.save(model, path, save_as_external_data=True, location="text_decoder.onnx_data")
+
+
+def scaled(tensor, factor):
+    array = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array((array * factor).astype(array.dtype), tensor.name))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_right_bundle_passes(bundles, name):
+    report = verify(bundles[name], tokens=TOKENS)
+    assert report.ok, report.failures
+    assert (UNROUNDED in report.groups) == bool(format_for(name).unrounded)
+    names = [check.name for check in report.groups[STRUCTURE]]
+    assert names[0] == "integers that differ"
+    assert {"image tokens", "embeddings", "prefill logits", "cached decode logits", "greedy tokens that differ"} <= set(
+        names
+    )
+    assert all(check.reason for checks in report.groups.values() for check in checks if check.limit is not None)
+
+
+def test_an_artifact_without_phantom_fails(copy):
+    folder, rehash = copy
+
+    def silence(tensor):
+        if tensor.name.endswith("gate.scale"):
+            scaled(tensor, 0)
+
+    edit_decoder(folder, silence)
+    failed = {check.name for check in verify(rehash(), tokens=TOKENS).failures}
+    assert {"phantom dimension present", "prefill logits"} <= failed
+
+
+def test_one_wrong_integer_fails(copy):
+    folder, rehash = copy
+    found = []
+
+    def flip(tensor):
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.uint8 and array.size > 64 and not found:
+            found.append(tensor.name)
+            changed = array.copy()
+            changed.flat[0] ^= 1
+            tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+
+    edit_decoder(folder, flip)
+    report = verify(rehash(), tokens=TOKENS)
+    assert found
+    assert report.groups[STRUCTURE][0].value == 1
+    assert not report.ok
+
+
+def test_one_norm_two_percent_off_fails_the_structure(copy):
+    """The quantisation hides this; the run without the platform's rounding does not."""
+    folder, rehash = copy
+
+    def nudge(tensor):
+        if tensor.name.endswith("layers.1.norm2.weight"):
+            scaled(tensor, 1.02)
+
+    edit_decoder(folder, nudge)
+    report = verify(rehash(), tokens=TOKENS)
+    assert "prefill logits" in {check.name for check in report.groups[UNROUNDED] if check.passed is False}
+
+
+def test_another_checkpoint_is_refused(bundles, tiny_dirs):
+    with pytest.raises(InputError, match="not the checkpoint that"):
+        verify(bundles["onnx"], PhantomSource.open(tiny_dirs["phi3"]))
+
+
+def test_your_own_picture_and_question(bundles):
+    picture = default_images(56)["square"].resize((90, 61))
+    report = verify(bundles["onnx"], tokens=4, image=picture, question="Which shape?")
+    assert report.ok
+    assert report.facts["prompts"].startswith("yours")
+
+
+def test_a_failed_verification_discards_the_export(tiny_dirs, tmp_path, monkeypatch):
+    from phantom_edge.runtime import tolerances
+
+    impossible = {32: tolerances.Tolerance(-1.0, "nothing can be below")}
+    monkeypatch.setattr(tolerances, "QUALITY", impossible)
+    request = ExportRequest(
+        target="web", model=str(tiny_dirs["qwen2"]), quant="fp32", output=tmp_path / "out", context=128
+    )
+    with pytest.raises(CheckError, match="discarded, because verification failed: KL divergence"):
+        export(request)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_result_is_in_the_manifest_and_on_a_page(tiny_dirs, tmp_path):
+    request = ExportRequest(target="web", model=str(tiny_dirs["phi3"]), output=tmp_path / "out", context=128)
+    result = export(request)
+    assert result.bundle.manifest["verification"]["ok"] is True
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Every check passed." in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert Bundle.open(tmp_path / "out").manifest["recipe"]["name"] == "int8"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_session_on_a_bundle_answers_as_the_original_does(tiny_dirs, tmp_path, name):
+    """fp32, so that the text must be equal: two turns about a picture, and one without."""
+    request = ExportRequest(
+        format=name, model=str(tiny_dirs["qwen2"]), quant="fp32", output=tmp_path / name, context=160, verify=False
+    )
+    sessions = Session.of_source(PhantomSource.open(tiny_dirs["qwen2"])), Session.open(export(request).bundle.folder)
+    answers = []
+    for session in sessions:
+        chat = session.chat(default_images(56)["wide"])
+        turns = ["".join(chat.ask(question, max_tokens=12)) for question in ("What colour?", "And how many?")]
+        answers.append([*turns, "".join(session.generate("What is 2+2?", max_tokens=12))])
+    assert answers[0] == answers[1]
+    assert all(answers[0])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_golden_vectors_are_what_the_artifact_computes(bundles, name):
+    """What an app will do on the device: the stored inputs through the artifact give the stored outputs."""
+    from safetensors.numpy import load_file
+
+    bundle = bundles[name]
+    golden, m = load_file(bundle.folder / "golden.safetensors"), bundle.manifest
+    backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"])
+    features = backend.encode_image(golden["pixel_values"])
+    rms = np.sqrt(np.mean(golden["image_features"] ** 2))
+    assert np.sqrt(np.mean((features - golden["image_features"]) ** 2)) < 0.03 * rms
+    session = Session(backend, Session.open(bundle.folder).tokenizer, PromptSpec.of_bundle(bundle))
+    logits = session.prefill(golden["input_ids"][0].tolist(), backend.make_cache(), golden["image_features"][0])
+    rms = np.sqrt(np.mean(golden["prefill_logits"] ** 2))
+    assert np.sqrt(np.mean((logits - golden["prefill_logits"][0]) ** 2)) < 0.05 * rms
+
+
+def test_divergence_by_hand():
+    """KL of (3/4, 1/4) from (1/2, 1/2) is 3/4 ln(3/2) + 1/4 ln(1/2)."""
+    truth, model = np.log([[3.0, 1.0]]), np.zeros((1, 2))
+    assert divergence(truth, model) == pytest.approx(0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+    assert divergence(truth, truth + 5.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_prompts_that_do_not_fit_are_left_out_or_refused(tiny_dirs):
+    source = PhantomSource.open(tiny_dirs["qwen2"])
+    spec = PromptSpec.of_source(source, folded=True)
+    assert [p.name for p in prompts(spec, source.tokenizer, 10_000)] == ["square", "wide", "text"]
+    shortest = min(len(p.ids) for p in prompts(spec, source.tokenizer, 10_000))
+    assert len(prompts(spec, source.tokenizer, shortest)) == 1
+    with pytest.raises(InputError, match="no prompt fits"):
+        prompts(spec, source.tokenizer, shortest - 1)
+
+
+def test_a_runner_cuts_prefill_into_chunks(tiny_dirs):
+    from phantom_edge.model.original import PhantomModel
+
+    source = PhantomSource.open(tiny_dirs["qwen2"])
+    prompt = prompts(PromptSpec.of_source(source, folded=True), source.tokenizer, 10_000)[1]
+    traces = []
+    for chunk in (7, 10_000):
+        backend = TorchBackend(PhantomModel(source.config, source.checkpoint), 10_000, chunk)
+        traces.append(Runner(backend, source.config.image_token_id, chunk).greedy(prompt, 3))
+    assert np.abs(traces[0][0].logits - traces[1][0].logits).max() < 1e-4
+    assert traces[0][1] == traces[1][1]
