@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from phantom_edge.config import read_json
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, PhantomEdgeError
 from phantom_edge.prompt import PromptTemplate
 from phantom_edge.source import file_sha256
 
@@ -29,6 +29,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 GOLDEN = "golden.safetensors"
 MAX_MANIFEST_BYTES = 16 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LEAST_ROOM = 4 << 20  # bytes; a disk with less left is full for any bundle
 _REQUIRED = {
     "target": str,
     "format": str,
@@ -114,12 +116,25 @@ def writing(output: Path) -> Iterator[Path]:
         partial.chmod(0o755)
         _sync(partial)
         _swap(partial, output)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except PhantomEdgeError:
+        raise
+    except Exception as error:
+        if _is_full(error, output.parent):
             raise InputError(f"{output}: the disk is full; free some space or choose another --output") from None
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_full(error: Exception, folder: Path) -> bool:
+    """Whether writing failed for want of room. Native writers report it without an errno, or as another exception."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in FULL or (number is None and shutil.disk_usage(folder).free < LEAST_ROOM) or _cut_short(error)
+
+
+def _cut_short(error: Exception) -> bool:
+    # numpy's tofile: "8192 requested and 0 written", an OSError without errno.
+    return isinstance(error, OSError) and error.errno is None and "written" in str(error)
 
 
 def check_output(output: Path) -> None:
