@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from phantom_edge.errors import InputError
@@ -111,8 +111,19 @@ BUILT_IN = (
 
 def targets() -> dict[str, Target]:
     """Every target by name: the built-in ones and those that installed packages add under ``phantom_edge.targets``."""
-    added = [point.load() for point in entry_points(group=ENTRY_POINTS)]
-    return {target.name: target for target in (*BUILT_IN, *added)}
+    return {target.name: target for target in (*BUILT_IN, *map(_load, entry_points(group=ENTRY_POINTS)))}
+
+
+def _load(point: EntryPoint) -> Target:
+    try:
+        target = point.load()
+    except Exception as error:  # whatever another package's import raises
+        raise InputError(
+            f"target {point.name!r} of another package does not load ({error}); mend or remove it"
+        ) from None
+    if not isinstance(target, Target):
+        raise InputError(f"target {point.name!r} of another package is no Target; mend or remove it")
+    return target
 
 
 def target_for(name: str) -> Target:
@@ -132,5 +143,5 @@ def _find(name: str, table: dict[str, Entry], kind: str) -> Entry:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name.lower(), list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
