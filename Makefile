@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: demo test lint clean
 
 demo: $(STAMP)
-	$(BIN)/phantom-edge export --target ios --output demo/nano-ios --force
+	$(BIN)/phantom-edge export --target ios --output demo/nano-ios
 
 test: $(STAMP)
 	$(BIN)/ruff check .
