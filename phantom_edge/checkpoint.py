@@ -73,6 +73,11 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     def __len__(self) -> int:
         return len(self.sources)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a canonical tensor; nothing is read."""
+        shapes = list(self.sources[name].shapes().values())
+        return sum(shape[0] for shape in shapes), *shapes[0][1:]
+
     @property
     def files(self) -> list[Path]:
         """The weight files, sorted."""

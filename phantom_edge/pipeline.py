@@ -89,7 +89,7 @@ def export(
     model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
     step("certifying the fold")
     certificate = certify(source.config, source.checkpoint, model)
-    model = model.quantized(recipe, track)
+    model = model.quantized(recipe, step)
     with writing(output) as folder:
         step(f"writing {artifact_format.title}")
         exported = artifact_format.export(model, options, folder, step)

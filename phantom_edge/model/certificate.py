@@ -25,6 +25,7 @@ from phantom_edge.model.fold import (
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA, FoldedSpec
+from phantom_edge.model.weights import LazyWeights, view
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
 PROBE_TOKENS = 48
@@ -63,7 +64,7 @@ def certify(
 ) -> FoldCertificate:
     """Bound and measure what ``model``'s fold changes. ``exact`` is the exact fold of the same weights, if at hand."""
     ids = probe_ids(config, model.first_id)
-    original = PhantomModel(config, weights)
+    original = PhantomModel(config, weights, keep=False)
     logits = original.decode(original.embed(ids), original.make_cache(), all_positions=True)
     change = (probe_logits(model, ids) - logits).abs().max().item()
     if model.fold.kind == "exact":
@@ -107,11 +108,11 @@ def probe_logits(model: FoldedModel, ids: torch.Tensor) -> torch.Tensor:
 def with_layer(base: FoldedModel, other: FoldedModel, layer: int) -> FoldedModel:
     """``base`` with the phantom constants of one layer taken from ``other``, a fold of the same weights."""
     prefixes = tuple(f"text_decoder.layers.{layer}.{part}." for part in ("phantom", "gate"))
-    weights = {k: v for k, v in base.weights.items() if not k.startswith(prefixes)}
-    weights |= {k: v for k, v in other.weights.items() if k.startswith(prefixes)}
+    makers = view(base.weights, lambda name: not name.startswith(prefixes))
+    makers |= view(other.weights, lambda name: name.startswith(prefixes))
     dims = list(base.spec.phantom_dims)
     dims[layer] = other.spec.phantom_dims[layer]
-    return replace(base, spec=FoldedSpec(base.spec.config, tuple(dims)), weights=weights)
+    return replace(base, spec=FoldedSpec(base.spec.config, tuple(dims)), weights=LazyWeights(makers))
 
 
 def _bounds(constants: dict[str, PhantomConstants], bases: Bases | None) -> tuple[float, float, bool]:

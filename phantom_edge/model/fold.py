@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA, FoldedSpec
+from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 
 RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
 KINDS = ("query", "key", "value")
@@ -91,7 +92,7 @@ def first_token_states(
 
     The original itself runs the one token, so nothing about the layers is written a second time.
     """
-    model = PhantomModel(config, weights)
+    model = PhantomModel(config, weights, keep=False)
     cache = model.make_cache()
     model.hidden(model.embed(torch.tensor([[first_id]])), cache)
     group = config.decoder.heads // config.decoder.kv_heads
@@ -178,56 +179,84 @@ def _power_of_two(c: PhantomConstants) -> float:
     return 2.0 ** -max(-MAX_EXPONENT, min(MAX_EXPONENT, round(math.log2(size))))
 
 
-def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Maker]]:
     """The vision encoder with normalisation inside the patch embedding and layer scale inside its projections."""
     at, patch = "vision_encoder", "vision_encoder.patch_embedding"
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
-    weight = weights[f"{patch}.weight"].float() / std[:, None, None]  # [C, 3, P, P]
-    yield f"{patch}.weight", weight
-    yield f"{patch}.bias", weights[f"{patch}.bias"].float() - (weight.sum((2, 3)) @ mean)
-    yield f"{at}.class_embedding", weights[f"{at}.class_embedding"].float()
-    yield f"{at}.position_embedding", weights[f"{at}.position_embedding"].float()
+
+    def scaled_patch() -> torch.Tensor:
+        return weights[f"{patch}.weight"].float() / std[:, None, None]  # [C, 3, P, P]
+
+    def shifted_bias() -> torch.Tensor:
+        return weights[f"{patch}.bias"].float() - (scaled_patch().sum((2, 3)) @ mean)
+
+    yield f"{patch}.weight", Maker(shape_of(weights, f"{patch}.weight"), scaled_patch)
+    yield f"{patch}.bias", Maker(shape_of(weights, f"{patch}.bias"), shifted_bias)
+    yield from _as_they_are(weights, [f"{at}.class_embedding", f"{at}.position_embedding"])
     scaled = {"proj": "scale1", "fc2": "scale2"}
     for n in range(config.vision.layers):
         layer = f"{at}.layers.{n}"
         for name in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
-            factor = weights[f"{layer}.{scaled[name]}"].float() if name in scaled else None
-            yield from _affine(weights, f"{layer}.{name}", factor)
+            keys = [f"{layer}.{name}.{part}" for part in ("weight", "bias")]
+            if name in scaled:
+                yield from _rows_scaled(weights, keys, f"{layer}.{scaled[name]}")
+            else:
+                yield from _as_they_are(weights, keys)
     for name in ("norm", "fc1", "fc2"):
-        yield from _affine(weights, f"{at}.projector.{name}", None)
+        yield from _as_they_are(weights, [f"{at}.projector.{name}.{part}" for part in ("weight", "bias")])
 
 
-def _affine(weights, name: str, factor: torch.Tensor | None) -> Iterator[tuple[str, torch.Tensor]]:
-    for part in ("weight", "bias"):
-        key = f"{name}.{part}"
-        if key in weights:
-            tensor = weights[key].float()
-            if factor is not None:
-                tensor = tensor * (factor[:, None] if part == "weight" else factor)
-            yield key, tensor
+def _as_they_are(weights: Mapping[str, torch.Tensor], names: Iterable[str]) -> Iterator[tuple[str, Maker]]:
+    """The weights of these names that there are, in fp32."""
+
+    def reader(name: str) -> Callable[[], torch.Tensor]:
+        return lambda: weights[name].float()
+
+    yield from ((name, Maker(shape_of(weights, name), reader(name))) for name in names if name in weights)
+
+
+def _rows_scaled(weights: Mapping[str, torch.Tensor], names: list[str], factor: str) -> Iterator[tuple[str, Maker]]:
+    """Weight [out, in] and bias [out] times a factor [out]."""
+
+    def product(name: str) -> Callable[[], torch.Tensor]:
+        def make() -> torch.Tensor:
+            tensor, by = weights[name].float(), weights[factor].float()
+            return tensor * (by[:, None] if tensor.ndim == 2 else by)
+
+        return make
+
+    yield from ((name, Maker(shape_of(weights, name), product(name))) for name in names if name in weights)
 
 
 PLAIN = ("norm1.weight", "qkv.weight", "qkv.bias", "o.weight", "norm2.weight", "gate_up.weight", "down.weight")
 
 
 def fold_weights(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], fold: Fold, first_id: int
-) -> tuple[FoldedSpec, Iterator[tuple[str, torch.Tensor]]]:
-    """The folded model's spec and its named tensors in fp32, one layer at a time."""
+    config: PhantomConfig,
+    weights: Mapping[str, torch.Tensor],
+    fold: Fold,
+    first_id: int,
+    progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
+) -> tuple[FoldedSpec, LazyWeights]:
+    """The folded model's spec and its named tensors in fp32.
+
+    The phantom constants are computed here, which reads every decoder layer once; all other tensors are read from
+    ``weights`` whenever they are asked for.
+    """
     spec = FoldedSpec(config, fold.phantom_dims(config))
+    makers = dict(fold_vision(config, weights))
+    makers |= dict(_as_they_are(weights, ["token_embedding.weight"]))
+    firsts = first_token_states(config, weights, first_id) if any(spec.phantom_dims) else None
+    for n in progress(range(config.decoder.layers), "folding"):
+        layer = f"text_decoder.layers.{n}"
+        makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in PLAIN]))
+        if firsts is not None:
+            constants = phantom_constants(weights, layer, next(firsts))
+            bases = bases_of(constants, spec.phantom_dims[n]) if spec.compressed(n) else None
+            makers |= {k: _constant(t) for k, t in fold_layer(weights, layer, constants, bases)}
+    makers |= dict(_as_they_are(weights, ["text_decoder.norm.weight", "text_decoder.head.weight"]))
+    return spec, LazyWeights(makers)
 
-    def stream() -> Iterator[tuple[str, torch.Tensor]]:
-        yield from fold_vision(config, weights)
-        yield "token_embedding.weight", weights["token_embedding.weight"].float()
-        firsts = first_token_states(config, weights, first_id) if any(spec.phantom_dims) else None
-        for n in range(config.decoder.layers):
-            layer = f"text_decoder.layers.{n}"
-            yield from ((f"{layer}.{p}", weights[f"{layer}.{p}"].float()) for p in PLAIN if f"{layer}.{p}" in weights)
-            if firsts is not None:
-                constants = phantom_constants(weights, layer, next(firsts))
-                bases = bases_of(constants, spec.phantom_dims[n]) if spec.compressed(n) else None
-                yield from fold_layer(weights, layer, constants, bases)
-        yield "text_decoder.norm.weight", weights["text_decoder.norm.weight"].float()
-        yield "text_decoder.head.weight", weights["text_decoder.head.weight"].float()
 
-    return spec, stream()
+def _constant(tensor: torch.Tensor) -> Maker:
+    return Maker(tuple(tensor.shape), lambda: tensor)

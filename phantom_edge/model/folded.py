@@ -13,6 +13,7 @@ from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
 from phantom_edge.model.ops import KVCache, TorchOps, Weights
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
 from phantom_edge.quantize.activations import ActivationGrid
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.quantize.recipe import Recipe, apply_recipe
@@ -44,30 +45,43 @@ class FoldedModel:
         weights: Weights,
         fold: Fold,
         first_id: int,
-        progress: Callable[[Iterable, str], Iterable] | None = None,
+        progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
     ) -> FoldedModel:
-        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names)."""
-        spec, stream = fold_weights(config, weights, fold, first_id)
-        return cls(spec, dict(progress(stream, "folding") if progress else stream), fold, first_id)
+        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read as they are needed."""
+        spec, folded = fold_weights(config, weights, fold, first_id, progress)
+        return cls(spec, folded, fold, first_id)
 
     @property
     def config(self) -> PhantomConfig:
         return self.spec.config
 
-    def quantized(self, recipe: Recipe, progress: Callable[[Iterable, str], Iterable] | None = None) -> FoldedModel:
-        """The same model with its weights on the recipe's grids.
+    def quantized(self, recipe: Recipe, step: Callable[[str], None] = lambda _: None) -> FoldedModel:
+        """The same model with its weights on the recipe's grids, each when it is first asked for, and then kept.
 
         Vectors and the phantom constants stay in fp32: they are a thousandth of the size, and factors such as eta^2
-        would be zero in fp16.
+        would be zero in fp16. ``step`` is told the name of each weight as it is converted.
         """
         recipe.plan(self.module_shapes())  # refuses a rule that matches nothing
-        items = progress(self.weights.items(), "quantising") if progress else self.weights.items()
-        return replace(self, weights=dict(_on_grids(items, recipe)), recipe=recipe)
+
+        def convert(name: str) -> Callable[[], Weight]:
+            def make() -> Weight:
+                step(f"quantising {name}")
+                ((_, converted),) = apply_recipe([(name.removesuffix(".weight"), self.weights[name])], recipe)
+                return converted
+
+            return make
+
+        def goes_on_a_grid(name: str) -> bool:
+            return len(shape_of(self.weights, name)) >= 2 and is_module(name)
+
+        makers = view(self.weights, lambda _: True)
+        makers |= {n: Maker(m.shape, convert(n)) for n, m in makers.items() if goes_on_a_grid(n)}
+        return replace(self, weights=LazyWeights(makers, keep=True), recipe=recipe)
 
     def module_shapes(self) -> dict[str, tuple[int, int]]:
         """[out, in] of every weight matrix that a recipe may put on a grid, by module name."""
-        names = (n for n, w in self.weights.items() if n.endswith(".weight") and len(w.shape) == 2 and is_module(n))
-        return {name.removesuffix(".weight"): tuple(self.weights[name].shape) for name in names}
+        shapes = {n: shape_of(self.weights, n) for n in self.weights if n.endswith(".weight") and is_module(n)}
+        return {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) == 2}
 
     def on_grid(self, activation: Callable[[QuantizedTensor], ActivationGrid] | None) -> FoldedModel:
         """The same integers with activations on a runtime's grid."""
@@ -114,12 +128,3 @@ class FoldedModel:
 def is_module(name: str) -> bool:
     """Whether a weight belongs to the recipe: anything but the phantom constants and the gate."""
     return ".phantom." not in name and ".gate." not in name
-
-
-def _on_grids(items: Iterable, recipe: Recipe):
-    for name, weight in items:
-        if weight.ndim < 2 or not is_module(name):
-            yield name, weight
-            continue
-        for module, converted in apply_recipe([(name.removesuffix(".weight"), weight)], recipe):
-            yield (f"{module}.weight" if name.endswith(".weight") else module), converted

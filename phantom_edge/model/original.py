@@ -41,20 +41,26 @@ class PhantomModel:
     """The published model on a mapping of canonical names to tensors (a :class:`Checkpoint`, or a dict).
 
     ``phantom=False`` drops the phantom dimension everywhere; it exists so that checks can show that they would notice.
+    ``keep=False`` reads a weight anew whenever it is used: for one pass over a model that would not fit in fp32.
 
     >>> model = PhantomModel(checkpoint.config, checkpoint)          # doctest: +SKIP
     >>> logits = model.decode(model.embed(ids), model.make_cache())  # doctest: +SKIP
     """
 
-    def __init__(self, config: PhantomConfig, weights: Mapping[str, torch.Tensor], *, phantom: bool = True):
-        self.config, self.phantom = config, phantom
+    def __init__(
+        self, config: PhantomConfig, weights: Mapping[str, torch.Tensor], *, phantom: bool = True, keep: bool = True
+    ):
+        self.config, self.phantom, self._keep = config, phantom, keep
         self._weights = weights
         self._loaded: dict[str, torch.Tensor] = {}
 
     def _w(self, name: str) -> torch.Tensor:
-        if name not in self._loaded:
-            self._loaded[name] = self._weights[name].to(torch.float32)
-        return self._loaded[name]
+        if name in self._loaded:
+            return self._loaded[name]
+        weight = self._weights[name].to(torch.float32)
+        if self._keep:
+            self._loaded[name] = weight
+        return weight
 
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
         bias = f"{name}.bias"

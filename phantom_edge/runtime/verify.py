@@ -19,6 +19,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.weights import LazyWeights, view
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.quantize.recipe import Recipe
 from phantom_edge.runtime import tolerances
@@ -151,7 +152,7 @@ def _run(bundle: Bundle, references: list[Reference], options: dict[str, str]) -
 
 
 def _without_phantom(held: FoldedModel, source: PhantomSource, recipe: Recipe) -> FoldedModel:
-    weights = {k: v for k, v in held.weights.items() if ".phantom." not in k and ".gate." not in k}
+    weights = LazyWeights(view(held.weights, lambda name: ".phantom." not in name and ".gate." not in name))
     spec = type(held.spec)(held.config, (0,) * source.config.decoder.layers)
     return FoldedModel(spec, weights, Fold("off"), held.first_id, held.activation, recipe)
 
