@@ -13,6 +13,10 @@ class InputError(PhantomEdgeError):
     exit_code = 2
 
 
+class NoRoomError(InputError):
+    """What was asked needs more memory or disk than this machine has. A check that meets it says so and is left out."""
+
+
 class CheckError(PhantomEdgeError):
     """A check ran and failed: the artifact is not what it should be. Exit code 1."""
 

@@ -76,6 +76,7 @@ FORMATS: dict[str, Format] = {
             "ExecuTorch (.pte, XNNPACK)",
             "phantom_edge.export.executorch",
             "phantom_edge.runtime.executorch_backend:ExecutorchBackend",
+            unrounded=(("mode", "lifted"),),
         ),
         Format(
             "onnx",

@@ -33,6 +33,9 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
 ) -> None:
+    # Read by OpenMP when torch is first imported. Its threads otherwise wait by spinning, and on a machine that is busy
+    # with other work they then spend the time that the working thread needs: minutes instead of seconds were seen.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if debug:
         os.environ[DEBUG] = "1"
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from phantom_edge.export.executorch import FILE
 from phantom_edge.runtime.native import quiet_native
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+MODES: Final = ("stock", "lifted")
 
 
 @dataclass
@@ -30,24 +32,28 @@ class ExecutorchBackend:
     The program holds the KV cache, so one sequence at a time: :meth:`make_cache` ends the earlier one. The runtime
     aborts the process on a call that it does not like, so every call is checked here first. ``threads`` is the size of
     the runtime's thread pool, one for the whole process; None leaves it at the number of cores. Its threads wait by
-    spinning: on a machine that is busy with other work, one thread is many times faster than all.
+    spinning: on a machine that is busy with other work, one thread is many times faster than all. ``mode`` chooses what
+    runs: ``stock`` the file as it is, ``lifted`` its graphs with the stored integers as fp32 weights and activations
+    that are not rounded to integers.
 
     >>> backend = ExecutorchBackend(Path("bundle"), context=2048, chunk=256)     # doctest: +SKIP
     >>> logits = backend.decode(backend.embed(ids), backend.make_cache())           # doctest: +SKIP
 
     Raises:
         InputError: the file is missing, damaged, no such program, or was exported for another context or chunk.
+        NoRoomError: the lifted weights do not fit this machine.
     """
 
-    name = "executorch"
-
-    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None):
+    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"):
+        if mode not in MODES:
+            raise InputError(f"unknown mode {mode!r} of the ExecuTorch backend; there are {', '.join(MODES)}")
+        self.name = "executorch" if mode == "stock" else f"executorch ({mode})"
         path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
         self._pixels, self._hidden = _check_program(path, context, chunk)
         try:
-            with quiet_native():
-                self._program = _runtime(threads).load_program(path)
+            with _runs(path, mode) as file, quiet_native():
+                self._program = _runtime(threads).load_program(file)
                 self._methods = {name: self._program.load_method(name) for name in GRAPHS}
         except RuntimeError as error:
             raise InputError(f"{path}: ExecuTorch does not load it ({str(error).splitlines()[0]})") from None
@@ -122,6 +128,15 @@ def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...
     if not shapes_fit or decoder[0][:2] != (1, chunk) or len(decoder[0]) != 3 or decoder[1] != (chunk,):
         raise InputError(f"{path}: its methods take other tensors than a Phantom's")
     return pixels, decoder[0][2]
+
+
+def _runs(path: Path, mode: str) -> AbstractContextManager[Path]:
+    """The file to load in ``mode``; a lifted one is gone after the block."""
+    if mode == "stock":
+        return nullcontext(path)
+    from phantom_edge.runtime.executorch_lift import lifted
+
+    return lifted(path)
 
 
 def _runtime(threads: int | None):

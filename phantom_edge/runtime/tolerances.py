@@ -22,6 +22,7 @@ _HALF = "every result is rounded to the 11 bits of fp16, through all layers"
 STRUCTURE: dict[tuple[str, str], Tolerance] = {
     ("onnx", "unrounded"): Tolerance(1e-4, _ORDER),
     ("onnx", "float"): Tolerance(1e-4, _ORDER),
+    ("executorch", "unrounded"): Tolerance(1e-4, _ORDER),
     ("executorch", "float"): Tolerance(1e-4, _ORDER),
     ("coreml", "unrounded"): Tolerance(1e-4, _ORDER),
     ("coreml", "float"): Tolerance(0.05, _HALF),

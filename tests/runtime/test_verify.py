@@ -230,3 +230,22 @@ def test_a_runner_cuts_prefill_into_chunks(tiny_dirs):
         traces.append(Runner(backend, source.config.image_token_id, chunk).greedy(prompt, 3))
     assert np.abs(traces[0][0].logits - traces[1][0].logits).max() < 1e-4
     assert traces[0][1] == traces[1][1]
+
+
+def test_a_run_that_has_no_room_is_said_to_be_left_out(bundles, monkeypatch):
+    from phantom_edge.errors import NoRoomError
+    from phantom_edge.runtime import verify as module
+
+    run = module._run
+
+    def no_room(bundle, references, options):
+        if options:
+            raise NoRoomError("the lifted weights need 28 GB, 24 are free")
+        return run(bundle, references, options)
+
+    monkeypatch.setattr(module, "_run", no_room)
+    report = verify(bundles["onnx"], tokens=4)
+    assert report.ok
+    assert [(c.name, c.passed, c.detail) for c in report.groups[UNROUNDED]] == [
+        ("left out", None, "the lifted weights need 28 GB, 24 are free")
+    ]

@@ -35,11 +35,12 @@ INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 class Matmul:
     """A fully connected node: the type of its input, and its constant weight.
 
-    ``key`` names the weight and ``scales`` its scales; ``bits`` is 0 for floats.
+    ``key`` names the weight and ``scales`` its scales; ``value`` is its id in the graph; ``bits`` is 0 for floats.
     """
 
     input_type: str
     key: str
+    value: int
     shape: tuple[int, int]
     bits: int
     group: int | None = None
@@ -115,7 +116,7 @@ class StoredProgram:
     def matmuls(self, method: str) -> Iterator[Matmul]:
         """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
         for delegate in self.plan(method).delegates:
-            yield from _matmuls(_decode(self._segment(delegate.processed.index)))
+            yield from matmuls(decode(self.segment(delegate.processed.index)))
 
     def counts(self, method: str) -> dict[str, int]:
         """What an export is checked for: delegates, fused attention, and matmuls or gathers by the weight's type.
@@ -135,7 +136,12 @@ class StoredProgram:
         index = {data.key: data.segment_index for data in self.program.named_data or []}
         if key not in index:
             raise InputError(f"{self.path}: has no data named {key}")
-        return self._segment(index[key])
+        return self.segment(index[key])
+
+    def segment(self, index: int) -> bytes:
+        """The bytes of a segment: a delegate's payload, or named data."""
+        segment = self.program.segments[index]
+        return self._read(segment.offset, segment.size)
 
     def weights(self) -> dict[str, QuantizedTensor]:
         """Every quantised weight by module name, as the runtime finds it."""
@@ -143,14 +149,18 @@ class StoredProgram:
         for method in ("vision_encoder", "text_decoder"):
             for matmul in self.matmuls(method):
                 if matmul.bits:
-                    found[matmul.key.removesuffix(".weight")] = self._quantized(matmul)
+                    found[matmul.key.removesuffix(".weight")] = self.quantized(matmul)
         return found
 
-    def _quantized(self, matmul: Matmul) -> QuantizedTensor:
+    def quantized(self, matmul: Matmul) -> QuantizedTensor:
+        """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another size."""
         rows, columns = matmul.shape
-        raw, scales = (
-            torch.frombuffer(bytearray(self.named(k)), dtype=torch.uint8) for k in (matmul.key, matmul.scales)
-        )
+        stored = self.named(matmul.key), self.named(matmul.scales)
+        item = 2 if matmul.bits == 4 else 4  # bytes of a scale: bfloat16 or float32
+        wanted = rows * -(-columns * matmul.bits // 8), rows * (columns // (matmul.group or columns or 1)) * item
+        if not all(wanted) or tuple(map(len, stored)) != wanted:
+            raise InputError(f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(wanted)}")
+        raw, scales = (torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored)
         values = unpack_nibbles(raw.view(rows, -1), columns, offset=8) if matmul.bits == 4 else raw.view(torch.int8)
         scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
         return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
@@ -174,10 +184,6 @@ class StoredProgram:
         start = self.program.segments[where.segment_index].offset + where.offsets[tensor.data_buffer_idx]
         raw = self._read(start, torch.Size(tensor.sizes).numel() * dtype.itemsize)
         return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(tensor.sizes)
-
-    def _segment(self, index: int) -> bytes:
-        segment = self.program.segments[index]
-        return self._read(segment.offset, segment.size)
 
     def _read(self, offset: int, count: int) -> bytes:
         with open(self.path, "rb") as file:
@@ -207,7 +213,7 @@ def _header(path: Path, head: bytes, size: int) -> _ExtendedHeader:
     return header
 
 
-def _decode(payload: bytes) -> dict[str, Any]:
+def decode(payload: bytes) -> dict[str, Any]:
     """A delegate's payload as ExecuTorch's own ``flatc`` and schema read it."""
     header = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
     graph = payload[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
@@ -220,7 +226,8 @@ def _decode(payload: bytes) -> dict[str, Any]:
         return json.loads(binary.with_suffix(".json").read_text())
 
 
-def _matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
+def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
+    """The matmuls with constant weights in what :func:`decode` returns, in the order they run."""
     values = [v["xvalue_union"] for v in graph["xvalues"]]
     tensors = {t["id_out"]: (t, v) for v in values for t in [v.get("tensor_value", v)]}
     for node in graph["xnodes"]:
@@ -230,4 +237,6 @@ def _matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
         key = graph["constant_data"][weight["constant_buffer_idx"]]["named_key"]
         bits, params = INTEGERS.get(weight["datatype"], 0), value.get("quant_params", {})
         scales = graph["constant_data"][params["scale_buffer_idx"]]["named_key"] if bits else ""
-        yield Matmul(x["datatype"], key, tuple(weight["dims"]), bits, params.get("group_size"), scales)
+        yield Matmul(
+            x["datatype"], key, weight["id_out"], tuple(weight["dims"]), bits, params.get("group_size"), scales
+        )
