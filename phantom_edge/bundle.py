@@ -113,7 +113,7 @@ def writing(output: Path) -> Iterator[Path]:
         raise InputError(f"{output}: cannot be written ({error.strerror})") from None
     try:
         yield partial
-        partial.chmod(0o755)
+        _open_up(partial)
         _sync(partial)
         _swap(partial, output)
     except PhantomEdgeError:
@@ -174,6 +174,14 @@ def _check_manifest(folder: Path, manifest: dict[str, Any]) -> None:
             raise InputError(f"{where}: {name!r} lies outside the bundle")
         if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or "sha256" not in entry:
             raise InputError(f"{where}: the entry of {name!r} lacks its size or SHA-256")
+
+
+def _open_up(folder: Path) -> None:
+    """Give every file the permissions that an ordinary new file has: some writers make theirs private."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
 
 
 def _sync(folder: Path) -> None:

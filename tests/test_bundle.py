@@ -61,6 +61,16 @@ def test_whatever_happens_the_earlier_bundle_stays(tmp_path, error):
     assert siblings(output) == ["b"]
 
 
+def test_private_files_become_ordinary_ones(tmp_path):
+    """Some writers make theirs readable by their owner alone, which a web server is not."""
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with writing(tmp_path / "b") as folder:
+        (folder / "private").touch(mode=0o600)
+        finish(folder, FIELDS)
+    assert (tmp_path / "b" / "private").stat().st_mode == ordinary.stat().st_mode
+
+
 def test_an_interrupted_swap_puts_the_earlier_bundle_back(tmp_path, monkeypatch):
     output = tmp_path / "b"
     make(output, "one")

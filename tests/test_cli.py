@@ -251,7 +251,8 @@ def test_a_full_disk_leaves_nothing(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path, how):
     output = shutil.copytree(bundle, tmp_path / "out")
     before = (output / "manifest.json").read_bytes()
     command = [*PROGRAM, "export", "-m", str(model), "-t", "web", "-o", str(output), "--context", "160"]
@@ -261,7 +262,7 @@ def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "stopped" in stderr

@@ -35,7 +35,7 @@ def export(
     format: Annotated[str | None, typer.Option(help="coreml, executorch or onnx instead of the target's own.")] = None,
     quant: Annotated[str | None, typer.Option(help="fp32, fp16, int8, int4 or a TOML recipe file.")] = None,
     rule: Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")] = None,
-    fold: Annotated[str, typer.Option(help="exact, or rank:R to compress the phantom half to R directions.")] = "exact",
+    fold: Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,

@@ -18,6 +18,7 @@ from phantom_edge.model.fold import (
     Fold,
     PhantomConstants,
     bases_of,
+    distance,
     first_token_states,
     phantom_constants,
     simplex_samples,
@@ -76,6 +77,9 @@ def certify(
     for n, first in enumerate(first_token_states(config, weights, model.first_id)):
         dim = model.spec.phantom_dims[n]
         constants = phantom_constants(weights, f"text_decoder.layers.{n}", first)
+        if dim == config.decoder.head_dim:
+            layers.append(LayerCertificate(n, dim, 0.0, 0.0, True, 0.0))
+            continue
         bases = bases_of(constants, dim) if dim else None
         score, output, proved = _bounds(constants, bases)
         moved = (probe_logits(with_layer(exact, model, n), ids) - reference).abs().max().item()
@@ -128,9 +132,8 @@ def _residual(c: PhantomConstants, basis: torch.Tensor | None) -> tuple[float, b
     """The largest distance of y from the basis' span, and whether it is proved."""
     heads = c.heads.shape[0]
     samples = simplex_samples(heads)
-    y = c.of_weights(samples).double()
-    rest = y if basis is None else y - (y @ basis.T.double()) @ basis.double()
-    largest = rest.norm(dim=-1).max().item()
+    y = c.of_weights(samples)
+    largest = y.norm(dim=-1).max().item() if basis is None else distance(y, basis)
     if heads == 1:
         return largest, True
     if heads > 2:

@@ -30,6 +30,7 @@ from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 
+AUTO_TOLERANCE = 1e-3  # of y's size: the phantom dimension keeps its first three digits, about what fp16 keeps
 RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
 KINDS = ("query", "key", "value")
 MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal number
@@ -37,34 +38,46 @@ MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal n
 
 @dataclass(frozen=True)
 class Fold:
-    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), or ``off``, for checks only.
+    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), ``auto``, or ``off``, for checks.
+
+    ``auto`` takes, per layer, the smallest rank that keeps y_k and y_v to ``tolerance`` of their size.
 
     >>> Fold.parse("rank:8")
-    Fold(kind='rank', rank=8)
+    Fold(kind='rank', rank=8, tolerance=None)
     """
 
     kind: str = "exact"
     rank: int | None = None
+    tolerance: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Fold:
-        """Parse ``exact``, ``rank:R`` or ``off``. Raises :class:`InputError`."""
+        """Parse ``exact``, ``rank:R``, ``auto``, ``auto:TOLERANCE`` or ``off``. Raises :class:`InputError`."""
         if text in ("exact", "off"):
             return cls(text)
+        if match := re.fullmatch(r"auto(?::(\d*\.?\d+(?:e-?\d+)?))?", text):
+            tolerance = float(match[1] or AUTO_TOLERANCE)
+            if 0 < tolerance < 1:
+                return cls("auto", tolerance=tolerance)
         match = re.fullmatch(r"rank:(\d{1,4})", text)
         if not match or int(match[1]) % RANK_STEP or not int(match[1]):
-            raise InputError(f"unknown fold {text!r}: use 'exact' or 'rank:R' with R a multiple of {RANK_STEP}")
+            raise InputError(
+                f"unknown fold {text!r}: use 'exact', 'auto', 'auto:TOLERANCE' (between 0 and 1), or 'rank:R' with R a "
+                f"multiple of {RANK_STEP}"
+            )
         return cls("rank", int(match[1]))
 
     def __str__(self) -> str:
+        if self.kind == "auto":
+            return f"auto:{self.tolerance:g}"
         return f"rank:{self.rank}" if self.kind == "rank" else self.kind
 
     def phantom_dims(self, config: PhantomConfig) -> tuple[int, ...]:
-        """Directions per layer. Raises :class:`InputError` for a rank above the head dimension."""
+        """Most directions per layer. Raises :class:`InputError` for a rank above the head dimension."""
         full = config.decoder.head_dim
         if self.kind == "rank" and self.rank > full:
             raise InputError(f"fold {self}: the head dimension is {full}; use 'exact' or a smaller rank")
-        dims = {"exact": full, "off": 0}.get(self.kind, self.rank)
+        dims = {"exact": full, "auto": full, "off": 0}.get(self.kind, self.rank)
         return (dims,) * config.decoder.layers
 
 
@@ -155,6 +168,24 @@ def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
     return Bases(rows["key"], rows["value"])
 
 
+def smallest_rank(constants: dict[str, PhantomConstants], tolerance: float) -> int:
+    """The smallest multiple of 8 whose bases hold y_k and y_v to ``tolerance`` of their largest norm, or head_dim."""
+    full = constants["key"].inner.shape[0]
+    samples = {kind: constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0])) for kind in KINDS[1:]}
+    for rank in range(RANK_STEP, full, RANK_STEP):
+        bases = bases_of(constants, rank)
+        pairs = ((samples["key"], bases.key), (samples["value"], bases.value))
+        if all(distance(y, basis) <= tolerance * y.norm(dim=-1).max() for y, basis in pairs):
+            return rank
+    return full
+
+
+def distance(y: torch.Tensor, basis: torch.Tensor) -> float:
+    """The largest distance of rows y [n, d] from the span of orthonormal rows ``basis`` [r, d]."""
+    y, basis = y.double(), basis.double()
+    return (y - (y @ basis.T) @ basis).norm(dim=-1).max().item()
+
+
 def simplex_samples(heads: int, count: int = 4096) -> torch.Tensor:
     """Softmax weights [count, heads] that cover the simplex; for two heads an even grid with both ends."""
     if heads == 1:
@@ -243,19 +274,21 @@ def fold_weights(
     The phantom constants are computed here, which reads every decoder layer once; all other tensors are read from
     ``weights`` whenever they are asked for.
     """
-    spec = FoldedSpec(config, fold.phantom_dims(config))
+    dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))
     makers |= dict(_as_they_are(weights, ["token_embedding.weight"]))
-    firsts = first_token_states(config, weights, first_id) if any(spec.phantom_dims) else None
+    firsts = first_token_states(config, weights, first_id) if any(dims) else None
     for n in progress(range(config.decoder.layers), "folding"):
         layer = f"text_decoder.layers.{n}"
         makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in PLAIN]))
         if firsts is not None:
             constants = phantom_constants(weights, layer, next(firsts))
-            bases = bases_of(constants, spec.phantom_dims[n]) if spec.compressed(n) else None
+            if fold.kind == "auto":
+                dims[n] = smallest_rank(constants, fold.tolerance)
+            bases = bases_of(constants, dims[n]) if dims[n] < config.decoder.head_dim else None
             makers |= {k: _constant(t) for k, t in fold_layer(weights, layer, constants, bases)}
     makers |= dict(_as_they_are(weights, ["text_decoder.norm.weight", "text_decoder.head.weight"]))
-    return spec, LazyWeights(makers)
+    return FoldedSpec(config, tuple(dims)), LazyWeights(makers)
 
 
 def _constant(tensor: torch.Tensor) -> Maker:

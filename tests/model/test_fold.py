@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.model.certificate import certify, contributions, probe_ids, probe_logits
-from phantom_edge.model.fold import Fold, PhantomConstants, simplex_samples
+from phantom_edge.model.certificate import certify, contributions, probe_ids, probe_logits, with_layer
+from phantom_edge.model.fold import KINDS, Fold, PhantomConstants, bases_of, simplex_samples
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.quantize.grid import QuantizedTensor
@@ -148,7 +148,9 @@ def test_samples_cover_the_simplex(heads):
     assert (samples.max(0).values > 0.999).all()
 
 
-@pytest.mark.parametrize("text", ["", "rank", "rank:0", "rank:7", "rank:-8", "rank:99999", "auto!", "EXACT"])
+@pytest.mark.parametrize(
+    "text", ["", "rank", "rank:0", "rank:7", "rank:-8", "rank:99999", "auto!", "auto:0", "auto:2", "EXACT"]
+)
 def test_an_unknown_fold_is_refused(text):
     with pytest.raises(InputError, match="unknown fold"):
         Fold.parse(text)
@@ -181,3 +183,40 @@ def test_dynamic_ntk_by_formula(tiny_dirs):
     cos, _ = rotary_tables(rope, 16, torch.tensor([3]), 2 * rope.original_context)
     base = rope.theta * (2 * 2 - 1) ** (16 / 14)
     assert cos[0, 1].item() == pytest.approx(math.cos(3 / base ** (2 / 16)), abs=1e-6)
+
+
+def test_auto_takes_the_smallest_rank_that_keeps_the_tolerance(source):
+    """Per layer: the chosen rank is within, the next smaller one is not; a loose tolerance chooses less."""
+    exact = fold(source)
+    for tolerance in (1e-1, 1e-3, 1e-6):
+        model = fold(source, f"auto:{tolerance}")
+        for n, rank in enumerate(model.spec.phantom_dims):
+            at = f"text_decoder.layers.{n}.phantom"
+            parts = {k: [exact.weights[f"{at}.{k}.{p}"] for p in ("in", "heads", "mix")] for k in KINDS}
+            constants = {kind: PhantomConstants(*part) for kind, part in parts.items()}
+            fits = [_relative(constants, r) <= tolerance for r in range(8, 17, 8)]
+            assert rank == next((r for r, ok in zip((8, 16), fits, strict=True) if ok), 16)
+    assert max(fold(source, "auto:0.5").spec.phantom_dims) == 8
+    assert str(fold(source, "auto").fold) == "auto:0.001"
+
+
+def _relative(constants, rank):
+    bases = bases_of(constants, rank)
+    worst = 0.0
+    for kind, basis in (("key", bases.key), ("value", bases.value)):
+        y = constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0]))
+        worst = max(worst, ((y - (y @ basis.T) @ basis).norm(dim=-1).max() / y.norm(dim=-1).max()).item())
+    return worst if rank < 16 else 0.0
+
+
+def test_ranks_may_differ_by_layer(source):
+    """One layer exact, one compressed, in one model: cache, attention and certificate follow."""
+    exact, small = fold(source), fold(source, "rank:8")
+    mixed = with_layer(exact, small, 1)
+    ids = probe_ids(source.config, source.first_id)
+    assert mixed.spec.phantom_dims == (16, 8)
+    changed = (probe_logits(mixed, ids) - probe_logits(exact, ids)).abs().max()
+    assert 0 < changed < 0.2
+    certificate = certify(source.config, source.checkpoint, replace(mixed, fold=Fold.parse("auto")), exact)
+    assert certificate.layers[0].output_bound == 0 < certificate.layers[1].output_bound
+    assert certificate.layers[1].logit_change == pytest.approx(changed.item())
