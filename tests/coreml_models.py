@@ -1,33 +1,16 @@
-"""Tiny folded models and their Core ML exports, made once per test session, with the same prompts as the ONNX tests."""
+"""What the two files of Core ML tests share; tiles and embeddings are those of the ONNX tests."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from onnx_models import CHUNK, CONTEXT, quantized
+from onnx_models import CHUNK, CONTEXT
 
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.coreml import export
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.runtime.coreml_backend import CoremlBackend
-
-_MADE: dict[tuple, tuple[Path, Exported]] = {}  # both test files use the same exports
-
-
-class CoremlExports:
-    """Exports below one temporary folder, each made when first asked for."""
-
-    def __init__(self, root: Path):
-        self.root = root
-
-    def __call__(self, checkpoint: Path, recipe: str = "fp16", fold: str = "exact", overrides: tuple[str, ...] = ()):
-        """The export's folder and what :func:`export` said of it."""
-        key = (checkpoint, recipe, fold, overrides)
-        if key not in _MADE:
-            out = self.root / str(len(_MADE))
-            _MADE[key] = out, write(quantized(*key[:3], overrides), out)
-        return _MADE[key]
 
 
 def write(model: FoldedModel, out: Path) -> Exported:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from phantom_edge.errors import InputError
+
 
 class Backend(Protocol):
     """Runs the three graphs of one artifact. Arrays at this boundary are float32 and int64, whatever is inside.
@@ -30,3 +32,12 @@ class Backend(Protocol):
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last position."""
+
+
+def end_of_call(backend: Backend, steps: int, held: int) -> int:
+    """Positions held after a call with ``steps`` tokens. Raises :class:`InputError` when it is no call to make."""
+    if not 0 < steps <= backend.chunk:
+        raise InputError(f"one decoder call takes 1 to {backend.chunk} tokens, not {steps}")
+    if held + steps > backend.context:
+        raise InputError(f"{held + steps} tokens do not fit a context of {backend.context}; raise --context")
+    return held + steps

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from phantom_edge.errors import InputError
+from phantom_edge.runtime.backend import end_of_call
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 MAX_CACHE_BYTES: Final = 64 << 30
@@ -73,11 +74,7 @@ class CoremlBackend:
 
         Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
         """
-        steps, end = embeds.shape[1], cache.length + embeds.shape[1]
-        if not 0 < steps <= self.chunk:
-            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
-        if end > self.context:
-            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        end = end_of_call(self, embeds.shape[1], cache.length)
         positions = np.arange(cache.length, end, dtype=np.int32)
         logits = self._call(self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions)
         cache.length = end

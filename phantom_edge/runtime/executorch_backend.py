@@ -13,6 +13,7 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
+from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.native import quiet_native
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
@@ -94,11 +95,7 @@ class ExecutorchBackend:
             raise InputError("this sequence has ended: ExecuTorch holds one at a time, and a newer one was begun")
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
-        steps, end = x.shape[1], cache.length + x.shape[1]
-        if not 0 < steps <= self.chunk:
-            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
-        if end > self.context:
-            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        end = end_of_call(self, x.shape[1], cache.length)
         logits = self._run("text_decoder", x, torch.arange(cache.length, end))
         cache.length = end
         return logits[0, -1]

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from phantom_edge.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.onnx_lift import lift
 
 FOLDER: Final = "onnx"  # of the three models, inside the bundle
@@ -107,11 +108,7 @@ class OnnxBackend:
 
         Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
         """
-        steps, end = embeds.shape[1], cache.length + embeds.shape[1]
-        if not 0 < steps <= self.chunk:
-            raise InputError(f"one decoder call takes 1 to {self.chunk} tokens, not {steps}")
-        if end > self.context:
-            raise InputError(f"{end} tokens do not fit a context of {self.context}; raise --context")
+        end = end_of_call(self, embeds.shape[1], cache.length)
         inputs = {
             "inputs_embeds": np.ascontiguousarray(embeds, dtype=np.float32),
             "attention_mask": np.ones((1, end), dtype=np.int64),

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from coreml_models import CoremlExports, write
-from onnx_models import CHUNK, CONTEXT, folded, quantized
+from coreml_models import write
+from folded_models import Exports, folded, integers, quantized
+from onnx_models import CHUNK, CONTEXT
 
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import GRAPHS, ExportOptions
@@ -34,18 +35,14 @@ FLOAT16, FLOAT32, INT32 = 65552, 65568, 131104  # ArrayFeatureType.ArrayDataType
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory) -> CoremlExports:
-    return CoremlExports(tmp_path_factory.mktemp("coreml"))
+def exports(tmp_path_factory) -> Exports:
+    return Exports(tmp_path_factory.mktemp("coreml"), write, "fp16")
 
 
 @pytest.fixture(scope="module")
 def qwen(tiny_dirs):
     """The checkpoint with biases in its qkv and a tied head."""
     return tiny_dirs["qwen2"]
-
-
-def integers(model) -> dict[str, QuantizedTensor]:
-    return {n.removesuffix(".weight"): w for n, w in model.weights.items() if isinstance(w, QuantizedTensor)}
 
 
 def spec_of(folder, graph: str):

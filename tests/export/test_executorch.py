@@ -12,7 +12,8 @@ from itertools import combinations
 
 import pytest
 import torch
-from executorch_models import CHUNK, CONTEXT, OPTIONS, Exports, folded, integers, quantized
+from executorch_models import CHUNK, CONTEXT, OPTIONS, write
+from folded_models import Exports, folded, integers, quantized
 
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import require_counts
@@ -30,7 +31,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("executorch"))
+    return Exports(tmp_path_factory.mktemp("executorch"), write)
 
 
 @pytest.fixture(scope="module")

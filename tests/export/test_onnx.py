@@ -12,7 +12,8 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from onnx_models import Exports, embed, folded, prompt, quantized, tile, write
+from folded_models import Exports, folded, integers, quantized, random_ids
+from onnx_models import embed, tile, write
 
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import GRAPHS, require_counts
@@ -34,17 +35,13 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("onnx"))
+    return Exports(tmp_path_factory.mktemp("onnx"), write)
 
 
 @pytest.fixture(scope="module")
 def qwen(checkpoint_dirs):
     """The checkpoint with biases in its qkv."""
     return next(iter(checkpoint_dirs.values()))
-
-
-def integers(model) -> dict[str, QuantizedTensor]:
-    return {n.removesuffix(".weight"): w for n, w in model.weights.items() if isinstance(w, QuantizedTensor)}
 
 
 class TestGraphs:
@@ -185,7 +182,7 @@ def _products(folder, graph, model, tmp_path):
 
 
 def _decoder_feed(session, model) -> dict[str, np.ndarray]:
-    embeds = embed(model, prompt(model, 12))
+    embeds = embed(model, random_ids(model, 12))
     inputs = [i for i in session.get_inputs() if i.name.startswith("past")]
     past = {i.name: np.zeros((1, i.shape[1], 0, i.shape[3]), np.float32) for i in inputs}
     positions = np.arange(12, dtype=np.int64)[None]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import RECORDED
-from coreml_models import CoremlExports, difference, load, write
-from onnx_models import CHUNK, CONTEXT, backend_logits, embed, logits, prompt, quantized, tile
+from coreml_models import difference, load, write
+from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
+from onnx_models import CHUNK, CONTEXT, embed, tile
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
@@ -32,8 +33,8 @@ PIECES = {"in chunks": [16, 16, 8], "token by token": [1] * 40, "prefill, then o
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory) -> CoremlExports:
-    return CoremlExports(tmp_path_factory.mktemp("coreml"))
+def exports(tmp_path_factory) -> Exports:
+    return Exports(tmp_path_factory.mktemp("coreml"), write, "fp16")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,10 @@ def check(folder, model, mode: str, image_limit: float, limit: float) -> None:
     backend = load(folder, mode)
     pixels = tile(model)
     assert difference(backend.encode_image(pixels), model.encode_image(torch.from_numpy(pixels)).numpy()) < image_limit
-    ids = prompt(model, 40)
+    ids = random_ids(model, 40)
     embeds = embed(model, ids)
     assert difference(backend.embed(ids), embeds) < image_limit
-    expected = logits(model, embeds, [40])
+    expected = torch_logits(model, embeds, [40])
     for pieces in ([40], [16, 24]):
         assert difference(backend_logits(backend, embeds, pieces), expected) < limit
 
@@ -81,14 +82,14 @@ class TestLifted:
     def test_pieces_of_a_prefill_agree(self, exports, paths, pieces, mode):
         """Typed too: each position's results are rounded alike, however many are computed at once."""
         model, backend = held(paths[0], "int4"), load(exports(paths[0], "int4")[0], mode)
-        embeds = embed(model, prompt(model, 40))
+        embeds = embed(model, random_ids(model, 40))
         once = backend_logits(backend, embeds, [40])
         limit = LIFTED if mode == "lifted" else TYPED["fp16"]
         assert difference(backend_logits(backend, embeds, PIECES[pieces]), once) < limit
 
     def test_tokens_are_equal(self, exports, paths):
         model, backend = held(paths[0], "int4"), load(exports(paths[0], "int4")[0])
-        first = embed(model, prompt(model, 12))
+        first = embed(model, random_ids(model, 12))
         assert greedy(backend, first, backend.embed) == greedy(Torch(model), first, lambda ids: embed(model, ids))
 
 
@@ -131,13 +132,13 @@ class TestPhantom:
     @pytest.mark.parametrize("mode", ["lifted", "typed"])
     def test_dropping_it_moves_the_logits(self, exports, paths, mode):
         model = held(paths[0])
-        embeds = embed(model, prompt(model, 40))
+        embeds = embed(model, random_ids(model, 40))
         whole, without = (
             backend_logits(load(exports(paths[0], "fp16", fold)[0], mode), embeds, [40]) for fold in ("exact", "off")
         )
         assert difference(whole, without) > MARGIN * TYPED["fp16"]
         # and by as much as torch says
-        expected = logits(model, embeds, [40]) - logits(held(paths[0], "fp16", "off"), embeds, [40])
+        expected = torch_logits(model, embeds, [40]) - torch_logits(held(paths[0], "fp16", "off"), embeds, [40])
         assert difference(whole - without, expected) < (2 * LIFTED if mode == "lifted" else 2 * TYPED["fp16"])
 
     @pytest.fixture(scope="class")
@@ -154,9 +155,9 @@ class TestPhantom:
         model, out = strong
         zeroed = {n: torch.zeros_like(w) if n.endswith(constant) else w for n, w in model.weights.items()}
         write(replace(model, weights=zeroed), tmp_path)
-        embeds = embed(model, prompt(model, 40))
+        embeds = embed(model, random_ids(model, 40))
         whole, without = (backend_logits(load(folder, "typed"), embeds, [40]) for folder in (out, tmp_path))
-        assert difference(whole, logits(reference(model), embeds, [40])) < TYPED["fp16"]
+        assert difference(whole, torch_logits(reference(model), embeds, [40])) < TYPED["fp16"]
         assert difference(whole, without) > MARGIN * TYPED["fp16"]
 
 
@@ -188,23 +189,23 @@ class TestPublished:
 class TestCache:
     def test_caches_are_independent_and_can_be_rewound(self, exports, paths):
         model, backend = held(paths[0]), load(exports(paths[0])[0])
-        prompts = [embed(model, prompt(model, 20, seed)) for seed in (1, 2)]
+        prompts = [embed(model, random_ids(model, 20, seed)) for seed in (1, 2)]
         caches = [backend.make_cache(), backend.make_cache()]
         for cache, embeds in zip(caches, prompts, strict=True):
             backend.decode(embeds[:, :12], cache)
         for cache, embeds in zip(caches, prompts, strict=True):
-            assert difference(backend.decode(embeds[:, 12:], cache), logits(model, embeds, [20])) < LIFTED
+            assert difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20])) < LIFTED
         caches[0].length = 12  # another turn after the same beginning: what lies beyond is masked
         mixed = np.concatenate([prompts[0][:, :12], prompts[1][:, 5:10]], axis=1)
-        assert difference(backend.decode(mixed[:, 12:], caches[0]), logits(model, mixed, [17])) < LIFTED
+        assert difference(backend.decode(mixed[:, 12:], caches[0]), torch_logits(model, mixed, [17])) < LIFTED
 
     def test_the_last_position_of_the_context_can_be_used(self, exports, paths):
         model, backend = held(paths[0]), load(exports(paths[0])[0])
-        embeds = embed(model, prompt(model, CONTEXT))
+        embeds = embed(model, random_ids(model, CONTEXT))
         cache = backend.make_cache()
         backend.decode(embeds[:, :CHUNK], cache)
         result = backend.decode(embeds[:, CHUNK:], cache)
-        assert difference(result, logits(model, embeds, [CONTEXT])) < LIFTED
+        assert difference(result, torch_logits(model, embeds, [CONTEXT])) < LIFTED
         with pytest.raises(InputError, match=f"{CONTEXT + 1} tokens do not fit a context of {CONTEXT}"):
             backend.decode(embeds[:, :1], cache)
 
@@ -227,7 +228,7 @@ class TestArrays:
 
     def test_embeds_more_ids_than_a_chunk(self, exports, paths):
         model, backend = held(paths[0]), load(exports(paths[0])[0])
-        ids = prompt(model, CHUNK + 5)
+        ids = random_ids(model, CHUNK + 5)
         assert difference(backend.embed(ids), embed(model, ids)) < LIFTED
 
     @pytest.mark.parametrize("wrong", [-1, 1 << 20])
@@ -306,9 +307,9 @@ class TestNative:
         monkeypatch.setattr("phantom_edge.export.coreml.toolkit.coremltools", lambda: fake)
         model, backend = held(paths[0]), load(exports(paths[0])[0], "typed")
         assert backend.name == "coreml"
-        ids = prompt(model, 40)
+        ids = random_ids(model, 40)
         result = backend_logits(backend, backend.embed(ids), [16, 24])
-        assert difference(result, logits(model, embed(model, ids), [40])) < LIFTED
+        assert difference(result, torch_logits(model, embed(model, ids), [40])) < LIFTED
         assert backend._decoder._model.seen == [{"inputs_embeds": "float32", "position_ids": "int32"}] * 2
 
     def test_core_mls_errors_become_one_line(self, exports, paths, monkeypatch):

@@ -8,17 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from executorch_models import (
-    CHUNK,
-    CONTEXT,
-    Exports,
-    folded,
-    logits_in,
-    quantized,
-    random_ids,
-    random_tiles,
-    torch_logits,
-)
+from executorch_models import CHUNK, CONTEXT, random_tiles, write
+from folded_models import Exports, backend_logits, folded, quantized, random_ids, torch_logits
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE, reference
@@ -35,7 +26,7 @@ PIECES = [[40 - 24, 16, 8], [1] * 40, [5, 11, 16, 7, 1]]
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("executorch"))
+    return Exports(tmp_path_factory.mktemp("executorch"), write)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +64,7 @@ class TestFloat:
         assert worst(backend.embed(ids), embeds) == 0  # a gather
         expected = torch_logits(model, embeds)
         for pieces in PIECES:
-            result = logits_in(backend, embeds, pieces)
+            result = backend_logits(backend, embeds, pieces)
             assert worst(result, expected) < TOLERANCE
             assert result.argmax() == expected.argmax()
 
@@ -84,7 +75,7 @@ class TestFloat:
 
     def test_the_phantom_dimension_moves_the_logits(self, exports, qwen):
         embeds = folded(qwen).embed(torch.from_numpy(random_ids(folded(qwen), 16))).numpy()
-        on, off = (logits_in(load(exports(qwen, "fp32", fold)[0]), embeds, [16]) for fold in ("exact", "off"))
+        on, off = (backend_logits(load(exports(qwen, "fp32", fold)[0]), embeds, [16]) for fold in ("exact", "off"))
         assert worst(on, off) > 100 * TOLERANCE
 
     def test_only_the_first_position_counts(self, backend, qwen):
@@ -105,7 +96,7 @@ class TestIntegers:
                 ids = random_ids(model, 6, seed)
                 embeds = model.embed(torch.from_numpy(ids)).numpy()
                 assert worst(backend.embed(ids), embeds) == 0
-                result, expected = logits_in(backend, embeds, [6]), torch_logits(model, embeds)
+                result, expected = backend_logits(backend, embeds, [6]), torch_logits(model, embeds)
                 errors.append(worst(result, expected))
                 agree.append(result.argmax() == expected.argmax())
                 assert errors[-1] < TIE * expected.std()
@@ -125,14 +116,14 @@ class TestIntegers:
     def test_pieces_agree(self, exports, qwen):
         backend = load(exports(qwen, "int4")[0])
         embeds = backend.embed(random_ids(folded(qwen), 40))
-        first, *others = (logits_in(backend, embeds, pieces) for pieces in PIECES)
+        first, *others = (backend_logits(backend, embeds, pieces) for pieces in PIECES)
         assert all(worst(other, first) < TOLERANCE for other in others)  # rows are quantised each on its own
 
     def test_activations_are_on_the_integer_grid(self, exports, qwen):
         # Without the grid the torch model is measurably elsewhere: the tolerance above tells the two apart.
         model = quantized(qwen, "int4")
         embeds = model.embed(torch.from_numpy(random_ids(model, 16))).numpy()
-        assert worst(logits_in(load(exports(qwen, "int4")[0]), embeds, [16]), torch_logits(model, embeds)) > 1e-3
+        assert worst(backend_logits(load(exports(qwen, "int4")[0]), embeds, [16]), torch_logits(model, embeds)) > 1e-3
 
     def test_int4_of_other_groups_in_embedding_and_head(self, exports, qwen):
         overrides = ("token_embedding=int4", "text_decoder.head=int4:64", "text_decoder.layers.0.o=int8")
@@ -141,16 +132,16 @@ class TestIntegers:
         embeds = model.embed(torch.from_numpy(ids)).numpy()
         assert worst(backend.embed(ids), embeds) == 0
         expected = torch_logits(model, embeds)
-        assert worst(logits_in(backend, embeds, [16]), expected) < TIE * expected.std()
+        assert worst(backend_logits(backend, embeds, [16]), expected) < TIE * expected.std()
 
 
 class TestCalls:
     def test_a_new_sequence_sees_nothing_of_the_last_and_ends_it(self, backend, qwen):
         embeds = backend.embed(random_ids(folded(qwen), 16))
-        first = logits_in(backend, embeds, [16])
+        first = backend_logits(backend, embeds, [16])
         old = backend.make_cache()
         backend.decode(embeds[:, 3:9], old)
-        assert np.array_equal(logits_in(backend, embeds, [16]), first)
+        assert np.array_equal(backend_logits(backend, embeds, [16]), first)
         with pytest.raises(InputError, match="has ended"):
             backend.decode(embeds, old)
 

@@ -11,16 +11,8 @@ from collections import namedtuple
 import numpy as np
 import pytest
 import torch
-from executorch_models import (
-    CHUNK,
-    CONTEXT,
-    Exports,
-    logits_in,
-    quantized,
-    random_ids,
-    random_tiles,
-    torch_logits,
-)
+from executorch_models import CHUNK, CONTEXT, random_tiles, write
+from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
 
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.export.executorch import FILE
@@ -43,7 +35,7 @@ RECIPES = {
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("executorch"))
+    return Exports(tmp_path_factory.mktemp("executorch"), write)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +82,7 @@ def worst(found: np.ndarray, expected: np.ndarray) -> float:
 
 def decoder_error(backend, model) -> float:
     embeds = model.embed(torch.from_numpy(random_ids(model, CHUNK))).numpy()
-    return worst(logits_in(backend, embeds, [CHUNK]), torch_logits(model, embeds))
+    return worst(backend_logits(backend, embeds, [CHUNK]), torch_logits(model, embeds))
 
 
 def payload(exports, checkpoint, recipe="int4", delegate=1) -> dict:
@@ -111,7 +103,7 @@ class TestArithmetic:
             assert worst(backend.embed(ids), embeds) == 0  # a gather from the file's integers
             expected = torch_logits(model, embeds)
             for pieces in PIECES:
-                assert worst(logits_in(backend, embeds, pieces), expected) < TOLERANCE
+                assert worst(backend_logits(backend, embeds, pieces), expected) < TOLERANCE
 
     def test_what_ships_is_far_from_that(self, exports, families):
         """The tolerance tells rounded activations from those that are not."""

@@ -10,7 +10,8 @@ import onnxruntime as ort
 import pytest
 import torch
 from conftest import RECORDED
-from onnx_models import CHUNK, CONTEXT, Exports, backend_logits, embed, folded, logits, prompt, quantized, tile, write
+from folded_models import Exports, backend_logits, folded, quantized, random_ids, torch_logits
+from onnx_models import CHUNK, CONTEXT, embed, tile, write
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
@@ -32,7 +33,7 @@ LEVELS = ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENA
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> Exports:
-    return Exports(tmp_path_factory.mktemp("onnx"))
+    return Exports(tmp_path_factory.mktemp("onnx"), write)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +63,11 @@ class TestFloat:
         for checkpoint in checkpoint_dirs.values():
             model = quantized(checkpoint, recipe, fold)
             backend = load(exports(checkpoint, recipe, fold)[0])
-            pixels, ids = tile(model), prompt(model, 40)
+            pixels, ids = tile(model), random_ids(model, 40)
             assert difference(backend.encode_image(pixels), image_tokens(model, pixels)) < TOLERANCE
             embeds = embed(model, ids)
             assert difference(backend.embed(ids), embeds) < TOLERANCE
-            expected = logits(model, embeds, [40])
+            expected = torch_logits(model, embeds, [40])
             for pieces in PIECES.values():
                 assert difference(backend_logits(backend, embeds, pieces), expected) < TOLERANCE
 
@@ -85,7 +86,7 @@ class TestFloat:
                 self.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
 
         folder, model = exports(some[0], recipe)[0], quantized(some[0], recipe)
-        embeds = embed(model, prompt(model, 40))
+        embeds = embed(model, random_ids(model, 40))
         expected = backend_logits(load(folder), embeds, [39, 1])
         monkeypatch.setattr(onnx_backend.ort, "SessionOptions", Options)
         assert difference(backend_logits(load(folder), embeds, [39, 1]), expected) < TOLERANCE
@@ -98,9 +99,9 @@ class TestQuantised:
         for checkpoint in checkpoint_dirs.values():
             model = quantized(checkpoint, recipe)
             backend = load(exports(checkpoint, recipe)[0], mode="lifted")
-            pixels, embeds = tile(model), embed(model, prompt(model, 40))
+            pixels, embeds = tile(model), embed(model, random_ids(model, 40))
             assert difference(backend.encode_image(pixels), image_tokens(model, pixels)) < TOLERANCE
-            expected = logits(model, embeds, [40])
+            expected = torch_logits(model, embeds, [40])
             for pieces in PIECES.values():
                 assert difference(backend_logits(backend, embeds, pieces), expected) < TOLERANCE
 
@@ -109,10 +110,10 @@ class TestQuantised:
             model, backend = quantized(checkpoint, recipe), load(exports(checkpoint, recipe)[0])
             on_grid, off_grid = [], []
             for seed in range(6):
-                embeds = embed(model, prompt(model, 20, seed))
+                embeds = embed(model, random_ids(model, 20, seed))
                 found = backend_logits(backend, embeds, [12, 8])
-                on_grid.append(difference(found, logits(reference(model), embeds, [12, 8])))
-                off_grid.append(difference(found, logits(model, embeds, [12, 8])))
+                on_grid.append(difference(found, torch_logits(reference(model), embeds, [12, 8])))
+                off_grid.append(difference(found, torch_logits(model, embeds, [12, 8])))
             assert np.median(on_grid) < MEDIAN_TOLERANCE, on_grid
             assert np.median(off_grid) > 10 * MEDIAN_TOLERANCE
 
@@ -125,7 +126,7 @@ class TestQuantised:
     def test_embeddings_are_the_same_numbers(self, exports, some, recipe):
         for checkpoint in some:
             model = quantized(checkpoint, recipe)
-            ids = prompt(model, 40)
+            ids = random_ids(model, 40)
             assert np.array_equal(load(exports(checkpoint, recipe)[0]).embed(ids), embed(model, ids))
 
 
@@ -134,7 +135,7 @@ def test_greedy_tokens_are_those_of_torch(exports, some, recipe):
     for checkpoint in some:
         model = reference(quantized(checkpoint, recipe))
         backend = load(exports(checkpoint, recipe)[0])
-        embeds = embed(model, prompt(model, 8))
+        embeds = embed(model, random_ids(model, 8))
         cache, torch_cache = backend.make_cache(), model.make_cache(CONTEXT)
         for _ in range(10):
             found = int(backend.decode(embeds, cache).argmax())
@@ -147,7 +148,7 @@ def test_greedy_tokens_are_those_of_torch(exports, some, recipe):
 class TestPhantom:
     def test_an_artifact_without_the_phantom_dimension_answers_differently(self, exports, some):
         for checkpoint in some:
-            embeds = embed(folded(checkpoint), prompt(folded(checkpoint), 40))
+            embeds = embed(folded(checkpoint), random_ids(folded(checkpoint), 40))
             exact, off = (load(exports(checkpoint, "fp32", fold)[0]) for fold in ("exact", "off"))
             moved = difference(backend_logits(exact, embeds, [40]), backend_logits(off, embeds, [40]))
             assert moved > 1000 * TOLERANCE
@@ -159,8 +160,8 @@ class TestPhantom:
         work = shutil.copytree(exports(some[0])[0], tmp_path / "work")
         count = zero_weights(work / "onnx" / "text_decoder.onnx", f"phantom.{kind}.mix")
         assert count == model.config.decoder.layers
-        embeds = embed(model, prompt(model, 40))
-        moved = difference(backend_logits(load(work), embeds, [40]), logits(model, embeds, [40]))
+        embeds = embed(model, random_ids(model, 40))
+        moved = difference(backend_logits(load(work), embeds, [40]), torch_logits(model, embeds, [40]))
         assert moved > 5 * TOLERANCE
 
 
@@ -207,19 +208,19 @@ class TestPublished:
 class TestCache:
     def test_caches_are_independent_and_can_be_rewound(self, exports, some):
         model, backend = folded(some[0]), load(exports(some[0])[0])
-        prompts = [embed(model, prompt(model, 20, seed)) for seed in (1, 2)]
+        prompts = [embed(model, random_ids(model, 20, seed)) for seed in (1, 2)]
         first, second = backend.make_cache(), backend.make_cache()
         for cache, embeds in ((first, prompts[0]), (second, prompts[1])):
             backend.decode(embeds[:, :12], cache)
         for cache, embeds in ((first, prompts[0]), (second, prompts[1])):
-            assert difference(backend.decode(embeds[:, 12:], cache), logits(model, embeds, [20])) < TOLERANCE
+            assert difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20])) < TOLERANCE
         first.length = 12  # another turn after the same beginning
         mixed = np.concatenate([prompts[0][:, :12], prompts[1][:, 5:10]], axis=1)
-        assert difference(backend.decode(mixed[:, 12:], first), logits(model, mixed, [17])) < TOLERANCE
+        assert difference(backend.decode(mixed[:, 12:], first), torch_logits(model, mixed, [17])) < TOLERANCE
 
     def test_decoding_writes_into_the_same_buffers(self, exports, some):
         model, backend = folded(some[0]), load(exports(some[0])[0])
-        cache, embeds = backend.make_cache(), embed(model, prompt(model, 20))
+        cache, embeds = backend.make_cache(), embed(model, random_ids(model, 20))
         places = {name: buffer.data_ptr() for name, buffer in cache.buffers.items()}
         backend.decode(embeds[:, :19], cache)
         before = {name: buffer.numpy().copy() for name, buffer in cache.buffers.items()}
@@ -233,7 +234,7 @@ class TestCache:
 
     def test_results_are_the_callers_own(self, exports, some):
         model, backend = folded(some[0]), load(exports(some[0])[0])
-        cache, embeds = backend.make_cache(), embed(model, prompt(model, 20))
+        cache, embeds = backend.make_cache(), embed(model, random_ids(model, 20))
         first = backend.decode(embeds[:, :10], cache)
         kept = first.copy()
         backend.decode(embeds[:, 10:], cache)
@@ -251,7 +252,7 @@ class TestCache:
 
     def test_too_many_tokens_are_refused_before_they_are_written(self, exports, some):
         model, backend = folded(some[0]), load(exports(some[0])[0], context=24, chunk=16)
-        cache, embeds = backend.make_cache(), embed(model, prompt(model, 40))
+        cache, embeds = backend.make_cache(), embed(model, random_ids(model, 40))
         with pytest.raises(InputError, match="1 to 16 tokens, not 17"):
             backend.decode(embeds[:, :17], cache)
         with pytest.raises(InputError, match="not 0"):
