@@ -182,7 +182,7 @@ def test_every_bad_checkpoint_is_one_line(model, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--target", "iso"), "unknown target 'iso', did you mean 'ios'?"),
+        (("--target", "iso"), "unknown target 'iso' (did you mean 'ios'?)"),
         (("--format", "tflite"), "unknown format 'tflite'"),
         (("--quant", "int5"), "unknown recipe 'int5'"),
         (("--quant", "missing.toml"), "missing.toml"),

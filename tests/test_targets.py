@@ -41,5 +41,5 @@ def test_another_package_that_does_not_load_is_named(monkeypatch):
 
 @pytest.mark.parametrize(("find", "name"), [(target_for, "iOS"), (format_for, "core-ml")])
 def test_an_unknown_name_is_answered_with_the_nearest(find, name):
-    with pytest.raises(InputError, match=f"unknown .* '{name}', did you mean"):
+    with pytest.raises(InputError, match=f"unknown .* '{name}' .did you mean"):
         find(name)

@@ -335,4 +335,4 @@ def _unknown(kind: str, text: str, known: Iterable[str]) -> str:
 
 def _closest(text: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.5)
-    return f", did you mean '{close[0]}'?" if close else ""
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -98,8 +98,8 @@ def test_recipe_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('base = "int5"', "unknown base 'int5', did you mean 'int.'.*fp32, fp16, int8, int4"),
-        ('bsae = "int4"', "unknown field 'bsae', did you mean 'base'"),
+        ('base = "int5"', "unknown base 'int5' .did you mean 'int.'.*fp32, fp16, int8, int4"),
+        ('bsae = "int4"', "unknown field 'bsae' .did you mean 'base'"),
         ("", "missing base"),
         ('base = "int4"\nrule = 3', "list of tables"),
         ('base = "int4"\n[[rule]]\nmatch = "*"', "missing to"),
@@ -118,7 +118,7 @@ def test_a_recipe_file_with_a_fault_is_refused_by_name(tmp_path, content, messag
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("itn4", [], "unknown recipe 'itn4', did you mean 'int4'.*fp32, fp16, int8, int4"),
+        ("itn4", [], "unknown recipe 'itn4' .did you mean 'int4'.*fp32, fp16, int8, int4"),
         ("nowhere.toml", [], "nowhere.toml"),
         ("int4", ["text_decoder.head"], "pattern=precision"),
         ("int4", ["text_decoder.head=int4:48"], "unknown precision 'int4:48'.*int4:64"),
