@@ -25,8 +25,8 @@ STRUCTURE: dict[tuple[str, str], Tolerance] = {
     ("executorch", "unrounded"): Tolerance(1e-4, _ORDER),
     ("executorch", "float"): Tolerance(1e-4, _ORDER),
     ("coreml", "unrounded"): Tolerance(1e-4, _ORDER),
-    ("coreml", "float"): Tolerance(0.05, _HALF),
-    ("coreml", "integer"): Tolerance(0.05, _HALF),
+    ("coreml", "float"): Tolerance(0.03, _HALF),
+    ("coreml", "integer"): Tolerance(0.03, _HALF),
 }
 """By format and by what runs: the shipped file with float or integer weights, or the run without platform rounding."""
 
@@ -39,13 +39,21 @@ GRID = Tolerance(
 
 QUALITY: dict[int, Tolerance] = {
     32: Tolerance(1e-6, "nothing is rounded"),
-    16: Tolerance(1e-3, "weights, and on Core ML activations, keep 11 bits"),
-    8: Tolerance(0.02, "8-bit weights and activations: about 1 % noise per matmul"),
+    16: Tolerance(1e-4, "weights, and on Core ML activations, keep 11 bits"),
+    8: Tolerance(0.01, "8-bit weights and activations: about 1 % noise per matmul"),
     4: Tolerance(0.5, "4-bit weights: about 8 % noise per matmul before calibration; trained weights lose far less"),
 }
 """Mean KL divergence in nats from the original's next-token distribution, by the smallest width a recipe uses."""
 
-EMBEDDING = Tolerance(5e-3, "a table look-up: at most the fp16 rounding of its largest value, several times the rms")
+EMBEDDING = Tolerance(1e-6, "a table look-up, and for integers one product: nothing is summed")
+HALF_EMBEDDING = Tolerance(
+    5e-3, "a table look-up, rounded to fp16: half a unit of its largest value, several times the rms"
+)
+
+
+def embedding(format_name: str, kind: str) -> Tolerance:
+    """The limit for embeddings, as :func:`structure`."""
+    return HALF_EMBEDDING if format_name == "coreml" and kind != "unrounded" else EMBEDDING
 
 
 def structure(format_name: str, kind: str) -> Tolerance:

@@ -94,11 +94,11 @@ def verify(
     step("running the artifact")
     traces, runtime = _run(bundle, references, {})
     if held.activation is not None and _bits(recipe, model) < 16:
-        structure += _grid_stages(references, traces)
+        structure += _grid_stages(references, traces, artifact_format.name)
     else:
         kind = "integer" if _bits(recipe, model) < 16 else "float"
         pairs = [(r.prompt, r.trace, t) for r, t in zip(references, traces, strict=True)]
-        structure += _stages(pairs, tolerances.structure(artifact_format.name, kind))
+        structure += _stages(pairs, artifact_format.name, kind)
     structure.append(_phantom(references, traces, off, source, context, chunk))
 
     report = Report(
@@ -156,7 +156,7 @@ def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
     except NoRoomError as error:
         return [Check("left out", "not run", detail=str(error))]
     pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
-    return _stages(pairs, tolerances.structure(artifact_format.name, "unrounded"))
+    return _stages(pairs, artifact_format.name, "unrounded")
 
 
 def _without_phantom(held: FoldedModel, source: PhantomSource, recipe: Recipe) -> FoldedModel:
@@ -194,23 +194,23 @@ def _rms(x: np.ndarray) -> float:
 Pair = tuple[Prompt, Trace, Trace]  # what was asked, what is wanted, what was found
 
 
-def _stages(pairs: list[Pair], limit: tolerances.Tolerance) -> list[Check]:
+def _stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
     """Stage by stage, the largest difference over the reference's rms."""
+    limit = tolerances.structure(format_name, kind)
     rows = [("image tokens", [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None])]
     rows.append(("prefill logits", [_error(t.logits[0], r.logits[0]) for _, r, t in pairs]))
     rows.append(("cached decode logits", [_error(t.logits[1:], r.logits[1:]) for _, r, t in pairs]))
     checks = [Check.at_most(name, max(e), limit.limit, limit.reason) for name, e in rows if e]
     slack = [2 * limit.limit * _rms(r.logits) for _, r, _ in pairs]
-    return [*_embeddings(pairs), *checks, _greedy(pairs, slack)]
+    return [*_embeddings(pairs, tolerances.embedding(format_name, kind)), *checks, _greedy(pairs, slack)]
 
 
-def _embeddings(pairs: list[Pair]) -> list[Check]:
+def _embeddings(pairs: list[Pair], limit: tolerances.Tolerance) -> list[Check]:
     errors = [_error(t.embeddings, r.embeddings) for p, r, t in pairs if p.pixels is None]
-    limit = tolerances.EMBEDDING
     return [Check.at_most("embeddings", max(errors), limit.limit, limit.reason)] if errors else []
 
 
-def _grid_stages(references: list[Reference], traces: list[Trace]) -> list[Check]:
+def _grid_stages(references: list[Reference], traces: list[Trace], format_name: str) -> list[Check]:
     """Stage by stage, the rms difference over what the runtime's activation grid costs at that stage."""
     pairs = list(zip(references, traces, strict=True))
 
@@ -229,7 +229,7 @@ def _grid_stages(references: list[Reference], traces: list[Trace]) -> list[Check
     checks = [Check.at_most(name, max(e), limit.limit, limit.reason, unit) for name, e in rows if e]
     asked = [(r.prompt, r.trace, t) for r, t in pairs]
     slack = [float(np.abs(r.plain.logits - r.trace.logits).max()) for r, _ in pairs]
-    return [*_embeddings(asked), *checks, _greedy(asked, slack)]
+    return [*_embeddings(asked, tolerances.embedding(format_name, "integer")), *checks, _greedy(asked, slack)]
 
 
 def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
