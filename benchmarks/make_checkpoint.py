@@ -21,7 +21,15 @@ from benchmarks.sizes import published
 from phantom_edge.checkpoint import INDEX
 from phantom_edge.config import PhantomConfig
 from phantom_edge.keys import tensor_sources
-from phantom_edge.synthetic import _END, _IMAGE, _SPECIAL, Sizes, _random, _write_tokenizer, published_config
+from phantom_edge.synthetic import (
+    END_TOKENS,
+    IMAGE_TOKENS,
+    SPECIAL_TOKENS,
+    Sizes,
+    published_config,
+    random_weight,
+    write_tokenizer,
+)
 
 AMPLIFY = 3000.0
 """Factor on the phantom's output matrices. With eta = 1e-4 it moves the logits by about as much as they vary at all:
@@ -40,7 +48,7 @@ def make_checkpoint(
     """Write config, tokenizer, index and shards to ``folder`` and return it. The same seed gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = write_wide_tokenizer(folder, sizes)
-    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[_END[sizes.decoder]])
+    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     parsed = PhantomConfig.from_dict(config)
     shapes = {key: shape for source in tensor_sources(parsed).values() for key, shape in source.shapes().items()}
@@ -96,7 +104,7 @@ def _write_tensor(file: BinaryIO, key: str, shape, config: PhantomConfig, amplif
     rows = max(1, BLOCK_VALUES // math.prod(shape[1:]))
     for start in range(0, shape[0], rows):
         part = (min(rows, shape[0] - start), *shape[1:])
-        block = _random(key, part, config, amplify, generator).to(torch.bfloat16)
+        block = random_weight(key, part, config, amplify, generator).to(torch.bfloat16)
         file.write(block.contiguous().view(torch.uint8).numpy().data)
 
 
@@ -107,7 +115,7 @@ def write_wide_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
     would be searched for a hundred thousand, they cost nothing.
     """
     small = replace(sizes, vocabulary=min(sizes.vocabulary, TRAINED_VOCABULARY))
-    ids = _write_tokenizer(folder, small)
+    ids = write_tokenizer(folder, small)
     if sizes.decoder == "internlm2":
         return _widen_sentencepiece(folder, sizes.vocabulary)
     path = folder / "tokenizer.json"
@@ -121,7 +129,7 @@ def write_wide_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
 def _widen_sentencepiece(folder: Path, vocabulary: int) -> dict[str, int]:
     from sentencepiece import sentencepiece_model_pb2
 
-    special = [*_SPECIAL["internlm2"], *_IMAGE]
+    special = [*SPECIAL_TOKENS["internlm2"], *IMAGE_TOKENS]
     path = folder / "tokenizer.model"
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(path.read_bytes())

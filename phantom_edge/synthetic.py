@@ -58,13 +58,13 @@ TINY_FAMILIES = {
     "internlm2": replace(TINY, decoder="internlm2", tied=False, vocabulary=384),
     "phi3": replace(TINY, decoder="phi3", kv_heads=4, tied=False),
 }
-_SPECIAL = {
+SPECIAL_TOKENS = {
     "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
     "internlm2": ["<|im_start|>", "<|im_end|>"],
     "phi3": ["<unk>", "<s>", "</s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"],
 }
-_IMAGE = ["<img>", "</img>", "<IMG_CONTEXT>"]
-_END = {"qwen2": "<|im_end|>", "internlm2": "<|im_end|>", "phi3": "<|end|>"}
+IMAGE_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>"]
+END_TOKENS = {"qwen2": "<|im_end|>", "internlm2": "<|im_end|>", "phi3": "<|end|>"}
 
 
 def write_checkpoint(
@@ -81,8 +81,8 @@ def write_checkpoint(
     ``dtype`` is ``float32``, ``float16`` or ``bfloat16``; with ``shards`` > 1 the weights come with an index.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ids = _write_tokenizer(folder, sizes)
-    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[_END[sizes.decoder]])
+    ids = write_tokenizer(folder, sizes)
+    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     _write_weights(folder, config, seed, dtype, amplify, shards)
     return folder
@@ -138,8 +138,9 @@ def published_config(sizes: Sizes, image_token_id: int, end_id: int) -> dict[str
     }
 
 
-def _write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
-    special = _SPECIAL[sizes.decoder] + _IMAGE
+def write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
+    """Train and write the family's kind of tokenizer; the ids of its special tokens."""
+    special = SPECIAL_TOKENS[sizes.decoder] + IMAGE_TOKENS
     if sizes.decoder == "internlm2":
         return _write_sentencepiece(folder, sizes, special)
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -156,7 +157,7 @@ def _write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
     tokenizer.train_from_iterator(TEXT.splitlines(keepends=True) * 4, trainer)
     _fill(tokenizer, sizes.vocabulary)
     tokenizer.save(str(folder / "tokenizer.json"))
-    fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": _END[sizes.decoder]}
+    fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKENS[sizes.decoder]}
     (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
     return {token: tokenizer.token_to_id(token) for token in special}
 
@@ -203,7 +204,7 @@ def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: f
     shapes = {key: shape for source in tensor_sources(parsed).values() for key, shape in source.shapes().items()}
     generator = torch.Generator().manual_seed(seed)
     target = getattr(torch, dtype)
-    tensors = {key: _random(key, shape, parsed, amplify, generator).to(target) for key, shape in shapes.items()}
+    tensors = {key: random_weight(key, shape, parsed, amplify, generator).to(target) for key, shape in shapes.items()}
     if shards == 1:
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
@@ -217,7 +218,7 @@ def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: f
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def _random(key: str, shape: tuple[int, ...], config, amplify: float, generator):
+def random_weight(key: str, shape: tuple[int, ...], config, amplify: float, generator):
     """One tensor, scaled by what it is: norms near 1, biases small, matrices by 1/sqrt(fan-in)."""
     import torch
 

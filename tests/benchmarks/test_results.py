@@ -30,6 +30,8 @@ def test_ratios_are_taken_within_a_round():
     ours, theirs = [Sample(60, 0), Sample(30, 1)], [Sample(40, 0), Sample(20, 1)]
     assert ratio(ours, theirs) == 1.5
     assert ratio(ours, [Sample(40, 7)]) is None
+    # A peer that others slowed down in one round is compared in the quiet one.
+    assert ratio(ours, [Sample(40, 0), Sample(5, 1, noisy=True)]) == 1.5
 
 
 def test_the_roofline_counts_weights_and_cache():
