@@ -69,7 +69,7 @@ def verify(
     ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy tokens per prompt.
     """
     m = bundle.manifest
-    source = source or PhantomSource.open(m["source"].get("name"))
+    source = source or _recorded_source(bundle)
     _check_source(bundle, source)
     recipe = Recipe.from_dict(m["recipe"])
     if model is None:
@@ -114,6 +114,17 @@ def verify(
     )
     report.plots += _plots(references, traces)
     return report
+
+
+def _recorded_source(bundle: Bundle) -> PhantomSource:
+    name = bundle.manifest["source"].get("name")
+    try:
+        return PhantomSource.open(name)
+    except InputError as error:
+        raise InputError(
+            f"{bundle.folder} was made from {name!r}, which cannot be opened from here ({error}); "
+            "give the checkpoint with --model"
+        ) from None
 
 
 def _check_source(bundle: Bundle, source: PhantomSource) -> None:

@@ -139,6 +139,13 @@ def test_another_checkpoint_is_refused(bundles, tiny_dirs):
         verify(bundles["onnx"], PhantomSource.open(tiny_dirs["phi3"]))
 
 
+def test_a_checkpoint_that_has_moved_is_asked_for(copy):
+    folder, rehash = copy
+    bundle = rehash(source={**Bundle.open(folder).manifest["source"], "name": "gone/for/good"})
+    with pytest.raises(InputError, match=r"made from 'gone/for/good'.*give the checkpoint with --model"):
+        verify(bundle)
+
+
 def test_your_own_picture_and_question(bundles):
     picture = default_images(56)["square"].resize((90, 61))
     report = verify(bundles["onnx"], tokens=4, image=picture, question="Which shape?")
