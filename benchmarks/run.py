@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import llama, machine, tables
-from benchmarks.contenders import RECIPE, Contender, llama_peers, ours, parse_peers, torch_peers
+from benchmarks.contenders import EXPORT_ONLY, RECIPE, Contender, llama_peers, ours, parse_peers, torch_peers
 from benchmarks.make_checkpoint import make_checkpoint
 from benchmarks.sizes import published
 from benchmarks.stats import Sample
@@ -105,6 +105,8 @@ class Bench:
 
     def _measure(self, contender: Contender) -> Iterator[dict]:
         s = self.settings
+        if contender.kind in EXPORT_ONLY:
+            return
         if contender.kind != "llama":
             yield from self._work(contender, "decoder", prefill=s.prefill, depth=s.depth, steps=s.steps)
             yield from self._work(contender, "tile", repeats=s.repeats)
