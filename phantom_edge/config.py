@@ -88,13 +88,18 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class PhantomConfig:
-    """One Phantom checkpoint: vision encoder, projector and decoder, and the ids its prompt needs."""
+    """One Phantom checkpoint: vision encoder, projector and decoder, and the ids its prompt needs.
+
+    ``max_tiles`` is the most tiles it was trained with, where its config says so: ``"phantom_edge": {"max_tiles": 1}``
+    is this toolkit's own field. The published checkpoints have none, and take the published tiling.
+    """
 
     vision: VisionConfig
     decoder: DecoderConfig
     image_token_id: int
     end_ids: tuple[int, ...]
     downsample: int = 2
+    max_tiles: int | None = None
 
     @property
     def tile_size(self) -> int:
@@ -138,7 +143,8 @@ class PhantomConfig:
         for name, value in [("image_token_index", image_token), *(("eos_token_id", e) for e in ends)]:
             if not _is_int(value) or not 0 <= value < decoder.vocab_size:
                 raise InputError(f"config.json: {name} {value!r} is no id below vocab_size {decoder.vocab_size}")
-        return cls(vision, decoder, image_token, tuple(ends))
+        max_tiles = top.section("phantom_edge").size("max_tiles") if "phantom_edge" in data else None
+        return cls(vision, decoder, image_token, tuple(ends), max_tiles=max_tiles)
 
 
 def read_json(path: Path, limit: int = MAX_CONFIG_BYTES) -> dict[str, Any]:

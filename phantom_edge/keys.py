@@ -21,10 +21,17 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Stored keys with their shapes, and the function that makes one canonical tensor of them."""
+    """Stored keys with their shapes, the function that makes one canonical tensor of them, and its inverse."""
 
     parts: tuple[tuple[str, Shape], ...]
     assemble: Callable[[list[torch.Tensor]], torch.Tensor]
+    reorder_back: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def take_apart(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """The stored tensors, in the order of ``parts``, that `assemble` would make this one of."""
+        if self.reorder_back is not None:
+            tensor = self.reorder_back(tensor)
+        return list(tensor.split([shape[0] for _, shape in self.parts], dim=0))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -181,11 +188,11 @@ def _qkv(d: DecoderConfig, keys: FamilyKeys, new: str, attention: str) -> dict[s
     wide, narrow = d.heads * d.head_dim, d.kv_heads * d.head_dim
     rows = (wide, narrow, narrow) if len(keys.qkv) == 3 else (wide + 2 * narrow,)
     weight = tuple((f"{attention}.{key}.weight", (n, d.hidden_size)) for key, n in zip(keys.qkv, rows, strict=True))
-    order = _per_kv_head(d) if keys.per_kv_head else _stack
-    out = {f"{new}.qkv.weight": TensorSource(weight, order)}
+    order, back = (_per_kv_head(d), _to_kv_heads(d)) if keys.per_kv_head else (_stack, None)
+    out = {f"{new}.qkv.weight": TensorSource(weight, order, back)}
     if d.qkv_bias:
         bias = tuple((f"{attention}.{key}.bias", (n,)) for key, n in zip(keys.qkv, rows, strict=True))
-        out[f"{new}.qkv.bias"] = TensorSource(bias, order)
+        out[f"{new}.qkv.bias"] = TensorSource(bias, order, back)
     return out
 
 
@@ -199,5 +206,20 @@ def _per_kv_head(d: DecoderConfig) -> Callable[[list[torch.Tensor]], torch.Tenso
         rows = parts[0].unflatten(0, (d.kv_heads, group + 2, d.head_dim))  # [Hkv, g+2, D, ...]
         q, k, v = rows[:, :group], rows[:, group], rows[:, group + 1]
         return torch.cat([q.flatten(0, 2), k.flatten(0, 1), v.flatten(0, 1)], dim=0)
+
+    return reorder
+
+
+def _to_kv_heads(d: DecoderConfig) -> Callable[[torch.Tensor], torch.Tensor]:
+    """q, k, v back to InternLM2's row order."""
+    group = d.heads // d.kv_heads
+
+    def reorder(tensor: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        rows = tensor.unflatten(0, (-1, d.head_dim))  # [H + 2 Hkv, D, ...]
+        q, k, v = rows.split([d.heads, d.kv_heads, d.kv_heads])
+        grouped = torch.cat([q.unflatten(0, (d.kv_heads, group)), k[:, None], v[:, None]], dim=1)  # [Hkv, g+2, D, ...]
+        return grouped.flatten(0, 2)
 
     return reorder

@@ -114,7 +114,9 @@ def _options(
     config = source.config
     context = min(target.context, config.decoder.rope.original_context) if request.context is None else request.context
     check_context(config.decoder.rope, context)
-    spec = PromptSpec.of_source(source, folded=True, max_tiles=request.max_tiles or target.max_tiles)
+    trained = source.config.max_tiles or target.max_tiles
+    max_tiles = request.max_tiles or min(target.max_tiles, trained)
+    spec = PromptSpec.of_source(source, folded=True, max_tiles=max_tiles)
     return spec, ExportOptions(context, min(target.chunk, context), str(recipe.float_type), config.end_ids)
 
 

@@ -1,10 +1,10 @@
-"""Random Phantom checkpoints in the published format, for tests, benchmarks and the embedded model's form.
+"""Random Phantom checkpoints in the published format, for tests and benchmarks.
 
 The weights are random but scaled so that every part matters: activations keep their variance from layer to layer, and
 the phantom output matrices are amplified, because with eta = 1e-4 a freshly initialised phantom dimension would be
 below what any check can see.
 
-    python -m phantom_edge.synthetic DIR            # the sizes of the embedded Phantom-Nano
+    python -m phantom_edge.synthetic DIR
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Please answer yes or no. (A) a ring (B) a cone (C) a box (D) none of them; user 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Dimensions of a checkpoint to write; the defaults are those of the embedded Phantom-Nano."""
+    """Dimensions of a checkpoint to write."""
 
     decoder: str = "qwen2"
     hidden: int = 192
@@ -48,7 +48,7 @@ class Sizes:
     patch_size: int = 14
 
 
-NANO = Sizes()
+SMALL = Sizes()
 TINY = Sizes(
     hidden=64, ffn=96, layers=2, heads=4, kv_heads=2, vocabulary=320,
     vision_hidden=32, vision_ffn=64, vision_layers=2, vision_heads=2, image_size=56,
@@ -69,7 +69,7 @@ END_TOKENS = {"qwen2": "<|im_end|>", "internlm2": "<|im_end|>", "phi3": "<|end|>
 
 def write_checkpoint(
     folder: Path,
-    sizes: Sizes = NANO,
+    sizes: Sizes = SMALL,
     *,
     seed: int = 0,
     dtype: str = "bfloat16",

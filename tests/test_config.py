@@ -85,3 +85,11 @@ def test_a_huge_file_is_refused_unread(tmp_path):
     path.write_text(json.dumps(copy.deepcopy(published())))
     with pytest.raises(InputError, match="larger than"):
         read_json(path, limit=10)
+
+
+def test_the_most_tiles_may_be_stated():
+    data = published_config(TINY_FAMILIES["qwen2"], 5, 2)
+    assert PhantomConfig.from_dict(data).max_tiles is None
+    assert PhantomConfig.from_dict(data | {"phantom_edge": {"max_tiles": 1}}).max_tiles == 1
+    with pytest.raises(InputError, match="max_tiles is 0"):
+        PhantomConfig.from_dict(data | {"phantom_edge": {"max_tiles": 0}})

@@ -77,18 +77,3 @@ def test_every_folder_of_code_is_packaged():
 def test_the_top_level_links_lead_to_the_packages():
     for name in ("export", "quantize", "runtime"):
         assert (ROOT / name).resolve() == ROOT / "phantom_edge" / name
-
-
-def test_nano_is_what_its_script_makes(tmp_path):
-    from safetensors.torch import load_file
-
-    from phantom_edge.source import NANO
-    from phantom_edge.synthetic import write_checkpoint
-
-    made, kept = load_file(write_checkpoint(tmp_path) / "model.safetensors"), load_file(NANO / "model.safetensors")
-    assert made.keys() == kept.keys()
-    # Not bit for bit: which vector instructions draw the normal numbers depends on the processor.
-    assert all(
-        (made[key].float() - kept[key].float()).abs().max() < 0.01 * made[key].float().abs().max() for key in made
-    )
-    assert (tmp_path / "tokenizer.json").read_text() == (NANO / "tokenizer.json").read_text()

@@ -44,8 +44,10 @@ class PromptSpec:
     max_tiles: int
 
     @classmethod
-    def of_source(cls, source: PhantomSource, *, folded: bool, max_tiles: int = DEFAULT_MAX_TILES) -> PromptSpec:
+    def of_source(cls, source: PhantomSource, *, folded: bool, max_tiles: int | None = None) -> PromptSpec:
+        """What a checkpoint's prompts are made of; ``max_tiles`` None takes what it was trained with."""
         c = source.config
+        max_tiles = max_tiles or min(DEFAULT_MAX_TILES, c.max_tiles or DEFAULT_MAX_TILES)
         first = source.first_id if folded else None
         return cls(source.template, c.image_token_id, c.end_ids, first, c.tile_size, c.tokens_per_tile, max_tiles)
 
@@ -112,7 +114,7 @@ class Session:
         return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), PromptSpec.of_bundle(bundle))
 
     @classmethod
-    def of_source(cls, source: PhantomSource, *, max_tiles: int = DEFAULT_MAX_TILES) -> Session:
+    def of_source(cls, source: PhantomSource, *, max_tiles: int | None = None) -> Session:
         """The original model in torch."""
         from phantom_edge.model.original import PhantomModel
         from phantom_edge.runtime.torch_backend import TorchBackend

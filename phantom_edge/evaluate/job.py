@@ -1,0 +1,98 @@
+"""The whole job: which questions, and one model or several that are asked them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from phantom_edge.errors import InputError
+from phantom_edge.evaluate.ask import Progress, evaluate, silent
+from phantom_edge.evaluate.items import Suite
+from phantom_edge.evaluate.result import SUFFIX, EvalResult, read_records
+from phantom_edge.evaluate.subject import Subject
+
+Watch = Callable[[str], Progress]
+"""Given the name of who is about to be asked, gives what is told of the progress."""
+
+
+def unwatched(name: str) -> Progress:
+    """The watch that nobody keeps."""
+    return silent
+
+
+def build_suite(
+    *,
+    benchmark: str | None = None,
+    data: str | Path | None = None,
+    tasks: Sequence[str] = (),
+    samples: int | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    max_tokens: int | None = None,
+) -> Suite:
+    """The scene tasks, or a ``benchmark`` from ``data``; of these ``tasks``, so many per task and in all.
+
+    Raises :class:`InputError` for what is unknown or missing, and for options that do not go together.
+
+    >>> len(build_suite(tasks=["colour", "count"], samples=5).items)      # doctest: +SKIP
+    10
+    """
+    for name, value in (("--samples", samples), ("--limit", limit), ("--max-tokens", max_tokens)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    if benchmark is None:
+        suite = _scenes(data, tasks, samples, split)
+    else:
+        suite = _benchmark(benchmark, data, tasks, samples, split)
+    suite = suite.fewer(total=limit)
+    return suite if max_tokens is None else suite.capped(max_tokens)
+
+
+def _scenes(data: str | Path | None, tasks: Sequence[str], samples: int | None, split: str | None) -> Suite:
+    from phantom_edge.evaluate.scene_tasks import SAMPLES, SPLIT, scene_suite
+
+    if data is not None:
+        raise InputError("--data is the folder of a benchmark; say which with --benchmark")
+    return scene_suite(tasks, samples=samples or SAMPLES, split=split or SPLIT)
+
+
+def _benchmark(
+    name: str, data: str | Path | None, tasks: Sequence[str], samples: int | None, split: str | None
+) -> Suite:
+    from phantom_edge.evaluate.benchmarks import benchmark_suite
+
+    if data is None:
+        raise InputError(f"--benchmark {name} needs --data, the folder with your copy of it; nothing is downloaded")
+    if split is not None:
+        raise InputError("--split is for the scene tasks; a benchmark has one split with answers")
+    suite = benchmark_suite(name, data)
+    return (suite.only(tasks) if tasks else suite).fewer(per_task=samples)
+
+
+def evaluate_models(models: Sequence[str | Path | None], suite: Suite, watch: Watch = unwatched) -> list[EvalResult]:
+    """Ask each model the same, one after the other: bundles, checkpoints (None for Nano), or records of earlier runs.
+
+    Everything is checked before the first question. Only one model is loaded at a time.
+
+    Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
+    """
+    subjects = [read_records(model, suite) if _is_records(model) else Subject.of(model) for model in models]
+    results = [s if isinstance(s, EvalResult) else _evaluate(s, suite, watch) for s in subjects]
+    names: dict[str, int] = {}
+    for result in results:
+        names[result.model] = names.get(result.model, 0) + 1
+        if names[result.model] > 1:
+            result.model = f"{result.model} ({names[result.model]})"
+    return results
+
+
+def _evaluate(subject: Subject, suite: Suite, watch: Watch) -> EvalResult:
+    progress = watch(subject.name)
+    session = subject.open()
+    result = evaluate(session, suite.items, progress)
+    result.model, result.runs_as, result.facts = subject.name, subject.runs_as(session), subject.facts()
+    return result
+
+
+def _is_records(model: str | Path | None) -> bool:
+    return model is not None and str(model).endswith(SUFFIX) and Path(model).is_file()

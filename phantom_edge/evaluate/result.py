@@ -1,0 +1,180 @@
+"""What came of it: one record per question, accuracies over them, and records as a file to compare with later."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.errors import InputError
+from phantom_edge.evaluate.files import read_json_lines
+from phantom_edge.evaluate.items import Item, Suite
+from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
+
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.session.Timing`.
+
+    A question that could not be asked (it does not fit the context, or holds a prompt marker) counts as wrong;
+    ``error`` says why.
+    """
+
+    id: str
+    task: str
+    picture: str
+    question: str
+    answer: str
+    reply: str
+    correct: bool
+    tokens: int = 0
+    stop: str = ""
+    error: str = ""
+
+
+@dataclass
+class EvalResult:
+    """The records of one model in the order of the items, with what ran and how long it took in ``seconds``."""
+
+    model: str
+    records: list[Record]
+    runs_as: str = ""
+    seconds: float = 0.0
+    pictures: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def overall(self) -> Accuracy:
+        """Accuracy over all questions (micro average)."""
+        return _accuracy(self.records)
+
+    @cached_property
+    def tasks(self) -> dict[str, Accuracy]:
+        """Accuracy by task, in order of appearance."""
+        return _by_task(self.records, _accuracy)
+
+    @property
+    def mean_of_tasks(self) -> float:
+        """Mean of the tasks' accuracies in percent (macro average)."""
+        return sum(task.percent for task in self.tasks.values()) / len(self.tasks)
+
+    @property
+    def unanswered(self) -> list[Record]:
+        """Records of questions that could not be asked."""
+        return [record for record in self.records if record.error]
+
+    def changes_from(self, before: EvalResult) -> tuple[Change, dict[str, Change]]:
+        """Paired change from ``before`` to this one: overall, and by task.
+
+        Raises :class:`InputError` when the two were not asked the same.
+        """
+        pairs = _pairs(before, self)
+        return _change(pairs), _by_task(pairs, _change, key=lambda pair: pair[1].task)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "runs_as": self.runs_as,
+            **self.facts,
+            "seconds": self.seconds,
+            "pictures": self.pictures,
+            "unanswered": len(self.unanswered),
+            "overall": self.overall.to_dict(),
+            "mean_of_tasks": self.mean_of_tasks,
+            "tasks": {name: task.to_dict() for name, task in self.tasks.items()},
+        }
+
+
+def _accuracy(records: Sequence[Record]) -> Accuracy:
+    return accuracy([r.correct for r in records], [r.picture or r.id for r in records])
+
+
+def _change(pairs: Sequence[tuple[Record, Record]]) -> Change:
+    before, after = ([r.correct for r in side] for side in zip(*pairs, strict=True))
+    return change(before, after, [r.picture or r.id for _, r in pairs])
+
+
+def _by_task(rows: Sequence[Any], measure: Callable, key: Callable = lambda record: record.task) -> dict[str, Any]:
+    return {task: measure([row for row in rows if key(row) == task]) for task in dict.fromkeys(map(key, rows))}
+
+
+def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]:
+    earlier = {record.id: record for record in before.records}
+    for record in after.records:
+        other = earlier.get(record.id)
+        if other is None or (other.question, other.answer, other.task) != (record.question, record.answer, record.task):
+            raise InputError(
+                f"question {record.id!r} of {after.model} was not asked of {before.model}; "
+                "ask both the same --tasks, --samples, --split and --limit"
+            )
+    if len(earlier) != len(after.records):
+        raise InputError(f"{before.model} was asked {len(earlier)} questions, {after.model} {len(after.records)}")
+    return [(earlier[record.id], record) for record in after.records]
+
+
+def check_file(path: str | Path) -> None:
+    """Raise :class:`InputError` for a place where no file can appear, before work is spent on what goes there."""
+    path = Path(path)
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path}: no file can be written there; its folder must exist")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is no ordinary file; choose another name")
+
+
+def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
+    """One JSON object per line, ``model`` and the fields of :class:`Record`; the file appears when it is whole."""
+    path = Path(path)
+    check_file(path)
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
+            try:
+                for result in results:
+                    for record in result.records:
+                        line = {"model": result.model, **asdict(record)}
+                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+                os.chmod(file.name, 0o666 & ~umask)  # a temporary file is private
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def read_records(path: str | Path, suite: Suite) -> EvalResult:
+    """The records of an earlier run for the items of ``suite``, judged anew; of several models, those of the first.
+
+    Raises :class:`InputError` when it is no such file, or does not hold all of the questions.
+    """
+    path, model = Path(path), None
+    stored: dict[str, dict[str, Any]] = {}
+    for number, line in read_json_lines(path):
+        if not all(isinstance(line.get(name), str) for name in ("model", "id", "question", "reply")):
+            raise InputError(f"{path}: line {number} is no record of an evaluation; write them with --records")
+        model = model or line["model"]
+        if line["model"] == model:
+            stored[line["id"]] = line
+    records = [_stored(path, item, stored.get(item.id)) for item in suite.items]
+    return EvalResult(str(model), records, runs_as=f"records of {path.name}")
+
+
+def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
+    if line is None or line["question"] != item.question:
+        raise InputError(
+            f"{path}: question {item.id!r} is not among its records; "
+            "use the --benchmark, --tasks, --samples, --split and --limit that it was written with"
+        )
+    error = str(line.get("error", ""))
+    correct = not error and bool(item.judge(line["reply"].strip()))
+    key = "" if item.picture is None else item.picture.key
+    return Record(item.id, item.task, key, item.question, item.answer, line["reply"], correct, error=error)

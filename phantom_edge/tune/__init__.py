@@ -1,0 +1,1 @@
+"""Training a Phantom checkpoint: its arithmetic with gradients, Phantom Optimization, Phantom-Nano's recipe."""

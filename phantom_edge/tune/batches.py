@@ -1,0 +1,172 @@
+"""Lines into what the model takes, and in which order: made from seed and step alone, so any step can be made again."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.images import load_image, pixel_values, tile_count
+from phantom_edge.source import PhantomSource
+from phantom_edge.tune.data import Line, Picture, Triples
+from phantom_edge.tune.packing import Packed, Packer, Segment
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The ids of one line: the right answer's segment, and the wrong one's where it is wanted."""
+
+    line: Line
+    right: Segment
+    wrong: Segment | None
+
+    @property
+    def learned(self) -> int:
+        """Tokens of the right answer."""
+        return len(self.right.answer)
+
+
+@dataclass(frozen=True)
+class Micro:
+    """Lines that are computed together.
+
+    ``pixels`` holds one [T, 3, S, S] per picture, in the order of the sequences. ``right`` [N] is True at tokens of
+    right answers; ``chosen`` and ``rejected`` [P] number the segments of each pair. ``tokens`` counts what is read.
+    """
+
+    packed: Packed
+    pixels: tuple[torch.Tensor, ...]
+    right: torch.Tensor
+    chosen: torch.Tensor
+    rejected: torch.Tensor
+    learned: int
+    tokens: int
+
+    @property
+    def pairs(self) -> int:
+        return len(self.chosen)
+
+    def to(self, device: str) -> Micro:
+        """The same on another device."""
+
+        def moved(value: object) -> object:
+            return value.to(device) if isinstance(value, torch.Tensor) else value
+
+        packed = Packed(**{name: moved(value) for name, value in vars(self.packed).items()})
+        mine = {name: moved(value) for name, value in vars(self).items()}
+        return Micro(**mine | {"packed": packed, "pixels": tuple(p.to(device) for p in self.pixels)})
+
+
+class Collator:
+    """Encodes lines with the checkpoint's own template and tokenizer, and puts those of one picture in one sequence."""
+
+    def __init__(self, source: PhantomSource, triples: Triples, pictures: Mapping[str, Picture], max_tiles: int):
+        self.packer = Packer(source.template, source.tokenizer, source.config.tokens_per_tile)
+        self._triples, self._pictures = triples, pictures
+        self._tile_size, self._max_tiles = source.config.tile_size, max_tiles
+        self._context = source.config.decoder.rope.original_context
+        self._prefix = functools.cache(self.packer.prefix)
+
+    def encode(self, line: Line, *, wrong: bool) -> Encoded:
+        """The ids of a line. Raises :class:`InputError` naming it: reserved text, or more tokens than the context."""
+        try:
+            segments = [
+                self.packer.segment(line.question, answer, image=line.image is not None)
+                for answer in (line.answer, line.wrong if wrong else None)
+                if answer is not None
+            ]
+        except InputError as error:
+            raise InputError(f"{self._triples.where(line)}: {error}") from None
+        before = len(self._prefix(self._tiles(line.image)))
+        if (length := before + max(map(len, segments))) > self._context:
+            image = f" ({before} of them the picture's; fewer with --max-tiles)" if line.image is not None else ""
+            raise InputError(
+                f"{self._triples.where(line)}: {length} tokens{image}, the model's context holds {self._context}; "
+                "shorten the text"
+            )
+        return Encoded(line, segments[0], segments[1] if len(segments) > 1 else None)
+
+    def collate(self, batch: Sequence[Encoded]) -> Micro:
+        """Sequences of a batch: one per picture, in order of appearance, and one of the lines without a picture."""
+        rows: dict[str | None, list[Encoded]] = {}
+        for encoded in batch:
+            rows.setdefault(encoded.line.image, []).append(encoded)
+        groups: list[list[Segment]] = []
+        right, chosen, rejected, count = [], [], [], 0
+        for row in rows.values():
+            groups.append([])
+            for encoded in row:
+                right.append(count)
+                if encoded.wrong is not None:
+                    chosen.append(count)
+                    rejected.append(count + 1)
+                new = [encoded.right] if encoded.wrong is None else [encoded.right, encoded.wrong]
+                groups[-1] += new
+                count += len(new)
+        prefixes = [self._prefix(self._tiles(image)) for image in rows]
+        packed = self.packer.pack(prefixes, groups)
+        return Micro(
+            packed,
+            tuple(self._pixels(image) for image in rows if image is not None),
+            torch.isin(packed.answers, torch.tensor(right)),
+            torch.tensor(chosen, dtype=torch.long),
+            torch.tensor(rejected, dtype=torch.long),
+            learned=sum(encoded.learned for encoded in batch),
+            tokens=sum(map(len, prefixes)) + sum(len(segment) for group in groups for segment in group),
+        )
+
+    def _tiles(self, image: str | None) -> int:
+        if image is None:
+            return 0
+        picture = self._pictures[image]
+        return tile_count(picture.width, picture.height, tile_size=self._tile_size, max_tiles=self._max_tiles)
+
+    def _pixels(self, image: str) -> torch.Tensor:
+        rgb = load_image(self._pictures[image].path)
+        return torch.from_numpy(pixel_values(rgb, tile_size=self._tile_size, max_tiles=self._max_tiles))
+
+
+class Order:
+    """Which lines each optimiser step learns from: passes over all of them, shuffled anew each time.
+
+    Lines of one picture stay together, so that the picture is encoded and read once for all of them.
+    """
+
+    def __init__(self, lines: Sequence[Line], batch: int, seed: int):
+        self.batch = batch
+        groups: dict[str | int, list[Line]] = {}
+        for line in lines:
+            groups.setdefault(line.number if line.image is None else line.image, []).append(line)
+        self._groups, self._size = list(groups.values()), len(lines)
+        self._seed = seed
+        self._pass = functools.lru_cache(maxsize=2)(self.one_pass)
+
+    def step(self, stage: int, step: int) -> list[Line]:
+        """The lines of optimiser step ``step`` (from 0) of the recipe's step ``stage``."""
+        places = range(step * self.batch, (step + 1) * self.batch)
+        return [self._pass(stage, place // self._size)[place % self._size] for place in places]
+
+    def one_pass(self, stage: int, number: int) -> list[Line]:
+        """All lines once, in the order of pass ``number`` (from 0)."""
+        rng = random.Random(f"{self._seed}/{stage}/{number}")
+        groups = rng.sample(self._groups, len(self._groups))
+        return [line for group in groups for line in rng.sample(group, len(group))]
+
+
+def hold_out(lines: Sequence[Line], count: int, seed: int) -> tuple[list[Line], list[Line]]:
+    """Lines to train on and at least ``count`` to validate with, chosen by seed; no picture is in both.
+
+    Raises :class:`InputError` when nothing would be left to train on.
+    """
+    chosen = Order(lines, 1, seed).one_pass(0, 0)[:count]
+    numbers, images = {line.number for line in chosen}, {line.image for line in chosen} - {None}
+    train, held = [], []
+    for line in lines:
+        (held if line.number in numbers or line.image in images else train).append(line)
+    if not train:
+        raise InputError(f"--validation {count} holds out all {len(lines)} lines (a picture's go together): give less")
+    return train, held

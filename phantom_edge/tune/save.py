@@ -1,0 +1,76 @@
+"""Trained weights back into the published format, beside the config and tokenizer they came with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from phantom_edge.checkpoint import INDEX
+from phantom_edge.config import PhantomConfig
+from phantom_edge.keys import tensor_sources
+
+MAX_SHARD_BYTES = 2 << 30
+COPIED = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def save_checkpoint(
+    folder: Path, source: Path, config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> None:
+    """Write ``weights`` (canonical names) to ``folder`` under published keys, with ``source``'s other files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    tensors = published_tensors(config, weights, dtype)
+    shards = _shards(tensors)
+    if len(shards) == 1:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    files = {f"model-{n:05}-of-{len(shards):05}.safetensors": keys for n, keys in enumerate(shards, start=1)}
+    for name, keys in files.items():
+        save_file({key: tensors[key] for key in keys}, folder / name, metadata={"format": "pt"})
+    places = {key: name for name, keys in files.items() for key in keys}
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": places}
+    (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+
+
+def published_tensors(
+    config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Canonical tensors taken apart into the published ones: the inverse of what a checkpoint's reading does."""
+    out: dict[str, torch.Tensor] = {}
+    for name, source in tensor_sources(config).items():
+        if name not in weights and name == "text_decoder.head.weight":  # tied: the embedding is already there
+            continue
+        for key, part in zip(source.keys, source.take_apart(weights[name].detach()), strict=True):
+            out[key] = part.to(dtype).contiguous()
+    return out
+
+
+def _shards(tensors: Mapping[str, torch.Tensor]) -> list[list[str]]:
+    shards: list[list[str]] = [[]]
+    size = 0
+    for key, tensor in tensors.items():
+        bytes_ = tensor.numel() * tensor.element_size()
+        if shards[-1] and size + bytes_ > MAX_SHARD_BYTES:
+            shards.append([])
+            size = 0
+        shards[-1].append(key)
+        size += bytes_
+    return shards

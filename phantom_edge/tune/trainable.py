@@ -1,0 +1,197 @@
+"""The model with gradients: the original's arithmetic in a form that is quick to train.
+
+Same numbers as :class:`~phantom_edge.model.original.PhantomModel` (a test compares them), but whole sequences at once,
+any mask, y computed per kv head and the value's phantom half kept apart from v until after attention (points 1, 4 and 5
+of the fold: exact, and with eta = 1e-4 better conditioned in 16 bits).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from phantom_edge.config import PhantomConfig
+from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
+from phantom_edge.model.original import pixel_shuffle
+from phantom_edge.model.rope import rotary_tables
+from phantom_edge.model.spec import ETA
+
+TIED = "text_decoder.head.weight"
+PHANTOM_PARTS = (".phantom.", ".gate1.", ".gate2.")
+
+
+@dataclass
+class Adapter:
+    """A low-rank update of one weight: ``weight + scale * up @ down`` (LoRA, arXiv 2106.09685, section 4.1)."""
+
+    down: torch.Tensor  # [rank, in]
+    up: torch.Tensor  # [out, rank]
+    scale: float
+
+
+class TrainableModel:
+    """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom dimension.
+
+    >>> model = TrainableModel(checkpoint.config, checkpoint)                        # doctest: +SKIP
+    >>> logits = model.decode(model.embed(ids))                                      # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        config: PhantomConfig,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        phantom: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.config, self.phantom = config, phantom
+        self.tied = config.decoder.tied_head
+        self.weights = {name: weights[name].to(dtype).clone() for name in weights if not (self.tied and name == TIED)}
+        self.adapters: dict[str, Adapter] = {}
+
+    def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor that learns at the moment, adapters among them, under a stable name."""
+        yield from ((name, tensor) for name, tensor in self.weights.items() if tensor.requires_grad)
+        for name, adapter in self.adapters.items():
+            yield from ((f"{name}.{part}", getattr(adapter, part)) for part in ("down", "up"))
+
+    def _w(self, name: str) -> torch.Tensor:
+        name = "token_embedding.weight" if self.tied and name == TIED else name
+        weight = self.weights[name]
+        if (adapter := self.adapters.get(name)) is None:
+            return weight
+        return weight + (adapter.scale * adapter.up @ adapter.down).to(weight.dtype)
+
+    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.linear(x, self._w(f"{name}.weight"), self.weights.get(f"{name}.bias"))
+
+    # --- vision -----------------------------------------------------------------------------------------------------
+
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
+        return self.project(self.vision_features(pixels))
+
+    def vision_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Tiles [T, 3, S, S] to what the projector reads, [T, N, 4 * vision hidden]."""
+        v, at = self.config.vision, "vision_encoder"
+        mean, std = (torch.tensor(c, dtype=pixels.dtype)[:, None, None] for c in (IMAGENET_MEAN, IMAGENET_STD))
+        pixels, p = (pixels - mean) / std, v.patch_size
+        patches = pixels.unflatten(3, (v.grid, p)).unflatten(2, (v.grid, p))  # [T, 3, row, p, column, p]
+        patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [T, P, 3 * p * p]
+        weight = self._w(f"{at}.patch_embedding.weight").flatten(1)  # [C, 3 * p * p]
+        x = F.linear(patches, weight, self._w(f"{at}.patch_embedding.bias"))
+        x = torch.cat([self._w(f"{at}.class_embedding").expand(len(x), 1, -1).to(x.dtype), x], dim=1)
+        x = x + self._w(f"{at}.position_embedding")
+        for n in range(v.layers):
+            x = self._vision_layer(x, f"{at}.layers.{n}")
+        return pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
+
+    def _vision_layer(self, x: torch.Tensor, layer: str) -> torch.Tensor:
+        v = self.config.vision
+        qkv = self._linear(self._layer_norm(x, f"{layer}.norm1"), f"{layer}.qkv").unflatten(
+            -1, (3, v.heads, v.head_dim)
+        )
+        q, k, value = qkv.permute(2, 0, 3, 1, 4)  # each [T, H, N, D]
+        out = attend(q, k, value, v.head_dim**-0.5).transpose(1, 2).flatten(2)  # [T, N, C]
+        x = x + self._linear(out, f"{layer}.proj") * self._w(f"{layer}.scale1")
+        hidden = F.gelu(self._linear(self._layer_norm(x, f"{layer}.norm2"), f"{layer}.fc1"))
+        return x + self._linear(hidden, f"{layer}.fc2") * self._w(f"{layer}.scale2")
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """The projector: features [T, N, 4 * vision hidden] to image tokens [T, N, hidden]."""
+        at = "vision_encoder.projector"
+        x = self._layer_norm(features, f"{at}.norm", eps=1e-5)
+        return self._linear(F.gelu(self._linear(x, f"{at}.fc1")), f"{at}.fc2")
+
+    def _layer_norm(self, x: torch.Tensor, name: str, eps: float | None = None) -> torch.Tensor:
+        eps = self.config.vision.layer_norm_eps if eps is None else eps
+        return F.layer_norm(x, x.shape[-1:], self._w(f"{name}.weight"), self._w(f"{name}.bias"), eps)
+
+    # --- decoder ----------------------------------------------------------------------------------------------------
+
+    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+        """Ids [B, S] to embeddings [B, S, hidden]."""
+        return F.embedding(ids, self._w("token_embedding.weight"))
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states [..., hidden] to logits [..., vocab]."""
+        return self._linear(hidden, "text_decoder.head")
+
+    def decode(self, embeds: torch.Tensor) -> torch.Tensor:
+        """Embeddings [B, S, hidden] of whole sequences to the logits [B, S, vocab] of every position."""
+        return self.head(self.hidden(embeds))
+
+    def hidden(
+        self, x: torch.Tensor, positions: torch.Tensor | None = None, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Hidden states [B, S, hidden] after the final norm.
+
+        ``positions`` [S] or [B, S] default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True where a query may look) to
+        causal. Every sequence must begin with the prompt's first token: its state shapes the phantom dimension.
+        """
+        d, length = self.config.decoder, x.shape[1]
+        positions = torch.arange(length)[None] if positions is None else positions.view(-1, length)
+        mask = torch.ones(length, length, dtype=torch.bool).tril() if mask is None else mask
+        bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
+        tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), int(positions.max()) + 1)
+        tables = tuple(table.view(len(positions), 1, length, -1) for table in tables)  # [B or 1, 1, S, D/2]
+        for n in range(d.layers):
+            layer = f"text_decoder.layers.{n}"
+            x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
+            gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
+            x = x + self._linear(F.silu(gate) * up, f"{layer}.down")
+        return self._rms_norm(x, "text_decoder.norm")
+
+    def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return F.rms_norm(x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps)
+
+    def _attention(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
+        d = self.config.decoder
+        qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim)).transpose(1, 2)  # [B, H + 2 Hkv, S, D]
+        q, k, v = qkv.split([d.heads, d.kv_heads, d.kv_heads], dim=1)  # [B, H or Hkv, S, D]
+        q, k = _rotate(q, *tables), _rotate(k, *tables)
+        out = self._phantom_attention(q, k, v, layer, bias)  # [B, H, S, D]
+        return self._linear(out.transpose(1, 2).flatten(2), f"{layer}.o")
+
+    def _phantom_attention(self, q, k, v, layer: str, bias: torch.Tensor) -> torch.Tensor:
+        scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
+        if not self.phantom:
+            return attend(q, k, v, scale, bias)
+        y_q, y_k, y_v = (
+            self._xattention(x, f"{layer}.phantom.{kind}") for x, kind in ((q, "query"), (k, "key"), (v, "value"))
+        )
+        wide = (torch.cat(pair, dim=-1) for pair in ((q, ETA * y_q), (k, ETA * y_k), (v, y_v)))
+        o1, z = attend(*wide, scale, bias).chunk(2, dim=-1)  # [B, H, S, D]
+        o2 = o1 + ETA * z
+        share = torch.sigmoid(self._linear(o2, f"{layer}.gate2") - self._linear(o1, f"{layer}.gate1"))
+        return o1 + share * (ETA * z)
+
+    def _xattention(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        first = x[:, :, 0]  # [B, H, D]: a softmax over repeated heads is the one over the heads themselves
+        a = F.gelu(self._linear(first, f"{name}.k")) * x.shape[-1] ** -0.5
+        m = F.gelu(self._linear(first, f"{name}.v"))
+        weights = F.gelu(self._linear(x, f"{name}.q")) @ a.transpose(1, 2)[:, None]  # [B, H, S, heads]
+        return F.gelu(self._linear(weights.softmax(-1) @ m[:, None], f"{name}.o"))
+
+
+def attend(q, k, v, scale: float, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D] to [B, H, S, D]; ``bias`` [B or 1, 1, S, N] is added.
+
+    Written out, because torch's fused operation is slower where this trains: on a CPU in bfloat16 its backward pass
+    takes three to seven times as long at these lengths. Query groups become rows, so k and v are never repeated.
+    """
+    group = q.shape[1] // k.shape[1]
+    rows = (q * scale).unflatten(1, (-1, group)).flatten(2, 3)  # [B, Hkv, g * S, D]
+    scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # [B, H, S, N]
+    weights = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(-1)
+    return (weights.view(*k.shape[:2], -1, k.shape[2]) @ v).view(*q.shape[:3], -1)
+
+
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotate ``x`` [B, H, S, D], whose two halves are the pairs, by tables [B or 1, 1, S, D/2]."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
