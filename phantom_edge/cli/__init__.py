@@ -57,3 +57,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 from phantom_edge.cli import commands as _commands  # noqa: E402, F401  (registers the commands on app)
+from phantom_edge.cli import eval_command as _eval_command  # noqa: E402, F401
+from phantom_edge.cli import tune_command as _tune_command  # noqa: E402, F401

@@ -1,0 +1,129 @@
+"""`phantom-edge tune`: Phantom Optimization on a checkpoint of one's own."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phantom_edge.cli import app
+from phantom_edge.cli.commands import Json, Model
+from phantom_edge.cli.console import command, progress
+
+if TYPE_CHECKING:
+    from phantom_edge.tune.progress import Progress as TuneProgress
+    from phantom_edge.tune.trainer import TuneResult
+
+REFRESH = 0.1  # seconds between two lines shown
+
+
+@app.command(
+    epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B -o tuned "
+    "--lora 16  |  phantom-edge export -m tuned --target ios"
+)
+@command
+def tune(
+    data: Annotated[Path, typer.Option(help='JSONL: {"image", "question", "answer", "wrong"}, one per line.')],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the tuned checkpoint.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures that the lines name.")] = None,
+    model: Model = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the data in each step.")] = 1,
+    steps_1: Annotated[int | None, typer.Option(help="Optimiser steps of step 1; 0 leaves it out.")] = None,
+    steps_2: Annotated[int | None, typer.Option(help="Optimiser steps of step 2; 0 leaves it out.")] = None,
+    lr: Annotated[float, typer.Option(help="Learning rate, down to a tenth of it on a cosine.")] = 1e-5,
+    batch: Annotated[int, typer.Option(help="Lines per optimiser step.")] = 128,
+    micro_batch: Annotated[int, typer.Option(help="Lines computed at a time; changes memory, not the loss.")] = 4,
+    lora: Annotated[int | None, typer.Option(help="Rank of adapters that learn for decoder and ViT in step 2.")] = None,
+    sft_only: Annotated[bool, typer.Option("--sft-only", help="Leave the preference term out of step 1.")] = False,
+    beta: Annotated[float, typer.Option(help="Of the preference term.")] = 2.0,
+    gamma: Annotated[float, typer.Option(help="Margin of the preference term.")] = 0.5,
+    max_tiles: Annotated[int | None, typer.Option(help="Most tiles a picture is cut into.")] = None,
+    validation: Annotated[int, typer.Option(help="Lines to hold out, at least, and to measure on.")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 for the matrix products.")] = "fp32",
+    recompute: Annotated[
+        bool, typer.Option(help="Keep one layer's results at a time: slower, far less memory.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of the order of the lines, the held-out ones and the adapters.")] = 0,
+    save_every: Annotated[float, typer.Option(help="Seconds between two states on disk.")] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Tune a checkpoint with Phantom Optimization. A run that was stopped goes on when it is repeated."""
+    from phantom_edge.tune.options import TuneOptions
+
+    options = TuneOptions(
+        steps_1=steps_1,
+        steps_2=steps_2,
+        epochs=epochs,
+        lr=lr,
+        batch=batch,
+        micro_batch=micro_batch,
+        seed=seed,
+        sft_only=sft_only,
+        beta=beta,
+        gamma=gamma,
+        lora=lora,
+        max_tiles=max_tiles,
+        precision=precision,
+        recompute=recompute,
+        validation=validation,
+        device=device,
+        save_every=save_every,
+    )
+    from phantom_edge.source import PhantomSource
+    from phantom_edge.tune.data import read_triples
+    from phantom_edge.tune.trainer import tune as run_tune
+
+    try:
+        with progress(quiet=as_json) as p:
+            p.step("reading")
+            triples = read_triples(data, images)
+            result = run_tune(PhantomSource.open(model, revision=revision), triples, options, output, _shown(p.step))
+    except KeyboardInterrupt:
+        typer.secho("error: stopped; the same command goes on from the last state, if there is one", err=True, fg="red")
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(_summary(result), indent=2))
+        return
+    _print(result)
+
+
+def _shown(step: Callable[[str], None]) -> Callable[[TuneProgress], None]:
+    """Shows a few lines a second, however many there are."""
+    last = 0.0
+
+    def tell(event: TuneProgress) -> None:
+        nonlocal last
+        if event.done == event.of or time.monotonic() - last > REFRESH:
+            last = time.monotonic()
+            step(str(event))
+
+    return tell
+
+
+def _summary(result: TuneResult) -> dict:
+    """What ``training.json`` says, with the first and the last point of each step's curve only."""
+    rest = {name: value for name, value in result.training.items() if name != "curve"}
+    return {"output": str(result.output), **rest, "curve": _ends(result)}
+
+
+def _ends(result: TuneResult) -> list[dict]:
+    stages: dict[int, list[dict]] = {}
+    for point in result.training["curve"]:
+        stages.setdefault(point["stage"], []).append(point)
+    return [point for points in stages.values() for point in (points[:1] + points[1:][-1:])]
+
+
+def _print(result: TuneResult) -> None:
+    from phantom_edge.tune.progress import loss_words
+
+    for point in _ends(result):
+        typer.echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(point))}")
+    for name, losses in result.validation.items():
+        typer.echo(f"validation, {name}: {', '.join(loss_words(losses))}")
+    typer.echo(f"wrote {result.output}")
