@@ -252,12 +252,17 @@ def test_a_full_disk_leaves_nothing(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def heed() -> None:
+    """Let a program hear Ctrl-C, also where the tests themselves run in the background and ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path, how):
     output = shutil.copytree(bundle, tmp_path / "out")
     before = (output / "manifest.json").read_bytes()
     command = [*PROGRAM, "export", "-m", str(model), "-t", "web", "-o", str(output), "--context", "160"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed)
     deadline = time.monotonic() + 60
     while not any(".partial-" in p.name for p in tmp_path.iterdir()):
         assert process.poll() is None
@@ -269,6 +274,27 @@ def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path, how):
     assert "stopped" in stderr
     assert (output / "manifest.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_ctrl_c_in_a_callback_is_not_lost(tmp_path):
+    script = tmp_path / "finalizer.py"
+    script.write_text(
+        "import os, signal, time, weakref\n"
+        "from phantom_edge.cli.console import command\n"
+        "class Thing: pass\n"
+        "def work():\n"
+        "    thing = Thing()\n"
+        "    kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    del thing\n"
+        "    time.sleep(20)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from typer import Typer\n"
+        "app = Typer()\n"
+        "app.command()(command(work))\n"
+        "app()\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "error: stopped; nothing was changed\n")
 
 
 def test_optimum_hands_over(model, tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import _thread
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ def command(function: Callable) -> Callable:
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+        sys.unraisablehook = _interrupt_again
         try:
             return function(*args, **kwargs)
         except PhantomEdgeError as error:
@@ -43,6 +46,14 @@ def command(function: Callable) -> Callable:
             _fail(error, 1, f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
 
     return wrapped
+
+
+def _interrupt_again(unraisable) -> None:
+    """Deliver a Ctrl-C once more that came during a callback of the interpreter, which drops every exception."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(error: BaseException, code: int, text: str | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,8 +93,10 @@ class Scene:
         return ask(self.kind, self.parts, self._stream("questions"))
 
 
-def make_scene(split: str, index: int, seed: int = 0) -> Scene:
+def make_scene(split: str, index: int, seed: int = 0, kinds: Mapping[str, float] | None = None) -> Scene:
     """Scene number `index` of an endless split. Deterministic; no content is in two splits, whatever their seeds.
+
+    ``kinds``: other shares of the kinds of scene than ``KINDS``, for training on what is hard.
 
     Raises: InputError for an unknown split or a negative index.
 
@@ -106,7 +108,8 @@ def make_scene(split: str, index: int, seed: int = 0) -> Scene:
     if index < 0:
         raise InputError(f"scenes are numbered from 0, and {index} is less: give a number from 0 on")
     rng = random.Random(_number(seed, split, index, "content"))
-    kind = rng.choices(list(KINDS), weights=list(KINDS.values()))[0]
+    kinds = kinds or KINDS
+    kind = rng.choices(list(kinds), weights=list(kinds.values()))[0]
     while True:
         camera, placed = draw_layout(rng, kind, lambda device: _text(rng, split, device))
         parts = tuple(part for part, _ in placed)
