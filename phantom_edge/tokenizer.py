@@ -8,6 +8,7 @@ SentencePiece (the decoder of `tokenizers` spoils the whole run of bytes around 
 import codecs
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,9 @@ _ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
 
 
 _REPLACEMENT = "\ufffd"
+MANY_SPACES = 1 << 16
+"""More than any text begins with."""
+_LEADING_SPACES = re.compile(r"\(\?<!\[\\s\\S\]\) (?:\+|\{1,(\d{1,5})\})")
 
 
 def _one_per_byte(error: UnicodeError) -> tuple[str, int]:
@@ -58,6 +62,8 @@ class TextDecoder:
     def from_spec(cls, spec: Mapping | None) -> "TextDecoder":
         """From the JSON object: `ByteLevel`, `Metaspace`, or `Replace`, `ByteFallback`, `Fuse`, `Strip` in a row.
 
+        `Strip` may also be written as a `Replace` of `leading_spaces(n)` by nothing; see `Tokenizer.to_json`.
+
         Raises:
             InputError: no decoder, or one of another kind.
         """
@@ -73,6 +79,8 @@ class TextDecoder:
                     replacements.append((old, new))
                 case {"type": "Strip", "content": " ", "start": start, "stop": 0} if "Fuse" in kinds:
                     strip_spaces = start
+                case {"type": "Replace", "pattern": {"Regex": pattern}, "content": ""} if "Fuse" in kinds:
+                    strip_spaces = _spaces_of(pattern)
                 case {"type": "Metaspace", "replacement": old, "prepend_scheme": scheme}:
                     replacements.append((old, " "))
                     strip_spaces = int(scheme != "never")
@@ -100,6 +108,23 @@ class TextDecoder:
         for old, new in self.replacements:
             token = token.replace(old, new)
         return token.encode()
+
+
+def leading_spaces(most: int) -> str:
+    """The regular expression of up to `most` spaces at the very start of a text, in words that every engine knows.
+
+    >>> leading_spaces(1)
+    '(?<![\\\\s\\\\S]) {1,1}'
+    """
+    return r"(?<![\s\S]) " + ("+" if most >= MANY_SPACES else f"{{1,{most}}}")
+
+
+def _spaces_of(pattern: str) -> int:
+    """The number that `leading_spaces` was given. Raises `InputError` for another pattern."""
+    match = _LEADING_SPACES.fullmatch(pattern)
+    if not match:
+        raise InputError(f"the tokenizer's decoder replaces an unknown {pattern!r}: use the published tokenizer.json")
+    return int(match[1] or MANY_SPACES)
 
 
 class TextStream:
@@ -219,8 +244,18 @@ class Tokenizer:
         return self._inner.token_to_id(text)
 
     def to_json(self) -> str:
-        """The tokenizer as the text of a `tokenizer.json`."""
-        return self._inner.to_str()
+        """The tokenizer as the text of a `tokenizer.json` that stock tokenizers read with the same result.
+
+        A decoder's `Strip` at the start of a text is written as a replacement. ExecuTorch's runner decodes token by
+        token, so that `Strip` would take the space of every word and break at the first byte of a longer character.
+        """
+        data = json.loads(self._inner.to_str())
+        for step in data["decoder"].get("decoders", []):
+            match step:
+                case {"type": "Strip", "content": " ", "start": start, "stop": 0} if start:
+                    step.clear()
+                    step.update({"type": "Replace", "pattern": {"Regex": leading_spaces(start)}, "content": ""})
+        return json.dumps(data, ensure_ascii=False)
 
     def save(self, path: str | Path) -> None:
         """Write `to_json` to a file."""

@@ -14,10 +14,10 @@ import onnxruntime as ort
 
 from phantom_edge.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.export.onnx_layout import find
 from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.onnx_lift import lift
 
-FOLDER: Final = "onnx"  # of the three models, inside the bundle
 GRAPHS: Final = {
     "vision_encoder": ({"pixel_values"}, {"image_features"}),
     "token_embedding": ({"input_ids"}, {"inputs_embeds"}),
@@ -31,6 +31,7 @@ MAX_CACHE_BYTES: Final = 64 << 30
 EXACT_INT8: Final = "session.x64quantprecision"
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 MODES: Final = ("stock", "lifted")
+CACHE_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass
@@ -62,18 +63,19 @@ class OnnxBackend:
             raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
         self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
         self.context, self.chunk = context, chunk
-        paths = [Path(folder) / FOLDER / f"{name}.onnx" for name in GRAPHS]
+        paths = [find(Path(folder), name) for name in GRAPHS]
         models = [check_model(path) for path in paths]
-        limit = _positions(models[-1])
+        limit = _positions(paths[-1], models[-1])
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
         sources = paths if mode == "stock" else [lift(model).SerializeToString() for model in models]
         sessions = [_session(path, source, threads) for path, source in zip(paths, sources, strict=True)]
-        for name, session in zip(GRAPHS, sessions, strict=True):
-            _check_names(name, session)
+        for graph, path, session in zip(GRAPHS, paths, sessions, strict=True):
+            _check_names(graph, path, session)
         self._vision, self._embedding, self._decoder = sessions
-        self._shapes = _cache_shapes(self._decoder, context)
-        self._vocabulary = _vocabulary(self._decoder)
+        self._cache_type = _cache_type(paths[-1], self._decoder)
+        self._shapes = _cache_shapes(paths[-1], self._decoder, context)
+        self._vocabulary = _vocabulary(paths[-1], self._decoder)
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
@@ -93,7 +95,7 @@ class OnnxBackend:
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
-        zeros = {name: np.zeros(shape, np.float32) for name, shape in self._shapes.items()}
+        zeros = {name: np.zeros(shape, self._cache_type) for name, shape in self._shapes.items()}
         buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
         binding = self._decoder.io_binding()
         binding.bind_output("logits")
@@ -173,13 +175,15 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
         raise InputError(f"{path}: {tensor.name}: {location} ends before byte {offset + length}; it is incomplete")
 
 
-def _positions(decoder: onnx.ModelProto) -> int:
+def _positions(path: Path, decoder: onnx.ModelProto) -> int:
     """Positions that the decoder's RoPE tables hold. Raises :class:`InputError` for a decoder without any."""
     dims = {tensor.name: tensor.dims for tensor in decoder.graph.initializer}
+    casts = [node for node in decoder.graph.node if node.op_type == "Cast"]
+    dims |= {node.output[0]: dims[node.input[0]] for node in casts if node.input[0] in dims}
     rotary = [node for node in decoder.graph.node if node.op_type == "RotaryEmbedding"]
     tables = [dims.get(name) for node in rotary for name in node.input[2:]]
     if not tables or any(table is None or len(table) != 2 for table in tables):
-        raise InputError("text_decoder.onnx: no rotary embedding over stored tables; not a decoder of this toolkit")
+        raise InputError(f"{path.name}: no rotary embedding over stored tables; not a decoder of this toolkit")
     return min(table[0] for table in tables)
 
 
@@ -203,37 +207,43 @@ def _present(past: str) -> str:
     return f"present.{past.removeprefix(PAST)}"
 
 
-def _check_names(name: str, session: ort.InferenceSession) -> None:
+def _check_names(graph: str, path: Path, session: ort.InferenceSession) -> None:
     """Raise :class:`InputError` unless a model has exactly the inputs and outputs of its place."""
     inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
-    wanted_inputs, wanted_outputs = GRAPHS[name]
+    wanted_inputs, wanted_outputs = GRAPHS[graph]
     past = {value for value in inputs if value.startswith(PAST)}
     if inputs - past != wanted_inputs or outputs != wanted_outputs | {_present(value) for value in past}:
-        raise InputError(f"{name}.onnx: its inputs and outputs are not those of this toolkit's {name}")
+        raise InputError(f"{path.name}: its inputs and outputs are not those of this toolkit's {graph}")
 
 
-def _vocabulary(decoder: ort.InferenceSession) -> int:
+def _vocabulary(path: Path, decoder: ort.InferenceSession) -> int:
     """The width of the logits. Raises :class:`InputError` when it is no number."""
     shape = next(value.shape for value in decoder.get_outputs() if value.name == "logits")
     if len(shape) != 3 or not isinstance(shape[2], int):
-        raise InputError(f"text_decoder.onnx: logits have shape {shape}; their width must be known")
+        raise InputError(f"{path.name}: logits have shape {shape}; their width must be known")
     return shape[2]
 
 
-def _cache_shapes(decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:
+def _cache_type(path: Path, decoder: ort.InferenceSession) -> type[np.floating]:
+    """The one type of all cache inputs. Raises :class:`InputError` for another than fp32 and fp16."""
+    found = {entry.type for entry in decoder.get_inputs() if entry.name.startswith(PAST)}
+    if len(found) > 1 or not found <= CACHE_TYPES.keys():
+        raise InputError(f"{path.name}: its cache holds {', '.join(sorted(found))}; only one of fp32 and fp16 is known")
+    return CACHE_TYPES[found.pop()] if found else np.float32
+
+
+def _cache_shapes(path: Path, decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:
     """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too large."""
     shapes = {}
     for entry in decoder.get_inputs():
         if entry.name.startswith(PAST):
             heads, width = entry.shape[1::2] if len(entry.shape) == 4 else (None, None)
             if not all(isinstance(n, int) and 0 < n <= MAX_DIMENSION for n in (heads, width)):
-                raise InputError(
-                    f"text_decoder.onnx: {entry.name} has shape {entry.shape}; heads and width must be known"
-                )
+                raise InputError(f"{path.name}: {entry.name} has shape {entry.shape}; heads and width must be known")
             shapes[entry.name] = (1, heads, context, width)
     if not shapes:
-        raise InputError("text_decoder.onnx: no past_key_values inputs; not a decoder of this toolkit")
+        raise InputError(f"{path.name}: no past_key_values inputs; not a decoder of this toolkit")
     size = sum(4 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
     if size > MAX_CACHE_BYTES:
-        raise InputError(f"text_decoder.onnx: its cache for {context} tokens takes {size >> 30} GiB; lower --context")
+        raise InputError(f"{path.name}: its cache for {context} tokens takes {size >> 30} GiB; lower --context")
     return shapes

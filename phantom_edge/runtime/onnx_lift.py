@@ -1,4 +1,4 @@
-"""A saved ONNX model with its integer operations lifted to fp32: the same weights, activations not rounded.
+"""A saved ONNX model lifted to fp32: the same weights, activations rounded neither to integers nor to fp16.
 
 Rounding to an integer grid turns differences of one part in a million into whole steps, and through many layers those
 grow as large as the quantisation error itself; a wrong graph could hide there. Without it, only a fault shows.
@@ -6,10 +6,13 @@ grow as large as the quantisation error itself; a wrong graph could hide there. 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
 from onnx import helper
 
 FLOAT_ACCURACY = 1  # MatMulNBits' accuracy_level: dequantised weights times fp32 activations
+FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
 def lift(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -17,7 +20,8 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
     lifted = onnx.ModelProto()
     lifted.CopyFrom(model)
     del lifted.graph.node[:]
-    for node in model.graph.node:
+    _lift_halves(lifted.graph)
+    for node in _without_halves(model.graph):
         if node.op_type == "DynamicQuantizeMatMul":
             lifted.graph.node.extend(_dequantized(node))
         else:
@@ -25,6 +29,29 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
             if node.op_type == "MatMulNBits":
                 _set_accuracy(lifted.graph.node[-1])
     return lifted
+
+
+def _lift_halves(graph: onnx.GraphProto) -> None:
+    """Make fp16 inputs and outputs fp32."""
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == HALF:
+            value.type.tensor_type.elem_type = FLOAT
+
+
+def _without_halves(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes as they are in fp32: what was cast to fp16 is not, what is stored as fp16 is cast where it is used."""
+    stored = {tensor.name for tensor in graph.initializer if tensor.data_type == HALF}
+    # The cast of a whole table is left where it is: such a table is used through it alone.
+    used = {name for node in graph.node if node.op_type not in ("Cast", "Gather") for name in node.input} & stored
+    yield from (helper.make_node("Cast", [name], [f"{name}_fp32"], to=FLOAT) for name in sorted(used))
+    for original in graph.node:
+        node = onnx.NodeProto()
+        node.CopyFrom(original)
+        if node.op_type == "Cast" and node.attribute[0].i == HALF:
+            node.attribute[0].i = FLOAT
+        if node.op_type not in ("Cast", "Gather"):
+            node.input[:] = [f"{name}_fp32" if name in used else name for name in node.input]
+        yield node
 
 
 def _dequantized(node: onnx.NodeProto) -> list[onnx.NodeProto]:

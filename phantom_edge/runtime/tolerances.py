@@ -22,6 +22,9 @@ _HALF = "every result is rounded to the 11 bits of fp16, through all layers"
 STRUCTURE: dict[tuple[str, str], Tolerance] = {
     ("onnx", "unrounded"): Tolerance(1e-4, _ORDER),
     ("onnx", "float"): Tolerance(1e-4, _ORDER),
+    ("onnx-webgpu", "unrounded"): Tolerance(1e-4, _ORDER),
+    ("onnx-webgpu", "float"): Tolerance(0.03, _HALF),
+    ("onnx-webgpu", "integer"): Tolerance(0.03, _HALF),
     ("executorch", "unrounded"): Tolerance(1e-4, _ORDER),
     ("executorch", "float"): Tolerance(1e-4, _ORDER),
     ("coreml", "unrounded"): Tolerance(1e-4, _ORDER),

@@ -158,7 +158,7 @@ class TestPhantom:
         """Query and key meet in one product, so either at zero removes the phantom from the attention's scores."""
         model = folded(some[0])
         work = shutil.copytree(exports(some[0])[0], tmp_path / "work")
-        count = zero_weights(work / "onnx" / "text_decoder.onnx", f"phantom.{kind}.mix")
+        count = zero_weights(work / "onnx" / "decoder_model_merged.onnx", f"phantom.{kind}.mix")
         assert count == model.config.decoder.layers
         embeds = embed(model, random_ids(model, 40))
         moved = difference(backend_logits(load(work), embeds, [40]), torch_logits(model, embeds, [40]))
@@ -274,12 +274,12 @@ class TestBadFiles:
             load(work.parent, context=context)
 
     @pytest.mark.parametrize(
-        "location", ["/etc/passwd", "../text_decoder.onnx_data", "..", "", "sub/file", "a\\b", "none"]
+        "location", ["/etc/passwd", "../decoder_model_merged.onnx_data", "..", "", "sub/file", "a\\b", "none"]
     )
     @pytest.mark.parametrize("place", ["initializer", "attribute"])
     def test_data_outside_the_folder(self, work, location, place):
-        shutil.copy(work / "text_decoder.onnx_data", work.parent)
-        path = work / "text_decoder.onnx"
+        shutil.copy(work / "decoder_model_merged.onnx_data", work.parent)
+        path = work / "decoder_model_merged.onnx"
         model = onnx.load(path, load_external_data=False)
         tensor = next(t for t in model.graph.initializer if t.external_data)
         if place == "attribute":
@@ -291,7 +291,7 @@ class TestBadFiles:
         self.refused(work, "must be a file in the same folder")
 
     def test_a_link(self, work):
-        data = work / "text_decoder.onnx_data"
+        data = work / "decoder_model_merged.onnx_data"
         data.rename(work.parent / "elsewhere")
         data.symlink_to(work.parent / "elsewhere")
         self.refused(work, "must be a file in the same folder")
@@ -305,35 +305,39 @@ class TestBadFiles:
         (work / "vision_encoder.onnx").write_bytes(b"\xff\xfe" * 40)
         self.refused(work, "vision_encoder.onnx: not an ONNX model")
         (work / "vision_encoder.onnx").unlink()
-        self.refused(work, "No such file")
+        self.refused(work, "no vision_encoder.onnx of any type")
+
+    def test_graphs_of_two_types(self, work):
+        shutil.copy(work / "vision_encoder.onnx", work / "vision_encoder_q4.onnx")
+        self.refused(work, "vision_encoder.onnx, vision_encoder_q4.onnx: one bundle holds one type")
 
     def test_a_model_that_onnxruntime_refuses(self, work):
-        path = work / "token_embedding.onnx"
+        path = work / "embed_tokens.onnx"
         model = onnx.load(path, load_external_data=False)
         model.graph.node[0].op_type = "NoSuchOperation"
         path.write_bytes(model.SerializeToString())
-        self.refused(work, "token_embedding.onnx: ONNX Runtime does not load it")
+        self.refused(work, "embed_tokens.onnx: ONNX Runtime does not load it")
 
     def test_another_model_in_the_decoders_place(self, work):
-        shutil.copy(work / "token_embedding.onnx", work / "text_decoder.onnx")
+        shutil.copy(work / "embed_tokens.onnx", work / "decoder_model_merged.onnx")
         self.refused(work, "not a decoder of this toolkit")
 
     def test_another_model_in_the_encoders_place(self, work):
-        shutil.copy(work / "token_embedding.onnx", work / "vision_encoder.onnx")
+        shutil.copy(work / "embed_tokens.onnx", work / "vision_encoder.onnx")
         self.refused(work, "vision_encoder.onnx: its inputs and outputs are not those")
 
     def test_a_decoder_that_does_not_give_its_cache_back(self, work):
-        path = work / "text_decoder.onnx"
+        path = work / "decoder_model_merged.onnx"
         model = onnx.load(path, load_external_data=False)
         model.graph.output.pop()
         path.write_bytes(model.SerializeToString())
-        self.refused(work, "text_decoder.onnx: its inputs and outputs are not those")
+        self.refused(work, "decoder_model_merged.onnx: its inputs and outputs are not those")
 
     def test_more_context_than_was_exported(self, work):
         self.refused(work, f"exported for {CONTEXT} tokens", context=CONTEXT + 1)
 
     def test_a_cache_of_absurd_size(self, work):
-        path = work / "text_decoder.onnx"
+        path = work / "decoder_model_merged.onnx"
         model = onnx.load(path, load_external_data=False)
         for value in model.graph.input:
             if value.name.startswith("past"):

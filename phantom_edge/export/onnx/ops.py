@@ -34,10 +34,12 @@ class DecoderInputs:
 class OnnxOps:
     """:class:`~phantom_edge.model.ops.Ops` whose values are names in ``graph``.
 
-    Each float is stored in the type that the recipe gave it; fp16 is cast to fp32 where it is used, so that all
-    arithmetic is fp32. ``read`` names the weights that went into the graph, ``kinds`` the operation of each
-    quantised module.
+    Each float is stored in the type that the recipe gave it and cast to that of the ``arithmetic`` where it is used;
+    a cast of a constant is gone once a runtime has loaded the graph. ``read`` names the weights that went into the
+    graph, ``kinds`` the operation of each quantised module.
     """
+
+    arithmetic: int = TensorProto.FLOAT
 
     def __init__(self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None):
         self.graph, self.spec, self.weights, self.decoder = graph, spec, weights, decoder
@@ -52,13 +54,23 @@ class OnnxOps:
 
     def _float(self, name: str, tensor: torch.Tensor) -> str:
         value = self.graph.initializer(name, tensor.numpy())
-        return self._to_float(value) if tensor.dtype == torch.float16 else value
+        stored = TensorProto.FLOAT16 if tensor.dtype == torch.float16 else TensorProto.FLOAT
+        return value if stored == self.arithmetic else self._cast(value, self.arithmetic)
 
     def _constant(self, name: str) -> str:
         return self._float(name, self._get(name))
 
-    def _to_float(self, value: str) -> str:
-        return self.graph.node("Cast", [value], to=TensorProto.FLOAT)
+    def _cast(self, value: str, element: int) -> str:
+        return self.graph.node("Cast", [value], to=element)
+
+    # --- where values come from fp32 and go back to it
+    def enter(self, value: str) -> str:
+        """An fp32 value in the type of the arithmetic."""
+        return value if self.arithmetic == TensorProto.FLOAT else self._cast(value, self.arithmetic)
+
+    def leave(self, value: str) -> str:
+        """A value in the type of the arithmetic as fp32."""
+        return value if self.arithmetic == TensorProto.FLOAT else self._cast(value, TensorProto.FLOAT)
 
     def _bias(self, name: str) -> str | None:
         tensor = self.weights.get(name)  # one read; `in` would be another for a mapping that loads on access
@@ -189,7 +201,7 @@ class OnnxOps:
         weight = self._get(f"{name}.weight")
         if not isinstance(weight, QuantizedTensor):
             rows = self.graph.node("Gather", [self.graph.initializer(f"{name}.weight", weight.numpy()), ids], axis=0)
-            return self._to_float(rows) if weight.dtype == torch.float16 else rows
+            return self._cast(rows, TensorProto.FLOAT) if weight.dtype == torch.float16 else rows
         if weight.bits == 4 and weight.group:
             return self._gather_blocks(ids, name, weight)
         return self._gather_rows(ids, name, weight)
@@ -198,7 +210,7 @@ class OnnxOps:
         self.kinds[name] = "Gather int8"
         values = self.graph.initializer(f"{name}.weight{VALUES}", weight.values.numpy())
         scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
-        rows = self._to_float(self.graph.node("Gather", [values, ids], axis=0))  # [B, S, C]
+        rows = self._cast(self.graph.node("Gather", [values, ids], axis=0), TensorProto.FLOAT)  # [B, S, C]
         return self.mul(rows, self.graph.node("Gather", [scales, ids], axis=0))  # [B, S, 1]
 
     def _gather_blocks(self, ids: str, name: str, weight: QuantizedTensor) -> str:

@@ -1,6 +1,7 @@
 """Our integers in the layouts of ONNX Runtime's operations, and back. Pure arithmetic, no files.
 
-``MatMulNBits``: B uint8 [N, K / block, block / 2], value + 8, first of a pair low; scales [N, K / block].
+``MatMulNBits``: B uint8 [N, K / block, block / 2], value + 8, first of a pair low; scales [N, K / block]. With 8 bits
+B is uint8 [N, K / block, block], value + 128, the last block filled up where K is no multiple.
 ``DynamicQuantizeMatMul``: B int8 [K, N], scales [N]. ``Gather``: rows int8 [V, C], scales [V, 1].
 (``onnxruntime/contrib_ops``: ``docs/ContribOperators.md``.)
 """
@@ -17,6 +18,10 @@ from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles, unpack_nib
 
 OFFSET: Final = 8
 """Zero point that MatMulNBits takes when it is given none: four bits hold value + 8."""
+BYTE_OFFSET: Final = 128
+"""The same for eight bits."""
+CHANNEL_BLOCKS: Final = (128, 64, 32)
+"""Sizes of the blocks that a channel is cut into: powers of two of at least 32, which every kernel takes."""
 
 
 def pack_blocks(weight: QuantizedTensor) -> np.ndarray:
@@ -38,6 +43,26 @@ def unpack_blocks(packed: np.ndarray, scales: np.ndarray, group: int) -> Quantiz
 def pack_columns(weight: QuantizedTensor) -> np.ndarray:
     """int8 [N, K] per output channel to ``DynamicQuantizeMatMul``'s B: int8 [K, N]."""
     return weight.values.T.contiguous().numpy()  # [K, N]
+
+
+def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
+    """int8 [N, K] per output channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and its scales [N, blocks]."""
+    k = weight.shape[1]
+    block = next((size for size in CHANNEL_BLOCKS if k % size == 0), CHANNEL_BLOCKS[-1])
+    bytes_ = (weight.values.to(torch.int16) + BYTE_OFFSET).to(torch.uint8)  # [N, K]
+    filled = torch.nn.functional.pad(bytes_, (0, -k % block), value=BYTE_OFFSET)
+    blocks = filled.unflatten(1, (-1, block))  # [N, blocks, block]
+    return blocks.contiguous().numpy(), weight.scales.expand(-1, blocks.shape[1]).contiguous()
+
+
+def unpack_channels(packed: np.ndarray, scales: np.ndarray, k: int) -> QuantizedTensor:
+    """Undo :func:`pack_channels`. Raises :class:`InputError` unless each channel has one scale and fits ``k``."""
+    if packed.dtype != np.uint8 or packed.ndim != 3 or not 0 <= packed[0].size - k < packed.shape[2]:
+        raise InputError(f"int8 weight is {packed.dtype} {list(packed.shape)}, expected uint8 blocks of {k} inputs")
+    if scales.shape != packed.shape[:2] or (scales != scales[:, :1]).any():
+        raise InputError("int8 weight whose scales are not one per output channel")
+    values = torch.from_numpy(packed.reshape(len(packed), -1)[:, :k].astype(np.int16) - BYTE_OFFSET)  # [N, K]
+    return QuantizedTensor(values.to(torch.int8), _scales(scales[:, :1]), 8)
 
 
 def unpack_columns(packed: np.ndarray, scales: np.ndarray) -> QuantizedTensor:

@@ -14,9 +14,9 @@ from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
+from phantom_edge.export.onnx_layout import find
 from phantom_edge.quantize.grid import QuantizedTensor
 
-FOLDER: Final = "onnx"  # of an export's three models, inside the folder that the export was given
 SUFFIX: Final = f".weight{VALUES}"
 
 
@@ -31,7 +31,7 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     """
     found = {}
     for name in GRAPHS:
-        path = folder / FOLDER / f"{name}.onnx"
+        path = find(folder, name)
         try:
             graph = onnx.load(path, load_external_data=False).graph
             found |= dict(_Reader(path, graph).modules())
@@ -67,8 +67,12 @@ class _Reader:
 
     def _matmul_nbits(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         sizes = _attributes(node)
-        self._require(node, node.input[2:] == [scales] and sizes["bits"] == 4)
-        weight = packing.unpack_blocks(self._array(node.input[1]), self._array(scales), sizes["block_size"])
+        self._require(node, node.input[2:] == [scales] and sizes["bits"] in (4, 8))
+        values, scale = self._array(node.input[1]), self._array(scales)
+        if sizes["bits"] == 8:
+            weight = packing.unpack_channels(values, scale, sizes["K"])
+        else:
+            weight = packing.unpack_blocks(values, scale, sizes["block_size"])
         self._require(node, weight.shape == (sizes["N"], sizes["K"]))
         return weight
 

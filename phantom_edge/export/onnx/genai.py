@@ -1,0 +1,122 @@
+"""What onnxruntime-genai needs besides the artifact's graphs: ``genai_config.json`` and two small graphs of its shape.
+
+Its vision-language pipeline (``multi_modal.cpp``) wants image features of rank 2 and an embedding model that puts them
+into place itself. Both are written here as the artifact's own graphs with a few nodes more; they hold no weights of
+their own but read the data files that lie beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from onnx import TensorProto, helper
+
+from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.onnx_layout import FOLDER
+from phantom_edge.model.folded import FoldedModel
+
+CONFIG: Final = "genai_config.json"
+VISION: Final = f"{FOLDER}/genai_vision.onnx"
+EMBEDDING: Final = f"{FOLDER}/genai_embedding.onnx"
+MODEL_TYPE: Final = "phi3v"
+"""Of the types that the package knows, the one that makes no assumption beyond the three models."""
+EXACT_INT8: Final = "session.x64quantprecision"  # on x86 without VNNI, int8 weights saturate ORT's 16-bit sums
+FEATURES, ROWS = "image_features", "num_image_tokens"
+
+
+def write(model: FoldedModel, options: ExportOptions, out: Path, files: dict[str, Path]) -> None:
+    """Write both graphs and the config below ``out``, for the graphs in ``files`` (relative to ``out``)."""
+    vision = _flat_features(onnx.load(out / files["vision_encoder"], load_external_data=False), model)
+    onnx.save_model(vision, out / VISION)
+    embedding = _with_features(onnx.load(out / files["token_embedding"], load_external_data=False), model)
+    onnx.save_model(embedding, out / EMBEDDING)
+    config = json.dumps(config_of(model, options, files["text_decoder"].as_posix()), indent=2)
+    (out / CONFIG).write_text(config + "\n", encoding="utf-8")
+
+
+def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[str, Any]:
+    """``genai_config.json``; ``decoder`` is the decoder's file relative to it."""
+    d = model.config.decoder
+    widths = [model.spec.width(n) for n in range(d.layers)]
+    cache = {f"{when}_{kind}_names": f"{name}.%d.{kind}" for when, name in _CACHE.items() for kind in ("key", "value")}
+    return {
+        "model": {
+            "type": MODEL_TYPE,
+            "eos_token_id": list(options.end_ids),
+            "pad_token_id": NO_TOKEN,
+            "vocab_size": d.vocab_size,
+            "context_length": options.context,
+            "vision": {
+                "filename": VISION,
+                "inputs": {"pixel_values": "pixel_values"},
+                "outputs": {FEATURES: FEATURES},
+            },
+            "embedding": {
+                "filename": EMBEDDING,
+                "inputs": {"input_ids": "input_ids", FEATURES: FEATURES},
+                "outputs": {"inputs_embeds": "inputs_embeds"},
+            },
+            "decoder": {
+                "session_options": {"log_severity_level": 3, EXACT_INT8: "1"},
+                "filename": decoder,
+                "head_size": max(widths),
+                "hidden_size": d.hidden_size,
+                "num_attention_heads": d.heads,
+                "num_hidden_layers": d.layers,
+                "num_key_value_heads": d.kv_heads,
+                "inputs": {
+                    "inputs_embeds": "inputs_embeds",
+                    "attention_mask": "attention_mask",
+                    "position_ids": "position_ids",
+                    **{name: value for name, value in cache.items() if name.startswith("past")},
+                },
+                "outputs": {
+                    "logits": "logits",
+                    **{name: value for name, value in cache.items() if name.startswith("present")},
+                },
+            },
+        },
+        "search": {"do_sample": False, "max_length": options.context, "past_present_share_buffer": True},
+    }
+
+
+_CACHE: Final = {"past": "past_key_values", "present": "present"}
+NO_TOKEN: Final = -1
+"""The package masks the padding token wherever it meets it, so that it must be none that a prompt may hold."""
+
+
+def _flat_features(vision: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
+    """The vision encoder with its output as [tiles x tokens, hidden]."""
+    graph, hidden = vision.graph, model.config.decoder.hidden_size
+    last = next(node for node in graph.node if FEATURES in node.output)
+    last.output[list(last.output).index(FEATURES)] = f"{FEATURES}_by_tile"
+    graph.initializer.append(helper.make_tensor("rows_and_hidden", TensorProto.INT64, [2], [-1, hidden]))
+    graph.node.append(helper.make_node("Reshape", [f"{FEATURES}_by_tile", "rows_and_hidden"], [FEATURES]))
+    _replace_output(graph, FEATURES, [ROWS, hidden])
+    return vision
+
+
+def _with_features(embedding: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
+    """The embedding with the rows of a further input, which may be none, at the places of the image token."""
+    graph, config = embedding.graph, model.config
+    last = next(node for node in graph.node if "inputs_embeds" in node.output)
+    last.output[list(last.output).index("inputs_embeds")] = "text_embeds"
+    graph.input.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, config.decoder.hidden_size]))
+    graph.initializer.append(helper.make_tensor("image_token_id", TensorProto.INT64, [], [config.image_token_id]))
+    graph.node.extend(
+        [
+            helper.make_node("Equal", ["input_ids", "image_token_id"], ["is_image"]),
+            helper.make_node("NonZero", ["is_image"], ["places_across"]),  # [2, rows]
+            helper.make_node("Transpose", ["places_across"], ["places"], perm=[1, 0]),  # [rows, 2]
+            helper.make_node("ScatterND", ["text_embeds", "places", FEATURES], ["inputs_embeds"]),
+        ]
+    )
+    return embedding
+
+
+def _replace_output(graph: onnx.GraphProto, name: str, shape: list[int | str]) -> None:
+    (output,) = (value for value in graph.output if value.name == name)
+    output.CopyFrom(helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, shape))

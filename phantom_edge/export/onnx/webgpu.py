@@ -1,0 +1,83 @@
+"""ONNX for WebGPU: the same graphs in operations that its execution provider has, fp16 where the recipe's floats are.
+
+WebGPU has no ``DynamicQuantizeMatMul``, so int8 per channel becomes ``MatMulNBits`` of 8 bits, a channel's scale
+repeated for each of its blocks. Neither that nor int4 rounds the activations (accuracy_level 0). Pixels, embeddings,
+image features and logits stay fp32, which an app can make and read without a half-precision type; the KV cache, which
+never leaves the GPU, is in the arithmetic's type.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnx import TensorProto
+
+from phantom_edge.export.base import Exported, ExportOptions, Progress
+from phantom_edge.export.onnx import packages, packing
+from phantom_edge.export.onnx.build import dtype_of, write_graphs
+from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
+from phantom_edge.export.onnx.readback import stored_weights
+from phantom_edge.export.onnx.writer import CONTRIB
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.quantize.grid import QuantizedTensor
+
+__all__ = ["export", "reference", "stored_weights"]
+
+
+class WebGpuOps(OnnxOps):
+    """:class:`OnnxOps` without integer activations, in fp32."""
+
+    def _matmul_blocks(self, x, name, weight):
+        return self._matmul_bits(x, name, weight, packing.pack_blocks(weight), weight.scales)
+
+    def _matmul_channels(self, x, name, weight, bias):
+        packed, scales = packing.pack_channels(weight)
+        return self._add_bias(self._matmul_bits(x, name, weight, packed, scales), bias)
+
+    def _matmul_bits(self, x: str, name: str, weight: QuantizedTensor, packed, scales) -> str:
+        self.kinds[name] = "MatMulNBits"
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
+        # Not behind a Cast, as other constants are: ORT without optimisation would read other numbers. Every scale is a
+        # number that fp16 has.
+        half = self.arithmetic == TensorProto.FLOAT16
+        stored = self.graph.initializer(f"{name}.weight{SCALES}", (scales.half() if half else scales).numpy())
+        n, k = weight.shape
+        sizes = {"K": k, "N": n, "bits": weight.bits, "block_size": _inputs_per_block(packed, weight.bits)}
+        return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes)
+
+
+class WebGpuHalfOps(WebGpuOps):
+    """The same in fp16."""
+
+    arithmetic = TensorProto.FLOAT16
+
+
+def _inputs_per_block(packed, bits: int) -> int:
+    """Inputs per block of packed weights [N, blocks, bytes]."""
+    return packed.shape[2] * 8 // bits
+
+
+def reference(model: FoldedModel) -> FoldedModel:
+    """The torch model that an artifact of ``model`` must agree with: the same integers, activations not rounded."""
+    return model
+
+
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+    """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what transformers.js reads.
+
+    ``options.float_type`` is the type of the arithmetic. Raises as :func:`phantom_edge.export.onnx.export`.
+    """
+    half = options.float_type == "fp16"
+    dtype = dtype_of(model)
+    if half and dtype in ("fp32", "q4"):
+        dtype = {"fp32": "fp16", "q4": "q4f16"}[dtype]
+    written = write_graphs(model, options.context, out, dtype, WebGpuHalfOps if half else WebGpuOps, progress)
+    packages.write(model, options, out, dtype, device="webgpu")
+    return Exported(written.files, written.counts, _notes(half))
+
+
+def _notes(half: bool) -> tuple[str, ...]:
+    notes = ["int8 per channel is stored as MatMulNBits of 8 bits; activations are not rounded to integers"]
+    if half:
+        notes.append("vision encoder and decoder compute in fp16; pixels, embeddings, features and logits are fp32")
+    return tuple(notes)

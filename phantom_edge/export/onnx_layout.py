@@ -1,0 +1,48 @@
+"""Where the files of an ONNX artifact lie: the folder and the names that transformers.js looks for.
+
+``onnx/{vision_encoder,embed_tokens,decoder_model_merged}{suffix}.onnx``, weights beside each as ``….onnx_data``. The
+suffix says the bundle's type (transformers.js's ``dtype``): nothing for fp32, ``_quantized`` for 8 bits and so on.
+Outside the exporter's package, because the runtime needs these names and not the exporter's libraries.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from phantom_edge.errors import InputError
+
+FOLDER: Final = "onnx"
+STEMS: Final = {
+    "vision_encoder": "vision_encoder",
+    "token_embedding": "embed_tokens",
+    "text_decoder": "decoder_model_merged",
+}
+"""transformers.js's name of each graph (``session_config.js``, ImageTextToText)."""
+SUFFIXES: Final = {"fp32": "", "fp16": "_fp16", "q8": "_quantized", "q4": "_q4", "q4f16": "_q4f16"}
+"""By type (``utils/dtypes.js``). What runs in a browser without being asked for is q8."""
+
+
+def file_name(graph: str, dtype: str) -> str:
+    """The file of one graph.
+
+    >>> file_name("token_embedding", "q8")
+    'embed_tokens_quantized.onnx'
+    """
+    return f"{STEMS[graph]}{SUFFIXES[dtype]}.onnx"
+
+
+def find(folder: Path, graph: str) -> Path:
+    """The file of one graph in an artifact below ``folder``.
+
+    Raises:
+        InputError: there is none, or files of several types, of which none is meant more than another.
+    """
+    paths = [folder / FOLDER / file_name(graph, dtype) for dtype in SUFFIXES]
+    found = [path for path in paths if path.exists()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(f"{folder / FOLDER}: no {STEMS[graph]}.onnx of any type; export the bundle again")
+    names = ", ".join(path.name for path in found)
+    raise InputError(f"{folder / FOLDER}: {names}: one bundle holds one type; remove the others")

@@ -1,0 +1,97 @@
+"""The code of the documentation in the stock onnxruntime-genai, against our session on the same bundle."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from stock_bundles import Bundles, Question, answer, documented, questions
+
+from phantom_edge.runtime.session import Session
+
+og = pytest.importorskip("onnxruntime_genai")
+
+TOKENS = 16
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory) -> Bundles:
+    return Bundles(tmp_path_factory.mktemp("genai"))
+
+
+@pytest.fixture(scope="module")
+def code():
+    return compile(documented("python genai"), "docs/runtimes.md", "exec")
+
+
+def ask(code, bundle, question: Question) -> tuple[list[int], str]:
+    given = {"bundle": str(bundle.folder), "question": question.text, "photo": question.image, "max_new_tokens": TOKENS}
+    exec(code, given)
+    return [int(index) for index in given["ids"]], given["answer"]
+
+
+@pytest.mark.parametrize("target", ["desktop", "web"])
+def test_nano_answers_as_in_our_session(bundles, code, target, tmp_path):
+    check(bundles(target), code, tmp_path)
+
+
+def test_other_checkpoints_answer_as_in_our_session(bundles, code, checkpoint_dirs, tmp_path):
+    """One with a SentencePiece tokenizer."""
+    model = next(path for name, path in checkpoint_dirs.items() if name in ("internlm2", "phantom-1.8b"))
+    check(bundles("desktop", model, quant="fp16"), code, tmp_path)
+
+
+def test_a_cache_of_uneven_widths(bundles, code, tiny_dirs, tmp_path):
+    bundle = bundles("desktop", tiny_dirs["internlm2"], fold="auto", quant="fp16")
+    assert len(set(bundle.manifest["shape"]["cache_widths"])) > 1
+    check(bundle, code, tmp_path)
+
+
+def check(bundle, code, folder) -> None:
+    session, seen = Session.of_bundle(bundle, threads=1), set()
+    for question in questions(bundle, folder):
+        expected = answer(session, bundle, question, TOKENS)
+        ids, text = ask(code, bundle, question)
+        wanted = expected.ids[:-1] if expected.ids[-1] in session.spec.end_ids else expected.ids
+        assert ids == wanted, question  # the package leaves the end token out
+        if "\ufffd" not in expected.text:
+            assert text == expected.text
+        seen.add(tuple(ids))
+    assert len(seen) > 1  # else the pictures, or the prompts, would not matter
+
+
+def test_the_picture_reaches_the_decoder(bundles, code, tmp_path):
+    """The features that the package puts into place are those of the tiles, in order."""
+    bundle = bundles("desktop")
+    session = Session.of_bundle(bundle, threads=1)
+    question = questions(bundle, tmp_path)[1]
+    features = session.encode_image(question.image)
+    expected = answer(session, bundle, question, 1)
+    embedding = ort.InferenceSession(bundle.folder / "onnx" / "genai_embedding.onnx")
+    ids = np.array([expected.prompt], dtype=np.int64)
+    (embeds,) = embedding.run(None, {"input_ids": ids, "image_features": features})
+    places = ids[0] == session.spec.image_token_id
+    assert np.array_equal(embeds[0, places], features)
+    assert np.array_equal(embeds[0, ~places], session.backend.embed(ids)[0, ~places])
+
+
+def test_the_config_names_files_inputs_and_outputs_that_there_are(bundles):
+    bundle = bundles("desktop")
+    model = json.loads((bundle.folder / "genai_config.json").read_text())["model"]
+    for part in ("vision", "embedding", "decoder"):
+        graph = onnx.load(bundle.folder / model[part]["filename"], load_external_data=False).graph
+        for side, values in (("inputs", graph.input), ("outputs", graph.output)):
+            layers = range(model["decoder"]["num_hidden_layers"])
+            named = {name % n if "%d" in name else name for name in model[part][side].values() for n in layers}
+            assert named == {value.name for value in values}, (part, side)
+    assert model["eos_token_id"] == bundle.manifest["ids"]["end"]
+    assert model["context_length"] == bundle.manifest["context"]
+
+
+def test_the_added_graphs_hold_no_weights_of_their_own(bundles):
+    folder = bundles("desktop").folder / "onnx"
+    data = {path.name for path in folder.glob("*.onnx_data")}
+    assert data == {f"{stem}_q4.onnx_data" for stem in ("vision_encoder", "embed_tokens", "decoder_model_merged")}
