@@ -85,6 +85,13 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
         ),
+        Format(
+            "onnx-webgpu",
+            "ONNX (WebGPU, fp16)",
+            "phantom_edge.export.onnx.webgpu",
+            "phantom_edge.runtime.onnx_backend:OnnxBackend",
+            unrounded=(("mode", "lifted"),),
+        ),
     )
 }
 
@@ -106,6 +113,7 @@ BUILT_IN = (
     Target("ios", "iPhone and iPad, Core ML on iOS 18 or later", "coreml", "int4"),
     Target("android", "Android phones, ExecuTorch with XNNPACK on the CPU", "executorch", "int4"),
     Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8"),
+    Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4"),
     Target("desktop", "Laptops and edge boxes, ONNX on the CPU", "onnx", "int4"),
 )
 

@@ -207,7 +207,7 @@ def targets(as_json: Json = False) -> None:
         typer.echo(json.dumps({name: asdict(target) for name, target in table.items()}, indent=2))
         return
     for t in table.values():
-        typer.echo(f"{t.name:<8} {t.format:<10} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}")
+        typer.echo(f"{t.name:<8} {t.format:<12} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}")
 
 
 @app.command()
