@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from phantom_edge.config import PhantomConfig
-from phantom_edge.model.rope import rotary_tables
 from phantom_edge.tune.lora import low_rank, merged
 from phantom_edge.tune.trainable import PHANTOM_PARTS, TIED, TrainableModel
 
@@ -63,24 +62,8 @@ class LeanModel(TrainableModel):
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         return F.embedding(ids, self.weights[EMBEDDING]).float()
 
-    def hidden(
-        self, x: torch.Tensor, positions: torch.Tensor | None = None, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        d, length = self.config.decoder, x.shape[1]
-        positions = torch.arange(length)[None] if positions is None else positions.view(-1, length)
-        mask = torch.ones(length, length, dtype=torch.bool).tril() if mask is None else mask
-        bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -torch.inf).view(-1, 1, length, length)
-        # Within the original context, beyond which nothing is trained here, the tables do not depend on the length.
-        tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), 1)
-        tables = tuple(table.view(len(positions), 1, length, -1) for table in tables)  # [B or 1, 1, S, D/2]
-        for n in range(d.layers):
-            x = self._kept_small(self._layer, x, f"text_decoder.layers.{n}", tables, bias)
-        return self._rms_norm(x, "text_decoder.norm")
-
     def _layer(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
-        x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
-        gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
-        return x + self._linear(F.silu(gate) * up, f"{layer}.down")
+        return self._kept_small(super()._layer, x, layer, tables, bias)
 
     def _vision_layer(self, x: torch.Tensor, layer: str) -> torch.Tensor:
         return self._kept_small(super()._vision_layer, x, layer)

@@ -130,21 +130,24 @@ class TrainableModel:
     ) -> torch.Tensor:
         """Hidden states [B, S, hidden] after the final norm.
 
-        ``positions`` [S] or [B, S] default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True where a query may look) to
-        causal. Every sequence must begin with the prompt's first token: its state shapes the phantom dimension.
+        ``positions`` [S] or [B, S], all below S, default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True where a query
+        may look) to causal. Every sequence must begin with the prompt's first token: its state shapes the phantom
+        dimension.
         """
         d, length = self.config.decoder, x.shape[1]
         positions = torch.arange(length)[None] if positions is None else positions.view(-1, length)
         mask = torch.ones(length, length, dtype=torch.bool).tril() if mask is None else mask
         bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
-        tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), int(positions.max()) + 1)
+        tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), length)
         tables = tuple(table.view(len(positions), 1, length, -1) for table in tables)  # [B or 1, 1, S, D/2]
         for n in range(d.layers):
-            layer = f"text_decoder.layers.{n}"
-            x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
-            gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
-            x = x + self._linear(F.silu(gate) * up, f"{layer}.down")
+            x = self._layer(x, f"text_decoder.layers.{n}", tables, bias)
         return self._rms_norm(x, "text_decoder.norm")
+
+    def _layer(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
+        x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
+        gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
+        return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
     def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
         return F.rms_norm(x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps)
