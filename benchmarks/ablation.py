@@ -35,7 +35,7 @@ def trunk(scale: float) -> tuple[Stage, ...]:
 
 def branches(scale: float) -> dict[str, tuple[Stage, ...]]:
     """Two ways to go on, of as many steps."""
-    prefer, settle = RECIPE[2:]
+    prefer, settle = RECIPE[2:4]
     first, second = round(120 * scale), round(200 * scale)
     return {
         "sft + po": (replace(prefer, steps=first), replace(settle, steps=second)),
