@@ -18,12 +18,13 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import llama, machine, tables
+from benchmarks import llama, tables
 from benchmarks.contenders import EXPORT_ONLY, RECIPE, Contender, llama_peers, ours, parse_peers, torch_peers
 from benchmarks.make_checkpoint import make_checkpoint
 from benchmarks.sizes import published
 from benchmarks.stats import Sample
 from benchmarks.worker import EXPORT_FACTS
+from phantom_edge.bench import machine
 from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import CheckError, PhantomEdgeError
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.machine import status_bytes, watched
+from phantom_edge.bench.machine import status_bytes, watched
 
 CONTEXT: Final = 2304  # of every artifact: 2048 cached tokens and room for the steps
 CHUNK: Final = 512
@@ -69,55 +69,57 @@ def export(job: Result) -> Iterator[Result]:
         step(text)
         yield from items
 
-    _export(job, folder, step, track)
+    spec = _export(job, folder, step, track)
     step("done")
     seconds, peak = time.perf_counter() - start, status_bytes("VmHWM")["VmHWM"]
     facts = {"cpu_seconds": time.process_time(), "steps": steps}
-    if job["fold"] == TIMED_FOLD:
+    if _whole(job):
         facts |= {"seconds": seconds, "peak": peak}
-    facts |= _sizes(job, folder)
+    facts |= _sizes(job, folder, spec)
     (folder / EXPORT_FACTS).write_text(json.dumps(facts, indent=1))
     yield {"metric": "export", "value": seconds, **facts}
 
 
-def _export(job: Result, folder: Path, step: Callable[[str], None], track: Callable) -> None:
-    if job["fold"] == TIMED_FOLD:
-        from phantom_edge.pipeline import ExportRequest, export
+def _whole(job: Result) -> bool:
+    """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
+    return job.get("whole", job["fold"] == TIMED_FOLD)
 
-        request = ExportRequest(
-            "desktop", job["model"], output=folder, format=job["kind"], quant=job["recipe"], fold=job["fold"],
-            context=CONTEXT, verify=False,
-        )  # fmt: skip
-        export(request, step=step, track=track)
-        return
-    # The graphs alone: no certificate, golden outputs or manifest, and the pipeline rightly refuses fold "off".
+
+def _export(job: Result, folder: Path, step: Callable[[str], None], track: Callable):
     from phantom_edge.export.base import ExportOptions
     from phantom_edge.model.folded import FoldedModel
+    from phantom_edge.model.spec import FoldedSpec
+    from phantom_edge.pipeline import ExportRequest, export
     from phantom_edge.quantize.recipe import load_recipe
     from phantom_edge.source import PhantomSource
     from phantom_edge.targets import format_for
 
+    if _whole(job):
+        request = ExportRequest(
+            "desktop", job["model"], output=folder, format=job["kind"], quant=job["recipe"], fold=job["fold"],
+            context=CONTEXT, verify=job.get("verify", False),
+        )  # fmt: skip
+        manifest = export(request, step=step, track=track).bundle.manifest
+        config, dims = PhantomSource.open(job["model"]).config, [x["phantom_dim"] for x in manifest["fold"]["layers"]]
+        return FoldedSpec(config, tuple(dims))
+    # The graphs alone, for the pipeline rightly refuses fold "off".
     source, recipe = PhantomSource.open(job["model"]), load_recipe(job["recipe"])
     model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(recipe)
     folder.mkdir(parents=True)
-    options = ExportOptions(CONTEXT, CHUNK, str(recipe.float_type), source.config.end_ids)
+    options = ExportOptions(CONTEXT, CHUNK, str(recipe.float_type), source.config.end_ids, share_data=True)
     format_for(job["kind"]).export(model, options, folder, step)
+    return model.spec
 
 
-def _sizes(job: Result, folder: Path) -> dict[str, float]:
+def _sizes(job: Result, folder: Path, spec) -> dict[str, float]:
     """Bytes of the artifact, of the decoder's quantised weights within it, and of one token in the cache."""
-    from phantom_edge.config import PhantomConfig
-    from phantom_edge.model.spec import FoldedSpec
     from phantom_edge.targets import format_for
 
-    config = PhantomConfig.from_file(Path(job["model"]) / "config.json")
-    spec = FoldedSpec(config, _fold(job).phantom_dims(config))
-    stored = format_for(job["kind"]).stored_weights(folder)
-    decoder = sum(
-        w.values.numel() * w.bits / 8 + w.scales.numel() * 2 for n, w in stored.items() if n.startswith("text_decoder")
-    )
+    weights = format_for(job["kind"]).stored_weights(folder)
+    stored = (weights[name] for name in weights if name.startswith("text_decoder"))
+    decoder = sum(w.values.numel() * w.bits / 8 + w.scales.numel() * 2 for w in stored)
     files = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    onnx_decoder = sum(f.stat().st_size for f in folder.glob("onnx/text_decoder.onnx*"))
+    onnx_decoder = sum(f.stat().st_size for f in folder.glob("onnx/decoder_model_merged*"))
     return {"files": files, "decoder": onnx_decoder or decoder, "cache_per_token": spec.cache_bytes(1, 4)}
 
 
@@ -127,7 +129,7 @@ def _fold(job: Result):
     return Fold.parse(job["fold"])
 
 
-class _Ours:
+class Ours:
     """One of our artifacts through the backend that ships with it."""
 
     def __init__(self, job: Result):
@@ -190,8 +192,8 @@ class _Torch:
         self._vision(self._torch.from_numpy(pixels).bfloat16())
 
 
-def _load(job: Result, vision: bool = False) -> _Ours | _Torch:
-    return _Torch(job, vision) if job["kind"] == "torch" else _Ours(job)
+def _load(job: Result, vision: bool = False) -> Ours | _Torch:
+    return _Torch(job, vision) if job["kind"] == "torch" else Ours(job)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from benchmarks import llama, machine, tables
+from benchmarks import llama, tables
 from benchmarks.contenders import parse_peers
 from benchmarks.stats import Sample, decode_bound, ratio, summary
+from phantom_edge.bench import machine
 from phantom_edge.errors import CheckError, InputError
 
 

@@ -1,0 +1,79 @@
+"""``--device ios[:UDID]``: an ``ios`` bundle on an iPhone or iPad, by the benchmark app, from a Mac with Xcode.
+
+Neither a Mac nor a device was at hand when this was written: it is tested against recorded output and a program that
+speaks devicectl's command line. See docs/benchmarking.md.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from phantom_edge.bench.apple.devicectl import Devicectl
+from phantom_edge.bench.devices import Options
+from phantom_edge.bench.facts import conclude, merge, model_facts
+from phantom_edge.bench.results import Run
+from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle import MANIFEST, Bundle, is_bundle
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.source import NANO_NAME
+
+Step = Callable[[str], None]
+DEFAULT = "org.phantomedge.app"
+FOLDER = "Documents/phantom-bench"
+LEAST = (18,)  # iOS: int4 weights and state
+
+
+def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
+    """Measure Core ML bundles by the app ``options.app`` on the device.
+
+    The app must be installed. Started with ``PHANTOM_EDGE_BENCH`` set to a folder of its container that holds a
+    bundle and ``job.json``, it prints the lines of :mod:`phantom_edge.bench.protocol` and ends.
+
+    Raises :class:`InputError` when this is no Mac, there is no such device or the bundle is for something else, and
+    :class:`CheckError` when what runs on the device fails.
+    """
+    bundles = [_opened(model) for model in models]
+    xcode, app = Devicectl.connect(options.serial), options.app or DEFAULT
+    device = xcode.device
+    if tuple(int(n) for n in device.version.split(".")[:1] if n.isdigit()) < LEAST:
+        raise InputError(f"{device.name} runs iOS {device.version}; these bundles need iOS {LEAST[0]} or newer")
+    facts = {"kind": "ios", "name": device.model, "product": device.product, "system": f"iOS {device.version}"}
+    return [_measured(xcode, app, bundle, facts, settings, step) for bundle in bundles]
+
+
+def _opened(model: str | None) -> Bundle:
+    if model is None or not is_bundle(model):
+        raise InputError(f"{model or NANO_NAME}: not a bundle; a device needs one: phantom-edge export --target ios")
+    bundle = Bundle.open(model)
+    if bundle.manifest["format"] != "coreml":
+        raise InputError(
+            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}); "
+            "an iPhone runs Core ML: phantom-edge export --target ios"
+        )
+    return bundle
+
+
+def _measured(xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings: Settings, step: Step) -> Run:
+    run = Run(dict(device), {"name": f"coreml, {app}"}, model_facts(bundle), settings.to_dict())
+    run.add("bundle", bundle.bytes)
+    for name in (MANIFEST, *bundle.manifest["files"]):
+        path = bundle.folder / name
+        step(f"copying {name}, {path.stat().st_size / 1e6:,.0f} MB")
+        try:
+            xcode.push(app, path, f"{FOLDER}/{name}")
+        except CheckError as error:
+            raise CheckError(f"{name} could not be copied to {app} on {xcode.device.name}: {error}") from None
+    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest["context"]))}
+    with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
+        for n in range(settings.processes):
+            last = n == settings.processes - 1
+            job = Path(here) / "job.json"
+            job.write_text(json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0}))
+            xcode.push(app, job, f"{FOLDER}/{job.name}")
+            at = f"process {n + 1} of {settings.processes}"
+            merge(run, xcode.launch(app, FOLDER, lambda text, at=at: step(f"{at}: {text}")))
+    run.notes.append(f"the bundle stays in the app's container ({FOLDER}); devicectl cannot remove it, the app can")
+    return conclude(run, settings)

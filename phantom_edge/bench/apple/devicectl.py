@@ -1,0 +1,137 @@
+"""Calls of ``xcrun devicectl``: one iPhone or iPad, its app's files, and the app started with its output followed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.bench import protocol
+from phantom_edge.bench.apple import parse
+from phantom_edge.bench.results import Run
+from phantom_edge.errors import CheckError, InputError
+
+Step = Callable[[str], None]
+SHORT, LONG = 60, 3600  # seconds for a question; for copying gigabytes over Wi-Fi
+JOB = "PHANTOM_EDGE_BENCH"  # environment variable of the started app: the folder with the job, below its container
+
+
+@dataclass(frozen=True)
+class Devicectl:
+    """One device behind ``devicectl``."""
+
+    device: parse.AppleDevice
+
+    @classmethod
+    def connect(cls, wanted: str | None) -> Devicectl:
+        """The device of that UDID, identifier or name, or the only one that can be used.
+
+        Raises :class:`InputError` when this is no Mac with Xcode, or there is no such device, or several.
+        """
+        if shutil.which("xcrun") is None:
+            raise InputError("--device ios needs Xcode's command-line tools, on a Mac; here there is no xcrun")
+        try:
+            told = _call(["list", "devices"], SHORT)
+        except CheckError as error:
+            raise InputError(f"xcrun devicectl does not work ({error}); it needs Xcode 15 or newer") from None
+        return cls(_choose(parse.devices(told), wanted))
+
+    def push(self, app: str, local: Path, remote: str) -> None:
+        """Copy one file into the app's container: of a folder devicectl copies only the folder itself."""
+        arguments = ["device", "copy", "to", "--device", self.device.identifier, *_container(app)]
+        _call([*arguments, "--source", str(local), "--destination", remote], LONG)
+
+    def launch(self, app: str, folder: str, step: Step) -> Run:
+        """Start the app on ``folder`` and follow what it prints until it has a result.
+
+        Raises :class:`CheckError` when it cannot be started or ends without one.
+        """
+        arguments = ["device", "process", "launch", "--device", self.device.identifier, "--console"]
+        arguments += ["--terminate-existing", "--environment-variables", json.dumps({JOB: folder}), app]
+        with _told() as path:
+            command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
+            pipe = subprocess.PIPE
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace"
+            )
+            try:
+                run = protocol.read(child.stdout, step)
+                if run is not None:
+                    return run
+                child.wait()
+            finally:
+                if child.poll() is None:
+                    child.terminate()
+                    child.wait()
+            told = _read(path)
+        parse.outcome(told)
+        code = parse.exit_code(told)
+        raise CheckError(
+            f"{app} ended{f' with {code}' if code is not None else ''} and no result; see the device's log in Xcode "
+            "(iOS ends an app that takes too much memory)"
+        )
+
+
+def _choose(found: list[parse.AppleDevice], wanted: str | None) -> parse.AppleDevice:
+    names = ", ".join(f"{d.name} ({d.identifier})" for d in found)
+    if wanted is not None:
+        found = [d for d in found if wanted in d.names]
+        if not found:
+            raise InputError(f"no iPhone or iPad {wanted!r}; Xcode knows {names or 'none'}")
+    if not found:
+        raise InputError("Xcode knows no iPhone or iPad; connect one and trust this Mac on it")
+    ready = [d for d in found if d.paired and d.reachable and d.developer]
+    if not ready:
+        raise InputError(f"{found[0].name} cannot be used: {_why(found[0])}")
+    if len(ready) > 1:
+        raise InputError(f"Xcode knows several devices: {names}; say which with --device ios:UDID")
+    return ready[0]
+
+
+def _why(device: parse.AppleDevice) -> str:
+    if not device.paired:
+        return "it is not paired; unlock it, connect it and trust this Mac"
+    if not device.reachable:
+        return "it cannot be reached; connect it by cable or join its Wi-Fi"
+    return "developer mode is off; switch it on in Settings, Privacy and Security"
+
+
+def _container(app: str) -> list[str]:
+    return ["--domain-type", "appDataContainer", "--domain-identifier", app]
+
+
+def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
+    """Run one command to its end: its JSON. Raises :class:`CheckError` when it fails."""
+    with _told() as path:
+        command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise CheckError(f"`devicectl {' '.join(arguments[:3])}` took more than {timeout:.0f} s") from None
+        told = _read(path)
+    if not told:
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        raise CheckError(f"devicectl: {lines[-1].strip()[:200]}")
+    parse.outcome(told)
+    return told
+
+
+@contextmanager
+def _told() -> Iterator[Path]:
+    handle, name = tempfile.mkstemp(suffix=".json", prefix="devicectl-")
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return protocol.parsed(path.read_text(encoding="utf-8", errors="replace"))

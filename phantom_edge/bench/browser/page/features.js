@@ -1,0 +1,24 @@
+// What this browser offers: isolation (shared memory, so threads), SIMD, WebGPU.
+
+// (module (func (result v128) i32.const 0 i8x16.splat)): valid only where WebAssembly has 128-bit SIMD.
+const SIMD = new Uint8Array([
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11,
+])
+
+export async function features() {
+  return {
+    isolated: globalThis.crossOriginIsolated === true && typeof SharedArrayBuffer === 'function',
+    simd: WebAssembly.validate(SIMD),
+    cores: navigator.hardwareConcurrency ?? 1,
+    webgpu: await adapter(),
+    userAgent: navigator.userAgent,
+  }
+}
+
+async function adapter() {
+  const found = await navigator.gpu?.requestAdapter().catch(() => null)
+  if (!found) return null
+  const { vendor = '', architecture = '', description = '', isFallbackAdapter = false } = found.info ?? {}
+  const software = isFallbackAdapter || /swiftshader|llvmpipe/i.test(`${architecture} ${description}`)
+  return { name: [vendor, architecture, description].filter(Boolean).join(' '), software }
+}

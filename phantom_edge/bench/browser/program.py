@@ -1,0 +1,153 @@
+"""A Chromium: found, started with a profile of its own, watched and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from phantom_edge.bench.machine import PROC
+from phantom_edge.errors import InputError
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
+MAC_APPS = (
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
+)
+# Nothing in the background, nothing throttled: the page is the only thing that the browser does.
+ARGUMENTS = (
+    "--headless=new",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-extensions",
+    "--disable-sync",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+)
+# Chromium hides WebGPU behind these on Linux only.
+LINUX_WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
+STOPPING = 5  # seconds for a polite end
+
+
+@dataclass
+class Browser:
+    """A running browser. ``pid`` leads a process group of its own."""
+
+    process: subprocess.Popen
+    errors: Path
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it wrote to stderr."""
+        lines = self.errors.read_text(errors="replace").strip().splitlines()
+        return lines[-1][-200:] if lines else f"exit status {self.process.returncode}"
+
+    def core_seconds(self) -> float:
+        """What its processes have used of the cores; 0 where /proc does not tell."""
+        total = 0
+        for pid in _descendants(self.process.pid):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                total += sum(map(int, (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]))
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def peak_memory(self) -> int | None:
+        """Peak bytes of the page's process, and of the GPU's where there is one; None where /proc does not tell."""
+        peaks: dict[str, int] = {}
+        for pid in _descendants(self.process.pid):
+            with contextlib.suppress(OSError):
+                kind = re.search(rb"--type=(renderer|gpu-process)", (PROC / str(pid) / "cmdline").read_bytes())
+                peak = re.search(r"^VmHWM:\s+(\d+) kB", (PROC / str(pid) / "status").read_text(), re.M)
+                if kind and peak:  # several renderers exist; the page's is by far the largest
+                    name = kind[1].decode()
+                    peaks[name] = max(peaks.get(name, 0), int(peak[1]) * 1024)
+        return sum(peaks.values()) if "renderer" in peaks else None
+
+
+def find(path: Path | None) -> Path:
+    """The browser to use. Raises :class:`InputError` when it is no program or none is installed."""
+    if path is not None:
+        found = shutil.which(path.resolve() if path.exists() else path)
+        if found is None:
+            raise InputError(f"--browser {path}: no program is there; give the path of a Chromium or Chrome")
+        return Path(found)
+    for name in NAMES:
+        if found := shutil.which(name):
+            return Path(found)
+    for app in MAC_APPS:
+        if Path(app).is_file():
+            return Path(app)
+    raise InputError(
+        "no Chromium or Chrome was found; install one (Debian: apt install chromium) or use --browser PATH"
+    )
+
+
+@contextmanager
+def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
+    """Open ``url`` headless in a fresh profile while the block runs. Raises :class:`InputError` if it cannot start."""
+    arguments = [*ARGUMENTS, *(LINUX_WEBGPU if webgpu and sys.platform == "linux" else ())]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")  # Chromium refuses to sandbox for root
+    with tempfile.TemporaryDirectory(prefix="phantom-bench-browser-", ignore_cleanup_errors=True) as folder:
+        errors = Path(folder) / "stderr"
+        command = [str(program), *arguments, f"--user-data-dir={folder}/profile", url]
+        with errors.open("wb") as sink:
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+                )
+            except OSError as error:
+                raise InputError(f"{program}: cannot be started ({error.strerror})") from None
+        try:
+            yield Browser(process, errors)
+        finally:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End the browser's own process group, politely first."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOPPING)
+            if how == signal.SIGKILL or not _group_lives(process.pid):
+                return
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _descendants(pid: int) -> list[int]:
+    """The process and all below it, from /proc; empty where there is none."""
+    parents: dict[int, int] = {}
+    for stat in PROC.glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name in brackets may hold spaces and brackets itself.
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found, fresh = [pid] if pid in parents else [], [pid]
+    while fresh:
+        fresh = [child for child, parent in parents.items() if parent in fresh]
+        found += fresh
+    return found

@@ -1,0 +1,85 @@
+"""``--device``: which driver measures, and what it is told. A driver's module is imported when it is used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+
+from phantom_edge.bench.results import Results
+from phantom_edge.bench.settings import Settings
+from phantom_edge.errors import InputError
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What only some drivers take; one that is given to another driver is refused.
+
+    ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser`` is a
+    Chromium's program, ``onnxruntime_web`` a folder with that npm package, ``providers`` what to run in it. ``runner``
+    is an ExecuTorch runner built for the device, ``app`` the benchmark app's package or bundle id.
+    """
+
+    serial: str | None = None
+    image: str | None = None
+    browser: Path | None = None
+    onnxruntime_web: Path | None = None
+    providers: tuple[str, ...] = ()
+    runner: Path | None = None
+    app: str | None = None
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A kind of device: the module whose ``bench(models, settings, options, step)`` measures on it, and its options."""
+
+    module: str
+    options: tuple[str, ...]
+
+
+DRIVERS = {
+    "local": Driver("phantom_edge.bench.local", ("image",)),
+    "browser": Driver("phantom_edge.bench.browser", ("browser", "onnxruntime_web", "providers")),
+    "adb": Driver("phantom_edge.bench.android", ("serial", "runner", "app")),
+    "ios": Driver("phantom_edge.bench.apple", ("serial", "app")),
+}
+_FLAGS = {"onnxruntime_web": "--onnxruntime-web", "providers": "--provider", "serial": "a serial number"}
+
+
+def bench(
+    models: Sequence[str | Path | None],
+    device: str = "local",
+    settings: Settings | None = None,
+    options: Options | None = None,
+    *,
+    step: Step = lambda _: None,
+) -> Results:
+    """Measure ``models`` (bundles; locally also checkpoints, None for Phantom-Nano) on ``device``.
+
+    ``device`` is ``local``, ``browser``, ``adb[:SERIAL]`` or ``ios[:UDID]``. Raises :class:`InputError` when there is
+    no such device or it cannot run the model, :class:`CheckError` when the model computes something else there.
+
+    >>> bench(["nano-desktop"], settings=Settings(processes=1)).runs[0].value("decode@0")       # doctest: +SKIP
+    """
+    name, _, serial = device.partition(":")
+    if name not in DRIVERS:
+        close = difflib.get_close_matches(name, DRIVERS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"unknown device {device!r}{hint}; use local, browser, adb[:SERIAL] or ios[:UDID]")
+    driver, options = DRIVERS[name], options or Options()
+    if serial:
+        options = Options(**{**vars(options), "serial": serial})
+    for entry in fields(Options):
+        if getattr(options, entry.name) and entry.name not in driver.options:
+            flag = _FLAGS.get(entry.name, f"--{entry.name}")
+            raise InputError(f"--device {name} takes no {flag}; leave it out")
+    if name != "local" and settings is not None and settings.clock != "wall":
+        raise InputError(f"--device {name} reads the clock on the wall only")
+    if not models:
+        raise InputError("nothing to measure: name a bundle")
+    names = [None if model is None else str(model) for model in models]
+    return Results(import_module(driver.module).bench(names, settings or Settings(), options, step))

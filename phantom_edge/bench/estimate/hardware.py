@@ -1,0 +1,121 @@
+"""The table of devices, and what a runtime makes of their published figures."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.bench.estimate.roofline import Rates
+from phantom_edge.errors import InputError
+from phantom_edge.runtime.report import Report, Table
+
+TABLE = Path(__file__).with_name("devices.toml")
+LEVELS = ("low", "typical", "high")
+WRITE_BYTES = 8  # of memory traffic per value that an operation writes: one read and one written
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with where it comes from."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of the table: GB/s, 10^12 operations per second, GB of memory, formats that run on it."""
+
+    name: str
+    title: str
+    formats: tuple[str, ...]
+    memory: float
+    bandwidth: Figure
+    float: Figure
+    int8: Figure | None = None
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Shares of a device's figures that a runtime reaches, low, typical and high; see ``devices.toml``."""
+
+    bandwidth: tuple[float, float, float]
+    int8: tuple[float, float, float]
+    float: tuple[float, float, float]
+    call: tuple[float, float, float]
+    memory: tuple[float, float, float]
+    source: str
+
+    def rates(self, device: Device, level: int) -> Rates:
+        """Rates at one of :data:`LEVELS`."""
+        read = device.bandwidth.value * 1e9 * self.bandwidth[level]
+        floats = device.float.value * 1e12 * self.float[level]
+        integers = (device.int8 or device.float).value * 1e12 * self.int8[level]
+        multiply = {"int4": integers, "int8": integers, "float": floats}
+        return Rates(
+            read=dict.fromkeys(("int4", "int8", "float"), read),
+            multiply=multiply,
+            multiply_image=multiply,
+            attend_one=floats,
+            attend_many=floats,
+            attend_image=floats,
+            cache=read,
+            write=read / WRITE_BYTES,
+            write_image=read / WRITE_BYTES,
+            call=self.call[len(LEVELS) - 1 - level] * 1e-6,  # the fastest level has the shortest calls
+        )
+
+
+def device_for(name: str) -> Device:
+    """The device of that name. Raises :class:`InputError` with the nearest ones."""
+    known = devices()
+    if name in known:
+        return known[name]
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(f"unknown device {name!r}{hint}; there are local, {', '.join(known)}")
+
+
+def devices() -> Mapping[str, Device]:
+    """All of them by name."""
+    return {name: _device(name, fields) for name, fields in _table()["device"].items()}
+
+
+def table() -> Report:
+    """Every device with its figures and where they come from."""
+    rows = []
+    for device in devices().values():
+        figures = [("GB/s", device.bandwidth), ("10^12 int8/s", device.int8), ("10^12 float/s", device.float)]
+        for unit, figure in figures:
+            if figure is not None:
+                rows.append((device.name, device.title, f"{figure.value:g} {unit}", figure.source))
+    shares = [(name, " ".join(fields["source"].split())) for name, fields in _table()["runtime"].items()]
+    return Report(
+        "devices",
+        "Devices that can be estimated",
+        tables=[
+            Table("Figures", ("device", "", "figure", "source"), tuple(rows)),
+            Table("What runtimes make of them", ("format", "source"), tuple(shares)),
+        ],
+    )
+
+
+def runtime_for(format_name: str) -> Runtime:
+    """What the runtime of a modelled format reaches."""
+    fields = _table()["runtime"][format_name]
+    return Runtime(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(TABLE.read_text(encoding="utf-8"))
+
+
+def _device(name: str, fields: Mapping[str, Any]) -> Device:
+    figures = {k: Figure(**fields[k]) for k in ("bandwidth", "float", "int8") if k in fields}
+    return Device(name, fields["title"], tuple(fields["formats"]), fields["memory"], **figures)

@@ -1,0 +1,183 @@
+"""An estimate: the rows of a benchmark from a model's bytes and operations and a device's rates, with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.bench import machine
+from phantom_edge.bench.estimate.calibrate import calibrate
+from phantom_edge.bench.estimate.hardware import LEVELS, Device, device_for, runtime_for
+from phantom_edge.bench.estimate.roofline import Rates
+from phantom_edge.bench.estimate.subject import Subject
+from phantom_edge.bench.results import Band, Results, Run
+from phantom_edge.bench.settings import DEPTHS, Settings
+from phantom_edge.errors import InputError
+from phantom_edge.tokenizer import Tokenizer
+
+Step = Callable[[str], None]
+LOCAL = "local"
+LOCAL_BAND = 0.25  # either way: what the method is held to; see docs/benchmarking.md for what was found
+NOT_MODELLED = {
+    "preprocess": "not modelled: a decoder and a resize, a few milliseconds",
+    "load": "not modelled: storage differs more than anything else",
+    "energy": "not modelled",
+    "drift": "not modelled: cases and cooling differ",
+}
+
+
+TARGETS = {"coreml": "ios", "executorch": "android", "onnx": "desktop"}  # what a device's first format is exported by
+
+
+@dataclass(frozen=True)
+class Level:
+    """Rates, resident bytes per stored byte, and bytes that the runtime takes whatever the model."""
+
+    rates: Rates
+    memory: float
+    fixed: float = 0.0
+
+
+def estimate(
+    subject: Subject,
+    device: str,
+    *,
+    depths: Sequence[int] = DEPTHS,
+    tiles: int = 1,
+    threads: int | None = None,
+    clock: str = "wall",
+    step: Step = lambda _: None,
+) -> Run:
+    """Predict the rows of ``phantom-edge bench`` for ``subject`` on ``device`` (``local``, or a name of the table).
+
+    ``local`` is calibrated first, which takes half a minute, by that ``clock`` of
+    :class:`~phantom_edge.bench.settings.Settings`. Raises :class:`InputError` for an unknown device, or one that does
+    not run the subject's format.
+
+    >>> run = estimate(Subject.of_model(None, target="ios"), "iphone-16-pro")
+    >>> run.bands["decode@0"].low < run.bands["decode@0"].typical < run.bands["decode@0"].high
+    True
+    """
+    if device == LOCAL:
+        return _local(subject, depths, tiles, threads, clock, step)
+    if threads is not None:
+        raise InputError("--threads is for --device local; a device of the table is taken with all its large cores")
+    found = device_for(device)
+    if subject.model.format not in found.formats:
+        raise InputError(
+            f"{found.title} runs {' and '.join(found.formats)}, the model is for {subject.model.format}; "
+            "choose another --target or --device"
+        )
+    runtime = runtime_for(subject.model.format)
+    levels = [Level(runtime.rates(found, n), runtime.memory[n]) for n in range(len(LEVELS))]
+    run = _run(subject, {"kind": "table", "name": found.title, **_figures(found)}, levels, depths, tiles)
+    run.notes.append("peak memory is the model's: the app and the runtime's libraries come on top")
+    run.notes += [f"shares of the published figures: {' '.join(runtime.source.split())}"]
+    limit = found.memory * 1e9
+    if run.bands["memory"].typical > limit / 2:
+        run.notes.append(f"this takes more than half of the device's {found.memory} GB: an app may not get as much")
+    return run
+
+
+def estimates(
+    devices: Sequence[str],
+    *,
+    bundle: str | Path | None = None,
+    model: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    depths: Sequence[int] = DEPTHS,
+    tiles: int = 1,
+    threads: int | None = None,
+    step: Step = lambda _: None,
+) -> Results:
+    """The same model on several devices: a bundle, or a checkpoint with ``options`` of :meth:`Subject.of_model`.
+
+    Without a target among the options, each device has its own.
+    """
+    if not devices:
+        raise InputError("say which --device; `phantom-edge estimate --list` shows them, local is this machine")
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if bundle is not None and (model is not None or given.keys() - {"fold"} or given.get("fold", "exact") != "exact"):
+        raise InputError("a bundle has its own model, target, recipe, fold and context; leave those options out")
+    runs = []
+    for name in devices:
+        if bundle is not None:
+            subject = Subject.of_bundle(bundle)
+        else:
+            target = "desktop" if name == LOCAL else TARGETS[device_for(name).formats[0]]
+            subject = Subject.of_model(model, **{"target": target, **given})
+        step(f"estimating for {name}")
+        runs.append(estimate(subject, name, depths=depths, tiles=tiles, threads=threads, step=step))
+    return Results(runs)
+
+
+def _local(subject: Subject, depths: Sequence[int], tiles: int, threads: int | None, clock: str, step: Step) -> Run:
+    found = calibrate(subject.model.format, subject.kinds(), threads, step, clock)
+    level = Level(found.rates, found.memory, found.fixed)
+    facts = machine.describe()
+    run = _run(subject, {"kind": LOCAL, "name": facts["cpu"], **facts}, [level] * len(LEVELS), depths, tiles)
+    if subject.tokenizer is None:
+        run.missing["load"] = "modelled for a bundle that exists, whose tokenizer can be timed"
+    else:
+        per_byte, per_operation = found.load
+        seconds = subject.model.stored_bytes() * per_byte + subject.model.operations() * per_operation
+        seconds += _seconds_of_tokenizer(subject.tokenizer, clock)
+        run.bands["load"] = Band(*[seconds] * 3)
+        run.missing.pop("load")
+    for key in run.bands.keys() - {"bundle"}:
+        typical = run.bands[key].typical
+        run.bands[key] = Band(typical, typical * (1 - LOCAL_BAND), typical * (1 + LOCAL_BAND))
+    run.runtime |= {"threads": found.facts["threads"]}
+    run.conditions |= {"calibration, s": found.facts["seconds"], "others": found.facts["others"]}
+    if (found.facts["others"] or 0) > machine.NOISY_SHARE:
+        run.notes.append("other processes used the machine during the calibration: run it again on a quiet one")
+    return run
+
+
+def _seconds_of_tokenizer(path: Path, clock: str) -> float:
+    """Of reading it: of a large vocabulary half a second, a good part of loading, and the same in any runtime."""
+    now = machine.CLOCKS[clock]
+    start = now()
+    Tokenizer.from_file(path)
+    return now() - start
+
+
+def _run(subject: Subject, device: dict, levels: Sequence[Level], depths: Sequence[int], tiles: int) -> Run:
+    """The rows at every level, low to high."""
+    model, tokens = subject.model, subject.prompt_tokens(tiles)
+    run = Run(device, {"name": model.format}, {**subject.facts, "tiles": tiles, "prompt_tokens": tokens})
+    rows: dict[str, list[float]] = {}
+
+    def put(key: str, value: float) -> None:
+        rows.setdefault(key, []).append(value)
+
+    fitting = Settings(depths=tuple(depths)).fitting(subject.context)
+    for level in levels:
+        vision = tiles * level.rates.vision(model)
+        prefill = level.rates.prefill(model, tokens, subject.chunk)
+        put("vision", vision)
+        put("prefill", prefill)
+        put("first_token", vision + prefill)
+        put("prefill_rate", tokens / prefill)
+        for depth in fitting:
+            put(f"decode@{depth}", 1 / level.rates.decode(model, depth))
+        put("memory", subject.bytes * level.memory + model.cache_bytes(subject.context) + level.fixed)
+        if not subject.built:
+            put("bundle", subject.bytes)
+    for key, values in rows.items():
+        run.bands[key] = Band(values[len(values) // 2], min(values), max(values))
+    if subject.built:
+        run.add("bundle", subject.bytes)
+    run.missing |= NOT_MODELLED
+    left = sorted(set(depths) - set(fitting))
+    run.missing |= {f"decode@{d}": f"a context of {subject.context} tokens holds no {d} and more" for d in left}
+    run.notes.append("the first token is without preprocessing")
+    return run
+
+
+def _figures(device: Device) -> dict[str, str]:
+    units = {"bandwidth": "GB/s", "int8": "10^12 int8 operations/s", "float": "10^12 float operations/s"}
+    found = {name: getattr(device, name) for name in units if getattr(device, name) is not None}
+    return {units[name]: f"{figure.value:g} ({figure.source})" for name, figure in found.items()}

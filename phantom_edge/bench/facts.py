@@ -1,0 +1,60 @@
+"""What every driver says about a bundle, and how the parts of a run that were measured apart become one."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from phantom_edge.bench import machine
+from phantom_edge.bench.results import Run
+from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle import Bundle
+
+NO_SOAK = "measured with --soak MINUTES"
+SHORT_SOAK = "the soak was too short to compare its ends; use more --soak minutes"
+NOISY = "other processes used the machine meanwhile: trust no difference below their share"
+
+
+def model_facts(bundle: Bundle) -> dict[str, Any]:
+    """Name, source, target, format, recipe, fold and context."""
+    m = bundle.manifest
+    return {
+        "name": bundle.folder.resolve().name,
+        "source": m["source"].get("name", "?"),
+        "target": m["target"],
+        "format": m["format"],
+        "recipe": m["recipe"].get("name", "?"),
+        "fold": m["fold"].get("fold", "?"),
+        "context": m["context"],
+    }
+
+
+def merge(run: Run, part: Run) -> None:
+    """Add one process's samples and facts to ``run``."""
+    for key, values in part.samples.items():
+        run.add(key, *values)
+    run.runtime |= part.runtime
+    run.model |= part.model
+    run.curves |= part.curves
+    run.missing |= part.missing
+    run.notes += [note for note in part.notes if note not in run.notes]
+    others = run.conditions.setdefault("others, by process", [])
+    if (share := part.conditions.pop("others", None)) is not None:
+        others.append(round(share, 3))
+    run.conditions |= part.conditions
+
+
+def conclude(run: Run, settings: Settings) -> Run:
+    """Add what follows from all parts together: derived rows, noise, and why a row is missing. Returns ``run``."""
+    shares = run.conditions.get("others, by process", [])
+    run.conditions["noisy"] = bool(shares) and median(shares) > machine.NOISY_SHARE
+    if run.conditions["noisy"]:
+        run.notes.append(NOISY)
+    run.derive()
+    if not settings.soak:
+        run.missing |= {"drift": NO_SOAK, "energy": NO_SOAK}
+    elif "soak" in run.curves and "drift" not in run.samples:
+        run.missing["drift"] = SHORT_SOAK
+    left = sorted(set(settings.depths) - set(settings.fitting(run.model["context"])))
+    run.missing |= {f"decode@{d}": f"a context of {run.model['context']} tokens holds no {d} and more" for d in left}
+    return run

@@ -1,0 +1,103 @@
+"""``--device local``: this machine, every model in its own runtime, every process fresh."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.bench import machine, protocol
+from phantom_edge.bench.devices import Options
+from phantom_edge.bench.facts import conclude, merge, model_facts
+from phantom_edge.bench.results import Run
+from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle import MANIFEST, Bundle, is_bundle
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.source import NANO, NANO_NAME, PhantomSource
+from phantom_edge.targets import format_for
+
+Step = Callable[[str], None]
+CONFIG = "config.json"
+NO_THREADS = ("coreml",)  # formats whose runtime chooses its threads itself
+LAST_LINES = 3  # of what a crashed process said
+INTERPRETED = "the MIL interpreter checks a Core ML program on this machine; its times say nothing about a phone's"
+
+
+def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
+    """Measure every model, process by process in turn, so that a slow drift of the machine meets all alike.
+
+    ``models`` are bundles, or checkpoints (folder, Hub id, None for Phantom-Nano), which run in torch. Raises
+    :class:`InputError` for a model that cannot be opened and :class:`CheckError` when a process fails.
+    """
+    runs = [_prepared(model, settings) for model in models]
+    for n in range(settings.processes):
+        for run, model in zip(runs, models, strict=True):
+            last = n == settings.processes - 1
+            job = {"model": model, "image": options.image, "settings": settings.to_dict(), "check": n == 0}
+            job["soak"] = last and settings.soak > 0
+            told = f"{run.model['name']}, process {n + 1} of {settings.processes}"
+            merge(run, _process(job, lambda text, told=told: step(f"{told}: {text}")))
+    for run in runs:
+        conclude(run, settings)
+        if run.runtime.get("name", "").startswith("mil-interpreter"):
+            run.notes.append(INTERPRETED)
+    return runs
+
+
+def _prepared(model: str | None, settings: Settings) -> Run:
+    """A run with the facts that need no measuring; a bundle's files are compared with their hashes here, once."""
+    device = {"kind": "local", "name": platform.node() or "this machine", **machine.describe()}
+    device["name"] = device["cpu"]
+    device["system"] = f"{platform.system()} {platform.machine()}"
+    if model is not None and is_bundle(model):
+        return _of_bundle(Bundle.open(model), device, settings)
+    if model is not None and Path(model).is_dir() and not (Path(model) / CONFIG).is_file():
+        raise InputError(f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG}); name one of them")
+    source = PhantomSource.open(model)
+    files = [source.checkpoint.folder / CONFIG, *source.checkpoint.files]
+    name = NANO_NAME if source.checkpoint.folder == NANO else Path(source.name).name
+    run = Run(device, {}, {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)})
+    run.add("bundle", sum(path.stat().st_size for path in files))
+    run.notes.append("a checkpoint runs unfolded in torch, fp32: it is the reference, not what ships")
+    run.settings = settings.to_dict()
+    return run
+
+
+def _of_bundle(bundle: Bundle, device: dict[str, Any], settings: Settings) -> Run:
+    if settings.threads is not None and format_for(bundle.manifest["format"]).name in NO_THREADS:
+        raise InputError(f"{bundle.folder}: Core ML chooses its threads itself; leave out --threads")
+    run = Run(device, {}, model_facts(bundle), settings.to_dict())
+    run.add("bundle", bundle.bytes)
+    return run
+
+
+def _process(job: dict[str, Any], step: Step) -> Run:
+    """Run one job in a fresh process."""
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    command = [sys.executable, "-m", "phantom_edge.bench.worker", json.dumps(job)]
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=errors, text=True, env=environment
+        )
+        try:
+            run = protocol.read(child.stdout, step)
+            child.wait()
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+        if run is not None and not child.returncode:
+            return run
+        errors.seek(0)
+        last = " | ".join(errors.read().strip().splitlines()[-LAST_LINES:]) or f"exit status {child.returncode}"
+    if child.returncode == -signal.SIGKILL:
+        last = "it was killed, most likely for its memory; close other programs or choose a smaller model"
+    raise CheckError(f"{job['model'] or NANO_NAME}: the process that was timed ended early: {last}")

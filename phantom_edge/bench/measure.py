@@ -1,0 +1,115 @@
+"""Timing one session in this process: a :class:`~phantom_edge.runtime.session.Session`'s own steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from phantom_edge.bench import machine
+from phantom_edge.bench.energy import NONE, EnergyCounter
+from phantom_edge.bench.results import Run
+from phantom_edge.bench.settings import Settings
+from phantom_edge.bench.task import Task, filler
+from phantom_edge.images import load_image, pixel_values
+from phantom_edge.runtime.session import Session
+
+Step = Callable[[str], None]
+WINDOW = 2.0  # seconds of generating per point of a soak's curve, at least
+SOAK_POINTS = 200  # of a long soak
+SOAK_TOKENS = 256  # generated per answer while soaking, then the prompt again, as in use
+
+
+def measure(session: Session, task: Task, settings: Settings, run: Run, step: Step) -> None:
+    """Add to ``run`` the rows of one process: the first token with its parts, and decoding at every depth."""
+    total = settings.warmup + settings.repeats
+    for n in range(total):
+        step(f"first token, {n + 1} of {total}")
+        parts = first_token(session, task, settings.clock)
+        if n >= settings.warmup:
+            for key, seconds in parts.items():
+                run.add(key, seconds)
+    for depth in settings.fitting(session.backend.context):
+        step(f"decoding at {depth} cached tokens")
+        run.add(f"decode@{depth}", *(1 / seconds for seconds in decode_steps(session, depth, settings)))
+
+
+def first_token(session: Session, task: Task, clock: str = "wall") -> dict[str, float]:
+    """Seconds until the first token is chosen, and of its three parts. The cache is made before the clock starts."""
+    now, cache = machine.CLOCKS[clock], session.backend.make_cache()
+    marks = [now()]
+    spec = session.spec
+    pixels = pixel_values(load_image(task.picture), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
+    marks.append(now())
+    features = np.concatenate(list(session.backend.encode_image(pixels)))  # [T * N, hidden]
+    marks.append(now())
+    session.prefill(list(task.ids), cache, features).argmax()
+    marks.append(now())
+    names = ("preprocess", "vision", "prefill")
+    parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
+    return {"first_token": marks[-1] - marks[0], **parts}
+
+
+def decode_steps(session: Session, depth: int, settings: Settings) -> list[float]:
+    """Seconds of each generated token (embedding, decoder, greedy choice) after ``depth`` cached ones."""
+    cache, token = _filled(session, depth)
+    for _ in range(settings.warm_steps):
+        token = int(session.decode(token, cache).argmax())
+    seconds, now = [], machine.CLOCKS[settings.clock]
+    for _ in range(settings.steps):
+        start = now()
+        token = int(session.decode(token, cache).argmax())
+        seconds.append(now() - start)
+    return seconds
+
+
+def soak(session: Session, task: Task, minutes: float, run: Run, step: Step) -> None:
+    """Answer again and again for so many minutes: tokens per second, temperature and energy over time."""
+    counter, begin = EnergyCounter.find(), time.perf_counter()
+    window, end = max(WINDOW, 60 * minutes / SOAK_POINTS), begin + 60 * minutes
+    points: list[tuple[float, float]] = []
+    warmth: list[tuple[float, float]] = []
+    tokens, busy, joules = 0, 0.0, counter.joules() if counter else 0.0
+    total = 0
+    for seconds in _answers(session, task):
+        tokens, total, busy, now = tokens + 1, total + 1, busy + seconds, time.perf_counter()
+        if busy >= window or now >= end:
+            points.append((now - begin, tokens / busy))
+            if (degrees := machine.temperature()) is not None:
+                warmth.append((now - begin, degrees))
+            if counter:
+                counter.joules()  # at every point, so that no turn of the counter is missed
+            step(f"soaking, {(now - begin) / 60:.1f} of {minutes:g} minutes, {tokens / busy:.1f} tok/s")
+            tokens, busy = 0, 0.0
+        if now >= end:
+            break
+    run.curves["soak"] = points
+    if warmth:
+        run.curves["temperature"] = warmth
+    if counter:
+        run.add("energy", (counter.joules() - joules) / total)
+        run.notes.append("energy is the processor package's over the whole soak, prefill and idle power included")
+    else:
+        run.missing["energy"] = NONE
+
+
+def _answers(session: Session, task: Task) -> Iterator[float]:
+    """Seconds of each generated token of endless answers to the same prompt."""
+    features = session.encode_image(task.picture)
+    while True:
+        cache = session.backend.make_cache()
+        token = int(session.prefill(list(task.ids), cache, features).argmax())
+        for _ in range(min(SOAK_TOKENS, session.backend.context - cache.length)):
+            start = time.perf_counter()
+            token = int(session.decode(token, cache).argmax())
+            yield time.perf_counter() - start
+
+
+def _filled(session: Session, depth: int) -> tuple[Any, int]:
+    """A cache that holds ``depth`` tokens, and the token to continue with."""
+    cache, ids = session.backend.make_cache(), filler(session, depth + 1)
+    if depth:
+        session.prefill(ids[:depth], cache)
+    return cache, ids[depth]

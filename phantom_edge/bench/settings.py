@@ -1,0 +1,72 @@
+"""What is measured, the same on every device."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from phantom_edge.bench.machine import CLOCKS
+from phantom_edge.errors import InputError
+
+DEPTHS = (0, 512, 1024, 1920)
+MAX_SOAK_MINUTES = 24 * 60
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How often and how long.
+
+    ``processes`` fresh processes each load the model, warm up with ``warmup`` prompts and measure ``repeats`` prompts
+    and, at each of ``depths`` cached tokens, ``steps`` generated ones. ``soak`` minutes of generating follow, in the
+    last process. ``threads`` None leaves their number to the runtime. ``clock`` is one of
+    :data:`~phantom_edge.bench.machine.CLOCKS`: ``processor`` is for comparisons on a machine that others use, with
+    one thread and on ``local`` only.
+
+    >>> Settings(depths=(0, 4000)).fitting(2048)
+    (0,)
+    """
+
+    processes: int = 3
+    repeats: int = 5
+    warmup: int = 1
+    steps: int = 32
+    depths: tuple[int, ...] = DEPTHS
+    threads: int | None = None
+    soak: float = 0.0
+    clock: str = "wall"
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("processes", 1, 100), ("repeats", 1, 1000), ("warmup", 0, 100), ("steps", 1, 10_000)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"--{name} is {value}; use {low} to {high}")
+        if not self.depths or any(d < 0 for d in self.depths):
+            raise InputError("--depths needs numbers of cached tokens, such as 0,512,1024")
+        if not 0 <= self.soak <= MAX_SOAK_MINUTES:
+            raise InputError(f"--soak is {self.soak}; use minutes from 0 to {MAX_SOAK_MINUTES}")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"--threads is {self.threads}; use 1 or more")
+        if self.clock not in CLOCKS:
+            raise InputError(f"unknown clock {self.clock!r}; use {' or '.join(CLOCKS)}")
+        if self.clock == "processor" and self.threads != 1:
+            raise InputError("the processor's clock adds up what threads take: use it with threads 1")
+
+    def fitting(self, context: int) -> tuple[int, ...]:
+        """Depths at which warm-up and steps fit a context of so many tokens, each once and in order."""
+        return tuple(d for d in sorted(set(self.depths)) if d + self.warm_steps + self.steps <= context)
+
+    @property
+    def warm_steps(self) -> int:
+        """Generated tokens that are not counted before each measured run of them."""
+        return 4 * self.warmup
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "depths": list(self.depths)}
+
+
+def parse_depths(text: str) -> tuple[int, ...]:
+    """``0,512,1024`` as numbers. Raises :class:`InputError`."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"--depths {text!r}: use numbers of cached tokens, such as 0,512,1024") from None

@@ -1,0 +1,116 @@
+"""One measurement in a process of its own, so that load time, peak memory and threads are nobody else's.
+
+``python -m phantom_edge.bench.worker JOB`` with a job as JSON prints JSON lines: ``{"step": ...}`` while it works, then
+``{"run": ...}`` or ``{"error": ..., "code": ...}``. Jobs come from :mod:`phantom_edge.bench.local`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.bench import machine
+from phantom_edge.bench.results import Run
+from phantom_edge.bench.settings import Settings
+from phantom_edge.errors import PhantomEdgeError
+from phantom_edge.runtime.native import quiet_native
+
+# What a format's first session would import: on a phone that is part of the app, not of loading a model.
+IMPORTS = {
+    "onnx": ("phantom_edge.runtime.onnx_backend",),
+    "executorch": (
+        "phantom_edge.runtime.executorch_backend",
+        "executorch.kernels.quantized",
+        "phantom_edge.export.executorch.readback",
+    ),
+    "coreml": ("phantom_edge.runtime.coreml_backend", "phantom_edge.export.coreml.toolkit:coremltools"),
+    "checkpoint": ("phantom_edge.runtime.torch_backend",),
+}
+LIBRARIES = {"onnxruntime": "onnxruntime", "executorch": "executorch", "coreml": "coremltools", "torch": "torch"}
+
+
+def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
+    """Load ``job["model"]``, check it, time it. The first job of a model also checks the golden outputs."""
+    settings = Settings(**{**job["settings"], "depths": tuple(job["settings"]["depths"])})
+    run = Run({}, {}, {})
+    step("loading")
+    session, bundle = _open(job["model"], settings, run)
+    from phantom_edge.bench.measure import measure, soak
+    from phantom_edge.bench.task import Task, check_golden
+
+    run.runtime |= _runtime(session.backend.name) | {"threads": settings.threads or machine.cores()}
+    if job["check"] and bundle is not None:
+        step("checking the golden outputs")
+        run.conditions["golden"] = check_golden(session, bundle)
+    with tempfile.TemporaryDirectory(prefix="phantom-bench-") as folder:
+        task = Task.of(session, Path(folder), job["image"])
+        run.model |= {"tiles": task.tiles, "prompt_tokens": len(task.ids), "context": session.backend.context}
+        with machine.watched() as usage:
+            measure(session, task, settings, run, step)
+        run.add("memory", machine.peak_memory())
+        if job["soak"]:
+            soak(session, task, settings.soak, run, step)
+    run.conditions["others"] = usage.others
+    return run
+
+
+def _open(model: str | None, settings: Settings, run: Run):
+    """The session of a bundle or a checkpoint, and the bundle. Libraries are imported before loading is timed."""
+    from phantom_edge.bundle import Bundle, is_bundle
+    from phantom_edge.runtime.session import Session
+
+    bundle = Bundle.open(model, check=False) if model is not None and is_bundle(model) else None
+    import_libraries("checkpoint" if bundle is None else bundle.manifest["format"])
+    threads, now = settings.threads, machine.CLOCKS[settings.clock]
+    if bundle is None and threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    run.add("libraries", machine.peak_memory())
+    options = {} if threads is None or bundle is None else {"threads": threads}
+    start = now()
+    session = Session.open(model) if bundle is None else Session.of_bundle(bundle, **options)
+    run.add("load", now() - start)
+    return session, bundle
+
+
+def import_libraries(format_name: str) -> None:
+    """Import what the session will need; a format of another package brings its own with its first load."""
+    with quiet_native():
+        for entry in IMPORTS.get(format_name, ()):
+            module, _, function = entry.partition(":")
+            found = import_module(module)
+            if function:
+                getattr(found, function)()
+
+
+def _runtime(name: str) -> dict[str, Any]:
+    library = next((found for prefix, found in LIBRARIES.items() if name.startswith(prefix)), None)
+    try:
+        return {"name": name, "version": version(library)} if library else {"name": name}
+    except PackageNotFoundError:
+        return {"name": name}
+
+
+def main(job: dict[str, Any]) -> None:
+    """Print what :func:`work` does and finds as JSON lines."""
+
+    def tell(**line: Any) -> None:
+        print(json.dumps(line), flush=True)
+
+    try:
+        run = work(job, lambda text: tell(step=text))
+    except PhantomEdgeError as error:
+        tell(error=str(error), code=error.exit_code)
+    else:
+        tell(run=run.to_dict())
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

@@ -1,0 +1,150 @@
+"""``bench`` and ``estimate``: what a model costs on a device, measured or predicted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phantom_edge.cli import app
+from phantom_edge.cli.commands import Html, Json, Model
+from phantom_edge.cli.console import command, progress, show, write_page
+
+if TYPE_CHECKING:
+    from phantom_edge.bench.results import Results
+
+DEPTHS = "0,512,1024,1920"
+
+
+@app.command(
+    epilog="Examples: phantom-edge bench nano-desktop --html bench.html  |  "
+    "phantom-edge bench nano-web --device browser  |  "
+    "phantom-edge bench nano-android --device adb --soak 10 --json > phone.json  |  "
+    "phantom-edge bench --compare before.json after.json"
+)
+@command
+def bench(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Bundles; on this machine also checkpoints. Default: Phantom-Nano. With --compare: reports."
+        ),
+    ] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Show reports side by side; nothing is measured.")] = False,
+    device: Annotated[
+        str, typer.Option("--device", "-d", help="local, browser, adb[:SERIAL] or ios[:UDID].")
+    ] = "local",
+    soak: Annotated[float, typer.Option(metavar="MINUTES", help="Then generate so long and plot the speed.")] = 0.0,
+    depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is timed.")] = DEPTHS,
+    processes: Annotated[int, typer.Option(help="Fresh processes (browser: fresh pages) per model.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Prompts per process.")] = 5,
+    warmup: Annotated[int, typer.Option(help="Prompts per process before the clock counts.")] = 1,
+    steps: Annotated[int, typer.Option(help="Generated tokens per depth and process.")] = 32,
+    threads: Annotated[int | None, typer.Option(help="Of the runtime. Default: its own choice.")] = None,
+    image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
+    browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
+    onnxruntime_web: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="browser: folder of that npm package. Default: fetched once.")
+    ] = None,
+    provider: Annotated[list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")] = None,
+    runner: Annotated[Path | None, typer.Option(help="adb: an ExecuTorch runner built for the phone.")] = None,
+    app_id: Annotated[
+        str | None, typer.Option("--app", help="adb, ios: the benchmark app's package or bundle id.")
+    ] = None,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Measure a model on a device: first token, decoding by cache depth, load, memory, thermal drift, energy."""
+    from phantom_edge.bench.compare import compare as run_compare
+    from phantom_edge.bench.devices import Options
+    from phantom_edge.bench.devices import bench as run_bench
+    from phantom_edge.bench.settings import Settings, parse_depths
+
+    _check_page(html)
+    if compare:
+        _show(run_compare(models or []), as_json, html)
+        return
+    settings = Settings(processes, repeats, warmup, steps, parse_depths(depths), threads, soak)
+    options = Options(
+        image=image,
+        browser=browser,
+        onnxruntime_web=onnxruntime_web,
+        providers=tuple(provider or ()),
+        runner=runner,
+        app=app_id,
+    )
+    with progress(quiet=as_json) as p:
+        p.step("opening")
+        results = run_bench(models or [None], device, settings, options, step=p.step)
+    _show(results, as_json, html)
+
+
+@app.command(
+    epilog="Examples: phantom-edge estimate --device iphone-16-pro  |  "
+    "phantom-edge estimate -d galaxy-s25 -d pixel-8 -m BK-Lee/Phantom-1.8B --quant int4  |  "
+    "phantom-edge estimate -d local --bundle nano-desktop  |  phantom-edge estimate --list"
+)
+@command
+def estimate(
+    device: Annotated[
+        list[str] | None, typer.Option("--device", "-d", help="local or a device of --list; may be repeated.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle that exists.")] = None,
+    model: Model = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", help="As for export. Default: the device's.")] = None,
+    quant: Annotated[str | None, typer.Option(help="As for export.")] = None,
+    fold: Annotated[str, typer.Option(help="exact or rank:R.")] = "exact",
+    context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
+    depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is predicted.")] = DEPTHS,
+    tiles: Annotated[int, typer.Option(min=1, max=64, help="Tiles of the picture.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="local: of the runtime.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the devices with their figures and sources.")] = False,
+    as_json: Json = False,
+    html: Html = None,
+) -> None:
+    """Predict what bench would measure, from bytes, operations and a device's figures. An estimate, with its band."""
+    from phantom_edge.bench.estimate.hardware import table
+    from phantom_edge.bench.estimate.predict import estimates
+    from phantom_edge.bench.settings import parse_depths
+
+    if listed:
+        show(table(), as_json=as_json, html=html)
+        return
+    _check_page(html)
+    options = {"target": target, "quant": quant, "fold": fold, "context": context}
+    with progress(quiet=as_json) as p:
+        p.step("reading")
+        results = estimates(
+            device or [],
+            bundle=bundle,
+            model=model,
+            options=options,
+            depths=parse_depths(depths),
+            tiles=tiles,
+            threads=threads,
+            step=p.step,
+        )
+    _show(results, as_json, html)
+
+
+def _check_page(html: str | None) -> None:
+    """Refuse a page that cannot be written before minutes are spent on measuring for it."""
+    from phantom_edge.errors import InputError
+
+    if html is None:
+        return
+    path = Path(html).absolute()
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"--html {html}: cannot be written there; name a file in a folder that exists")
+
+
+def _show(results: Results, as_json: bool, html: str | None) -> None:
+    """Print as tables or JSON, then write the page if asked: a page that fails takes no measurement with it."""
+    if as_json:
+        typer.echo(results.to_json())
+    else:
+        show(results.report(), as_json=False)
+    if html is not None:
+        write_page(results, html)
