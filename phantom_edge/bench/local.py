@@ -25,7 +25,7 @@ from phantom_edge.targets import format_for
 
 Step = Callable[[str], None]
 CONFIG = "config.json"
-NO_THREADS = ("coreml",)  # formats whose runtime chooses its threads itself
+NO_THREADS = ("coreml", "coreai")  # formats whose runtime chooses its threads itself
 LAST_LINES = 3  # of what a crashed process said
 INTERPRETED = "the MIL interpreter checks a Core ML program on this machine; its times say nothing about a phone's"
 

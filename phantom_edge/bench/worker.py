@@ -22,17 +22,28 @@ from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.runtime.native import quiet_native
 
 # What a format's first session would import: on a phone that is part of the app, not of loading a model.
+_ONNX = ("phantom_edge.runtime.onnx_backend",)
+_EXECUTORCH = (
+    "phantom_edge.runtime.executorch_backend",
+    "executorch.kernels.quantized",
+    "phantom_edge.export.executorch.readback",
+)
 IMPORTS = {
-    "onnx": ("phantom_edge.runtime.onnx_backend",),
-    "executorch": (
-        "phantom_edge.runtime.executorch_backend",
-        "executorch.kernels.quantized",
-        "phantom_edge.export.executorch.readback",
-    ),
+    "onnx": _ONNX,
+    "onnx-webgpu": _ONNX,
+    "executorch": _EXECUTORCH,
+    "executorch-coreml": (*_EXECUTORCH, "phantom_edge.runtime.executorch_coreml_backend"),
     "coreml": ("phantom_edge.runtime.coreml_backend", "phantom_edge.export.coreml.toolkit:coremltools"),
+    "coreai": ("phantom_edge.runtime.coreai_backend",),
     "checkpoint": ("phantom_edge.runtime.torch_backend",),
 }
-LIBRARIES = {"onnxruntime": "onnxruntime", "executorch": "executorch", "coreml": "coremltools", "torch": "torch"}
+LIBRARIES = {
+    "onnxruntime": "onnxruntime",
+    "executorch": "executorch",
+    "coreml": "coremltools",
+    "coreai": "coreai-torch",
+    "torch": "torch",
+}
 
 
 def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:

@@ -22,6 +22,7 @@ from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model.spec import ETA
 from phantom_edge.quantize.activations import ActivationGrid
 from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles
+from phantom_edge.runtime.mil import MilModel
 
 NORMAL = 2.0**-14  # float16's smallest normal number: hardware may take anything below for zero
 FP16 = 2.0**-11  # half a unit in float16's last place, relative
@@ -59,6 +60,9 @@ class TestInterface:
         model = folded(qwen)
         d, size = model.config.decoder, model.config.tile_size
         descriptions = {graph: spec_of(exports(qwen, recipe)[0], graph).description for graph in GRAPHS}
+        functions = {entry.name: entry for entry in descriptions["text_decoder"].functions}
+        assert descriptions["text_decoder"].defaultFunctionName == "main"
+        descriptions["text_decoder"] = functions["main"]
         found = {
             graph: ({v.name: _array(v.type.multiArrayType) for v in entry.input}, [v.name for v in entry.output])
             for graph, entry in descriptions.items()
@@ -77,12 +81,20 @@ class TestInterface:
                 ["logits"],
             ),
         }
-        states = {v.name: v.type.stateType.arrayType for v in descriptions["text_decoder"].state}
-        assert {name: (s.dataType, tuple(s.shape)) for name, s in states.items()} == {
+        wanted = {
             f"{kind}_cache_{n}": (FLOAT16, (1, d.kv_heads, CONTEXT, model.spec.width(n)))
             for n in range(d.layers)
             for kind in ("key", "value")
         }
+        for entry in functions.values():
+            states = {v.name: v.type.stateType.arrayType for v in entry.state}
+            assert {name: (s.dataType, tuple(s.shape)) for name, s in states.items()} == wanted
+        for name, steps in (("prefill", CHUNK), ("decode", 1)):
+            fixed = {v.name: _array(v.type.multiArrayType)[1] for v in functions[name].input}
+            assert fixed == {
+                "inputs_embeds": [(1, 1), (steps, steps), (d.hidden_size, d.hidden_size)],
+                "position_ids": [(steps, steps)],
+            }
 
     def test_targets_ios_18_and_says_what_it_is(self, exports, qwen):
         spec = spec_of(exports(qwen)[0], "text_decoder")
@@ -96,6 +108,49 @@ class TestInterface:
 def _array(array) -> tuple[int, list[tuple[int, int]]]:
     ranges = [(r.lowerBound, r.upperBound) for r in array.shapeRange.sizeRanges]
     return array.dataType, ranges or [(size, size) for size in array.shape]
+
+
+class TestFunctions:
+    """The decoder's functions of a fixed length, beside ``main``."""
+
+    def test_a_filled_up_prefill_and_single_steps_give_the_same_as_main(self, exports, qwen):
+        decoder = MilModel.load(exports(qwen, "fp32")[0] / "text_decoder.mlpackage", mode="lifted")
+        hidden = decoder.inputs()["inputs_embeds"].shape[-1]
+        embeds = np.random.default_rng(0).normal(0, 0.5, (1, CONTEXT, hidden)).astype(np.float32)
+        expected, found = decoder.make_state(), decoder.make_state()
+        # A call whose repetitions leave something behind, others that write over it, and a whole chunk.
+        calls = ((0, 20, "prefill"), (20, 1, "decode"), (21, 9, "prefill"), (30, CHUNK, "prefill"))
+        for start, count, function in calls:
+            end = start + count
+            wanted = run(decoder, embeds[:, start:end], range(start, end), expected, "main")
+            rows = [*range(start, end), *[end - 1] * (decoder.inputs(function)["position_ids"].shape[0] - count)]
+            logits = run(decoder, embeds[:, rows], rows, found, function)
+            np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5)
+        last = [run(decoder, embeds[:, -1:], [30 + CHUNK], state, "decode") for state in (expected, found)]
+        np.testing.assert_allclose(*last, rtol=0, atol=1e-5)
+        assert np.abs(last[0] - wanted).max() > 1e-2
+
+    def test_weights_are_stored_once(self, exports, qwen):
+        folder = exports(qwen, "int8")[0]
+        decoder = MilModel.load(folder / "text_decoder.mlpackage")
+        assert decoder.functions[0] == "main"
+        assert set(decoder.functions) == {"main", "prefill", "decode"}
+        stored = sum(data.size + scale.nbytes for data, scale, _ in decoder.quantized_weights().values())
+        assert stored < len(weight_bytes(folder, "text_decoder")) < 1.5 * stored
+
+    def test_functions_that_store_their_own_are_refused(self, qwen, tmp_path, monkeypatch):
+        from phantom_edge.export.coreml import programs
+
+        monkeypatch.setattr(
+            programs.MilOps, "array", lambda self, array, name, key: programs.mb.const(val=array, name=name)
+        )
+        with pytest.raises(CheckError, match="function decode is not main at another length"):
+            write(quantized(qwen, "fp16"), tmp_path)
+
+
+def run(decoder: MilModel, embeds: np.ndarray, positions, state, function: str) -> np.ndarray:
+    inputs = {"inputs_embeds": embeds, "position_ids": np.array(list(positions), dtype=np.int32)}
+    return decoder.predict(inputs, state, function)["logits"]
 
 
 class TestCounts:
@@ -328,5 +383,5 @@ CoremlBackend(Path({str(exports(qwen)[0])!r}), context=8, chunk=8)
 import phantom_edge.export.coreml.programs
 assert "coremltools" in sys.modules
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

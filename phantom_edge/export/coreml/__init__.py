@@ -21,6 +21,7 @@ NOTES: Final = (
     "RMSNorm is layer_norm over [x, -x]: the same value, and its squares do not leave float16",
     "query heads that share a key head are rows of one attention op, so keys and values are not repeated",
     "positions beyond the current one are masked with -1e4, not with minus infinity",
+    "the decoder's functions prefill and decode have fixed lengths; they share weights and states with main",
 )
 NOTES_FP16: Final = (
     "vectors and phantom constants are float16; powers of two keep the phantom's small factors normal numbers",
@@ -63,6 +64,12 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
     [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and ``position_ids`` int32 [S] to ``logits`` [1, 1, V]
     of the last position. S is 1 to ``options.chunk``, floats are ``options.float_type``; layer n keeps
     ``key_cache_n`` and ``value_cache_n``, float16 [1, Hkv, context, head_dim + phantom_dim].
+
+    The decoder has three functions over one set of weights and states: ``main``, and the same with S fixed, as the
+    Neural Engine wants it: ``prefill`` for ``options.chunk`` and ``decode`` for 1. To fill a shorter call of
+    ``prefill``, repeat its last embedding and its last position: each repetition computes what the last one does, and
+    the keys and values that it leaves beyond the end are out of sight until the next call writes over them. The whole
+    length must fit the context.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a package, or a weight went nowhere.

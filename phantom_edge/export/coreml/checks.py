@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 
+from phantom_edge.errors import CheckError
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.runtime.mil import MilModel
+from phantom_edge.runtime.mil.constants import Constant, ConstExpr
 
 ATTENTION, QUANTIZED = "scaled_dot_product_attention", "constexpr_blockwise_shift_scale"
 PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
 RMS_NORMS = 2  # per decoder layer
 LAYER_NORMS = 2  # per vision layer
+LARGE = 64  # elements; smaller constants are written into the program, and some differ between functions
 
 
 def count_ops(path: Path) -> dict[str, int]:
-    """Operations by type in a saved package; quantised weights also by their stored type, as ``int4 weight``."""
+    """Operations by type in a saved package; quantised weights also by their stored type, as ``int4 weight``.
+
+    Raises :class:`CheckError` unless all its functions are the same operations over the same stored weights.
+    """
     model = MilModel.load(path)
-    stored = Counter(v.params["data"].dtype.name for v in model.constants() if v.op == QUANTIZED)
+    values = {name: list(model.constants(name)) for name in model.functions}
+    first = model.functions[0]
+    for name, found in values.items():
+        if model.op_counts(name) != model.op_counts(first) or _large(found) != _large(values[first]):
+            raise CheckError(f"{path.name}: function {name} is not {first} at another length")
+    stored = Counter(v.params["data"].dtype.name for v in values[first] if v.op == QUANTIZED)
     return model.op_counts() | {f"{name} weight": count for name, count in stored.items()}
+
+
+def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
+    """Which bytes of the weight file the constants are that a function would be heavy with."""
+    return {value.key for value in values if math.prod(value.shape) > LARGE}
 
 
 def wanted_counts(graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from phantom_edge.export.coreml.constants import factors
 from phantom_edge.export.coreml.mil import Var, mb, types
-from phantom_edge.export.coreml.ops import MilOps
+from phantom_edge.export.coreml.ops import MilOps, Shared
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
@@ -24,13 +24,20 @@ def cache_names(n: int) -> tuple[str, str]:
 class DecoderOps(MilOps):
     """:class:`MilOps` with what depends on the positions of a call.
 
-    ``positions`` is the program's int32 input [S], ``caches`` its states by name, each fp16 [1, Hkv, context, width].
+    ``positions`` is the function's int32 input [S], ``caches`` its states by name, each fp16 [1, Hkv, context, width].
     """
 
     def __init__(
-        self, spec: FoldedSpec, weights: Weights, float_type: str, context: int, positions: Var, caches: dict[str, Var]
+        self,
+        spec: FoldedSpec,
+        weights: Weights,
+        float_type: str,
+        context: int,
+        positions: Var,
+        caches: dict[str, Var],
+        shared: Shared,
     ):
-        super().__init__(spec, weights, float_type)
+        super().__init__(spec, weights, float_type, shared)
         self.context, self.positions, self.caches = context, positions, caches
         d = spec.config.decoder
         self.group = d.heads // d.kv_heads
@@ -49,7 +56,7 @@ class DecoderOps(MilOps):
         tables = {"cos": np.concatenate([cos, cos], -1), "sin": np.concatenate([-sin, sin], -1)}
         rows = []
         for name, table in tables.items():
-            const = mb.const(val=table.astype(np.float32), name=f"rope_{name}")
+            const = self.array(table.astype(np.float32), f"rope_{name}", f"rope_{name}")
             row = mb.gather(x=const, indices=self.positions, axis=0, validate_indices=False)  # [S, D]
             rows.append(mb.expand_dims(x=self._cast(row, self.float_type), axes=[0, 2]))  # [1, S, 1, D]
         return rows[0], rows[1]
@@ -61,7 +68,7 @@ class DecoderOps(MilOps):
             rows = mb.tile(x=rows, reps=[1, 1, self.group])  # [1, S, group]
         rows = mb.reshape(x=rows, shape=[1, 1, -1, 1])  # [1, 1, S*group, 1]
         columns = np.arange(self.context, dtype=np.int32).reshape(1, 1, 1, -1)
-        reached = mb.less_equal(x=mb.const(val=columns, name="cache_positions"), y=rows)
+        reached = mb.less_equal(x=self.array(columns, "cache_positions", "cache_positions"), y=rows)
         reached = self._cast(reached, self.float_type)
         return mb.mul(x=mb.sub(x=reached, y=self.number(1.0)), y=self.number(MASKED))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,41 +17,73 @@ from phantom_edge.quantize.grid import QuantizedTensor
 NUMPY = {"fp16": np.float16, "fp32": np.float32}
 
 
-class MilOps:
-    """Emits MIL operations for :mod:`phantom_edge.model.graphs`; a value is a MIL variable in ``float_type``."""
+@dataclass
+class Shared:
+    """Arrays by name, for the functions of one program: made once, held once, written once."""
 
-    def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str):
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class MilOps:
+    """Emits MIL operations for :mod:`phantom_edge.model.graphs`; a value is a MIL variable in ``float_type``.
+
+    ``shared`` holds the weights that an earlier function of the same program has stored already.
+    """
+
+    def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str, shared: Shared | None = None):
         self.spec, self.weights, self.float_type = spec, weights, float_type
         self.number = NUMPY[float_type]  # a Python number in the program's float type
         self.constants = Constants(spec, weights, float_type)
+        self.shared = shared or Shared()
 
     # --- weights ----------------------------------------------------------------------------------------------------
 
     def const(self, name: str, repeat: int = 1) -> Var:
         """The float weight ``name``, repeated along its only axis."""
-        array = self.constants.stored(name).numpy()
-        return mb.const(val=np.tile(array, repeat) if repeat > 1 else array, name=mil_name(name))
+        key = f"{name} x{repeat}"
+        if key not in self.shared.arrays:
+            array = self.constants.stored(name).numpy()
+            self.shared.arrays[key] = np.tile(array, repeat) if repeat > 1 else array
+        return self.array(self.shared.arrays[key], mil_name(name), key)
+
+    def array(self, array: np.ndarray, name: str, key: str) -> Var:
+        """``array`` as a constant; equal keys in several functions are one blob of the weight file."""
+        const = mb.const(val=array, name=name)
+        const.op.weight_id = key
+        return const
 
     def _weight(self, name: str) -> Var:
-        weight = self.weights[name]
-        if not isinstance(weight, QuantizedTensor):
-            return self.const(name)
+        if f"{name} data" not in self.shared.arrays:
+            weight = self.weights[name]
+            if not isinstance(weight, QuantizedTensor):
+                return self.const(name)
+            self._store(name, weight)
+        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they are.
+        data, scale = (self.shared.arrays[f"{name} {part}"] for part in ("data", "scale"))
+        weight = mb.constexpr_blockwise_shift_scale(data=data, scale=scale, name=mil_name(name))
+        for part in ("data", "scale"):
+            weight.op.inputs[part].op.weight_id = f"{name} {part}"
+        return weight
+
+    def _store(self, name: str, weight: QuantizedTensor) -> None:
         self.constants.read.add(name)
         values = weight.values.contiguous().numpy()
         if weight.bits == 4:
             values = values.view(types.np_int4_dtype)  # int8 that says it is int4; ``astype`` would drop the remark
-        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they are.
-        return mb.constexpr_blockwise_shift_scale(
-            data=values, scale=weight.scales.contiguous().numpy().astype(self.number), name=mil_name(name)
-        )
+        self.shared.arrays[f"{name} data"] = values
+        self.shared.arrays[f"{name} scale"] = weight.scales.contiguous().numpy().astype(self.number)
 
     # --- arithmetic -------------------------------------------------------------------------------------------------
 
     def linear(self, x: Var, name: str) -> Var:
         if name.endswith(".gate"):
             return self._gate(x, name)
-        bias = {"bias": self.const(f"{name}.bias")} if f"{name}.bias" in self.weights else {}
-        return mb.linear(x=x, weight=self._weight(f"{name}.weight"), **bias)
+        weight = self._weight(f"{name}.weight")
+        if f"{name}.bias" in self.weights:
+            return mb.linear(x=x, weight=weight, bias=self.const(f"{name}.bias"))
+        y = mb.linear(x=x, weight=weight)  # with zeros for a bias
+        y.op.bias.op.weight_id = f"zeros {y.op.bias.shape[0]}"
+        return y
 
     def _gate(self, x: Var, name: str) -> Var:
         # [1, S, H, D + r] has one axis more than ``linear`` takes.

@@ -11,7 +11,7 @@ import numpy as np
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml.decoder import DecoderOps, cache_names
 from phantom_edge.export.coreml.mil import Function, Program, Var, get_new_symbol, mb, types
-from phantom_edge.export.coreml.ops import NUMPY, MilOps
+from phantom_edge.export.coreml.ops import NUMPY, MilOps, Shared
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
@@ -44,6 +44,21 @@ def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
 
 
+def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
+    """The vision encoder with float32 pixels and image tokens, whatever type it works in."""
+    size = model.config.tile_size
+    ops = MilOps(model.spec, model.weights, options.float_type)
+    pixels = mb.placeholder(shape=(1, 3, size, size), dtype=types.fp32)
+
+    def body(pixel_values: Var) -> Var:
+        if options.float_type == "fp32":
+            return graphs.vision_encoder(ops, model.spec, pixel_values)
+        pixel_values = mb.cast(x=pixel_values, dtype=options.float_type)
+        return mb.cast(x=graphs.vision_encoder(ops, model.spec, pixel_values), dtype="fp32")
+
+    return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
+
+
 def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     ops = MilOps(model.spec, model.weights, options.float_type)
     ids = mb.placeholder(shape=(1, get_new_symbol()), dtype=types.int32)
@@ -56,7 +71,26 @@ def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram
 
 
 def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
-    spec, d, steps = model.spec, model.config.decoder, get_new_symbol()
+    """``main`` for any number of steps, and the same at the two fixed ones that an app has."""
+    hidden, shared = model.config.decoder.hidden_size, Shared()
+    program, read = Program(), set()
+    for name, steps in {"main": get_new_symbol(), "prefill": options.chunk, "decode": 1}.items():
+        function, used = _decoder_function(model, options, steps, shared)
+        program.add_function(name, function)
+        read |= used
+    program.export_as_multifunction = True
+    flexible = [
+        _flexible("inputs_embeds", (1, None, hidden), NUMPY[options.float_type], options.chunk),
+        _flexible("position_ids", (None,), np.int32, options.chunk),
+    ]
+    return BuiltProgram(program, flexible, read)
+
+
+def _decoder_function(
+    model: FoldedModel, options: ExportOptions, steps: Any, shared: Shared
+) -> tuple[Function, set[str]]:
+    """The decoder over ``steps`` positions, a number or a symbol, and the names of the weights that it read."""
+    spec, d = model.spec, model.config.decoder
     inputs = {
         "inputs_embeds": mb.placeholder(shape=(1, steps, d.hidden_size), dtype=MIL[options.float_type]),
         "position_ids": mb.placeholder(shape=(steps,), dtype=types.int32),
@@ -67,27 +101,28 @@ def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     read: set[str] = set()
 
     def body(inputs_embeds: Var, position_ids: Var, **caches: Var) -> Var:
-        ops = DecoderOps(spec, model.weights, options.float_type, options.context, position_ids, caches)
+        ops = DecoderOps(spec, model.weights, options.float_type, options.context, position_ids, caches, shared)
         logits = graphs.text_decoder(ops, spec, inputs_embeds)
         read.update(ops.constants.read)
         return logits
 
-    flexible = [
-        _flexible("inputs_embeds", (1, None, d.hidden_size), NUMPY[options.float_type], options.chunk),
-        _flexible("position_ids", (None,), np.int32, options.chunk),
-    ]
-    return BuiltProgram(_program(inputs, body, "logits"), flexible, read)
+    return _function(inputs, body, "logits"), read
 
 
 def _program(inputs: dict[str, Any], body: Callable[..., Var], output: str) -> Program:
-    """One function ``main`` over named inputs; ``body`` gives its only output."""
+    """A program of one function, ``main``."""
+    program = Program()
+    program.add_function("main", _function(inputs, body, output))
+    return program
+
+
+def _function(inputs: dict[str, Any], body: Callable[..., Var], output: str) -> Function:
+    """A function over named inputs; ``body`` gives its only output."""
     with Function(inputs, coremltools().target.iOS18) as function:
         result = body(**function.inputs)
         result.set_name(output)
         function.set_outputs([result])
-    program = Program()
-    program.add_function("main", function)
-    return program
+    return function
 
 
 def _flexible(name: str, shape: tuple[int | None, ...], dtype: type, chunk: int) -> Any:

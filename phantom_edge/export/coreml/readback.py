@@ -30,18 +30,23 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 
     Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not write.
     """
-    coremltools()  # in silence, before the interpreter imports a part of it
     result = {}
     for graph in GRAPHS:
-        path = Path(folder) / f"{graph}.mlpackage"
-        model = MilModel.load(path)
-        types = {v.name: v.params["data"].dtype.name for v in model.constants() if "data" in getattr(v, "params", {})}
-        for name, (data, scale, offset) in model.quantized_weights().items():
-            module = name.replace(SEPARATOR, ".").removesuffix(".weight")
-            bits = BITS.get(types.get(name, ""))
-            if bits is None or offset is not None or data.ndim != 2:
-                raise InputError(f"{path}: {module} is not a symmetric int4 or int8 matrix; export it again")
-            result[module] = _tensor(data, scale, bits)
+        result |= package_weights(Path(folder) / f"{graph}.mlpackage")
+    return result
+
+
+def package_weights(path: Path) -> dict[str, QuantizedTensor]:
+    """Every quantised weight of one package by module name; raises as :func:`stored_weights`."""
+    coremltools()  # in silence, before the interpreter imports a part of it
+    model, result = MilModel.load(path), {}
+    types = {v.name: v.params["data"].dtype.name for v in model.constants() if "data" in getattr(v, "params", {})}
+    for name, (data, scale, offset) in model.quantized_weights().items():
+        module = name.replace(SEPARATOR, ".").removesuffix(".weight")
+        bits = BITS.get(types.get(name, ""))
+        if bits is None or offset is not None or data.ndim != 2:
+            raise InputError(f"{path}: {module} is not a symmetric int4 or int8 matrix; export it again")
+        result[module] = _tensor(data, scale, bits)
     return result
 
 

@@ -1,0 +1,32 @@
+// A library module of the app's own project, which chooses the versions of the Android and Kotlin plugins.
+plugins {
+    id("com.android.library")
+    id("org.jetbrains.kotlin.android")
+}
+
+android {
+    namespace = "phantom.edge"
+    compileSdk = 35
+
+    defaultConfig {
+        minSdk = 26
+        consumerProguardFiles("consumer-rules.pro")
+    }
+
+    compileOptions {
+        sourceCompatibility = JavaVersion.VERSION_17
+        targetCompatibility = JavaVersion.VERSION_17
+    }
+
+    testOptions.unitTests.all { it.environment("PHANTOM_EDGE_VECTORS", System.getenv("PHANTOM_EDGE_VECTORS") ?: "") }
+}
+
+kotlin { jvmToolchain(17) }
+
+dependencies {
+    // The release that the toolkit writes .pte files with: a test keeps the two equal.
+    implementation("org.pytorch:executorch-android:1.4.1")
+    api("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.8.1")
+    testImplementation("junit:junit:4.13.2")
+    testImplementation(kotlin("test-junit"))
+}

@@ -1,0 +1,128 @@
+package phantom.edge
+
+import android.content.ComponentCallbacks2
+import android.content.Context
+import android.content.res.Configuration
+import java.io.Closeable
+import java.io.File
+import java.util.concurrent.Executors
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.flowOn
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
+import phantom.edge.core.AnswerOptions
+import phantom.edge.core.Chat
+import phantom.edge.core.ModelBundle
+import phantom.edge.core.Pacing
+import phantom.edge.core.PhantomSession
+import phantom.edge.core.RgbImage
+import phantom.edge.core.SelfTest
+import phantom.edge.core.selfTest
+
+/**
+ * A loaded bundle for an Android app: a session in ExecuTorch, on a thread of its own, that listens when the system
+ * asks for memory.
+ *
+ *     val phantom = PhantomEdge.load(context, folder)
+ *     val chat = phantom.chat(RgbImage.of(bitmap))
+ *     phantom.ask(chat, "What colour is it?").collect { print(it) }
+ */
+class PhantomEdge
+private constructor(private val context: Context, val session: PhantomSession, private val worker: Worker) : Closeable {
+    private val mutex = Mutex() // one question at a time: the runtime has one cache
+    private val scope = CoroutineScope(worker.dispatcher)
+    private val memory =
+        object : ComponentCallbacks2 {
+            override fun onTrimMemory(level: Int) {
+                if (level >= ComponentCallbacks2.TRIM_MEMORY_RUNNING_LOW) trim()
+            }
+
+            override fun onConfigurationChanged(configuration: Configuration) {}
+
+            @Deprecated("Older systems call it")
+            override fun onLowMemory() = trim()
+        }
+
+    init {
+        context.registerComponentCallbacks(memory)
+    }
+
+    /** A new context, about a picture if one is given. It ends the chat before it. */
+    fun chat(image: RgbImage? = null, maxTiles: Int = session.manifest.maxTiles): Chat = session.chat(image, maxTiles)
+
+    /**
+     * The answer as pieces of text. Cancelling the collector stops it after the call of a graph that is under way; what
+     * was said stands, and the next question may follow.
+     */
+    fun ask(chat: Chat, question: String, options: AnswerOptions = AnswerOptions()): Flow<String> =
+        flow {
+            mutex.withLock {
+                val job = currentCoroutineContext()
+                for (piece in chat.ask(question, options) { job.ensureActive() }) emit(piece)
+            }
+        }.flowOn(worker.dispatcher)
+
+    /** Forgets a chat's questions and answers but keeps its picture; see [Chat.rewind]. */
+    suspend fun rewind(chat: Chat) = withContext(worker.dispatcher) { mutex.withLock { chat.rewind() } }
+
+    /** Runs the bundle's recorded inputs on this device. */
+    suspend fun selfTest(): SelfTest = withContext(worker.dispatcher) { mutex.withLock { session.selfTest() } }
+
+    /** Gives memory back that can be had again, once what is under way has ended. */
+    fun trim() {
+        scope.launch { mutex.withLock { session.trim() } }
+    }
+
+    /** Ends the session once what is under way has ended. */
+    override fun close() {
+        context.unregisterComponentCallbacks(memory)
+        runBlocking(worker.dispatcher) { mutex.withLock { session.close() } }
+        worker.close()
+    }
+
+    private class Worker : Closeable {
+        val dispatcher = Executors.newSingleThreadExecutor { Thread(it, "phantom-edge") }.asCoroutineDispatcher()
+
+        override fun close() = dispatcher.close()
+    }
+
+    companion object {
+        /**
+         * Opens the bundle in [folder], which must lie in the app's own storage.
+         *
+         * [verify] compares every file's SHA-256 with the manifest: once after a download is enough. Throws
+         * [phantom.edge.core.PhantomEdgeException], a `MemoryException` when the system has no room for the model.
+         */
+        suspend fun load(
+            context: Context,
+            folder: File,
+            verify: Boolean = true,
+            threads: Int = 0,
+            pacing: Pacing = Pacing(),
+        ): PhantomEdge {
+            val worker = Worker()
+            val application = context.applicationContext
+            try {
+                val session =
+                    withContext(worker.dispatcher) {
+                        val bundle = ModelBundle(folder, verify)
+                        val conditions = AndroidConditions(application)
+                        PhantomSession.checkMemory(bundle, conditions)
+                        PhantomSession(bundle, ExecuTorchBackend(bundle, threads), conditions, pacing)
+                    }
+                return PhantomEdge(application, session, worker)
+            } catch (error: Throwable) {
+                worker.close()
+                throw error
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+package phantom.edge.core
+
+/**
+ * How a question is to be answered: the most tokens, texts that end the answer and are no part of it, and how tokens
+ * are chosen.
+ */
+class AnswerOptions(
+    val maxTokens: Int = 256,
+    val stops: List<String> = emptyList(),
+    val sampling: Sampling = Sampling.GREEDY,
+)
+
+/** Why an answer ended. */
+enum class StopReason {
+    /** The model said so. */
+    END,
+
+    /** [AnswerOptions.maxTokens]. */
+    LENGTH,
+
+    /** The context is full. */
+    CONTEXT,
+
+    /** One of [AnswerOptions.stops]. */
+    STOP,
+
+    /** The device is too warm; see [Pacing.stopsAt]. */
+    THERMAL,
+}
+
+/** Seconds and counts of one answer. */
+class Timing internal constructor(
+    /** Tokens of the prompt. */
+    val promptTokens: Int = 0,
+    /** How many of them were in the cache already. */
+    val reusedTokens: Int = 0,
+) {
+    var vision: Double = 0.0
+        internal set
+    var prefill: Double = 0.0
+        internal set
+    var decode: Double = 0.0
+        internal set
+    var newTokens: Int = 0
+        internal set
+
+    /** Null until the answer has ended. */
+    var stop: StopReason? = null
+        internal set
+
+    /** Time to the first token. */
+    val firstToken: Double
+        get() = vision + prefill
+}
+
+/** Passes text on up to the first stop text, holding back what could be its beginning. */
+internal class StopFilter(private val stops: List<String>) {
+    private var held = ""
+    var hasStopped = false
+        private set
+
+    /** The text that is certain to be part of the answer. */
+    fun push(piece: String): String {
+        if (hasStopped) return ""
+        held += piece
+        val found = stops.map { held.indexOf(it) }.filter { it >= 0 }.minOrNull()
+        hasStopped = found != null
+        val beginnings = stops.flatMap { stop -> (1 until stop.length).filter { held.endsWith(stop.take(it)) } }
+        return take(found ?: (held.length - (beginnings.maxOrNull() ?: 0)))
+    }
+
+    /** What was held back, once nothing follows. */
+    fun finish(): String = if (hasStopped) "" else take(held.length)
+
+    private fun take(count: Int): String = held.take(count).also { held = held.drop(count) }
+}

@@ -1,0 +1,183 @@
+package phantom.edge.core
+
+/** One context: a picture, the questions about it and their answers. */
+class Chat internal constructor(
+    private val session: PhantomSession,
+    private val image: RgbImage?,
+    private val policy: TilePolicy,
+) {
+    private val manifest = session.manifest
+    private val held = ArrayList<Int>()
+    private var cache: DecoderCache? = null
+    private var pending: List<Int> = emptyList() // a generated token that is not in the cache yet
+    private var isOpen = false // a question has been asked since the beginning or the last rewind
+    private var asked = 0
+
+    /** The ids that the cache holds. */
+    val ids: List<Int>
+        get() = held.toList()
+
+    /** Seconds and counts of the last answer. */
+    var timing = Timing()
+        private set
+
+    /**
+     * The answer as pieces of text, computed while they are taken. The first question computes the picture, a later one
+     * only itself.
+     *
+     * Take fewer pieces, or let [check] throw, and the answer ends there; what was said stands, and the next question
+     * may follow. Throws [InputException] here, before anything is computed, for a question that does not fit.
+     */
+    fun ask(question: String, options: AnswerOptions = AnswerOptions(), check: Checkpoint = {}): Sequence<String> {
+        val prompt = prompt(question)
+        val kept = if (isOpen) held.size else commonPrefix(prompt)
+        verify(prompt, kept, options)
+        val number = ++asked
+        val current: Checkpoint = {
+            if (number != asked) throw InputException("another question has been asked on this chat: take its answer")
+            check()
+        }
+        return sequence {
+            val spent = Timing(prompt.size, if (isOpen) 0 else kept)
+            timing = spent
+            val logits = prefill(if (isOpen) prompt else prompt.drop(kept), kept, spent, current)
+            isOpen = true
+            generate(logits, options, spent, current)
+        }.constrainOnce()
+    }
+
+    /**
+     * Forgets the questions and answers but keeps the picture: the next question is the first again, and costs neither
+     * the vision encoder nor the picture's part of the prompt.
+     */
+    fun rewind() {
+        asked++
+        isOpen = false
+        pending = emptyList()
+    }
+
+    /** What is to be appended to the cache, or the whole of it for a first question. */
+    private fun prompt(question: String): List<Int> {
+        if (isOpen) return pending + session.tokenizer.encode(manifest.prompt.next(question))
+        return session.tokenizer.encode(manifest.prompt.opening(imageTokens) + manifest.prompt.asking(question))
+    }
+
+    private val imageTokens: Int?
+        get() = image?.let { policy.count(it.width, it.height) * manifest.tileTokens }
+
+    /** Ids of the prompt that the cache holds from an earlier question; the last one is always computed. */
+    private fun commonPrefix(prompt: List<Int>): Int {
+        val same = held.zip(prompt).takeWhile { it.first == it.second }.size
+        val length = minOf(same, prompt.size - 1).coerceAtLeast(0)
+        // A picture that is held in part is computed again: its rows are not kept.
+        return if (manifest.imageId in prompt.drop(length)) 0 else length
+    }
+
+    private fun verify(prompt: List<Int>, kept: Int, options: AnswerOptions) {
+        if (options.maxTokens < 1 || options.stops.any { it.isEmpty() }) {
+            throw InputException("ask for at least one token, and give stop texts that are not empty")
+        }
+        if (!isOpen && manifest.firstId != null && prompt.firstOrNull() != manifest.firstId) {
+            throw InputException(
+                "the prompt begins with token ${prompt.firstOrNull()}, the model was folded for ${manifest.firstId}: " +
+                    "use the bundle's own tokenizer and template",
+            )
+        }
+        val length = if (isOpen) kept + prompt.size else prompt.size
+        if (length > manifest.context) {
+            throw InputException(
+                "the prompt needs $length tokens, the context holds ${manifest.context}: ask less, use fewer tiles, " +
+                    "or export with a larger context",
+            )
+        }
+        val (found, wanted) = prompt.count { it == manifest.imageId } to (if (isOpen) 0 else imageTokens ?: 0)
+        if (found != wanted) throw InputException("the prompt has $found image tokens, the picture $wanted")
+    }
+
+    private fun prefill(prompt: List<Int>, kept: Int, spent: Timing, check: Checkpoint): FloatArray {
+        val before = held.take(kept)
+        val wasOpen = isOpen
+        try {
+            var rows = FloatArray(0)
+            if (image != null && manifest.imageId in prompt) {
+                spent.vision = seconds { rows = session.encode(policy.split(image), check) }
+            }
+            var logits = FloatArray(0)
+            spent.prefill = seconds {
+                val cache = cache ?: session.backend.makeCache().also { cache = it }
+                hold(before)
+                logits = session.prefill(prompt, kept, cache, rows, check) { hold(before + prompt.take(it - kept)) }
+            }
+            pending = emptyList()
+            return logits
+        } catch (error: Throwable) {
+            if (wasOpen) hold(before) // half a question is taken back; half a first prompt may serve again
+            throw error
+        }
+    }
+
+    private fun hold(ids: List<Int>) {
+        held.clear()
+        held += ids
+    }
+
+    /** A token is appended to the cache when the next one is wanted. */
+    private suspend fun SequenceScope<String>.generate(
+        first: FloatArray,
+        options: AnswerOptions,
+        spent: Timing,
+        check: Checkpoint,
+    ) {
+        var logits = first
+        val choose = options.sampling.chooser()
+        val stream = session.tokenizer.stream()
+        val filter = StopFilter(options.stops)
+        while (true) {
+            val token = choose(logits)
+            if (token in manifest.endIds) {
+                spent.stop = StopReason.END
+                break
+            }
+            spent.newTokens++
+            pending = listOf(token)
+            filter.push(stream.push(token)).ifNotEmpty { yield(it) }
+            check()
+            spent.stop = reason(filter, options, spent)
+            if (spent.stop != null) break
+            if (!session.pace(check)) {
+                spent.stop = StopReason.THERMAL
+                break
+            }
+            spent.decode += seconds { logits = append(token) }
+        }
+        filter.push(stream.finish()).ifNotEmpty { yield(it) }
+        if (filter.hasStopped) spent.stop = StopReason.STOP
+        filter.finish().ifNotEmpty { yield(it) }
+    }
+
+    private inline fun String.ifNotEmpty(use: (String) -> Unit) {
+        if (isNotEmpty()) use(this)
+    }
+
+    private fun reason(filter: StopFilter, options: AnswerOptions, spent: Timing): StopReason? =
+        when {
+            filter.hasStopped -> StopReason.STOP
+            spent.newTokens == options.maxTokens -> StopReason.LENGTH
+            held.size == manifest.context -> StopReason.CONTEXT
+            else -> null
+        }
+
+    private fun append(token: Int): FloatArray {
+        val cache = cache ?: throw BackendException("the chat has no cache: ask a question first")
+        val logits = session.step(listOf(token), held.size, cache)
+        held += token
+        pending = emptyList()
+        return logits
+    }
+
+    private inline fun seconds(work: () -> Unit): Double {
+        val start = System.nanoTime()
+        work()
+        return (System.nanoTime() - start) * 1e-9
+    }
+}

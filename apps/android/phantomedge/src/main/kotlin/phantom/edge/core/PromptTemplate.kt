@@ -1,0 +1,59 @@
+package phantom.edge.core
+
+/** What surrounds a question and an answer: no BOS, no system prompt, nothing after an end token. */
+data class PromptTemplate(
+    val name: String,
+    val userStart: String,
+    val userEnd: String,
+    val assistantStart: String,
+    val assistantEnd: String,
+    val imageStart: String,
+    val imageContext: String,
+    val imageEnd: String,
+) {
+    /**
+     * What stands before the question, as far as it does not depend on it.
+     *
+     * [imageTokens] is the number of image tokens; null asks without an image.
+     */
+    fun opening(imageTokens: Int?): String =
+        if (imageTokens == null) userStart else userStart + imageStart + imageContext.repeat(imageTokens) + imageEnd
+
+    /**
+     * The question and what makes the model answer: with [opening] in front of it the whole first prompt.
+     *
+     * Throws [InputException] for a question that holds one of the template's own markers.
+     */
+    fun asking(question: String): String {
+        // These strings become control tokens: text that holds one could end its turn, or claim a row of the image.
+        (markers + "<image>").firstOrNull { it in question }?.let {
+            throw InputException("the question holds $it, which is reserved for the prompt: remove it")
+        }
+        return question + userEnd + assistantStart
+    }
+
+    /** What follows a generated answer when another question is asked. It begins with the end token. */
+    fun next(question: String): String = assistantEnd + userStart + asking(question)
+
+    /** The markers `<…>` of this template, each once. */
+    val markers: List<String>
+        get() {
+            val parts = listOf(userStart, userEnd, assistantStart, assistantEnd)
+            val found = parts.flatMap { part -> MARKER.findAll(part).map { it.value } }
+            return (found + imageStart + imageContext + imageEnd).distinct()
+        }
+
+    companion object {
+        private val MARKER = Regex("<[^<>\\s]+>")
+
+        internal fun of(json: Any?): PromptTemplate {
+            fun field(key: String): String =
+                (json[key] as? String)?.ifEmpty { null }
+                    ?: throw BundleException("the manifest lacks prompt.$key: export the bundle again")
+            return PromptTemplate(
+                field("name"), field("user_start"), field("user_end"), field("assistant_start"),
+                field("assistant_end"), field("image_start"), field("image_context"), field("image_end"),
+            )
+        }
+    }
+}

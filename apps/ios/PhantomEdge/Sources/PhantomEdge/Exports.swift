@@ -1,0 +1,2 @@
+// One import gives an app the whole library.
+@_exported import PhantomEdgeCore

@@ -1,0 +1,208 @@
+import Foundation
+
+/// One context: a picture, the questions about it and their answers. Questions are answered one after the other.
+public actor Chat {
+    private let session: PhantomSession
+    private let image: RGBImage?
+    private let policy: TilePolicy
+
+    /// The ids that the cache holds.
+    public private(set) var ids: [Int] = []
+    /// Seconds and counts of the last answer.
+    public private(set) var timing = Timing()
+
+    private var cache: (any DecoderCache)?
+    private var pending: [Int] = []  // a generated token that is not in the cache yet
+    private var isOpen = false  // a question has been asked since the beginning or the last rewind
+    private var isBusy = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    init(session: PhantomSession, image: RGBImage?, policy: TilePolicy) {
+        (self.session, self.image, self.policy) = (session, image, policy)
+    }
+
+    /// Streams the answer as pieces of text.
+    ///
+    /// The first question computes the picture, a later one only itself. Leaving the loop or cancelling its task stops
+    /// the answer after the call of a graph that is under way; what was said stands, and the next question may follow.
+    /// The stream throws `PhantomEdgeError.input`, before anything is computed, for a question that does not fit.
+    public nonisolated func ask(
+        _ question: String, options: AnswerOptions = AnswerOptions()
+    ) -> AsyncThrowingStream<String, any Error> {
+        AsyncThrowingStream { continuation in
+            let task = Task {
+                do {
+                    try await self.answer(question, options) { continuation.yield($0) }
+                    continuation.finish()
+                } catch {
+                    continuation.finish(throwing: error)
+                }
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+
+    /// Forgets the questions and answers but keeps the picture: the next question is the first again, and costs neither
+    /// the vision encoder nor the picture's part of the prompt.
+    public func rewind() async {
+        await lock()
+        defer { unlock() }
+        (isOpen, pending) = (false, [])
+    }
+
+    private func lock() async {
+        if isBusy {
+            await withCheckedContinuation { waiting.append($0) }
+        } else {
+            isBusy = true
+        }
+    }
+
+    /// Hands the turn to the first that waits: were it free in between, a newcomer could take it beside them.
+    private func unlock() {
+        if waiting.isEmpty {
+            isBusy = false
+        } else {
+            waiting.removeFirst().resume()
+        }
+    }
+
+    private func answer(_ question: String, _ options: AnswerOptions, _ emit: @Sendable (String) -> Void) async throws {
+        await lock()
+        defer { unlock() }
+        try Task.checkCancellation()
+        let prompt = try prompt(question)
+        let kept = isOpen ? ids.count : commonPrefix(prompt)
+        try check(prompt, kept: kept, options)
+        timing = Timing()
+        (timing.promptTokens, timing.reusedTokens) = (prompt.count, isOpen ? 0 : kept)
+        let logits = try await prefill(isOpen ? prompt : Array(prompt[kept...]), at: kept)
+        isOpen = true
+        try await generate(logits, options, emit)
+    }
+
+    /// What is to be appended to the cache, or the whole of it for a first question.
+    private func prompt(_ question: String) throws -> [Int] {
+        let template = session.manifest.prompt
+        if isOpen { return pending + (try session.tokenizer.encode(template.next(question))) }
+        let text = try template.opening(imageTokens: imageTokens) + template.asking(question)
+        return try session.tokenizer.encode(text)
+    }
+
+    private var imageTokens: Int? {
+        image.map { policy.count(width: $0.width, height: $0.height) * session.manifest.tiles.tokens }
+    }
+
+    /// Ids of the prompt that the cache holds from an earlier question; the last one is always computed.
+    private func commonPrefix(_ prompt: [Int]) -> Int {
+        let same = zip(ids, prompt).prefix { $0 == $1 }.count
+        let length = min(same, prompt.count - 1)
+        // A picture that is held in part is computed again: its rows are not kept.
+        return prompt[max(length, 0)...].contains(session.manifest.ids.image) ? 0 : max(length, 0)
+    }
+
+    private func check(_ prompt: [Int], kept: Int, _ options: AnswerOptions) throws {
+        let manifest = session.manifest
+        guard options.maxTokens >= 1, options.stops.allSatisfy({ !$0.isEmpty }) else {
+            throw PhantomEdgeError.input("ask for at least one token, and give stop texts that are not empty")
+        }
+        if !isOpen, let first = manifest.ids.first, prompt.first != first {
+            throw PhantomEdgeError.input(
+                "the prompt begins with token \(prompt.first ?? -1), the model was folded for \(first): "
+                    + "use the bundle's own tokenizer and template")
+        }
+        let length = isOpen ? kept + prompt.count : prompt.count
+        guard length <= manifest.context else {
+            throw PhantomEdgeError.input(
+                "the prompt needs \(length) tokens, the context holds \(manifest.context): ask less, use fewer tiles, "
+                    + "or export with a larger context")
+        }
+        let wanted = prompt.count { $0 == manifest.ids.image }
+        guard wanted == (isOpen ? 0 : imageTokens ?? 0) else {
+            throw PhantomEdgeError.input("the prompt has \(wanted) image tokens, the picture \(imageTokens ?? 0)")
+        }
+    }
+
+    private func prefill(_ prompt: [Int], at kept: Int) async throws -> [Float] {
+        let clock = ContinuousClock()
+        let before = Array(ids.prefix(kept))
+        let rewinds = isOpen
+        do {
+            var (start, rows): (ContinuousClock.Instant, [Float]) = (clock.now, [])
+            if let image, prompt.contains(session.manifest.ids.image) {
+                rows = try await session.encode(policy.split(image))
+                timing.vision = seconds(clock.now - start)
+                start = clock.now
+            }
+            let cache = try await currentCache()
+            ids = before
+            let logits = try await session.prefill(prompt, at: kept, cache: cache, image: rows) { held in
+                ids = before + prompt[..<(held - kept)]
+            }
+            pending = []
+            timing.prefill = seconds(clock.now - start)
+            return logits
+        } catch {
+            if rewinds { ids = before }  // half a question is taken back; half a first prompt may serve again
+            throw error
+        }
+    }
+
+    private func currentCache() async throws -> any DecoderCache {
+        if let cache { return cache }
+        let made = try await session.backend.makeCache()
+        cache = made
+        return made
+    }
+
+    /// A token is appended to the cache when the next one is wanted.
+    private func generate(_ first: [Float], _ options: AnswerOptions, _ emit: (String) -> Void) async throws {
+        var (logits, chooser) = (first, options.sampling.chooser())
+        var (stream, filter) = (session.tokenizer.stream(), StopFilter(options.stops))
+        func pass(_ text: String) {
+            let ready = filter.push(text)
+            if !ready.isEmpty { emit(ready) }
+        }
+        while timing.stop == nil {
+            let token = chooser.choose(logits)
+            if session.manifest.ids.end.contains(token) {
+                timing.stop = .end
+                break
+            }
+            timing.newTokens += 1
+            pending = [token]
+            pass(stream.push(token))
+            timing.stop = reason(filter, options)
+            guard timing.stop == nil else { break }
+            guard try await session.pace() else {
+                timing.stop = .thermal
+                break
+            }
+            logits = try await append(token)
+        }
+        pass(stream.finish())
+        let rest = filter.finish()
+        if !rest.isEmpty { emit(rest) }
+        if filter.hasStopped { timing.stop = .stop }
+    }
+
+    private func reason(_ filter: StopFilter, _ options: AnswerOptions) -> StopReason? {
+        if filter.hasStopped { return .stop }
+        if timing.newTokens == options.maxTokens { return .length }
+        return ids.count == session.manifest.context ? .context : nil
+    }
+
+    private func append(_ token: Int) async throws -> [Float] {
+        let (clock, cache) = (ContinuousClock(), try await currentCache())
+        let start = clock.now
+        let logits = try await session.step([token], at: ids.count, cache: cache)
+        ids.append(token)
+        pending = []
+        timing.decode += seconds(clock.now - start)
+        return logits
+    }
+
+    private func seconds(_ duration: Duration) -> Double {
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    }
+}

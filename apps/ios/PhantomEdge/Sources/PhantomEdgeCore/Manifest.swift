@@ -1,0 +1,119 @@
+import Foundation
+
+/// What `manifest.json` says about a bundle, as far as an app needs it. Sizes are in tokens unless said otherwise.
+public struct Manifest: Decodable, Sendable {
+    /// The newest layout that this library reads.
+    public static let newestSchema = 1
+
+    /// One file's size in bytes and its SHA-256 in hex.
+    public struct FileEntry: Decodable, Sendable {
+        public let bytes: Int
+        public let sha256: String
+    }
+
+    /// How a picture becomes tiles: their side in pixels, the tokens of one, and the most of them.
+    public struct Tiles: Decodable, Sendable {
+        public let size: Int
+        public let tokens: Int
+        public let max: Int
+        public let thumbnail: Bool
+    }
+
+    /// Token ids: the folded first token, the place of an image token, and those that end an answer.
+    public struct Ids: Decodable, Sendable {
+        public let first: Int?
+        public let image: Int
+        public let end: [Int]
+    }
+
+    /// The decoder's dimensions; `cacheWidths` has one entry per layer.
+    public struct Shape: Decodable, Sendable {
+        public let hidden: Int
+        public let vocabulary: Int
+        public let layers: Int
+        public let kvHeads: Int
+        public let cacheWidths: [Int]
+
+        private enum CodingKeys: String, CodingKey {
+            case hidden, vocabulary, layers
+            case kvHeads = "kv_heads"
+            case cacheWidths = "cache_widths"
+        }
+    }
+
+    public let schema: Int
+    public let target: String
+    public let format: String
+    /// Path of each graph below the bundle's folder.
+    public let graphs: [String: String]
+    public let prompt: PromptTemplate
+    public let tiles: Tiles
+    public let ids: Ids
+    public let shape: Shape
+    /// Length of the KV cache.
+    public let context: Int
+    /// The most tokens that one call of the decoder takes.
+    public let chunk: Int
+    public let files: [String: FileEntry]
+
+    /// Elements of all keys and values that the cache of one sequence holds.
+    public var cacheElements: Int {
+        2 * shape.kvHeads * context * shape.cacheWidths.reduce(0, +)
+    }
+
+    /// Throws `PhantomEdgeError.bundle` for a manifest that is incomplete, contradictory or newer than this library.
+    public init(json: Data) throws {
+        struct Version: Decodable { let schema: Int }
+        guard let version = try? JSONDecoder().decode(Version.self, from: json), version.schema >= 1 else {
+            throw PhantomEdgeError.bundle("the manifest is not one of a phantom-edge bundle")
+        }
+        guard version.schema <= Self.newestSchema else {
+            throw PhantomEdgeError.bundle(
+                "the bundle's schema is \(version.schema), newer than this library's \(Self.newestSchema): update it"
+            )
+        }
+        do {
+            self = try JSONDecoder().decode(Manifest.self, from: json)
+        } catch let error as DecodingError {
+            throw PhantomEdgeError.bundle("the manifest lacks \(error.field): export the bundle again")
+        }
+        try check()
+    }
+
+    private func check() throws {
+        let sizes = [
+            "tiles.size": tiles.size, "tiles.tokens": tiles.tokens, "tiles.max": tiles.max, "context": context,
+            "chunk": chunk, "shape.hidden": shape.hidden, "shape.vocabulary": shape.vocabulary,
+            "shape.layers": shape.layers, "shape.kv_heads": shape.kvHeads,
+        ]
+        for (name, size) in sizes where !(1...1 << 24).contains(size) {
+            throw PhantomEdgeError.bundle("the manifest's \(name) is \(size): export the bundle again")
+        }
+        let ids = [self.ids.image] + self.ids.end + (self.ids.first.map { [$0] } ?? [])
+        let widthsFit = shape.cacheWidths.count == shape.layers && shape.cacheWidths.allSatisfy { $0 > 0 }
+        guard widthsFit, ids.allSatisfy({ (0..<shape.vocabulary).contains($0) }) else {
+            throw PhantomEdgeError.bundle("the manifest contradicts itself: export the bundle again")
+        }
+        for name in files.keys where !Self.isInside(name) {
+            throw PhantomEdgeError.bundle("the manifest names \(name), which lies outside the bundle: do not use it")
+        }
+    }
+
+    /// Whether a relative path stays below the folder that it starts from.
+    static func isInside(_ path: String) -> Bool {
+        !path.isEmpty && !path.hasPrefix("/") && !path.split(separator: "/").contains("..")
+    }
+}
+
+extension DecodingError {
+    fileprivate var field: String {
+        switch self {
+        case .keyNotFound(let key, let context):
+            return (context.codingPath + [key]).map(\.stringValue).joined(separator: ".")
+        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+            return context.codingPath.map(\.stringValue).joined(separator: ".")
+        @unknown default:
+            return "a field"
+        }
+    }
+}

@@ -1,0 +1,122 @@
+import Foundation
+
+/// A bundle with what runs it. One session serves any number of chats, one after the other or side by side.
+///
+///     let session = try await PhantomSession.load(folder)
+///     let chat = session.chat(about: picture)
+///     for try await piece in chat.ask("What colour is it?") { print(piece, terminator: "") }
+public final class PhantomSession: Sendable {
+    public let bundle: ModelBundle
+    public let tokenizer: Tokenizer
+    public let backend: any Backend
+    public let conditions: any DeviceConditions
+    public let pacing: Pacing
+
+    /// With any backend. `PhantomSession.load` chooses the platform's.
+    public init(
+        bundle: ModelBundle, backend: any Backend, conditions: any DeviceConditions = UnlimitedConditions(),
+        pacing: Pacing = Pacing()
+    ) throws {
+        (self.bundle, self.backend, self.conditions, self.pacing) = (bundle, backend, conditions, pacing)
+        tokenizer = try bundle.tokenizer()
+    }
+
+    public var manifest: Manifest { bundle.manifest }
+
+    /// A new context, about a picture if one is given.
+    ///
+    /// `maxTiles` looks less closely, at most as closely as the bundle was exported for: each tile costs a pass of the
+    /// vision encoder and `manifest.tiles.tokens` of the context.
+    public func chat(about image: RGBImage? = nil, maxTiles: Int? = nil) -> Chat {
+        let most = min(max(maxTiles ?? manifest.tiles.max, 1), manifest.tiles.max)
+        let policy = TilePolicy(size: manifest.tiles.size, max: most, thumbnail: manifest.tiles.thumbnail)
+        return Chat(session: self, image: image, policy: policy)
+    }
+
+    /// One question on a new context.
+    public func generate(
+        _ question: String, about image: RGBImage? = nil, options: AnswerOptions = AnswerOptions()
+    ) -> AsyncThrowingStream<String, any Error> {
+        chat(about: image).ask(question, options: options)
+    }
+
+    /// Call it when the system asks for memory.
+    public func trim() async { await backend.trim() }
+
+    /// Bytes that a loaded model with one cache takes at most: the artifact's own and the keys and values.
+    public static func memoryNeeded(for bundle: ModelBundle) -> Int {
+        let paths = Set(Graph.allCases.compactMap { bundle.manifest.graphs[$0.rawValue] })
+        let cacheWidth = bundle.manifest.format == "coreml" ? 2 : 4  // bytes of fp16 and fp32
+        return paths.reduce(0) { $0 + bundle.bytes(below: $1) } + bundle.manifest.cacheElements * cacheWidth
+    }
+
+    /// Throws `PhantomEdgeError.memory` when the system says that it will not have room. Call it before loading.
+    public static func checkMemory(for bundle: ModelBundle, _ conditions: any DeviceConditions) throws {
+        let needed = memoryNeeded(for: bundle)
+        if let available = conditions.availableMemory, available < needed {
+            throw PhantomEdgeError.memory(needed: needed, available: available)
+        }
+    }
+
+    /// Waits as `pacing` says; false when the device is too warm to go on. Throws `CancellationError`.
+    func pace() async throws -> Bool {
+        try Task.checkCancellation()
+        let level = conditions.thermal
+        if let limit = pacing.stopsAt, level >= limit { return false }
+        if let pause = pacing.pauses[level] { try await Task.sleep(for: pause) }
+        return true
+    }
+
+    // --- steps, shared by chats and the self-test
+
+    /// Tiles to image tokens, one tile after the other: `[tiles * N, hidden]`.
+    func encode(_ tiles: [RGBImage]) async throws -> [Float] {
+        var rows: [Float] = []
+        for tile in tiles {
+            try await proceed()
+            rows += try await backend.encode(tile: TilePolicy.planar(tile))
+        }
+        return rows
+    }
+
+    /// Continues a cache at `position` with ids, in chunks; image tokens take `image`'s rows in order. Gives the logits
+    /// of the last. `done` hears after each chunk how many ids the cache holds by then.
+    func prefill(
+        _ ids: [Int], at position: Int, cache: any DecoderCache, image: [Float] = [],
+        isolation: isolated (any Actor)? = #isolation, done: (Int) -> Void = { _ in }
+    ) async throws -> [Float] {
+        var (start, taken, logits): (Int, Int, [Float]) = (0, 0, [])
+        while start < ids.count {
+            try await proceed()
+            let part = Array(ids[start..<min(start + manifest.chunk, ids.count)])
+            logits = try await step(part, at: position + start, cache: cache, image: image, from: taken)
+            taken += part.count { $0 == manifest.ids.image }
+            start += part.count
+            done(position + start)
+        }
+        return logits
+    }
+
+    /// One call of the decoder with at most a chunk of ids; their image tokens take `image`'s rows from `row` on.
+    func step(
+        _ ids: [Int], at position: Int, cache: any DecoderCache, image: [Float] = [], from row: Int = 0
+    ) async throws -> [Float] {
+        var embeddings = try await backend.embed(ids)
+        let hidden = manifest.shape.hidden
+        let places = ids.indices.filter { ids[$0] == manifest.ids.image }
+        guard (row + places.count) * hidden <= image.count || places.isEmpty else {
+            throw PhantomEdgeError.input("the prompt has more image tokens than the image")
+        }
+        for (taken, place) in zip(row..., places) {
+            let values = image[taken * hidden..<(taken + 1) * hidden]
+            embeddings.replaceSubrange(place * hidden..<(place + 1) * hidden, with: values)
+        }
+        return try await backend.decode(embeddings, at: position, cache: cache)
+    }
+
+    private func proceed() async throws {
+        guard try await pace() else {
+            throw PhantomEdgeError.runtime("the device is too warm: let it cool, then ask again")
+        }
+    }
+}

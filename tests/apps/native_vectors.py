@@ -1,0 +1,429 @@
+"""What the Python package makes of the same inputs, for the tests of the Swift and Kotlin libraries to compare with.
+
+One folder: ``vectors.json``, ``vectors.safetensors`` and a ``tokenizer-*.json`` per kind of tokenizer. Everything is
+computed when the tests run; nothing recorded lies in the repository.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import save_file
+from test_tokenizer import ALPHABETS, KINDS, MARKERS, TEXT, added_tokens, random_texts, train_sentencepiece
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as RustTokenizer
+
+import phantom_edge
+from phantom_edge.bundle import Bundle
+from phantom_edge.images import load_image, tile_grid
+from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.prompt import TEMPLATES
+from phantom_edge.runtime.sampling import Sampling
+from phantom_edge.runtime.session import Session
+from phantom_edge.sentencepiece import PROBES, SentencePieceModel, convert
+from phantom_edge.synthetic import SMALL, write_checkpoint
+from phantom_edge.tokenizer import Tokenizer
+
+Arrays = dict[str, np.ndarray]
+
+# Width, height, tile, most tiles: odd sizes, both directions of resizing, every shape of grid.
+IMAGES = (
+    (1, 1, 14, 6), (7, 5, 28, 6), (101, 57, 28, 6), (57, 101, 28, 6), (64, 64, 64, 6), (333, 11, 28, 6),
+    (11, 333, 28, 6), (127, 93, 56, 4), (259, 258, 56, 1), (61, 640, 42, 3), (201, 149, 112, 6),
+)  # fmt: skip
+NANO = Path(phantom_edge.__file__).parent / "nano"
+QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QUESTIONS = ("What colour is it?", "Describe the image in detail", "çà et là: 这张图片里有什么？ 😀", " leading")  # noqa: RUF001
+CONTRACTIONS = ("It's, IT'S, we'LL, they'Ve 'tis ''s'd", "l'\u017fo 'Re\u0301 I'M", "x\r\n\r\n y \n\n  z\n ", "a 'b 's")
+
+
+def write_vectors(folder: Path) -> None:
+    """Write every vector but those of a live session; see :func:`write_transcripts`."""
+    arrays: Arrays = {}
+    content = {
+        "images": [_image(n, arrays, *case) for n, case in enumerate(IMAGES)],
+        "grids": _grids(),
+        "orientations": _orientations(arrays),
+        "transparency": _transparency(arrays),
+        "prompts": _prompts(),
+        "tokenizers": {name: _tokenizer(folder, name, made) for name, made in _tokenizers().items()},
+        "unknown_tokenizers": _unknown_tokenizers(folder),
+        "sampling": _sampling(arrays),
+        "splitmix": {str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)},
+    }
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors")
+    (folder / "vectors.json").write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
+
+
+# --- pictures
+
+
+def _picture(width: int, height: int, seed: int) -> np.ndarray:
+    """Noise over a gradient: no two pixels alike, and edges that make a bicubic filter overshoot."""
+    dice = np.random.default_rng(seed)
+    noise = dice.integers(0, 256, (height, width, 3))
+    slope = np.linspace(0, 255, width)[None, :, None]
+    blocks = (np.indices((height, width)).sum(0) // 9 % 2 * 255)[..., None]
+    return np.where(dice.random((height, width, 1)) < 0.5, blocks, (noise + slope) / 2).astype(np.uint8)
+
+
+def _image(number: int, arrays: Arrays, width: int, height: int, tile: int, most: int) -> dict[str, int]:
+    picture = Image.fromarray(_picture(width, height, number))
+    columns, rows = tile_grid(width, height, tile_size=tile, max_tiles=most)
+    tiles = _tiles(picture, columns, rows, tile)
+    arrays[f"image.{number}"] = np.asarray(picture)
+    arrays[f"tiles.{number}"] = tiles
+    arrays[f"pixels.{number}"] = tiles[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)  # [1, 3, S, S]
+    return {"tile": tile, "max": most, "columns": columns, "rows": rows}
+
+
+def _tiles(picture: Image.Image, columns: int, rows: int, tile: int) -> np.ndarray:
+    """[T, S, S, 3], resized with rows before columns, as every Pillow up to 12 does and the published code did.
+
+    Pillow 13 takes columns first where the height shrinks much more than the width: steps of 255 apart.
+    """
+
+    def resized(width: int, height: int) -> np.ndarray:
+        half = picture.resize((width, picture.height), Image.Resampling.BICUBIC)
+        return np.asarray(half.resize((width, height), Image.Resampling.BICUBIC))
+
+    whole = resized(columns * tile, rows * tile)
+    tiles = whole.reshape(rows, tile, columns, tile, 3).transpose(0, 2, 1, 3, 4).reshape(-1, tile, tile, 3)
+    return np.concatenate([tiles, resized(tile, tile)[None]]) if len(tiles) > 1 else tiles
+
+
+def _grids() -> list[list[int]]:
+    dice = random.Random(3)
+    rows = [
+        [dice.randint(1, 4000), dice.randint(1, 4000), dice.choice([224, 448]), dice.randint(1, 12)] for _ in "x" * 400
+    ]
+    rows += [[side, side, 448, most] for side in (1, 448, 633, 634, 900, 1345) for most in (1, 4, 6, 9)]
+    return [[*row, *tile_grid(row[0], row[1], tile_size=row[2], max_tiles=row[3])] for row in rows]
+
+
+def _orientations(arrays: Arrays) -> list[str]:
+    picture = Image.fromarray(_picture(5, 3, 99))
+    arrays["upright.1"] = np.asarray(picture)
+    for orientation in range(2, 9):
+        turned = picture.copy()
+        turned.getexif()[0x0112] = orientation
+        arrays[f"upright.{orientation}"] = np.asarray(load_image(turned))
+    return [f"upright.{n}" for n in range(1, 9)]
+
+
+def _transparency(arrays: Arrays) -> dict[str, int]:
+    rgba = np.random.default_rng(8).integers(0, 256, (16, 256, 4), dtype=np.uint8)
+    rgba[0, :, 3], rgba[1, :, 3] = 0, 255
+    arrays["rgba"] = rgba
+    arrays["flattened"] = np.asarray(load_image(Image.fromarray(rgba)))
+    return {"width": 256, "height": 16}
+
+
+# --- text
+
+
+def _prompts() -> list[dict[str, Any]]:
+    return [
+        {
+            "template": template.to_dict(),
+            "question": question,
+            "image_tokens": tokens,
+            "text": template.render([(question, None)], tokens),
+            "next": template.render_next(question),
+            "markers": list(template.special_strings),
+        }
+        for template in TEMPLATES.values()
+        for question in QUESTIONS
+        for tokens in (None, 1, 7)
+    ]
+
+
+def _tokenizers() -> dict[str, RustTokenizer]:
+    """Every kind that a bundle may carry: the published sizes' own and what SentencePiece models are converted to."""
+    converted = {}
+    kinds = KINDS | {"character map": {"normalization_rule_name": "nmt_nfkc"}}
+    for kind, options in kinds.items():
+        model = SentencePieceModel.from_bytes(train_sentencepiece(**options))
+        converted[f"sentencepiece, {kind}"] = convert(model, added_tokens(len(model.pieces)))
+    own = {"gpt2": _gpt2(), "nano": RustTokenizer.from_file(str(NANO / "tokenizer.json"))}
+    return own | {"qwen2": _qwen2(), "phi3": _phi3(), "metaspace": _metaspace()} | converted
+
+
+def _trained(tokenizer: RustTokenizer, alphabet: list[str]) -> RustTokenizer:
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=[], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(TEXT * 3, trainer)
+    tokenizer.add_tokens([AddedToken(marker, normalized=False, special=True) for marker in MARKERS])
+    return tokenizer
+
+
+def _gpt2() -> RustTokenizer:
+    tokenizer = RustTokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return _trained(tokenizer, pre_tokenizers.ByteLevel.alphabet())
+
+
+def _qwen2() -> RustTokenizer:
+    tokenizer = RustTokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(QWEN2_PATTERN), "isolated", invert=False)
+    plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.normalizer, tokenizer.decoder = normalizers.NFC(), decoders.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
+    tokenizer = _trained(tokenizer, pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.add_tokens([AddedToken("cafe\u0301", normalized=True, special=False)])
+    return tokenizer
+
+
+def _bytes_and_text(pre_tokenizer: Any, normalizer: Any) -> RustTokenizer:
+    """A vocabulary of text with byte fallback, as Llama's: two spellings of one character are two tokens."""
+    plain = RustTokenizer(models.BPE())
+    plain.normalizer = normalizers.Replace(" ", "▁")
+    _trained(plain, [])
+    model = json.loads(plain.to_str())["model"]
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256)), *model["vocab"], "\u00c5", "\u212b"]
+    vocab = {piece: n for n, piece in enumerate(dict.fromkeys(pieces))}
+    merges = [tuple(pair) for pair in model["merges"]]
+    tokenizer = RustTokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    markers = [AddedToken(m, normalized=False, special=True, rstrip=True, lstrip=m == "<img>") for m in MARKERS]
+    tokenizer.add_tokens([AddedToken("<s>", normalized=False, special=True), *markers])
+    return tokenizer
+
+
+def _phi3() -> RustTokenizer:
+    return _bytes_and_text(None, normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]))
+
+
+def _metaspace() -> RustTokenizer:
+    return _bytes_and_text(pre_tokenizers.Metaspace("▁", "first", split=False), None)
+
+
+def _tokenizer(folder: Path, name: str, made: RustTokenizer) -> dict[str, Any]:
+    file = f"tokenizer-{name.replace(' ', '-').replace(',', '')}.json"
+    tokenizer = Tokenizer(made)
+    tokenizer.save(folder / file)
+    texts = [*PROBES, *QUESTIONS, *CONTRACTIONS, *random_texts(120, 5, ALPHABETS)]
+    dice = random.Random(6)
+    texts += ["".join(dice.choice([*MARKERS, *texts]) for _ in range(4)) for _ in range(40)]
+    texts += [f" {marker}  \t{marker}\n x" for marker in MARKERS]
+    texts += [text[:2000] for text in (TEXT[0] * 40, "a" * 700)]
+    texts = [text for text in texts if _is_known_everywhere(text)]
+    return {
+        "file": file,
+        "texts": [{"text": text, "ids": tokenizer.encode(text)} for text in texts],
+        "streams": [_stream(tokenizer, seed) for seed in range(40)],
+    }
+
+
+def _is_known_everywhere(text: str) -> bool:
+    """Whether the text's characters are old enough for every platform's tables, and in the standard at all."""
+    import unicodedata
+
+    return all(unicodedata.ucd_3_2_0.category(c) != "Cn" or unicodedata.category(c) in ("So", "Mn", "Cf") for c in text)
+
+
+def _stream(tokenizer: Tokenizer, seed: int) -> dict[str, Any]:
+    """Any ids: bytes that form no characters, ids without a token, special ones; and text alone, every other time.
+
+    When a piece comes is compared for text only: Python waits a byte longer before it gives up on half a surrogate.
+    """
+    dice = random.Random(seed)
+    ids = [dice.randrange(-1, tokenizer.vocab_size + 2) for _ in range(30)]
+    ids[5:5] = tokenizer.encode(QUESTIONS[2])
+    text = seed % 4 == 0
+    if text:
+        ids = tokenizer.encode(PROBES[seed // 4] + QUESTIONS[2])
+    stream = tokenizer.stream(skip_special=bool(seed % 2))
+    pieces = [*map(stream.push, ids), stream.finish()]
+    return {"ids": ids, "skip": bool(seed % 2), "pieces": pieces, "timed": text and "\ufffd" not in "".join(pieces)}
+
+
+def _split(source: str, behavior: str = "Isolated") -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": source}, "behavior": behavior, "invert": False}
+
+
+def _unknown_tokenizers(folder: Path) -> list[str]:
+    """Files with a part that the libraries do not know: each must be refused, not misread."""
+    parts = {
+        "normalizer": ("normalizer", {"type": "Lowercase"}),
+        "behaviour": ("pre_tokenizer", _split("a", behavior="Removed")),
+        "map": ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAAAA=="}),
+        "splitter": ("pre_tokenizer", {"type": "BertPreTokenizer"}),
+        "decoder": ("decoder", {"type": "WordPiece", "prefix": "##", "cleanup": True}),
+        "no decoder": ("decoder", None),
+        "model": ("model", {"type": "Unigram", "vocab": []}),
+        "prefix": ("model", {"type": "BPE", "vocab": {}, "merges": [], "continuing_subword_prefix": "##"}),
+        "merges": ("model", {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a"]}),
+        "vocabulary": ("model", {"type": "BPE", "vocab": {"a": "0"}, "merges": []}),
+        "single word": ("added_tokens", [{"id": 1, "content": "<a>", "single_word": True}]),
+    }
+    sources = (
+        r"\w",
+        "a.b",
+        "(ab)+",
+        "a+?",
+        "a*+",
+        "(?<!ab)c",
+        "(?<n>a)",
+        "(a",
+        "a)",
+        "[",
+        "[]",
+        "[a[b]]",
+        "[z-a]",
+        "a{2",
+        "*a",
+    )
+    parts |= {f"expression {n}": ("pre_tokenizer", _split(source)) for n, source in enumerate(sources)}
+    whole = json.loads(_gpt2().to_str())
+    files = []
+    for name, (key, value) in parts.items():
+        files.append(f"unknown-{name.replace(' ', '-')}.json")
+        (folder / files[-1]).write_text(json.dumps(whole | {key: value}), encoding="utf-8")
+    for name, text in {"depth": "[" * 100_000, "half": '{"a": "\\ud800"}', "cut": '{"a": [1, 2', "empty": ""}.items():
+        files.append(f"unknown-{name}.json")
+        (folder / files[-1]).write_text(text, encoding="utf-8")
+    return files
+
+
+# --- choices
+
+
+def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
+    """What a nucleus holds, and what is drawn from it: the published rule, and SplitMix64 laid over its weights."""
+    dice = np.random.default_rng(4)
+    cases = []
+    settings = itertools.product((0.3, 1.0, 2.5), (0.05, 0.5, 0.9, 1.0))
+    for number, (temperature, top_p) in enumerate(settings):
+        logits = dice.normal(0, 3, 300).astype(np.float32)
+        logits[7], logits[3] = logits[200], logits[200]  # ties: the smaller id comes first
+        arrays[f"logits.{number}"] = logits
+        kept, weights = nucleus(logits, temperature, top_p)
+        draws = [int(u) for u in _draws(kept, weights, seed=number, count=20)]
+        cases.append(
+            {
+                "temperature": temperature,
+                "top_p": top_p,
+                "ids": kept.tolist(),
+                "probabilities": (weights / weights.sum()).tolist(),
+                "seed": number,
+                "draws": draws,
+                "greedy": Sampling().chooser()(logits),
+            }
+        )
+    return cases
+
+
+def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ids from the likeliest on, up to the first sum of probabilities that reaches ``top_p``, and their weights."""
+    scaled = logits.astype(np.float64) / temperature
+    weights = np.exp(scaled - scaled.max())
+    order = np.lexsort((np.arange(len(weights)), -weights))
+    if top_p == 1:
+        return order, weights[order]
+    count = int(np.argmax(np.cumsum(weights[order]) / weights.sum() >= top_p)) + 1
+    return order[:count], weights[order[:count]]
+
+
+def _draws(kept: np.ndarray, weights: np.ndarray, seed: int, count: int) -> list[int]:
+    ends = np.cumsum(weights)
+    units = [value >> 11 for value in _splitmix(seed, count)]
+    return [
+        int(kept[min(np.searchsorted(ends, math.ldexp(u, -53) * ends[-1], side="right"), len(kept) - 1)]) for u in units
+    ]
+
+
+def _splitmix(seed: int, count: int) -> list[int]:
+    """SplitMix64 as its authors give it, in integers without a width."""
+    mask, values = 2**64 - 1, []
+    for step in range(1, count + 1):
+        z = (seed + step * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        values.append(z ^ (z >> 31))
+    return values
+
+
+# --- sessions
+
+
+def export_small(target: str, folder: Path, monkeypatch: Any) -> Bundle:
+    """A small model with random weights, which talks without end, as a bundle for ``target`` below ``folder``.
+
+    Its context fills up soon, and its prompts are no whole number of chunks.
+    """
+    from phantom_edge import pipeline
+    from phantom_edge.targets import target_for
+
+    monkeypatch.setattr(pipeline, "target_for", lambda name: replace(target_for(name), chunk=48))
+    checkpoint = write_checkpoint(folder / "checkpoint", SIZES, seed=3)
+    request = ExportRequest(target, str(checkpoint), output=folder / "bundle", context=240, max_tiles=2, verify=False)
+    return export(request).bundle
+
+
+SIZES = replace(SMALL, vision_layers=2, layers=2)
+
+# Width and height of the picture (None asks without one), then the questions of one conversation: text, most tokens,
+# and whether the answer, of a first question only, is cut short by a stop text.
+CONVERSATIONS = (
+    (None, (("What is 2+2?", 12, True), ("And 3+3?", 9, False), ("Why? " * 30, 400, False))),
+    ((97, 61), (("Is it red?", 4, False), ("How many?", 4, False))),
+    ((64, 64), (("Describe the image in detail", 24, True), ("Go on", 6, False))),
+    ((31, 200), (("çà 😀", 12, False),)),
+)
+
+
+def write_transcripts(folder: Path, session: Session) -> None:
+    """``transcripts.json``: conversations as the Python package's own session has them on the same backend."""
+    arrays: Arrays = {}
+    talks = []
+    for number, (size, questions) in enumerate(CONVERSATIONS):
+        image = None if size is None else Image.fromarray(_picture(*size, 50 + number))
+        if image is not None:
+            arrays[f"image.{number}"] = np.asarray(image)
+        (first, _, cut), *_ = questions
+        ends = _stops(session, image, first) if cut else ()  # before the conversation: some runtimes hold one at a time
+        chat, answers = session.chat(image), []
+        for question, most, cut in questions:
+            stops = ends if cut else ()
+            text = "".join(chat.ask(question, max_tokens=most, stop=stops))
+            spent = chat.timing
+            answers.append(
+                {
+                    "question": question,
+                    "max_tokens": most,
+                    "stops": list(stops),
+                    "text": text,
+                    "ids": list(chat.ids),
+                    "prompt_tokens": spent.prompt_tokens,
+                    "new_tokens": spent.new_tokens,
+                    "stop": spent.stop,
+                }
+            )
+            assert not cut or spent.stop == "stop"
+        talks.append({"image": image is not None, "answers": answers})
+    save_file(arrays, folder / "transcripts.safetensors")
+    (folder / "transcripts.json").write_text(json.dumps(talks, ensure_ascii=True), encoding="utf-8")
+
+
+def _stops(session: Session, image: Image.Image | None, question: str) -> tuple[str, ...]:
+    """A text that occurs in the answer, and one of which only the beginning does."""
+    text = "".join(session.chat(image).ask(question, max_tokens=6))
+    middle = len(text) // 2
+    assert len(text) > 2
+    return text[middle : middle + 2], text[1:3] + "\x00"

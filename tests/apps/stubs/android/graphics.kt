@@ -1,0 +1,30 @@
+@file:Suppress("unused", "UNUSED_PARAMETER")
+
+package android.graphics
+
+class Bitmap {
+    enum class Config { ARGB_8888, HARDWARE }
+
+    val width: Int get() = TODO()
+    val height: Int get() = TODO()
+    val config: Config? get() = TODO()
+
+    fun copy(config: Config, isMutable: Boolean): Bitmap = TODO()
+
+    fun getPixels(pixels: IntArray, offset: Int, stride: Int, x: Int, y: Int, width: Int, height: Int): Unit = TODO()
+}
+
+object BitmapFactory {
+    class Options {
+        @JvmField var inJustDecodeBounds = false
+
+        @JvmField var outWidth = 0
+
+        @JvmField var outHeight = 0
+    }
+
+    @JvmStatic
+    fun decodeStream(stream: java.io.InputStream?, padding: Rect?, options: Options?): Bitmap? = TODO()
+}
+
+class Rect

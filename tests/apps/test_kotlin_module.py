@@ -1,0 +1,88 @@
+"""The Kotlin library's own tests, compiled here, beside the Python package; its Android part is type-checked.
+
+The conversations run on an exported bundle's real graphs: Kotlin's loop asks, this process computes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from native_server import LiveServer
+from native_vectors import export_small, write_transcripts, write_vectors
+
+from phantom_edge.runtime.session import Session
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "apps" / "android" / "phantomedge"
+STUBS = Path(__file__).parent / "stubs" / "android"
+KOTLIN, JAVA = shutil.which("kotlinc"), shutil.which("java")
+JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")]  # Debian's package junit4
+BUNDLED = ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit", "kotlinx-coroutines-core-jvm")
+needs_kotlin = pytest.mark.skipif(
+    not (KOTLIN and JAVA and all(jar.exists() for jar in JARS)),
+    reason="no Kotlin compiler with JUnit (npm's kotlin-compiler, Debian's junit4)",
+)
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory) -> tuple[Path, Session]:
+    """A folder with everything that the Kotlin tests compare with, and the session behind it."""
+    folder = tmp_path_factory.mktemp("kotlin")
+    with pytest.MonkeyPatch.context() as patch:
+        bundle = export_small("android", folder, patch)
+    session = Session.of_bundle(bundle, threads=1)
+    write_vectors(folder)
+    write_transcripts(folder, session)
+    return folder, session
+
+
+@needs_kotlin
+def test_kotlin_tests_pass(vectors):
+    folder, session = vectors
+    library = Path(KOTLIN).resolve().parents[1] / "lib"
+    classpath = ":".join(map(str, [*JARS, *(library / f"{name}.jar" for name in BUNDLED)]))
+    # All of it at once, the Android part and the declarations that it needs too: the compiler is slow to start.
+    sources = [*map(str, MODULE.glob("src/*/kotlin/**/*.kt")), *map(str, STUBS.glob("*.kt"))]
+    options = ["-nowarn", "-no-stdlib", "-no-reflect", "-module-name", "phantomedge"]
+    compiled = folder / "phantomedge.jar"
+    quick = {**os.environ, "JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx1g"}
+    made = subprocess.run(
+        [KOTLIN, *options, "-cp", classpath, *sources, "-d", str(compiled)],
+        capture_output=True,
+        text=True,
+        env=quick,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr[-6000:]
+    tests = [f"phantom.edge.core.{p.stem}" for p in MODULE.glob("src/test/kotlin/**/*Test.kt")]
+    assert len(tests) > 4
+    with LiveServer(session, folder) as server:
+        found = subprocess.run(
+            [JAVA, "-cp", f"{compiled}:{classpath}", "org.junit.runner.JUnitCore", *tests],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PHANTOM_EDGE_VECTORS": str(folder)},
+            check=False,
+        )
+    wrong = re.findall(r"^\d+\) .*\n.*", found.stdout, flags=re.MULTILINE)
+    assert found.returncode == 0, "\n".join(line[:1000] for line in wrong) or found.stderr[-3000:]
+    assert re.search(r"OK \(\d\d tests\)", found.stdout), found.stdout
+    assert {kind for kind, _, _ in server.calls} == set("vecd")
+
+
+def test_the_library_and_the_files_are_of_one_executorch():
+    asked = re.search(r"org\.pytorch:executorch-android:([\d.]+)", (MODULE / "build.gradle.kts").read_text())
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert f"executorch=={asked[1]}" in needed
+
+
+def test_the_core_needs_no_android():
+    for path in (MODULE / "src/main/kotlin/phantom/edge/core").glob("*.kt"):
+        imports = re.findall(r"^import (\S+)", path.read_text(), flags=re.MULTILINE)
+        assert all(name.startswith(("java.", "kotlin.")) for name in imports), path

@@ -1,0 +1,90 @@
+"""The Swift package's own tests, compiled here, beside the Python package: pictures, ids, prompts, conversations.
+
+The conversations run on an exported bundle's real graphs: Swift's loop asks, this process computes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from native_server import LiveServer
+from native_vectors import export_small, write_transcripts, write_vectors
+
+from phantom_edge.runtime.session import Session
+
+PACKAGE = Path(__file__).parents[2] / "apps" / "ios" / "PhantomEdge"
+STUBS = Path(__file__).parent / "stubs" / "apple"
+SWIFT = shutil.which("swift")
+needs_swift = pytest.mark.skipif(SWIFT is None, reason="no Swift compiler (swift.org, or `swiftlang` in Debian 13)")
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory) -> tuple[Path, Session]:
+    """A folder with everything that the Swift tests compare with, and the session behind it."""
+    folder = tmp_path_factory.mktemp("swift")
+    with pytest.MonkeyPatch.context() as patch:
+        bundle = export_small("ios", folder, patch)
+    session = Session.of_bundle(bundle)
+    write_vectors(folder)
+    write_transcripts(folder, session)
+    return folder, session
+
+
+def build_folder() -> Path:
+    """Outside the repository, and kept: a second run compiles what has changed."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "phantom-edge" / f"swift-{hashlib.sha256(bytes(PACKAGE)).hexdigest()[:12]}"
+
+
+def run_swift(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the compiler's driver on the package."""
+    command = [SWIFT, *arguments, "--package-path", str(PACKAGE), "--scratch-path", str(build_folder())]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+
+
+@needs_swift
+def test_swift_tests_pass(vectors):
+    folder, session = vectors
+    with LiveServer(session, folder) as server:
+        found = run_swift("test", PHANTOM_EDGE_VECTORS=str(folder))
+    wrong = [line[:1000] for line in (found.stdout + found.stderr).splitlines() if "error:" in line]
+    assert found.returncode == 0, "\n".join(wrong) or found.stdout[-3000:] + found.stderr[-3000:]
+    assert "skipped" not in found.stdout, "a test found no vectors"
+    assert {kind for kind, _, _ in server.calls} == set("vecd")
+
+
+@needs_swift
+def test_the_core_ml_layer_fits_the_apis_it_uses(tmp_path):
+    """Against declarations of Apple's own (``stubs/apple``), where no Apple SDK is; nothing of it runs."""
+    compiler = shutil.which("swiftc")
+    swift = [compiler, "-swift-version", "6", "-parse-as-library", "-I", str(tmp_path)]
+    core = sorted((PACKAGE / "Sources" / "PhantomEdgeCore").glob("*.swift"))
+    modules = {
+        name: [STUBS / f"{name}.swift"] for name in ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")
+    }
+    for name, sources in (modules | {"PhantomEdgeCore": core}).items():
+        output = ["-emit-module", "-module-name", name, "-o", str(tmp_path / f"{name}.swiftmodule")]
+        made = subprocess.run([*swift, *output, *map(str, sources)], capture_output=True, text=True, check=False)
+        assert made.returncode == 0, f"{name}: {made.stderr[-3000:]}"
+    layer = sorted((PACKAGE / "Sources" / "PhantomEdge").glob("*.swift"))
+    checked = subprocess.run(
+        [*swift, "-typecheck", "-module-name", "PhantomEdge", "-warnings-as-errors", *map(str, layer)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr[-6000:]
+
+
+@needs_swift
+def test_swift_sources_are_formatted():
+    folders = [str(PACKAGE / name) for name in ("Package.swift", "Sources", "Tests")]
+    found = subprocess.run([SWIFT, "format", "lint", "-r", *folders], capture_output=True, text=True, check=False)
+    if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
+        pytest.skip("this Swift has no formatter")
+    assert found.stderr == ""
