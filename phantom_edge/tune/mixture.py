@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,10 +49,12 @@ class Mixture:
     tokens: int = 150
     pairs: bool = False
     seed: int = 0
+    kinds: Mapping[str, float] | None = None  # shares of the kinds of scene; None: those of every split
 
     def make(self, step: int) -> SceneBatch:
         """The batch of one step; the same for the same arguments, whatever was made before."""
-        scenes = [make_scene(self.split, step * self.batch + i, self.seed) for i in range(self.batch)]
+        numbers = range(step * self.batch, (step + 1) * self.batch)
+        scenes = [make_scene(self.split, number, self.seed, self.kinds) for number in numbers]
         pixels = np.stack([np.asarray(scene.render(self.image_size)) for scene in scenes])
         dense = dense_targets([scene.parts for scene in scenes], self.grid)
         packed, tasks = self._questions(scenes, step) if self.questions else (None, ())
