@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     app(args=arguments, prog_name="phantom-edge")
 
 
+from phantom_edge.cli import app_command as _app_command  # noqa: E402, F401
 from phantom_edge.cli import app_native as _app_native  # noqa: E402, F401
 from phantom_edge.cli import bench as _bench  # noqa: E402, F401
 from phantom_edge.cli import commands as _commands  # noqa: E402, F401  (registers the commands on app)

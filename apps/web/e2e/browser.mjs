@@ -1,0 +1,71 @@
+/** A headless Chromium with a camera that plays a file, and what every check wants to know of a page. */
+
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+import { chromium } from 'playwright-core'
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
+export const PORTRAIT = { width: 390, height: 844 }
+export const LANDSCAPE = { width: 1280, height: 800 }
+
+/** The browser to use: $CHROMIUM, or the first found on the PATH. */
+export function findChromium() {
+  const folders = (process.env.PATH ?? '').split(delimiter)
+  const found = NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
+  const path = process.env.CHROMIUM ?? found
+  if (!path) throw new Error('no Chromium: set CHROMIUM to its path')
+  return path
+}
+
+/**
+ * Opens a browser with one page. `video` (.y4m or .mjpeg) plays as the camera; `camera` may also be 'none' for a machine
+ * without one, or 'refused' for a user who says no. `profile` is a folder that keeps what the browser stores; without
+ * `stores` there is no service worker.
+ */
+export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, profile = '', args = [], scale = 1, stores = true } = {}) {
+  const flags = ['--no-sandbox', ...args]
+  if (camera !== 'none') flags.push('--use-fake-device-for-media-stream')
+  if (camera === 'file') flags.push('--use-fake-ui-for-media-stream')
+  if (video) flags.push(`--use-file-for-fake-video-capture=${video}`)
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath: findChromium(),
+    args: flags,
+    viewport,
+    deviceScaleFactor: scale,
+    permissions: camera === 'refused' ? [] : ['camera'],
+    reducedMotion: 'reduce',
+    serviceWorkers: stores ? 'allow' : 'block',
+  })
+  const page = context.pages()[0] ?? (await context.newPage())
+  const complaints = []
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`)
+  })
+  page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`))
+  await page.addInitScript(() => {
+    globalThis.answers = []
+    document.addEventListener('phantom-edge:answer', ({ detail }) =>
+      globalThis.answers.push({ ...detail, at: performance.now() }),
+    )
+  })
+  return { context, page, complaints, close: () => context.close() }
+}
+
+/** Waits until `count` answers have been given since the page was opened, and returns all of them. */
+export async function waitForAnswers(page, count, timeout = 120_000) {
+  await page.waitForFunction((wanted) => globalThis.answers.length >= wanted, count, { timeout, polling: 50 })
+  return page.evaluate(() => globalThis.answers)
+}
+
+/** Waits for the notice of a failure and returns its code and words. */
+export async function waitForNotice(page, timeout = 60_000) {
+  await page.waitForSelector('#notice:not([hidden])', { timeout })
+  return page.evaluate(() => ({
+    code: document.querySelector('#notice').dataset.code,
+    title: document.querySelector('#notice-title').textContent,
+    text: document.querySelector('#notice-text').textContent,
+    pill: document.querySelector('#pill-text').textContent,
+    ways: [...document.querySelectorAll('#notice button')].filter((b) => !b.hidden).map((b) => b.textContent),
+  }))
+}

@@ -1,0 +1,133 @@
+/**
+ * A phone's AR session for headless Chromium: WebXR by Meta's emulator (iwer), which has no DOM overlay and no camera
+ * access; so the overlay is the page itself, the camera's picture one that is given, and the only surface a wall.
+ */
+
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+
+import { openPage, PORTRAIT, waitForAnswers } from './browser.mjs'
+
+const emulator = readFileSync(createRequire(import.meta.url).resolve('iwer/build/iwer.min.js'), 'utf8')
+/** Chromium without a GPU draws WebGL only when it is told so. */
+const AR_FLAGS = ['--enable-unsafe-swiftshader']
+
+/** An AR session: pins on a wall, each with its answer, that stay where they are while the device turns. */
+export async function ar({ url, video, picture, question, file }) {
+  const { page, complaints, close } = await openPage({ video, viewport: PORTRAIT, args: AR_FLAGS })
+  await emulateAr(page, picture)
+  await page.goto(url)
+  await waitForAnswers(page, 1)
+  await page.getByRole('button', { name: question }).click()
+  const seen = {}
+  await page.click('#ar')
+  await page.waitForFunction(() => document.querySelector('#pill-text').textContent.startsWith('Tap'), null, { timeout: 60_000 })
+  seen.camera = await page.$eval('#video', (video) => video.hidden)
+  const asked = await page.evaluate(() => globalThis.answers.length)
+  await select(page)
+  seen.answer = (await waitForAnswers(page, asked + 1)).at(-1)
+  seen.stage = await page.$eval('#stage', (stage) => [stage.clientWidth, stage.clientHeight])
+  seen.fov = await page.evaluate(() => globalThis.device.fovy)
+  const labels = () =>
+    page.$$eval('.label', (boxes) =>
+      boxes.map((box) => {
+        const leader = box.previousElementSibling
+        const { left, width, top } = leader.getBoundingClientRect()
+        return { hidden: box.hidden, x: left + width / 2, y: top, answer: box.querySelector('.answer').textContent }
+      }),
+    )
+  seen.ahead = await labels()
+  if (file) await page.screenshot({ path: file })
+  await turn(page, -10)
+  await page.waitForTimeout(500)
+  seen.turned = await labels()
+  await select(page)
+  const again = await page.evaluate(() => globalThis.answers.length)
+  await waitForAnswers(page, again + 1)
+  seen.second = await labels()
+  await turn(page, 120)
+  await page.waitForTimeout(500)
+  seen.away = await labels()
+  await page.evaluate(() => globalThis.device.activeSession.end())
+  await page.waitForFunction(() => !document.querySelector('#video').hidden, null, { timeout: 30_000 })
+  const back = await page.evaluate(() => globalThis.answers.length)
+  await waitForAnswers(page, back + 1)
+  seen.after = { labels: await labels(), ar: await page.$eval('#app', (app) => 'ar' in app.dataset) }
+  await close()
+  return { ...seen, complaints }
+}
+
+/** To be called before the page is opened. `picture` is an image file that the AR camera sees, a wall is 2 m away. */
+async function emulateAr(page, picture) {
+  const image = `data:image/png;base64,${readFileSync(picture).toString('base64')}`
+  await page.addInitScript(emulator)
+  await page.addInitScript(install, image)
+}
+
+/** Turns the device to the left, in degrees. */
+function turn(page, degrees) {
+  return page.evaluate((angle) => {
+    const half = (angle * Math.PI) / 360
+    globalThis.device.quaternion.set(0, Math.sin(half), 0, Math.cos(half))
+  }, degrees)
+}
+
+/** What a tap on the screen does in AR. */
+async function select(page) {
+  for (const value of [1, 0]) {
+    await page.evaluate((pressed) => globalThis.device.controllers.right.updateButtonValue('trigger', pressed), value)
+    await page.waitForTimeout(120)
+  }
+}
+
+/** Runs in the page. */
+function install(image) {
+  const { XRDevice, metaQuest3 } = globalThis.IWER
+  const supportedFeatures = ['viewer', 'local', 'hit-test', 'anchors', 'dom-overlay', 'camera-access']
+  const device = new XRDevice({ ...metaQuest3, supportedFeatures })
+  device.installRuntime({ forceInstall: true })
+  device.position.set(0, 0, 0)
+  device.installSEM(Wall)
+  globalThis.device = device
+
+  const picture = new Image()
+  picture.src = image
+  const size = { width: 0, height: 0 }
+  picture.decode().then(() => Object.assign(size, { width: picture.width, height: picture.height }))
+  Object.defineProperty(XRView.prototype, 'camera', { get: () => (size.width ? size : null) })
+  globalThis.XRWebGLBinding = class {
+    constructor(_session, gl) {
+      this.gl = gl
+    }
+
+    getCameraImage() {
+      this.texture ??= textureOf(this.gl, picture)
+      return this.texture
+    }
+  }
+
+  /** As WebXR gives it: the picture's first row is the texture's last. */
+  function textureOf(gl, source) {
+    const texture = gl.createTexture()
+    gl.bindTexture(gl.TEXTURE_2D, texture)
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, true)
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, source)
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false)
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR)
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE)
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE)
+    gl.bindTexture(gl.TEXTURE_2D, null)
+    return texture
+  }
+
+  /** The plane z = -2, where a ray from its matrix (origin, and looking along -z) hits it. */
+  function Wall() {
+    this.environmentCanvas = document.createElement('canvas')
+    this.render = () => undefined
+    this.computeHitTestResults = (ray) => {
+      const far = (-2 - ray[14]) / -ray[10]
+      if (!(far > 0)) return []
+      return [[1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, ray[12] - far * ray[8], ray[13] - far * ray[9], -2, 1]]
+    }
+  }
+}

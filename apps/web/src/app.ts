@@ -1,0 +1,306 @@
+/** The app: sources, model, loop and views, put together. */
+
+import type { AppConfig } from './config'
+import { asFailure, type Failure } from './failure'
+import { AnswerLoop, type LoopHost } from './loop'
+import type { Answer, CheckRow, ModelInfo, Timing } from './model/engine'
+import type { LoadOptions } from './model/load'
+import { keepOffline } from './offline'
+import { Camera, type Facing } from './source/camera'
+import { Picture } from './source/picture'
+import type { Source } from './source/source'
+import { button, element } from './ui/dom'
+import { Info } from './ui/info'
+import { Panel } from './ui/panel'
+import { Stage } from './ui/stage'
+import { Status } from './ui/status'
+import { type Frame, ModelClient } from './worker/client'
+
+export class App implements LoopHost {
+  private readonly status = new Status()
+  private readonly stage = new Stage(() => this.aimed())
+  private readonly panel = new Panel({
+    onQuestion: (question) => this.choose(question),
+    onAll: () => this.askAll(),
+    onPause: () => this.togglePause(),
+  })
+  private readonly info = new Info({ onTest: (onRow) => this.selfTest(onRow) })
+  private readonly loop = new AnswerLoop(this)
+  private readonly file = element('file', HTMLInputElement)
+  private model: ModelClient | null = null
+  private ready = false
+  private broken = false
+  private source: Source | null = null
+  private facing: Facing = 'environment'
+  private question: string
+  /** Held by the user's wish; a picture from a file is always held. */
+  private paused = false
+
+  constructor(
+    private readonly config: AppConfig,
+    private readonly options: LoadOptions,
+  ) {
+    this.question = config.presets[0] ?? ''
+    this.panel.show(config.title, config.presets)
+    this.panel.choose(this.question)
+    this.info.maxTokens = config.longestAnswer
+    this.listen()
+  }
+
+  /** Loads the model and opens the camera, side by side; then answers until the page is left. */
+  async start(): Promise<void> {
+    void this.loop.run()
+    await Promise.all([this.loadModel(), this.openCamera(), this.offerAr()])
+  }
+
+  // --- model --------------------------------------------------------------------------------------------------------
+
+  private async loadModel(): Promise<void> {
+    this.model?.close()
+    this.broken = false
+    this.stage.state = 'loading'
+    this.status.isLoading = true
+    this.model = new ModelClient((progress) => {
+      if (!this.ready) this.status.progress(progress)
+    })
+    let info: ModelInfo
+    try {
+      info = await this.model.load(this.options)
+    } catch (error) {
+      this.modelFailed(asFailure(error))
+      return
+    }
+    this.ready = true
+    this.info.show(info)
+    this.panel.enable()
+    this.status.isLoading = false
+    this.status.say('The model is ready.')
+    this.begin()
+    this.info.offline(await keepOffline(info.runtimeFiles))
+  }
+
+  private modelFailed(failure: Failure): void {
+    this.ready = false
+    this.broken = true
+    this.loop.pause()
+    this.stage.state = 'stopped'
+    this.status.set('Stopped', 'bad')
+    this.status.fail('model', failure, { retry: () => void this.loadModel() })
+  }
+
+  private async selfTest(onRow: (row: CheckRow) => void): Promise<void> {
+    const wasLive = this.loop.isLive
+    this.loop.pause()
+    try {
+      await this.model?.selfTest(onRow)
+    } finally {
+      if (wasLive) this.begin()
+    }
+  }
+
+  // --- sources ------------------------------------------------------------------------------------------------------
+
+  private async openCamera(): Promise<void> {
+    this.use(null)
+    if (!this.ready && !this.broken) this.status.set('Waiting for the camera', 'busy')
+    try {
+      const { video, still } = this.stage
+      this.use(await Camera.open(video, still, this.facing, () => this.cameraEnded()))
+    } catch (error) {
+      this.sourceFailed(asFailure(error))
+      return
+    }
+    button('flip').hidden = (await Camera.count()) < 2
+  }
+
+  private cameraEnded(): void {
+    this.use(null)
+    void this.openCamera()
+  }
+
+  private async openPicture(file: Blob): Promise<void> {
+    try {
+      const picture = await Picture.open(file, this.stage.still)
+      this.use(picture)
+    } catch (error) {
+      this.status.fail('source', asFailure(error, 'picture'), { picture: () => this.file.click(), close: () => undefined })
+    }
+  }
+
+  /** Another source takes the place of the one before. */
+  private use(source: Source | null): void {
+    const before = this.source
+    this.source = source
+    if (before !== source) before?.close()
+    if (source?.kind === 'picture') this.stage.still.hidden = false
+    this.paused = false
+    this.panel.paused = false
+    this.panel.forget()
+    this.stage.source = source
+    if (source) {
+      this.status.dismiss('source')
+      this.begin()
+    } else this.loop.pause()
+  }
+
+  private sourceFailed(failure: Failure): void {
+    if (this.ready) this.stage.state = 'stopped'
+    if (!this.broken) this.status.set('No camera', 'bad')
+    this.status.fail('source', failure, { retry: () => void this.openCamera(), picture: () => this.file.click() })
+  }
+
+  private async offerAr(): Promise<void> {
+    const xr = navigator.xr
+    const offered = xr ? await xr.isSessionSupported('immersive-ar').catch(() => false) : false
+    button('ar').hidden = !offered
+  }
+
+  private async startAr(): Promise<void> {
+    const { ArSource } = await import('./ar/ar_source')
+    const root = element('app', HTMLElement)
+    try {
+      this.use(null)
+      this.use(
+        await ArSource.start(root, this.stage, {
+          onPlace: () => this.aimed(),
+          onEnd: () => void this.openCamera(),
+        }),
+      )
+    } catch (error) {
+      this.status.fail('source', asFailure(error, 'ar'), { close: () => void this.openCamera() })
+    }
+  }
+
+  // --- what the user does -------------------------------------------------------------------------------------------
+
+  private listen(): void {
+    button('choose').addEventListener('click', () => this.file.click())
+    button('ar').addEventListener('click', () => void this.startAr())
+    button('flip').addEventListener('click', () => {
+      this.facing = this.facing === 'environment' ? 'user' : 'environment'
+      void this.openCamera()
+    })
+    this.file.addEventListener('change', () => {
+      const [file] = this.file.files ?? []
+      this.file.value = ''
+      if (file) void this.openPicture(file)
+    })
+    document.addEventListener('dragover', (event) => event.preventDefault())
+    document.addEventListener('drop', (event) => {
+      event.preventDefault()
+      const [file] = event.dataTransfer?.files ?? []
+      if (file) void this.openPicture(file)
+    })
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) this.loop.pause()
+      else this.begin()
+    })
+  }
+
+  private choose(question: string): void {
+    this.question = question
+    this.panel.choose(question)
+    this.begin()
+  }
+
+  /** The pin has moved: the old answers were about another part. */
+  private aimed(): void {
+    this.panel.forget()
+    this.begin()
+  }
+
+  private askAll(): void {
+    if (!this.source || !this.ready) return
+    if (this.source.kind !== 'picture') this.hold(true)
+    this.loop.pause()
+    this.loop.ask(...this.config.presets)
+  }
+
+  private togglePause(): void {
+    if (!this.source || this.source.kind === 'picture') return
+    this.hold(!this.paused)
+    if (this.paused) this.loop.pause()
+    else this.begin()
+    this.status.say(this.paused ? 'Paused. The picture is held.' : 'Resumed.')
+  }
+
+  private hold(paused: boolean): void {
+    this.paused = paused
+    this.panel.paused = paused
+    if (paused) this.source?.freeze()
+    else this.source?.thaw()
+  }
+
+  /** Starts, or starts again with what is chosen now. */
+  private begin(): void {
+    if (!this.ready || !this.source) return
+    if (this.paused || this.source.kind === 'picture') {
+      this.loop.pause()
+      this.loop.ask(this.question)
+    } else this.loop.startLive(this.question)
+  }
+
+  // --- what the loop says -------------------------------------------------------------------------------------------
+
+  async grab(): Promise<Frame | null> {
+    const square = this.stage.square()
+    if (square && this.source) return this.source.grab(square)
+    if (this.source?.kind === 'ar') this.status.set('Tap a surface to pin an answer', 'calm')
+    return null
+  }
+
+  ask(
+    frame: Frame,
+    question: string,
+    signal: AbortSignal,
+    onText: (text: string, timing: Timing) => void,
+  ): Promise<Answer & { memory: number }> {
+    if (!this.model) throw new Error('no model')
+    return this.model.ask(frame, question, this.info.maxTokens, signal, onText)
+  }
+
+  onStart(question: string): void {
+    this.status.dismiss('question')
+    this.stage.state = 'looking'
+    this.status.set('Looking', 'live')
+    this.panel.choose(question)
+    this.stage.label.begin(question)
+  }
+
+  onText(_question: string, text: string, timing: Timing): void {
+    this.stage.state = 'answering'
+    this.status.set('Answering', 'live')
+    this.stage.label.stream(text)
+    this.panel.meter(timing, null)
+  }
+
+  onAnswer(question: string, answer: Answer & { memory: number }): void {
+    const text = answer.stop === 'length' ? `${answer.text} …` : answer.text
+    this.stage.label.finish(text)
+    this.panel.answer(question, text)
+    this.panel.meter(answer, answer.memory + pageBytes())
+    this.status.say(`${question} ${text || 'No answer'}`)
+    // For pages that embed the app, and for its tests.
+    document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail: { question, ...answer } }))
+  }
+
+  onFailure(failure: Failure): void {
+    if (failure.code === 'prompt') {
+      this.status.fail('question', failure, { close: () => element('question', HTMLInputElement).focus() })
+      return
+    }
+    this.modelFailed(failure)
+  }
+
+  onIdle(): void {
+    if (!this.ready || !this.source) return
+    this.stage.state = 'paused'
+    this.status.set(this.source.kind === 'picture' ? 'Picture' : 'Paused', 'calm')
+  }
+}
+
+/** Bytes of the page's own objects, where the browser tells. */
+function pageBytes(): number {
+  const { memory } = performance as { memory?: { usedJSHeapSize: number } }
+  return memory?.usedJSHeapSize ?? 0
+}

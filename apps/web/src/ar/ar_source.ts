@@ -1,0 +1,252 @@
+/**
+ * AR: answers pinned in the room. A WebXR session with hit test, DOM overlay and camera access is a source of pictures
+ * like any other; three.js draws the reticle and the pins, the labels stay HTML above the picture.
+ */
+
+import {
+  Matrix4,
+  Mesh,
+  MeshBasicMaterial,
+  PerspectiveCamera,
+  RingGeometry,
+  Scene,
+  SphereGeometry,
+  Vector3,
+  WebGLRenderer,
+} from 'three'
+
+import { Failure } from '../failure'
+import type { Point, Size, Square } from '../source/crop'
+import { frameOf, type Source } from '../source/source'
+import type { Label } from '../ui/label'
+import type { Stage } from '../ui/stage'
+import type { Frame } from '../worker/client'
+import { CameraReader } from './camera_reader'
+
+const REQUIRED = ['local', 'hit-test', 'dom-overlay', 'camera-access']
+const MOST_PINS = 8
+const WITHOUT_SURFACE = 0.8 // metres in front of the viewer, where no surface was found
+
+export interface ArHost {
+  /** A pin was placed: ask about it. */
+  onPlace(): void
+  onEnd(): void
+}
+
+interface Pin {
+  readonly mesh: Mesh
+  readonly label: Label
+  anchor: XRAnchor | null
+}
+
+interface Request {
+  readonly square: Square
+  readonly resolve: (frame: Frame | null) => void
+}
+
+export class ArSource implements Source {
+  readonly kind = 'ar'
+  readonly fit = 'cover'
+  size: Size | null = null
+  private readonly scene = new Scene()
+  private readonly camera = new PerspectiveCamera()
+  private readonly reticle = new Mesh(
+    new RingGeometry(0.045, 0.055, 32).rotateX(-Math.PI / 2),
+    new MeshBasicMaterial({ color: 0x5ee0b7 }),
+  )
+  private readonly reader: CameraReader
+  private readonly pins: Pin[] = []
+  private hits: XRHitTestSource | null = null
+  private touches: XRTransientInputHitTestSource | null = null
+  private latest: { hit: XRHitTestResult | null; pose: Matrix4 | null } = { hit: null, pose: null }
+  private wanted: Request | null = null
+  private held: Frame | null = null
+  private frozen = false
+
+  private constructor(
+    private readonly renderer: WebGLRenderer,
+    private readonly session: XRSession,
+    private readonly stage: Stage,
+    private readonly host: ArHost,
+    private readonly root: HTMLElement,
+  ) {
+    this.reader = new CameraReader(renderer)
+    this.reticle.matrixAutoUpdate = false
+    this.reticle.visible = false
+    this.scene.add(this.reticle)
+  }
+
+  /**
+   * Starts a session with `root` as its overlay. Must be called from a click.
+   *
+   * @throws {Failure} `ar` when the browser has no such session, or does not let the page see what the camera sees.
+   */
+  static async start(root: HTMLElement, stage: Stage, host: ArHost): Promise<ArSource> {
+    let session: XRSession | undefined
+    try {
+      session = await navigator.xr?.requestSession('immersive-ar', {
+        requiredFeatures: REQUIRED,
+        optionalFeatures: ['anchors'],
+        domOverlay: { root },
+      })
+    } catch {
+      session = undefined
+    }
+    if (!session) {
+      throw new Failure('ar', 'This browser does not share the camera in AR. The camera view answers all the same.')
+    }
+    const renderer = new WebGLRenderer({ alpha: true })
+    renderer.xr.enabled = true
+    renderer.xr.setReferenceSpaceType('local')
+    await renderer.xr.setSession(session)
+    const source = new ArSource(renderer, session, stage, host, root)
+    await source.open()
+    return source
+  }
+
+  async grab(square: Square): Promise<Frame | null> {
+    if (this.frozen && this.held) return this.held
+    this.wanted?.resolve(null)
+    return new Promise((resolve) => {
+      this.wanted = { square, resolve }
+    })
+  }
+
+  freeze(): void {
+    this.frozen = true
+  }
+
+  thaw(): void {
+    this.frozen = false
+  }
+
+  close(): void {
+    void this.session.end().catch(() => undefined)
+  }
+
+  private async open(): Promise<void> {
+    const { session } = this
+    const viewer = await session.requestReferenceSpace('viewer')
+    this.hits = (await session.requestHitTestSource?.({ space: viewer })) ?? null
+    this.touches =
+      (await session.requestHitTestSourceForTransientInput?.({ profile: 'generic-touchscreen' })?.catch(() => null)) ?? null
+    this.root.dataset.ar = ''
+    // A tap on a control is for the control, not for the room.
+    this.root.addEventListener('beforexrselect', this.keepTaps)
+    session.addEventListener('select', (event) => void this.place(event))
+    session.addEventListener('end', () => this.ended())
+    this.renderer.setAnimationLoop((_time, frame) => {
+      if (frame) this.draw(frame)
+    })
+  }
+
+  private readonly keepTaps = (event: Event): void => {
+    if ((event.target as Element).closest('button, input, form, ul, #panel, .card')) event.preventDefault()
+  }
+
+  private ended(): void {
+    this.renderer.setAnimationLoop(null)
+    this.wanted?.resolve(null)
+    for (const pin of this.pins) if (pin.label !== this.stage.label) pin.label.remove()
+    this.reader.dispose()
+    this.renderer.dispose()
+    this.root.removeEventListener('beforexrselect', this.keepTaps)
+    delete this.root.dataset.ar
+    this.host.onEnd()
+  }
+
+  private draw(frame: XRFrame): void {
+    const space = this.renderer.xr.getReferenceSpace()
+    const pose = space && frame.getViewerPose(space)
+    if (!space || !pose) return
+    this.findSurface(frame, space)
+    this.followAnchors(frame, space)
+    this.renderer.render(this.scene, this.camera)
+    this.placeLabels()
+    this.takePicture(pose)
+  }
+
+  private findSurface(frame: XRFrame, space: XRReferenceSpace): void {
+    const touch = this.touches && frame.getHitTestResultsForTransientInput(this.touches)[0]?.results[0]
+    const hit = touch ?? (this.hits ? frame.getHitTestResults(this.hits)[0] : undefined) ?? null
+    const pose = hit?.getPose(space)
+    this.latest = { hit, pose: pose ? new Matrix4().fromArray(pose.transform.matrix) : null }
+    this.reticle.visible = this.latest.pose !== null
+    if (this.latest.pose) this.reticle.matrix.copy(this.latest.pose)
+  }
+
+  /** Puts a pin where the user tapped; the one before keeps its answer. */
+  private async place(event: XRInputSourceEvent): Promise<void> {
+    const { hit, pose } = this.latest
+    const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: 0x5ee0b7 }))
+    mesh.position.copy(pose ? new Vector3().setFromMatrixPosition(pose) : this.inFront(event))
+    this.scene.add(mesh)
+    const first = this.pins.length === 0
+    const pin: Pin = { mesh, label: first ? this.stage.label : this.stage.addLabel(), anchor: null }
+    pin.label.clear()
+    this.pins.push(pin)
+    if (this.pins.length > MOST_PINS) this.drop(this.pins.shift())
+    this.thaw()
+    this.host.onPlace()
+    pin.anchor = (await hit?.createAnchor?.()?.catch(() => undefined)) ?? null
+  }
+
+  private drop(pin: Pin | undefined): void {
+    if (!pin) return
+    this.scene.remove(pin.mesh)
+    pin.label.remove()
+    pin.anchor?.delete()
+  }
+
+  private inFront(event: XRInputSourceEvent): Vector3 {
+    const space = this.renderer.xr.getReferenceSpace()
+    const ray = space && event.frame.getPose(event.inputSource.targetRaySpace, space)
+    const matrix = ray ? new Matrix4().fromArray(ray.transform.matrix) : this.camera.matrixWorld
+    return new Vector3(0, 0, -WITHOUT_SURFACE).applyMatrix4(matrix)
+  }
+
+  private followAnchors(frame: XRFrame, space: XRReferenceSpace): void {
+    for (const pin of this.pins) {
+      const pose = pin.anchor && frame.getPose(pin.anchor.anchorSpace, space)
+      if (pose) pin.mesh.position.setFromMatrixPosition(new Matrix4().fromArray(pose.transform.matrix))
+    }
+  }
+
+  private placeLabels(): void {
+    const stage = this.stage.size
+    for (const { mesh, label } of this.pins) {
+      const point = projected(mesh.position, this.camera, stage)
+      if (point) label.place(point, stage)
+      else label.hide()
+    }
+  }
+
+  /** Gives whoever waits the camera's picture: all of it is what the screen shows. */
+  private takePicture(pose: XRViewerPose): void {
+    const xrCamera = pose.views.find((view) => view.camera)?.camera
+    if (!xrCamera) return
+    this.size = { width: xrCamera.width, height: xrCamera.height }
+    const request = this.wanted
+    // three.js takes WebXR's camera here; its types say its own class of nearly that name.
+    const texture = request && this.renderer.xr.getCameraTexture(xrCamera as never)
+    if (!request || !texture) return
+    this.wanted = null
+    const { square, resolve } = request
+    void this.reader.read(texture, this.size, square).then((rgba) => {
+      this.held = rgba && frameOf(square.side, square.side, rgba)
+      resolve(this.held)
+    })
+  }
+
+  readonly aim = (): Point | null => {
+    const pin = this.pins.at(-1)
+    return pin ? projected(pin.mesh.position, this.camera, this.stage.size) : null
+  }
+}
+
+/** A point of the room on the screen, or null when it lies behind the viewer or outside the picture. */
+export function projected(position: Vector3, camera: PerspectiveCamera, stage: Size): Point | null {
+  const { x, y, z } = position.clone().project(camera)
+  if (Math.abs(x) > 1 || Math.abs(y) > 1 || Math.abs(z) > 1) return null
+  return { x: ((x + 1) / 2) * stage.width, y: ((1 - y) / 2) * stage.height }
+}

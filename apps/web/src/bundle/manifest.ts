@@ -1,0 +1,198 @@
+/** A bundle's manifest.json: the one contract between the exporter and this app. Checked once, here. */
+
+import { Failure } from '../failure'
+
+export const SCHEMA = 1
+export const GRAPHS = ['vision_encoder', 'token_embedding', 'text_decoder'] as const
+/** The exporter's ONNX formats: `onnx`, which runs everywhere, and variants of it for one device. */
+const ONNX = /^onnx(-|$)/
+export type Graph = (typeof GRAPHS)[number]
+
+export interface FileEntry {
+  readonly bytes: number
+  readonly sha256: string
+}
+
+export interface PromptTemplate {
+  readonly user_start: string
+  readonly user_end: string
+  readonly assistant_start: string
+  readonly assistant_end: string
+  readonly image_start: string
+  readonly image_context: string
+  readonly image_end: string
+}
+
+export interface Manifest {
+  readonly target: string
+  readonly format: string
+  /** Path of each graph below the bundle. */
+  readonly graphs: Readonly<Record<Graph, string>>
+  /** Operations of each graph, by type; what the graphs are made of decides where they run. */
+  readonly counts: Readonly<Partial<Record<Graph, Readonly<Record<string, number>>>>>
+  readonly source: { readonly name: string; readonly parameters: number }
+  readonly recipe: string
+  /** Type of what the recipe does not quantise. */
+  readonly float: string
+  readonly prompt: PromptTemplate
+  /** Side of a tile in pixels, and image tokens per tile. */
+  readonly tiles: { readonly size: number; readonly tokens: number }
+  /** First token of every prompt, the image token, and the tokens that end an answer. */
+  readonly ids: { readonly first: number; readonly image: number; readonly end: readonly number[] }
+  readonly shape: { readonly hidden: number; readonly vocabulary: number; readonly layers: number }
+  /** Tokens that the cache holds, and most tokens of one decoder call. */
+  readonly context: number
+  readonly chunk: number
+  readonly files: Readonly<Record<string, FileEntry>>
+}
+
+/**
+ * Checks everything this app reads and drops the rest.
+ *
+ * @throws {Failure} `manifest`, naming the field that is missing or wrong.
+ */
+export function parseManifest(json: unknown): Manifest {
+  const root = new Reader(json, '')
+  const schema = root.integer('schema')
+  if (schema > SCHEMA) throw refused(`schema ${schema} is newer than this app reads (${SCHEMA}); rebuild the app`)
+  const format = root.text('format')
+  const target = root.text('target')
+  if (!ONNX.test(format)) {
+    throw refused(`it is for ${target} (${format}); this app runs ONNX: phantom-edge export --target web`)
+  }
+  const files = readFiles(root.object('files'))
+  const graphs = root.object('graphs')
+  const paths = Object.fromEntries(GRAPHS.map((name) => [name, graphs.text(name)])) as Record<Graph, string>
+  for (const path of [...Object.values(paths), 'tokenizer.json']) {
+    if (!(path in files)) throw refused(`${path} is not among its files`)
+  }
+  const prompt = root.object('prompt')
+  const ids = root.object('ids')
+  const tiles = root.object('tiles')
+  const shape = root.object('shape')
+  const source = root.object('source')
+  const recipe = root.object('recipe')
+  return {
+    target,
+    format,
+    graphs: paths,
+    counts: readCounts(json),
+    source: { name: source.text('name'), parameters: source.integer('parameters') },
+    recipe: recipe.text('name'),
+    float: recipe.text('float'),
+    prompt: {
+      user_start: prompt.text('user_start'),
+      user_end: prompt.text('user_end'),
+      assistant_start: prompt.text('assistant_start'),
+      assistant_end: prompt.text('assistant_end'),
+      image_start: prompt.text('image_start'),
+      image_context: prompt.text('image_context'),
+      image_end: prompt.text('image_end'),
+    },
+    tiles: { size: tiles.count('size', 4096), tokens: tiles.count('tokens', 1 << 16) },
+    ids: { first: ids.integer('first'), image: ids.integer('image'), end: ids.integers('end') },
+    shape: {
+      hidden: shape.count('hidden', 1 << 20),
+      vocabulary: shape.count('vocabulary', 1 << 24),
+      layers: shape.count('layers', 1 << 12),
+    },
+    context: root.count('context', 1 << 24),
+    chunk: root.count('chunk', 1 << 24),
+    files,
+  }
+}
+
+/** Paths of the files that hold a graph's external data, which are named after it: `decoder.onnx_data`, `…_data_1`. */
+export function dataFiles(manifest: Manifest, graph: Graph): string[] {
+  const prefix = `${manifest.graphs[graph]}_data`
+  return Object.keys(manifest.files).filter((name) => name === prefix || /^_\d+$/.test(name.slice(prefix.length)) && name.startsWith(prefix))
+}
+
+/** Every file that the app needs in order to answer, smallest use first: the tokenizer, then each graph and its data. */
+export function neededFiles(manifest: Manifest): string[] {
+  return ['tokenizer.json', ...GRAPHS.flatMap((graph) => [manifest.graphs[graph], ...dataFiles(manifest, graph)])]
+}
+
+function readFiles(files: Reader): Record<string, FileEntry> {
+  const entries: Record<string, FileEntry> = {}
+  for (const name of files.keys()) {
+    const parts = name.split('/')
+    if (name.startsWith('/') || /[\\:?#]/.test(name) || parts.some((part) => part === '..' || part === '')) {
+      throw refused(`${JSON.stringify(name)} lies outside the bundle`)
+    }
+    const entry = files.object(name)
+    const sha256 = entry.text('sha256')
+    if (!/^[0-9a-f]{64}$/.test(sha256)) throw refused(`the SHA-256 of ${name} is not one`)
+    entries[name] = { bytes: entry.integer('bytes'), sha256 }
+  }
+  return entries
+}
+
+function readCounts(json: unknown): Manifest['counts'] {
+  const counts = (json as { counts?: unknown }).counts
+  return typeof counts === 'object' && counts !== null ? (counts as Manifest['counts']) : {}
+}
+
+function refused(reason: string): Failure {
+  return new Failure('manifest', `This is not a bundle that the app can run: ${reason}.`)
+}
+
+/** Reads fields of one JSON object by type; what is missing or of another type is refused by its path. */
+class Reader {
+  private readonly values: Record<string, unknown>
+
+  constructor(
+    json: unknown,
+    private readonly path: string,
+  ) {
+    if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+      throw refused(`${path.replace(/\.$/, '') || 'the manifest'} is not an object`)
+    }
+    this.values = json as Record<string, unknown>
+  }
+
+  keys(): string[] {
+    return Object.keys(this.values)
+  }
+
+  object(key: string): Reader {
+    return new Reader(this.get(key), `${this.path}${key}.`)
+  }
+
+  text(key: string): string {
+    const value = this.get(key)
+    if (typeof value !== 'string' || value === '') throw this.wrong(key, 'text')
+    return value
+  }
+
+  integer(key: string): number {
+    const value = this.get(key)
+    if (!isCount(value)) throw this.wrong(key, 'a whole number')
+    return value
+  }
+
+  /** An integer of 1 to `most`. */
+  count(key: string, most: number): number {
+    const value = this.integer(key)
+    if (value < 1 || value > most) throw this.wrong(key, `between 1 and ${most}`)
+    return value
+  }
+
+  integers(key: string): number[] {
+    const value = this.get(key)
+    if (!Array.isArray(value) || value.length === 0 || !value.every(isCount)) throw this.wrong(key, 'a list of numbers')
+    return value
+  }
+
+  private get(key: string): unknown {
+    return Object.hasOwn(this.values, key) ? this.values[key] : undefined
+  }
+
+  private wrong(key: string, wanted: string): Failure {
+    return refused(`${this.path}${key} is not ${wanted}`)
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
+}

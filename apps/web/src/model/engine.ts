@@ -1,0 +1,65 @@
+/** What answers questions about pictures: the model in onnxruntime-web, or the stand-in that tests of the page use. */
+
+import type { Pixels } from '../image/resize'
+
+export interface Progress {
+  readonly step: string
+  readonly loaded: number
+  readonly total: number
+}
+
+export interface ModelInfo {
+  readonly name: string
+  readonly parameters: number
+  readonly recipe: string
+  readonly bytes: number
+  /** Where it runs, e.g. `WASM, 2 threads`. */
+  readonly device: string
+  readonly reason: string
+  /** Side of the square picture it sees. */
+  readonly tile: number
+  /** Milliseconds from the start of loading until the first question can be asked. */
+  readonly loadTime: number
+  /** Addresses of the runtime's own files, to be kept for use without a network. */
+  readonly runtimeFiles: readonly string[]
+}
+
+/** Milliseconds and counts of an answer. */
+export interface Timing {
+  /** Resizing, the vision encoder and the prefill of the image; 0 when the picture had been looked at before. */
+  readonly look: number
+  /** From the question to the first token, `look` included. */
+  readonly firstToken: number
+  readonly tokens: number
+  readonly tokensPerSecond: number
+}
+
+export interface Answer extends Timing {
+  readonly text: string
+  /** The tokens of the text. */
+  readonly ids: readonly number[]
+  /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
+  readonly stop: 'end' | 'length' | 'context' | 'cancelled'
+}
+
+export interface AskOptions {
+  readonly maxTokens: number
+  readonly signal: AbortSignal
+  /** Called with the whole text so far, at most once per token. */
+  readonly onText: (text: string, timing: Timing) => void
+}
+
+export interface CheckRow {
+  readonly name: string
+  readonly measured: string
+  readonly limit: string
+  readonly passed: boolean
+}
+
+export interface Engine {
+  readonly info: ModelInfo
+  /** Answers a question about `frame`. Frames are told apart by identity: several questions on one cost one look. */
+  ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer>
+  /** Runs the bundle's recorded inputs and compares. */
+  selfTest(onRow: (row: CheckRow) => void): Promise<void>
+}

@@ -1,0 +1,53 @@
+/** Answers without a model, so that the page can be built, tested and looked at anywhere. Says so in every answer. */
+
+import type { Pixels } from '../image/resize'
+import type { Answer, AskOptions, CheckRow, Engine, ModelInfo, Progress } from './engine'
+
+const STEP = 40 // milliseconds per word
+
+export class FakeEngine implements Engine {
+  readonly info: ModelInfo = {
+    name: 'stand-in, no model',
+    parameters: 0,
+    recipe: 'none',
+    bytes: 0,
+    device: 'no model',
+    reason: 'the page was opened with ?engine=fake',
+    tile: 224,
+    loadTime: 0,
+    runtimeFiles: [],
+  }
+
+  static async load(onProgress: (progress: Progress) => void): Promise<FakeEngine> {
+    for (let loaded = 0; loaded <= 4; loaded++) {
+      onProgress({ step: 'Loading the model', loaded: loaded << 20, total: 4 << 20 })
+      await pause(STEP)
+    }
+    return new FakeEngine()
+  }
+
+  async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
+    const words = `A stand-in answer to “${question}” about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
+    const start = performance.now()
+    const timing = { look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
+    let text = ''
+    for (const [n, word] of words.slice(0, options.maxTokens).entries()) {
+      await pause(STEP)
+      if (options.signal.aborted) return { ...timing, text, ids: [], stop: 'cancelled' }
+      text += word
+      if (n === 0) timing.firstToken = performance.now() - start
+      timing.tokens = n + 1
+      options.onText(text, { ...timing })
+    }
+    return { ...timing, text, ids: [], stop: words.length > options.maxTokens ? 'length' : 'end' }
+  }
+
+  async selfTest(onRow: (row: CheckRow) => void): Promise<void> {
+    await pause(STEP)
+    onRow({ name: 'No model to test', measured: 'nothing', limit: 'none', passed: true })
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds))
+}

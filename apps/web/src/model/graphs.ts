@@ -1,0 +1,175 @@
+/** The three graphs of a bundle in onnxruntime-web. Knows tensors and names, nothing of prompts or text. */
+
+import type { InferenceSession, Tensor } from 'onnxruntime-web'
+
+import { dataFiles, type Graph, GRAPHS, type Manifest } from '../bundle/manifest'
+import { asFailure, Failure } from '../failure'
+import type { Provider } from './provider'
+
+type Ort = typeof import('onnxruntime-web')
+
+const PAST = 'past_key_values.'
+const WANTED: Readonly<Record<Graph, { inputs: readonly string[]; output: string }>> = {
+  vision_encoder: { inputs: ['pixel_values'], output: 'image_features' },
+  token_embedding: { inputs: ['input_ids'], output: 'inputs_embeds' },
+  text_decoder: { inputs: ['inputs_embeds', 'attention_mask', 'position_ids'], output: 'logits' },
+}
+
+/**
+ * Keys and values of the tokens so far, by input name, [1, kv_heads, length, width] each.
+ *
+ * A cache is never changed: a decoder call gives a new one. So the cache after an image serves any number of questions.
+ */
+export interface Cache {
+  readonly length: number
+  readonly tensors: Readonly<Record<string, Tensor>>
+}
+
+interface CacheInput {
+  readonly name: string
+  readonly present: string
+  readonly type: 'float32' | 'float16'
+  readonly heads: number
+  readonly width: number
+}
+
+export class Graphs {
+  private readonly cacheInputs: readonly CacheInput[]
+
+  private constructor(
+    private readonly ort: Ort,
+    private readonly manifest: Manifest,
+    private readonly sessions: Readonly<Record<Graph, InferenceSession>>,
+  ) {
+    for (const graph of GRAPHS) checkNames(graph, sessions[graph])
+    this.cacheInputs = cacheInputs(sessions.text_decoder)
+  }
+
+  /**
+   * Creates the sessions from the files of a bundle. Each file is asked for once and may be dropped afterwards.
+   *
+   * @throws {Failure} `memory`, or `model` for a graph that does not load or has other inputs and outputs.
+   */
+  static async load(
+    ort: Ort,
+    manifest: Manifest,
+    provider: Provider,
+    file: (path: string) => Promise<Uint8Array>,
+    onGraph: (graph: Graph) => void,
+  ): Promise<Graphs> {
+    const sessions: Partial<Record<Graph, InferenceSession>> = {}
+    try {
+      for (const graph of GRAPHS) {
+        onGraph(graph)
+        const externalData = []
+        for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
+        const model = await file(manifest.graphs[graph])
+        const options = sessionOptions(provider, graph)
+        sessions[graph] = await ort.InferenceSession.create(model, { ...options, externalData })
+      }
+      return new Graphs(ort, manifest, sessions as Record<Graph, InferenceSession>)
+    } catch (error) {
+      for (const session of Object.values(sessions)) await session.release()
+      throw asFailure(error, 'model')
+    }
+  }
+
+  /** One tile [3, S, S] in 0..1 to its image tokens [N * hidden]. */
+  async encodeImage(pixels: Float32Array): Promise<Float32Array> {
+    const side = this.manifest.tiles.size
+    const pixelValues = new this.ort.Tensor('float32', pixels, [1, 3, side, side])
+    const { image_features: features } = await this.sessions.vision_encoder.run({ pixel_values: pixelValues })
+    const data = floats(features)
+    if (data.length !== this.manifest.tiles.tokens * this.manifest.shape.hidden) {
+      throw new Failure('model', 'The vision encoder gives another number of image tokens than the manifest says.')
+    }
+    return data
+  }
+
+  /** Ids to embeddings [S * hidden]. */
+  async embed(ids: readonly number[]): Promise<Float32Array> {
+    const inputIds = new this.ort.Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length])
+    const { inputs_embeds: embeds } = await this.sessions.token_embedding.run({ input_ids: inputIds })
+    return floats(embeds)
+  }
+
+  emptyCache(): Cache {
+    const tensors: Record<string, Tensor> = {}
+    for (const { name, type, heads, width } of this.cacheInputs) {
+      const empty = type === 'float32' ? new Float32Array(0) : new Uint16Array(0)
+      tensors[name] = new this.ort.Tensor(type, empty, [1, heads, 0, width])
+    }
+    return { length: 0, tensors }
+  }
+
+  /** Continues `cache` with embeddings [S * hidden]: logits [vocabulary] of the last position, and the longer cache. */
+  async decode(embeds: Float32Array, cache: Cache): Promise<{ logits: Float32Array; cache: Cache }> {
+    const { Tensor } = this.ort
+    const { hidden } = this.manifest.shape
+    const steps = embeds.length / hidden
+    const length = cache.length + steps
+    const positions = BigInt64Array.from({ length: steps }, (_, n) => BigInt(cache.length + n))
+    const outputs = await this.sessions.text_decoder.run({
+      ...cache.tensors,
+      inputs_embeds: new Tensor('float32', embeds, [1, steps, hidden]),
+      attention_mask: new Tensor('int64', new BigInt64Array(length).fill(1n), [1, length]),
+      position_ids: new Tensor('int64', positions, [1, steps]),
+    })
+    const tensors: Record<string, Tensor> = {}
+    for (const { name, present } of this.cacheInputs) tensors[name] = outputs[present] as Tensor
+    const all = floats(outputs.logits)
+    return { logits: all.subarray(all.length - this.manifest.shape.vocabulary), cache: { length, tensors } }
+  }
+
+  /** Gives a cache's memory back, where it lies on the GPU; elsewhere the garbage collector does. */
+  free(cache: Cache): void {
+    for (const tensor of Object.values(cache.tensors)) tensor.dispose()
+  }
+
+  async release(): Promise<void> {
+    for (const session of Object.values(this.sessions)) await session.release()
+  }
+}
+
+function sessionOptions(provider: Provider, graph: Graph): InferenceSession.SessionOptions {
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: [provider],
+    graphOptimizationLevel: 'all',
+    logSeverityLevel: 3, // errors; the runtime warns of every constant that it folds
+  }
+  // The cache stays on the GPU between the calls; logits come back.
+  if (provider === 'webgpu' && graph === 'text_decoder') options.preferredOutputLocation = { logits: 'cpu' }
+  return options
+}
+
+function checkNames(graph: Graph, session: InferenceSession): void {
+  const { inputs, output } = WANTED[graph]
+  const missing = [...inputs.filter((name) => !session.inputNames.includes(name))]
+  if (!session.outputNames.includes(output)) missing.push(output)
+  if (missing.length) throw new Failure('model', `The graph ${graph} has no ${missing.join(', ')}; export the bundle again.`)
+}
+
+function cacheInputs(decoder: InferenceSession): CacheInput[] {
+  const found = decoder.inputMetadata.flatMap((input): CacheInput[] => {
+    if (!input.isTensor || !input.name.startsWith(PAST)) return []
+    const [, heads, , width] = input.shape
+    const { type } = input
+    if (typeof heads !== 'number' || typeof width !== 'number' || (type !== 'float32' && type !== 'float16')) {
+      throw new Failure('model', `The cache input ${input.name} is not one this app feeds; export the bundle again.`)
+    }
+    const present = `present.${input.name.slice(PAST.length)}`
+    return [{ name: input.name, present, type, heads, width }]
+  })
+  const absent = found.find(({ present }) => !decoder.outputNames.includes(present))
+  if (found.length === 0 || absent) throw new Failure('model', 'The decoder has no KV cache; export the bundle again.')
+  return found
+}
+
+function floats(tensor: Tensor | undefined): Float32Array {
+  if (!(tensor?.data instanceof Float32Array)) throw new Failure('model', 'A graph gave no numbers of 32 bits.')
+  return tensor.data
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}

@@ -1,0 +1,116 @@
+/** From a bundle's address to an engine that answers. */
+
+import { BundleFiles } from '../bundle/files'
+import { asFailure, Failure } from '../failure'
+import type { Engine, ModelInfo, Progress } from './engine'
+import { FakeEngine } from './fake'
+import { Graphs } from './graphs'
+import { type Choice, chooseProvider, loadOrt, type Provider, usesIntegers, withoutWebGpu } from './provider'
+import { Session } from './session'
+import { Tokenizer } from './tokenizer'
+
+const TITLES = {
+  vision_encoder: 'Preparing the vision encoder',
+  token_embedding: 'Preparing the vocabulary',
+  text_decoder: 'Preparing the language model',
+}
+const GOLDEN = 'golden.safetensors'
+const REPORT_EVERY = 60 // milliseconds; bytes arrive far more often than a bar need move
+
+export interface LoadOptions {
+  /** Address of the bundle's folder, with a slash at the end. */
+  readonly bundle: string
+  /** `fake` answers without a model, for tests of the page. */
+  readonly engine: 'model' | 'fake'
+  readonly device: Provider | null
+}
+
+/** @throws {Failure} what is wrong with the bundle, the network or the browser. */
+export async function loadEngine(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<Engine> {
+  if (options.engine === 'fake') return FakeEngine.load(onProgress)
+  return new Loader(onProgress).load(options)
+}
+
+class Loader {
+  private readonly start = performance.now()
+  private step = 'Loading the model'
+  private bytes: readonly [number, number] = [0, 0]
+  private said = 0
+
+  constructor(private readonly onProgress: (progress: Progress) => void) {}
+
+  async load(options: LoadOptions): Promise<Session> {
+    const files = await BundleFiles.open(new URL(options.bundle), (loaded, total) => this.received(loaded, total))
+    const { manifest } = files
+    const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
+    const choice = await chooseProvider(manifest, options.device)
+    if (choice.provider === 'wasm') return this.open(files, tokenizer, choice)
+    const tried = await this.tryGpu(files, tokenizer, choice)
+    return typeof tried === 'string' ? this.open(files, tokenizer, withoutWebGpu(manifest, tried)) : tried
+  }
+
+  /** A session on the GPU that gives the recorded answers, or why there is none. */
+  private async tryGpu(files: BundleFiles, tokenizer: Tokenizer, choice: Choice): Promise<Session | string> {
+    let session: Session
+    try {
+      session = await this.open(files, tokenizer, choice)
+    } catch (error) {
+      const failure = asFailure(error)
+      if (failure.code !== 'model') throw failure // a file, not the GPU
+      return `WebGPU does not run it here (${failure.message})`
+    }
+    const wrong = await this.findFault(session)
+    if (wrong === null) return session
+    await session.graphs.release()
+    return `WebGPU computes wrongly on this device (${wrong})`
+  }
+
+  private async open(files: BundleFiles, tokenizer: Tokenizer, choice: Choice): Promise<Session> {
+    const { manifest } = files
+    const { ort, files: runtimeFiles } = await loadOrt(choice)
+    const read = (path: string) => files.read(path)
+    const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
+    const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
+    const info: ModelInfo = {
+      name: manifest.source.name,
+      parameters: manifest.source.parameters,
+      recipe: manifest.recipe,
+      bytes: files.bytes,
+      device: choice.provider === 'webgpu' ? 'WebGPU' : `WASM, ${threads}`,
+      reason: choice.reason,
+      tile: manifest.tiles.size,
+      loadTime: performance.now() - this.start,
+      runtimeFiles,
+    }
+    const exact = choice.provider === 'wasm' && !usesIntegers(manifest)
+    return new Session(manifest, info, graphs, tokenizer, { exact, golden: async () => (await read(GOLDEN)).buffer })
+  }
+
+  /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */
+  private async findFault(session: Session): Promise<string | null> {
+    this.began('Checking the GPU')
+    try {
+      await session.selfTest(({ name, measured, passed }) => {
+        if (!passed) throw new Failure('model', `${name}: ${measured}`)
+      })
+      return null
+    } catch (error) {
+      return asFailure(error).message // also a shader that this GPU does not run
+    }
+  }
+
+  private began(step: string): void {
+    this.step = step
+    this.report()
+  }
+
+  private received(loaded: number, total: number): void {
+    this.bytes = [loaded, total]
+    if (performance.now() - this.said > REPORT_EVERY || loaded === total) this.report()
+  }
+
+  private report(): void {
+    this.said = performance.now()
+    this.onProgress({ step: this.step, loaded: this.bytes[0], total: this.bytes[1] })
+  }
+}

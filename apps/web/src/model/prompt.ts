@@ -1,0 +1,56 @@
+/** The prompt of one question about one tile, as the model was trained on it. */
+
+import type { Manifest, PromptTemplate } from '../bundle/manifest'
+import { Failure } from '../failure'
+import type { Tokenizer } from './tokenizer'
+
+const MARKER = /<[^<>\s]+>/g
+const MAX_QUESTION = 500
+
+/** A prompt's ids, and how many of them come before the question: up to the end of the image. */
+export interface Prompt {
+  readonly ids: readonly number[]
+  readonly prefix: number
+}
+
+/** The strings that are control tokens: a question must not hold one. */
+export function reservedStrings(template: PromptTemplate): string[] {
+  const parts = [template.user_start, template.user_end, template.assistant_start, template.assistant_end]
+  const markers = parts.flatMap((part) => part.match(MARKER) ?? [])
+  return [...new Set([...markers, template.image_start, template.image_context, template.image_end, '<image>'])]
+}
+
+/** @throws {Failure} `prompt` for an empty question, a very long one, or one that holds a control token. */
+export function checkQuestion(template: PromptTemplate, question: string): string {
+  const text = question.trim().replace(/\s+/g, ' ')
+  if (text === '') throw new Failure('prompt', 'Type a question first.')
+  if (text.length > MAX_QUESTION) throw new Failure('prompt', `Ask in at most ${MAX_QUESTION} characters.`)
+  const reserved = reservedStrings(template).find((marker) => text.includes(marker))
+  if (reserved !== undefined) throw new Failure('prompt', `A question cannot contain ${reserved}.`)
+  return text
+}
+
+/**
+ * Encodes the prompt as a whole, because a tokenizer may treat the beginning of a text differently, and finds where the
+ * image ends in it.
+ *
+ * @throws {Failure} `prompt` when the question is refused or does not fit the context, `model` when the tokenizer does
+ *   not give the image tokens or the first token that the graphs were folded for.
+ */
+export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: string): Prompt {
+  const { prompt: template, tiles, ids: known, context } = manifest
+  const image = template.image_start + template.image_context.repeat(tiles.tokens) + template.image_end
+  const asked = checkQuestion(template, question)
+  const ids = tokenizer.encode(template.user_start + image + asked + template.user_end + template.assistant_start)
+  if (ids[0] !== known.first) {
+    throw new Failure('model', `The prompt begins with token ${ids[0]}, the model was folded for ${known.first}.`)
+  }
+  const images = ids.filter((id) => id === known.image).length
+  if (images !== tiles.tokens) {
+    throw new Failure('model', `The prompt has ${images} image tokens, the model gives ${tiles.tokens}.`)
+  }
+  if (ids.length >= context) {
+    throw new Failure('prompt', `The question is too long: ${ids.length} tokens, and the model holds ${context}.`)
+  }
+  return { ids, prefix: ids.lastIndexOf(known.image) + 1 }
+}

@@ -1,0 +1,112 @@
+/** The camera as a source of pictures, and what keeps a browser from giving it. */
+
+import { Failure } from '../failure'
+import type { Frame } from '../worker/client'
+import type { Size, Square } from './crop'
+import { Cutter, frameOf, type Source } from './source'
+import { copyPixels } from './video_pixels'
+
+const WANTED = { width: { ideal: 1280 }, height: { ideal: 720 } }
+
+/** Which way the camera looks: `environment` away from the user, `user` at them. */
+export type Facing = 'environment' | 'user'
+
+export class Camera implements Source {
+  readonly kind = 'camera'
+  readonly fit = 'cover'
+  private readonly cutter = new Cutter()
+  private frozen = false
+
+  private constructor(
+    private readonly video: HTMLVideoElement,
+    private readonly still: HTMLCanvasElement,
+    private readonly stream: MediaStream,
+  ) {}
+
+  /**
+   * Asks for a camera and shows it in `video`; `still` shows the picture while it is frozen. `onEnd` is called when the
+   * camera goes away by itself.
+   *
+   * @throws {Failure} `camera-…`, saying what to do.
+   */
+  static async open(
+    video: HTMLVideoElement,
+    still: HTMLCanvasElement,
+    facing: Facing,
+    onEnd: () => void,
+  ): Promise<Camera> {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new Failure('camera-insecure', 'Open this page over https or on localhost: browsers give the camera to no other.')
+    }
+    let stream: MediaStream
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ video: { ...WANTED, facingMode: facing }, audio: false })
+    } catch (error) {
+      throw cameraFailure(error)
+    }
+    stream.getVideoTracks()[0]?.addEventListener('ended', onEnd)
+    video.srcObject = stream
+    video.hidden = false
+    await video.play().catch(() => undefined) // interrupted by a newer one, or played once the page is shown
+    return new Camera(video, still, stream)
+  }
+
+  /** How many cameras there are; labels and counts are given only after permission. */
+  static async count(): Promise<number> {
+    const devices = await navigator.mediaDevices.enumerateDevices().catch(() => [])
+    return devices.filter((device) => device.kind === 'videoinput').length
+  }
+
+  get size(): Size | null {
+    const { videoWidth: width, videoHeight: height } = this.video
+    return width > 0 ? { width, height } : null
+  }
+
+  async grab(square: Square): Promise<Frame | null> {
+    if (!this.size) return null
+    if (this.frozen) return this.cutter.cutStill(this.still, square)
+    const rgba = await copyPixels(this.video, square)
+    return rgba ? frameOf(square.side, square.side, rgba) : this.cutter.cut(this.video, square)
+  }
+
+  freeze(): void {
+    if (this.frozen || !this.size) return
+    Object.assign(this.still, this.size)
+    this.still.getContext('2d')?.drawImage(this.video, 0, 0)
+    this.still.hidden = false
+    this.frozen = true
+  }
+
+  thaw(): void {
+    this.still.hidden = true
+    this.frozen = false
+    this.cutter.forget()
+  }
+
+  close(): void {
+    this.thaw()
+    for (const track of this.stream.getTracks()) track.stop()
+    this.video.srcObject = null
+    this.video.hidden = true
+  }
+}
+
+function cameraFailure(error: unknown): Failure {
+  const name = error instanceof DOMException ? error.name : ''
+  switch (name) {
+    case 'NotAllowedError':
+    case 'SecurityError':
+      return new Failure(
+        'camera-refused',
+        'The camera was refused. Allow it for this page in the browser’s site settings, then try again.',
+      )
+    case 'NotFoundError':
+    case 'OverconstrainedError':
+      return new Failure('camera-missing', 'No camera was found. Connect one and try again, or use a picture.')
+    case 'NotReadableError':
+    case 'AbortError':
+      return new Failure('camera-busy', 'Another program is using the camera. Close it and try again.')
+    default:
+      return new Failure('camera-missing', `The camera does not start (${name || String(error)}). Use a picture instead.`)
+  }
+}

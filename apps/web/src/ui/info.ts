@@ -1,0 +1,86 @@
+/** The dialog about the model: what it is, where it runs, the longest answer, the self-test. */
+
+import type { CheckRow, ModelInfo } from '../model/engine'
+import { button, element, make } from './dom'
+import { megabytes, millions, seconds } from './format'
+
+export interface InfoHost {
+  /** Runs the self-test, calling back for each row. */
+  onTest(onRow: (row: CheckRow) => void): Promise<void>
+}
+
+export class Info {
+  private readonly dialog = element('info', HTMLDialogElement)
+  private readonly facts = element('facts', HTMLDListElement)
+  private readonly longest = element('longest', HTMLSelectElement)
+  private readonly test = button('test')
+  private readonly checks = element('checks', HTMLTableElement)
+
+  constructor(private readonly host: InfoHost) {
+    button('about').addEventListener('click', () => this.dialog.showModal())
+    button('info-close').addEventListener('click', () => this.dialog.close())
+    this.dialog.addEventListener('click', (event) => {
+      if (event.target === this.dialog) this.dialog.close()
+    })
+    this.test.addEventListener('click', () => void this.run())
+    this.fact('Model', 'loading …')
+  }
+
+  /** Most tokens of an answer. */
+  get maxTokens(): number {
+    return Number(this.longest.value)
+  }
+
+  set maxTokens(tokens: number) {
+    const options = Array.from(this.longest.options, (option) => Number(option.value))
+    this.longest.value = String(options.find((value) => value >= tokens) ?? options.at(-1))
+  }
+
+  show(info: ModelInfo): void {
+    this.facts.replaceChildren()
+    const size = info.parameters > 0 ? `, ${millions(info.parameters)} parameters` : ''
+    this.fact('Model', `${info.name}${size}`)
+    this.fact('Recipe', `${info.recipe}, ${megabytes(info.bytes)} to load`)
+    this.fact('Runs on', `${info.device} (${info.reason})`)
+    this.fact('Sees', `${info.tile} × ${info.tile} pixels`)
+    this.fact('Ready after', seconds(info.loadTime))
+    this.offline(false)
+    this.test.disabled = false
+  }
+
+  offline(ready: boolean): void {
+    const words = ready ? 'yes, everything is stored' : 'not yet'
+    const known = this.facts.querySelector('dd[data-offline]')
+    if (known) known.textContent = words
+    else this.fact('Works offline', words).dataset.offline = ''
+  }
+
+  private fact(name: string, value: string): HTMLElement {
+    const cell = make('dd', '', value)
+    this.facts.append(make('dt', '', name), cell)
+    return cell
+  }
+
+  private async run(): Promise<void> {
+    const body = this.checks.tBodies[0]
+    if (!body) return
+    body.replaceChildren()
+    this.checks.hidden = false
+    this.test.disabled = true
+    try {
+      await this.host.onTest((row) => body.append(tableRow(row)))
+    } catch (error) {
+      const measured = error instanceof Error ? error.message : String(error)
+      body.append(tableRow({ name: 'Self-test', measured, limit: '', passed: false }))
+    }
+    this.test.disabled = false
+  }
+}
+
+function tableRow({ name, measured, limit, passed }: CheckRow): HTMLTableRowElement {
+  const result = make('td', '', passed ? 'passed' : 'failed')
+  result.dataset.passed = String(passed)
+  const row = make('tr')
+  row.append(make('td', '', name), make('td', '', measured), make('td', '', limit), result)
+  return row
+}

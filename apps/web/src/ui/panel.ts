@@ -1,0 +1,98 @@
+/** The panel: questions to choose from with their last answers, a question of one's own, the meters, pause. */
+
+import type { Timing } from '../model/engine'
+import { button, element, make, text } from './dom'
+import { megabytes, perSecond, seconds } from './format'
+
+export interface PanelHost {
+  onQuestion(question: string): void
+  onAll(): void
+  onPause(): void
+}
+
+export class Panel {
+  private readonly list = element('presets', HTMLUListElement)
+  private readonly input = element('question', HTMLInputElement)
+  private readonly all = button('all')
+  private readonly send = button('send')
+  private readonly pause = button('pause')
+  private readonly cards = new Map<string, { card: HTMLButtonElement; answer: HTMLElement }>()
+
+  constructor(private readonly host: PanelHost) {
+    element('ask', HTMLFormElement).addEventListener('submit', (event) => {
+      event.preventDefault()
+      const question = this.input.value.trim()
+      if (question) this.host.onQuestion(question)
+      else this.input.focus()
+    })
+    this.all.addEventListener('click', () => this.host.onAll())
+    this.pause.addEventListener('click', () => this.host.onPause())
+    document.addEventListener('keydown', (event) => this.shortcut(event))
+  }
+
+  show(title: string, presets: readonly string[]): void {
+    document.title = title
+    text('title', title)
+    this.list.replaceChildren()
+    for (const question of presets) {
+      const card = make('button')
+      const answer = make('span', 'answer', '–')
+      card.type = 'button'
+      card.disabled = true
+      card.append(make('span', 'asked', question), answer)
+      card.addEventListener('click', () => this.host.onQuestion(question))
+      const item = make('li')
+      item.append(card)
+      this.list.append(item)
+      this.cards.set(question, { card, answer })
+    }
+  }
+
+  enable(): void {
+    for (const control of [this.all, this.send, this.pause]) control.disabled = false
+    for (const { card } of this.cards.values()) card.disabled = false
+  }
+
+  /** Marks the question that is being asked. */
+  choose(question: string): void {
+    for (const [known, { card }] of this.cards) card.setAttribute('aria-pressed', String(known === question))
+  }
+
+  answer(question: string, answer: string): void {
+    const found = this.cards.get(question)
+    if (!found) return
+    found.answer.textContent = answer || 'no answer'
+    found.card.title = answer
+  }
+
+  /** Forgets the answers: they were about another picture. */
+  forget(): void {
+    for (const { card, answer } of this.cards.values()) {
+      answer.textContent = '–'
+      card.title = ''
+    }
+  }
+
+  set paused(paused: boolean) {
+    this.pause.setAttribute('aria-pressed', String(paused))
+    text('pause-text', paused ? 'Resume' : 'Pause')
+  }
+
+  meter(timing: Timing, memory: number | null): void {
+    if (timing.tokens > 0) text('first', seconds(timing.firstToken))
+    if (timing.tokensPerSecond > 0) text('speed', perSecond(timing.tokensPerSecond))
+    if (memory !== null) text('memory', megabytes(memory))
+  }
+
+  /** Space pauses and 1 to 9 choose a question, wherever that is not what the key does anyway. */
+  private shortcut(event: KeyboardEvent): void {
+    const on = event.target instanceof Element ? event.target : document.body
+    if (event.ctrlKey || event.metaKey || event.altKey || on.closest('input, select, textarea, dialog')) return
+    if (event.key === ' ' && !on.closest('button, a') && !this.pause.disabled) {
+      event.preventDefault()
+      this.host.onPause()
+    }
+    const card = /^[1-9]$/.test(event.key) ? [...this.cards.values()][Number(event.key) - 1]?.card : undefined
+    if (card && !card.disabled) card.click()
+  }
+}

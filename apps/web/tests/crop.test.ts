@@ -1,0 +1,56 @@
+import { describe, expect, it } from 'vitest'
+
+import { View } from '../src/source/crop'
+
+const video = { width: 1280, height: 720 }
+
+describe('View', () => {
+  it('covers a portrait stage with a landscape video and takes the square that shows', () => {
+    const view = new View({ width: 400, height: 600 }, video, 'cover') // scale 600/720: 480 of 1280 pixels show
+    const square = view.square({ x: 640, y: 360 })
+    expect(square).toEqual({ x: 400, y: 120, side: 480 })
+    const shown = view.squareOnStage(square)
+    expect(shown.x).toBeCloseTo(0)
+    expect(shown.y).toBeCloseTo(100)
+    expect(shown.side).toBeCloseTo(400)
+  })
+
+  it('moves the square with the point and stops at the edge', () => {
+    const view = new View({ width: 1000, height: 500 }, video, 'cover')
+    const left = view.square(view.toSource({ x: 0, y: 250 }))
+    const right = view.square(view.toSource({ x: 999, y: 250 }))
+    expect(left.x).toBe(0)
+    expect(right.x + right.side).toBe(1280)
+    expect([left.x, left.y, left.side].every((value) => value % 2 === 0)).toBe(true)
+    expect(left.side).toBe(640)
+  })
+
+  it('shows the whole picture when asked to, and points beside it are on its edge', () => {
+    const view = new View({ width: 400, height: 600 }, { width: 200, height: 100 }, 'contain')
+    expect(view.square({ x: 100, y: 50 })).toEqual({ x: 50, y: 0, side: 100 })
+    expect(view.toSource({ x: 200, y: 0 })).toEqual({ x: 100, y: 0 })
+  })
+
+  it.each([
+    [333, 777, 641, 359],
+    [1917, 1079, 1281, 719],
+    [50, 51, 3, 2],
+  ])('takes whole pixels inside the picture: stage %i x %i, picture %i x %i', (stageWidth, stageHeight, width, height) => {
+    for (const fit of ['cover', 'contain'] as const) {
+      const view = new View({ width: stageWidth, height: stageHeight }, { width, height }, fit)
+      for (const x of [0, 0.5, 1]) {
+        const square = view.square(view.toSource({ x: x * stageWidth, y: x * stageHeight }))
+        expect(Number.isInteger(square.x) && Number.isInteger(square.y) && square.side >= 1).toBe(true)
+        expect(square.x + square.side).toBeLessThanOrEqual(width)
+        expect(square.y + square.side).toBeLessThanOrEqual(height)
+      }
+    }
+  })
+
+  it('brings a point of the stage there and back', () => {
+    const view = new View({ width: 390, height: 560 }, video, 'cover')
+    const back = view.toStage(view.toSource({ x: 123, y: 456 }))
+    expect(back.x).toBeCloseTo(123)
+    expect(back.y).toBeCloseTo(456)
+  })
+})

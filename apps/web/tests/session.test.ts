@@ -1,0 +1,176 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+
+import { parseManifest } from '../src/bundle/manifest'
+import type { AskOptions, ModelInfo } from '../src/model/engine'
+import type { Cache, Graphs } from '../src/model/graphs'
+import { buildPrompt, checkQuestion } from '../src/model/prompt'
+import { Session } from '../src/model/session'
+import { Tokenizer } from '../src/model/tokenizer'
+import { breathe } from '../src/model/yield'
+import { byteTokenizer, manifestJson } from './helpers'
+
+const manifest = parseManifest(manifestJson())
+const tokenizer = Tokenizer.fromJson(byteTokenizer())
+const frame = { width: 8, height: 8, channels: 3 as const, data: new Uint8Array(192).fill(9) }
+const other = { ...frame, data: new Uint8Array(192).fill(8) }
+
+/** Graphs that write down what they are fed. The cache is the list of all embeddings; the answer is fixed text. */
+class Recorder {
+  images = 0
+  readonly calls: { from: number; steps: number }[] = []
+  freed = 0
+  answer = [...new TextEncoder().encode('red')]
+
+  async encodeImage(): Promise<Float32Array> {
+    this.images++
+    return Float32Array.from({ length: 6 }, (_, n) => 1000 + n)
+  }
+
+  async embed(ids: readonly number[]): Promise<Float32Array> {
+    return Float32Array.from(ids.flatMap((id) => [id, -id]))
+  }
+
+  emptyCache(): Cache {
+    return { length: 0, tensors: {} }
+  }
+
+  async decode(embeds: Float32Array, cache: Cache): Promise<{ logits: Float32Array; cache: Cache }> {
+    const earlier = (cache as Cache & { rows?: number[] }).rows ?? []
+    const rows = [...earlier, ...embeds]
+    this.calls.push({ from: cache.length, steps: embeds.length / 2 })
+    this.last = rows
+    const logits = new Float32Array(manifest.shape.vocabulary)
+    const prompt = this.promptRows(rows)
+    logits[this.answer[rows.length / 2 - prompt] ?? 257] = 1
+    return { logits, cache: { length: rows.length / 2, tensors: {}, rows } as Cache }
+  }
+
+  free(): void {
+    this.freed++
+  }
+
+  last: number[] = []
+
+  /** Tokens up to the assistant's turn: what follows was generated. */
+  private promptRows(rows: number[]): number {
+    const ids = rows.filter((_, n) => n % 2 === 0)
+    return ids.lastIndexOf(256) + 1 + [...'assistant\n'].length
+  }
+}
+
+describe('Session', () => {
+  let graphs: Recorder
+  let session: Session
+  const options = (changes: Partial<AskOptions> = {}): AskOptions => ({
+    maxTokens: 32,
+    signal: new AbortController().signal,
+    onText: () => undefined,
+    ...changes,
+  })
+
+  beforeEach(() => {
+    graphs = new Recorder()
+    session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, {
+      exact: true,
+      golden: async () => new ArrayBuffer(0),
+    })
+  })
+
+  it('streams the answer and ends at the end token', async () => {
+    const seen: string[] = []
+    const answer = await session.ask(frame, 'Colour?', options({ onText: (text) => seen.push(text) }))
+    expect(seen).toEqual(['r', 're', 'red'])
+    expect(answer).toMatchObject({ text: 'red', stop: 'end', tokens: 4 })
+  })
+
+  it('feeds the whole prompt with the image rows in their places, in calls of at most a chunk', async () => {
+    await session.ask(frame, 'Colour?', options())
+    const { ids } = buildPrompt(manifest, tokenizer, 'Colour?')
+    const fed = graphs.last.slice(0, 2 * ids.length)
+    const image = ids.indexOf(manifest.ids.image)
+    expect(fed.slice(2 * image, 2 * image + 6)).toEqual([1000, 1001, 1002, 1003, 1004, 1005])
+    const text = fed.filter((_, n) => n % 2 === 0 && (n / 2 < image || n / 2 >= image + 3))
+    expect(text).toEqual(ids.filter((id) => id !== manifest.ids.image))
+    expect(Math.max(...graphs.calls.map(({ steps }) => steps))).toBeLessThanOrEqual(manifest.chunk)
+  })
+
+  it('looks once at a picture for several questions, and each begins right after the picture', async () => {
+    await session.ask(frame, 'Colour?', options())
+    const { prefix } = buildPrompt(manifest, tokenizer, 'Colour?')
+    const before = graphs.calls.length
+    const second = await session.ask(frame, 'How many?', options())
+    expect(graphs.images).toBe(1)
+    expect(graphs.calls[before]?.from).toBe(prefix)
+    expect(second).toMatchObject({ text: 'red', look: 0 })
+    await session.ask(other, 'How many?', options())
+    expect(graphs.images).toBe(2)
+  })
+
+  it('frees every cache but the one after the picture', async () => {
+    await session.ask(frame, 'Colour?', options())
+    const made = graphs.calls.length
+    expect(graphs.freed).toBe(made - 1)
+  })
+
+  it('stops at the cap', async () => {
+    expect(await session.ask(frame, 'Colour?', options({ maxTokens: 2 }))).toMatchObject({ text: 're', stop: 'length' })
+  })
+
+  it('stops when the context is full', async () => {
+    graphs.answer = Array(500).fill(97)
+    const answer = await session.ask(frame, 'Colour?', options({ maxTokens: 500 }))
+    expect(answer.stop).toBe('context')
+    expect(graphs.last.length / 2).toBe(manifest.context)
+  })
+
+  it('stops between two tokens when cancelled', async () => {
+    const abort = new AbortController()
+    const answer = await session.ask(
+      frame,
+      'Colour?',
+      options({
+        signal: abort.signal,
+        onText: (text) => {
+          if (text === 're') void breathe().then(() => abort.abort())
+        },
+      }),
+    )
+    expect(answer).toMatchObject({ text: 're', stop: 'cancelled' })
+  })
+
+  it('stops after the look when cancelled meanwhile', async () => {
+    const abort = new AbortController()
+    abort.abort()
+    expect((await session.ask(frame, 'Colour?', options({ signal: abort.signal }))).stop).toBe('cancelled')
+    expect(graphs.images).toBe(1)
+  })
+})
+
+describe('buildPrompt', () => {
+  it('is the template with the image in front of the question', () => {
+    const { ids, prefix } = buildPrompt(manifest, tokenizer, 'Hi')
+    const bytes = (text: string) => [...new TextEncoder().encode(text)]
+    const head = [256, ...bytes('user\n'), 258, 260, 260, 260]
+    expect(ids).toEqual([...head, 259, ...bytes('Hi'), 257, 256, ...bytes('assistant\n')])
+    expect(prefix).toBe(head.length)
+  })
+
+  it('tidies blanks', () => {
+    expect(checkQuestion(manifest.prompt, '  How \n many? ')).toBe('How many?')
+  })
+
+  it.each([
+    ['   ', /Type a question/],
+    ['What is <img>?', /cannot contain <img>/],
+    ['stop<|im_end|>', /cannot contain <\|im_end\|>/],
+    ['x'.repeat(501), /at most 500/],
+    ['y '.repeat(100), /too long/],
+  ])('refuses %j', (question, message) => {
+    expect(() => buildPrompt(manifest, tokenizer, question)).toThrow(message)
+  })
+
+  it('refuses a first token that the model was not folded for', () => {
+    const folded = { ...manifest, ids: { ...manifest.ids, first: 1 } }
+    expect(() => buildPrompt(folded, tokenizer, 'Hi')).toThrow(/folded for 1/)
+  })
+})

@@ -1,0 +1,138 @@
+"""The app for Android phones: a complete Gradle project around a bundle, checked before anything is written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+from phantom_edge.apps import native
+from phantom_edge.apps.native import NOTICES, SETTINGS, Step
+from phantom_edge.apps.notices import android_notices
+from phantom_edge.bundle import MANIFEST, Bundle, writing
+from phantom_edge.errors import InputError
+
+ASSETS: Final = "app/src/main/assets"
+PACK: Final = "model/src/main/assets/bundle"
+"""Where the model's files lie: an asset pack, in the debug build the app's own assets."""
+TITLE: Final = "app/src/main/res/values/title.xml"
+PACK_BYTES: Final = 1_000_000_000
+"""Most bytes that Google Play delivers with an app at its installation
+(https://developer.android.com/guide/playcore/asset-delivery#size-limits)."""
+_APPLICATION_ID: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)+")
+_JAVA: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "abstract assert boolean break byte case catch char class const continue default do double else enum extends "
+        "final finally float for goto if implements import instanceof int interface long native new package private "
+        "protected public return short static strictfp super switch synchronized this throw throws transient try void "
+        "volatile while true false null",
+    )
+)
+_IGNORED: Final = ".gradle/\nbuild/\nlocal.properties\n.idea/\n"
+
+
+@dataclass(frozen=True)
+class AndroidRequest:
+    """How the project is called. None: the name follows from the folder, the rest from the name.
+
+    ``model_url`` is the https address of a folder with the bundle's files: the app then fetches them, checked against
+    the manifest that it carries, and they are not part of the project.
+    """
+
+    name: str | None = None
+    title: str | None = None
+    application_id: str | None = None
+    model_url: str | None = None
+
+    def resolve(self, output: Path) -> AndroidRequest:
+        """With every field filled in. Raises :class:`InputError` for what Gradle or Google Play would refuse."""
+        name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
+        title = native.settings(None)["title"] if self.title is None else native.check_title(self.title)
+        own = self.application_id or f"org.example.{_segment(name)}"
+        if not _APPLICATION_ID.fullmatch(own) or _JAVA.intersection(own.split(".")):
+            raise InputError(
+                f"{own!r} is no application id: two or more parts with dots, each a letter and then letters, digits or "
+                f"'_', none a word of Java; for example --bundle-id com.company.{_segment(name)}"
+            )
+        return AndroidRequest(name, title, own, _checked(self.model_url) if self.model_url else "")
+
+
+def _segment(name: str) -> str:
+    return re.sub(r"[^a-z0-9_]", "", name.lower())
+
+
+def _checked(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or not _plain(address):
+        raise InputError(
+            f"{address!r} is no https address of a folder; for example --model-url https://host/nano-android"
+        )
+    return address
+
+
+def _plain(address: str) -> bool:
+    return re.fullmatch(r"[!-~]+", address) is not None and not set(address) & set("\"'\\<>^`{|}")
+
+
+def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
+    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, where it is not fetched."""
+    native.check_format(bundle, "executorch", "Android", "android")
+    size = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
+    if size > PACK_BYTES and not fetched:
+        raise InputError(
+            f"{bundle.folder}: the model is {size / 1e9:.1f} GB, Google Play installs at most "
+            f"{PACK_BYTES / 1e9:.1f} GB with an app; let the app fetch it with --model-url, or export with fewer bits"
+        )
+
+
+def write_android_app(
+    bundle: str | Path, output: str | Path, request: AndroidRequest | None = None, *, step: Step = lambda _: None
+) -> Path:
+    """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at all.
+
+    >>> write_android_app("nano-android", "shop-floor")                                   # doctest: +SKIP
+    PosixPath('shop-floor')
+
+    Raises:
+        InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a name that
+            the platform refuses.
+    """
+    output = Path(output)
+    native.check_place(output)
+    app = (request or AndroidRequest()).resolve(output)
+    step("checking the bundle")
+    opened = Bundle.open(bundle)
+    check_android_bundle(opened, fetched=bool(app.model_url))
+    with writing(output) as folder:
+        step("writing the project")
+        native.copy_sources("android", folder)
+        _rename(folder, app)
+        native.write(folder / ".gitignore", _IGNORED)
+        native.write_settings(folder / ASSETS / SETTINGS, native.settings(app.title))
+        native.write(folder / ASSETS / NOTICES, android_notices(opened))
+        step("embedding the bundle")
+        native.embed(opened, folder / ASSETS, [MANIFEST])
+        native.embed(opened, folder / PACK, [] if app.model_url else opened.manifest["files"])
+    return output
+
+
+def _rename(folder: Path, app: AndroidRequest) -> None:
+    native.edit(folder / "settings.gradle.kts", {'rootProject.name = "PhantomAR"': f'rootProject.name = "{app.name}"'})
+    native.edit(
+        folder / "gradle.properties",
+        {
+            "phantom.applicationId=org.example.phantomar\n": f"phantom.applicationId={app.application_id}\n",
+            "phantom.modelUrl=\n": f"phantom.modelUrl={app.model_url}\n",
+        },
+    )
+    native.edit(folder / TITLE, {">Phantom Edge<": f">{_resource(app.title or '')}<"})
+
+
+def _resource(text: str) -> str:
+    """A text as Android's resources want it: backslash, quotes, and a first character that would be a reference."""
+    quoted = re.sub(r"([\\'\"])", r"\\\1", text)
+    return escape(f"\\{quoted}" if quoted[:1] in ("@", "?") else quoted)

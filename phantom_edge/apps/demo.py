@@ -1,0 +1,69 @@
+"""The demo in one step: the embedded model's bundle and the built app, each made once and then taken from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from phantom_edge import __version__
+from phantom_edge.apps.cache import cache_folder
+from phantom_edge.apps.sources import BUNDLE
+from phantom_edge.apps.web import check_web_bundle
+from phantom_edge.bundle import Bundle
+from phantom_edge.errors import InputError
+
+Step = Callable[[str], None]
+
+
+def nano_bundle(step: Step = lambda _: None, *, target: str = "web") -> Path:
+    """The embedded Phantom-Nano, exported and verified for browsers or for another target: from the cache, or now."""
+    from phantom_edge.source import NANO
+
+    files = sorted(path for path in NANO.iterdir() if path.is_file())
+    digest = hashlib.sha256(__version__.encode())
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    folder = cache_folder() / "bundles" / f"phantom-nano-{target}-{digest.hexdigest()[:16]}"
+    try:
+        Bundle.open(folder)
+        return folder
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)  # not there yet, or damaged
+    from phantom_edge.pipeline import ExportRequest, export
+
+    export(ExportRequest(target=target, output=folder), step=step)
+    return folder
+
+
+def demo_mounts(bundle: str | Path | None = None, step: Step = lambda _: None) -> dict[str, Path]:
+    """What to serve for a live demo: the built app, and ``bundle`` (default: the embedded model's) beside it.
+
+    Raises:
+        InputError: a bundle that browsers do not run, or no Node.js where the app has to be built first.
+    """
+    from phantom_edge.apps.build import built_app
+
+    folder = nano_bundle(step) if bundle is None else Path(bundle)
+    opened = Bundle.open(folder)
+    check_web_bundle(opened)
+    return {"": built_app(step), "bundle": folder}
+
+
+def project_mounts(folder: str | Path) -> dict[str, Path]:
+    """What to serve for a folder that holds a built app, or a project with one in its ``dist``.
+
+    Raises:
+        InputError: neither, with what to run first.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; write one with `phantom-edge app web`")
+    built = folder / "dist" if (folder / "package.json").is_file() else folder
+    if not (built / "index.html").is_file():
+        hint = f"run `npm ci && npm run build` in {folder} first" if built != folder else "it has no index.html"
+        raise InputError(f"{folder}: no built app; {hint}")
+    if not (built / Path(BUNDLE).name / "manifest.json").is_file():
+        raise InputError(f"{folder}: the app has no bundle in it; write it again with `phantom-edge app web`")
+    return {"": built}

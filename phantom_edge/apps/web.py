@@ -1,0 +1,152 @@
+"""The app for the browser: a complete project around a bundle, checked before anything is written."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
+from phantom_edge.bundle import Bundle, is_bundle, writing
+from phantom_edge.errors import InputError
+
+Step = Callable[[str], None]
+
+MOST_BYTES: Final = 1_600_000_000
+"""Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was measured to
+take about twice its files: once as they are and once packed for the kernels (docs/apps-web.md)."""
+LONGEST_NAME: Final = 214  # npm's own
+LONGEST_TITLE: Final = 60
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+RUNTIME_NOTICES: Final = "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt"
+_RESERVED: Final = ("node_modules", "favicon.ico")
+_IGNORED: Final = "node_modules/\ndist/\n"
+
+
+def check_web_bundle(bundle: Bundle) -> None:
+    """Raise :class:`InputError` unless the bundle is one that a browser runs: ONNX, and small enough."""
+    format_name, target = bundle.manifest["format"], bundle.manifest["target"]
+    if format_name.partition("-")[0] != "onnx":  # onnx, and variants of it for one device
+        raise InputError(
+            f"{bundle.folder}: made for {target} ({format_name}), and browsers run ONNX; "
+            "export one with `phantom-edge export --target web`"
+        )
+    size = model_bytes(bundle)
+    if size > MOST_BYTES:
+        raise InputError(
+            f"{bundle.folder}: the model is {size / 1e9:.1f} GB, a browser holds {MOST_BYTES / 1e9:.1f} GB at most; "
+            "export with --quant int8 or int4, or take a smaller checkpoint (Phantom-0.5B fits)"
+        )
+
+
+def model_bytes(bundle: Bundle) -> int:
+    """Bytes of the graphs and the files of their weights, which is what a browser loads."""
+    files, graphs = bundle.manifest["files"], bundle.manifest["graphs"].values()
+    return sum(
+        e["bytes"] for name, e in files.items() if any(name == g or name.startswith(f"{g}_data") for g in graphs)
+    )
+
+
+def check_project_name(name: str) -> str:
+    """The name again, if npm takes it for a package. Raises :class:`InputError` with a name that it would take."""
+    if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) and name not in _RESERVED:
+        return name
+    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:LONGEST_NAME] or "phantom-edge-web"
+    near = f"{near}-app" if near in _RESERVED else near
+    raise InputError(
+        f"{name!r} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning with a letter or "
+        f"digit; for example --name {near}"
+    )
+
+
+def check_request(output: str | Path, *, name: str | None = None, title: str | None = None) -> str:
+    """The package's name for a project at ``output``. Raises :class:`InputError` for what cannot be written."""
+    output = Path(output)
+    package = check_project_name(name) if name is not None else _name_from(output)
+    if title is not None and (not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable()):
+        raise InputError(f"the title must be 1 to {LONGEST_TITLE} printable characters")
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise InputError(f"{output}: is a file or a link; choose another --output")
+    if output.is_dir() and any(output.iterdir()):
+        what = "is a bundle" if is_bundle(output) else "is not empty"
+        raise InputError(f"{output}: {what}; choose another --output")
+    return package
+
+
+def write_web_app(
+    bundle: str | Path,
+    output: str | Path,
+    *,
+    name: str | None = None,
+    title: str | None = None,
+    step: Step = lambda _: None,
+) -> Path:
+    """Write a project with ``bundle`` inside to ``output``, complete or not at all, and return its folder.
+
+    ``npm ci && npm run dev`` runs it, ``npm run build`` makes static files for any web server. ``name`` is the
+    package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the screen.
+
+    >>> write_web_app("nano-web", "nano-app")                                        # doctest: +SKIP
+    PosixPath('nano-app')
+
+    Raises:
+        InputError: no bundle for browsers, a damaged one, a folder that is not empty, a name that npm refuses.
+    """
+    output = Path(output)
+    package = check_request(output, name=name, title=title)
+    step("checking the bundle")
+    opened = Bundle.open(bundle)
+    check_web_bundle(opened)
+    sources = app_sources("web")
+    with writing(output) as folder:
+        step("writing the project")
+        for path in source_files(sources):
+            _copy(sources / path, folder / path)
+        (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
+        _rename(folder, package, title)
+        _add_runtime_notices(folder)
+        step("embedding the bundle")
+        for path in ["manifest.json", *opened.manifest["files"]]:
+            _copy(opened.folder / path, folder / BUNDLE / path)
+    return output
+
+
+def _name_from(output: Path) -> str:
+    near = re.sub(r"[^a-z0-9._-]+", "-", output.absolute().name.lower()).strip("-._")[:LONGEST_NAME]
+    return check_project_name(near) if near else "phantom-edge-web"
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _rename(folder: Path, package: str, title: str | None) -> None:
+    _edit(folder / "package.json", {"name": package})
+    lock = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))
+    lock["name"] = lock["packages"][""]["name"] = package
+    _write(folder / "package-lock.json", lock)
+    if title is not None:
+        _edit(folder / "public" / "app.json", {"title": title})
+        _edit(folder / "public" / "app.webmanifest", {"name": title, "short_name": title})
+
+
+def _add_runtime_notices(folder: Path) -> None:
+    """What ONNX Runtime is built from: its npm package leaves that out, the Python one, which is installed, has it."""
+    spec = importlib.util.find_spec("onnxruntime")
+    for package in [] if spec is None else spec.submodule_search_locations or []:
+        notices = Path(package) / "ThirdPartyNotices.txt"
+        if notices.is_file():
+            _copy(notices, folder / "public" / RUNTIME_NOTICES)
+
+
+def _edit(path: Path, values: dict[str, Any]) -> None:
+    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

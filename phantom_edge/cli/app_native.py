@@ -1,0 +1,90 @@
+"""``phantom-edge app ios`` and ``app android``: complete projects around a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phantom_edge.cli.app_command import Bundle, Json, apps
+from phantom_edge.cli.console import command, progress
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="New or empty folder for the project.")]
+Name = Annotated[str | None, typer.Option(help="Name of the project. Default: from the folder's name.")]
+Title = Annotated[str | None, typer.Option(help="What the app is called on the screen.")]
+
+
+@apps.command(
+    epilog="Example: phantom-edge app ios --bundle phantom-nano-ios --output NanoAR --team-id ABCDE12345 && "
+    "open NanoAR/NanoAR.xcodeproj"
+)
+@command
+def ios(
+    output: Output,
+    bundle: Bundle = None,
+    name: Name = None,
+    title: Title = None,
+    bundle_id: Annotated[
+        str | None, typer.Option("--bundle-id", help="Default: from the name and the team, which makes it unique.")
+    ] = None,
+    team: Annotated[
+        str | None, typer.Option("--team-id", help="Apple developer team. Without it Xcode asks before it signs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write an Xcode project around a bundle.
+
+    Complete, with the bundle and the Swift library inside: AR where the device has it, else the plain camera.
+    """
+    from phantom_edge.apps.demo import nano_bundle
+    from phantom_edge.apps.ios import IosRequest, write_ios_app
+    from phantom_edge.apps.native import check_place
+
+    with progress(quiet=as_json) as p:
+        request = IosRequest(name, title, bundle_id, team)
+        check_place(output)
+        request.resolve(output)  # before the embedded model is exported, which takes a minute
+        project = write_ios_app(bundle or nano_bundle(p.step, target="ios"), output, request, step=p.step)
+    if as_json:
+        typer.echo(json.dumps({"project": str(project)}))
+    else:
+        typer.echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
+
+
+@apps.command(
+    epilog="Example: phantom-edge app android --bundle phantom-nano-android --output nano-ar && "
+    "cd nano-ar && gradle wrapper && ./gradlew installDebug"
+)
+@command
+def android(
+    output: Output,
+    bundle: Bundle = None,
+    name: Name = None,
+    title: Title = None,
+    bundle_id: Annotated[
+        str | None, typer.Option("--bundle-id", help="Application id. Default: from the name.")
+    ] = None,
+    model_url: Annotated[
+        str | None, typer.Option("--model-url", help="Let the app fetch the bundle's files from this https address.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a Gradle project around a bundle.
+
+    Complete, with the bundle and the Kotlin library inside: AR where the phone has it, else the plain camera.
+    """
+    from phantom_edge.apps.android import AndroidRequest, write_android_app
+    from phantom_edge.apps.demo import nano_bundle
+    from phantom_edge.apps.native import check_place
+
+    with progress(quiet=as_json) as p:
+        request = AndroidRequest(name, title, bundle_id, model_url)
+        check_place(output)
+        request.resolve(output)
+        folder = write_android_app(bundle or nano_bundle(p.step, target="android"), output, request, step=p.step)
+    if as_json:
+        typer.echo(json.dumps({"project": str(folder)}))
+    else:
+        typer.echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")

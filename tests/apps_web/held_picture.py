@@ -1,0 +1,45 @@
+"""What the Python session answers about the pixels that the app held."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+from PIL import Image
+
+from phantom_edge.images import pixel_values
+from phantom_edge.runtime.session import Session
+
+
+def picture_of(frame: dict) -> Image.Image:
+    """The held square, as `e2e/check.mjs` hands it out."""
+    side = frame["side"]
+    rgba = np.frombuffer(base64.b64decode(frame["rgba"]), np.uint8).reshape(side, side, 4)
+    assert (rgba[..., 3] == 255).all()
+    return Image.fromarray(rgba[..., :3].copy())
+
+
+class HeldPicture:
+    """One picture in the Python session, prefilled as the app does it: the image first, then the question."""
+
+    def __init__(self, session: Session, picture: Image.Image):
+        self.session, spec = session, session.spec
+        pixels = pixel_values(picture, tile_size=spec.tile_size, max_tiles=1)
+        tiles = session.backend.encode_image(pixels)  # [1, N, hidden]
+        self.features = tiles.reshape(-1, tiles.shape[-1])  # [N, hidden]
+
+    def follow(self, question: str, ids: list[int], stop: str) -> tuple[str, list[float]]:
+        """Python's greedy text, and how far below its best each of the app's tokens lies, in rms of the logits."""
+        spec, session = self.session.spec, self.session
+        prompt = session.tokenizer.encode(spec.template.render([(question, None)], len(self.features)))
+        end = len(prompt) - prompt[::-1].index(spec.image_token_id)
+        cache = session.backend.make_cache()
+        session.prefill(prompt[:end], cache, self.features)
+        logits = session.prefill(prompt[end:], cache)
+        wanted = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
+        best, gaps = [], []
+        for token in wanted:
+            best.append(int(logits.argmax()))
+            gaps.append(float(logits.max() - logits[token]) / float(np.sqrt((logits**2).mean())))
+            logits = session.decode(token, cache)
+        return session.tokenizer.decode([token for token in best if token not in spec.end_ids]), gaps

@@ -1,0 +1,59 @@
+"""AR in an emulated WebXR session: what its camera sees is read rightly, and labels stay where they were pinned."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from preset_truth import SIGN, truths
+from scene_video import extended
+
+from phantom_edge.scenes import correct, make_scene
+
+TURN = 10  # degrees to the right, as in e2e/check.mjs
+DOT = 10  # pixels: the line to the label begins at the edge of the pin
+EYE = 0.04  # metres: the emulator's eye is not where its head is
+WALL = 2  # metres
+
+
+@pytest.fixture(scope="module")
+def session(check, address, video, tmp_path_factory) -> dict:
+    picture = tmp_path_factory.mktemp("ar") / "scene.png"
+    scene = make_scene("test", 6, kinds={"mixed": 1})
+    extended(scene.render(480), (480, 1040)).save(picture)  # a screen of this shape shows all of it
+    seen = check("ar", url=address, video=video, picture=picture, question=SIGN)
+    return seen | {"truth": truths(scene)[SIGN]}
+
+
+def test_the_session_takes_the_place_of_the_camera_and_gives_it_back(session):
+    assert session["camera"]  # the video is hidden
+    assert session["stage"] == [390, 844]  # the room fills the window, the panel floats above it
+    assert not session["after"]["ar"]
+    assert [label["hidden"] for label in session["after"]["labels"]] == [False]
+    slow = "GL Driver Message (OpenGL, Performance"  # Chromium without a GPU says so of every read
+    assert [line for line in session["complaints"] if slow not in line] == []
+
+
+def test_what_the_cameras_texture_shows_is_read_rightly(session):
+    # Letters: a picture that is mirrored, upside down or cut at the wrong place says something else.
+    truth = session["truth"]
+    assert correct(truth.task, truth.answer, session["answer"]["text"])
+
+
+def test_a_label_stays_on_the_wall_while_the_device_turns(session):
+    width, height = session["stage"]
+    per_radian = height / 2 / math.tan(session["fov"] / 2)  # pixels that a tangent of 1 takes
+    near = EYE / WALL * per_radian
+    (ahead,) = session["ahead"]
+    assert (ahead["x"], ahead["y"] - DOT) == pytest.approx((width / 2, height / 2), abs=near)
+    (turned,) = session["turned"]
+    assert turned["x"] - ahead["x"] == pytest.approx(-math.tan(math.radians(TURN)) * per_radian, abs=near)
+    assert turned["y"] == pytest.approx(ahead["y"], abs=2)
+
+
+def test_every_pin_keeps_its_label(session):
+    first, second = session["second"]
+    assert first == session["turned"][0]
+    assert second["x"] == pytest.approx(session["ahead"][0]["x"], abs=4)
+    assert second["answer"]
+    assert all(label["hidden"] for label in session["away"])  # both are behind the viewer

@@ -1,0 +1,46 @@
+"""The WebGPU path on a software adapter: right answers where it computes rightly, and none where it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from held_picture import HeldPicture, picture_of
+from web_serving import served
+
+from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.runtime.session import Session
+
+TIE = 0.01  # of the logits' rms: both compute in fp32, and only the order of summation differs
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """In 32 bits, because a software adapter has no others."""
+    output = tmp_path_factory.mktemp("webgpu") / "bundle"
+    return export(ExportRequest(target="webgpu", output=output, quant="fp32", verify=False)).bundle.folder
+
+
+def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):
+    with served({"": app, "bundle": bundle}) as server:
+        seen = check("webgpu", url=server.address, video=video, subgroups=False)
+    if not seen["adapter"]:
+        pytest.skip("this Chromium has no WebGPU without a GPU")
+    assert seen["notice"] == ""
+    assert seen["device"] == "WebGPU (this browser has WebGPU)"
+    held = HeldPicture(Session.open(bundle), picture_of(seen["frame"]))
+    answer = seen["answer"]
+    expected, gaps = held.follow(answer["question"], answer["ids"], answer["stop"])
+    assert expected == answer["text"] or max(gaps) <= TIE
+    assert [line for line in seen["complaints"] if "blocked by Playwright" not in line] == []  # the service worker is
+
+
+def test_a_gpu_that_computes_wrongly_does_not_answer(check, app, bundle, video):
+    with served({"": app, "bundle": bundle}) as server:
+        seen = check("webgpu", url=server.address, video=video, subgroups=True)
+    if not seen["adapter"]:
+        pytest.skip("this Chromium has no WebGPU without a GPU")
+    if not seen["notice"]:
+        pytest.skip("the runtime now computes rightly on this adapter")
+    assert "WebGPU computes wrongly on this device (Image tokens: " in seen["notice"]
+    assert "answer" not in seen

@@ -1,0 +1,119 @@
+"""The app's own unit tests, its types, its notices; and what its code shares with Python, case by case."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from phantom_edge.images import pixel_values
+from phantom_edge.synthetic import TINY_FAMILIES, write_checkpoint
+from phantom_edge.tokenizer import Tokenizer
+
+SIZES = [
+    (193, 191),
+    (31, 977),
+    (977, 31),
+    (640, 480),
+    (481, 479),
+    (17, 17),
+    (224, 224),
+    (333, 1001),
+    (1280, 720),
+    (3, 5),
+]
+TEXTS = [
+    "What colour is the largest object?",
+    "How many objects are there? 12, 3 or 450",
+    "  two  spaces, a\ttab\nand a new line ",
+    "Ist das „grün“? Ça va? Москва, 東京 🙂",
+    "<|im_start|>user\n<img><IMG_CONTEXT><IMG_CONTEXT></img>Why?<|im_end|><|im_start|>assistant\n",
+    "it's 5%, isn't it? I'll say they're 1,000.5",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def pixel_cases(tmp_path_factory) -> Path:
+    """Ten pictures of odd sizes: noise, which shows every wrong weight, hard edges, and scenes."""
+    folder = tmp_path_factory.mktemp("pixels")
+    random = np.random.default_rng(0)
+    cases = []
+    for n, (width, height) in enumerate(SIZES):
+        pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        if n % 2:
+            pixels = np.where(pixels > 127, 255, 0).astype(np.uint8)
+        side = (192, 224, 448)[n % 3]
+        values = pixel_values(Image.fromarray(pixels), tile_size=side, max_tiles=1)
+        (folder / f"{n}.rgb").write_bytes(pixels.tobytes())
+        (folder / f"{n}.f32").write_bytes(values.astype("<f4").tobytes())
+        cases.append({"width": width, "height": height, "side": side, "image": f"{n}.rgb", "pixels": f"{n}.f32"})
+    for case in cases:
+        assert max(case["width"], case["height"]) >= 1
+    (folder / "cases.json").write_text(json.dumps(cases))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer_cases(web_bundle, tmp_path_factory) -> Path:
+    """Texts through the tokenizers of every decoder family and of the embedded model."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    files = {"nano": web_bundle / "tokenizer.json"}
+    for family, sizes in TINY_FAMILIES.items():
+        checkpoint = write_checkpoint(folder / family, sizes)
+        Tokenizer.from_checkpoint(checkpoint).save(folder / f"{family}.json")
+        files[family] = folder / f"{family}.json"
+    families = []
+    for family, path in files.items():
+        tokenizer = Tokenizer.from_file(path)
+        encoded = [(text, tokenizer.encode(text)) for text in TEXTS]
+        texts = [{"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded]
+        families.append({"family": family, "json": str(path), "texts": texts})
+    (folder / "cases.json").write_text(json.dumps(families))
+    return folder / "cases.json"
+
+
+def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*node.npm, "run", "--silent", *arguments],
+        cwd=sources, capture_output=True, text=True, timeout=300, env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_unit_tests_pass_and_the_shared_cases_agree(node, sources, pixel_cases, tokenizer_cases, tmp_path):
+    report = tmp_path / "report.json"
+    done = npm(
+        node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
+        PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
+    )  # fmt: skip
+    result = json.loads(report.read_text()) if report.exists() else {}
+    failures = [
+        f"{test['fullName']}: {test['failureMessages'][0][:500]}"
+        for file in result.get("testResults", [])
+        for test in file["assertionResults"]
+        if test["status"] == "failed"
+    ]
+    assert done.returncode == 0, "\n".join(failures) or done.stderr[-2000:]
+    names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
+    assert result["numPendingTests"] == 0  # nothing was skipped: both kinds of shared cases were there
+    assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
+    assert sum("Tokenizer and Python" in name for name in names) == 1 + len(TINY_FAMILIES)
+
+
+def test_types_are_right(node, sources):
+    done = npm(node, sources, "check")
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_notices_name_what_is_installed(node, sources):
+    done = npm(node, sources, "notices", "--", "--check")
+    assert done.returncode == 0, done.stderr
+    text = (sources / "public" / "THIRD_PARTY_NOTICES.txt").read_text()
+    lock = json.loads((sources / "package-lock.json").read_text())["packages"]
+    for name in json.loads((sources / "package.json").read_text())["dependencies"]:
+        assert f"{name} {lock[f'node_modules/{name}']['version']} (" in text
