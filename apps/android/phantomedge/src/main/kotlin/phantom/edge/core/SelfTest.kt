@@ -74,7 +74,7 @@ private fun rms(values: FloatArray): Double =
     sqrt(values.sumOf { it.toDouble() * it } / values.size.coerceAtLeast(1)).coerceAtLeast(Double.MIN_VALUE)
 
 /** The recorded inputs and outputs. */
-private class Golden(bundle: ModelBundle) {
+internal class Golden(bundle: ModelBundle) {
     private val file = Safetensors.open(File(bundle.folder, ModelBundle.GOLDEN))
     val image: RgbImage
     val pixels = file.floats("pixel_values")

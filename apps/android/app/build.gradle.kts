@@ -1,0 +1,71 @@
+plugins {
+    alias(libs.plugins.android.application)
+    alias(libs.plugins.kotlin.android)
+}
+
+fun setting(name: String): String = providers.gradleProperty("phantom.$name").getOrElse("")
+
+android {
+    namespace = "phantom.edge.ar"
+    compileSdk = 35
+
+    defaultConfig {
+        applicationId = setting("applicationId")
+        minSdk = 26
+        targetSdk = 35
+        versionCode = 1
+        versionName = "1.0"
+        buildConfigField("String", "MODEL_URL", "\"${setting("modelUrl")}\"")
+        testInstrumentationRunner = "androidx.test.runner.AndroidJUnitRunner"
+        // ExecuTorch's library has these two.
+        ndk { abiFilters += listOf("arm64-v8a", "x86_64") }
+    }
+
+    buildTypes {
+        release {
+            isMinifyEnabled = true
+            isShrinkResources = true
+            proguardFiles(getDefaultProguardFile("proguard-android-optimize.txt"), "proguard-rules.pro")
+        }
+    }
+
+    // An app bundle (.aab) takes the model from the asset pack. Asset packs are not part of an .apk, so the debug build,
+    // which is what `installDebug` and Android Studio put on a phone, has the same files among its own assets.
+    if (setting("modelUrl").isEmpty()) assetPacks += ":model"
+    sourceSets["debug"].assets.srcDir("../model/src/main/assets")
+
+    // Compressed files would have to be unpacked twice.
+    androidResources { noCompress += listOf("pte", "safetensors") }
+
+    buildFeatures { buildConfig = true }
+
+    compileOptions {
+        sourceCompatibility = JavaVersion.VERSION_17
+        targetCompatibility = JavaVersion.VERSION_17
+    }
+
+    packaging { jniLibs.useLegacyPackaging = false }
+
+    testOptions.unitTests.all {
+        it.environment("PHANTOM_EDGE_BUNDLE", System.getenv("PHANTOM_EDGE_BUNDLE") ?: "")
+    }
+}
+
+kotlin { jvmToolchain(17) }
+
+dependencies {
+    implementation(project(":phantomedge"))
+    implementation(libs.activity)
+    implementation(libs.arcore)
+    implementation(libs.camera.camera2)
+    implementation(libs.camera.lifecycle)
+    implementation(libs.camera.view)
+    implementation(libs.core)
+    implementation(libs.coroutines)
+    implementation(libs.lifecycle)
+    testImplementation(libs.junit)
+    testImplementation(libs.kotlin.test)
+    androidTestImplementation(libs.espresso)
+    androidTestImplementation(libs.test.junit)
+    androidTestImplementation(libs.test.runner)
+}

@@ -1,0 +1,80 @@
+package phantom.edge.ar
+
+import android.app.Activity
+import android.app.AlertDialog
+import android.view.LayoutInflater
+import android.view.View
+import android.widget.AdapterView
+import android.widget.ArrayAdapter
+import android.widget.Button
+import android.widget.Spinner
+import java.io.IOException
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.launch
+import phantom.edge.ar.core.AppModel
+import phantom.edge.ar.core.AppState
+import phantom.edge.ar.core.CheckRow
+
+/** What the model is, where it runs, the longest answer, the self-test, the notices. */
+class AboutDialog(private val activity: Activity, private val model: AppModel, private val scope: CoroutineScope) {
+    private var view: View? = null
+
+    fun show() {
+        val view = LayoutInflater.from(activity).inflate(R.layout.about, null)
+        this.view = view
+        view.click(R.id.self_test) { scope.launch { model.selfTest() } }
+        view.click(R.id.notices) { showNotices() }
+        addLengths(view.findViewById(R.id.longest))
+        update(model.state.value)
+        AlertDialog.Builder(activity)
+            .setTitle(R.string.about)
+            .setView(view)
+            .setPositiveButton(R.string.close, null)
+            .setOnDismissListener { this.view = null }
+            .show()
+    }
+
+    fun update(state: AppState) {
+        val view = view ?: return
+        view.text(R.id.facts, state.facts.joinToString("\n") { "${it.name}: ${it.value}" })
+        view.text(R.id.checks, state.checks.joinToString("\n", transform = ::line))
+        val test = view.findViewById<Button>(R.id.self_test)
+        test.isEnabled = state.isReady && !state.isTesting
+        test.setText(if (state.isTesting) R.string.running else R.string.run_self_test)
+    }
+
+    private fun line(row: CheckRow) =
+        "${row.name}: ${row.measured}, limit ${row.limit}: ${if (row.passed) "passed" else "failed"}"
+
+    private fun addLengths(list: Spinner) {
+        val lengths = (LENGTHS + model.config.longestAnswer).distinct().sorted()
+        list.adapter = ArrayAdapter(activity, android.R.layout.simple_spinner_dropdown_item, lengths)
+        list.setSelection(lengths.indexOf(model.state.value.maxTokens).coerceAtLeast(0))
+        list.onItemSelectedListener =
+            object : AdapterView.OnItemSelectedListener {
+                override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) {
+                    model.limit(lengths[position])
+                }
+
+                override fun onNothingSelected(parent: AdapterView<*>?) = Unit
+            }
+    }
+
+    private fun showNotices() {
+        val text =
+            try {
+                activity.assets.open("THIRD_PARTY_NOTICES.txt").use { it.readBytes().decodeToString() }
+            } catch (error: IOException) {
+                activity.getString(R.string.notices_missing)
+            }
+        AlertDialog.Builder(activity)
+            .setTitle(R.string.notices)
+            .setMessage(text)
+            .setPositiveButton(R.string.close, null)
+            .show()
+    }
+
+    private companion object {
+        val LENGTHS = listOf(16, 32, 64, 128, 256)
+    }
+}

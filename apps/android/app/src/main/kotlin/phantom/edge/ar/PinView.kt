@@ -1,0 +1,63 @@
+package phantom.edge.ar
+
+import android.view.LayoutInflater
+import android.view.View
+import android.view.ViewGroup
+import android.widget.FrameLayout
+import phantom.edge.ar.core.LabelText
+import phantom.edge.ar.core.Point
+import phantom.edge.ar.core.Size
+
+/** A pin and its label, beside a point of the stage. */
+class PinView(private val parent: ViewGroup) {
+    private val density = parent.resources.displayMetrics.density
+    private val label = LayoutInflater.from(parent.context).inflate(R.layout.label, parent, false)
+    private val dot = View(parent.context)
+    private var hasText = false
+
+    init {
+        dot.setBackgroundResource(R.drawable.pin)
+        dot.importantForAccessibility = View.IMPORTANT_FOR_ACCESSIBILITY_NO
+        val side = (DOT * density).toInt()
+        parent.addView(dot, FrameLayout.LayoutParams(side, side))
+        parent.addView(label)
+        place(null, Size(0.0, 0.0))
+    }
+
+    fun show(text: LabelText) {
+        hasText = text.question.isNotEmpty()
+        label.text(R.id.label_question, text.question)
+        label.text(R.id.label_answer, text.answer)
+        if (!hasText) label.visibility = View.INVISIBLE
+    }
+
+    /**
+     * Below the point, or above where there is more room; null hides it. Its place does not depend on what it says, so
+     * text that streams in moves nothing.
+     */
+    fun place(point: Point?, stage: Size) {
+        dot.visibility = if (point == null) View.INVISIBLE else View.VISIBLE
+        label.visibility = if (point == null || !hasText) View.INVISIBLE else View.VISIBLE
+        if (point == null) return
+        dot.translationX = point.x.toFloat() - dot.layoutParams.width / 2f
+        dot.translationY = point.y.toFloat() - dot.layoutParams.height / 2f
+        val (width, height) = label.layoutParams.width.toFloat() to label.layoutParams.height.toFloat()
+        val (margin, gap) = MARGIN * density to GAP * density
+        val below = point.y + gap + height + margin < stage.height
+        val left = (point.x - width / 2).coerceIn(margin.toDouble(), maxOf(margin.toDouble(), stage.width - width - margin))
+        label.translationX = left.toFloat()
+        label.translationY = (if (below) point.y + gap else maxOf(point.y - gap - height, BAR * density.toDouble())).toFloat()
+    }
+
+    fun remove() {
+        parent.removeView(dot)
+        parent.removeView(label)
+    }
+
+    private companion object {
+        const val DOT = 20 // dp, as the others
+        const val MARGIN = 12
+        const val GAP = 24
+        const val BAR = 62.0 // the bar at the top stays free
+    }
+}

@@ -1,0 +1,23 @@
+package phantom.edge.ar
+
+import android.content.res.AssetManager
+import java.io.IOException
+import org.json.JSONException
+import org.json.JSONObject
+import phantom.edge.ar.core.AppConfig
+
+/** `app.json` among the app's assets. */
+object Settings {
+    /** Throws a `Failure` that names what is wrong. */
+    fun read(assets: AssetManager): AppConfig =
+        try {
+            val json = JSONObject(assets.open("app.json").use { it.readBytes().decodeToString() })
+            val presets = json.getJSONArray("presets")
+            val questions = List(presets.length()) { presets.getString(it) }
+            AppConfig(json.getString("title"), questions, json.getInt("longestAnswer"))
+        } catch (error: IOException) {
+            throw AppConfig.wrong("it is missing")
+        } catch (error: JSONException) {
+            throw AppConfig.wrong(error.message ?: "it is not JSON")
+        }
+}

@@ -1,0 +1,51 @@
+package phantom.edge.ar.core
+
+import java.util.concurrent.atomic.AtomicInteger
+import phantom.edge.core.RgbImage
+import phantom.edge.core.StopReason
+
+/** A picture for the model. Frames are told apart by identity: several questions on one cost one look. */
+class Frame(val image: RgbImage) {
+    val id: Int = count.incrementAndGet()
+
+    private companion object {
+        val count = AtomicInteger()
+    }
+}
+
+/** How far loading is; [part] from 0 to 1. */
+data class LoadingStep(val text: String, val part: Double)
+
+/** A row of the information panel. */
+data class Fact(val name: String, val value: String)
+
+/** Of an answer, whole or so far: seconds to the first piece of text, and tokens a second after it (0 unknown). */
+data class Speed(val firstToken: Double = 0.0, val rate: Double = 0.0)
+
+data class Answer(val text: String, val speed: Speed, val stop: StopReason) {
+    /** An answer that was cut short says so. */
+    val shown: String
+        get() = if (stop == StopReason.END || stop == StopReason.STOP) text else "$text …"
+}
+
+/** One row of the self-test. */
+data class CheckRow(val name: String, val measured: String, val limit: String, val passed: Boolean)
+
+/** What answers questions about pictures: the model, or the stand-in that tests of the app use. */
+interface Engine {
+    val facts: List<Fact>
+
+    /** Answers, calling back with the whole text so far, on the caller's own dispatcher. */
+    suspend fun ask(frame: Frame, question: String, maxTokens: Int, onText: suspend (String, Speed) -> Unit): Answer
+
+    /** Runs the bundle's recorded inputs and compares. */
+    suspend fun selfTest(): List<CheckRow>
+
+    /** The system asks for memory. */
+    suspend fun trim()
+
+    suspend fun close()
+}
+
+/** Makes an engine, telling how far it is on the caller's own dispatcher. */
+typealias EngineLoader = suspend (onStep: suspend (LoadingStep) -> Unit) -> Engine

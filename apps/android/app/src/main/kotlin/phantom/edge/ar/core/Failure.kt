@@ -1,0 +1,54 @@
+package phantom.edge.ar.core
+
+import phantom.edge.core.BackendException
+import phantom.edge.core.BundleException
+import phantom.edge.core.InputException
+import phantom.edge.core.MemoryException
+
+/** Something that went wrong in a way that the user should read about: what it is and how to mend it. */
+class Failure(val code: Code, override val message: String) : Exception(message) {
+    enum class Code(val title: String) {
+        SETTINGS("The model cannot be used"),
+        BUNDLE("The model cannot be used"),
+        MEMORY("Out of memory"),
+        STORAGE("Not enough storage"),
+        NETWORK("The model cannot be fetched"),
+        MODEL("The model does not run"),
+        QUESTION("This cannot be asked"),
+        PICTURE("Not a picture"),
+        NO_CAMERA("No camera"),
+        CAMERA_REFUSED("The camera is not allowed"),
+        CAMERA_BUSY("The camera is in use"),
+        AR("AR is not available"),
+    }
+
+    val title: String
+        get() = code.title
+
+    /** Whether another try can go well without anything else being changed. */
+    val canRetry: Boolean
+        get() = code != Code.SETTINGS && code != Code.QUESTION && code != Code.PICTURE
+
+    companion object {
+        private const val LONGEST = 300
+
+        /** Any error; those of the library say by their class what they are about. */
+        fun of(error: Throwable): Failure =
+            when (error) {
+                is Failure -> error
+                is BundleException -> Failure(Code.BUNDLE, sentence(error.message))
+                is InputException -> Failure(Code.QUESTION, sentence(error.message))
+                is MemoryException -> Failure(Code.MEMORY, sentence(error.message))
+                is BackendException -> Failure(Code.MODEL, sentence(error.message))
+                is OutOfMemoryError -> Failure(Code.MEMORY, "This phone ran out of memory. Close other apps and try again.")
+                else -> Failure(Code.MODEL, sentence(error.message ?: error.javaClass.simpleName))
+            }
+
+        /** The library's errors are lines for a log; here they are read as sentences. */
+        fun sentence(text: String?): String {
+            val line = text.orEmpty().lineSequence().first().take(LONGEST)
+            val ended = if (line.endsWith(".")) line else "$line."
+            return ended.replaceFirstChar { it.uppercaseChar() }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+package phantom.edge.ar.core
+
+import kotlinx.coroutines.delay
+import phantom.edge.core.StopReason
+
+/** Answers without a model, so that the app can be built, tested and looked at anywhere. Says so in every answer. */
+class FakeEngine(private val step: Long = STEP) : Engine {
+    override val facts = listOf(Fact("Model", "stand-in, no model"), Fact("Runs on", "no model"))
+
+    override suspend fun ask(
+        frame: Frame,
+        question: String,
+        maxTokens: Int,
+        onText: suspend (String, Speed) -> Unit,
+    ): Answer {
+        val (width, height) = frame.image.width to frame.image.height
+        val words = "A stand-in answer to “$question” about $width by $height pixels.".split(' ')
+        val start = System.nanoTime()
+        var text = ""
+        var speed = Speed()
+        for ((n, word) in words.take(maxTokens).withIndex()) {
+            delay(step)
+            text += if (n == 0) word else " $word"
+            val passed = (System.nanoTime() - start) * 1e-9
+            speed = if (n == 0) Speed(passed) else speed.copy(rate = n / (passed - speed.firstToken))
+            onText(text, speed)
+        }
+        return Answer(text, speed, if (words.size > maxTokens) StopReason.LENGTH else StopReason.END)
+    }
+
+    override suspend fun selfTest() = listOf(CheckRow("No model to test", "nothing", "none", true))
+
+    override suspend fun trim() = Unit
+
+    override suspend fun close() = Unit
+
+    companion object {
+        private const val STEP = 40L // milliseconds per word
+
+        suspend fun load(step: Long = STEP, onStep: suspend (LoadingStep) -> Unit): FakeEngine {
+            for (part in 0..4) {
+                onStep(LoadingStep("Loading the model", part / 4.0))
+                delay(step)
+            }
+            return FakeEngine(step)
+        }
+    }
+}

@@ -1,0 +1,84 @@
+package phantom.edge.ar.core
+
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.flow.flowOn
+import kotlinx.coroutines.withContext
+import phantom.edge.core.AnswerOptions
+import phantom.edge.core.Chat
+import phantom.edge.core.PhantomSession
+import phantom.edge.core.StopReason
+import phantom.edge.core.Timing
+import phantom.edge.core.selfTest
+
+/**
+ * The model as an [Engine]: one tile, greedy, one look per picture. [worker] is one thread; [loading] are the seconds
+ * until now.
+ */
+class PhantomEngine(private val session: PhantomSession, private val worker: CoroutineDispatcher, loading: Double) :
+    Engine {
+    private var seen: Pair<Int, Chat>? = null
+
+    override val facts =
+        session.manifest.let { manifest ->
+            val bytes = manifest.files.values.sumOf { it.bytes }
+            listOf(
+                Fact("Model", "${manifest.target}, ${Numbers.megabytes(bytes)}"),
+                Fact("Runs on", session.backend.name),
+                Fact("Sees", "${manifest.tileSize} × ${manifest.tileSize} pixels"),
+                Fact("Ready after", Numbers.seconds(loading)),
+            )
+        }
+
+    override suspend fun ask(
+        frame: Frame,
+        question: String,
+        maxTokens: Int,
+        onText: suspend (String, Speed) -> Unit,
+    ): Answer {
+        val start = System.nanoTime()
+        var answer = Answer("", Speed(), StopReason.END)
+        flow {
+            val chat = chatAbout(frame)
+            val job = currentCoroutineContext()
+            for (piece in chat.ask(question, AnswerOptions(maxTokens)) { job.ensureActive() }) {
+                emit(Piece(piece, rate(chat.timing), null))
+            }
+            emit(Piece("", rate(chat.timing), chat.timing.stop))
+        }.flowOn(worker).collect { piece ->
+            val first = if (answer.text.isEmpty()) (System.nanoTime() - start) * 1e-9 else answer.speed.firstToken
+            answer = Answer(answer.text + piece.text, Speed(first, piece.rate), piece.stop ?: StopReason.END)
+            if (piece.text.isNotEmpty()) onText(answer.text, answer.speed)
+        }
+        return answer
+    }
+
+    /** A copy of what the worker's thread knows: its own `Timing` goes on changing. */
+    private class Piece(val text: String, val rate: Double, val stop: StopReason?)
+
+    override suspend fun selfTest(): List<CheckRow> =
+        withContext(worker) {
+            seen = null // the runtime has one cache, and the test takes it
+            session.selfTest().checks.map {
+                CheckRow(it.name, Numbers.measured(it.value), Numbers.measured(it.limit), it.passed)
+            }
+        }
+
+    override suspend fun trim() = withContext(worker) { session.trim() }
+
+    override suspend fun close() = withContext(worker) { session.close() }
+
+    /** The chat about a picture; on one that was seen before, its picture and nothing of what was said. */
+    private fun chatAbout(frame: Frame): Chat {
+        seen?.let { (id, chat) -> if (id == frame.id) return chat.also { it.rewind() } }
+        return session.chat(frame.image, maxTiles = 1).also { seen = frame.id to it }
+    }
+
+    /** Every token but the last has been appended by now, the last too when the model ended by itself. */
+    private fun rate(timing: Timing): Double {
+        val appended = if (timing.stop == StopReason.END) timing.newTokens else timing.newTokens - 1
+        return if (timing.decode > 0 && appended > 0) appended / timing.decode else 0.0
+    }
+}

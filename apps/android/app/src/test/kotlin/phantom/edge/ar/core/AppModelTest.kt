@@ -1,0 +1,158 @@
+package phantom.edge.ar.core
+
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFalse
+import kotlin.test.assertNull
+import kotlin.test.assertTrue
+import phantom.edge.core.BundleException
+import phantom.edge.core.InputException
+import phantom.edge.core.ThermalLevel
+
+class AppModelTest {
+    private val AppModel.now
+        get() = state.value
+
+    @Test
+    fun fromLoadingToALiveAnswer() = onOneThread {
+        val (app, camera) = model() to Pictures()
+        app.use(camera)
+        assertEquals(Stage.LOADING, app.now.stage)
+        app.loadModel()
+        assertNull(app.now.loading)
+        eventually("an answer") { "What is it?" in app.now.answers }
+        val answer = app.now.answers.getValue("What is it?")
+        assertTrue(answer.startsWith("A stand-in answer to “What is it?” about 1 by"), answer)
+        assertTrue(answer.endsWith(" …"), "cut short")
+        assertEquals(12_000_000, app.now.memory)
+        assertTrue(app.now.speed.firstToken > 0)
+        assertEquals("What is it?", camera.labels.first().question)
+        assertEquals("What is it? $answer", app.now.announcement)
+        eventually("it looks again by itself") { camera.taken > 1 }
+    }
+
+    @Test
+    fun anotherQuestionEndsTheOneUnderWay() = onOneThread {
+        val app = model(engine = Stuck())
+        app.use(Pictures())
+        app.loadModel()
+        eventually("it is asked") { app.now.stage == Stage.LOOKING }
+        app.choose(" Own\n question ")
+        eventually("the new one is asked") { app.now.label.question == "Own question" }
+        app.choose("  ")
+        assertEquals("Own question", app.now.question)
+        assertTrue(app.now.answers.isEmpty())
+    }
+
+    @Test
+    fun pauseHoldsOnePictureAndAllPresetsAreAskedAboutIt() = onOneThread {
+        val (app, camera) = model() to Pictures()
+        app.use(camera)
+        app.loadModel()
+        app.askAll()
+        eventually("both answers") { app.now.answers.size == 2 && app.now.stage == Stage.PAUSED }
+        assertTrue(app.now.isPaused)
+        assertTrue(app.now.answers.values.all { "about 99 by" in it }, "${app.now.answers}")
+        assertEquals(Pill("Paused", Tone.CALM), app.now.pill)
+        app.togglePause()
+        eventually("it looks again") { camera.taken > 0 }
+        app.aimed()
+        assertTrue(app.now.answers.isEmpty())
+    }
+
+    @Test
+    fun aPictureIsAskedOnceAndCannotBePaused() = onOneThread {
+        val (app, picture) = model() to Pictures(SourceKind.PICTURE)
+        app.use(picture)
+        app.loadModel()
+        eventually("it rests") { app.now.stage == Stage.PAUSED && app.now.answers.size == 1 }
+        assertEquals("Picture", app.now.pill.words)
+        app.togglePause()
+        assertFalse(app.now.isPaused)
+        assertEquals(1, picture.taken)
+        app.use(Pictures())
+        assertTrue(picture.isClosed)
+    }
+
+    @Test
+    fun inTheBackgroundNothingIsAsked() = onOneThread {
+        val (app, camera) = model() to Pictures()
+        app.setAway(true)
+        app.use(camera)
+        app.loadModel()
+        assertEquals(0, camera.taken)
+        app.setAway(false)
+        eventually("it goes on") { camera.taken > 0 }
+    }
+
+    @Test
+    fun aHotPhoneIsLeftToCool() = onOneThread {
+        val (weather, camera) = Weather(ThermalLevel.CRITICAL) to Pictures()
+        val app = model(weather)
+        app.use(camera)
+        app.loadModel()
+        eventually("it says so") { app.now.pill.words == "Cooling down" }
+        assertEquals(0, camera.taken)
+        weather.thermal = ThermalLevel.SERIOUS
+        eventually("it goes on, slower") { app.now.answers.size == 1 }
+        assertEquals(1, camera.taken)
+        val rests = ThermalLevel.entries.map { CoolDown.rest(it) ?: Long.MAX_VALUE }
+        assertEquals(rests.sorted(), rests)
+    }
+
+    @Test
+    fun aSourceWithoutAPictureSaysWhatToDo() = onOneThread {
+        val (app, camera) = model() to Pictures(SourceKind.AR)
+        camera.isEmpty = true
+        camera.hint = "Tap a surface"
+        app.use(camera)
+        app.loadModel()
+        eventually("the hint") { app.now.pill.words == "Tap a surface" }
+        camera.isEmpty = false
+        eventually("an answer") { app.now.answers.isNotEmpty() }
+    }
+
+    @Test
+    fun failuresStopTheLoopAndAnotherTryMendsThem() = onOneThread {
+        var tries = 0
+        val app =
+            AppModel(CONFIG, Weather(), this) {
+                if (++tries == 1) throw BundleException("model.pte is missing: copy it")
+                FakeEngine(1)
+            }
+        app.use(Pictures())
+        app.loadModel()
+        assertEquals(Failure.Code.BUNDLE, app.now.notice?.failure?.code)
+        assertEquals("Model.pte is missing: copy it.", app.now.notice?.failure?.message)
+        app.sourceFailed(Failure(Failure.Code.CAMERA_REFUSED, "x"))
+        assertEquals(Subject.MODEL, app.now.notice?.subject, "the model's notice is not hidden by the camera's")
+        app.use(Pictures())
+        app.loadModel()
+        assertNull(app.now.notice)
+        eventually("an answer") { app.now.answers.isNotEmpty() }
+    }
+
+    @Test
+    fun aQuestionThatCannotBeAskedLeavesTheModelLoaded() = onOneThread {
+        val app = model(engine = Stuck(InputException("the question holds <img>")))
+        app.use(Pictures())
+        app.loadModel()
+        eventually("the notice") { app.now.notice?.subject == Subject.QUESTION }
+        assertTrue(app.now.isReady)
+        app.selfTest()
+        assertEquals(listOf(false), app.now.checks.map { it.passed })
+    }
+
+    @Test
+    fun outOfMemoryStopsTheModelAndTheNextTryClosesIt() = onOneThread {
+        val engine = Stuck(OutOfMemoryError())
+        val app = model(engine = engine)
+        app.use(Pictures())
+        app.loadModel()
+        eventually("the notice") { app.now.notice?.failure?.code == Failure.Code.MEMORY }
+        assertFalse(app.now.isReady)
+        assertEquals(Pill("Stopped", Tone.BAD), app.now.pill)
+        app.loadModel()
+        assertTrue(engine.isClosed)
+    }
+}

@@ -1,0 +1,104 @@
+package phantom.edge.ar.core
+
+import java.io.File
+import java.util.concurrent.Executors
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertTrue
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.asCoroutineDispatcher
+import kotlinx.coroutines.async
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.runBlocking
+import org.junit.Assume.assumeTrue
+import phantom.edge.core.Backend
+import phantom.edge.core.DecoderCache
+import phantom.edge.core.ModelBundle
+import phantom.edge.core.PhantomSession
+import phantom.edge.core.RgbImage
+import phantom.edge.core.StopReason
+
+/** The engine on a real bundle's manifest and tokenizer; the graphs are replaced by one that spells what it is told. */
+class PhantomEngineTest {
+    private val worker = Executors.newSingleThreadExecutor { Thread(it).apply { isDaemon = true } }.asCoroutineDispatcher()
+    private val picture = RgbImage(64, 64, ByteArray(64 * 64 * 3))
+
+    private fun graphs(pause: Long = 0): Spelling {
+        val path = System.getenv("PHANTOM_EDGE_BUNDLE").orEmpty()
+        assumeTrue("PHANTOM_EDGE_BUNDLE names no bundle: run the Python tests", path.isNotEmpty())
+        return Spelling(ModelBundle(File(path)), pause)
+    }
+
+    @Test
+    fun oneLookServesSeveralQuestionsOnOnePicture() = runBlocking {
+        val graphs = graphs()
+        val engine = PhantomEngine(PhantomSession(graphs.bundle, graphs), worker, 1.0)
+        val frame = Frame(picture)
+        val pieces = ArrayList<String>()
+        val first = engine.ask(frame, "What is it?", 32) { text, _ -> pieces += text }
+        assertEquals(TEXT, first.text)
+        assertEquals(StopReason.END, first.stop)
+        assertEquals(TEXT, pieces.last())
+        assertTrue(pieces.zipWithNext().all { (a, b) -> b.startsWith(a) })
+        assertTrue(first.speed.firstToken > 0 && first.speed.rate > 0)
+        val again = engine.ask(frame, "How many?", 2) { _, _ -> }
+        assertEquals(StopReason.LENGTH, again.stop)
+        assertTrue(again.shown.endsWith(" …"))
+        assertEquals(1, graphs.looks, "one tile, one look")
+        engine.ask(Frame(picture), "How many?", 2) { _, _ -> }
+        assertEquals(2, graphs.looks)
+    }
+
+    @Test
+    fun aCancelledAnswerIsNone() = runBlocking {
+        val graphs = graphs(pause = 20)
+        val engine = PhantomEngine(PhantomSession(graphs.bundle, graphs), worker, 1.0)
+        val frame = Frame(picture)
+        val job = async(Dispatchers.Default) { engine.ask(frame, "What is it?", 32) { _, _ -> } }
+        delay(50)
+        job.cancel()
+        try {
+            job.await()
+            error("it was answered")
+        } catch (cancelled: CancellationException) {
+            assertEquals(TEXT, engine.ask(frame, "What is it?", 32) { _, _ -> }.text)
+        }
+    }
+
+    private companion object {
+        const val TEXT = "a red cube"
+    }
+
+    /** Graphs that say one sentence, whatever they see. */
+    private class Spelling(val bundle: ModelBundle, private val pause: Long) : Backend {
+        private class Cache : DecoderCache
+
+        override val name = "spelling"
+        private val manifest = bundle.manifest
+        private val script = bundle.tokenizer().encode(TEXT) + manifest.endIds.first()
+        private var last = -1
+        private var start = 0
+        var looks = 0
+
+        override fun encode(tile: FloatArray) = FloatArray(manifest.tileTokens * manifest.hidden).also { looks++ }
+
+        override fun embed(ids: IntArray): FloatArray {
+            last = ids.last()
+            return FloatArray(ids.size * manifest.hidden)
+        }
+
+        override fun makeCache(): DecoderCache = Cache()
+
+        override fun decode(embeddings: FloatArray, position: Int, cache: DecoderCache): FloatArray {
+            Thread.sleep(pause)
+            val end = position + embeddings.size / manifest.hidden
+            if (last !in script) start = end // a prompt ends with the template's own text
+            return FloatArray(manifest.vocabulary).also { it[script[minOf(end - start, script.size - 1)]] = 1f }
+        }
+
+        override fun trim() = Unit
+
+        override fun close() = Unit
+    }
+}

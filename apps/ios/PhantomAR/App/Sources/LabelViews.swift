@@ -1,0 +1,116 @@
+import PhantomARCore
+import SwiftUI
+
+/// A question and its answer, as all three apps show them. Of one height, so that text that streams in moves nothing.
+struct PinnedLabel: View {
+    let label: LabelText
+    var isWorking = false
+
+    var body: some View {
+        VStack(alignment: .leading, spacing: 2) {
+            Text(label.question)
+                .font(.system(size: 13))
+                .foregroundStyle(Theme.faint)
+                .lineLimit(1)
+            Text(label.answer.isEmpty && isWorking ? "…" : label.answer)
+                .font(.system(size: 18, weight: .semibold))
+                .lineLimit(3)
+                .accessibilityIdentifier("answer")
+            Spacer(minLength: 0)
+        }
+        .foregroundStyle(Theme.ink)
+        .padding(EdgeInsets(top: 11, leading: 14, bottom: 12, trailing: 14))
+        .frame(maxWidth: .infinity, alignment: .leading)
+        .frame(height: 110)
+        .background(Theme.glass)
+        .overlay(alignment: .top) { Theme.accent.frame(height: 3) }
+        .clipShape(RoundedRectangle(cornerRadius: Theme.radius))
+        .opacity(label.question.isEmpty ? 0 : 1)
+        .allowsHitTesting(false)
+        .accessibilityElement(children: .combine)
+    }
+}
+
+struct StatePill: View {
+    let pill: AppModel.Pill
+
+    var body: some View {
+        HStack(spacing: 9) {
+            Circle()
+                .fill(colour)
+                .frame(width: 9, height: 9)
+            Text(pill.words)
+                .font(.system(size: 14, weight: .semibold).monospacedDigit())
+                .lineLimit(1)
+                .accessibilityIdentifier("state")
+        }
+        .padding(.horizontal, 14)
+        .frame(height: 36)
+        .background(Theme.glass)
+        .clipShape(Capsule())
+        .accessibilityElement(children: .combine)
+        .accessibilityLabel("State: \(pill.words)")
+    }
+
+    private var colour: Color {
+        switch pill.tone {
+        case .live: return Theme.accent
+        case .busy: return Theme.busy
+        case .calm: return Theme.faint
+        case .bad: return Theme.warn
+        }
+    }
+}
+
+struct LoadingCard: View {
+    let step: LoadingStep
+
+    var body: some View {
+        Card(edge: Theme.line) {
+            Text(step.text).font(.headline)
+            ProgressView(value: step.part)
+            Text("Nothing that the camera sees leaves this device.")
+                .font(.footnote)
+                .foregroundStyle(Theme.faint)
+        }
+        .accessibilityIdentifier("loading")
+    }
+}
+
+struct NoticeCard: View {
+    let notice: AppModel.Notice
+    let retry: () -> Void
+    let close: () -> Void
+
+    var body: some View {
+        Card(edge: Theme.warn) {
+            Text(notice.failure.title)
+                .font(.headline)
+                .accessibilityIdentifier("notice")
+            Text(notice.failure.message)
+            HStack {
+                if notice.failure.canRetry { Button("Try again", action: retry) }
+                if notice.failure.code == .cameraRefused, let settings = URL(string: "app-settings:") {
+                    Link("Settings", destination: settings)
+                }
+                if notice.subject != .model { Button("Close", action: close) }
+            }
+            .buttonStyle(.bordered)
+        }
+    }
+}
+
+private struct Card<Content: View>: View {
+    let edge: Color
+    @ViewBuilder let content: Content
+
+    var body: some View {
+        VStack(alignment: .leading, spacing: 10) { content }
+            .padding(16)
+            .frame(maxWidth: 360, alignment: .leading)
+            .background(Theme.panel)
+            .overlay(alignment: .top) { edge.frame(height: 3) }
+            .clipShape(RoundedRectangle(cornerRadius: Theme.radius))
+            .padding(16)
+    }
+}

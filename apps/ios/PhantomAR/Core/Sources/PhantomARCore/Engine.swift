@@ -1,0 +1,94 @@
+import PhantomEdge
+
+/// A picture for the model. Frames are told apart by identity: several questions on one cost one look.
+public struct Frame: Sendable {
+    public let id: Int
+    public let image: RGBImage
+
+    @MainActor private static var count = 0
+
+    @MainActor public init(_ image: RGBImage) {
+        Self.count += 1
+        (id, self.image) = (Self.count, image)
+    }
+}
+
+public struct LoadingStep: Equatable, Sendable {
+    public let text: String
+    /// From 0 to 1.
+    public let part: Double
+
+    public init(_ text: String, part: Double) { (self.text, self.part) = (text, part) }
+}
+
+public struct ModelInfo: Equatable, Sendable {
+    /// Rows for the information panel, each with its name.
+    public let facts: [Fact]
+
+    public struct Fact: Equatable, Sendable {
+        public let name: String
+        public let value: String
+
+        public init(_ name: String, _ value: String) { (self.name, self.value) = (name, value) }
+    }
+
+    public init(facts: [Fact]) { self.facts = facts }
+}
+
+/// Seconds and counts of an answer, whole or so far.
+public struct Speed: Equatable, Sendable {
+    /// From the question to the first piece of text.
+    public var firstToken = 0.0
+    /// Tokens a second after the first; 0 while unknown.
+    public var rate = 0.0
+
+    public init() {}
+}
+
+public struct Answer: Equatable, Sendable {
+    public let text: String
+    public let speed: Speed
+    public let stop: StopReason
+
+    public init(text: String, speed: Speed, stop: StopReason) {
+        (self.text, self.speed, self.stop) = (text, speed, stop)
+    }
+
+    /// An answer that was cut short says so.
+    public var shown: String { stop == .end || stop == .stop ? text : text + " …" }
+}
+
+/// One row of the self-test.
+public struct CheckRow: Equatable, Sendable {
+    public let name: String
+    public let measured: String
+    public let limit: String
+    public let passed: Bool
+
+    public init(name: String, measured: String, limit: String, passed: Bool) {
+        (self.name, self.measured, self.limit, self.passed) = (name, measured, limit, passed)
+    }
+}
+
+/// Hears the whole text so far.
+public typealias OnText = @MainActor @Sendable (String, Speed) -> Void
+
+/// What answers questions about pictures: the model, or the stand-in that tests of the app use.
+public protocol Engine: Sendable {
+    var info: ModelInfo { get }
+
+    /// Answers, calling back with the whole text so far. Cancelling the task ends it with `CancellationError`.
+    func ask(
+        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+    ) async throws -> Answer
+
+    /// Runs the bundle's recorded inputs and compares.
+    func selfTest() async throws -> [CheckRow]
+
+    /// The system asks for memory.
+    func trim() async
+}
+
+/// Makes an engine, telling how far it is.
+public typealias EngineLoader = @Sendable (@escaping OnStep) async throws -> any Engine
+public typealias OnStep = @MainActor @Sendable (LoadingStep) -> Void

@@ -1,0 +1,67 @@
+import PhantomEdge
+
+/// The model as an `Engine`: one tile, greedy, one look per picture.
+public actor PhantomEngine: Engine {
+    public nonisolated let info: ModelInfo
+    private let session: PhantomSession
+    private var seen: (frame: Int, chat: Chat)?
+
+    /// `loading` are the seconds until now.
+    public init(_ session: PhantomSession, loading: Double) {
+        self.session = session
+        let manifest = session.manifest
+        let bytes = manifest.files.values.reduce(0) { $0 + $1.bytes }
+        info = ModelInfo(facts: [
+            .init("Model", "\(manifest.target), \(Numbers.megabytes(bytes))"),
+            .init("Runs on", session.backend.name),
+            .init("Sees", "\(manifest.tiles.size) × \(manifest.tiles.size) pixels"),
+            .init("Ready after", Numbers.seconds(loading)),
+        ])
+    }
+
+    public func ask(
+        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+    ) async throws -> Answer {
+        let chat = await chat(about: frame)
+        let start = ContinuousClock.now
+        var (text, speed) = ("", Speed())
+        for try await piece in chat.ask(question, options: AnswerOptions(maxTokens: maxTokens)) {
+            if text.isEmpty { speed.firstToken = seconds(since: start) }
+            text += piece
+            speed.rate = rate(await chat.timing)
+            await onText(text, speed)
+        }
+        try Task.checkCancellation()  // a stream that is cancelled ends as one that is complete
+        let timing = await chat.timing
+        if text.isEmpty { speed.firstToken = seconds(since: start) }
+        speed.rate = rate(timing)
+        return Answer(text: text, speed: speed, stop: timing.stop ?? .end)
+    }
+
+    public func selfTest() async throws -> [CheckRow] {
+        try await session.selfTest().checks.map { check in
+            CheckRow(
+                name: check.name, measured: Numbers.measured(check.value), limit: Numbers.measured(check.limit),
+                passed: check.passed)
+        }
+    }
+
+    public func trim() async { await session.trim() }
+
+    /// The chat about a picture; on one that was seen before, its picture and nothing of what was said.
+    private func chat(about frame: Frame) async -> Chat {
+        if let seen, seen.frame == frame.id {
+            await seen.chat.rewind()
+            return seen.chat
+        }
+        let chat = session.chat(about: frame.image, maxTiles: 1)
+        seen = (frame.id, chat)
+        return chat
+    }
+
+    /// Every token but the last has been appended by now, the last too when the model ended by itself.
+    private func rate(_ timing: Timing) -> Double {
+        let appended = timing.stop == .end ? timing.newTokens : timing.newTokens - 1
+        return timing.decode > 0 && appended > 0 ? Double(appended) / timing.decode : 0
+    }
+}

@@ -1,0 +1,144 @@
+import PhantomEdge
+import XCTest
+
+@testable import PhantomARCore
+
+@MainActor final class AppModelTests: XCTestCase {
+    func testFromLoadingToALiveAnswer() async {
+        let (app, camera) = (appModel(), Pictures())
+        app.use(camera)
+        XCTAssertEqual(app.stage, .loading)
+        await app.loadModel()
+        XCTAssertNil(app.loading)
+        await eventually("an answer") { app.answers["What is it?"] != nil }
+        XCTAssertTrue(app.answers["What is it?"]!.hasPrefix("A stand-in answer to “What is it?” about 1 by"))
+        XCTAssertTrue(app.answers["What is it?"]!.hasSuffix(" …"), "cut short")
+        XCTAssertEqual(app.memory, 12_000_000)
+        XCTAssertGreaterThan(app.speed.firstToken, 0)
+        XCTAssertEqual(camera.labels.first?.question, "What is it?")
+        XCTAssertEqual(app.announcement, "What is it? \(app.label.answer)")
+        await eventually("it looks again by itself") { camera.taken > 1 }
+    }
+
+    func testAnotherQuestionEndsTheOneUnderWay() async {
+        let app = appModel(Weather(), Stuck())
+        app.use(Pictures())
+        await app.loadModel()
+        await eventually("it is asked") { app.stage == .looking }
+        app.choose("  Own\nquestion ")
+        await eventually("the new one is asked") { app.label.question.contains("Own question") }
+        app.choose("   ")
+        XCTAssertTrue(app.question.contains("Own question"))
+        XCTAssertEqual(app.answers, [:])
+    }
+
+    func testPauseHoldsOnePictureAndAllPresetsAreAskedAboutIt() async {
+        let (app, camera) = (appModel(), Pictures())
+        app.use(camera)
+        await app.loadModel()
+        app.askAll()
+        await eventually("both answers") { app.answers.count == 2 && app.stage == .paused }
+        XCTAssertTrue(app.isPaused)
+        XCTAssertTrue(app.answers.values.allSatisfy { $0.contains("about 99 by") }, "\(app.answers)")
+        XCTAssertEqual(app.pill, .init(words: "Paused", tone: .calm))
+        app.togglePause()
+        await eventually("it looks again") { app.label.answer.contains("about 1 by") || camera.taken > 0 }
+        app.aimed()
+        XCTAssertEqual(app.answers, [:])
+    }
+
+    func testAPictureIsAskedOnceAndCannotBePaused() async {
+        let (app, picture) = (appModel(), Pictures(.picture))
+        app.use(picture)
+        await app.loadModel()
+        await eventually("it rests") { app.stage == .paused && app.answers.count == 1 }
+        XCTAssertEqual(app.pill.words, "Picture")
+        XCTAssertFalse(app.canPause)
+        app.togglePause()
+        XCTAssertFalse(app.isPaused)
+        XCTAssertEqual(picture.taken, 1)
+        app.use(Pictures())
+        XCTAssertTrue(picture.isClosed)
+    }
+
+    func testInTheBackgroundNothingIsAsked() async {
+        let (app, camera) = (appModel(), Pictures())
+        app.setAway(true)
+        app.use(camera)
+        await app.loadModel()
+        XCTAssertEqual(camera.taken, 0)
+        app.setAway(false)
+        await eventually("it goes on") { camera.taken > 0 }
+    }
+
+    func testAHotDeviceIsLeftToCool() async {
+        let (weather, camera) = (Weather(), Pictures())
+        weather.thermal = .critical
+        let app = appModel(weather)
+        app.use(camera)
+        await app.loadModel()
+        await eventually("it says so") { app.pill.words == "Cooling down" }
+        XCTAssertEqual(camera.taken, 0)
+        weather.thermal = .serious
+        await eventually("it goes on, slower") { app.answers.count == 1 }
+        XCTAssertEqual(camera.taken, 1)
+        let rests = ThermalLevel.allCases.map { CoolDown.rest(at: $0) ?? .seconds(3600) }
+        XCTAssertEqual(rests, rests.sorted())
+    }
+
+    func testASourceWithoutAPictureSaysWhatToDo() async {
+        let (app, camera) = (appModel(), Pictures(.ar))
+        (camera.isEmpty, camera.hint) = (true, "Tap a surface")
+        app.use(camera)
+        await app.loadModel()
+        await eventually("the hint") { app.pill.words == "Tap a surface" }
+        camera.isEmpty = false
+        await eventually("an answer") { !app.answers.isEmpty }
+    }
+
+    func testFailuresStopTheLoopAndAnotherTryMendsThem() async {
+        let broken = PhantomEdgeError.bundle("model.mlpackage is missing: copy it")
+        let tries = Tries()
+        let app = AppModel(config: config, conditions: Weather()) { _ in
+            if await tries.next() == 1 { throw broken }
+            return FakeEngine(step: .milliseconds(1))
+        }
+        app.use(Pictures())
+        await app.loadModel()
+        XCTAssertEqual(app.notice?.failure.code, .bundle)
+        XCTAssertEqual(app.stage, .stopped)
+        app.sourceFailed(Failure(.cameraRefused, "x"))
+        XCTAssertEqual(app.notice?.subject, .model, "the model's notice is not hidden by the camera's")
+        app.use(Pictures())
+        await app.loadModel()
+        XCTAssertNil(app.notice)
+        await eventually("an answer") { !app.answers.isEmpty }
+    }
+
+    func testAQuestionThatCannotBeAskedLeavesTheModelLoaded() async {
+        let app = appModel(Weather(), Stuck(error: .input("the question holds <img>")))
+        app.use(Pictures())
+        await app.loadModel()
+        await eventually("the notice") { app.notice?.subject == .question }
+        XCTAssertTrue(app.isReady)
+        await app.selfTest()
+        XCTAssertEqual(app.checks.map(\.passed), [false])
+    }
+
+    func testOutOfMemoryUnloadsTheModel() async {
+        let app = appModel(Weather(), Stuck(error: .memory(needed: 2, available: 1)))
+        app.use(Pictures())
+        await app.loadModel()
+        await eventually("the notice") { app.notice?.failure.code == .memory }
+        XCTAssertFalse(app.isReady)
+        XCTAssertEqual(app.pill, .init(words: "Stopped", tone: .bad))
+    }
+}
+
+private actor Tries {
+    private var count = 0
+    func next() -> Int {
+        count += 1
+        return count
+    }
+}

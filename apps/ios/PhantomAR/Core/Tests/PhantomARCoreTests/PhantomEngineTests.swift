@@ -1,0 +1,99 @@
+import Foundation
+import PhantomEdge
+import XCTest
+
+@testable import PhantomARCore
+
+/// The engine on a real bundle's manifest and tokenizer; the graphs are replaced by one that spells what it is told.
+@MainActor final class PhantomEngineTests: XCTestCase {
+    func testOneLookServesSeveralQuestionsOnOnePicture() async throws {
+        let (engine, graphs) = try makeEngine()
+        let frame = Frame(try picture())
+        var pieces: [String] = []
+        let first = try await engine.ask(frame, "What is it?", maxTokens: 32) { text, _ in pieces.append(text) }
+        XCTAssertEqual(first.text, Spelling.text)
+        XCTAssertEqual(first.stop, .end)
+        XCTAssertEqual(pieces.last, Spelling.text)
+        XCTAssertTrue(zip(pieces, pieces.dropFirst()).allSatisfy { $1.hasPrefix($0) })
+        XCTAssertGreaterThan(first.speed.firstToken, 0)
+        XCTAssertGreaterThan(first.speed.rate, 0)
+        let again = try await engine.ask(frame, "How many?", maxTokens: 2) { _, _ in }
+        XCTAssertEqual(again.stop, .length)
+        XCTAssertTrue(again.shown.hasSuffix(" …"))
+        let looks = await graphs.looks
+        XCTAssertEqual(looks, 1, "one tile, one look")
+        _ = try await engine.ask(Frame(try picture()), "How many?", maxTokens: 2) { _, _ in }
+        let more = await graphs.looks
+        XCTAssertEqual(more, 2)
+    }
+
+    func testACancelledAnswerIsNone() async throws {
+        let (engine, _) = try makeEngine(delay: .milliseconds(20))
+        let frame = Frame(try picture())
+        let job = Task { try await engine.ask(frame, "What is it?", maxTokens: 32) { _, _ in } }
+        try await Task.sleep(for: .milliseconds(50))
+        job.cancel()
+        do {
+            _ = try await job.value
+            XCTFail("it was answered")
+        } catch is CancellationError {}
+        let answer = try await engine.ask(frame, "What is it?", maxTokens: 32) { _, _ in }
+        XCTAssertEqual(answer.text, Spelling.text)
+    }
+
+    private func picture() throws -> RGBImage {
+        try RGBImage(width: 64, height: 64, pixels: [UInt8](repeating: 128, count: 64 * 64 * 3))
+    }
+
+    private func makeEngine(delay: Duration = .zero) throws -> (PhantomEngine, Spelling) {
+        guard let path = ProcessInfo.processInfo.environment["PHANTOM_EDGE_BUNDLE"] else {
+            throw XCTSkip("PHANTOM_EDGE_BUNDLE names no bundle: run the Python tests")
+        }
+        let bundle = try ModelBundle(folder: URL(fileURLWithPath: path))
+        let graphs = try Spelling(bundle, delay)
+        return (PhantomEngine(try PhantomSession(bundle: bundle, backend: graphs), loading: 1), graphs)
+    }
+}
+
+/// Graphs that say one sentence, whatever they see.
+private actor Spelling: Backend {
+    static let text = "a red cube"
+
+    private final class Cache: DecoderCache {}
+
+    nonisolated let name = "spelling"
+    private let manifest: Manifest
+    private let script: [Int]
+    private let delay: Duration
+    private var last = -1
+    private var start = 0
+    private(set) var looks = 0
+
+    init(_ bundle: ModelBundle, _ delay: Duration) throws {
+        (manifest, self.delay) = (bundle.manifest, delay)
+        script = try bundle.tokenizer().encode(Self.text) + [bundle.manifest.ids.end[0]]
+    }
+
+    func encode(tile: [Float]) -> [Float] {
+        looks += 1
+        return [Float](repeating: 0, count: manifest.tiles.tokens * manifest.shape.hidden)
+    }
+
+    func embed(_ ids: [Int]) -> [Float] {
+        last = ids[ids.count - 1]
+        return [Float](repeating: 0, count: ids.count * manifest.shape.hidden)
+    }
+
+    func makeCache() -> any DecoderCache { Cache() }
+
+    func decode(_ embeddings: [Float], at position: Int, cache: any DecoderCache) async throws -> [Float] {
+        try await Task.sleep(for: delay)
+        var logits = [Float](repeating: 0, count: manifest.shape.vocabulary)
+        let end = position + embeddings.count / manifest.shape.hidden
+        if !script.contains(last) { start = end }  // a prompt ends with the template's own text
+        logits[script[min(end - start, script.count - 1)]] = 1
+        return logits
+    }
+
+    func trim() {}
+}
