@@ -66,7 +66,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    commands = "export verify run eval tune inspect conform targets doctor"
+    commands = "export verify run eval quantize tune bench estimate app inspect conform targets doctor"
     for command in commands.split():
         assert f"  {command}" in done.stdout
 
@@ -142,6 +142,7 @@ def test_targets_and_doctor():
         "ios": "coreml",
         "android": "executorch",
         "web": "onnx",
+        "webgpu": "onnx-webgpu",
         "desktop": "onnx",
     }
     done = run("doctor")
@@ -231,8 +232,9 @@ def test_every_bad_question_is_one_line(bundle, picture):
 
 def test_bundles_that_are_damaged_or_newer(bundle, tmp_path):
     copy = shutil.copytree(bundle, tmp_path / "copy")
-    (copy / "onnx" / "vision_encoder.onnx").unlink()
-    refused(run("run", "-m", copy, "-p", "What?"), "vision_encoder.onnx is missing")
+    name = json.loads((copy / "manifest.json").read_text())["graphs"]["vision_encoder"]
+    (copy / name).unlink()
+    refused(run("run", "-m", copy, "-p", "What?"), f"{name} is missing")
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
     refused(run("inspect", "-m", copy), "schema 99 is newer")

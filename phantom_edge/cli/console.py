@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import functools
 import os
 import signal
@@ -51,7 +50,8 @@ def command(function: Callable) -> Callable:
 def _interrupt_again(unraisable) -> None:
     """Deliver a Ctrl-C once more that came during a callback of the interpreter, which drops every exception."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        main = threading.main_thread().ident
+        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()  # a real one, which also ends a wait
     else:
         sys.__unraisablehook__(unraisable)
 

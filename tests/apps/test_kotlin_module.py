@@ -10,12 +10,15 @@ import re
 import shutil
 import subprocess
 import tomllib
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
 from native_vectors import export_small, write_transcripts, write_vectors
 
+from phantom_edge.bench.android.app import ACTIVITY, RESULT
 from phantom_edge.runtime.session import Session
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +65,7 @@ def test_kotlin_tests_pass(vectors):
     assert made.returncode == 0, made.stderr[-6000:]
     tests = [f"phantom.edge.core.{p.stem}" for p in MODULE.glob("src/test/kotlin/**/*Test.kt")]
     assert len(tests) > 4
-    with LiveServer(session, folder) as server:
+    with LiveServer(session, folder) as server, bench_server(session, folder):
         found = subprocess.run(
             [JAVA, "-cp", f"{compiled}:{classpath}", "org.junit.runner.JUnitCore", *tests],
             capture_output=True,
@@ -74,6 +77,7 @@ def test_kotlin_tests_pass(vectors):
     assert found.returncode == 0, "\n".join(line[:1000] for line in wrong) or found.stderr[-3000:]
     assert re.search(r"OK \(\d\d tests\)", found.stdout), found.stdout
     assert {kind for kind, _, _ in server.calls} == set("vecd")
+    assert_the_lines_are_those_of_local(folder, threads=1)
 
 
 def test_the_library_and_the_files_are_of_one_executorch():
@@ -82,7 +86,26 @@ def test_the_library_and_the_files_are_of_one_executorch():
     assert f"executorch=={asked[1]}" in needed
 
 
+def test_the_benchmark_names_the_executorch_that_is_linked():
+    told = re.search(r'EXECUTORCH = "([\d.]+)"', (MODULE / "src/main/kotlin/phantom/edge/AndroidBench.kt").read_text())
+    assert f'executorch-android:{told[1]}"' in (MODULE / "build.gradle.kts").read_text()
+
+
+def test_only_adb_can_start_the_benchmark():
+    name = "{http://schemas.android.com/apk/res/android}"
+    root = ElementTree.parse(MODULE / "src/main/AndroidManifest.xml").getroot()
+    activity, alias = next(root.iter("activity")).attrib, next(root.iter("activity-alias")).attrib
+    assert activity[f"{name}exported"] == "false"
+    assert alias[f"{name}name"] == "${applicationId}" + ACTIVITY
+    assert alias[f"{name}permission"] == "android.permission.DUMP"
+    assert alias[f"{name}targetActivity"] == activity[f"{name}name"]
+    folder, _, kind = activity[f"{name}name"].rpartition(".")
+    source = (MODULE / "src/main/kotlin" / folder.replace(".", "/") / f"{kind}.kt").read_text()
+    assert f"class {kind} : Activity()" in source
+    assert f'"{RESULT}"' in source
+
+
 def test_the_core_needs_no_android():
-    for path in (MODULE / "src/main/kotlin/phantom/edge/core").glob("*.kt"):
+    for path in (MODULE / "src/main/kotlin/phantom/edge/core").rglob("*.kt"):
         imports = re.findall(r"^import (\S+)", path.read_text(), flags=re.MULTILINE)
-        assert all(name.startswith(("java.", "kotlin.")) for name in imports), path
+        assert all(name.startswith(("java.", "kotlin.", "phantom.edge.core.")) for name in imports), path

@@ -12,9 +12,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
 from native_vectors import export_small, write_transcripts, write_vectors
 
+from phantom_edge.bench.apple.devicectl import JOB
 from phantom_edge.runtime.session import Session
 
 PACKAGE = Path(__file__).parents[2] / "apps" / "ios" / "PhantomEdge"
@@ -50,12 +52,17 @@ def run_swift(*arguments: str, **environment: str) -> subprocess.CompletedProces
 @needs_swift
 def test_swift_tests_pass(vectors):
     folder, session = vectors
-    with LiveServer(session, folder) as server:
+    with LiveServer(session, folder) as server, bench_server(session, folder):
         found = run_swift("test", PHANTOM_EDGE_VECTORS=str(folder))
     wrong = [line[:1000] for line in (found.stdout + found.stderr).splitlines() if "error:" in line]
     assert found.returncode == 0, "\n".join(wrong) or found.stdout[-3000:] + found.stderr[-3000:]
     assert "skipped" not in found.stdout, "a test found no vectors"
     assert {kind for kind, _, _ in server.calls} == set("vecd")
+    assert_the_lines_are_those_of_local(folder)
+
+
+def test_the_benchmark_is_asked_for_as_the_driver_asks():
+    assert f'variable = "{JOB}"' in (PACKAGE / "Sources" / "PhantomEdge" / "BenchmarkApp.swift").read_text()
 
 
 @needs_swift

@@ -81,7 +81,8 @@ def test_the_core_needs_no_apple_framework():
 LIBRARY_STUBS = Path(__file__).parents[1] / "apps" / "stubs" / "apple"
 STUBS = Path(__file__).parent / "stubs" / "apple"
 SHARED = ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")
-USED = ("AppleConditions", "CompiledModels", "CoreMLBackend", "Exports", "Loading", "Pictures")  # of the library
+# Of the library.
+USED = ("AppleConditions", "BenchmarkApp", "CompiledModels", "CoreMLBackend", "Exports", "Loading", "Pictures")
 OWN = ("Darwin", "Combine", "UIKit", "AVFoundation", "ARKit", "RealityKit", "SwiftUI", "PhotosUI")
 
 

@@ -53,9 +53,9 @@ def test_what_is_wrong_is_one_line(tmp_path):
 def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
     write_checkpoint(tmp_path / "tiny", TINY)
     write_triples(tmp_path)
-    words = "tune --data triples.jsonl --images pictures -m tiny -o tuned --steps-1 99999".split()
+    words = ["tune", "--data", "triples.jsonl", "--images", "pictures", "-m", "tiny", "-o", "tuned"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "phantom_edge", *words]
+    command = [sys.executable, "-m", "phantom_edge", *words, "--steps-1", "99999"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # heard also where the tests ignore it

@@ -45,8 +45,8 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         phone.check_program(options.runner, device["abi"])
     elif not app.is_installed(adb, options.app or app.DEFAULT):
         raise InputError(
-            f"{adb.serial} has no app {options.app or app.DEFAULT}; install one that has BenchActivity, "
-            "or give an ExecuTorch runner built for the phone with --runner"
+            f"{adb.serial} has no app {options.app or app.DEFAULT}; install one that `phantom-edge app android "
+            f"--bundle-id {options.app or app.DEFAULT}` writes, or give an ExecuTorch runner with --runner"
         )
     runs = []
     for bundle in bundles:

@@ -1,8 +1,9 @@
 """The benchmark app on a phone: given a folder with a bundle and a job, it writes the protocol's lines to a file.
 
-The contract, for whoever writes such an app: an exported activity ``BenchActivity`` takes the string extra ``folder``
-with the bundle's files and ``job.json`` (``settings`` as in the report, ``check``, ``soak``). It appends the lines of
-:mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its external files folder, which it empties first, and ends.
+Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity ``BenchActivity``
+that adb may start takes the string extra ``folder`` with the bundle's files and ``job.json`` (``settings`` as in the
+report, ``check``, ``soak``). It appends the lines of :mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its
+external files folder, which it empties first, and ends.
 """
 
 from __future__ import annotations

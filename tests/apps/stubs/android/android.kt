@@ -6,12 +6,32 @@ package android.content
 
 open class Context {
     open val applicationContext: Context get() = TODO()
+    open val applicationInfo: android.content.pm.ApplicationInfo get() = TODO()
+    open val cacheDir: java.io.File get() = TODO()
+
+    open fun getExternalFilesDir(type: String?): java.io.File? = TODO()
+
+    open fun registerReceiver(receiver: BroadcastReceiver?, filter: IntentFilter): Intent? = TODO()
 
     fun <T> getSystemService(kind: Class<T>): T = TODO()
 
     fun registerComponentCallbacks(callback: ComponentCallbacks): Unit = TODO()
 
     fun unregisterComponentCallbacks(callback: ComponentCallbacks): Unit = TODO()
+}
+
+abstract class BroadcastReceiver
+
+class IntentFilter(action: String)
+
+open class Intent {
+    fun getStringExtra(name: String): String? = TODO()
+
+    fun getIntExtra(name: String, otherwise: Int): Int = TODO()
+
+    companion object {
+        const val ACTION_BATTERY_CHANGED = "android.intent.action.BATTERY_CHANGED"
+    }
 }
 
 interface ComponentCallbacks {

@@ -7,6 +7,8 @@ package org.pytorch.executorch
 open class Module private constructor() : java.io.Closeable {
     open fun execute(methodName: String, vararg inputs: EValue): Array<EValue> = TODO()
 
+    open fun loadMethod(methodName: String?): Unit = TODO()
+
     open fun destroy(): Unit = TODO()
 
     override fun close(): Unit = TODO()

@@ -10,6 +10,19 @@ object Build {
     }
 }
 
+class Bundle
+
+class BatteryManager {
+    fun getLongProperty(id: Int): Long = TODO()
+
+    companion object {
+        const val BATTERY_PROPERTY_CHARGE_COUNTER = 1
+        const val EXTRA_PLUGGED = "plugged"
+        const val EXTRA_TEMPERATURE = "temperature"
+        const val EXTRA_VOLTAGE = "voltage"
+    }
+}
+
 class PowerManager {
     val currentThermalStatus: Int get() = TODO()
 

@@ -31,6 +31,7 @@ public class CGContext {
     public func setFillColor(_ color: CGColor) { fatalError() }
     public func fill(_ rect: CGRect) { fatalError() }
     public func draw(_ image: CGImage, in rect: CGRect) { fatalError() }
+    public func makeImage() -> CGImage? { fatalError() }
 }
 
 // On Apple's systems Foundation has these.

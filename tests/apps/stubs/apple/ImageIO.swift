@@ -22,3 +22,15 @@ public func CGImageSourceCopyPropertiesAtIndex(
 public func CGImageSourceCreateImageAtIndex(
     _ source: CGImageSource, _ index: Int, _ options: CFDictionary?
 ) -> CGImage? { fatalError() }
+
+public class CGImageDestination {}
+
+public func CGImageDestinationCreateWithURL(
+    _ url: CFURL, _ type: CFString, _ count: Int, _ options: CFDictionary?
+) -> CGImageDestination? { fatalError() }
+
+public func CGImageDestinationAddImage(
+    _ destination: CGImageDestination, _ image: CGImage, _ properties: CFDictionary?
+) { fatalError() }
+
+public func CGImageDestinationFinalize(_ destination: CGImageDestination) -> Bool { fatalError() }

@@ -82,7 +82,7 @@ extension PhantomSession {
 }
 
 /// The recorded inputs and outputs.
-private struct Golden {
+struct Golden {
     let image: RGBImage
     let pixels: [Float]
     let features: [Float]

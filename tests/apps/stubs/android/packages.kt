@@ -1,0 +1,11 @@
+@file:Suppress("unused")
+
+package android.content.pm
+
+class ApplicationInfo {
+    @JvmField var flags: Int = 0
+
+    companion object {
+        const val FLAG_DEBUGGABLE = 2
+    }
+}
