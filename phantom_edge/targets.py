@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from phantom_edge.errors import InputError
+from phantom_edge.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,20 +47,25 @@ class Format:
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
     ) -> Exported:
         """Write the three graphs below ``out``."""
-        return import_module(self.exporter).export(model, options, out, progress)
+        return _imported(self.exporter).export(model, options, out, progress)
 
     def reference(self, model: FoldedModel) -> FoldedModel:
         """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and grids."""
-        return import_module(self.exporter).reference(model)
+        return _imported(self.exporter).reference(model)
 
     def stored_weights(self, folder: Path) -> dict[str, QuantizedTensor]:
         """The integers and scales read back out of an artifact, by module name."""
-        return import_module(self.exporter).stored_weights(folder)
+        return _imported(self.exporter).stored_weights(folder)
 
     def load(self, folder: Path, *, context: int, chunk: int, **options) -> Backend:
         """The runtime for an artifact in ``folder``."""
         module, _, name = self.backend.partition(":")
-        return getattr(import_module(module), name)(folder, context=context, chunk=chunk, **options)
+        return getattr(_imported(module), name)(folder, context=context, chunk=chunk, **options)
+
+
+def _imported(module: str) -> ModuleType:
+    with interrupts_held():
+        return import_module(module)
 
 
 FORMATS: dict[str, Format] = {
@@ -77,6 +84,19 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.executorch",
             "phantom_edge.runtime.executorch_backend:ExecutorchBackend",
             unrounded=(("mode", "lifted"),),
+        ),
+        Format(
+            "executorch-coreml",
+            "ExecuTorch (.pte, Core ML for the vision encoder, XNNPACK for the rest)",
+            "phantom_edge.export.executorch.coreml_vision",
+            "phantom_edge.runtime.executorch_coreml_backend:ExecutorchCoremlBackend",
+            unrounded=(("mode", "lifted"),),
+        ),
+        Format(
+            "coreai",
+            "Core AI (.aimodel, iOS 27)",
+            "phantom_edge.export.coreai",
+            "phantom_edge.runtime.coreai_backend:CoreaiBackend",
         ),
         Format(
             "onnx",
@@ -98,7 +118,10 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True)
 class Target:
-    """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens."""
+    """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
+
+    ``variants`` are formats that have a form of their own here: what is asked for, and what is written.
+    """
 
     name: str
     title: str
@@ -107,10 +130,22 @@ class Target:
     context: int = 2048
     chunk: int = 512
     max_tiles: int = 6
+    variants: tuple[tuple[str, str], ...] = ()
+
+    def artifact_format(self, asked: str | None = None) -> Format:
+        """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""
+        name = asked or self.format
+        return format_for(dict(self.variants).get(name, name))
 
 
 BUILT_IN = (
-    Target("ios", "iPhone and iPad, Core ML on iOS 18 or later", "coreml", "int4"),
+    Target(
+        "ios",
+        "iPhone and iPad, Core ML on iOS 18 or later",
+        "coreml",
+        "int4",
+        variants=(("executorch", "executorch-coreml"),),
+    ),
     Target("android", "Android phones, ExecuTorch with XNNPACK on the CPU", "executorch", "int4"),
     Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8"),
     Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4"),

@@ -16,6 +16,14 @@ def test_every_target_has_a_format_and_a_recipe_that_exist():
         assert target.chunk <= target.context
 
 
+def test_a_target_may_have_a_form_of_its_own_of_a_format():
+    assert target_for("ios").artifact_format().name == "coreml"
+    assert target_for("ios").artifact_format("executorch").name == "executorch-coreml"
+    assert target_for("android").artifact_format("executorch").name == "executorch"
+    for target in targets().values():
+        assert {name for pair in target.variants for name in pair} <= set(FORMATS)
+
+
 def test_another_package_adds_a_target(monkeypatch):
     class Point:
         name = "watch"

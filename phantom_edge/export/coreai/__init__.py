@@ -1,0 +1,88 @@
+"""Core AI for iOS 27: three ``.aimodel`` assets converted by Apple's ``coreai-torch``, the KV cache as state.
+
+The package is an extra (``pip install "phantom-edge[coreai]"``); nothing here imports it before :func:`export`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from phantom_edge.errors import CheckError
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.quantize.activations import ActivationGrid
+from phantom_edge.quantize.grid import QuantizedTensor
+
+__all__ = ["activation_grid", "export", "reference", "stored_weights"]
+
+NOTES: Final = (
+    "arithmetic, inputs, outputs, the cache and all that is not quantised are float32, with an fp16 recipe too",
+    "query heads that share a key head are rows of one attention op, so keys and values are not repeated",
+    "positions beyond the current one are masked with -1e4, not with minus infinity",
+    "the decoder has two functions of a fixed length, prefill and decode, over one set of weights and states",
+    "a quantised embedding is stored as int8, whatever its bits, since a row of it is looked up before it is scaled",
+)
+
+
+def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
+    """Core AI multiplies with dequantised weights and rounds no activation to integers."""
+    return ActivationGrid.NONE
+
+
+def reference(model: FoldedModel) -> FoldedModel:
+    """The torch model that computes what the assets do: the model itself, in fp32."""
+    return model
+
+
+def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
+    """The integers and scales read back out of the assets in ``folder``, by module name.
+
+    Raises :class:`InputError` for an asset that is missing or damaged, or holds what this toolkit does not write.
+    """
+    from phantom_edge.export.coreai.asset import Asset
+
+    return {
+        name: weight for graph in GRAPHS for name, weight in Asset.open(Path(folder) / file(graph)).weights().items()
+    }
+
+
+def file(graph: str) -> str:
+    """The asset's name in a bundle.
+
+    >>> file("text_decoder")
+    'text_decoder.aimodel'
+    """
+    return f"{graph}.aimodel"
+
+
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel`` under ``out``, and count.
+
+    Inputs and outputs are those of the Core ML export, in float32: ``pixel_values`` [1, 3, S, S] to ``image_features``
+    [1, N, hidden]; ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and
+    ``position_ids`` int32 [S] to ``logits`` [1, 1, V] of the last position. The embedding takes 1 to ``options.chunk``
+    ids. The decoder's ``prefill`` takes ``options.chunk`` steps, ``decode`` one; a shorter call of ``prefill`` repeats
+    its last embedding at its last position. Layer n keeps ``key_cache_n`` and ``value_cache_n``, float32
+    [1, Hkv, context, head_dim + phantom_dim].
+
+    Raises:
+        CheckError: an attention op or a quantised weight is missing from an asset, or a weight went nowhere.
+        InputError: no ``coreai-torch``, or a context beyond the rotary embedding's.
+    """
+    from phantom_edge.export.coreai.asset import Asset, wanted_counts
+    from phantom_edge.export.coreai.convert import write_asset
+
+    out.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, dict[str, int]] = {}
+    unread = set(model.weights)
+    for graph in GRAPHS:
+        progress(f"coreai: {graph}")
+        read = write_asset(graph, model, options, out / file(graph))
+        counts[graph] = Asset.open(out / file(graph)).counts()
+        widths = [bits for bits in read.values() if bits is not None]
+        require_counts(graph, counts[graph], wanted_counts(graph, model.spec, widths))
+        unread -= set(read)
+    if unread:
+        raise CheckError(f"weights that no graph used: {', '.join(sorted(unread)[:8])}")
+    return Exported({graph: Path(file(graph)) for graph in GRAPHS}, counts, NOTES)

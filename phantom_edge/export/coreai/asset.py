@@ -1,0 +1,164 @@
+"""A saved asset read again: what it holds, counted in the file itself, and its integers."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from phantom_edge.errors import CheckError, InputError
+from phantom_edge.export.coreai.convert import WEIGHTS
+from phantom_edge.export.coreai.modules import attention_ops
+from phantom_edge.export.coreai.toolkit import first_line, open_asset
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
+
+QUANTIZED, LOOKUP, CONSTANT = "coreai.blockwise_shift_scale", "coreai.gather_nd", "coreai.constant"
+SDPA: Final = "scaled_dot_product_attention"  # Core AI's name of the fused op
+BLOB = re.compile(r'\s*(resource_\d+): "0x([0-9A-F]*)"')
+REFERENCE = re.compile(r"dense_resource<(resource_\d+)>")
+SYMBOL = re.compile(r"@([\w$.]+)")
+ALIGNMENT_BYTES: Final = 4  # before a blob's contents, in a program's text
+BITS: Final = {"si4": 4, "si8": 8}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One ``.aimodel``: its program, the description of its weights, and the operations of each function."""
+
+    path: Path
+    program: Any
+    described: list[list[Any]]
+    functions: dict[str, list[Any]]
+    attention: frozenset[str]
+
+    @classmethod
+    def open(cls, path: Path) -> Asset:
+        """Raises :class:`InputError` for an asset that is missing or damaged, or not this toolkit's."""
+        asset = open_asset(path)
+        try:
+            described = list(asset.metadata.creator_defined_metadata[WEIGHTS])
+            # Apple's facade gives a program as text only; the operations are those of the module behind it.
+            program = asset.program._module._mlir_module.operation
+            graphs = {op.attributes["sym_name"].value: op for op in _body(program)}
+        except (RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
+            raise InputError(
+                f"{path}: not a Core AI asset of this toolkit ({first_line(error)}); export it again"
+            ) from None
+        composites = {
+            n: str(op.attributes["composite_decl"]) for n, op in graphs.items() if "composite_decl" in op.attributes
+        }
+        functions = {name: list(_body(op)) for name, op in graphs.items() if name not in composites}
+        if not functions:
+            raise InputError(f"{path}: has no function; export it again")
+        attention = frozenset(name for name, said in composites.items() if SDPA in said)
+        return cls(Path(path), program, described, functions, attention)
+
+    def counts(self) -> dict[str, int]:
+        """Attention ops, writes of a state and quantised weights by width, the same in each function.
+
+        Raises :class:`CheckError` when the functions differ in them, or in the constants that they multiply with.
+        """
+        first, *others = self.functions
+        wanted = self._counts(first)
+        for name in others:
+            if self._counts(name) != wanted or self._sources(name) != self._sources(first):
+                raise CheckError(f"{self.path.name}: function {name} is not {first} at another length")
+        return dict(wanted)
+
+    def weights(self) -> dict[str, QuantizedTensor]:
+        """Every quantised weight by module name. Raises :class:`InputError` for what this toolkit does not write."""
+        pairs = list(self._integers(next(iter(self.functions))))
+        if len(pairs) != len(self.described):
+            raise InputError(f"{self.path}: {len(pairs)} quantised weights, {len(self.described)} described")
+        blobs = self._blobs({_source(value) for pair in pairs for value in pair})
+        try:
+            return {
+                str(name): _weight(*pair, blobs, int(bits), int(group) or None)
+                for (name, bits, group), pair in zip(self.described, pairs, strict=True)
+            }
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path}: damaged weights ({first_line(error)}); export it again") from None
+
+    def _counts(self, function: str) -> Counter:
+        ops = self.functions[function]
+        widths = Counter(f"int{BITS.get(_kind(values), 0)} weight" for values, _ in self._integers(function))
+        calls = [SYMBOL.search(str(op.attributes["callee"])) for op in ops if op.name == "coreai.invoke"]
+        widths["attention"] = sum(call is not None and call[1] in self.attention for call in calls)
+        widths["states"] = sum(op.name == "coreai.write_handle" for op in ops)
+        return widths
+
+    def _integers(self, function: str) -> Iterator[tuple[Any, Any]]:
+        """Values and scales of each quantised matrix, or of the table that is looked up, in the order of their use."""
+        ops = self.functions[function]
+        tables = [op.operands[0] for op in ops if op.name == LOOKUP and op.operands[0].owner.name == CONSTANT]
+        if tables and _kind(tables[0]) in BITS:
+            yield tables[0], tables[1]
+        for op in ops:
+            if op.name == QUANTIZED:
+                yield op.operands[0], op.operands[1]
+
+    def _sources(self, function: str) -> list[str]:
+        return [_source(value) for pair in self._integers(function) for value in pair]
+
+    def _blobs(self, wanted: set[str]) -> dict[str, bytes]:
+        """Contents of the constants that are stored apart: a program gives them in its text alone."""
+        found = {}
+        with tempfile.TemporaryFile("w+", encoding="ascii", errors="replace") as text:
+            self.program.print(file=text)
+            text.seek(0)
+            for line in text:
+                match = BLOB.match(line)
+                if match and match[1] in wanted:
+                    found[match[1]] = bytes.fromhex(match[2])[ALIGNMENT_BYTES:]
+        return found
+
+
+def wanted_counts(graph: str, spec: FoldedSpec, widths: list[int]) -> dict[str, int]:
+    """One attention op per layer, integers of these ``widths`` (a table's as int8), one write per cache."""
+    bits = Counter(f"int{8 if graph == 'token_embedding' else width} weight" for width in widths)
+    states = 2 * spec.config.decoder.layers if graph == "text_decoder" else 0
+    counted = {name: bits[name] for name in ("int4 weight", "int8 weight", "int0 weight")}
+    return {"attention": attention_ops(graph, spec), "states": states} | counted
+
+
+def _body(op: Any) -> Iterator[Any]:
+    return (inner for region in op.regions for block in region.blocks for inner in block.operations)
+
+
+def _kind(value: Any) -> str:
+    return str(value.type.element_type)
+
+
+def _source(value: Any) -> str:
+    """The blob of a constant; one that is written into the program is its own."""
+    text = str(value.owner.attributes["value"])
+    match = REFERENCE.match(text)
+    return match[1] if match else text
+
+
+def _weight(values: Any, scales: Any, blobs: dict[str, bytes], bits: int, group: int | None) -> QuantizedTensor:
+    held = torch.from_numpy(_array(values, blobs))
+    return QuantizedTensor(held, torch.from_numpy(_array(scales, blobs)), bits, group)
+
+
+def _array(value: Any, blobs: dict[str, bytes]) -> np.ndarray:
+    """int8 of any width, or float32, in the constant's shape."""
+    shape, kind = tuple(value.type.shape), _kind(value)
+    if kind not in (*BITS, "f32"):
+        raise ValueError(f"a constant of type {kind}")
+    if REFERENCE.match(str(value.owner.attributes["value"])) is None:
+        inline = np.array(value.owner.attributes["value"]).astype(np.int8 if kind in BITS else np.float32)
+        return np.broadcast_to(inline, shape).copy()
+    data = blobs[_source(value)]
+    if kind == "si4":
+        packed = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        return unpack_nibbles(packed, int(np.prod(shape))).numpy().reshape(shape)
+    return np.frombuffer(data, np.int8 if kind == "si8" else "<f4").reshape(shape).copy()

@@ -1,0 +1,57 @@
+"""The one place that imports Apple's packages, which are an extra."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from phantom_edge.errors import InputError
+from phantom_edge.source import file_sha256
+
+EXTRA = 'pip install "phantom-edge[coreai]"'
+
+
+def coreai_torch() -> ModuleType:
+    """The converter, with its operators for quantised weights registered.
+
+    Raises :class:`InputError` where it is not installed, or does not run on this machine.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the torch versions that it was validated with
+            import coreai_torch
+            import coreai_torch._compression.custom_layers
+    except ImportError as error:
+        raise InputError(f"format coreai needs Apple's coreai-torch ({error}); {EXTRA}") from None
+    logging.getLogger("coreai_torch").setLevel(logging.ERROR)
+    return coreai_torch
+
+
+def open_asset(path: Path) -> Any:
+    """The ``coreai.authoring.AIModelAsset`` of a folder, its program compared with the hash beside it.
+
+    Apple's reader ends the process over a damaged program, so that the hash has to come first.
+
+    Raises :class:`InputError` as :func:`coreai_torch`, and for an asset that is missing or damaged.
+    """
+    try:
+        from coreai.authoring import AIModelAsset
+    except ImportError as error:
+        raise InputError(f"format coreai needs Apple's coreai-core ({error}); {EXTRA}") from None
+    program, digest = Path(path) / "main.mlirb", Path(path) / "main.hash"
+    try:
+        sound = bytes.fromhex(file_sha256(program)) == digest.read_bytes()
+        asset = AIModelAsset.load(path) if sound else None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: not a Core AI asset ({first_line(error)}); export it again") from None
+    if asset is None:
+        raise InputError(f"{path}: its program is not the one that was exported (SHA-256 differs); export it again")
+    return asset
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,142 @@
+"""Core AI assets under a session: the CPU runtime of Apple's ``coreai-core``, on Linux and macOS alike."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from phantom_edge.errors import InputError
+from phantom_edge.runtime.backend import end_of_call
+from phantom_edge.runtime.native import quiet_native
+
+
+@dataclass
+class CoreaiCache:
+    """One sequence: the states by name and how many tokens they hold."""
+
+    states: dict[str, Any]
+    length: int = 0
+
+
+class CoreaiBackend:
+    """The assets in ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+
+    A call that is shorter than ``prefill`` is filled up with its last embedding at its last position; where the whole
+    length would run past the context, its tokens go through ``decode`` one by one. Any number of caches may be alive.
+
+    Raises:
+        InputError: no ``coreai-core``, an asset is missing or damaged, or not exported for ``context`` and ``chunk``.
+    """
+
+    def __init__(self, folder: Path, *, context: int, chunk: int):
+        from phantom_edge.export.coreai import file
+
+        self.context, self.chunk, self.name = context, chunk, "coreai (cpu)"
+        self._loop = _Loop()
+        functions = {"vision_encoder": ["main"], "token_embedding": ["main"], "text_decoder": ["prefill", "decode"]}
+        loaded = {graph: self._loop.load(Path(folder) / file(graph), names) for graph, names in functions.items()}
+        self._vision, self._embedding = loaded["vision_encoder"]["main"], loaded["token_embedding"]["main"]
+        self._prefill, self._decode = loaded["text_decoder"]["prefill"], loaded["text_decoder"]["decode"]
+        described = self._prefill.desc
+        self._states = {n: tuple(described.state_descriptor(n).shape) for n in described.state_names}
+        lengths = {shape[2] for shape in self._states.values() if len(shape) == 4}
+        steps = tuple(described.input_descriptor("position_ids").shape)
+        if lengths != {context} or steps != (chunk,):
+            raise InputError(
+                f"{folder}: exported for {sorted(lengths)} tokens of context, not {context}, or {steps} at once, not "
+                f"{chunk}; export again"
+            )
+        self._pixels = tuple(self._vision.desc.input_descriptor("pixel_values").shape)
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
+        if pixels.ndim != 4 or pixels.shape[1:] != self._pixels[1:] or not len(pixels):
+            raise InputError(f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(pixels.shape)}")
+        tiles = pixels.astype(np.float32)
+        return np.concatenate([self._call(self._vision, "image_features", pixel_values=t[None]) for t in tiles])
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [1, S] to embeddings [1, S, hidden]."""
+        parts = np.split(np.asarray(ids, dtype=np.int32), range(self.chunk, ids.shape[1], self.chunk), axis=1)
+        return np.concatenate([self._call(self._embedding, "inputs_embeds", input_ids=p) for p in parts], axis=1)
+
+    def make_cache(self) -> CoreaiCache:
+        """An empty cache; its memory is taken here."""
+        from coreai.runtime import NDArray
+
+        return CoreaiCache({name: NDArray(np.zeros(shape, np.float32)) for name, shape in self._states.items()})
+
+    def decode(self, embeds: np.ndarray, cache: CoreaiCache) -> np.ndarray:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
+
+        Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
+        """
+        steps, start = embeds.shape[1], cache.length
+        end = end_of_call(self, steps, start)
+        embeds = np.ascontiguousarray(embeds, np.float32)
+        if steps == 1 or start + self.chunk > self.context:
+            for n in range(steps):
+                logits = self._step(self._decode, embeds[:, n : n + 1], np.array([start + n]), cache)
+        else:
+            rows = np.minimum(np.arange(self.chunk), steps - 1)
+            logits = self._step(self._prefill, embeds[:, rows], start + rows, cache)
+        cache.length = end
+        return logits[0, -1]
+
+    def _step(self, function: Any, embeds: np.ndarray, positions: np.ndarray, cache: CoreaiCache) -> np.ndarray:
+        inputs = {"inputs_embeds": embeds, "position_ids": positions.astype(np.int32)}
+        return self._call(function, "logits", cache.states, **inputs)
+
+    def _call(self, function: Any, output: str, states: Any = None, **inputs: np.ndarray) -> np.ndarray:
+        from coreai.runtime import NDArray
+
+        arrays = {name: NDArray(np.ascontiguousarray(array)) for name, array in inputs.items()}
+        return np.array(self._loop.run(function(arrays, states))[output].numpy())
+
+
+class _Loop:
+    """An event loop on a thread of its own, since Core AI's calls are coroutines and a session's are not."""
+
+    def __init__(self):
+        self._loop, self._stack = asyncio.new_event_loop(), AsyncExitStack()
+        thread = threading.Thread(target=self._loop.run_forever, name="phantom-edge-coreai", daemon=True)
+        thread.start()
+        weakref.finalize(self, _close, self._loop, self._stack, thread)
+
+    def run(self, call: Coroutine) -> Any:
+        """The result of a coroutine."""
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def load(self, path: Path, names: list[str]) -> dict[str, Any]:
+        """The functions of an asset, compiled for this machine. Raises :class:`InputError`."""
+        from phantom_edge.export.coreai.toolkit import first_line, open_asset
+
+        asset = open_asset(path)
+
+        async def enter() -> dict[str, Any]:
+            model = await self._stack.enter_async_context(asset.executable())
+            with quiet_native():  # the runtime announces each function
+                return {name: model.load_function(name) for name in names}
+
+        try:
+            return self.run(enter())
+        except (RuntimeError, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{path}: Core AI cannot load it ({first_line(error)}); export it again") from None
+
+
+def _close(loop: asyncio.AbstractEventLoop, stack: AsyncExitStack, thread: threading.Thread) -> None:
+    async def end() -> None:
+        await stack.aclose()  # the compiled copies go with it
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(end(), loop)
+    if threading.current_thread() is not thread:  # the last reference may go there
+        thread.join(timeout=10)
