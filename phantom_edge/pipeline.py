@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from phantom_edge import __version__
+from phantom_edge.apps.cache import cache_folder
 from phantom_edge.bundle import GOLDEN, TOKENIZER, Bundle, check_output, finish, writing
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import Exported, ExportOptions
@@ -19,18 +20,22 @@ from phantom_edge.model.certificate import FoldCertificate, certify
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import check_context
+from phantom_edge.quantize.job import MIXED, QuantizeOptions, check_source, quantize
+from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.recipe import Recipe, load_recipe
+from phantom_edge.quantize.store import SIDECAR, is_stored, load, manifest_entry, save
 from phantom_edge.runtime.probes import Prompt, Runner, default_images, prompts
+from phantom_edge.runtime.quantization_report import plots, tables
 from phantom_edge.runtime.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.verify import verify
 from phantom_edge.source import PhantomSource
-from phantom_edge.targets import Format, Target, format_for, target_for
+from phantom_edge.targets import Format, Target, target_for
 
 REPORT = "report.html"
 GOLDEN_TOKENS = 16
-LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "onnx", "onnxruntime", "numpy")
+LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "numpy")
 Step = Callable[[str], None]
 Track = Callable[[Iterable, str], Iterable]
 
@@ -39,8 +44,10 @@ Track = Callable[[Iterable, str], Iterable]
 class ExportRequest:
     """What to export and how; fields left None follow from the target.
 
-    ``quant`` is a preset or a TOML file, ``overrides`` are ``pattern=precision`` rules, ``fold`` is ``exact`` or
-    ``rank:R``, ``context`` the KV cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
+    ``quant`` is a preset, ``mixed``, a TOML file or a quantisation's file; ``overrides`` are ``pattern=precision``
+    rules. ``method``, ``calibrate``, ``samples`` and the budgets are :class:`QuantizeOptions`'s; with none of them a
+    preset is rounded to the nearest, which needs no data. ``fold`` is ``exact`` or ``rank:R``, ``context`` the KV cache
+    in tokens, ``max_tiles`` the most tiles that a picture is cut into.
     """
 
     target: str = "ios"
@@ -50,6 +57,11 @@ class ExportRequest:
     format: str | None = None
     quant: str | None = None
     overrides: tuple[str, ...] = ()
+    method: str | None = None
+    calibrate: Path | None = None
+    samples: int | None = None
+    budget_mb: float | None = None
+    budget_kl: float | None = None
     fold: str = "exact"
     context: int | None = None
     max_tiles: int | None = None
@@ -76,35 +88,72 @@ def export(
     True
     """
     target = target_for(request.target)
-    artifact_format = format_for(request.format or target.format)
-    recipe = load_recipe(request.quant or target.recipe, request.overrides)
+    artifact_format = target.artifact_format(request.format)
+    quant, stored = _quantization(request, target)
+    recipe = stored.recipe if stored else quant.base if quant else _preset(request, target)
     fold = Fold.parse(request.fold)
     if fold.kind == "off":
         raise InputError("fold 'off' drops the phantom dimension; it exists for checks only, use 'exact' or 'rank:R'")
     step("opening the checkpoint")
     source = PhantomSource.open(request.model, revision=request.revision)
     spec, options = _options(request, target, source, recipe)
+    if stored:
+        check_source(stored, source)
     output = request.output or Path(f"{Path(source.name).name}-{target.name}")
     check_output(output)
     model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
     step("certifying the fold")
     certificate = certify(source.config, source.checkpoint, model)
-    model = model.quantized(recipe, step)
+    found = stored or (quantize(source, model, quant, cache=cache_folder() / "quantize", step=step) if quant else None)
+    model = found.apply(model, step) if found else model.quantized(recipe, step)
     with writing(output) as folder:
         step(f"writing {artifact_format.title}")
         exported = artifact_format.export(model, options, folder, step)
         source.tokenizer.save(folder / TOKENIZER)
+        if found:
+            save(folder / SIDECAR, found, integers=False)
         _write_golden(folder / GOLDEN, artifact_format.reference(model), source, spec, options)
         manifest = _manifest(target, artifact_format, source, model, spec, options, certificate, exported)
+        if found:
+            manifest["quantization"] = manifest_entry(found)
         report = None
         if request.verify:
             report = verify(Bundle(folder, {**manifest, "files": {}}), source, model=model, step=step)
             if not report.ok:
                 raise CheckError(_failure(report))
-            (folder / REPORT).write_text(report.to_html(), encoding="utf-8")
+            page = replace(report, tables=tables(found), plots=report.plots + plots(found)) if found else report
+            (folder / REPORT).write_text(page.to_html(), encoding="utf-8")
             manifest["verification"] = report.to_dict()
         finish(folder, manifest)
     return ExportResult(Bundle.open(output, check=False), report)
+
+
+def _preset(request: ExportRequest, target: Target) -> Recipe:
+    return load_recipe(request.quant or target.recipe, request.overrides)
+
+
+def _quantization(request: ExportRequest, target: Target) -> tuple[QuantizeOptions | None, Quantization | None]:
+    """How to calibrate, or the finished quantisation that was named; neither for plain rounding."""
+    asked = (request.method, request.calibrate, request.samples, request.budget_mb, request.budget_kl)
+    calibrated = any(value is not None for value in asked)
+    if is_stored(request.quant):
+        if calibrated or request.overrides:
+            raise InputError(
+                f"{request.quant} holds finished integers: leave out --rule, --method, --calibrate, budgets"
+            )
+        return None, load(request.quant)
+    quant = request.quant or target.recipe
+    if quant != MIXED and not calibrated:
+        return None, None
+    return QuantizeOptions(
+        quant,
+        request.overrides,
+        request.method,
+        request.calibrate,
+        request.samples,
+        request.budget_mb,
+        request.budget_kl,
+    ), None
 
 
 def _options(

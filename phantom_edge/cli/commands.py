@@ -32,9 +32,23 @@ def export(
     target: Annotated[str, typer.Option("--target", "-t", help="ios, android, web or desktop; see `targets`.")] = "ios",
     model: Model = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")] = None,
-    format: Annotated[str | None, typer.Option(help="coreml, executorch or onnx instead of the target's own.")] = None,
-    quant: Annotated[str | None, typer.Option(help="fp32, fp16, int8, int4 or a TOML recipe file.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="coreml, executorch, onnx or coreai instead of the target's own.")
+    ] = None,
+    quant: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16, int8, int4, mixed, a TOML recipe or a file that `quantize` wrote."),
+    ] = None,
     rule: Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq for mixed, else plain rounding.")
+    ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Calibrate with the pictures of this folder; see `quantize`.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Pictures to calibrate with.")] = None,
+    budget_mb: Annotated[float | None, typer.Option(help="mixed: most megabytes of weights.")] = None,
+    budget_kl: Annotated[float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")] = None,
     fold: Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")] = None,
@@ -54,6 +68,11 @@ def export(
         format=format,
         quant=quant,
         overrides=tuple(rule or ()),
+        method=method,
+        calibrate=calibrate,
+        samples=samples,
+        budget_mb=budget_mb,
+        budget_kl=budget_kl,
         fold=fold,
         context=context,
         max_tiles=max_tiles,

@@ -23,12 +23,17 @@ REFRESH = 0.1  # seconds between two lines shown
 
 @app.command(
     epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B -o tuned "
-    "--lora 16  |  phantom-edge export -m tuned --target ios"
+    "--lora 16  |  phantom-edge export -m tuned --target ios  |  "
+    "phantom-edge tune --recover nano.safetensors -o recovered.safetensors"
 )
 @command
 def tune(
-    data: Annotated[Path, typer.Option(help='JSONL: {"image", "question", "answer", "wrong"}, one per line.')],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the tuned checkpoint.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the tuned checkpoint; with --recover a file.")
+    ],
+    data: Annotated[
+        Path | None, typer.Option(help='JSONL: {"image", "question", "answer", "wrong"}, one per line.')
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures that the lines name.")] = None,
     model: Model = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
@@ -51,11 +56,31 @@ def tune(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the order of the lines, the held-out ones and the adapters.")] = 0,
     save_every: Annotated[float, typer.Option(help="Seconds between two states on disk.")] = 30.0,
+    recover: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote, not weights."),
+    ] = None,
+    recover_steps: Annotated[int, typer.Option(help="--recover: optimiser steps, of four pictures each.")] = 100,
+    objective: Annotated[
+        str, typer.Option(help="--recover: distil (the original's next tokens), or phantom (and away from wrong ones).")
+    ] = "distil",
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="--recover: pictures as `quantize` takes them. Default: drawn.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tune a checkpoint with Phantom Optimization. A run that was stopped goes on when it is repeated."""
+    """Tune a checkpoint with Phantom Optimization. A run that was stopped goes on when it is repeated.
+
+    With --recover: win back what quantisation cost, integers untouched; the result is for `export --quant`.
+    """
+    if recover is not None:
+        _recover(recover, output, model, revision, calibrate, recover_steps, objective, seed, as_json)
+        return
+    from phantom_edge.errors import InputError
     from phantom_edge.tune.options import TuneOptions
 
+    if data is None:
+        raise InputError("tune needs --data, a file of questions and answers; or --recover, a quantisation's file")
     options = TuneOptions(
         steps_1=steps_1,
         steps_2=steps_2,
@@ -91,6 +116,36 @@ def tune(
         typer.echo(json.dumps(_summary(result), indent=2))
         return
     _print(result)
+
+
+def _recover(
+    file: Path,
+    output: Path,
+    model: str | None,
+    revision: str | None,
+    calibrate: Path | None,
+    steps: int,
+    objective: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from phantom_edge.tune.recover import RecoverOptions, recover_file
+
+    options = RecoverOptions(steps=steps, objective=objective, seed=seed)
+    with progress(quiet=as_json) as p:
+        found = recover_file(
+            file, output, model=model, revision=revision, calibrate=calibrate, options=options, step=p.step
+        )
+    told = found.facts["recovery"]
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), **told}, indent=2))
+        return
+    for name in ("before", "after"):
+        q = told[name]
+        typer.echo(f"{name}: mean KL {q['kl']:.3g} nats, top-1 agreement {100 * q['agreement']:.2f} %")
+    if not told["kept"]:
+        typer.echo("training did not help on the pictures held out: the scales stay as they were")
+    typer.echo(f"wrote {output}")
 
 
 def _shown(step: Callable[[str], None]) -> Callable[[TuneProgress], None]:

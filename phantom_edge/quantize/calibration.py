@@ -1,0 +1,220 @@
+"""Calibration data: a few pictures with questions and answers, packed so that each picture is read once.
+
+What is shipped is drawn: scenes of the train split under a seed of their own, so nothing of it is in a test. A folder
+of one's own holds pictures, and, if there are any, questions and answers in one ``.jsonl`` file as ``phantom-edge
+tune`` reads them; without, each picture is met by a few general questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from phantom_edge.errors import InputError
+from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values
+
+if TYPE_CHECKING:
+    from phantom_edge.source import PhantomSource
+    from phantom_edge.tune.packing import Packed
+
+SAMPLES: Final = 48
+FEWEST: Final = 8
+"""Pictures, at least: with fewer the statistics describe the pictures and not the model."""
+MOST: Final = 4096
+SEED: Final = 20240914
+"""Of the drawn pictures; no training uses it."""
+QUESTIONS: Final = 8
+"""Most questions per picture, tasks taken in turn."""
+GENERAL: Final = ("Describe the image in detail.", "What is in the image?", "What colour is the largest object?")
+SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question on a sample's picture. ``answer`` None leaves only the first token after the prompt to compare."""
+
+    question: str
+    answer: str | None = None
+    wrong: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One picture with its questions in one sequence, each question seeing the picture and itself only.
+
+    Attributes:
+        name: for messages.
+        pixels: the tiles [T, 3, S, S] in 0..1.
+        packed: ids, positions and mask of the one sequence, and the positions whose next token is compared.
+        asked: the questions in order; with ``pairs`` each right answer is followed by its wrong one as a segment.
+    """
+
+    name: str
+    pixels: Tensor
+    packed: Packed
+    asked: tuple[Asked, ...] = field(repr=False)
+
+    @property
+    def tokens(self) -> int:
+        return self.packed.ids.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSet:
+    """Samples, what they are in words, and a SHA-256 of everything a model would see of them."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    sha256: str
+
+    @property
+    def positions(self) -> int:
+        """How many next tokens are compared."""
+        return sum(len(sample.packed.sources) for sample in self.samples)
+
+    @property
+    def tokens(self) -> int:
+        return sum(sample.tokens for sample in self.samples)
+
+    def parts(self, share: float) -> tuple[CalibrationSet, CalibrationSet]:
+        """The set in two, ``share`` of it last, evenly taken: to fit on one part and to measure on the other."""
+        step = max(2, round(1 / share))
+        last = self.samples[step - 1 :: step]
+        first = tuple(sample for n, sample in enumerate(self.samples) if (n + 1) % step)
+        return _set(f"{self.name}, to fit on", first), _set(f"{self.name}, held out", last)
+
+    def to_dict(self) -> dict[str, object]:
+        """For the manifest."""
+        return {
+            "name": self.name,
+            "samples": len(self.samples),
+            "tokens": self.tokens,
+            "positions": self.positions,
+            "sha256": self.sha256,
+        }
+
+
+def drawn_set(
+    source: PhantomSource, count: int = SAMPLES, *, split: str = "train", pairs: bool = False, first: int = 0
+) -> CalibrationSet:
+    """The shipped set: ``count`` drawn scenes of a split with their questions, from number ``first`` on.
+
+    >>> drawn_set(PhantomSource.open(None), 8).name                              # doctest: +SKIP
+    '8 drawn scenes of the train split'
+    """
+    from phantom_edge.scenes import make_scene
+
+    check_count(count)
+    samples = []
+    for index in range(first, first + count):
+        scene = make_scene(split, index, SEED)
+        asked = [Asked(t.question, t.answer, t.wrong) for t in scene.triples()]
+        chosen = _in_turn(asked, [t.task for t in scene.triples()], random.Random(index))
+        image = scene.render(source.config.tile_size)
+        samples.append(sample_of(source, f"scene {split}/{index}", image, chosen, pairs=pairs))
+    return _set(f"{count} drawn scenes of the {split} split", samples)
+
+
+def folder_set(
+    source: PhantomSource, folder: str | Path, count: int | None = None, *, pairs: bool = False
+) -> CalibrationSet:
+    """Pictures of a folder, with the questions and answers of its ``.jsonl`` file if it has one.
+
+    Raises:
+        InputError: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line that cannot be used.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --calibrate takes a folder of pictures")
+    pictures = _asked_of(folder)
+    if count is not None:
+        check_count(count)
+        pictures = dict(list(pictures.items())[:count])
+    if len(pictures) < FEWEST:
+        raise InputError(
+            f"{folder}: {len(pictures)} pictures are too few to calibrate with; give at least {FEWEST}, "
+            f"better {SAMPLES}"
+        )
+    if len(pictures) > MOST:
+        raise InputError(f"{folder}: {len(pictures)} pictures; choose some of them with --samples (at most {MOST})")
+    samples = []
+    for path, asked in pictures.items():
+        chosen = asked[:QUESTIONS] or [Asked(question) for question in GENERAL]
+        samples.append(sample_of(source, path.name, load_image(path), chosen, pairs=pairs))
+    return _set(f"{len(samples)} pictures of {folder.name}", samples)
+
+
+def check_count(count: int) -> None:
+    """Raise :class:`InputError` for too few or too many samples."""
+    if not FEWEST <= count <= MOST:
+        raise InputError(f"{count} calibration samples: give {FEWEST} to {MOST}; with fewer the statistics mean little")
+
+
+def sample_of(source: PhantomSource, name: str, image, asked: Sequence[Asked], *, pairs: bool = False) -> Sample:
+    """One picture (PIL) and its questions as the model reads them; questions that no longer fit are left out."""
+    from phantom_edge.tune.packing import Packer
+
+    config = source.config
+    max_tiles = min(DEFAULT_MAX_TILES, config.max_tiles or DEFAULT_MAX_TILES)
+    pixels = torch.from_numpy(pixel_values(image, tile_size=config.tile_size, max_tiles=max_tiles))
+    packer = Packer(source.template, source.tokenizer, config.tokens_per_tile)
+    prefix = packer.prefix(len(pixels))
+    room = config.decoder.rope.original_context - len(prefix)
+    segments, kept = [], []
+    for one in asked:
+        wanted = [one.answer or "", *([one.wrong] if pairs and one.wrong else [])]
+        new = [_segment(packer, one.question, answer) for answer in wanted]
+        if all(len(segment) <= room for segment in new):
+            segments += new
+            kept.append(one)
+    if not segments:
+        raise InputError(f"{name}: takes {len(prefix)} tokens, which leaves no room for a question; use a smaller one")
+    return Sample(name, pixels, packer.pack([prefix], [segments]), tuple(kept))
+
+
+def _segment(packer, question: str, answer: str):
+    segment = packer.segment(question, answer)
+    # Without an answer only the token right after the prompt is compared, whatever it should have been.
+    return segment if answer else type(segment)(segment.question, segment.answer[:1])
+
+
+def _in_turn(asked: Sequence[Asked], tasks: Sequence[str], rng: random.Random) -> list[Asked]:
+    """At most ``QUESTIONS`` of them, one of each task before a second of any."""
+    by_task: dict[str, list[Asked]] = {}
+    for one, task in zip(asked, tasks, strict=True):
+        by_task.setdefault(task, []).append(one)
+    for queue in by_task.values():
+        rng.shuffle(queue)
+    rounds = [queue[n] for n in range(QUESTIONS) for queue in by_task.values() if n < len(queue)]
+    return rounds[:QUESTIONS]
+
+
+def _asked_of(folder: Path) -> dict[Path, list[Asked]]:
+    lines = sorted(folder.glob("*.jsonl"))
+    if len(lines) > 1:
+        raise InputError(f"{folder}: holds {lines[0].name} and {lines[1].name}; keep the one with the questions")
+    if not lines:
+        return {path: [] for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()}
+    from phantom_edge.tune.data import read_triples
+
+    pictures: dict[Path, list[Asked]] = {}
+    for line in read_triples(lines[0], folder).lines:
+        if line.image is not None:
+            one = Asked(line.question, line.answer, line.wrong)
+            pictures.setdefault(folder / line.image, []).append(one)
+    return pictures
+
+
+def _set(name: str, samples: Iterable[Sample]) -> CalibrationSet:
+    samples, digest = tuple(samples), hashlib.sha256()
+    for sample in samples:
+        for tensor in (sample.pixels, sample.packed.ids, sample.packed.positions, sample.packed.sources):
+            digest.update(repr(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())
+    return CalibrationSet(name, samples, digest.hexdigest())

@@ -1,0 +1,91 @@
+"""Scales for a KV cache in int8: one per layer, key-value head and channel, from calibration.
+
+The cache of a layer holds [k | y_k] and [v | y_v]: plain and phantom channels side by side (``model/fold.py``). A scale
+per channel gives the phantom half scales of its own, which it needs: its size has nothing to do with k's. Keys are as
+they are cached, after the rotary embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from phantom_edge.errors import InputError
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.quantize import walk
+from phantom_edge.quantize.calibration import Sample
+from phantom_edge.quantize.quality import Quality, quality
+
+HEADROOM: Final = 1.1
+"""Beyond the largest value seen: other prompts reach a little further, and a tenth costs a tenth of a step."""
+LARGEST: Final = 127
+
+
+@dataclass(frozen=True, eq=False)
+class KVScales:
+    """Scales [Hkv, W] per layer, W = head_dim + phantom_dim: value = integer * scale, integers -127..127."""
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    def to_state(self) -> dict[str, Tensor]:
+        """Tensors for a safetensors file: ``kv.N.key`` and ``kv.N.value``."""
+        layers = enumerate(zip(self.keys, self.values, strict=True))
+        return {f"kv.{n}.{kind}": t for n, pair in layers for kind, t in zip(("key", "value"), pair, strict=True)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> KVScales:
+        """Undo :meth:`to_state`. Raises :class:`InputError` when a layer is missing or a scale is no scale."""
+        count = sum(name.startswith("kv.") for name in state) // 2
+        try:
+            keys, values = (tuple(state[f"kv.{n}.{kind}"] for n in range(count)) for kind in ("key", "value"))
+        except KeyError as error:
+            raise InputError(f"KV scales: {error} is missing") from None
+        if not count or not all(bool((t > 0).all()) and bool(torch.isfinite(t).all()) for t in (*keys, *values)):
+            raise InputError("KV scales: each must be positive and finite")
+        return cls(keys, values)
+
+    def round(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values [1, S, Hkv, W] as an int8 cache gives them back."""
+        return tuple(
+            (x / scale).round().clamp(-LARGEST, LARGEST) * scale
+            for x, scale in ((k, self.keys[layer]), (v, self.values[layer]))
+        )
+
+
+def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Callable[[str], None] = lambda _: None) -> KVScales:
+    """Scales from the keys and values that ``samples`` give, with a little headroom.
+
+    >>> scales = kv_scales(model, drawn_set(source, 16).samples)                 # doctest: +SKIP
+    >>> scales.keys[0].shape                                                     # doctest: +SKIP
+    torch.Size([2, 64])
+    """
+    largest: dict[int, list[Tensor]] = {}
+
+    def watch(layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        seen = [x.abs().amax((0, 1)) for x in (k, v)]  # [Hkv, W]
+        largest[layer] = [torch.maximum(a, b) for a, b in zip(largest.get(layer, seen), seen, strict=True)]
+        return k, v
+
+    walk.logits(model.spec, model.weights, samples, round_cache=watch, step=step)
+    layers = [largest[n] for n in range(model.config.decoder.layers)]
+    keys, values = (tuple(_scale(layer[i]) for layer in layers) for i in (0, 1))
+    return KVScales(keys, values)
+
+
+def kv_quality(
+    spec: FoldedSpec, weights: Weights, samples: Sequence[Sample], scales: KVScales, truth: Sequence[Tensor]
+) -> Quality:
+    """The next tokens of a model with an int8 cache against ``truth``, the logits without."""
+    return quality(truth, walk.logits(spec, weights, samples, round_cache=scales.round))
+
+
+def _scale(absmax: Tensor) -> Tensor:
+    # A channel that is always zero (a phantom direction nobody uses) takes any scale.
+    return torch.where(absmax > 0, absmax * HEADROOM / LARGEST, torch.ones_like(absmax)).clone()

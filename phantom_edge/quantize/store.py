@@ -1,0 +1,161 @@
+"""A quantisation as one file: integers, changed vectors and what was measured, for every export to take the same.
+
+A safetensors file; its metadata hold one JSON document under ``phantom_edge``. Beside an artifact, which carries the
+integers itself, the same file without them is kept, and the manifest has their hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from phantom_edge.errors import InputError
+from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.layerwise import ModuleRow, Quantization
+from phantom_edge.quantize.recipe import Recipe
+
+SUFFIX: Final = ".safetensors"
+SIDECAR: Final = "quantization.safetensors"
+SCHEMA: Final = 1
+MAX_JSON_BYTES: Final = 16 << 20
+_KEY: Final = "phantom_edge"
+_PARTS: Final = ("values", "scales", "grid")
+
+
+def fingerprint(weight: QuantizedTensor) -> str:
+    """SHA-256 of a weight's integers and scales, whatever file or layout they come from.
+
+    >>> import torch
+    >>> q = QuantizedTensor(torch.ones(1, 2, dtype=torch.int8), torch.ones(1, 1), 8)
+    >>> fingerprint(q)[:8] == fingerprint(q)[:8]
+    True
+    """
+    digest = hashlib.sha256(f"{weight.bits}/{weight.group}/{weight.shape}".encode())
+    digest.update(weight.values.contiguous().numpy().tobytes())
+    digest.update(weight.scales.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: str | Path, found: Quantization, *, integers: bool = True) -> Path:
+    """Write ``found`` to ``path``, whole or not at all. Raises :class:`InputError` where no file can be."""
+    path = Path(os.path.abspath(path))
+    check_output(path)
+    tensors = {f"floats/{name}": t.contiguous() for name, t in found.floats.items()}
+    tensors |= {f"cache/{name}": t.contiguous() for name, t in found.cache.items()}
+    if integers:
+        for name, weight in found.integers.items():
+            tensors |= {f"integers/{name}/{part}": t for part, t in weight.to_state().items()}
+    document = {
+        "schema": SCHEMA,
+        "method": found.method,
+        "recipe": found.recipe.to_dict(),
+        "modules": [row.to_dict() for row in found.rows],
+        "facts": found.facts,
+    }
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be written ({error})") from None
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    return path
+
+
+def check_output(path: str | Path) -> None:
+    """Raise :class:`InputError`, before any work, for a place where no such file can be written."""
+    path = Path(path)
+    if path.suffix != SUFFIX:
+        raise InputError(f"{path}: a quantisation is one file; give it a name that ends in {SUFFIX}")
+    if not path.absolute().parent.is_dir() or path.is_dir():
+        raise InputError(f"{path}: no file can be written there; its folder must exist")
+
+
+def load(path: str | Path) -> Quantization:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        InputError: no such file, damaged, not of this kind, or of a newer schema.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            document = _document(path, (file.metadata() or {}).get(_KEY))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it with `phantom-edge quantize -o {path.name}`") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged or not a quantisation ({error}); make it again") from None
+    try:
+        recipe = Recipe.from_dict(document["recipe"])
+        rows = tuple(ModuleRow(**row) for row in document["modules"])
+        integers, floats = _integers(tensors), _under(tensors, "floats/")
+        cache = _under(tensors, "cache/")
+        return Quantization(recipe, str(document["method"]), integers, floats, rows, dict(document["facts"]), cache)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a quantisation of this toolkit ({error}); make it again") from None
+
+
+def is_stored(text: str | None) -> bool:
+    """Whether ``--quant`` names such a file."""
+    return text is not None and text.endswith(SUFFIX)
+
+
+def manifest_entry(found: Quantization) -> dict[str, Any]:
+    """What a bundle's manifest says of it: method, facts, the modules' table, and the integers' hashes."""
+    return {
+        "method": found.method,
+        **found.facts,
+        "modules": [row.to_dict() for row in found.rows],
+        "integers": {name: fingerprint(weight) for name, weight in sorted(found.integers.items())},
+    }
+
+
+def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantization:
+    """The quantisation of a bundle: its sidecar with the integers that its artifact holds."""
+    found = load(sidecar)
+    found.integers = dict(stored)
+    return found
+
+
+def differing(entry: Mapping[str, Any], stored: Mapping[str, QuantizedTensor]) -> list[str]:
+    """Names of the modules whose integers are not those that a manifest's entry recorded."""
+    recorded = entry.get("integers", {})
+    names = sorted({*recorded, *stored})
+    return [name for name in names if name not in stored or fingerprint(stored[name]) != recorded.get(name)]
+
+
+def _document(path: Path, text: str | None) -> dict[str, Any]:
+    if text is None or len(text) > MAX_JSON_BYTES:
+        raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
+    document = json.loads(text)
+    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
+        raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
+    if document["schema"] > SCHEMA:
+        raise InputError(f"{path}: schema {document['schema']} is newer than this phantom-edge reads; update it")
+    return document
+
+
+def _under(tensors: Mapping, prefix: str) -> dict:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+def _integers(tensors: Mapping) -> dict[str, QuantizedTensor]:
+    states: dict[str, dict] = {}
+    for name, tensor in _under(tensors, "integers/").items():
+        module, _, part = name.rpartition("/")
+        states.setdefault(module, {})[part] = tensor
+    return {module: QuantizedTensor.from_state(state) for module, state in states.items()}

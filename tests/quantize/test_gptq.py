@@ -1,0 +1,145 @@
+"""GPTQ against its formula worked out the long way, and the descent after it against trying everything."""
+
+import itertools
+
+import pytest
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.quantize import quantize_weight
+from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective, refine
+from phantom_edge.quantize.grid import RANGES, QuantizedTensor
+
+
+def gaussian(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def inputs(rows, width, seed=1):
+    """Correlated, some channels much larger than the others: what a layer of a trained model meets."""
+    x = gaussian(rows, width, seed=seed) @ gaussian(width, width, seed=seed + 1) * width**-0.5
+    x[:, ::7] *= 6
+    return x
+
+
+def one_by_one(weight, h, grid, order):
+    """Optimal brain quantisation in a fixed order: the inverse of what is left, anew for every column."""
+    low, high = RANGES[grid.bits]
+    w, codes, left = weight.double().clone(), torch.zeros_like(weight), list(order)
+    while left:
+        inverse = torch.linalg.inv(h.double()[left][:, left])
+        j = left[0]
+        scale = grid.scales[:, j // grid.block].double()
+        codes[:, j] = (w[:, j] / scale).round().clamp(low, high).float()
+        error = (w[:, j] - codes[:, j].double() * scale) / inverse[0, 0]
+        w[:, left] -= error[:, None] * inverse[0]
+        left.pop(0)
+    return codes.to(torch.int8)
+
+
+@pytest.mark.parametrize("act_order", [False, True])
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (8, None)])
+def test_rounds_as_optimal_brain_quantisation_in_the_same_order(act_order, bits, group):
+    weight, x = gaussian(6, 160), inputs(400, 160)  # wider than one lazy batch
+    h = x.T @ x
+    h = h / h.diagonal().mean()
+    grid = quantize_weight(weight, bits, group, importance=h.diagonal())
+    order = h.diagonal().argsort(descending=True, stable=True) if act_order else torch.arange(160)
+    wanted = one_by_one(weight, damped(h, DAMPING)[0], grid, order.tolist())
+    found = gptq(weight, x.T @ x, bits, group, act_order=act_order, sweeps=0)
+    assert (found.values == wanted).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
+    assert torch.equal(found.scales, grid.scales)
+
+
+def test_changes_the_output_less_than_rounding_to_nearest_and_order_helps():
+    weight, x = gaussian(32, 128), inputs(1024, 128)
+    h = x.T @ x
+    nearest = objective(weight, quantize_weight(weight, 4, 32), h)
+    plain, ordered, descended = (
+        objective(weight, gptq(weight, h, 4, 32, **options), h)
+        for options in ({"act_order": False, "sweeps": 0}, {"sweeps": 0}, {})
+    )
+    assert plain < 0.6 * nearest
+    assert ordered < plain
+    assert descended < 0.95 * ordered
+    moved = (gptq(weight, h, 4, 32).dequantize() - weight) @ x.T
+    assert moved.square().sum().item() == pytest.approx(descended, rel=1e-3)  # the objective is the outputs' change
+
+
+def test_the_descent_never_climbs_and_ends_where_no_single_step_helps():
+    weight, x = gaussian(4, 32), inputs(200, 32)
+    h, _ = damped(x.T @ x / len(x), DAMPING)
+    quantized = quantize_weight(weight, 4, 32)
+    path = [objective(weight, quantized, h)]
+    for _ in range(12):
+        quantized = refine(weight, quantized, h, sweeps=1)
+        path.append(objective(weight, quantized, h))
+    assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(path))
+    for row, column, step in itertools.product(range(4), range(32), (-1, 1)):
+        values = quantized.values.clone()
+        values[row, column] = (int(values[row, column]) + step) if -8 <= values[row, column] + step <= 7 else 0
+        other = QuantizedTensor(values, quantized.scales, 4, 32)
+        assert objective(weight, other, h) >= path[-1] * (1 - 1e-5)
+
+
+def test_comes_near_to_trying_all_integers():
+    weight, x = gaussian(1, 6, seed=5), inputs(60, 6)
+    h, _ = damped(x.T @ x / len(x), DAMPING)
+    found = gptq(weight, x.T @ x, 8, sweeps=4)
+    scale = float(found.scales)
+    nearest = (weight / scale).floor().squeeze(0).tolist()
+    best = min(
+        objective(weight, QuantizedTensor(torch.tensor([codes], dtype=torch.int8), found.scales, 8), h)
+        for codes in itertools.product(*((int(n) - 1, int(n), int(n) + 1, int(n) + 2) for n in nearest))
+        if max(map(abs, codes)) <= 127
+    )
+    assert objective(weight, found, h) <= 1.6 * best
+    assert best < 0.7 * objective(weight, quantize_weight(weight, 8), h)
+
+
+def test_uncorrelated_inputs_of_one_size_leave_nothing_to_gain_but_the_scales():
+    weight = gaussian(16, 64)
+    found = gptq(weight, torch.eye(64), 4, 32)
+    assert torch.equal(found.values, quantize_weight(weight, 4, 32).values)
+
+
+def test_inputs_that_never_came_or_repeat_each_other_still_give_a_good_weight():
+    weight, x = gaussian(8, 64), inputs(20, 64)  # rank 20 of 64
+    x[:, 40:] = 0
+    found = gptq(weight, x.T @ x, 4, 32)
+    error = ((found.dequantize() - weight) @ x.T).norm() / (weight @ x.T).norm()
+    assert error < 0.05
+    unseen = found.dequantize()[:, 40:] - weight[:, 40:]
+    assert unseen.norm() < 0.16 * weight[:, 40:].norm()
+    zero = gptq(weight, torch.zeros(64, 64), 4, 32)
+    assert torch.equal(zero.values, quantize_weight(weight, 4, 32).values)
+
+
+@pytest.mark.parametrize(
+    ("hessian", "message"),
+    [
+        (torch.full((64, 64), torch.nan), "not finite"),
+        (torch.eye(63), r"second moments are \[63, 63\]"),
+        (torch.eye(64) - 40 * torch.ones(64, 64) + 40 * torch.diag(torch.ones(64)), "singular"),
+    ],
+)
+def test_refuses_what_are_no_second_moments(hessian, message):
+    with pytest.raises(InputError, match=message):
+        gptq(gaussian(8, 64), hessian, 4, 32)
+
+
+def test_is_repeatable():
+    weight, x = gaussian(8, 64), inputs(200, 64)
+    a, b = (gptq(weight, x.T @ x, 4, 32) for _ in range(2))
+    assert torch.equal(a.values, b.values)
+    assert torch.equal(a.scales, b.scales)
+
+
+def test_a_few_rows_at_a_time_give_the_same_integers(monkeypatch):
+    weight, x = gaussian(13, 64), inputs(200, 64)
+    whole, cost = gptq(weight, x.T @ x, 4, 32), objective(weight, quantize_weight(weight, 4, 32), x.T @ x)
+    monkeypatch.setattr("phantom_edge.quantize.gptq._ELEMENTS", 5 * 64)
+    parts = gptq(weight, x.T @ x, 4, 32)
+    assert torch.equal(whole.values, parts.values)
+    assert torch.equal(whole.scales, parts.scales)
+    assert objective(weight, quantize_weight(weight, 4, 32), x.T @ x) == pytest.approx(cost, rel=1e-5)
