@@ -13,7 +13,7 @@ from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import InputError
 
 RECIPE = "int4"
-FOLDS = ("exact", "rank:8", "off")  # off: the same decoder without its phantom dimension, for comparison only
+FOLDS = ("exact", "auto", "off")  # off: the same decoder without its phantom dimension, for comparison only
 FORMATS = {"onnx": "ours, ONNX", "executorch": "ours, ExecuTorch"}
 EXPORT_ONLY = {"coreml": "ours, Core ML"}  # needs a Mac to run at speed; its export is timed everywhere
 LLAMA = ("llama-bench", "llama-mtmd-cli")

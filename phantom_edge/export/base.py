@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phantom_edge.errors import CheckError
+
+if TYPE_CHECKING:
+    from phantom_edge.quantize.grid import QuantizedTensor
 
 GRAPHS = ("vision_encoder", "token_embedding", "text_decoder")
 Progress = Callable[[str], None]
@@ -18,13 +22,15 @@ class ExportOptions:
 
     ``context`` is the KV cache's length in tokens, ``chunk`` the most tokens one decoder call takes (prefill is cut
     into such pieces), ``float_type`` the type of everything that is not quantised (``fp32`` or ``fp16``),
-    ``end_ids`` the ids that end an answer.
+    ``end_ids`` the ids that end an answer. ``share_data`` lets one graph read what lies in another's data file, where a
+    format has several: not for browsers, which fetch the files of each graph by its name.
     """
 
     context: int
     chunk: int
     float_type: str
     end_ids: tuple[int, ...]
+    share_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,28 @@ class Exported:
     files: dict[str, Path]
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...] = field(default=())
+
+
+class StoredWeights(Mapping[str, "QuantizedTensor"]):
+    """An artifact's integers by module name, each read from its file whenever it is asked for.
+
+    Reading may raise :class:`InputError`, for data that are damaged or not as this toolkit writes them.
+    """
+
+    def __init__(self, readers: Mapping[str, Callable[[], QuantizedTensor]]):
+        self._readers = dict(readers)
+
+    def __getitem__(self, name: str) -> QuantizedTensor:
+        return self._readers[name]()
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the weight
+        return name in self._readers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __len__(self) -> int:
+        return len(self._readers)
 
 
 def require_counts(graph: str, found: dict[str, int], wanted: dict[str, int]) -> None:

@@ -8,7 +8,7 @@ bound. With more heads the largest value over samples is stated as what it is, s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -25,8 +25,8 @@ from phantom_edge.model.fold import (
 )
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
-from phantom_edge.model.spec import ETA, FoldedSpec
-from phantom_edge.model.weights import LazyWeights, view
+from phantom_edge.model.spec import ETA
+from phantom_edge.model.stream import Stream
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
 PROBE_TOKENS = 48
@@ -65,35 +65,57 @@ def certify(
 ) -> FoldCertificate:
     """Bound and measure what ``model``'s fold changes. ``exact`` is the exact fold of the same weights, if at hand."""
     ids = probe_ids(config, model.first_id)
-    original = PhantomModel(config, weights, keep=False)
-    logits = original.decode(original.embed(ids), original.make_cache(), all_positions=True)
-    change = (probe_logits(model, ids) - logits).abs().max().item()
+    logits = _original_logits(config, weights, ids)
     if model.fold.kind == "exact":
+        change = (probe_logits(model, ids) - logits).abs().max().item()
         layers = [LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in enumerate(model.spec.phantom_dims)]
         return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
-    exact = exact or FoldedModel.of(config, weights, Fold(), model.first_id)
-    reference = probe_logits(exact, ids)
+    moved, folded = layer_changes(exact or FoldedModel.of(config, weights, Fold(), model.first_id), model, ids)
+    change = (folded - logits).abs().max().item()
     layers = []
     for n, first in enumerate(first_token_states(config, weights, model.first_id)):
         dim = model.spec.phantom_dims[n]
-        constants = phantom_constants(weights, f"text_decoder.layers.{n}", first)
         if dim == config.decoder.head_dim:
             layers.append(LayerCertificate(n, dim, 0.0, 0.0, True, 0.0))
             continue
-        bases = bases_of(constants, dim) if dim else None
-        score, output, proved = _bounds(constants, bases)
-        moved = (probe_logits(with_layer(exact, model, n), ids) - reference).abs().max().item()
-        layers.append(LayerCertificate(n, dim, score, output, proved, moved))
+        constants = phantom_constants(weights, f"text_decoder.layers.{n}", first)
+        score, output, proved = _bounds(constants, bases_of(constants, dim) if dim else None)
+        layers.append(LayerCertificate(n, dim, score, output, proved, moved[n]))
     return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
+
+
+def _original_logits(config: PhantomConfig, weights: Mapping[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    original = PhantomModel(config, weights, keep=False)
+    return original.decode(original.embed(ids), original.make_cache(), all_positions=True)
 
 
 def contributions(config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int) -> list[float]:
     """Per layer, the largest change of any probe logit when that layer's phantom dimension is switched off."""
     exact, off = (FoldedModel.of(config, weights, Fold(kind), first_id) for kind in ("exact", "off"))
-    ids = probe_ids(config, first_id)
-    reference = probe_logits(exact, ids)
-    layers = range(config.decoder.layers)
-    return [(probe_logits(with_layer(exact, off, n), ids) - reference).abs().max().item() for n in layers]
+    moved, _ = layer_changes(exact, off, probe_ids(config, first_id))
+    return [moved[n] for n in range(config.decoder.layers)]
+
+
+def layer_changes(base: FoldedModel, other: FoldedModel, ids: torch.Tensor) -> tuple[dict[int, float], torch.Tensor]:
+    """What each layer of ``other``, alone within ``base``, does to the logits; and ``other``'s logits [1, S, vocab].
+
+    Both are folds of the same weights. The first is the largest change of any logit, by layer, where the folds differ
+    at all. A model that has one layer of ``other`` is ``base`` up to there, so that one pass over the weights does:
+    each layer takes the states of all models that have branched off by then, as a batch.
+    """
+    stream, branches = Stream(), []
+    plain = whole = base.embed(ids)  # [1, S, hidden]
+    states = plain[:0]  # [branches, S, hidden]
+    for n, (dim, other_dim) in enumerate(zip(base.spec.phantom_dims, other.spec.phantom_dims, strict=True)):
+        branch = stream.decoder_layer(other, n, plain) if dim != other_dim else None
+        whole = stream.decoder_layer(other, n, whole)
+        plain, states = stream.decoder_layer(base, n, torch.cat([plain, states])).split([1, len(branches)])
+        if branch is not None:
+            states, branches = torch.cat([states, branch]), [*branches, n]
+        stream.forget()
+    reference = stream.logits(base, plain)
+    changes = [(stream.logits(base, x[None]) - reference).abs().max().item() for x in states]
+    return dict(zip(branches, changes, strict=True)), stream.logits(other, whole)
 
 
 def probe_ids(config: PhantomConfig, first_id: int) -> torch.Tensor:
@@ -107,16 +129,6 @@ def probe_ids(config: PhantomConfig, first_id: int) -> torch.Tensor:
 def probe_logits(model: FoldedModel, ids: torch.Tensor) -> torch.Tensor:
     """Logits [1, S, vocab] of every position of ``ids`` [1, S]."""
     return model.decode(model.embed(ids), model.make_cache(ids.shape[1]), all_positions=True)
-
-
-def with_layer(base: FoldedModel, other: FoldedModel, layer: int) -> FoldedModel:
-    """``base`` with the phantom constants of one layer taken from ``other``, a fold of the same weights."""
-    prefixes = tuple(f"text_decoder.layers.{layer}.{part}." for part in ("phantom", "gate"))
-    makers = view(base.weights, lambda name: not name.startswith(prefixes))
-    makers |= view(other.weights, lambda name: name.startswith(prefixes))
-    dims = list(base.spec.phantom_dims)
-    dims[layer] = other.spec.phantom_dims[layer]
-    return replace(base, spec=FoldedSpec(base.spec.config, tuple(dims)), weights=LazyWeights(makers))
 
 
 def _bounds(constants: dict[str, PhantomConstants], bases: Bases | None) -> tuple[float, float, bool]:

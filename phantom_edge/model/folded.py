@@ -11,7 +11,7 @@ from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
-from phantom_edge.model.ops import KVCache, TorchOps, Weights
+from phantom_edge.model.ops import CacheScales, KVCache, TorchOps, Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
 from phantom_edge.quantize.activations import ActivationGrid
@@ -24,7 +24,7 @@ class FoldedModel:
     """Folded weights and the torch graphs over them; the same calls as :class:`PhantomModel`.
 
     ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation``, if given, puts the
-    input of every quantised matmul on the grid that a runtime uses.
+    input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV cache one of int8.
 
     >>> model = FoldedModel.of(checkpoint.config, checkpoint, Fold(), first_id=1)    # doctest: +SKIP
     >>> cache = model.make_cache(2048)                                              # doctest: +SKIP
@@ -37,6 +37,7 @@ class FoldedModel:
     first_id: int
     activation: Callable[[QuantizedTensor], ActivationGrid] | None = None
     recipe: Recipe | None = field(default=None)
+    kv: CacheScales | None = None
 
     @classmethod
     def of(
@@ -87,6 +88,15 @@ class FoldedModel:
         """The same integers with activations on a runtime's grid."""
         return replace(self, activation=activation)
 
+    def with_kv(self, kv: CacheScales | None) -> FoldedModel:
+        """The same model with a KV cache in int8 on the grid ``kv``, or in fp32. Raises :class:`InputError`."""
+        heads = self.config.decoder.kv_heads
+        wanted = [(heads, self.spec.width(n)) for n in range(self.config.decoder.layers)]
+        for scales in (kv.keys, kv.values) if kv is not None else ():
+            if [tuple(scale.shape) for scale in scales] != wanted:
+                raise InputError("the KV cache's scales are not those of this model and fold; calibrate them for it")
+        return replace(self, kv=kv)
+
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
@@ -122,7 +132,7 @@ class FoldedModel:
         return out
 
     def _ops(self, **decoder) -> TorchOps:
-        return TorchOps(self.spec, self.weights, activation=self.activation, **decoder)
+        return TorchOps(self.spec, self.weights, activation=self.activation, kv=self.kv, **decoder)
 
 
 def is_module(name: str) -> bool:

@@ -14,18 +14,28 @@ PROJECTOR_EPS = 1e-5  # torch's LayerNorm default, which the published projector
 
 def vision_encoder(ops: Ops, spec: FoldedSpec, pixels: Value) -> Value:
     """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, tokens, hidden]."""
-    v, at = spec.config.vision, "vision_encoder"
     x = ops.patches(pixels)
-    for n in range(v.layers):
-        layer = f"{at}.layers.{n}"
-        qkv = ops.linear(ops.layer_norm(x, f"{layer}.norm1", v.layer_norm_eps), f"{layer}.qkv")
-        q, k, value = (ops.split_heads(part, v.heads) for part in ops.split(qkv, [v.hidden_size] * 3))
-        mixed = ops.merge_heads(ops.full_attention(q, k, value))
-        x = ops.add(x, ops.linear(mixed, f"{layer}.proj"))
-        hidden = ops.gelu(ops.linear(ops.layer_norm(x, f"{layer}.norm2", v.layer_norm_eps), f"{layer}.fc1"))
-        x = ops.add(x, ops.linear(hidden, f"{layer}.fc2"))
-    x = ops.layer_norm(ops.shuffle(x), f"{at}.projector.norm", PROJECTOR_EPS)
-    return ops.linear(ops.gelu(ops.linear(x, f"{at}.projector.fc1")), f"{at}.projector.fc2")
+    for n in range(spec.config.vision.layers):
+        x = vision_layer(ops, spec, n, x)
+    return projector(ops, x)
+
+
+def vision_layer(ops: Ops, spec: FoldedSpec, n: int, x: Value) -> Value:
+    """One block of the vision encoder [T, 1 + patches, C]: attention, then the MLP; both residual."""
+    v, layer = spec.config.vision, f"vision_encoder.layers.{n}"
+    qkv = ops.linear(ops.layer_norm(x, f"{layer}.norm1", v.layer_norm_eps), f"{layer}.qkv")
+    q, k, value = (ops.split_heads(part, v.heads) for part in ops.split(qkv, [v.hidden_size] * 3))
+    mixed = ops.merge_heads(ops.full_attention(q, k, value))
+    x = ops.add(x, ops.linear(mixed, f"{layer}.proj"))
+    hidden = ops.gelu(ops.linear(ops.layer_norm(x, f"{layer}.norm2", v.layer_norm_eps), f"{layer}.fc1"))
+    return ops.add(x, ops.linear(hidden, f"{layer}.fc2"))
+
+
+def projector(ops: Ops, x: Value) -> Value:
+    """The vision encoder's last states [T, 1 + patches, C] to image tokens [T, tokens, hidden]."""
+    at = "vision_encoder.projector"
+    x = ops.layer_norm(ops.shuffle(x), f"{at}.norm", PROJECTOR_EPS)
+    return ops.linear(ops.gelu(ops.linear(x, f"{at}.fc1")), f"{at}.fc2")
 
 
 def token_embedding(ops: Ops, ids: Value) -> Value:

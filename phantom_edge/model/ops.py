@@ -97,11 +97,22 @@ class KVCache:
         self.context, self.length = context, 0
 
 
+class CacheScales(Protocol):
+    """The int8 grid of a KV cache: ``keys`` and ``values`` hold, per layer, scales [Hkv, W]."""
+
+    keys: Sequence[torch.Tensor]
+    values: Sequence[torch.Tensor]
+
+    def round(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values [B, S, Hkv, W] as the cache gives them back."""
+
+
 class TorchOps:
     """The reference: fp32 torch, quantised weights dequantised, activations put on a runtime's own grid if asked.
 
     ``activation`` says on which grid a runtime holds the input of a matmul with such a weight; see
-    :mod:`phantom_edge.quantize.activations`. ``cache`` and ``length`` (total after this call) serve the decoder only.
+    :mod:`phantom_edge.quantize.activations`, ``kv`` on which grid the cache holds keys and values. ``cache`` and
+    ``steps`` (tokens of this call) serve the decoder only.
     """
 
     def __init__(
@@ -110,10 +121,11 @@ class TorchOps:
         weights: Weights,
         *,
         activation: Callable[[QuantizedTensor], ActivationGrid] | None = None,
+        kv: CacheScales | None = None,
         cache: KVCache | None = None,
         steps: int = 0,
     ):
-        self.spec, self.weights, self.activation = spec, weights, activation
+        self.spec, self.weights, self.activation, self.kv = spec, weights, activation, kv
         self.cache = cache
         if cache is not None:
             d = spec.config.decoder
@@ -122,11 +134,17 @@ class TorchOps:
 
     def linear(self, x, name):
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
-        if isinstance(weight, QuantizedTensor):
-            if self.activation is not None:
-                x = fake_quantize(x, self.activation(weight), weight.group)
-            weight = weight.dequantize()
-        return F.linear(x, weight.float(), None if bias is None else bias.float())
+        if isinstance(weight, QuantizedTensor) and self.activation is not None:
+            x = self.on_grid(x, self.activation(weight), weight.group)
+        return F.linear(x, self.dense(name, weight), None if bias is None else bias.float())
+
+    def on_grid(self, x: torch.Tensor, grid: ActivationGrid, group: int | None) -> torch.Tensor:
+        """The input of one integer matmul as the runtime holds it."""
+        return fake_quantize(x, grid, group)
+
+    def dense(self, name: str, weight: torch.Tensor | QuantizedTensor) -> torch.Tensor:
+        """The fp32 matrix that module ``name`` multiplies with."""
+        return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
 
     def project(self, x, name):
         return F.linear(x, self.weights[name].float())
@@ -188,15 +206,18 @@ class TorchOps:
 
     def embedding(self, ids):
         weight = self.weights["token_embedding.weight"]
-        if isinstance(weight, QuantizedTensor):
-            weight = weight.dequantize()
-        return F.embedding(ids, weight.float())
+        if not isinstance(weight, QuantizedTensor):
+            return F.embedding(ids, weight).float()
+        rows = weight.values[ids].float().unflatten(-1, (-1, weight.block))  # [B, S, C/block, block]
+        return (rows * weight.scales[ids].unsqueeze(-1)).flatten(-2)  # [B, S, C]
 
     def rope(self, x):
         return rotate(x, *self.tables)
 
     def cached_attention(self, q, k, v, layer, scale):
         keys, values = self.cache.keys[layer], self.cache.values[layer]
+        if self.kv is not None:
+            k, v = self.kv.round(layer, k, v)
         keys[:, self.start : self.end], values[:, self.start : self.end] = k.to(keys.dtype), v.to(values.dtype)
         keys, values = keys[:, : self.end].to(q.dtype), values[:, : self.end].to(q.dtype)
         group = q.shape[2] // keys.shape[2]

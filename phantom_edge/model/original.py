@@ -109,28 +109,48 @@ class PhantomModel:
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids [1, S] to embeddings [1, S, hidden]."""
-        return F.embedding(ids, self._w("token_embedding.weight"))
+        # Only the rows that are asked for become fp32: the table is the largest matrix of a small model.
+        return F.embedding(ids, self._weights["token_embedding.weight"]).to(torch.float32)
 
     @torch.inference_mode()
     def decode(self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False) -> torch.Tensor:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of all."""
         hidden = self.hidden(embeds, cache)
-        return self._linear(hidden if all_positions else hidden[:, -1:], "text_decoder.head")
+        return self.head(hidden if all_positions else hidden[:, -1:])
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states [1, S, hidden] after the final norm to logits [1, S, vocab]."""
+        return self._linear(hidden, "text_decoder.head")
 
     @torch.inference_mode()
     def hidden(self, x: torch.Tensor, cache: OriginalCache) -> torch.Tensor:
         """Hidden states [1, S, hidden] after the final norm; extends ``cache``."""
-        d = self.config.decoder
-        length = cache.length + x.shape[1]
-        positions = torch.arange(cache.length, length)
-        tables = rotary_tables(d.rope, d.head_dim, positions, length)
+        (x,) = self.hidden_of_all([x], [cache])
+        return x
+
+    @torch.inference_mode()
+    def hidden_of_all(self, embeds: list[torch.Tensor], caches: list[OriginalCache]) -> list[torch.Tensor]:
+        """:meth:`hidden` of several sequences, one layer after the other for all of them.
+
+        With ``keep=False`` one layer at a time is in memory, and read from the checkpoint's files once.
+        """
+        d, states = self.config.decoder, list(embeds)
+        lengths = [cache.length + x.shape[1] for x, cache in zip(states, caches, strict=True)]
+        tables = [
+            rotary_tables(d.rope, d.head_dim, torch.arange(cache.length, end), end)
+            for cache, end in zip(caches, lengths, strict=True)
+        ]
         for n in range(d.layers):
-            layer = f"text_decoder.layers.{n}"
-            x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, n, tables, cache)
-            gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
-            x = x + self._linear(F.silu(gate) * up, f"{layer}.down")
-        cache.length = length
-        return self._rms_norm(x, "text_decoder.norm")
+            states = [self._layer(n, x, *at) for x, *at in zip(states, tables, caches, strict=True)]
+        for cache, length in zip(caches, lengths, strict=True):
+            cache.length = length
+        return [self._rms_norm(x, "text_decoder.norm") for x in states]
+
+    def _layer(self, n: int, x: torch.Tensor, tables, cache: OriginalCache) -> torch.Tensor:
+        layer = f"text_decoder.layers.{n}"
+        x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, n, tables, cache)
+        gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
+        return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
     def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
         variance = x.pow(2).mean(-1, keepdim=True)

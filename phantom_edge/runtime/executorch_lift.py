@@ -15,21 +15,18 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from executorch.backends.xnnpack.serialization.xnnpack_graph_schema import XNNGraph
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import serialize_xnnpack_binary
 from executorch.backends.xnnpack.utils.xnnpack_constants import UINT64_MAX
 from executorch.exir import schema
 from executorch.exir._serialize._dataclass import _json_to_dataclass
-from executorch.exir._serialize._flatbuffer_program import _program_to_flatbuffer
-from executorch.exir._serialize._program import _ExtendedHeader, _insert_flatbuffer_header
 
 from phantom_edge.errors import InputError, NoRoomError
+from phantom_edge.export.executorch.file import aligned, pad, tables
 from phantom_edge.export.executorch.readback import Matmul, StoredProgram, decode, matmuls
 
-ALIGNMENT: Final = 128  # of segments, as in the files that ExecuTorch writes
-MAGIC: Final = "ET[0-9]{2}"  # of a program's tables
 MEMORY: Final = Path("/proc/meminfo")
 
 
@@ -76,12 +73,12 @@ class _Lifted:
         _require_room(self.stored, sum(map(_nbytes, self.weights.values())), path.parent)
         try:
             with open(path, "wb") as out, open(self.stored.path, "rb") as file:
-                out.write(_tables(self.program, self._end))
-                _pad(out)
+                out.write(tables(self.program, self._end))
+                pad(out)
                 file.seek(self.stored.base)
                 shutil.copyfileobj(file, out)
                 for data in self._appended():
-                    _pad(out)
+                    pad(out)
                     out.write(data)
         except OSError as error:
             raise NoRoomError(f"{self.stored.path}: its lifted copy cannot be written ({error})") from None
@@ -101,7 +98,7 @@ class _Lifted:
         delegate.processed.index = self._segment(len(self._payloads[-1]))
 
     def _segment(self, size: int) -> int:
-        start = _aligned(self._end)
+        start = aligned(self._end)
         self.program.segments.append(schema.DataSegment(start, size))
         self._end = start + size
         return len(self.program.segments) - 1
@@ -170,15 +167,6 @@ def _nbytes(matmul: Matmul) -> int:
     return 4 * rows * columns
 
 
-def _tables(program: schema.Program, size: int) -> bytes:
-    """The program's tables behind ExecuTorch's header, for ``size`` bytes of segments; as ``serialize_pte_binary``."""
-    tables = _program_to_flatbuffer(program)
-    length = _aligned(_ExtendedHeader.EXPECTED_LENGTH, tables.max_alignment)
-    total = length + len(tables.data)
-    header = _ExtendedHeader(total, _aligned(total), size).to_bytes().ljust(length, b"\0")
-    return _insert_flatbuffer_header(tables.data, MAGIC, header)
-
-
 def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:
     """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its ``weights`` bytes into memory."""
     copied, disk, memory = stored.size + weights, shutil.disk_usage(folder).free, _available_memory()
@@ -202,13 +190,3 @@ def _available_memory() -> int | None:
     with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return None
-
-
-def _aligned(size: int, alignment: int = ALIGNMENT) -> int:
-    return -(-size // alignment) * alignment
-
-
-def _pad(file: BinaryIO) -> int:
-    """Fill up to where a segment may begin."""
-    file.write(bytes(-file.tell() % ALIGNMENT))
-    return file.tell()

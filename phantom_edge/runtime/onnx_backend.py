@@ -16,6 +16,7 @@ from phantom_edge.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.runtime.backend import end_of_call
+from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
 
 GRAPHS: Final = {
@@ -27,11 +28,9 @@ GRAPHS: Final = {
 PAST: Final = "past_key_values."
 MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_CACHE_BYTES: Final = 64 << 30
-# On x86 without VNNI, int8 weights saturate ORT's 16-bit sums; with this it moves them to uint8 when it loads.
-EXACT_INT8: Final = "session.x64quantprecision"
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 MODES: Final = ("stock", "lifted")
-CACHE_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+CACHE_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
 
 @dataclass
@@ -191,7 +190,8 @@ def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.Infer
     """``source`` is ``path`` or a changed model in memory, whose data still lies beside ``path``."""
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
-    options.add_session_config_entry(EXACT_INT8, "1")
+    if saturates():
+        options.add_session_config_entry(EXACT_INT8, "1")
     if isinstance(source, bytes):
         options.add_session_config_entry(DATA_FOLDER, str(path.parent))
     if threads is not None:
@@ -224,11 +224,13 @@ def _vocabulary(path: Path, decoder: ort.InferenceSession) -> int:
     return shape[2]
 
 
-def _cache_type(path: Path, decoder: ort.InferenceSession) -> type[np.floating]:
-    """The one type of all cache inputs. Raises :class:`InputError` for another than fp32 and fp16."""
+def _cache_type(path: Path, decoder: ort.InferenceSession) -> type[np.number]:
+    """The one type of all cache inputs. Raises :class:`InputError` for another than fp32, fp16 and int8."""
     found = {entry.type for entry in decoder.get_inputs() if entry.name.startswith(PAST)}
     if len(found) > 1 or not found <= CACHE_TYPES.keys():
-        raise InputError(f"{path.name}: its cache holds {', '.join(sorted(found))}; only one of fp32 and fp16 is known")
+        raise InputError(
+            f"{path.name}: its cache holds {', '.join(sorted(found))}; only one of fp32, fp16, int8 is known"
+        )
     return CACHE_TYPES[found.pop()] if found else np.float32
 
 

@@ -12,11 +12,16 @@ import onnx
 from onnx import helper
 
 FLOAT_ACCURACY = 1  # MatMulNBits' accuracy_level: dequantised weights times fp32 activations
-FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+FLOAT, HALF, INT8 = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8
+CACHE_SCALES = 7  # the first of GroupQueryAttention's inputs that a float cache has not
+CACHE_ATTRIBUTES = ("kv_cache_bit_width", "k_quant_type", "v_quant_type")
 
 
 def lift(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations; weights stay where they are."""
+    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations, and with an fp32 KV cache.
+
+    Weights stay where they are.
+    """
     lifted = onnx.ModelProto()
     lifted.CopyFrom(model)
     del lifted.graph.node[:]
@@ -28,13 +33,15 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
             lifted.graph.node.append(node)
             if node.op_type == "MatMulNBits":
                 _set_accuracy(lifted.graph.node[-1])
+            if node.op_type == "GroupQueryAttention":
+                _float_cache(lifted.graph.node[-1])
     return lifted
 
 
 def _lift_halves(graph: onnx.GraphProto) -> None:
-    """Make fp16 inputs and outputs fp32."""
+    """Make fp16 inputs and outputs fp32, and those of an int8 cache."""
     for value in (*graph.input, *graph.output):
-        if value.type.tensor_type.elem_type == HALF:
+        if value.type.tensor_type.elem_type in (HALF, INT8):
             value.type.tensor_type.elem_type = FLOAT
 
 
@@ -66,6 +73,13 @@ def _dequantized(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         helper.make_node("MatMul", [x, weight], [product]),
     ]
     return [*nodes, helper.make_node("Add", [product, bias], [result])] if bias else nodes
+
+
+def _float_cache(node: onnx.NodeProto) -> None:
+    del node.input[CACHE_SCALES:]
+    kept = [attribute for attribute in node.attribute if attribute.name not in CACHE_ATTRIBUTES]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 def _set_accuracy(node: onnx.NodeProto) -> None:

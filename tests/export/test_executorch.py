@@ -71,6 +71,26 @@ class TestIntegers:
         assert exported.counts["text_decoder"]["delegates"] == layers + 2
         assert exported.counts["vision_encoder"]["delegates"] == 1
 
+    @pytest.mark.parametrize("recipe", ["fp32", "fp16", "int8", "int4"])
+    def test_a_tied_head_and_the_embedding_are_the_same_bytes_of_the_file(self, exports, tiny_dirs, recipe):
+        program = stored(exports, tiny_dirs["qwen2"], recipe).program
+        table = program.segments[program.constant_segment.segment_index]
+        index = {data.key: data.segment_index for data in program.named_data}
+        head = program.segments[index["text_decoder.head.weight"]]
+        assert head.size > 10_000
+        assert table.offset <= head.offset < head.offset + head.size <= table.offset + table.size
+
+    def test_the_file_has_nothing_twice_and_no_gaps(self, exports, tiny_dirs):
+        """Segments without those inside another one, and the padding between them, are the whole file."""
+        program = stored(exports, tiny_dirs["qwen2"], "int4")
+        spans = [(s.offset, s.offset + s.size) for s in program.program.segments if s.size]
+        end = 0
+        for start, stop in sorted(spans, key=lambda span: (span[0], -span[1])):
+            assert start < end + 128
+            assert stop <= end or start >= end  # inside an earlier one, or behind it
+            end = max(end, stop)
+        assert program.base + end == program.size
+
     def test_a_matrix_with_float_inputs_is_not_counted_as_quantised(self, tmp_path, qwen, monkeypatch):
         # That is what weight-only quantisation lowers to; XNNPACK computes it without the scales.
         from phantom_edge.export.executorch.xnnpack import Subgraph

@@ -16,13 +16,16 @@ from folded_models import Exports, folded, integers, quantized, random_ids
 from onnx_models import embed, tile, write
 
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.export.base import GRAPHS, require_counts
-from phantom_edge.export.onnx import activation_grid, packing, stored_weights
+from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
+from phantom_edge.export.onnx import activation_grid, export, packing, reference, stored_cache, stored_weights
 from phantom_edge.export.onnx.checks import count_ops, wanted_counts
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.model.weights import shape_of
 from phantom_edge.quantize.activations import fake_quantize
 from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.kv import KVScales
+from phantom_edge.runtime.onnx_backend import OnnxBackend
+from phantom_edge.runtime.torch_backend import TorchBackend
 
 # One integer product against fp32 torch on the same grid: only the order of fp32 sums differs.
 PRODUCT_TOLERANCE = 1e-5
@@ -130,6 +133,49 @@ class TestIntegers:
                 assert torch.equal(found[module].scales, weight.scales), module
                 assert (found[module].bits, found[module].group) == (weight.bits, weight.group), module
 
+    def test_a_tied_head_and_the_embedding_share_their_bytes(self, tiny_dirs, tmp_path):
+        """Half as many bytes of both, the same answers; without leave to share each graph has files of its own."""
+        model = quantized(tiny_dirs["qwen2"], "int4")
+        sizes, answers, places = [], [], []
+        for share in (False, True):
+            out = tmp_path / str(share)
+            export(model, ExportOptions(96, 64, "fp32", (2,), share), out, lambda _: None)
+            sizes.append(sum(file.stat().st_size for file in (out / "onnx").glob("*.onnx_data")))
+            backend = OnnxBackend(out, context=96, chunk=64)
+            embeds = backend.embed(random_ids(model, 9))
+            answers.append([embeds, backend.decode(embeds, backend.make_cache())])
+            graph = onnx.load(find(out, "text_decoder"), load_external_data=False).graph
+            places.append({e.value for t in graph.initializer for e in t.external_data if e.key == "location"})
+            assert all(_same(stored_weights(out)[name], weight) for name, weight in integers(model).items())
+        assert sizes[0] - sizes[1] > 0.9 * model.weights["text_decoder.head.weight"].values.numel()
+        own, table = "decoder_model_merged_q4.onnx_data", "embed_tokens_q4.onnx_data"
+        assert places == [{own}, {own, table}]
+        for alone, shared in zip(*answers, strict=True):
+            np.testing.assert_array_equal(alone, shared)
+
+    @pytest.mark.parametrize("fold", ["exact", "rank:8"])
+    def test_an_int8_cache_is_torchs_on_the_same_grid(self, tiny_dirs, tmp_path, fold):
+        """Prefill in two pieces and steps, in fp32 otherwise: rounding the cache is all that differs."""
+        model = quantized(tiny_dirs["qwen2"], "fp32", fold)
+        held = model.with_kv(_scales_of(model))
+        write(held, tmp_path)
+        found = _logits(OnnxBackend(tmp_path, context=96, chunk=64), model)
+        kept, plain = (_logits(TorchBackend(m, 96, 64), model) for m in (held, model))
+        assert np.abs(found - kept).max() < 1e-4 * kept.std()
+        assert np.abs(found - plain).max() > 1e-3 * plain.std()
+        lifted = _logits(OnnxBackend(tmp_path, context=96, chunk=64, mode="lifted"), model)
+        assert np.abs(lifted - plain).max() < 1e-4 * plain.std()
+        stored = stored_cache(tmp_path)
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip((*stored.keys, *stored.values), (*held.kv.keys, *held.kv.values), strict=True)
+        )
+
+    def test_scales_of_another_fold_are_refused(self, tiny_dirs):
+        exact, small = (quantized(tiny_dirs["qwen2"], "fp32", fold) for fold in ("exact", "rank:8"))
+        with pytest.raises(InputError, match="not those of this model and fold"):
+            exact.with_kv(_scales_of(small))
+
     def test_layouts_byte_by_byte(self):
         """By hand from the operations' documentation: value + 8 in four bits, low half first; columns transposed."""
         row = torch.tensor([[-8, 7, 0, 1] * 8], dtype=torch.int8)
@@ -147,12 +193,12 @@ class TestIntegers:
         recipe, overrides = RECIPES[name]
         model = quantized(qwen, recipe, "exact", overrides)
         folder, _ = exports(qwen, recipe, "exact", overrides)
-        checked = []
+        checked, held = [], reference(model)
         for module, x, y in _products(folder, graph, model, tmp_path):
-            weight, bias = model.weights[f"{module}.weight"], model.weights.get(f"{module}.bias")
+            weight, bias = held.weights[f"{module}.weight"], model.weights.get(f"{module}.bias")
             expected = fake_quantize(x, activation_grid(weight), weight.group) @ weight.dequantize().T
             plain = x @ weight.dequantize().T
-            if weight.bits == 8 and bias is not None:  # for int4 the bias is a node of its own
+            if weight.group is None and bias is not None:  # for groups the bias is a node of its own
                 expected, plain = expected + bias, plain + bias
             assert (y - expected).abs().max() <= PRODUCT_TOLERANCE * expected.abs().max(), module
             assert (y - plain).abs().max() > 10 * PRODUCT_TOLERANCE * plain.abs().max(), module
@@ -165,6 +211,24 @@ class TestIntegers:
         whole = QuantizedTensor(model.weights[name].values.clamp(-8, 7), model.weights[name].scales, bits=4)
         with pytest.raises(InputError, match=r"layers\.0\.o.*not int4, group None"):
             write(replace(model, weights={**model.weights, name: whole}), tmp_path)
+
+
+def _scales_of(model) -> KVScales:
+    """By hand from one cache: the largest value of each channel is 100 steps."""
+    cache = model.make_cache(96)
+    model.decode(torch.from_numpy(embed(model, random_ids(model, 40))), cache)
+    keys, values = ([(x[0].abs().amax(0) / 100).clamp_min(1e-4) for x in half] for half in (cache.keys, cache.values))
+    return KVScales(tuple(keys), tuple(values))
+
+
+def _logits(backend, model) -> np.ndarray:
+    embeds, cache = embed(model, random_ids(model, 40)), backend.make_cache()
+    pieces = np.split(embeds, [20, 37, 38, 39], axis=1)
+    return np.stack([backend.decode(piece, cache) for piece in pieces])
+
+
+def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
+    return a.bits == b.bits and torch.equal(a.values, b.values) and torch.equal(a.scales, b.scales)
 
 
 def _products(folder, graph, model, tmp_path):
@@ -201,20 +265,28 @@ class TestChecks:
             assert vision["MultiHeadAttention"] == config.vision.layers
             assert decoder["GroupQueryAttention"] == config.decoder.layers
             assert decoder["Softmax"] == 3 * config.decoder.layers  # the phantom's: query, key, value
-            assert decoder["MatMulNBits"] == kinds.count(4) == 4 * config.decoder.layers
+            assert decoder["MatMulNBits"] - 1 == kinds.count(4) == 4 * config.decoder.layers  # one is the head
             assert embedding["Gather int8"] == 1
-            assert vision["DynamicQuantizeMatMul"] + decoder["DynamicQuantizeMatMul"] + 1 == kinds.count(8)
+            assert "DynamicQuantizeMatMul" not in decoder
+            assert vision["DynamicQuantizeMatMul"] + 2 == kinds.count(8)
 
-    @pytest.mark.parametrize("op", ["GroupQueryAttention", "MatMulNBits", "Softmax", "DynamicQuantizeMatMul"])
-    def test_a_missing_operation_is_noticed(self, exports, qwen, op, tmp_path):
+    @pytest.mark.parametrize(
+        ("graph", "op"),
+        [
+            ("text_decoder", "GroupQueryAttention"),
+            ("text_decoder", "MatMulNBits"),
+            ("text_decoder", "Softmax"),
+            ("vision_encoder", "DynamicQuantizeMatMul"),
+        ],
+    )
+    def test_a_missing_operation_is_noticed(self, exports, qwen, graph, op, tmp_path):
         folder, exported = exports(qwen, "int4")
-        model = onnx.load(folder / exported.files["text_decoder"], load_external_data=False)
+        model = onnx.load(folder / exported.files[graph], load_external_data=False)
         model.graph.node.remove(next(node for node in model.graph.node if node.op_type == op))
-        onnx.save(model, tmp_path / "text_decoder.onnx")
-        found = count_ops(tmp_path / "text_decoder.onnx")
-        wanted = exported.counts["text_decoder"]
-        with pytest.raises(CheckError, match=rf"text_decoder.*{op} {wanted[op] - 1} \(expected {wanted[op]}\)"):
-            require_counts("text_decoder", found, {name: wanted.get(name, 0) for name in _checked(qwen)})
+        onnx.save(model, tmp_path / "damaged.onnx")
+        found, wanted = count_ops(tmp_path / "damaged.onnx"), exported.counts[graph]
+        with pytest.raises(CheckError, match=rf"{graph}.*{op} {wanted[op] - 1} \(expected {wanted[op]}\)"):
+            require_counts(graph, found, {name: wanted.get(name, 0) for name in _checked(qwen)})
 
     def test_a_weight_that_no_graph_reads_is_noticed(self, qwen, tmp_path):
         model = folded(qwen)
@@ -242,7 +314,7 @@ class TestChecks:
             data.rename(tmp_path / "elsewhere")
             data.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(InputError, match="not readable as an exported model"):
-            stored_weights(tmp_path / "work")
+            dict(stored_weights(tmp_path / "work"))
 
 
 def _checked(checkpoint) -> dict[str, int]:

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.model.certificate import certify, contributions, probe_ids, probe_logits, with_layer
+from phantom_edge.model.certificate import certify, contributions, layer_changes, probe_ids, probe_logits
 from phantom_edge.model.fold import KINDS, Fold, PhantomConstants, bases_of, simplex_samples
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import LazyWeights, view
 from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.quantize.recipe import load_recipe
 from phantom_edge.source import PhantomSource
@@ -27,6 +29,16 @@ def source(request, tiny_dirs):
 
 def fold(source, text="exact"):
     return FoldedModel.of(source.config, source.checkpoint, Fold.parse(text), source.first_id)
+
+
+def with_layer(base, other, layer):
+    """``base`` with the phantom constants of one layer taken from ``other``, a fold of the same weights."""
+    prefixes = tuple(f"text_decoder.layers.{layer}.{part}." for part in ("phantom", "gate"))
+    makers = view(base.weights, lambda name: not name.startswith(prefixes))
+    makers |= view(other.weights, lambda name: name.startswith(prefixes))
+    dims = list(base.spec.phantom_dims)
+    dims[layer] = other.spec.phantom_dims[layer]
+    return replace(base, spec=FoldedSpec(base.spec.config, tuple(dims)), weights=LazyWeights(makers))
 
 
 def original_logits(source, ids, **options):
@@ -108,6 +120,17 @@ def test_output_bound_covers_what_a_head_can_say(source):
     back = there @ model.weights[f"{layer}.gate.basis"].T  # already times eta
     worst = (back - 1e-4 * y).norm(dim=-1).max().item()
     assert worst <= certificate.layers[0].output_bound * 1.01
+
+
+@pytest.mark.parametrize("text", ["rank:8", "off"])
+def test_a_layers_change_is_that_of_the_model_with_this_layer_alone(source, text):
+    """One pass with all branches, against a model of its own for each layer."""
+    exact, other, ids = fold(source), fold(source, text), probe_ids(source.config, source.first_id)
+    moved, logits = layer_changes(exact, other, ids)
+    reference = probe_logits(exact, ids)
+    wanted = {n: (probe_logits(with_layer(exact, other, n), ids) - reference).abs().max().item() for n in range(2)}
+    assert moved == pytest.approx(wanted, rel=0.01, abs=FP32)
+    assert (logits - probe_logits(other, ids)).abs().max() < FP32
 
 
 def test_contributions_are_those_of_switching_a_layer_off(source):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from phantom_edge.export.base import Exported, ExportOptions, Progress
+from phantom_edge.export.base import Exported, ExportOptions, Progress, StoredWeights
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.quantize.activations import ActivationGrid
 from phantom_edge.quantize.grid import QuantizedTensor
@@ -33,7 +33,7 @@ def reference(model: FoldedModel) -> FoldedModel:
     return model.on_grid(activation_grid)
 
 
-def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
+def stored_weights(folder: Path) -> StoredWeights:
     """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged file."""
     from phantom_edge.export.executorch.readback import StoredProgram
 

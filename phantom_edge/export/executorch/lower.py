@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from executorch.exir import schema
-from executorch.exir._serialize._program import PTEFile, serialize_pte_binary
 
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
 from phantom_edge.export.executorch import FILE
+from phantom_edge.export.executorch.file import write_file
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
 from phantom_edge.export.executorch.program import Buffers, Method, constant_method
 from phantom_edge.export.executorch.readback import StoredProgram
@@ -26,6 +26,8 @@ from phantom_edge.quantize.grid import QuantizedTensor
 
 def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
+    if model.kv is not None:
+        raise InputError("ExecuTorch's attention over an int8 KV cache is slower than over fp32; leave it in float")
     constants, buffers, payloads, plans = Constants(), Buffers(), [], []
     weights = _Recorded(model.weights)
     model = replace(model, weights=weights)
@@ -36,12 +38,8 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
         output = write[name](method, model, options)
         plans.append(method.finish(output, payloads))
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
-    program = schema.Program(0, plans, buffers.list, payloads, [], schema.SubsegmentOffsets(0, []))
     progress(f"packing {FILE}")
-    named = constants.store.get_named_data_store_output()
-    data = serialize_pte_binary(PTEFile(program, named_data=named), extract_delegate_segments=True)
-    with open(out / FILE, "wb") as file:
-        data.write_to_file(file)
+    write_file(out / FILE, plans, buffers, payloads, constants)
     counts = _checked_counts(wanted_counts(model.spec, weights.kinds), out / FILE)
     return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
 
@@ -104,8 +102,8 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
             "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but loaded memory "
             "is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
         )
-    if spec.config.decoder.tied_head:
-        lines.append("The tied head is stored twice, for the gather and for the matmul.")
+    if spec.config.decoder.tied_head and kinds["token_embedding.weight"] != kinds["text_decoder.head.weight"]:
+        lines.append("The tied head and the embedding are of different types, so both are stored.")
     if options.chunk < spec.config.tokens_per_tile:
         lines.append(
             f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: ExecuTorch's stock "

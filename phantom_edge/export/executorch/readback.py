@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_progra
 from executorch.exir._serialize._program import _ExtendedHeader
 
 from phantom_edge.errors import InputError
+from phantom_edge.export.base import StoredWeights
 from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
 
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
@@ -143,14 +145,14 @@ class StoredProgram:
         segment = self.program.segments[index]
         return self._read(segment.offset, segment.size)
 
-    def weights(self) -> dict[str, QuantizedTensor]:
+    def weights(self) -> StoredWeights:
         """Every quantised weight by module name, as the runtime finds it."""
         found = dict(self._gathered())
         for method in ("vision_encoder", "text_decoder"):
             for matmul in self.matmuls(method):
                 if matmul.bits:
-                    found[matmul.key.removesuffix(".weight")] = self.quantized(matmul)
-        return found
+                    found[matmul.key.removesuffix(".weight")] = partial(self.quantized, matmul)
+        return StoredWeights(found)
 
     def quantized(self, matmul: Matmul) -> QuantizedTensor:
         """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another size."""
@@ -165,18 +167,21 @@ class StoredProgram:
         scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
         return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
 
-    def _gathered(self) -> Iterator[tuple[str, QuantizedTensor]]:
+    def _gathered(self) -> Iterator[tuple[str, Callable[[], QuantizedTensor]]]:
         plan = self.plan("token_embedding")
         for instruction in plan.chains[0].instructions:
             bits = GATHERS.get(plan.operators[instruction.instr_args.op_index].name)
             if bits:
                 values, scales = (plan.values[slot].val for slot in instruction.instr_args.args[:2])
-                table, scales = self._buffer(values, torch.int8), self._buffer(scales, torch.float32)
-                if bits == 4:
-                    table = unpack_nibbles(table.view(torch.uint8), 2 * table.shape[1], high_first=True, offset=8)
-                scales = scales.view(len(table), -1)
-                group = table.shape[1] // scales.shape[1]
-                yield "token_embedding", QuantizedTensor(table, scales, bits, group if bits == 4 else None)
+                yield "token_embedding", partial(self._table, values, scales, bits)
+
+    def _table(self, values: schema.Tensor, scales: schema.Tensor, bits: int) -> QuantizedTensor:
+        table, scales = self._buffer(values, torch.int8), self._buffer(scales, torch.float32)
+        if bits == 4:
+            table = unpack_nibbles(table.view(torch.uint8), 2 * table.shape[1], high_first=True, offset=8)
+        scales = scales.view(len(table), -1)
+        group = table.shape[1] // scales.shape[1]
+        return QuantizedTensor(table, scales, bits, group if bits == 4 else None)
 
     def _buffer(self, tensor: schema.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """A constant that kernels read."""

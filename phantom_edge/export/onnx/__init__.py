@@ -7,30 +7,47 @@ Runtime's integer operations, whose activation grid :func:`activation_grid` name
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from phantom_edge.export.base import Exported, ExportOptions, Progress
 from phantom_edge.export.onnx import genai, packages
-from phantom_edge.export.onnx.build import dtype_of, write_graphs
+from phantom_edge.export.onnx.build import TYPES, dtype_of, write_graphs
+from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
 from phantom_edge.export.onnx.ops import OnnxOps
-from phantom_edge.export.onnx.readback import stored_weights
+from phantom_edge.export.onnx.readback import stored_cache, stored_weights
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.quantize.activations import ActivationGrid
 from phantom_edge.quantize.grid import QuantizedTensor
 
-__all__ = ["activation_grid", "export", "reference", "stored_weights"]
+__all__ = ["activation_grid", "export", "reference", "stored_cache", "stored_weights"]
+
+
+CACHE_NOTE: Final = (
+    "the KV cache is int8, a calibrated scale per channel: what lies beyond the scales' range is cut off. "
+    "onnxruntime-genai and transformers.js, which make float caches, cannot use the decoder"
+)
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
     """The grid on which ONNX Runtime holds the input of the operation that multiplies with ``weight``.
 
-    int4 becomes MatMulNBits with accuracy_level 4, int8 DynamicQuantizeMatMul; see :class:`ActivationGrid`.
+    What has groups becomes MatMulNBits with accuracy_level 4, int8 per channel DynamicQuantizeMatMul; see
+    :class:`ActivationGrid`.
     """
-    return ActivationGrid.BLOCK_INT8 if weight.bits == 4 else ActivationGrid.TENSOR_UINT8
+    return ActivationGrid.BLOCK_INT8 if weight.group else ActivationGrid.TENSOR_UINT8
 
 
 def reference(model: FoldedModel) -> FoldedModel:
     """The torch model that an artifact of ``model`` must agree with: same integers, activations on the same grids."""
+    name, own = f"{HEAD}.weight", model.weights
+    if operations_for(model) is NativeOps and name in own:
+        # The same numbers in blocks: on their grid ONNX Runtime holds the head's input.
+        head = LazyWeights({name: Maker(shape_of(own, name), lambda: in_blocks(own[name]))}, keep=True)
+        makers = view(own, lambda other: other != name) | view(head, lambda _: True)
+        model = replace(model, weights=LazyWeights(makers))
     return model.on_grid(activation_grid)
 
 
@@ -38,17 +55,23 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
     """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what the stock packages read.
 
     Integers are the model's own and every float keeps the type that its recipe gave it, so ``options.float_type`` and
-    ``options.chunk`` change nothing here; ``options.context`` bounds the positions.
+    ``options.chunk`` change nothing here; ``options.context`` bounds the positions. With ``options.share_data`` a tied
+    head and the embedding are the same bytes of one file.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
         InputError: a context or an integer type that ONNX cannot express.
     """
     dtype = dtype_of(model)
-    written = write_graphs(model, options.context, out, dtype, OnnxOps, progress)
+    written = write_graphs(model, options, out, dtype, operations_for(model), progress)
     genai.write(model, options, out, written.files)
     packages.write(model, options, out, dtype)
-    return Exported(written.files, written.counts, _notes(written.kinds))
+    return Exported(written.files, written.counts, _notes(written.kinds) + ((CACHE_NOTE,) if model.kv else ()))
+
+
+def operations_for(model: FoldedModel) -> type[OnnxOps]:
+    """What writes the graphs. Where the decoder's layers are int4 it is not for WASM, in which MatMulNBits is slow."""
+    return NativeOps if dtype_of(model) == TYPES[4] else OnnxOps
 
 
 def _notes(kinds: set[str]) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from typing import Final
 from onnx import TensorProto
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, Progress, require_counts
+from phantom_edge.export.base import GRAPHS, ExportOptions, Progress, require_counts
 from phantom_edge.export.onnx.checks import count_ops, wanted_counts
 from phantom_edge.export.onnx.ops import DecoderInputs, OnnxOps, tables
-from phantom_edge.export.onnx.writer import GraphWriter
+from phantom_edge.export.onnx.writer import GraphWriter, Place
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
@@ -21,6 +21,7 @@ from phantom_edge.model.rope import static_tables
 
 BATCH, SEQUENCE = "batch_size", "sequence_length"
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+Operations = type[OnnxOps]
 TYPES: Final = {32: "fp32", 16: "fp16", 8: "q8", 4: "q4"}
 
 
@@ -41,11 +42,12 @@ def dtype_of(model: FoldedModel) -> str:
 
 
 def write_graphs(
-    model: FoldedModel, context: int, out: Path, dtype: str, operations: type[OnnxOps], progress: Progress
+    model: FoldedModel, options: ExportOptions, out: Path, dtype: str, operations: Operations, progress: Progress
 ) -> Written:
     """Write the graphs of ``model`` below ``out``, named after ``dtype``, and check what was written.
 
-    ``operations`` writes the vision encoder and the decoder; the embedding is a look-up, and plain for all.
+    ``operations`` writes the vision encoder and the decoder; the embedding is a look-up, and plain for all, unless it
+    can share its bytes with the head.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
@@ -55,10 +57,11 @@ def write_graphs(
     folder.mkdir(parents=True, exist_ok=True)
     files = {name: Path(FOLDER) / file_name(name, dtype) for name in GRAPHS}
     counts, kinds, read = {}, set(), set()
+    written: dict[bytes, Place] | None = {} if options.share_data else None
     for name, build in zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True):
         progress(f"onnx: {name}")
-        with GraphWriter(folder, files[name].stem) as graph:
-            ops = build(graph, model, context, operations)
+        with GraphWriter(folder, files[name].stem, written) as graph:
+            ops = build(graph, model, options, operations)
             graph.save()
         counts[name] = count_ops(graph.path)
         require_counts(name, counts[name], wanted_counts(name, model.spec, ops.kinds))
@@ -69,7 +72,7 @@ def write_graphs(
     return Written(files, counts, kinds)
 
 
-def _vision_encoder(graph: GraphWriter, model: FoldedModel, context: int, operations: type[OnnxOps]) -> OnnxOps:
+def _vision_encoder(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
     config = model.config
     pixels = graph.input("pixel_values", FLOAT, [BATCH, 3, config.tile_size, config.tile_size])
     ops = operations(graph, model.spec, model.weights)
@@ -78,23 +81,24 @@ def _vision_encoder(graph: GraphWriter, model: FoldedModel, context: int, operat
     return ops
 
 
-def _token_embedding(graph: GraphWriter, model: FoldedModel, context: int, operations: type[OnnxOps]) -> OnnxOps:
+def _token_embedding(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
     ids = graph.input("input_ids", INT64, [BATCH, SEQUENCE])
-    ops = OnnxOps(graph, model.spec, model.weights)
+    ops = (operations if options.share_data else OnnxOps)(graph, model.spec, model.weights)
     _name_output(graph, graphs.token_embedding(ops, ids), "inputs_embeds")
     graph.output("inputs_embeds", FLOAT, [BATCH, SEQUENCE, model.config.decoder.hidden_size])
     return ops
 
 
-def _text_decoder(graph: GraphWriter, model: FoldedModel, context: int, operations: type[OnnxOps]) -> OnnxOps:
+def _text_decoder(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
     d, spec = model.config.decoder, model.spec
     embeds = graph.input("inputs_embeds", FLOAT, [BATCH, SEQUENCE, d.hidden_size])
     ops = operations(graph, spec, model.weights)
-    ops.decoder = _decoder_inputs(graph, model, context, ops)
-    _each_cache(spec, ops.arithmetic, "past_key_values", "past_sequence_length", graph.input)
+    ops.kv = model.kv
+    ops.decoder = _decoder_inputs(graph, model, options.context, ops)
+    _each_cache(spec, ops.cache_type, "past_key_values", "past_sequence_length", graph.input)
     _name_output(graph, ops.leave(graphs.text_decoder(ops, spec, ops.enter(embeds))), "logits")
     graph.output("logits", FLOAT, [BATCH, 1, d.vocab_size])
-    _each_cache(spec, ops.arithmetic, "present", "total_sequence_length", graph.output)
+    _each_cache(spec, ops.cache_type, "present", "total_sequence_length", graph.output)
     return ops
 
 

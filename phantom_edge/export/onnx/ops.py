@@ -11,12 +11,14 @@ from onnx import TensorProto
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.writer import CONTRIB, GraphWriter
-from phantom_edge.model.ops import Weights
+from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.quantize.grid import QuantizedTensor
 
 ACCURACY_INT8 = 4  # MatMulNBits' accuracy_level: multiply integers; its other levels are several times slower
 NO_LIMIT = 2**63 - 1
+UNUSED_ATTENTION_INPUTS = 5  # of GroupQueryAttention, between the lengths and the cache's scales
+PER_CHANNEL = "PER_CHANNEL"
 VALUES, SCALES = ".values", ".scales"  # an initializer's name is its weight's, with one of these when it is quantised
 
 
@@ -43,6 +45,7 @@ class OnnxOps:
 
     def __init__(self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None):
         self.graph, self.spec, self.weights, self.decoder = graph, spec, weights, decoder
+        self.kv: CacheScales | None = None
         self.read: set[str] = set()
         self.kinds: dict[str, str] = {}
         self._flat: dict[str, str] = {}  # [B, S, H, D] value to the same as [B, S, H*D], where both exist
@@ -244,8 +247,23 @@ class OnnxOps:
         ]
         outputs = [f"attention.{layer}", *(f"present.{name}" for name in names)]
         sizes = {"num_heads": d.heads, "kv_num_heads": d.kv_heads, "do_rotary": 0, "scale": scale}
+        if self.kv is not None:
+            inputs += [*[""] * UNUSED_ATTENTION_INPUTS, *self._cache_scales(layer)]
+            sizes |= {"kv_cache_bit_width": 8, "k_quant_type": PER_CHANNEL, "v_quant_type": PER_CHANNEL}
         self.graph.node("GroupQueryAttention", inputs, outputs, domain=CONTRIB, **sizes)
         return self._heads_apart(outputs[0], self.spec.width(layer))
+
+    @property
+    def cache_type(self) -> int:
+        """The element type of the KV cache."""
+        return self.arithmetic if self.kv is None else TensorProto.INT8
+
+    def _cache_scales(self, layer: int) -> list[str]:
+        pairs = (("key", self.kv.keys[layer]), ("value", self.kv.values[layer]))
+        return [
+            self.graph.initializer(f"cache.{layer}.{kind}{SCALES}", scale[None, :, None].contiguous().numpy())
+            for kind, scale in pairs  # [1, Hkv, 1, W]
+        ]
 
     def last(self, x):
         return self.graph.node("Gather", [x, self.graph.ints(-1)], axis=1)  # [B, 1, C]

@@ -45,10 +45,15 @@ def pack_columns(weight: QuantizedTensor) -> np.ndarray:
     return weight.values.T.contiguous().numpy()  # [K, N]
 
 
+def channel_block(k: int) -> int | None:
+    """The block that a channel of ``k`` inputs is cut into without a rest, if there is one."""
+    return next((size for size in CHANNEL_BLOCKS if k % size == 0), None)
+
+
 def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
     """int8 [N, K] per output channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and its scales [N, blocks]."""
     k = weight.shape[1]
-    block = next((size for size in CHANNEL_BLOCKS if k % size == 0), CHANNEL_BLOCKS[-1])
+    block = channel_block(k) or CHANNEL_BLOCKS[-1]
     bytes_ = (weight.values.to(torch.int16) + BYTE_OFFSET).to(torch.uint8)  # [N, K]
     filled = torch.nn.functional.pad(bytes_, (0, -k % block), value=BYTE_OFFSET)
     blocks = filled.unflatten(1, (-1, block))  # [N, blocks, block]

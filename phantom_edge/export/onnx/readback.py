@@ -3,44 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnx
+import torch
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS
+from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.quantize.kv import KVScales
 
+CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
 SUFFIX: Final = f".weight{VALUES}"
 
 
-def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
+def stored_weights(folder: Path) -> StoredWeights:
     """Integers and scales by module name, read out of the three models below ``folder``.
 
     Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an integer
     in the wrong place, or under the wrong node, is not what comes back.
 
     Raises:
-        InputError: a file that is missing, damaged, or not of this toolkit's form.
+        InputError: a file that is missing, damaged, or not of this toolkit's form; for the weights' own data, when a
+            weight is read.
     """
     found = {}
     for name in GRAPHS:
         path = find(folder, name)
-        try:
+        with _naming(path):
             graph = onnx.load(path, load_external_data=False).graph
             found |= dict(_Reader(path, graph).modules())
-        except InputError:
-            raise
-        except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise InputError(f"{path}: not readable as an exported model ({reason})") from None
-    return found
+    return StoredWeights(found)
+
+
+def stored_cache(folder: Path) -> KVScales | None:
+    """The scales of an int8 KV cache that the decoder below ``folder`` holds, or None for one in float.
+
+    Raises:
+        InputError: as :func:`stored_weights`.
+    """
+    path = find(folder, "text_decoder")
+    with _naming(path):
+        graph = onnx.load(path, load_external_data=False).graph
+        reader = _Reader(path, graph)
+        nodes = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
+        pairs = [
+            [reader.scales_of(name) for name in node.input[-2:]] for node in nodes if len(node.input) > CACHE_SCALES
+        ]
+    return KVScales(*(tuple(column) for column in zip(*pairs, strict=True))) if pairs else None
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Every error of the block as an :class:`InputError` about ``path``."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: not readable as an exported model ({reason})") from None
 
 
 class _Reader:
@@ -48,11 +78,15 @@ class _Reader:
         self.path, self.graph = path, graph
         self.initializers = {tensor.name: tensor for tensor in graph.initializer}
 
-    def modules(self) -> Iterator[tuple[str, QuantizedTensor]]:
+    def modules(self) -> Iterator[tuple[str, Callable[[], QuantizedTensor]]]:
         for node in self.graph.node:
             module = next((name.removesuffix(SUFFIX) for name in node.input if name.endswith(SUFFIX)), None)
             if module is not None:
-                yield module, self._decode(node, f"{module}.weight{SCALES}")
+                yield module, partial(self._read, node, f"{module}.weight{SCALES}")
+
+    def _read(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        with _naming(self.path):
+            return self._decode(node, scales)
 
     def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         decoders: dict[str, Callable[[onnx.NodeProto, str], QuantizedTensor]] = {
@@ -90,13 +124,20 @@ class _Reader:
 
     def _block_rows(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         sizes = _attributes(node)
-        self._require(node, node.input[2:] == [scales] and sizes["bits"] == 4)
+        self._require(node, node.input[2:] == [scales] and sizes["bits"] in (4, 8))
         rows, half = self._array(node.input[0]), sizes["block_size"] // 2
+        if sizes["bits"] == 8:
+            blocks = rows.reshape(len(rows), -1, sizes["block_size"])
+            return packing.unpack_channels(blocks, self._array(scales), rows.shape[1])
         return packing.unpack_blocks(rows.reshape(len(rows), -1, half), self._array(scales), sizes["block_size"])
 
     def _require(self, node: onnx.NodeProto, right: bool) -> None:
         if not right:
             raise InputError(f"{self.path}: {node.name} ({node.op_type}) is not as this toolkit writes it")
+
+    def scales_of(self, name: str) -> torch.Tensor:
+        """Scales [1, Hkv, 1, W] of one half of a layer's cache as [Hkv, W]."""
+        return torch.from_numpy(self._array(name).copy())[0, :, 0]
 
     def _array(self, name: str) -> np.ndarray:
         tensor = onnx.TensorProto()

@@ -8,10 +8,12 @@ never leaves the GPU, is in the arithmetic's type.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from onnx import TensorProto
 
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import Exported, ExportOptions, Progress
 from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import dtype_of, write_graphs
@@ -67,11 +69,15 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
 
     ``options.float_type`` is the type of the arithmetic. Raises as :func:`phantom_edge.export.onnx.export`.
     """
+    if model.kv is not None:
+        raise InputError("WebGPU has no attention over an int8 KV cache; leave it in float")
     half = options.float_type == "fp16"
     dtype = dtype_of(model)
     if half and dtype in ("fp32", "q4"):
         dtype = {"fp32": "fp16", "q4": "q4f16"}[dtype]
-    written = write_graphs(model, options.context, out, dtype, WebGpuHalfOps if half else WebGpuOps, progress)
+    written = write_graphs(
+        model, replace(options, share_data=False), out, dtype, WebGpuHalfOps if half else WebGpuOps, progress
+    )
     packages.write(model, options, out, dtype, device="webgpu")
     return Exported(written.files, written.counts, _notes(half))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,18 +17,22 @@ OPSET: Final = 17
 IR_VERSION: Final = 8  # goes with opset 17
 INLINE_BYTES: Final = 1024  # smaller initializers stay in the .onnx file, where shape inference can see them
 ALIGNMENT: Final = 64  # of each tensor in the data file: a cache line, so that a mapped tensor can be used in place
+SHARED_BYTES: Final = 1 << 12  # less is not worth a file that two graphs need
 PRODUCER: Final = "phantom-edge"
+Place = dict[str, str | int]
+"""``location``, ``offset`` and ``length`` of external data."""
 
 
 class GraphWriter:
     """Collects the nodes of one graph; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
 
     Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is never held
-    twice. Use as a context manager, which closes the data file.
+    twice. ``written``, if given, is what the graphs of one folder share: a large initializer whose bytes an earlier one
+    has written is read from that one's file. Use as a context manager, which closes the data file.
     """
 
-    def __init__(self, folder: Path, name: str):
-        self.name, self.path = name, folder / f"{name}.onnx"
+    def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
+        self.name, self.path, self._written = name, folder / f"{name}.onnx", written
         self.data_path = folder / f"{name}.onnx_data"
         self._data = self.data_path.open("wb")
         self._nodes, self._inputs, self._outputs, self._initializers = [], [], [], []
@@ -64,14 +69,26 @@ class GraphWriter:
         if array.nbytes < INLINE_BYTES:
             tensor.raw_data = array.tobytes()
         else:
-            self._data.write(bytes(-self._data.tell() % ALIGNMENT))
-            place = {"location": self.data_path.name, "offset": self._data.tell(), "length": array.nbytes}
-            for key, value in place.items():
+            for key, value in self._place(array).items():
                 tensor.external_data.add(key=key, value=str(value))
             tensor.data_location = TensorProto.EXTERNAL
-            array.tofile(self._data)
         self._initializers.append(tensor)
         return name
+
+    def _place(self, array: np.ndarray) -> Place:
+        """Where the bytes of ``array`` lie; writes them unless they are there."""
+        if self._written is None or array.nbytes < SHARED_BYTES:
+            return self._append(array)
+        digest = hashlib.sha256(array).digest()
+        if digest not in self._written:
+            self._written[digest] = self._append(array)
+        return self._written[digest]
+
+    def _append(self, array: np.ndarray) -> Place:
+        self._data.write(bytes(-self._data.tell() % ALIGNMENT))
+        place = {"location": self.data_path.name, "offset": self._data.tell(), "length": array.nbytes}
+        array.tofile(self._data)
+        return place
 
     def ints(self, *values: int, scalar: bool = False) -> str:
         """An int64 constant, shared by all who ask for the same."""
