@@ -9,11 +9,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported;
 
 import pytest
 import torch
+from recorded import RECORDED
 
 from phantom_edge.synthetic import TINY_FAMILIES, write_checkpoint
-
-CONFORMANCE = Path(__file__).resolve().parents[2] / "shared" / "conformance"
-RECORDED = sorted(p for p in CONFORMANCE.glob("phantom-*") if (p / "golden.json").exists())
 
 # Two threads spin against whatever else runs here: on small models one is faster, alone or not.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import RECORDED
+from recorded import RECORDED
 from safetensors.numpy import save_file
 
 from phantom_edge.errors import InputError

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import RECORDED
 from coreml_models import difference, load, write
 from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
 from onnx_models import CHUNK, CONTEXT, embed, tile
+from recorded import RECORDED
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError

@@ -9,9 +9,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
-from conftest import RECORDED
 from folded_models import Exports, backend_logits, folded, quantized, random_ids, torch_logits
 from onnx_models import CHUNK, CONTEXT, embed, tile, write
+from recorded import RECORDED
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
