@@ -80,7 +80,8 @@ def _onnxruntime(weight: Tensor, algorithm: str, group: int, *, symmetric: bool)
     import onnxruntime
     from onnxruntime.quantization import matmul_nbits_quantizer as tools
 
-    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)
+    for name in ("onnxruntime.quantization.matmul_nbits_quantizer", "neural_compressor"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     configs = {
         "default": lambda: tools.DefaultWeightOnlyQuantConfig(block_size=group, is_symmetric=symmetric),
         "k_quant": tools.KQuantWeightOnlyQuantConfig,
