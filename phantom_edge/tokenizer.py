@@ -216,11 +216,6 @@ class Tokenizer:
         """One more than the highest id, added tokens included."""
         return self._size
 
-    @property
-    def special_ids(self) -> frozenset[int]:
-        """Ids of the special tokens, which `decode` leaves out by default."""
-        return self._special_ids
-
     def encode(self, text: str) -> list[int]:
         """Ids of `text`. Nothing is put before or after; a token's own text in it becomes that token.
 

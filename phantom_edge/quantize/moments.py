@@ -25,7 +25,6 @@ class Moments:
     full: bool = True
     count: int = 0
     hessian: Tensor | None = None
-    square: Tensor | None = None
     absolute: Tensor | None = None
     absmax: Tensor | None = None
     rows: list[Tensor] = field(default_factory=list)
@@ -38,14 +37,13 @@ class Moments:
             raise CheckError(f"{self.name}: an input is not finite; the checkpoint is broken, or a weight of it")
         if self.absmax is None:
             width = rows.shape[1]
-            self.square, self.absolute, self.absmax = (torch.zeros(width) for _ in range(3))
+            self.absolute, self.absmax = torch.zeros(width), torch.zeros(width)
             self.hessian = torch.zeros(width, width) if self.full else None
         self.count += len(rows)
         self.absolute += size.sum(0)
         self.absmax = torch.maximum(self.absmax, size.amax(0))
         if self.full:
             self.hessian.addmm_(rows.T, rows)
-        self.square += rows.square().sum(0)
         self.rows.append(rows[:: max(1, len(rows) // 32)][:32].clone())
         if sum(map(len, self.rows)) > 2 * ROWS:
             self.rows = [torch.cat(self.rows)[::2]]
@@ -58,10 +56,6 @@ class Moments:
     @property
     def mean_abs(self) -> Tensor:
         return self.absolute / max(self.count, 1)
-
-    @property
-    def mean_square(self) -> Tensor:
-        return self.square / max(self.count, 1)
 
     @property
     def some(self) -> Tensor:

@@ -119,16 +119,7 @@ class _Pool:
 
     def run(self, sample: Sample) -> Tensor:
         """Logits [N, vocab] with a graph behind them."""
-        spec = self.model.spec
-        ops = _HookedOps(self, sample)
-        x = ops.patches(sample.pixels)
-        for block in walk.vision_blocks(spec):
-            x = block.run(ops, x)
-        x = walk.join_one(ops, spec, sample, x)
-        for block in walk.decoder_blocks(spec):
-            x = block.run(ops, x)
-        x = ops.rms_norm(x[0, sample.packed.sources], "text_decoder.norm", spec.config.decoder.rms_norm_eps)
-        return ops.linear(x, walk.HEAD)
+        return walk.logits_of_one(_HookedOps(self, sample), self.model.spec, sample)
 
     def _along(self, name: str, weight: Tensor) -> None:
         gradient, exact = weight.grad, weight.detach()

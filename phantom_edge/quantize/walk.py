@@ -136,6 +136,18 @@ def join_one(ops: PackedOps, spec: FoldedSpec, sample: Sample, image: Tensor) ->
     return embeds.masked_scatter(places[..., None], image.flatten(0, 1).to(embeds.dtype))
 
 
+def logits_of_one(ops: PackedOps, spec: FoldedSpec, sample: Sample) -> Tensor:
+    """Logits [N, vocab] of one sample through all blocks at once, with a graph behind them where weights have one."""
+    x = ops.patches(sample.pixels)
+    for block in vision_blocks(spec):
+        x = block.run(ops, x)
+    x = join_one(ops, spec, sample, x)
+    for block in decoder_blocks(spec):
+        x = block.run(ops, x)
+    x = ops.rms_norm(x[0, sample.packed.sources], "text_decoder.norm", spec.config.decoder.rms_norm_eps)
+    return ops.linear(x, HEAD)
+
+
 def advance(
     spec: FoldedSpec, block: Block, weights: Weights, samples: Sequence[Sample], states: Sequence[Tensor], **options
 ) -> Iterator[Tensor]:

@@ -264,12 +264,4 @@ def _pairs(sample: Sample) -> tuple[list[int], list[int]]:
 
 def _forward(student: _Student, sample: Sample) -> Tensor:
     spec = student.spec
-    ops = walk.PackedOps(spec, student.weights(), packed=sample.packed)
-    x = ops.patches(sample.pixels)
-    for block in walk.vision_blocks(spec):
-        x = block.run(ops, x)
-    x = walk.join_one(ops, spec, sample, x)
-    for block in walk.decoder_blocks(spec):
-        x = block.run(ops, x)
-    x = ops.rms_norm(x[0, sample.packed.sources], "text_decoder.norm", spec.config.decoder.rms_norm_eps)
-    return ops.linear(x, walk.HEAD)
+    return walk.logits_of_one(walk.PackedOps(spec, student.weights(), packed=sample.packed), spec, sample)
