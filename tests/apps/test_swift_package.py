@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,14 +14,13 @@ import pytest
 from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
 from native_vectors import export_small, write_transcripts, write_vectors
+from swift import SWIFT, SWIFTC, needs_swift
 
 from phantom_edge.bench.apple.devicectl import JOB
 from phantom_edge.runtime.session import Session
 
 PACKAGE = Path(__file__).parents[2] / "apps" / "ios" / "PhantomEdge"
 STUBS = Path(__file__).parent / "stubs" / "apple"
-SWIFT = shutil.which("swift")
-needs_swift = pytest.mark.skipif(SWIFT is None, reason="no Swift compiler (swift.org, or `swiftlang` in Debian 13)")
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +66,7 @@ def test_the_benchmark_is_asked_for_as_the_driver_asks():
 @needs_swift
 def test_the_core_ml_layer_fits_the_apis_it_uses(tmp_path):
     """Against declarations of Apple's own (``stubs/apple``), where no Apple SDK is; nothing of it runs."""
-    compiler = shutil.which("swiftc")
-    swift = [compiler, "-swift-version", "6", "-parse-as-library", "-I", str(tmp_path)]
+    swift = [SWIFTC, "-swift-version", "6", "-parse-as-library", "-I", str(tmp_path)]
     core = sorted((PACKAGE / "Sources" / "PhantomEdgeCore").glob("*.swift"))
     modules = {
         name: [STUBS / f"{name}.swift"] for name in ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")

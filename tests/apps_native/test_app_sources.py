@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from swift import SWIFT, SWIFTC, needs_swift
 
 from phantom_edge.apps.sources import app_sources
 
-SWIFT, SWIFTC = shutil.which("swift"), shutil.which("swiftc")
-needs_swift = pytest.mark.skipif(SWIFT is None, reason="no Swift compiler (swift.org, or `swiftlang` in Debian 13)")
 FOLDERS = {"swift": app_sources("ios") / "PhantomAR", "kotlin": app_sources("android")}
 
 
