@@ -75,6 +75,12 @@ class Bundle:
         return PromptTemplate.from_dict(self.manifest["prompt"])
 
     @property
+    def browser(self) -> bool:
+        """Whether a browser can run its files: ONNX, each graph with weights and cache of its own, made for that."""
+        onnx = all(str(path).endswith(".onnx") for path in self.manifest["graphs"].values())
+        return onnx and bool(self.manifest.get("browser", True))
+
+    @property
     def bytes(self) -> int:
         """Size of all its files but the manifest."""
         return sum((self.folder / name).stat().st_size for name in _files(self.folder) if name != MANIFEST)

@@ -20,7 +20,8 @@ from phantom_edge.model.certificate import FoldCertificate, certify
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import check_context
-from phantom_edge.quantize.job import MIXED, QuantizeOptions, check_source, quantize
+from phantom_edge.quantize.job import MIXED, QuantizeOptions, calibration, check_source, quantize
+from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.recipe import Recipe, load_recipe
 from phantom_edge.quantize.store import SIDECAR, is_stored, load, manifest_entry, save
@@ -31,11 +32,12 @@ from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.verify import verify
 from phantom_edge.source import PhantomSource
-from phantom_edge.targets import Format, Target, target_for
+from phantom_edge.targets import Format, Target, format_for, target_for, targets
 
 REPORT = "report.html"
 GOLDEN_TOKENS = 16
 LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "numpy")
+FLOAT, INT8 = "float", "int8"
 Step = Callable[[str], None]
 Track = Callable[[Iterable, str], Iterable]
 
@@ -46,8 +48,9 @@ class ExportRequest:
 
     ``quant`` is a preset, ``mixed``, a TOML file or a quantisation's file; ``overrides`` are ``pattern=precision``
     rules. ``method``, ``calibrate``, ``samples`` and the budgets are :class:`QuantizeOptions`'s; with none of them a
-    preset is rounded to the nearest, which needs no data. ``fold`` is ``exact`` or ``rank:R``, ``context`` the KV cache
-    in tokens, ``max_tiles`` the most tiles that a picture is cut into.
+    preset is rounded to the nearest, which needs no data. ``kv_cache`` is ``float`` or ``int8``: with a scale for every
+    channel, from the quantisation's file or found over the calibration samples. ``fold`` is ``exact``, ``auto`` or
+    ``rank:R``, ``context`` the KV cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
     """
 
     target: str = "ios"
@@ -56,6 +59,7 @@ class ExportRequest:
     output: Path | None = None
     format: str | None = None
     quant: str | None = None
+    kv_cache: str = FLOAT
     overrides: tuple[str, ...] = ()
     method: str | None = None
     calibrate: Path | None = None
@@ -89,6 +93,7 @@ def export(
     """
     target = target_for(request.target)
     artifact_format = target.artifact_format(request.format)
+    _check_cache(request, target, artifact_format)
     quant, stored = _quantization(request, target)
     recipe = stored.recipe if stored else quant.base if quant else _preset(request, target)
     fold = Fold.parse(request.fold)
@@ -106,6 +111,8 @@ def export(
     certificate = certify(source.config, source.checkpoint, model)
     found = stored or (quantize(source, model, quant, cache=cache_folder() / "quantize", step=step) if quant else None)
     model = found.apply(model, step) if found else model.quantized(recipe, step)
+    if request.kv_cache == INT8:
+        model = model.with_kv(_cache_scales(request, source, model, found, step))
     with writing(output) as folder:
         step(f"writing {artifact_format.title}")
         exported = artifact_format.export(model, options, folder, step)
@@ -156,6 +163,28 @@ def _quantization(request: ExportRequest, target: Target) -> tuple[QuantizeOptio
     ), None
 
 
+def _check_cache(request: ExportRequest, target: Target, artifact_format: Format) -> None:
+    """Raise :class:`InputError` for a type of KV cache that the target's runtime does not take or gain by."""
+    if request.kv_cache not in (FLOAT, INT8):
+        raise InputError(f"--kv-cache {request.kv_cache!r}: it is {FLOAT} or {INT8}")
+    if request.kv_cache == INT8 and (target.browser or not artifact_format.int8_cache):
+        able = [t.name for t in targets().values() if format_for(t.format).int8_cache and not t.browser]
+        raise InputError(
+            f"--kv-cache int8: what runs {artifact_format.title} for {target.name} has no attention over it, or a "
+            f"slower one; leave the cache in {FLOAT}, or export for {' or '.join(able)}"
+        )
+
+
+def _cache_scales(
+    request: ExportRequest, source: PhantomSource, model: FoldedModel, found: Quantization | None, step: Step
+) -> KVScales:
+    """The quantisation's own scales where they are of this fold, else scales found over the calibration samples."""
+    if found is not None and found.cache and found.facts.get("fold") == str(model.fold):
+        return KVScales.from_state(found.cache)
+    fit, _ = calibration(source, request.calibrate, request.samples)
+    return kv_scales(model, fit.samples, lambda what: step(f"scales of the int8 cache: {what}"))
+
+
 def _options(
     request: ExportRequest, target: Target, source: PhantomSource, recipe: Recipe
 ) -> tuple[PromptSpec, ExportOptions]:
@@ -166,7 +195,8 @@ def _options(
     trained = source.config.max_tiles or target.max_tiles
     max_tiles = request.max_tiles or min(target.max_tiles, trained)
     spec = PromptSpec.of_source(source, folded=True, max_tiles=max_tiles)
-    return spec, ExportOptions(context, min(target.chunk, context), str(recipe.float_type), config.end_ids)
+    chunk, floats = min(target.chunk, context), str(recipe.float_type)
+    return spec, ExportOptions(context, chunk, floats, config.end_ids, share_data=not target.browser)
 
 
 def _failure(report: Report) -> str:
@@ -211,6 +241,7 @@ def _manifest(
     return {
         "producer": {"phantom_edge": __version__, "python": platform.python_version(), **_versions()},
         "target": target.name,
+        "browser": target.browser,
         "format": artifact_format.name,
         "graphs": {name: str(path) for name, path in exported.files.items()},
         "counts": exported.counts,
@@ -228,6 +259,7 @@ def _manifest(
         },
         "context": options.context,
         "chunk": options.chunk,
+        "kv_cache": FLOAT if model.kv is None else INT8,
         "recipe": model.recipe.to_dict(),
         "fallbacks": {a.name: a.reason for a in plan if a.fallback},
         "fold": certificate.to_dict(),

@@ -6,7 +6,7 @@ Nothing here imports a platform's library: exporters and runtimes are named by m
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -35,6 +35,7 @@ class Format:
     The exporter module has ``export(model, options, out, progress)``, ``reference(model)`` and
     ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded`` are the
     backend's options for a run without the platform's own rounding, where it has one: structure shows there.
+    ``int8_cache`` says whether its runtime gains by a KV cache in int8, and the exporter writes one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Format:
     exporter: str
     backend: str
     unrounded: tuple[tuple[str, str], ...] = ()
+    int8_cache: bool = False
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -53,7 +55,7 @@ class Format:
         """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and grids."""
         return _imported(self.exporter).reference(model)
 
-    def stored_weights(self, folder: Path) -> dict[str, QuantizedTensor]:
+    def stored_weights(self, folder: Path) -> Mapping[str, QuantizedTensor]:
         """The integers and scales read back out of an artifact, by module name."""
         return _imported(self.exporter).stored_weights(folder)
 
@@ -104,6 +106,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.onnx",
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
+            int8_cache=True,
         ),
         Format(
             "onnx-webgpu",
@@ -120,7 +123,8 @@ FORMATS: dict[str, Format] = {
 class Target:
     """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
 
-    ``variants`` are formats that have a form of their own here: what is asked for, and what is written.
+    ``variants`` are formats that have a form of their own here: what is asked for, and what is written. ``browser``
+    says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache, in float.
     """
 
     name: str
@@ -131,6 +135,7 @@ class Target:
     chunk: int = 512
     max_tiles: int = 6
     variants: tuple[tuple[str, str], ...] = ()
+    browser: bool = False
 
     def artifact_format(self, asked: str | None = None) -> Format:
         """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""
@@ -147,8 +152,8 @@ BUILT_IN = (
         variants=(("executorch", "executorch-coreml"),),
     ),
     Target("android", "Android phones, ExecuTorch with XNNPACK on the CPU", "executorch", "int4"),
-    Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8"),
-    Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4"),
+    Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8", browser=True),
+    Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4", browser=True),
     Target("desktop", "Laptops and edge boxes, ONNX on the CPU", "onnx", "int4"),
 )
 

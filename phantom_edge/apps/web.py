@@ -28,11 +28,11 @@ _IGNORED: Final = "node_modules/\ndist/\n"
 
 
 def check_web_bundle(bundle: Bundle) -> None:
-    """Raise :class:`InputError` unless the bundle is one that a browser runs: ONNX, and small enough."""
+    """Raise :class:`InputError` unless the bundle is one that a browser runs, and small enough."""
     format_name, target = bundle.manifest["format"], bundle.manifest["target"]
-    if format_name.partition("-")[0] != "onnx":  # onnx, and variants of it for one device
+    if not bundle.browser:
         raise InputError(
-            f"{bundle.folder}: made for {target} ({format_name}), and browsers run ONNX; "
+            f"{bundle.folder}: made for {target} ({format_name}), which no browser runs; "
             "export one with `phantom-edge export --target web`"
         )
     size = model_bytes(bundle)

@@ -180,13 +180,7 @@ class _Job:
     # --- data -------------------------------------------------------------------------------------------------------
 
     def _data(self) -> tuple[CalibrationSet, CalibrationSet]:
-        options = self.options
-        large = self.source.checkpoint.parameters > LARGE
-        if options.calibrate is None:
-            fit = drawn_set(self.source, options.samples or (LARGE_SAMPLES if large else SAMPLES))
-            return fit, drawn_set(self.source, LARGE_SAMPLES // 2 if large else HELD_OUT, split="validation")
-        everything = folder_set(self.source, options.calibrate, options.samples)
-        return everything.parts(0.25)
+        return calibration(self.source, self.options.calibrate, self.options.samples)
 
     # --- sizes ------------------------------------------------------------------------------------------------------
 
@@ -319,6 +313,20 @@ class _Job:
         return {"beyond_quantised": both.to_dict(), "alone": alone.to_dict()}
 
 
+def calibration(
+    source: PhantomSource, folder: Path | None, samples: int | None
+) -> tuple[CalibrationSet, CalibrationSet]:
+    """Samples to fit on and others to measure on: of ``folder``, or drawn; ``samples`` of them, or what suits the size.
+
+    Raises :class:`InputError` as :func:`folder_set`.
+    """
+    if folder is not None:
+        return folder_set(source, folder, samples).parts(0.25)
+    large = source.checkpoint.parameters > LARGE
+    fit = drawn_set(source, samples or (LARGE_SAMPLES if large else SAMPLES))
+    return fit, drawn_set(source, LARGE_SAMPLES // 2 if large else HELD_OUT, split="validation")
+
+
 def refolded(source: PhantomSource, model: FoldedModel, found: Quantization) -> dict[str, Any]:
     """Phantom constants computed from the quantised decoder: its own first token, its own q, k and v."""
     quantised = found.apply(model)
@@ -365,4 +373,4 @@ def to_dict(found: Quantization) -> dict[str, Any]:
     }
 
 
-__all__ = ["MIXED", "QuantizeOptions", "check_source", "quantize", "refolded", "to_dict"]
+__all__ = ["MIXED", "QuantizeOptions", "calibration", "check_source", "quantize", "refolded", "to_dict"]

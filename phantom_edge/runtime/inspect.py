@@ -92,10 +92,8 @@ def _memory(config: PhantomConfig, context: int) -> Table:
             continue
         spec = FoldedSpec(config, fold.phantom_dims(config))
         label = "without phantom" if text == "off" else f"fold {text}"
-        rows.append(
-            (label, spec.width(0), megabytes(spec.cache_bytes(context, 2)), megabytes(spec.cache_bytes(context, 4)))
-        )
-    return Table(f"KV cache at {context} tokens", ("fold", "head dimension", "fp16", "fp32"), tuple(rows))
+        rows.append((label, spec.width(0), *(megabytes(spec.cache_bytes(context, size)) for size in (1, 2, 4))))
+    return Table(f"KV cache at {context} tokens", ("fold", "head dimension", "int8", "fp16", "fp32"), tuple(rows))
 
 
 def _bundle(bundle: Bundle) -> Report:
@@ -109,6 +107,7 @@ def _bundle(bundle: Bundle) -> Report:
             "recipe": m["recipe"].get("name", "?"),
             "fold": m["fold"].get("fold", "?"),
             "context": m["context"],
+            "KV cache": m.get("kv_cache", "float"),
             "tiles": f"at most {m['tiles']['max']} of {m['tiles']['size']} px, {m['tiles']['tokens']} tokens each",
             "size": megabytes(bundle.bytes),
             "verified": _verified(m),

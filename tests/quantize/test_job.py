@@ -6,12 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from calibrated import model_of, source_of
 from typer.testing import CliRunner
 
 from phantom_edge.bundle import Bundle
 from phantom_edge.cli import app
 from phantom_edge.errors import InputError
+from phantom_edge.export.onnx import stored_cache
 from phantom_edge.pipeline import ExportRequest, export
 from phantom_edge.quantize import PRESETS, store
 from phantom_edge.quantize.cache import Cache
@@ -70,6 +72,17 @@ def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
         export(ExportRequest("desktop", str(tiny_dirs["phi3"]), quant=str(file), output=tmp_path / "no"))
     assert not (tmp_path / "no").exists()
     check_source(store.load(file), source_of(tiny_dirs["qwen2"]))
+
+
+@pytest.mark.parametrize("fold", ["exact", "rank:8"])
+def test_an_int8_cache_takes_the_files_scales_where_they_are_of_its_fold(tiny_dirs, tmp_path, fold):
+    quantization = mixed(tiny_dirs["qwen2"])
+    file = store.save(tmp_path / "q.safetensors", quantization)
+    request = ExportRequest("desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128)
+    assert export(replace(request, kv_cache="int8", fold=fold)).report.ok
+    kept, own = stored_cache(tmp_path / "out"), KVScales.from_state(quantization.cache)
+    equal = [torch.equal(a, b) for a, b in zip(kept.keys, own.keys, strict=True)]
+    assert all(equal) if fold == "exact" else not any(equal)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,12 @@ from onnx import numpy_helper
 
 from phantom_edge.bundle import MANIFEST, Bundle
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.onnx import stored_cache
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.quantize.calibration import drawn_set
-from phantom_edge.quantize.kv import KVScales, kv_scales
+from phantom_edge.quantize.kv import KVScales
 from phantom_edge.quantize.recipe import load_recipe
 from phantom_edge.runtime.probes import Runner, default_images, prompts
 from phantom_edge.runtime.session import PromptSpec, Session
@@ -147,25 +146,20 @@ def test_one_norm_two_percent_off_fails_the_structure(copy):
 
 def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
     """Its rounding is the artifact's own, so the structure stays tight; a scale that is not the model's is found."""
-    bundle, model = int8_cache_bundle(tiny_dirs["qwen2"], tmp_path)
+    options = {"quant": "int4", "kv_cache": "int8", "context": 128, "verify": False}
+    bundle = export(ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)).bundle
+    assert bundle.manifest["kv_cache"] == "int8"
+    assert not list(bundle.folder.rglob("*config.json")), "what other packages read says that they can run it"
     report = verify(bundle, tokens=TOKENS)
     assert report.ok, report.failures
     assert "cache scales that differ" in {check.name for check in report.groups[STRUCTURE]}
-    scales = KVScales(tuple(1.5 * keys for keys in model.kv.keys), model.kv.values)
+    source = PhantomSource.open(tiny_dirs["qwen2"])
+    model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id).quantized(load_recipe("int4"))
+    own = stored_cache(bundle.folder)
+    scales = KVScales(tuple(1.5 * keys for keys in own.keys), own.values)
     report = verify(bundle, model=model.with_kv(scales), tokens=TOKENS)
     failed = {check.name: check.value for check in report.failures}
     assert failed["cache scales that differ"] == model.config.decoder.layers
-
-
-def int8_cache_bundle(checkpoint, folder):
-    """A bundle whose decoder was written once more, with a cache in int8; and the model that it holds."""
-    request = ExportRequest("desktop", str(checkpoint), output=folder / "b", quant="int4", context=128, verify=False)
-    bundle = export(request).bundle
-    source = PhantomSource.open(checkpoint)
-    model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id).quantized(load_recipe("int4"))
-    model = model.with_kv(kv_scales(model, drawn_set(source, 8).samples))
-    format_for("onnx").export(model, ExportOptions(128, 64, "fp16", (2,)), bundle.folder, lambda _: None)
-    return Bundle(bundle.folder, {**bundle.manifest, "files": {}}), model
 
 
 def test_another_checkpoint_is_refused(bundles, tiny_dirs):

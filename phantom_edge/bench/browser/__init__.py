@@ -96,10 +96,10 @@ def _opened(model: str | None) -> Bundle:
     if model is None or not is_bundle(model):
         raise InputError(f"{model or NANO_NAME}: not a bundle; a browser needs one: phantom-edge export --target web")
     bundle = Bundle.open(model)
-    if any(Path(path).suffix != ".onnx" for path in bundle.manifest["graphs"].values()):
+    if not bundle.browser:
         raise InputError(
-            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}); "
-            "a browser runs ONNX: phantom-edge export --target web"
+            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}), which no browser runs: "
+            "phantom-edge export --target web"
         )
     return bundle
 

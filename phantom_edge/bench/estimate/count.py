@@ -53,11 +53,17 @@ def modelled(format_name: str) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """What an estimate needs of a model: dimensions, recipe and format."""
+    """What an estimate needs of a model: dimensions, recipe, format, and whether its KV cache is int8."""
 
     spec: FoldedSpec
     recipe: Recipe
     format: str
+    int8_cache: bool = False
+
+    @property
+    def cache_value(self) -> int:
+        """Bytes of one value in the KV cache."""
+        return 1 if self.int8_cache else CACHE_BYTES[self.format]
 
     def kind(self, name: str, shape: Shape) -> str:
         """The kind of a weight matrix: ``int4``, ``int8`` or ``float``."""
@@ -93,7 +99,7 @@ class Model:
 
     def cache_bytes(self, context: int) -> int:
         """Size of the KV cache at ``context`` tokens."""
-        return self.spec.cache_bytes(context, CACHE_BYTES[self.format])
+        return self.spec.cache_bytes(context, self.cache_value)
 
     def stored_bytes(self) -> int:
         """Bytes of all weights as an artifact stores them: floats in the recipe's type, vectors in fp32."""
@@ -209,7 +215,7 @@ class CountOps:
         steps, end = q[1], self.start + q[1]
         seen = self.start + (steps + 1) / 2  # on average, because attention is causal
         self.work.attention += round(4 * steps * seen * q[2] * q[3])
-        self.work.cached += 2 * end * k[2] * k[3] * CACHE_BYTES[self.model.format]
+        self.work.cached += 2 * end * k[2] * k[3] * self.model.cache_value
         return self._wrote(q)
 
 

@@ -84,7 +84,8 @@ class Subject:
             dims = tuple(width - config.decoder.head_dim for width in m["shape"]["cache_widths"])
         except (KeyError, TypeError) as error:
             raise InputError(f"{folder}: the manifest lacks {error}; export the bundle again") from None
-        model = Model(FoldedSpec(config, dims), Recipe.from_dict(m["recipe"]), modelled(m["format"]))
+        spec, recipe = FoldedSpec(config, dims), Recipe.from_dict(m["recipe"])
+        model = Model(spec, recipe, modelled(m["format"]), m.get("kv_cache") == "int8")
         path = bundle.folder / TOKENIZER
         text = len(Tokenizer.from_file(path).encode(bundle.template.render([(QUESTION, None)], 1))) - 1
         return cls(model, m["context"], m["chunk"], bundle.bytes, text, True, model_facts(bundle), path)

@@ -27,8 +27,10 @@ __all__ = ["activation_grid", "export", "reference", "stored_cache", "stored_wei
 
 CACHE_NOTE: Final = (
     "the KV cache is int8, a calibrated scale per channel: what lies beyond the scales' range is cut off. "
-    "onnxruntime-genai and transformers.js, which make float caches, cannot use the decoder"
+    "onnxruntime-genai and transformers.js make float caches, so the files that they read are left out"
 )
+FAST_WIDTH: Final = 16
+"""Of heads: at multiples of it ONNX Runtime's attention over int8 is faster than over fp32 (benchmarks/kernels.py)."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -56,7 +58,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
 
     Integers are the model's own and every float keeps the type that its recipe gave it, so ``options.float_type`` and
     ``options.chunk`` change nothing here; ``options.context`` bounds the positions. With ``options.share_data`` a tied
-    head and the embedding are the same bytes of one file.
+    head and the embedding are the same bytes of one file. Where the KV cache is int8, other packages' files are left
+    out: they do not know one.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
@@ -64,14 +67,29 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
     """
     dtype = dtype_of(model)
     written = write_graphs(model, options, out, dtype, operations_for(model), progress)
-    genai.write(model, options, out, written.files)
-    packages.write(model, options, out, dtype)
-    return Exported(written.files, written.counts, _notes(written.kinds) + ((CACHE_NOTE,) if model.kv else ()))
+    if model.kv is None:
+        genai.write(model, options, out, written.files)
+        packages.write(model, options, out, dtype)
+    return Exported(written.files, written.counts, _notes(written.kinds) + _cache_notes(model))
 
 
 def operations_for(model: FoldedModel) -> type[OnnxOps]:
     """What writes the graphs. Where the decoder's layers are int4 it is not for WASM, in which MatMulNBits is slow."""
     return NativeOps if dtype_of(model) == TYPES[4] else OnnxOps
+
+
+def _cache_notes(model: FoldedModel) -> tuple[str, ...]:
+    if model.kv is None:
+        return ()
+    widths = {model.spec.width(n) for n in range(model.config.decoder.layers)}
+    if slow := sorted(width for width in widths if width % FAST_WIDTH):
+        told = ", ".join(map(str, slow))
+        return (
+            CACHE_NOTE,
+            f"heads {told} wide: attention over an int8 cache saves memory there, and time only at multiples of "
+            f"{FAST_WIDTH}; --fold rank:R can make them so",
+        )
+    return (CACHE_NOTE,)
 
 
 def _notes(kinds: set[str]) -> tuple[str, ...]:
