@@ -11,10 +11,12 @@ from typing import Any
 from benchmarks import llama
 from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import InputError
+from phantom_edge.targets import format_for
 
 RECIPE = "int4"
 FOLDS = ("exact", "auto", "off")  # off: the same decoder without its phantom dimension, for comparison only
 FORMATS = {"onnx": "ours, ONNX", "executorch": "ours, ExecuTorch"}
+SMALL_CACHE = "auto"
 EXPORT_ONLY = {"coreml": "ours, Core ML"}  # needs a Mac to run at speed; its export is timed everywhere
 LLAMA = ("llama-bench", "llama-mtmd-cli")
 
@@ -24,7 +26,8 @@ class Contender:
     """One column of the table.
 
     ``kind`` says how it runs (``onnx``, ``executorch``, ``torch``, ``llama``). ``folder`` holds our artifact, ``facts``
-    what is known without running it: bytes of its files, of what a token reads, of one token in the cache.
+    what is known without running it: bytes of its files, of what a token reads, of one token in the cache. ``kv_cache``
+    is its type of KV cache, ``float`` or ``int8``.
     """
 
     name: str
@@ -32,21 +35,33 @@ class Contender:
     folder: Path | None = None
     fold: str | None = None
     facts: Mapping[str, Any] | None = None
+    kv_cache: str = "float"
 
 
 def ours(work: Path, formats: Mapping[str, str] = FORMATS) -> list[Contender]:
-    """Our int4 artifacts below ``work``, made or not: every fold in every format, one where only the export counts."""
-    wanted = [(kind, title, fold) for kind, title in formats.items() for fold in FOLDS]
-    wanted += [(kind, title, FOLDS[0]) for kind, title in EXPORT_ONLY.items()]
+    """Our int4 artifacts below ``work``, made or not.
+
+    Every fold in every format; :data:`SMALL_CACHE` with an int8 KV cache too where a format takes one; one where only
+    the export counts.
+    """
+    wanted = []
+    for kind, title in formats.items():
+        wanted += [(kind, title, fold, "float") for fold in FOLDS]
+        wanted += [(kind, title, SMALL_CACHE, "int8")] if format_for(kind).int8_cache else []
+    wanted += [(kind, title, FOLDS[0], "float") for kind, title in EXPORT_ONLY.items()]
     return [
-        Contender(f"{title} int4, {'no phantom' if fold == 'off' else fold}", kind, work / artifact(kind, fold), fold)
-        for kind, title, fold in wanted
+        Contender(_name(title, fold, cache), kind, work / artifact(kind, fold, cache), fold, kv_cache=cache)
+        for kind, title, fold, cache in wanted
     ]
 
 
-def artifact(kind: str, fold: str) -> str:
+def _name(title: str, fold: str, cache: str) -> str:
+    return f"{title} int4, {'no phantom' if fold == 'off' else fold}" + (", int8 cache" if cache == "int8" else "")
+
+
+def artifact(kind: str, fold: str, cache: str = "float") -> str:
     """Folder name of an artifact."""
-    return f"{kind}-{RECIPE}-{fold.replace(':', '')}"
+    return f"{kind}-{RECIPE}-{fold.replace(':', '')}" + ("-int8cache" if cache == "int8" else "")
 
 
 def torch_peers(config: PhantomConfig) -> list[Contender]:

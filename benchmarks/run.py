@@ -120,7 +120,12 @@ class Bench:
 
     def _work(self, contender: Contender, job: str, **arguments) -> list[dict]:
         request = {"do": job, "kind": contender.kind, "model": str(self.checkpoint), "threads": self.settings.threads}
-        request |= {"folder": str(contender.folder), "fold": contender.fold, **arguments}
+        request |= {
+            "folder": str(contender.folder),
+            "fold": contender.fold,
+            "kv_cache": contender.kv_cache,
+            **arguments,
+        }
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(request)]
         done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if done.returncode:

@@ -82,7 +82,11 @@ def export(job: Result) -> Iterator[Result]:
 
 def _whole(job: Result) -> bool:
     """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
-    return job.get("whole", job["fold"] == TIMED_FOLD)
+    return job.get("whole", job["fold"] == TIMED_FOLD and not _int8_cache(job))
+
+
+def _int8_cache(job: Result) -> bool:
+    return job.get("kv_cache") == "int8"
 
 
 def _export(job: Result, folder: Path, step: Callable[[str], None], track: Callable):
@@ -90,6 +94,8 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.spec import FoldedSpec
     from phantom_edge.pipeline import ExportRequest, export
+    from phantom_edge.quantize.calibration import FEWEST, drawn_set
+    from phantom_edge.quantize.kv import kv_scales
     from phantom_edge.quantize.recipe import load_recipe
     from phantom_edge.source import PhantomSource
     from phantom_edge.targets import format_for
@@ -105,6 +111,8 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
     # The graphs alone, for the pipeline rightly refuses fold "off".
     source, recipe = PhantomSource.open(job["model"]), load_recipe(job["recipe"])
     model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(recipe)
+    if _int8_cache(job):
+        model = model.with_kv(kv_scales(model, drawn_set(source, FEWEST).samples, step))
     folder.mkdir(parents=True)
     options = ExportOptions(CONTEXT, CHUNK, str(recipe.float_type), source.config.end_ids, share_data=True)
     format_for(job["kind"]).export(model, options, folder, step)
@@ -119,8 +127,8 @@ def _sizes(job: Result, folder: Path, spec) -> dict[str, float]:
     stored = (weights[name] for name in weights if name.startswith("text_decoder"))
     decoder = sum(w.values.numel() * w.bits / 8 + w.scales.numel() * 2 for w in stored)
     files = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    onnx_decoder = sum(f.stat().st_size for f in folder.glob("onnx/decoder_model_merged*"))
-    return {"files": files, "decoder": onnx_decoder or decoder, "cache_per_token": spec.cache_bytes(1, 4)}
+    value = 1 if _int8_cache(job) else 4  # bytes
+    return {"files": files, "decoder": decoder, "cache_per_token": spec.cache_bytes(1, value)}
 
 
 def _fold(job: Result):

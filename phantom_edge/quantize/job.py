@@ -128,6 +128,8 @@ class _Job:
         self.source, self.model, self.options = source, model, options
         self.activation, self.cache, self.step = activation, cache, step
         self.method = Method.parse(options.method or "gptq")
+        self.images: dict[GridOf | None, list[torch.Tensor]] = {}
+        self.answers: dict[GridOf | None, list[torch.Tensor]] = {}
 
     def run(self) -> Quantization:
         options, model = self.options, self.model
@@ -138,7 +140,8 @@ class _Job:
         if (kept := self.cache.quantization(key)) is not None:
             return kept
         self.step("running the original")
-        self.truth = walk.logits(model.spec, model.weights, self.held.samples)
+        self.seen = walk.image_tokens(model.spec, model.weights, self.held.samples, step=self.step)
+        self.truth = walk.logits(model.spec, model.weights, self.held.samples, images=self.seen, step=self.step)
         facts: dict[str, Any] = {
             "source": self.source.sha256(),
             "fold": str(model.fold),
@@ -212,15 +215,31 @@ class _Job:
     def _quality(self, model: FoldedModel) -> Quality:
         return quality(self.truth, self._logits(model))
 
+    def _images(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
+        """What its vision encoder gives, once per grid of inputs: refolding the decoder does not change it."""
+        if grid not in self.images:
+            model = found.apply(self.model)
+            self.images[grid] = walk.image_tokens(
+                model.spec, model.weights, self.held.samples, activation=grid, step=self.step
+            )
+        return self.images[grid]
+
+    def _run(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
+        """Logits of what was found, inputs on a grid."""
+        model, images = found.apply(self.model), self._images(found, grid)
+        return walk.logits(model.spec, model.weights, self.held.samples, images=images, activation=grid, step=self.step)
+
     def _measured(self, found: Quantization) -> dict[str, Quality]:
         """This with inputs in fp32 and as the runtimes round them, and round-to-nearest int4 for comparison."""
         self.step("measuring")
-        model = found.apply(self.model)
         grids = {"quantised": self.activation, **(GRIDS if self.activation is None else {"inputs exact": None})}
         rows = {}
         for name, grid in grids.items():
-            logits = walk.logits(model.spec, model.weights, self.held.samples, activation=grid)
-            rows[name] = quality(self.truth, logits)
+            if grid not in self.answers:
+                self.answers[grid] = self._run(found, grid)
+            rows[name] = quality(self.truth, self.answers[grid])
+            if grid is not None:
+                del self.answers[grid]
         rows["round-to-nearest int4"] = self._quality(self.model.quantized(load_recipe("int4")))
         return rows
 
@@ -295,8 +314,10 @@ class _Job:
             return found, {"chosen": "original"}
         self.step("folding once more, from the quantised weights")
         again = replace(found, floats=found.floats | refolded(self.source, self.model, found))
-        kl = {name: self._quality(q.apply(self.model)).kl for name, q in (("original", found), ("quantised", again))}
+        logits = {"original": self._run(found, self.activation), "quantised": self._run(again, self.activation)}
+        kl = {name: quality(self.truth, told).kl for name, told in logits.items()}
         chosen = min(kl, key=kl.__getitem__)
+        self.answers[self.activation] = logits[chosen]
         return (again if chosen == "quantised" else found), {"chosen": chosen, "kl": kl}
 
     # --- the cache --------------------------------------------------------------------------------------------------
@@ -304,11 +325,11 @@ class _Job:
     def _kv(self, found: Quantization) -> dict[str, Any]:
         """Scales of an int8 cache, which become part of ``found``, and what it costs beyond the weights and alone."""
         self.step("int8 KV cache")
-        model = found.apply(self.model)
-        scales = kv_scales(model, self.fit.samples)
-        own = walk.logits(model.spec, model.weights, self.held.samples)
-        both = kv_quality(model.spec, model.weights, self.held.samples, scales, own)
-        alone = kv_quality(self.model.spec, self.model.weights, self.held.samples, scales, self.truth)
+        model, original, samples = found.apply(self.model), self.model, self.held.samples
+        scales = kv_scales(model, self.fit.samples, self.step)
+        own, images = self.answers[None], self._images(found, None)
+        both = kv_quality(model.spec, model.weights, samples, scales, own, images)
+        alone = kv_quality(original.spec, original.weights, samples, scales, self.truth, self.seen)
         found.cache = scales.to_state()
         return {"beyond_quantised": both.to_dict(), "alone": alone.to_dict()}
 

@@ -80,10 +80,18 @@ def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Callable[[str
 
 
 def kv_quality(
-    spec: FoldedSpec, weights: Weights, samples: Sequence[Sample], scales: KVScales, truth: Sequence[Tensor]
+    spec: FoldedSpec,
+    weights: Weights,
+    samples: Sequence[Sample],
+    scales: KVScales,
+    truth: Sequence[Tensor],
+    images: Sequence[Tensor] | None = None,
 ) -> Quality:
-    """The next tokens of a model with an int8 cache against ``truth``, the logits without."""
-    return quality(truth, walk.logits(spec, weights, samples, round_cache=scales.round))
+    """The next tokens of a model with an int8 cache against ``truth``, the logits without.
+
+    ``images`` are the samples' image tokens, where they are at hand: the cache does not change them.
+    """
+    return quality(truth, walk.logits(spec, weights, samples, images=images, round_cache=scales.round))
 
 
 def _scale(absmax: Tensor) -> Tensor:

@@ -183,23 +183,42 @@ def head(spec: FoldedSpec, weights: Weights, states: Sequence[Tensor], **options
 
 
 @torch.inference_mode()
-def logits(
+def image_tokens(
     spec: FoldedSpec,
     weights: Weights,
     samples: Sequence[Sample],
     *,
     activation: GridOf | None = None,
-    round_cache: RoundCache | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Tensor]:
-    """Logits [N, vocab] of each sample at its compared positions, block by block."""
+    """What the vision encoder makes of each sample, [T, tokens, hidden], block by block."""
     states = patches(spec, weights, samples)
     for block in vision_blocks(spec):
         step(f"running {block.name}")
         held = weights_of(weights, block.name)
         held = held if activation else plain(held)
         states = list(advance(spec, block, held, samples, states, activation=activation))
-    states = join(spec, weights, samples, states)
+    return states
+
+
+@torch.inference_mode()
+def logits(
+    spec: FoldedSpec,
+    weights: Weights,
+    samples: Sequence[Sample],
+    *,
+    images: Sequence[Tensor] | None = None,
+    activation: GridOf | None = None,
+    round_cache: RoundCache | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> list[Tensor]:
+    """Logits [N, vocab] of each sample at its compared positions, block by block.
+
+    ``images`` are :func:`image_tokens` of the same vision encoder, where they are at hand.
+    """
+    if images is None:
+        images = image_tokens(spec, weights, samples, activation=activation, step=step)
+    states = join(spec, weights, samples, images)
     for block in decoder_blocks(spec):
         step(f"running {block.name}")
         held = weights_of(weights, block.name)
