@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,16 +31,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Taken:
-    """One export. ``layers`` is that of decoder and vision encoder, or None for all; ``files`` counts the bundle."""
+    """One export, and its verification where that was asked for (zeros where not).
+
+    ``layers`` is that of decoder and vision encoder, or None for all; ``files`` counts the bundle's bytes.
+    """
 
     size: str
     format: str
     layers: int | None
-    verified: bool
     seconds: float
     cpu_seconds: float
     peak: float
     files: float
+    verify_seconds: float = 0.0
+    verify_cpu_seconds: float = 0.0
+    verify_peak: float = 0.0
 
 
 def carried_on(few: Taken, more: Taken, layers: int) -> Taken:
@@ -49,20 +54,28 @@ def carried_on(few: Taken, more: Taken, layers: int) -> Taken:
     def line(a: float, b: float) -> float:
         return a + (b - a) * (layers - few.layers) / (more.layers - few.layers)
 
-    fields = ("seconds", "cpu_seconds", "peak", "files")
-    values = {name: line(getattr(few, name), getattr(more, name)) for name in fields}
-    return Taken(few.size, few.format, layers, few.verified, **values)
+    names = [field.name for field in fields(Taken) if field.type == "float"]
+    values = {name: line(getattr(few, name), getattr(more, name)) for name in names}
+    return Taken(few.size, few.format, layers, **values)
 
 
 def table(taken: Sequence[Taken]) -> str:
     """As Markdown."""
     rows = [
-        f"| {t.size} | {t.format} | {t.layers or 'all'} | {'yes' if t.verified else 'no'} | {t.seconds:.0f} "
-        f"| {t.cpu_seconds:.0f} | {t.peak / 1e9:.2f} | {t.files / 1e6:.0f} |"
+        f"| {t.size} | {t.format} | {t.layers or 'all'} | {t.seconds:.0f} | {t.cpu_seconds:.0f} | {t.peak / 1e9:.2f} "
+        f"| {t.files / 1e6:.0f} | {_verified(t)} |"
         for t in taken
     ]
-    head = "| size | format | layers | verified | s | processor s | peak, GB | bundle, MB |"
-    return "\n".join([head, "|---|---|--:|---|--:|--:|--:|--:|", *rows])
+    head = (
+        "| size | format | layers | s | processor s | peak, GB | bundle, MB | verified in s | processor s | peak, GB |"
+    )
+    return "\n".join([head, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|", *rows])
+
+
+def _verified(t: Taken) -> str:
+    if not t.verify_seconds:
+        return "- | - | -"
+    return f"{t.verify_seconds:.0f} | {t.verify_cpu_seconds:.0f} | {t.verify_peak / 1e9:.2f}"
 
 
 def main(
@@ -71,7 +84,7 @@ def main(
     formats: str = "onnx,executorch,coreml",
     layers: Annotated[str, typer.Option(help="A,B: two shortened checkpoints instead of the whole one")] = "",
     fold: str = "exact",
-    verify: Annotated[bool, typer.Option(help="verify each bundle too")] = False,
+    verify: Annotated[bool, typer.Option(help="verify each bundle too, with one picture of one tile")] = False,
     keep: Annotated[bool, typer.Option(help="keep the shortened checkpoints")] = False,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -111,18 +124,34 @@ def _all(work: Path, size: str, formats: list[str], wanted: list, fold: str, ver
 def _one(work: Path, checkpoint: Path, size: str, name: str, count: int | None, fold: str, verify: bool) -> Taken:
     folder = work / f"export-{checkpoint.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
-    job = {"do": "export", "kind": name, "model": str(checkpoint), "folder": str(folder), "fold": fold}
-    job |= {"recipe": RECIPE, "threads": None, "whole": True, "verify": verify}
+    job = {"kind": name, "model": str(checkpoint), "folder": str(folder), "fold": fold}
+    try:
+        facts = _worker({**job, "do": "export", "recipe": RECIPE, "threads": None, "whole": True})
+        for seconds, cpu, peak, text in facts["steps"]:
+            typer.echo(f"  {seconds:8.1f} s {cpu:8.1f} s {peak / 1e9:6.2f} GB  {text}", err=True)
+        taken = Taken(size, name, count, facts["value"], facts["cpu_seconds"], facts["peak"], facts["files"])
+        if not verify:
+            return taken
+        typer.echo(f"verifying {checkpoint.name} in {name} …", err=True)
+        report = _worker({**job, "do": "verify"})
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    typer.echo(f"  {json.dumps(report['checks'])}", err=True)
+    if report["failures"]:
+        raise CheckError(f"{checkpoint.name} in {name}: verification failed: {', '.join(report['failures'])}")
+    took = {"verify_seconds": report["value"], "verify_cpu_seconds": report["cpu_seconds"]}
+    return replace(taken, **took, verify_peak=report["peak"])
+
+
+def _worker(job: dict) -> dict:
+    """The result of one job in a process of its own. Raises :class:`CheckError` with its last line."""
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(job)]
     done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    shutil.rmtree(folder, ignore_errors=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise CheckError(f"{checkpoint.name} to {name}: {last}")
-    (facts,) = json.loads(done.stdout.strip().splitlines()[-1])["results"]
-    for seconds, cpu, peak, text in facts["steps"]:
-        typer.echo(f"  {seconds:8.1f} s {cpu:8.1f} s {peak / 1e9:6.2f} GB  {text}", err=True)
-    return Taken(size, name, count, verify, facts["value"], facts["cpu_seconds"], facts["peak"], facts["files"])
+        raise CheckError(f"{job['model']} to {job['kind']}: {job['do']} failed: {last}")
+    (result,) = json.loads(done.stdout.strip().splitlines()[-1])["results"]
+    return result
 
 
 if __name__ == "__main__":

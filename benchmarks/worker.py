@@ -23,6 +23,8 @@ EXPORT_FACTS: Final = "export.json"
 WARM_STEPS: Final = 4
 TIMED_FOLD: Final = "exact"  # exported by the whole pipeline; of the others only the graphs are needed
 SEED: Final = 0
+VERIFY_QUESTION: Final = "What is in the image?"
+VERIFY_TOKENS: Final = 8
 MEMORY: Final = ("VmRSS", "RssAnon", "RssFile", "VmHWM")
 Result = dict[str, Any]
 
@@ -80,6 +82,29 @@ def export(job: Result) -> Iterator[Result]:
     yield {"metric": "export", "value": seconds, **facts}
 
 
+def verify(job: Result) -> Iterator[Result]:
+    """Verify a bundle that was exported before, with a picture of one tile, one question and a few tokens."""
+    from phantom_edge.bundle import Bundle
+    from phantom_edge.runtime.probes import default_images
+    from phantom_edge.runtime.verify import verify as run_verify
+    from phantom_edge.source import PhantomSource
+
+    start, source = time.perf_counter(), PhantomSource.open(job["model"])
+    picture = default_images(source.config.tile_size)["square"]
+    report = run_verify(
+        Bundle.open(job["folder"]), source, image=picture, question=VERIFY_QUESTION, tokens=VERIFY_TOKENS
+    )
+    checks = {check.name: check.value for group in report.groups.values() for check in group}
+    yield {
+        "metric": "verify",
+        "value": time.perf_counter() - start,
+        "cpu_seconds": time.process_time(),
+        "peak": status_bytes("VmHWM")["VmHWM"],
+        "failures": [check.name for check in report.failures],
+        "checks": {name: value for name, value in checks.items() if isinstance(value, int | float)},
+    }
+
+
 def _whole(job: Result) -> bool:
     """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
     return job.get("whole", job["fold"] == TIMED_FOLD and not _int8_cache(job))
@@ -103,7 +128,7 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
     if _whole(job):
         request = ExportRequest(
             "desktop", job["model"], output=folder, format=job["kind"], quant=job["recipe"], fold=job["fold"],
-            context=CONTEXT, verify=job.get("verify", False),
+            context=CONTEXT, verify=False,
         )  # fmt: skip
         manifest = export(request, step=step, track=track).bundle.manifest
         config, dims = PhantomSource.open(job["model"]).config, [x["phantom_dim"] for x in manifest["fold"]["layers"]]
@@ -210,7 +235,12 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-JOBS: Final[dict[str, Callable[[Result], Iterator[Result]]]] = {"decoder": decoder, "tile": tile, "export": export}
+JOBS: Final[dict[str, Callable[[Result], Iterator[Result]]]] = {
+    "decoder": decoder,
+    "tile": tile,
+    "export": export,
+    "verify": verify,
+}
 
 
 if __name__ == "__main__":
