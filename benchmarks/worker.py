@@ -92,7 +92,7 @@ def verify(job: Result) -> Iterator[Result]:
     start, source = time.perf_counter(), PhantomSource.open(job["model"])
     picture = default_images(source.config.tile_size)["square"]
     report = run_verify(
-        Bundle.open(job["folder"]), source, image=picture, question=VERIFY_QUESTION, tokens=VERIFY_TOKENS
+        Bundle.open(job["folder"], check=False), source, image=picture, question=VERIFY_QUESTION, tokens=VERIFY_TOKENS
     )
     checks = {check.name: check.value for group in report.groups.values() for check in group}
     yield {

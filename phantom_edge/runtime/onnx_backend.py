@@ -29,6 +29,7 @@ PAST: Final = "past_key_values."
 MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_CACHE_BYTES: Final = 64 << 30
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
+SHRINK: Final = "memory.enable_memory_arena_shrinkage"
 MODES: Final = ("stock", "lifted")
 CACHE_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
 
@@ -72,6 +73,9 @@ class OnnxBackend:
         for graph, path, session in zip(GRAPHS, paths, sessions, strict=True):
             _check_names(graph, path, session)
         self._vision, self._embedding, self._decoder = sessions
+        # A tile and a prefill need far more memory than a decode step: without this their arenas keep it for good.
+        self._returning = ort.RunOptions()
+        self._returning.add_run_config_entry(SHRINK, "cpu:0")
         self._cache_type = _cache_type(paths[-1], self._decoder)
         self._shapes = _cache_shapes(paths[-1], self._decoder, context)
         self._vocabulary = _vocabulary(paths[-1], self._decoder)
@@ -83,7 +87,8 @@ class OnnxBackend:
         depend on its neighbours.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
-        return np.concatenate([self._vision.run(None, {"pixel_values": tile[None]})[0] for tile in pixels])
+        tiles = (self._vision.run(None, {"pixel_values": tile[None]}, self._returning)[0] for tile in pixels)
+        return np.concatenate(list(tiles))
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the vocabulary."""
@@ -117,7 +122,7 @@ class OnnxBackend:
         }
         for name, array in inputs.items():
             cache.binding.bind_cpu_input(name, array)
-        self._decoder.run_with_iobinding(cache.binding)
+        self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
         cache.length = end
         return cache.binding.get_outputs()[0].numpy()[0, -1].copy()  # ORT writes the next logits to the same memory
 
