@@ -194,19 +194,23 @@ def main(
     rounds: int = 3,
     threads: Annotated[int, typer.Option(help="of every contender; 0 for all cores")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every sample here")] = None,
+    show: Annotated[Path | None, typer.Option(help="show the samples of an earlier run; nothing is measured")] = None,
     html: Annotated[Path | None, typer.Option(help="write tables and plots as one page here")] = None,
     markdown: Annotated[bool, typer.Option(help="print the table as Markdown too")] = False,
 ) -> None:
     """Measure ours against the peers that are present, side by side."""
     from rich.console import Console
 
-    threads = threads or machine.describe()["cores"]
-    try:
-        settings = Settings(size, work.resolve(), rounds, threads)
-        result = benchmark(settings, parse_peers(peers), gguf, set(filter(None, only.split(","))), Console(stderr=True))
-    except PhantomEdgeError as error:
-        typer.secho(f"error: {error}", err=True, fg="red")
-        raise typer.Exit(error.exit_code) from None
+    if show is not None:
+        result = json.loads(show.read_text())
+    else:
+        threads = threads or machine.describe()["cores"]
+        try:
+            settings, kinds = Settings(size, work.resolve(), rounds, threads), set(filter(None, only.split(",")))
+            result = benchmark(settings, parse_peers(peers), gguf, kinds, Console(stderr=True))
+        except PhantomEdgeError as error:
+            typer.secho(f"error: {error}", err=True, fg="red")
+            raise typer.Exit(error.exit_code) from None
     if json_file:
         json_file.write_text(json.dumps(result, indent=1))
     report = tables.report(result)

@@ -49,9 +49,7 @@ def export(
     samples: Annotated[int | None, typer.Option(help="Pictures to calibrate with.")] = None,
     budget_mb: Annotated[float | None, typer.Option(help="mixed: most megabytes of weights.")] = None,
     budget_kl: Annotated[float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")] = None,
-    kv_cache: Annotated[
-        str, typer.Option(help="float, or int8 (desktop; faster at long contexts, half the memory or less).")
-    ] = "float",
+    kv_cache: Annotated[str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")] = "float",
     fold: Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")] = None,
