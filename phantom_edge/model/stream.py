@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional as F
 
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel, is_module
@@ -89,6 +90,9 @@ class _StreamOps(TorchOps):
             return fake_quantize(x, grid, group)
         parts = x.split(list(self._calls), dim=self._axis)
         return torch.cat([fake_quantize(part, grid, group) for part in parts], dim=self._axis)
+
+    def product(self, x, name, weight, bias):
+        return F.linear(x, self.dense(name, weight), bias)
 
     def dense(self, name, weight):
         if self._dense is None or not is_module(f"{name}.weight"):

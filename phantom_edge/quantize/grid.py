@@ -179,8 +179,12 @@ class QuantizedTensor:
         Returns:
             [out, in].
         """
-        blocks = self.values.to(torch.float32).unflatten(1, (-1, self.block))  # [out, in/block, block]
-        return blocks.mul_(self.scales.unsqueeze(-1)).flatten(1).to(dtype)  # [out, in]
+        return self.dequantize_rows(0, self.shape[0]).to(dtype)
+
+    def dequantize_rows(self, start: int, stop: int) -> Tensor:
+        """Output features ``start`` up to ``stop`` in fp32, [stop - start, in] or fewer at the end."""
+        blocks = self.values[start:stop].to(torch.float32).unflatten(1, (-1, self.block))  # [out, in/block, block]
+        return blocks.mul_(self.scales[start:stop].unsqueeze(-1)).flatten(1)  # [out, in]
 
     def to_state(self) -> dict[str, Tensor]:
         """Tensors for a safetensors file: `values` (int4: uint8, two a byte, first low), `scales` (fp16), `grid`."""
