@@ -77,8 +77,8 @@ class Bundle:
     @property
     def browser(self) -> bool:
         """Whether a browser can run its files: ONNX, each graph with weights and cache of its own, made for that."""
-        onnx = all(str(path).endswith(".onnx") for path in self.manifest["graphs"].values())
-        return onnx and bool(self.manifest.get("browser", True))
+        kind, _, _ = self.manifest["format"].partition("-")  # onnx, and variants of it for one device
+        return kind == "onnx" and bool(self.manifest.get("browser", True))
 
     @property
     def bytes(self) -> int:
