@@ -153,3 +153,10 @@ def test_a_folder_is_a_bundle_by_its_manifest(tmp_path):
     assert not is_bundle(tmp_path)
     make(tmp_path / "b")
     assert is_bundle(tmp_path / "b")
+
+
+def test_a_browser_runs_what_was_made_for_one():
+    """A desktop's graphs share a data file, which no browser fetches; bundles from before say nothing of it."""
+    made = {"onnx": True, "onnx-webgpu": True, "executorch": False}
+    assert {kind: Bundle(Path(), {"format": kind}).browser for kind in made} == made
+    assert not Bundle(Path(), {"format": "onnx", "browser": False}).browser

@@ -149,6 +149,7 @@ def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
     options = {"quant": "int4", "kv_cache": "int8", "context": 128, "verify": False}
     bundle = export(ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)).bundle
     assert bundle.manifest["kv_cache"] == "int8"
+    assert not bundle.browser
     assert not list(bundle.folder.rglob("*config.json")), "what other packages read says that they can run it"
     report = verify(bundle, tokens=TOKENS)
     assert report.ok, report.failures
