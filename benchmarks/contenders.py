@@ -16,7 +16,8 @@ from phantom_edge.targets import format_for
 RECIPE = "int4"
 FOLDS = ("exact", "auto", "off")  # off: the same decoder without its phantom dimension, for comparison only
 FORMATS = {"onnx": "ours, ONNX", "executorch": "ours, ExecuTorch"}
-SMALL_CACHE = "auto"
+COMPRESSED = "auto"  # the fold of the variants below
+SMALL_HEAD = ("text_decoder.head=int4", "token_embedding=int4")  # what llama.cpp's --pure does: four bits there too
 EXPORT_ONLY = {"coreml": "ours, Core ML"}  # needs a Mac to run at speed; its export is timed everywhere
 LLAMA = ("llama-bench", "llama-mtmd-cli")
 
@@ -27,7 +28,7 @@ class Contender:
 
     ``kind`` says how it runs (``onnx``, ``executorch``, ``torch``, ``llama``). ``folder`` holds our artifact, ``facts``
     what is known without running it: bytes of its files, of what a token reads, of one token in the cache. ``kv_cache``
-    is its type of KV cache, ``float`` or ``int8``.
+    is its type of KV cache, ``float`` or ``int8``; ``rules`` override the recipe.
     """
 
     name: str
@@ -36,32 +37,37 @@ class Contender:
     fold: str | None = None
     facts: Mapping[str, Any] | None = None
     kv_cache: str = "float"
+    rules: tuple[str, ...] = ()
 
 
 def ours(work: Path, formats: Mapping[str, str] = FORMATS) -> list[Contender]:
     """Our int4 artifacts below ``work``, made or not.
 
-    Every fold in every format; :data:`SMALL_CACHE` with an int8 KV cache too where a format takes one; one where only
-    the export counts.
+    Every fold in every format; the compressed one with a head of four bits, and with an int8 KV cache where a format
+    takes one; one where only the export counts.
     """
     wanted = []
     for kind, title in formats.items():
-        wanted += [(kind, title, fold, "float") for fold in FOLDS]
-        wanted += [(kind, title, SMALL_CACHE, "int8")] if format_for(kind).int8_cache else []
-    wanted += [(kind, title, FOLDS[0], "float") for kind, title in EXPORT_ONLY.items()]
-    return [
-        Contender(_name(title, fold, cache), kind, work / artifact(kind, fold, cache), fold, kv_cache=cache)
-        for kind, title, fold, cache in wanted
-    ]
+        wanted += [_ours(work, kind, title, fold) for fold in FOLDS]
+        wanted.append(_ours(work, kind, title, COMPRESSED, rules=SMALL_HEAD))
+        if format_for(kind).int8_cache:
+            wanted.append(_ours(work, kind, title, COMPRESSED, kv_cache="int8"))
+    return wanted + [_ours(work, kind, title, FOLDS[0]) for kind, title in EXPORT_ONLY.items()]
 
 
-def _name(title: str, fold: str, cache: str) -> str:
-    return f"{title} int4, {'no phantom' if fold == 'off' else fold}" + (", int8 cache" if cache == "int8" else "")
+def _ours(
+    work: Path, kind: str, title: str, fold: str, *, kv_cache: str = "float", rules: tuple[str, ...] = ()
+) -> Contender:
+    told = [f"{title} int4", "no phantom" if fold == "off" else fold]
+    told += ["int4 head"] if rules else []
+    told += ["int8 cache"] if kv_cache == "int8" else []
+    folder = artifact(kind, fold) + ("-int4head" if rules else "") + ("-int8cache" if kv_cache == "int8" else "")
+    return Contender(", ".join(told), kind, work / folder, fold, kv_cache=kv_cache, rules=rules)
 
 
-def artifact(kind: str, fold: str, cache: str = "float") -> str:
-    """Folder name of an artifact."""
-    return f"{kind}-{RECIPE}-{fold.replace(':', '')}" + ("-int8cache" if cache == "int8" else "")
+def artifact(kind: str, fold: str) -> str:
+    """Folder name of an artifact of the plain recipe, its KV cache in float."""
+    return f"{kind}-{RECIPE}-{fold.replace(':', '')}"
 
 
 def torch_peers(config: PhantomConfig) -> list[Contender]:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from benchmarks.worker import EXPORT_FACTS
 from phantom_edge.bench import machine
 from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import CheckError, PhantomEdgeError
+from phantom_edge.libraries import installed
 
 LIBRARIES = ("torch", "executorch", "onnxruntime", "transformers")
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,6 +124,7 @@ class Bench:
             "folder": str(contender.folder),
             "fold": contender.fold,
             "kv_cache": contender.kv_cache,
+            "rules": contender.rules,
             **arguments,
         }
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(request)]
@@ -161,7 +162,7 @@ def benchmark(
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
-        "versions": _versions(),
+        "versions": installed(*LIBRARIES),
         "machine": facts | {"load before": before, "load after": machine.load()},
         "others": usage.others,
         "noisy": usage.noisy,
@@ -173,16 +174,6 @@ def benchmark(
         },
         "failures": measured.failures,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def main(

@@ -106,8 +106,8 @@ def verify(job: Result) -> Iterator[Result]:
 
 
 def _whole(job: Result) -> bool:
-    """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
-    return job.get("whole", job["fold"] == TIMED_FOLD and not _int8_cache(job))
+    """Whether the whole pipeline runs, which knows no variants: certificate, golden outputs, manifest."""
+    return job.get("whole", job["fold"] == TIMED_FOLD)
 
 
 def _int8_cache(job: Result) -> bool:
@@ -134,7 +134,7 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
         config, dims = PhantomSource.open(job["model"]).config, [x["phantom_dim"] for x in manifest["fold"]["layers"]]
         return FoldedSpec(config, tuple(dims))
     # The graphs alone, for the pipeline rightly refuses fold "off".
-    source, recipe = PhantomSource.open(job["model"]), load_recipe(job["recipe"])
+    source, recipe = PhantomSource.open(job["model"]), load_recipe(job["recipe"], job.get("rules", ()))
     model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(recipe)
     if _int8_cache(job):
         model = model.with_kv(kv_scales(model, drawn_set(source, FEWEST).samples, step))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from phantom_edge.apps.cache import cache_folder
 from phantom_edge.bundle import GOLDEN, TOKENIZER, Bundle, check_output, finish, writing
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import Exported, ExportOptions
+from phantom_edge.libraries import installed
 from phantom_edge.model.certificate import FoldCertificate, certify
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
@@ -239,7 +239,7 @@ def _manifest(
     plan = model.recipe.plan(model.module_shapes())
     d = source.config.decoder
     return {
-        "producer": {"phantom_edge": __version__, "python": platform.python_version(), **_versions()},
+        "producer": {"phantom_edge": __version__, "python": platform.python_version(), **installed(*LIBRARIES)},
         "target": target.name,
         "browser": target.browser,
         "format": artifact_format.name,
@@ -266,13 +266,3 @@ def _manifest(
         "notes": list(exported.notes),
         "verification": None,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -8,11 +8,29 @@ from typing import Any
 from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle import Bundle, is_bundle
+from phantom_edge.errors import InputError
+from phantom_edge.source import NANO_NAME
+from phantom_edge.targets import target_for
 
 NO_SOAK = "measured with --soak MINUTES"
 SHORT_SOAK = "the soak was too short to compare its ends; use more --soak minutes"
 NOISY = "other processes used the machine meanwhile: trust no difference below their share"
+
+
+def bundle_for(target: str, model: str | None, runs: str) -> Bundle:
+    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says what that is and who takes it.
+
+    Raises :class:`InputError` for anything else.
+    """
+    wanted = f"phantom-edge export --target {target}"
+    if model is None or not is_bundle(model):
+        raise InputError(f"{model or NANO_NAME}: not a bundle; {runs}: {wanted}")
+    bundle = Bundle.open(model)
+    found = bundle.manifest["format"]
+    if found != target_for(target).format:
+        raise InputError(f"{model}: a bundle for {bundle.manifest['target']} ({found}); {runs}: {wanted}")
+    return bundle
 
 
 def model_facts(bundle: Bundle) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import PhantomEdgeError
+from phantom_edge.libraries import installed
 from phantom_edge.runtime.native import quiet_native
 
 # What a format's first session would import: on a phone that is part of the app, not of loading a model.
@@ -103,10 +103,8 @@ def import_libraries(format_name: str) -> None:
 
 def _runtime(name: str) -> dict[str, Any]:
     library = next((found for prefix, found in LIBRARIES.items() if name.startswith(prefix)), None)
-    try:
-        return {"name": name, "version": version(library)} if library else {"name": name}
-    except PackageNotFoundError:
-        return {"name": name}
+    found = installed(library).get(library) if library else None
+    return {"name": name, "version": found} if found else {"name": name}
 
 
 def main(job: dict[str, Any]) -> None:

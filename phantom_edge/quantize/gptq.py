@@ -1,15 +1,11 @@
-"""GPTQ on the common grid, and coordinate descent from where it ends.
+"""GPTQ on the common grid.
 
-Both minimise what quantisation changes in a layer's output over the calibration inputs, tr((W - Q) H (W - Q)^T) with
-H = X^T X, instead of what it changes in the weights.
+It minimises what quantisation changes in a layer's output over the calibration inputs, tr((W - Q) H (W - Q)^T) with
+H = X^T X, instead of what it changes in the weights. :func:`~phantom_edge.quantize.descent.refine` goes on from there.
 
 GPTQ (Frantar et al. 2022, arXiv 2210.17323, algorithm 1) rounds one input feature after the other and lets those that
 are left make up for the error; ``act_order`` takes the features with the largest H_jj first. Scales are those of the
 error-searched rounding, fixed beforehand, so that the order of columns does not disturb the groups.
-
-:func:`refine` then goes over the columns again, each moved to the best integer given all the others, and each scale to
-its own optimum (cyclic coordinate descent: QuantEase, Behdin et al. 2023, arXiv 2309.01885, section 3; the step for the
-scales is the closed form of the same quadratic). No step can make the objective worse.
 """
 
 from __future__ import annotations
@@ -20,18 +16,17 @@ import torch
 from torch import Tensor
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize.grid import RANGES, QuantizedTensor, round_scale
+from phantom_edge.quantize.descent import SWEEPS, refine
+from phantom_edge.quantize.grid import RANGES, QuantizedTensor
 from phantom_edge.quantize.search import quantize_weight
 
 DAMPING: Final = 0.01
 """Of the mean of H's diagonal, added to it: the published value."""
-SWEEPS: Final = 2
-"""Of the coordinate descent over int4: the second gains about three percent of the objective, a fourth less than two.
-Over int8 there is none: it gains on the calibration inputs and nothing beyond them, at several times the work."""
 _BLOCK: Final = 128
 _EXACT: Final = 2048  # up to this width the factors are computed in fp64
-_ELEMENTS: Final = 1 << 25
-"""Of a weight worked on at a time: 128 MB in fp32, a few copies of which are in memory."""
+_ELEMENTS: Final = 1 << 24
+"""Of a weight worked on at a time: 64 MB in fp32, a few copies of which are in memory."""
+_ROWS: Final = 2048  # at most, so that a batch of 128 columns stays in the processor's cache
 _MOST_DAMPING: Final = 10.0
 
 
@@ -72,12 +67,11 @@ def gptq(
     mean = float(hessian.diagonal().mean())
     if mean <= 0:
         return quantize_weight(weight, bits, group)
-    h = hessian.to(torch.float32) / mean
-    start = quantize_weight(weight, bits, group, importance=h.diagonal().clamp_min(0))
-    h, factor = damped(h, damping, act_order)
+    start = quantize_weight(weight, bits, group, importance=(hessian.diagonal().float() / mean).clamp_min(0))
+    h, factor = damped(hessian.to(torch.float32) / mean, damping, act_order)
     order = _order(h, act_order)
     parts = []
-    rows = max(1, _ELEMENTS // weight.shape[1])
+    rows = min(_ROWS, max(1, _ELEMENTS // weight.shape[1]))
     for at in range(0, len(weight), rows):  # output features do not know of each other: a few at a time
         part = slice(at, at + rows)
         piece, grid = weight[part], QuantizedTensor(start.values[part], start.scales[part], bits, group)
@@ -88,38 +82,6 @@ def gptq(
         parts.append(refine(piece, best, h, sweeps))
     values, scales = (torch.cat(tensors) for tensors in zip(*((p.values, p.scales) for p in parts), strict=True))
     return QuantizedTensor(values, scales, bits, group)
-
-
-def refine(weight: Tensor, quantized: QuantizedTensor, hessian: Tensor, sweeps: int = SWEEPS) -> QuantizedTensor:
-    """Coordinate descent on tr((W - Q) H (W - Q)^T) over integers and scales; never above where it began.
-
-    Args:
-        weight: [out, in].
-        quantized: where to begin.
-        hessian: [in, in], positive definite.
-        sweeps: passes over all columns.
-    """
-    low, high = RANGES[quantized.bits]
-    h, block = hessian.to(torch.float32), quantized.block
-    codes, scales = quantized.values.float(), quantized.scales.clone()
-    diagonal = h.diagonal()
-    residual = (weight.float() - quantized.dequantize()) @ h  # [out, in]
-    for _ in range(sweeps):
-        for g in range(scales.shape[1]):
-            scale = scales[:, g : g + 1]  # [out, 1]
-            for start in range(g * block, (g + 1) * block, _BLOCK):
-                end = min(start + _BLOCK, (g + 1) * block)
-                part, before = h[start:end, start:end], codes[:, start:end].clone()
-                local = residual[:, start:end].clone()
-                for j in range(start, end):
-                    old = codes[:, j].clone()
-                    wanted = old + local[:, j - start] / (diagonal[j] * scale[:, 0])
-                    codes[:, j] = wanted.round_().clamp_(low, high)
-                    moved = (codes[:, j] - old) * scale[:, 0]
-                    local -= moved[:, None] * part[j - start]
-                residual -= ((codes[:, start:end] - before) * scale) @ h[start:end]
-            _rescale(codes, scales, residual, h, g, block)
-    return QuantizedTensor(codes.to(torch.int8), scales, quantized.bits, quantized.group)
 
 
 def objective(weight: Tensor, quantized: QuantizedTensor, hessian: Tensor) -> float:
@@ -141,14 +103,13 @@ def damped(h: Tensor, damping: float, act_order: bool = False) -> tuple[Tensor, 
     :class:`InputError` when no damping helps.
     """
     h = h.clone()
-    unseen = h.diagonal() <= 0
-    h.diagonal()[unseen] = 1.0
-    share, mean = damping, float(h.diagonal().mean())
+    h.diagonal()[h.diagonal() <= 0] = 1.0
+    seen = h.diagonal().clone()
+    share, mean = damping, float(seen.mean())
     while share <= _MOST_DAMPING:
-        trial = h.clone()
-        trial.diagonal().add_(share * mean)
-        if (factor := _factor(trial, act_order)) is not None:
-            return trial, factor
+        h.diagonal().copy_(seen + share * mean)
+        if (factor := _factor(h, act_order)) is not None:
+            return h, factor
         share *= 10
     raise InputError(
         "the second moments of its inputs are singular, however much is added; calibrate with more samples"
@@ -171,12 +132,14 @@ def _order(h: Tensor, act_order: bool) -> Tensor:
 
 def _factor(h: Tensor, act_order: bool) -> Tensor | None:
     order = _order(h, act_order)
-    permuted = h[order][:, order].to(torch.float64 if len(h) <= _EXACT else torch.float32)
-    lower, failed = torch.linalg.cholesky_ex(permuted)
+    # One name for all of them, so that of a wide layer's (0.8 GB each at 14336) no more than two are in memory.
+    factor = h[order[:, None], order].to(torch.float64 if len(h) <= _EXACT else torch.float32)
+    factor, failed = torch.linalg.cholesky_ex(factor)
     if failed:
         return None
-    upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-    return None if failed or not bool(torch.isfinite(upper).all()) else upper.float()
+    factor = torch.cholesky_inverse(factor)
+    factor, failed = torch.linalg.cholesky_ex(factor, upper=True)
+    return None if failed or not bool(torch.isfinite(factor).all()) else factor.float()
 
 
 def _round_in_order(weight: Tensor, grid: QuantizedTensor, factor: Tensor, order: Tensor) -> Tensor:
@@ -184,33 +147,16 @@ def _round_in_order(weight: Tensor, grid: QuantizedTensor, factor: Tensor, order
     low, high = RANGES[grid.bits]
     columns = weight.clone()
     scales = grid.scales[:, order // grid.block]  # [out, in]
-    codes = torch.empty_like(columns)
+    values = torch.empty_like(columns, dtype=torch.int8)
     for start in range(0, columns.shape[1], _BLOCK):
         end = min(start + _BLOCK, columns.shape[1])
-        part, errors = columns[:, start:end].clone(), torch.zeros_like(columns[:, start:end])
+        part, scale = columns[:, start:end].T.contiguous(), scales[:, start:end].T.contiguous()  # [batch, out]
+        codes, errors = torch.empty_like(part), torch.empty_like(part)
         inverse = factor[start:end, start:end]
         for j in range(end - start):
-            scale = scales[:, start + j]
-            codes[:, start + j] = (part[:, j] / scale).round_().clamp_(low, high)
-            error = (part[:, j] - codes[:, start + j] * scale) / inverse[j, j]
-            part[:, j:] -= error[:, None] * inverse[j, j:]
-            errors[:, j] = error
-        columns[:, end:] -= errors @ factor[start:end, end:]
-    values = torch.empty_like(codes, dtype=torch.int8)
-    values[:, order] = codes.to(torch.int8)
+            codes[j] = (part[j] / scale[j]).round_().clamp_(low, high)
+            errors[j] = (part[j] - codes[j] * scale[j]) / inverse[j, j]
+            part[j:].addr_(inverse[j, j:], errors[j], alpha=-1)
+        values[:, order[start:end]] = codes.T.to(torch.int8)
+        columns[:, end:].addmm_(errors.T, factor[start:end, end:], alpha=-1)
     return values
-
-
-def _rescale(codes: Tensor, scales: Tensor, residual: Tensor, h: Tensor, g: int, block: int) -> None:
-    """Move the scales of group ``g`` to their optimum for these integers, in place, where that gains anything."""
-    inside = slice(g * block, (g + 1) * block)
-    q = codes[:, inside]
-    gain = (residual[:, inside] * q).sum(1)
-    curve = ((q @ h[inside, inside]) * q).sum(1)
-    old = scales[:, g]
-    wanted = old + gain / curve.clamp_min(torch.finfo(torch.float32).tiny)
-    new = round_scale(torch.where((curve > 0) & (wanted > 0), wanted, old))
-    moved = new - old
-    moved = torch.where(moved * (moved * curve - 2 * gain) < 0, moved, torch.zeros_like(moved))
-    scales[:, g] = torch.where(moved != 0, new, old)
-    residual -= (moved[:, None] * q) @ h[inside]

@@ -7,7 +7,8 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.quantize import quantize_weight
-from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective, refine
+from phantom_edge.quantize.descent import refine
+from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective
 from phantom_edge.quantize.grid import RANGES, QuantizedTensor
 
 

@@ -54,6 +54,27 @@ def test_reads_what_coremltools_writes(written, name):
     assert np.array_equal(got, values.reshape(7, 3))
 
 
+@pytest.mark.parametrize("rows", [(0, 7), (2, 5), (6, 7), (3, 3)])
+@pytest.mark.parametrize("name", WRITTEN)
+def test_reads_some_rows(written, name, rows):
+    """Of 3 and of 1 element: most sub-byte types have rows that begin within a byte."""
+    path, offsets = written
+    for shape in ((7, 3), (COUNT, 1)):
+        got = BlobFile(path).read_rows(offsets[name], BY_NAME[name], shape, *rows)
+        want = WRITTEN[name][1].reshape(shape)[slice(*rows)]
+        assert got.dtype == want.dtype
+        assert np.array_equal(got, want)
+
+
+def test_reads_rows_of_whole_bytes(tmp_path):
+    values = RANDOM.integers(-8, 8, (6, 4)).astype(np.int8)
+    writer = _BlobStorageWriter(str(tmp_path / "weight.bin"))
+    offset = writer.write_int4_data(values.reshape(-1))
+    del writer
+    got = BlobFile(tmp_path / "weight.bin").read_rows(offset, BY_NAME["int4"], (6, 4), 2, 5)
+    assert np.array_equal(got, values[2:5])
+
+
 def test_counts_the_blobs(written):
     assert BlobFile(written[0]).count == len(WRITTEN)
 

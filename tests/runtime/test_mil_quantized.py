@@ -16,9 +16,9 @@ from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.ops.defs.iOS18.compression import constexpr_blockwise_shift_scale
 from coremltools.optimize._utils import lut_to_dense
-from mil_programs import FP32_TOLERANCE, build, convert
+from mil_programs import FP16_ULP, FP32_TOLERANCE, build, convert
 
-from phantom_edge.runtime.mil import MilModel
+from phantom_edge.runtime.mil import MilModel, stored
 
 RANDOM = np.random.default_rng(5)
 BOUNDS = {"int4": (-8, 8), "uint4": (0, 16), "int8": (-128, 128), "uint8": (0, 256)}
@@ -76,7 +76,7 @@ def blocks(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stored(blocks) -> dict:
+def integers(blocks) -> dict:
     return MilModel.load(blocks).quantized_weights()
 
 
@@ -86,9 +86,9 @@ def dequantised(blocks) -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blockwise_integers_are_exact(stored, dequantised, name):
+def test_blockwise_integers_are_exact(integers, dequantised, name):
     want = BLOCKS[name]
-    data, scale, offset = stored[name]
+    data, scale, offset = integers[name]
     assert data.dtype == (np.uint8 if name.startswith("u") else np.int8)
     assert np.array_equal(data, want.data.astype(np.int16))
     assert scale.dtype == np.float16
@@ -210,3 +210,35 @@ def test_forms_of_ios16(tmp_path):
     assert np.array_equal(got_data, data)
     assert np.array_equal(got_scale, scale)
     assert np.array_equal(got_zero, zero)
+
+
+LINEAR = {
+    "int4": lambda: BLOCKS["int4_8_2"].make("int4"),
+    "int4_offset": lambda: BLOCKS["int4_8_2_offset"].make("int4_offset"),
+    "uint8_one_scale": lambda: BLOCKS["uint8_1_1_offset"].make("uint8_one_scale"),
+    "int8_blocks_of_rows": lambda: BLOCKS["int8_4_4"].make("int8_blocks_of_rows"),  # cannot be cut: made whole
+    "fp16": lambda: (RANDOM.normal(size=(8, 64)) * 0.1).astype(np.float16),
+}
+
+
+@pytest.mark.parametrize("mode", ["lifted", "typed"])
+def test_stored_matrices_give_what_dense_ones_give(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(stored, "PIECE", 3 * 64)  # three rows, which do not divide eight
+
+    def body(x):
+        given = {name: make() for name, make in LINEAR.items()}
+        out = {f"out_{n}": mb.linear(x=mb.cast(x=x, dtype="fp16"), weight=w, name=f"l_{n}") for n, w in given.items()}
+        shared = mb.add(x=given["int4"], y=np.float16(1))  # a weight that is used otherwise too
+        return {name: mb.cast(x=var, dtype="fp32") for name, var in (out | {"shared": shared}).items()}
+
+    path = build(tmp_path / "m.mlpackage", {"x": RANDOM.normal(size=(2, 64)).astype(np.float32)}, body)
+    x = RANDOM.normal(size=(2, 64)).astype(np.float32)
+    whole, apart = MilModel.load(path, mode), MilModel.load(path, mode, dense_bytes=0)
+    assert whole.keeps_dense
+    assert not apart.keeps_dense
+    want, got = whole.predict({"x": x}), apart.predict({"x": x})
+    # Dense in both: the one that is used otherwise too, and the one whose scales span rows.
+    assert whole.held_bytes - apart.held_bytes == 3 * 4 * 8 * 64
+    for name in want:
+        unit = (FP16_ULP if mode == "typed" else FP32_TOLERANCE) * np.abs(want[name]).max()
+        assert np.allclose(got[name], want[name], rtol=0, atol=unit), name  # sums of 64 in another order

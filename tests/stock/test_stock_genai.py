@@ -95,3 +95,17 @@ def test_the_added_graphs_hold_no_weights_of_their_own(bundles):
     folder = bundles("desktop").folder / "onnx"
     data = {path.name for path in folder.glob("*.onnx_data")}
     assert data == {f"{stem}_q4.onnx_data" for stem in ("vision_encoder", "embed_tokens", "decoder_model_merged")}
+
+
+@pytest.mark.parametrize(("target", "also"), [("desktop", {"embed_tokens"}), ("web", set())])
+def test_a_tied_head_is_read_from_the_embeddings_file_where_one_runtime_opens_both(bundles, target, also):
+    """A browser fetches each graph's data by the graph's own name, so there it is stored twice."""
+    folder = bundles(target).folder / "onnx"
+    (decoder,) = folder.glob("decoder_model_merged*.onnx")
+    found = {
+        entry.value.partition("_q")[0]
+        for initializer in onnx.load(decoder, load_external_data=False).graph.initializer
+        for entry in initializer.external_data
+        if entry.key == "location"
+    }
+    assert found == {"decoder_model_merged"} | also

@@ -16,13 +16,12 @@ from pathlib import Path
 from phantom_edge.bench.android import app, phone, runner
 from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import conclude, merge, model_facts
+from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import QUESTION, golden_picture
-from phantom_edge.bundle import MANIFEST, TOKENIZER, Bundle, is_bundle
+from phantom_edge.bundle import MANIFEST, TOKENIZER, Bundle
 from phantom_edge.errors import InputError, PhantomEdgeError
-from phantom_edge.source import NANO_NAME
 from phantom_edge.tokenizer import Tokenizer
 
 Step = Callable[[str], None]
@@ -38,7 +37,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     """
     if options.runner is not None and options.app is not None:
         raise InputError("--runner and --app are two ways to measure; give one")
-    bundles = [_opened(model) for model in models]
+    bundles = [bundle_for("android", model, "an Android phone runs ExecuTorch") for model in models]
     adb = Adb.connect(options.serial, step)
     device = phone.describe(adb)
     if options.runner is not None:
@@ -62,18 +61,6 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
             run.notes.append("the phone was slowing itself down because of heat: let it cool and measure again")
         runs.append(conclude(run, settings))
     return runs
-
-
-def _opened(model: str | None) -> Bundle:
-    if model is None or not is_bundle(model):
-        raise InputError(f"{model or NANO_NAME}: not a bundle; a phone needs one: phantom-edge export --target android")
-    bundle = Bundle.open(model)
-    if bundle.manifest["format"] != "executorch":
-        raise InputError(
-            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}); "
-            "an Android phone runs ExecuTorch: phantom-edge export --target android"
-        )
-    return bundle
 
 
 def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Settings, step: Step) -> None:

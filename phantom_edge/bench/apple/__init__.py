@@ -13,12 +13,11 @@ from pathlib import Path
 
 from phantom_edge.bench.apple.devicectl import Devicectl
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import conclude, merge, model_facts
+from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import MANIFEST, Bundle, is_bundle
+from phantom_edge.bundle import MANIFEST, Bundle
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.source import NANO_NAME
 
 Step = Callable[[str], None]
 DEFAULT = "org.phantomedge.app"
@@ -35,25 +34,13 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     Raises :class:`InputError` when this is no Mac, there is no such device or the bundle is for something else, and
     :class:`CheckError` when what runs on the device fails.
     """
-    bundles = [_opened(model) for model in models]
+    bundles = [bundle_for("ios", model, "an iPhone runs Core ML") for model in models]
     xcode, app = Devicectl.connect(options.serial), options.app or DEFAULT
     device = xcode.device
     if tuple(int(n) for n in device.version.split(".")[:1] if n.isdigit()) < LEAST:
         raise InputError(f"{device.name} runs iOS {device.version}; these bundles need iOS {LEAST[0]} or newer")
     facts = {"kind": "ios", "name": device.model, "product": device.product, "system": f"iOS {device.version}"}
     return [_measured(xcode, app, bundle, facts, settings, step) for bundle in bundles]
-
-
-def _opened(model: str | None) -> Bundle:
-    if model is None or not is_bundle(model):
-        raise InputError(f"{model or NANO_NAME}: not a bundle; a device needs one: phantom-edge export --target ios")
-    bundle = Bundle.open(model)
-    if bundle.manifest["format"] != "coreml":
-        raise InputError(
-            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}); "
-            "an iPhone runs Core ML: phantom-edge export --target ios"
-        )
-    return bundle
 
 
 def _measured(xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings: Settings, step: Step) -> Run:

@@ -9,6 +9,7 @@ Checked against the writer in coremltools 9 (``libmilstoragepython``).
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,18 @@ class BlobFile:
     def read(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
         """The tensor at `offset`: a view of the mapped file, or unpacked bytes where an element is less than one."""
         record = self.check(offset, dtype, shape)
-        data = np.asarray(self._bytes[record.offset : record.offset + record.size])
+        return self._tensor(record.offset, record.size, dtype, shape)
+
+    def read_rows(self, offset: int, dtype: DType, shape: tuple[int, ...], start: int, end: int) -> np.ndarray:
+        """`read`'s ``[start:end]``, of a tensor with at least one dimension, without reading the rest."""
+        size, odd = divmod(math.prod(shape[1:]) * dtype.bits, 8)  # bytes of a row
+        if odd:
+            return self.read(offset, dtype, shape)[start:end]
+        record = self.check(offset, dtype, shape)
+        return self._tensor(record.offset + start * size, (end - start) * size, dtype, (end - start, *shape[1:]))
+
+    def _tensor(self, start: int, size: int, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+        data = np.asarray(self._bytes[start : start + size])
         if dtype.bits < 8:
             return unpack_bits(data, dtype, shape)
         return data.view(dtype.numpy).reshape(shape)
@@ -93,7 +105,20 @@ class BlobFile:
 
 def unpack_bits(data: np.ndarray, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
     """Elements of 1 to 7 bits out of a stream of bytes, least significant bit first; one byte each, of `shape`."""
-    bits = dtype.bits
+    bits, count = dtype.bits, math.prod(shape)
+    values = (_nibbles(data) if bits == 4 else _elements(data, bits))[:count].reshape(shape)
+    if dtype.is_signed:  # two's complement of `bits` bits
+        half = 1 << (bits - 1)
+        return (values ^ half).view(np.int8) - np.int8(half)
+    return values
+
+
+def _nibbles(data: np.ndarray) -> np.ndarray:
+    pairs = data.astype("<u2")  # the second nibble of a byte becomes the low one of the byte that follows
+    return ((pairs | pairs << 4) & 0x0F0F).view(np.uint8)
+
+
+def _elements(data: np.ndarray, bits: int) -> np.ndarray:
     groups = -(-len(data) // bits)  # `bits` bytes hold exactly 8 elements
     padded = np.zeros(groups * bits, dtype=np.uint8)
     padded[: len(data)] = data
@@ -103,8 +128,4 @@ def unpack_bits(data: np.ndarray, dtype: DType, shape: tuple[int, ...]) -> np.nd
     values = np.empty((groups, 8), dtype=np.uint8)
     for j in range(8):
         values[:, j] = (words >> np.uint64(bits * j)) & np.uint64(2**bits - 1)
-    values = values.reshape(-1)[: int(np.prod(shape, dtype=np.int64))].reshape(shape)
-    if dtype.is_signed:  # two's complement of `bits` bits
-        half = 1 << (bits - 1)
-        return ((values ^ half).astype(np.int16) - half).astype(np.int8)
-    return values
+    return values.reshape(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,10 @@ class Step:
 
 @dataclass
 class Function:
-    """A compiled function. `inputs` and `states` give slots by name; `constants` those to be filled before running."""
+    """A compiled function. `inputs` and `states` give slots by name; `constants` those to be filled before running.
+
+    `matrices` are the constants that are nothing but weights of ``linear``.
+    """
 
     name: str
     size: int
@@ -54,6 +57,7 @@ class Function:
     types: dict[str, tuple[DType, Shape]]
     outputs: dict[str, int]
     constants: dict[int, Constant | ConstExpr]
+    matrices: frozenset[int]
     values: list[Constant | ConstExpr]
     steps: list[Step]
     op_counts: dict[str, int] = field(default_factory=dict)
@@ -124,6 +128,7 @@ class _Compiler:
             self.types,
             outputs,
             self.constants,
+            self._matrices(set(outputs.values())),
             self.values,
             self.steps,
             dict(sorted(counts.items())),
@@ -152,7 +157,7 @@ class _Compiler:
             raise InputError(self._where("a const op without its value; export it again"))
         name = operation.outputs[0].name
         value = decode_value(operation.attributes["val"], self.package, self._where(f"const {name!r}"))
-        self._remember(operation.outputs[0], Constant(name, value.dtype, value.shape, value.key, value.read))
+        self._remember(operation.outputs[0], replace(value, name=name))
 
     def _constexpr(self, operation: Any) -> None:
         """Parameters are attributes up to iOS 17, inputs (values, or names of other constants) from iOS 18 on."""
@@ -241,6 +246,16 @@ class _Compiler:
         if unknown or missing:
             what = f"unknown {', '.join(sorted(unknown))}" if unknown else f"without {', '.join(sorted(missing))}"
             raise InputError(self._where(f"{label} has parameters {what}; the interpreter must be taught this form"))
+
+    def _matrices(self, outputs: set[int]) -> frozenset[int]:
+        weights, elsewhere = set(), set(outputs)
+        for step in self.steps:
+            weight = dict(step.slots).get("weight") if step.op == "linear" else None
+            weights |= {weight} & self.constants.keys()
+            elsewhere |= set(step.reads()) - {weight}
+            if weight is not None and list(step.reads()).count(weight) > 1:
+                elsewhere.add(weight)
+        return frozenset(weights - elsewhere)
 
     def _release(self, kept: set[int]) -> None:
         """Marks on each step the values that nobody needs after it."""

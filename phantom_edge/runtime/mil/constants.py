@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from phantom_edge.runtime.mil.types import STRING, DType, count_elements, parse_
 class Constant:
     """A stored tensor: `read` gives it as numpy in its logical shape; sub-byte integers take a byte each.
 
-    `key` is equal for two constants that are the same bytes of the same file, so that functions share them.
+    `rows` reads some of it, from one index of its first dimension to another. `key` is equal for two constants that are
+    the same bytes of the same file, so that functions share them.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Constant:
     shape: tuple[int, ...]
     key: Hashable
     read: Callable[[], np.ndarray] = field(repr=False)
+    rows: Callable[[int, int], np.ndarray] = field(repr=False)
     op: str = "const"
 
     def host(self) -> Any:
@@ -72,9 +75,11 @@ def decode_value(value: Any, package: Package, where: str) -> Constant:
         name, offset = value.blobFileValue.fileName, value.blobFileValue.offset
         blob = package.blob(name)
         blob.check(offset, dtype, shape)
-        return Constant(where, dtype, shape, (name, offset), lambda: blob.read(offset, dtype, shape))
+        read, rows = partial(blob.read, offset, dtype, shape), partial(blob.read_rows, offset, dtype, shape)
+        return Constant(where, dtype, shape, (name, offset), read, rows)
     array = _literal(value.immediateValue, dtype, shape, where)
-    return Constant(where, dtype, shape, ("literal", dtype.name, shape, array.tobytes()), lambda: array)
+    key = ("literal", dtype.name, shape, array.tobytes())
+    return Constant(where, dtype, shape, key, lambda: array, lambda start, end: array[start:end])
 
 
 def _value_type(value: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:

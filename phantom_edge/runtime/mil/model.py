@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -18,8 +19,11 @@ from phantom_edge.runtime.mil.inplace import use_state_in_place
 from phantom_edge.runtime.mil.package import Package
 from phantom_edge.runtime.mil.run import run_steps
 from phantom_edge.runtime.mil.state import Buffer, MilState
+from phantom_edge.runtime.mil.stored import StoredMatrix
 from phantom_edge.runtime.mil.types import MODES, DType, Mode, TensorType, convert, finisher, round_fp16, to_numpy
 
+DENSE_BYTES: Final = 4 << 30
+"""Up to about a billion weights a program holds them in fp32."""
 Quantized = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 _INTEGERS = {  # op -> its names for data, scale and offset
     "constexpr_blockwise_shift_scale": ("data", "scale", "offset"),
@@ -30,8 +34,9 @@ _INTEGERS = {  # op -> its names for data, scale and offset
 class MilModel:
     """A Core ML package that runs here. Use `MilModel.load`."""
 
-    def __init__(self, package: Package, functions: dict[str, Function], default: str, mode: Mode):
+    def __init__(self, package: Package, functions: dict[str, Function], default: str, mode: Mode, dense_bytes: int):
         self.mode = mode
+        self.keeps_dense = _matrix_bytes(functions) <= dense_bytes
         self._package = package
         self._functions = functions
         self._default = default
@@ -39,13 +44,15 @@ class MilModel:
         self._tensors: dict[Any, torch.Tensor] = {}  # constants by what they are, shared between functions
 
     @classmethod
-    def load(cls, path: Path | str, mode: Mode = "typed") -> MilModel:
+    def load(cls, path: Path | str, mode: Mode = "typed", *, dense_bytes: int = DENSE_BYTES) -> MilModel:
         """Opens the package at `path` and checks all of it; weights are read at the first call that needs them.
 
         Args:
             path: an ``.mlpackage`` folder holding an ML Program.
             mode: "typed" rounds each result to its declared type, as a device would at best; "lifted" holds every
                 float in fp32 whatever is declared, so that a difference from the source is a fault, not rounding.
+            dense_bytes: where the weights of ``linear`` take more than that in fp32, they stay as they are in the file
+                and become fp32 a few rows at a time, at every call: slower, and no memory of its own.
 
         Raises:
             InputError: not such a package, a damaged one, or ops that are not implemented (all are named).
@@ -68,7 +75,7 @@ class MilModel:
         for function in functions.values():
             use_state_in_place(function)
         default = package.model.description.defaultFunctionName or "main"
-        return cls(package, functions, default if default in functions else next(iter(functions)), mode)
+        return cls(package, functions, default if default in functions else next(iter(functions)), mode, dense_bytes)
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -110,6 +117,11 @@ class MilModel:
                 data, scale, offset = (_raw(value.params.get(name)) for name in _INTEGERS[value.op])
                 result[value.name] = (data, scale, offset)
         return result
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that constants take so far: all but the matrices that stay in the file."""
+        return sum(tensor.nbytes for tensor in self._tensors.values())
 
     def make_state(self, function: str | None = None) -> MilState:
         """State buffers of zeros, as a device makes them; good for every function with the same states."""
@@ -159,11 +171,15 @@ class MilModel:
         if function.name not in self._templates:
             env: list[Any] = [None] * function.size
             for slot, constant in function.constants.items():
-                if constant.key not in self._tensors:
-                    self._tensors[constant.key] = self._tensor(constant)
-                env[slot] = self._tensors[constant.key]
+                stored = slot in function.matrices and not self.keeps_dense
+                env[slot] = (StoredMatrix.of(constant, self.mode) if stored else None) or self._dense(constant)
             self._templates[function.name] = env
         return self._templates[function.name]
+
+    def _dense(self, constant: Constant | ConstExpr) -> torch.Tensor:
+        if constant.key not in self._tensors:
+            self._tensors[constant.key] = self._tensor(constant)
+        return self._tensors[constant.key]
 
     def _tensor(self, constant: Constant | ConstExpr) -> torch.Tensor:
         if isinstance(constant, ConstExpr):
@@ -211,6 +227,12 @@ class MilModel:
             if buffer is None or (buffer.dtype, tuple(buffer.value.shape)) != function.types[name]:
                 raise InputError(f"the state has no {name!r} of {self.states(function.name)[name]}; use make_state()")
         return {name: state.buffers[name] for name in function.states}
+
+
+def _matrix_bytes(functions: dict[str, Function]) -> int:
+    """What all weights of ``linear`` take in fp32, those counted once that functions share."""
+    matrices = {f.constants[slot].key: f.constants[slot] for f in functions.values() for slot in f.matrices}
+    return sum(4 * math.prod(matrix.shape) for matrix in matrices.values())
 
 
 def _raw(param: Constant | ConstExpr | None) -> np.ndarray | None:

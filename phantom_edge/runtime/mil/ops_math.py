@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from phantom_edge.runtime.mil.registry import op
+from phantom_edge.runtime.mil.stored import StoredMatrix
 
 
 def _axes(x: Tensor, axes: list[int] | None) -> list[int]:
@@ -96,7 +97,9 @@ def batch_norm(
 
 
 @op("linear")
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Tensor | StoredMatrix, bias: Tensor | None = None) -> Tensor:
+    if isinstance(weight, StoredMatrix):
+        return weight.linear(x, bias)
     return F.linear(x, weight, bias)  # [..., D_in] x [D_out, D_in] -> [..., D_out]
 
 
