@@ -161,7 +161,7 @@ def benchmark(
     measured = bench.measured
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(settings).items()},
+        "settings": {k: v for k, v in asdict(settings).items() if not isinstance(v, Path)},
         "versions": installed(*LIBRARIES),
         "machine": facts | {"load before": before, "load after": machine.load()},
         "others": usage.others,

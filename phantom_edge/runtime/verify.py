@@ -68,6 +68,8 @@ def verify(
         model = FoldedModel.of(source.config, source.checkpoint, fold, m["ids"]["first"])
         model = of_bundle(bundle.folder / SIDECAR, stored).apply(model) if entry else model.quantized(recipe)
         model = model.with_kv(cache)
+    structure = [_integers(stored, model, entry), *_cache_grid(cache, model)]
+    del stored  # a byte a weight, and from here on the model's own are enough
     held = artifact_format.reference(model)
     spec, context, chunk = PromptSpec.of_bundle(bundle), m["context"], m["chunk"]
     asked = prompts(spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question)
@@ -79,7 +81,6 @@ def verify(
     references = make_references(held, original, asked, chosen, source.config.image_token_id, chunk)
 
     groups: dict[str, list[Check]] = {}
-    structure = [_integers(stored, model, entry), *_cache_grid(cache, model)]
     if artifact_format.unrounded:
         step("running the artifact without its platform's rounding")
         groups[UNROUNDED] = _unrounded(bundle, references)
