@@ -138,6 +138,19 @@ class TestFunctions:
         stored = sum(data.size + scale.nbytes for data, scale, _ in decoder.quantized_weights().values())
         assert stored < len(weight_bytes(folder, "text_decoder")) < 1.5 * stored
 
+    @pytest.mark.parametrize("recipe", ["int4", "int8", "fp16"])
+    def test_matrices_that_stay_in_the_file_answer_the_same(self, exports, qwen, recipe):
+        """What an interpreted 7B does; no matrix of ours is of a form that has to be made whole."""
+        path = exports(qwen, recipe)[0] / "text_decoder.mlpackage"
+        whole, apart = MilModel.load(path, mode="lifted"), MilModel.load(path, mode="lifted", dense_bytes=0)
+        hidden = whole.inputs()["inputs_embeds"].shape[-1]
+        embeds = np.random.default_rng(0).normal(0, 0.5, (1, 9, hidden)).astype(np.float32)
+        states = {model: model.make_state() for model in (whole, apart)}
+        for rows, function in ((range(9), "main"), ([9], "decode")):
+            wanted, found = (run(m, embeds[:, : len(rows)], rows, states[m], function) for m in (whole, apart))
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+        assert apart.held_bytes < 0.2 * whole.held_bytes
+
     def test_functions_that_store_their_own_are_refused(self, qwen, tmp_path, monkeypatch):
         from phantom_edge.export.coreml import programs
 

@@ -248,14 +248,10 @@ class _Compiler:
             raise InputError(self._where(f"{label} has parameters {what}; the interpreter must be taught this form"))
 
     def _matrices(self, outputs: set[int]) -> frozenset[int]:
-        weights, elsewhere = set(), set(outputs)
-        for step in self.steps:
-            weight = dict(step.slots).get("weight") if step.op == "linear" else None
-            weights |= {weight} & self.constants.keys()
-            elsewhere |= set(step.reads()) - {weight}
-            if weight is not None and list(step.reads()).count(weight) > 1:
-                elsewhere.add(weight)
-        return frozenset(weights - elsewhere)
+        """Constants that only ``linear`` reads, and only as its weight."""
+        reads = Counter(slot for step in self.steps for slot in step.reads())
+        weights = Counter(dict(step.slots).get("weight") for step in self.steps if step.op == "linear")
+        return frozenset(s for s, n in weights.items() if s in self.constants and reads[s] == n and s not in outputs)
 
     def _release(self, kept: set[int]) -> None:
         """Marks on each step the values that nobody needs after it."""
