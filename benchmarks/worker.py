@@ -86,30 +86,30 @@ def verify(job: Result) -> Iterator[Result]:
     """Verify a bundle that was exported before, with a picture of one tile, one question and a few tokens."""
     from phantom_edge.bundle import Bundle
     from phantom_edge.runtime.probes import default_images
-    from phantom_edge.runtime.verify import QUALITY, STRUCTURE, UNROUNDED
     from phantom_edge.runtime.verify import verify as run_verify
     from phantom_edge.source import PhantomSource
 
-    places = (("in fp32", UNROUNDED), ("as it ships", STRUCTURE), ("quality", QUALITY))
     start, source = time.perf_counter(), PhantomSource.open(job["model"])
     picture = default_images(source.config.tile_size)["square"]
     report = run_verify(
         Bundle.open(job["folder"], check=False), source, image=picture, question=VERIFY_QUESTION, tokens=VERIFY_TOKENS
     )
-    checks = {f"{place}: {check.name}": check.value for place, name in places for check in report.groups.get(name, ())}
     yield {
         "metric": "verify",
         "value": time.perf_counter() - start,
         "cpu_seconds": time.process_time(),
         "peak": status_bytes("VmHWM")["VmHWM"],
         "failures": [check.name for check in report.failures],
-        "checks": {name: value for name, value in checks.items() if isinstance(value, int | float)},
+        "checks": {
+            group: {check.name: check.value for check in checks if isinstance(check.value, int | float)}
+            for group, checks in report.groups.items()
+        },
     }
 
 
 def _whole(job: Result) -> bool:
-    """Whether the whole pipeline runs, which knows no variants: certificate, golden outputs, manifest."""
-    return job.get("whole", job["fold"] == TIMED_FOLD)
+    """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
+    return job.get("whole", job["fold"] == TIMED_FOLD and not _int8_cache(job) and not job.get("rules"))
 
 
 def _int8_cache(job: Result) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional as F
 
+from phantom_edge.model import pieces
 from phantom_edge.model.original import causal_attention, pixel_shuffle
 from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import FoldedSpec
@@ -98,10 +99,6 @@ class KVCache:
         self.context, self.length = context, 0
 
 
-PIECE: Final = 1 << 20
-"""Weights that become fp32 at a time: 4 MB."""
-
-
 def _rows(weight: torch.Tensor | QuantizedTensor, start: int, stop: int) -> torch.Tensor:
     return weight.dequantize_rows(start, stop) if isinstance(weight, QuantizedTensor) else weight[start:stop].float()
 
@@ -150,18 +147,11 @@ class TorchOps:
     def product(
         self, x: torch.Tensor, name: str, weight: torch.Tensor | QuantizedTensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """``x @ W.T + b`` of module ``name`` in fp32.
-
-        What is stored otherwise becomes fp32 a few rows at a time: such a piece stays in the processor's cache, where
-        the fp32 values of a whole matrix are memory that the system first has to find. One token is ten times faster.
-        """
+        """``x @ W.T + b`` of module ``name`` in fp32; a large matrix that is stored otherwise, piece by piece."""
         whole = isinstance(weight, torch.Tensor) and weight.dtype == torch.float32
-        if whole or math.prod(weight.shape) <= PIECE:
+        if whole or math.prod(weight.shape) <= pieces.PIECE:
             return F.linear(x, self.dense(name, weight), bias)
-        count = max(1, PIECE // weight.shape[1])
-        pieces = [F.linear(x, _rows(weight, at, at + count)) for at in range(0, weight.shape[0], count)]
-        out = torch.cat(pieces, dim=-1)
-        return out if bias is None else out + bias
+        return pieces.linear(x, weight.shape, lambda start, end: _rows(weight, start, end), bias)
 
     def on_grid(self, x: torch.Tensor, grid: ActivationGrid, group: int | None) -> torch.Tensor:
         """The input of one integer matmul as the runtime holds it."""

@@ -18,7 +18,8 @@ from coremltools.converters.mil.mil.ops.defs.iOS18.compression import constexpr_
 from coremltools.optimize._utils import lut_to_dense
 from mil_programs import FP16_ULP, FP32_TOLERANCE, build, convert
 
-from phantom_edge.runtime.mil import MilModel, stored
+from phantom_edge.model import pieces
+from phantom_edge.runtime.mil import MilModel
 
 RANDOM = np.random.default_rng(5)
 BOUNDS = {"int4": (-8, 8), "uint4": (0, 16), "int8": (-128, 128), "uint8": (0, 256)}
@@ -76,7 +77,7 @@ def blocks(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def integers(blocks) -> dict:
+def stored(blocks) -> dict:
     return MilModel.load(blocks).quantized_weights()
 
 
@@ -86,9 +87,9 @@ def dequantised(blocks) -> dict[str, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blockwise_integers_are_exact(integers, dequantised, name):
+def test_blockwise_integers_are_exact(stored, dequantised, name):
     want = BLOCKS[name]
-    data, scale, offset = integers[name]
+    data, scale, offset = stored[name]
     assert data.dtype == (np.uint8 if name.startswith("u") else np.int8)
     assert np.array_equal(data, want.data.astype(np.int16))
     assert scale.dtype == np.float16
@@ -223,7 +224,7 @@ LINEAR = {
 
 @pytest.mark.parametrize("mode", ["lifted", "typed"])
 def test_stored_matrices_give_what_dense_ones_give(tmp_path, monkeypatch, mode):
-    monkeypatch.setattr(stored, "PIECE", 3 * 64)  # three rows, which do not divide eight
+    monkeypatch.setattr(pieces, "PIECE", 3 * 64)  # three rows, which do not divide eight
 
     def body(x):
         given = {name: make() for name, make in LINEAR.items()}

@@ -1,7 +1,6 @@
 """Weight matrices that stay in the file and become fp32 a few rows at a time, as they are multiplied with.
 
-In fp32 the weights of a 7B model are 28 GB. A piece of a matrix stays in the processor's cache, and the mapped file
-behind it is memory that the system can take back.
+In fp32 the weights of a 7B model are 28 GB; the mapped file behind a piece is memory that the system can take back.
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 
+from phantom_edge.model import pieces
 from phantom_edge.runtime.mil.constants import Constant, ConstExpr
 from phantom_edge.runtime.mil.constexpr import dense
 from phantom_edge.runtime.mil.types import Mode, convert, finisher
 
-PIECE: Final = 1 << 20
-"""Elements in fp32 at a time: 4 MB."""
 _BLOCKWISE: Final = "constexpr_blockwise_shift_scale"
 
 
@@ -38,17 +35,9 @@ class StoredMatrix:
         apart = value.op == _BLOCKWISE and all(_has_rows(p, value.shape[0]) for p in value.params.values())
         return cls(value, mode) if apart else None
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.value.shape
-
     def linear(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """[..., D_in] -> [..., D_out]."""
-        height, width = self.shape
-        count = max(1, PIECE // width)
-        pieces = [F.linear(x, self._rows(at, min(at + count, height))) for at in range(0, height, count)]
-        out = torch.cat(pieces, dim=-1)
-        return out if bias is None else out + bias
+        return pieces.linear(x, self.value.shape, self._rows, bias)
 
     def _rows(self, start: int, end: int) -> torch.Tensor:
         """Rows ``start`` to ``end`` in fp32, rounded as the whole would be."""
