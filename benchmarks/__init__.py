@@ -1,1 +1,3 @@
-"""Side-by-side measurements at the published sizes. Run as modules from the repository's root; see README.md."""
+"""Side-by-side measurements at the published sizes. Run as modules from the repository's root; see
+README.md.
+"""

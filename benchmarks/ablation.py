@@ -2,9 +2,10 @@
 
     python -m benchmarks.ablation DIR --seeds 3 --json ablation.json
 
-Every seed trains two models from nothing, with and without the phantom dimension, on the stages of Nano's recipe
-at a smaller size; from each, two go on for the same number of steps: with L_PO and then supervised, or supervised only.
-All are scored on the same held-out scenes. The state of each is kept in DIR, so that a stopped run goes on.
+Every seed trains two models from nothing, with and without the phantom dimension, on the stages of Nano's
+recipe at a smaller size; from each, two go on for the same number of steps: with L_PO and then supervised, or
+supervised only. All are scored on the same held-out scenes. The state of each is kept in DIR, so that a
+stopped run goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 
 import torch
 
-from phantom_edge.tune.nano import RECIPE, SIZES, NanoTraining, Stage
+from recipes.nano.train import RECIPE, SIZES, NanoTraining, Stage
 
 SMALL = replace(
-    SIZES, hidden=128, ffn=320, layers=3, heads=4, kv_heads=2, vision_hidden=128, vision_ffn=384, vision_layers=4,
+    SIZES, hidden=128, ffn=320, layers=3, heads=4, kv_heads=2, vision_hidden=128, vision_ffn=384,
+    vision_layers=4,
     vision_heads=2, image_size=128,
 )  # fmt: skip
 TEST_BATCHES = 40  # of 32 scenes
@@ -46,7 +48,9 @@ def branches(scale: float) -> dict[str, tuple[Stage, ...]]:
 def run(folder: Path, seed: int, phantom: bool, scale: float) -> dict[str, dict[str, float]]:
     """Accuracy per task of both branches of one trunk."""
     root = folder / f"seed{seed}-{'phantom' if phantom else 'plain'}"
-    NanoTraining(root / "trunk", seed=seed, phantom=phantom, sizes=SMALL).run(trunk(scale), report=_quiet, workers=1)
+    NanoTraining(root / "trunk", seed=seed, phantom=phantom, sizes=SMALL).run(
+        trunk(scale), report=_quiet, workers=1
+    )
     out = {}
     for name, stages in branches(scale).items():
         place = root / name.replace(" + ", "-")

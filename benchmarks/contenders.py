@@ -1,4 +1,6 @@
-"""Who is measured: our artifacts with the phantom dimension and without it, and the peers that are present."""
+"""Who is measured: our artifacts with the phantom dimension and without it, and the peers that are
+present.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import llama
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.targets import format_for
 
@@ -17,7 +19,10 @@ RECIPE = "int4"
 FOLDS = ("exact", "auto", "off")  # off: the same decoder without its phantom dimension, for comparison only
 FORMATS = {"onnx": "ours, ONNX", "executorch": "ours, ExecuTorch"}
 COMPRESSED = "auto"  # the fold of the variants below
-SMALL_HEAD = ("text_decoder.head=int4", "token_embedding=int4")  # what llama.cpp's --pure does: four bits there too
+SMALL_HEAD = (
+    "text_decoder.head=int4",
+    "token_embedding=int4",
+)  # what llama.cpp's --pure does: four bits there too
 EXPORT_ONLY = {"coreml": "ours, Core ML"}  # needs a Mac to run at speed; its export is timed everywhere
 LLAMA = ("llama-bench", "llama-mtmd-cli")
 
@@ -26,9 +31,9 @@ LLAMA = ("llama-bench", "llama-mtmd-cli")
 class Contender:
     """One column of the table.
 
-    ``kind`` says how it runs (``onnx``, ``executorch``, ``torch``, ``llama``). ``folder`` holds our artifact, ``facts``
-    what is known without running it: bytes of its files, of what a token reads, of one token in the cache. ``kv_cache``
-    is its type of KV cache, ``float`` or ``int8``; ``rules`` override the recipe.
+    ``kind`` says how it runs (``onnx``, ``executorch``, ``torch``, ``llama``). ``folder`` holds our artifact,
+    ``facts`` what is known without running it: bytes of its files, of what a token reads, of one token in the
+    cache. ``kv_cache`` is its type of KV cache, ``float`` or ``int8``; ``rules`` override the recipe.
     """
 
     name: str
@@ -43,8 +48,8 @@ class Contender:
 def ours(work: Path, formats: Mapping[str, str] = FORMATS) -> list[Contender]:
     """Our int4 artifacts below ``work``, made or not.
 
-    Every fold in every format; the compressed one with a head of four bits, and with an int8 KV cache where a format
-    takes one; one where only the export counts.
+    Every fold in every format; the compressed one with a head of four bits, and with an int8 KV cache where a
+    format takes one; one where only the export counts.
     """
     wanted = []
     for kind, title in formats.items():
@@ -61,7 +66,9 @@ def _ours(
     told = [f"{title} int4", "no phantom" if fold == "off" else fold]
     told += ["int4 head"] if rules else []
     told += ["int8 cache"] if kv_cache == "int8" else []
-    folder = artifact(kind, fold) + ("-int4head" if rules else "") + ("-int8cache" if kv_cache == "int8" else "")
+    folder = (
+        artifact(kind, fold) + ("-int4head" if rules else "") + ("-int8cache" if kv_cache == "int8" else "")
+    )
     return Contender(", ".join(told), kind, work / folder, fold, kv_cache=kv_cache, rules=rules)
 
 
@@ -81,8 +88,10 @@ def torch_peers(config: PhantomConfig) -> list[Contender]:
 
 
 def parameters(config: PhantomConfig) -> dict[str, int]:
-    """Parameters of the decoder (with the head, without a table of its own for the embedding) and of the encoder."""
-    from phantom_edge.keys import tensor_sources
+    """Parameters of the decoder (with the head, without a table of its own for the embedding) and of the
+    encoder.
+    """
+    from phantom_edge.checkpoint.key_map import tensor_sources
 
     counts = {"decoder": 0, "vision": 0}
     for name, source in tensor_sources(config).items():
@@ -107,14 +116,20 @@ def llama_peers(paths: Mapping[str, Path], folder: Path, config: PhantomConfig) 
             f"llama.cpp, {path.stem.removeprefix('decoder-').replace('q4_0', 'Q4_0')}",
             "llama",
             path,
-            facts={"files": path.stat().st_size + vision, "decoder": path.stat().st_size, "cache_per_token": cache},
+            facts={
+                "files": path.stat().st_size + vision,
+                "decoder": path.stat().st_size,
+                "cache_per_token": cache,
+            },
         )
         for path in found
     ]
 
 
 def parse_peers(text: str) -> dict[str, Path]:
-    """``llama-bench=PATH,llama-mtmd-cli=PATH`` as a mapping. Raises :class:`InputError` for another name or no file."""
+    """``llama-bench=PATH,llama-mtmd-cli=PATH`` as a mapping. Raises :class:`InputError` for another name or
+    no file.
+    """
     paths = {}
     for entry in filter(None, text.split(",")):
         name, _, path = entry.partition("=")

@@ -2,9 +2,10 @@
 
 python -m benchmarks.estimates BUNDLE... --docs docs/benchmarking.md
 
-Each bundle is estimated once and measured in several rounds; the table goes between the marks in the page. On a machine
-that others use nothing is written: timings of a busy machine say nothing. ``--clock processor`` counts the processor
-time of one thread instead, which others take nothing of (but they still crowd caches and memory); the table says so.
+Each bundle is estimated once and measured in several rounds; the table goes between the marks in the page. On
+a machine that others use nothing is written: timings of a busy machine say nothing. ``--clock processor``
+counts the processor time of one thread instead, which others take nothing of (but they still crowd caches and
+memory); the table says so.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ NOT_A_TIME = ("bundle", "drift", "energy", "libraries")
 
 @dataclass(frozen=True)
 class Line:
-    """One row of one bundle: estimated and measured, and the furthest that a round's median lies from their median."""
+    """One row of one bundle: estimated and measured, and the furthest that a round's median lies from their
+    median.
+    """
 
     bundle: str
     key: str
@@ -71,12 +74,17 @@ def table(found: Sequence[Line], facts: dict[str, object], noisy: bool) -> str:
         row = metric(line.key)
         guess = "-" if line.estimated is None else number(line.estimated / row.divide)
         error = "-" if line.error is None else f"{line.error:+.0%}"
-        cells = (line.bundle, f"{row.title.strip()}, {row.unit}", guess, number(line.measured / row.divide), error)
+        cells = (
+            line.bundle,
+            f"{row.title.strip()}, {row.unit}",
+            guess,
+            number(line.measured / row.divide),
+            error,
+        )
         rows.append("| " + " | ".join((*cells, f"{line.wander:.1%}")) + " |")
     worst, wander = max(errors, default=0.0), max(line.wander for line in found)
-    verdict = (
-        f"Largest error {worst:.0%} (aim {LOCAL_BAND:.0%}); rounds repeat within {wander:.1%} (aim {REPEATABLE:.0%})."
-    )
+    verdict = f"Largest error {worst:.0%} (aim {LOCAL_BAND:.0%}); "
+    verdict += f"rounds repeat within {wander:.1%} (aim {REPEATABLE:.0%})."
     warning = "\n\n**Noisy: other processes used the machine; these numbers say nothing.**" if noisy else ""
     return f"{datetime.now(UTC):%Y-%m-%d}: {said}.{warning}\n\n" + "\n".join(rows) + f"\n\n{verdict}"
 
@@ -109,17 +117,26 @@ def main(
             predicted = estimate(Subject.of_bundle(bundle), "local", threads=threads, clock=clock, step=_say)
             measured = []
             for n in range(rounds):
-                measured += bench([bundle], settings=settings, step=lambda t, n=n: _say(f"round {n + 1}: {t}")).runs
+                measured += bench(
+                    [bundle], settings=settings, step=lambda t, n=n: _say(f"round {n + 1}: {t}")
+                ).runs
             if clock == "wall":
                 noisy |= (predicted.conditions["others"] or 0) > machine.NOISY_SHARE
                 noisy |= any(run.conditions["noisy"] for run in measured)
             found += lines(bundle.resolve().name, predicted, measured)
-        how = {"threads": threads or machine.cores(), "clock": clock, "rounds": rounds, "processes each": processes}
+        how = {
+            "threads": threads or machine.cores(),
+            "clock": clock,
+            "rounds": rounds,
+            "processes each": processes,
+        }
         text = table(found, machine.describe() | how, noisy)
         print(text)
         if docs is not None:
             if noisy:
-                raise CheckError(f"{docs} was not changed: other processes used the machine; run this when it is quiet")
+                raise CheckError(
+                    f"{docs} was not changed: other processes used the machine; run this when it is quiet"
+                )
             docs.write_text(written(docs.read_text(encoding="utf-8"), text), encoding="utf-8")
     except PhantomEdgeError as error:
         typer.secho(f"error: {error}", err=True, fg="red")

@@ -3,8 +3,9 @@
     python -m benchmarks.exports bench --size 0.5b --formats onnx,executorch,coreml
     python -m benchmarks.exports bench --size 7b --formats onnx --layers 2,4
 
-With ``--layers A,B`` two shortened checkpoints of the size are exported, and what a layer takes is carried on to all of
-them: for sizes that this machine's disk or patience does not hold. Every export runs in a process of its own.
+With ``--layers A,B`` two shortened checkpoints of the size are exported, and what a layer takes is carried on
+to all of them: for sizes that this machine's disk or patience does not hold. Every export runs in a process
+of its own.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ def carried_on(few: Taken, more: Taken, layers: int) -> Taken:
 def table(taken: Sequence[Taken]) -> str:
     """As Markdown."""
     rows = [
-        f"| {t.size} | {t.format} | {t.layers or 'all'} | {t.seconds:.0f} | {t.cpu_seconds:.0f} | {t.peak / 1e9:.2f} "
+        f"| {t.size} | {t.format} | {t.layers or 'all'} | {t.seconds:.0f} | {t.cpu_seconds:.0f} | "
+        f"{t.peak / 1e9:.2f} "
         f"| {t.files / 1e6:.0f} | {_verified(t)} |"
         for t in taken
     ]
-    head = (
-        "| size | format | layers | s | processor s | peak, GB | bundle, MB | verified in s | processor s | peak, GB |"
-    )
+    head = "| size | format | layers | s | processor s | peak, GB | bundle, MB "
+    head += "| verified in s | processor s | peak, GB |"
     return "\n".join([head, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|", *rows])
 
 
@@ -84,7 +85,9 @@ def main(
     formats: str = "onnx,executorch,coreml",
     layers: Annotated[str, typer.Option(help="A,B: two shortened checkpoints instead of the whole one")] = "",
     fold: str = "exact",
-    verify: Annotated[bool, typer.Option(help="verify each bundle too, with one picture of one tile")] = False,
+    verify: Annotated[
+        bool, typer.Option(help="verify each bundle too, with one picture of one tile")
+    ] = False,
     keep: Annotated[bool, typer.Option(help="keep the shortened checkpoints")] = False,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -103,7 +106,9 @@ def main(
         json_file.write_text(json.dumps([vars(t) for t in taken], indent=1))
 
 
-def _all(work: Path, size: str, formats: list[str], wanted: list, fold: str, verify: bool, keep: bool) -> list[Taken]:
+def _all(
+    work: Path, size: str, formats: list[str], wanted: list, fold: str, verify: bool, keep: bool
+) -> list[Taken]:
     found: dict[str, list[Taken]] = {name: [] for name in formats}
     for count in wanted:
         checkpoint = work / (size if count is None else f"{size}-{count}-layers")
@@ -121,7 +126,9 @@ def _all(work: Path, size: str, formats: list[str], wanted: list, fold: str, ver
     return [t for taken in found.values() for t in taken]
 
 
-def _one(work: Path, checkpoint: Path, size: str, name: str, count: int | None, fold: str, verify: bool) -> Taken:
+def _one(
+    work: Path, checkpoint: Path, size: str, name: str, count: int | None, fold: str, verify: bool
+) -> Taken:
     folder = work / f"export-{checkpoint.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     job = {"kind": name, "model": str(checkpoint), "folder": str(folder), "fold": fold}

@@ -2,8 +2,9 @@
 
     python -m benchmarks.folds bench --formats onnx,executorch
 
-Every step of decoding is taken by each fold in turn, and what counts is the median of the ratios within the steps. With
-one thread the processor's time is read, of which other processes take nothing; only the caches are shared with them.
+Every step of decoding is taken by each fold in turn, and what counts is the median of the ratios within the
+steps. With one thread the processor's time is read, of which other processes take nothing; only the caches
+are shared with them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ BASE = "off"
 
 @dataclass(frozen=True)
 class Cost:
-    """One fold at one depth: the median step in seconds, and how much longer it is than a step without phantom."""
+    """One fold at one depth: the median step in seconds, and how much longer it is than a step without
+    phantom.
+    """
 
     format: str
     fold: str
@@ -58,7 +61,9 @@ def interleaved(runs: Mapping[str, Ours], cached: int, steps: int, clock) -> dic
 def costs(kind: str, cached: int, times: Mapping[str, Sequence[float]]) -> list[Cost]:
     """Each fold's median step, and the median over the steps of its ratio to the step without phantom."""
     return [
-        Cost(kind, fold, cached, median(own), median(a / b for a, b in zip(own, times[BASE], strict=True)) - 1)
+        Cost(
+            kind, fold, cached, median(own), median(a / b for a, b in zip(own, times[BASE], strict=True)) - 1
+        )
         for fold, own in times.items()
     ]
 
@@ -66,7 +71,8 @@ def costs(kind: str, cached: int, times: Mapping[str, Sequence[float]]) -> list[
 def table(found: Sequence[Cost]) -> str:
     """As Markdown."""
     rows = [
-        f"| {c.format} | {c.cached} | {c.fold} | {c.seconds * 1e3:.1f} | {'' if c.fold == BASE else f'{c.cost:+.1%}'} |"
+        f"| {c.format} | {c.cached} | {c.fold} | {c.seconds * 1e3:.1f} | "
+        f"{'' if c.fold == BASE else f'{c.cost:+.1%}'} |"
         for c in found
     ]
     head = ["| format | tokens cached | fold | ms per token | against no phantom |", "|---|--:|---|--:|--:|"]
@@ -74,7 +80,9 @@ def table(found: Sequence[Cost]) -> str:
 
 
 def main(
-    work: Annotated[Path, typer.Argument(help="checkpoint and artifacts are kept here, as benchmarks.run keeps them")],
+    work: Annotated[
+        Path, typer.Argument(help="checkpoint and artifacts are kept here, as benchmarks.run keeps them")
+    ],
     size: str = "0.5b",
     formats: str = "onnx,executorch",
     folds: str = ",".join(FOLDS),
@@ -96,7 +104,10 @@ def main(
                 found += costs(kind, cached, interleaved(runs, cached, steps, clock))
             del runs
     print(", ".join(f"{name} {value}" for name, value in describe().items()))
-    print(f"{threads} thread(s), {'processor' if threads == 1 else 'wall'} time, others used {usage.others:.0%}\n")
+    print(
+        f"{threads} thread(s), {'processor' if threads == 1 else 'wall'} time, others used "
+        f"{usage.others:.0%}\n"
+    )
     print(table(found))
     if json_file:
         json_file.write_text(json.dumps([vars(cost) for cost in found], indent=1))

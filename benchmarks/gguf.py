@@ -1,7 +1,8 @@
-"""A 0.5B checkpoint as GGUF for llama.cpp: the decoder without its phantom dimension, and InternVL's ``mmproj``.
+"""A 0.5B checkpoint as GGUF for llama.cpp: the decoder without its phantom dimension, and InternVL's
+``mmproj``.
 
-llama.cpp knows InternVL with a Qwen2 decoder, which is what Phantom-0.5B is apart from the phantom dimension; the same
-weights then serve both sides of a comparison. It needs none of the heavy packages and runs in an
+llama.cpp knows InternVL with a Qwen2 decoder, which is what Phantom-0.5B is apart from the phantom dimension;
+the same weights then serve both sides of a comparison. It needs none of the heavy packages and runs in an
 environment of its own (``pip install gguf numpy pillow``):
 
     python -m benchmarks.gguf CHECKPOINT OUT        # decoder-bf16.gguf, mmproj-bf16.gguf, mmproj-q8_0.gguf
@@ -25,7 +26,16 @@ from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 
 DECODER, MMPROJ = "decoder-bf16.gguf", "mmproj-{}.gguf"
 VISION_TYPES = {"bf16": Type.BF16, "q8_0": Type.Q8_0}
-FLOAT_PARTS = ("norm", "bias", ".ls1", ".ls2", "ln1", "ln2", "embd", "mlp.0.")  # stay fp32, as in llama.cpp's files
+FLOAT_PARTS = (
+    "norm",
+    "bias",
+    ".ls1",
+    ".ls2",
+    "ln1",
+    "ln2",
+    "embd",
+    "mlp.0.",
+)  # stay fp32, as in llama.cpp's files
 
 # llama.cpp's names (gguf-py, tensor_mapping.py) for what a Phantom checkpoint stores.
 _LAYER = {
@@ -84,7 +94,9 @@ class Bf16Checkpoint(Mapping[str, np.ndarray]):
 
 
 def names_of(key: str) -> tuple[str, ...]:
-    """llama.cpp's name of a stored tensor; three for the fused qkv of the vision encoder, none for phantom's own."""
+    """llama.cpp's name of a stored tensor; three for the fused qkv of the vision encoder, none for phantom's
+    own.
+    """
     if key in _TOP:
         return (_TOP[key],)
     if key.startswith("vision_proj."):
@@ -107,15 +119,20 @@ def names_of(key: str) -> tuple[str, ...]:
 def convert(folder: Path, out: Path) -> list[Path]:
     """Write decoder and vision encoder of the checkpoint in ``folder`` to ``out`` and return the files.
 
-    Raises :class:`InputError` for anything but a Qwen2 decoder: llama.cpp's InternVL takes no other of Phantom's.
+    Raises :class:`InputError` for anything but a Qwen2 decoder: llama.cpp's InternVL takes no other of
+    Phantom's.
     """
     config = json.loads((folder / "config.json").read_text())
     kind = config["llm_config"]["model_type"]
     if kind != "qwen2":
-        raise InputError(f"{folder}: a {kind} decoder; llama.cpp's InternVL takes a qwen2 one of Phantom's sizes")
+        raise InputError(
+            f"{folder}: a {kind} decoder; llama.cpp's InternVL takes a qwen2 one of Phantom's sizes"
+        )
     tensors = Bf16Checkpoint(folder)
     out.mkdir(parents=True, exist_ok=True)
-    files = [_write(out / DECODER, "qwen2", tensors, "language_model.", Type.BF16, _decoder_fields(folder, config))]
+    files = [
+        _write(out / DECODER, "qwen2", tensors, "language_model.", Type.BF16, _decoder_fields(folder, config))
+    ]
     for name, target in VISION_TYPES.items():
         path = out / MMPROJ.format(name)
         files.append(_write(path, "clip", tensors, "vision_", target, _vision_fields(config)))

@@ -1,10 +1,11 @@
-"""ONNX Runtime's operations against each other at true sizes, one thread: what the exporter's choices rest on.
+"""ONNX Runtime's operations against each other at true sizes, one thread: what the exporter's choices rest
+on.
 
     python -m benchmarks.kernels
 
-The head in two forms of int8, a product of the vision encoder without and with the option against overflow, and one
-layer's attention over a cache in fp32 and in int8. The forms take turns, and the processor's time is read, of which
-other processes take nothing.
+The head in two forms of int8, a product of the vision encoder without and with the option against overflow,
+and one layer's attention over a cache in fp32 and in int8. The forms take turns, and the processor's time is
+read, of which other processes take nothing.
 """
 
 from __future__ import annotations
@@ -42,22 +43,33 @@ def head(rows: int) -> dict[str, Call]:
     repeated = np.repeat(scales[:, None], HIDDEN // BLOCK, axis=1)
     sizes = {"K": HIDDEN, "N": rows, "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
     forms = {
-        "head, DynamicQuantizeMatMul": ("DynamicQuantizeMatMul", [np.ascontiguousarray(values.T), scales], {}),
+        "head, DynamicQuantizeMatMul": (
+            "DynamicQuantizeMatMul",
+            [np.ascontiguousarray(values.T), scales],
+            {},
+        ),
         "head, MatMulNBits of 8 bits": ("MatMulNBits", [blocks, repeated], sizes),
     }
     calls = {}
     for title, (op, arrays, attributes) in forms.items():
         constants = [numpy_helper.from_array(array, name) for array, name in zip(arrays, "bs", strict=True)]
         node = helper.make_node(op, ["x", "b", "s"], ["y"], domain=CONTRIB, **attributes)
-        session = _session(node, [_value("x", FLOAT, [1, HIDDEN])], [_value("y", FLOAT, [1, rows])], constants)
+        session = _session(
+            node, [_value("x", FLOAT, [1, HIDDEN])], [_value("y", FLOAT, [1, rows])], constants
+        )
         calls[title] = lambda session=session: session.run(None, {"x": x})
     return calls
 
 
 def overflow() -> dict[str, Call]:
-    """The vision encoder's first MLP product, of one tile, without and with the option against 16-bit overflow."""
+    """The vision encoder's first MLP product, of one tile, without and with the option against 16-bit
+    overflow.
+    """
     rng = np.random.default_rng(0)
-    values, scales = rng.integers(-127, 128, (VISION, VISION_FFN), dtype=np.int8), np.full(VISION_FFN, 0.01, np.float32)
+    values, scales = (
+        rng.integers(-127, 128, (VISION, VISION_FFN), dtype=np.int8),
+        np.full(VISION_FFN, 0.01, np.float32),
+    )
     x = rng.standard_normal((TILE_ROWS, VISION), dtype=np.float32)
     constants = [numpy_helper.from_array(values, "b"), numpy_helper.from_array(scales, "s")]
     node = helper.make_node("DynamicQuantizeMatMul", ["x", "b", "s"], ["y"], domain=CONTRIB)
@@ -65,7 +77,9 @@ def overflow() -> dict[str, Call]:
     calls = {}
     for title, entries in (("plain", {}), ("with x64quantprecision", {EXACT_INT8: "1"})):
         session = _session(node, *ends, constants, entries)
-        calls[f"int8 product of {TILE_ROWS} rows, {title}"] = lambda session=session: session.run(None, {"x": x})
+        calls[f"int8 product of {TILE_ROWS} rows, {title}"] = lambda session=session: session.run(
+            None, {"x": x}
+        )
     return calls
 
 
@@ -113,7 +127,9 @@ def _value(name: str, element: int, shape: list):
     return helper.make_tensor_value_info(name, element, shape)
 
 
-def _session(node, inputs, outputs, constants, entries: Mapping[str, str] | None = None) -> ort.InferenceSession:
+def _session(
+    node, inputs, outputs, constants, entries: Mapping[str, str] | None = None
+) -> ort.InferenceSession:
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
     graph = helper.make_graph([node], "kernel", inputs, outputs, constants)
     options = ort.SessionOptions()

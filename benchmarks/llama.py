@@ -27,7 +27,9 @@ def encoders(folder: Path) -> list[Path]:
     return sorted(folder.glob("mmproj-*.gguf"))
 
 
-def bench(program: Path, model: Path, *, threads: int, prefill: int, steps: int, depth: int) -> Iterator[dict]:
+def bench(
+    program: Path, model: Path, *, threads: int, prefill: int, steps: int, depth: int
+) -> Iterator[dict]:
     """Prefill and decode at both depths, with and without flash attention.
 
     Yields ``{"metric", "value", "setting"}``; values are tokens per second, memory in bytes.
@@ -46,7 +48,9 @@ def bench(program: Path, model: Path, *, threads: int, prefill: int, steps: int,
 
 
 def read_bench(output: str, setting: str) -> Iterator[dict[str, Any]]:
-    """The entries of ``llama-bench -o json``. Raises :class:`CheckError` when that is not what ``output`` is."""
+    """The entries of ``llama-bench -o json``. Raises :class:`CheckError` when that is not what ``output``
+    is.
+    """
     try:
         entries = json.loads(output)
         for entry in entries:
@@ -56,8 +60,12 @@ def read_bench(output: str, setting: str) -> Iterator[dict[str, Any]]:
         raise CheckError(f"llama-bench printed no results: {output[-200:]!r}") from None
 
 
-def encode(program: Path, model: Path, encoder: Path, image: Path, *, threads: int) -> Iterator[dict[str, Any]]:
-    """Seconds for one tile, and the peak memory of a process that holds both models, as llama-mtmd-cli reports them."""
+def encode(
+    program: Path, model: Path, encoder: Path, image: Path, *, threads: int
+) -> Iterator[dict[str, Any]]:
+    """Seconds for one tile, and the peak memory of a process that holds both models, as llama-mtmd-cli
+    reports them.
+    """
     arguments = ["--image", str(image), "-p", "What is it?", "-n", "8", "-t", str(threads), "--temp", "0"]
     models = ["-m", str(model), "--mmproj", str(encoder), "-c", "4096", "--chat-template", "chatml"]
     output, peak = run([str(program), *models, *arguments], merged=True)
@@ -75,9 +83,13 @@ def read_encode(output: str) -> float:
 
 
 def run(command: Sequence[str], *, merged: bool = False) -> tuple[str, int]:
-    """Run a program: its output and its peak resident memory in bytes. Raises :class:`CheckError` when it fails."""
+    """Run a program: its output and its peak resident memory in bytes. Raises :class:`CheckError` when it
+    fails.
+    """
     errors = subprocess.STDOUT if merged else subprocess.PIPE
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True) as child:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True
+    ) as child:
         output = child.stdout.read()
         said = output if merged else child.stderr.read()
         _, status, usage = os.wait4(child.pid, 0)

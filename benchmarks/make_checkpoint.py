@@ -1,6 +1,8 @@
-"""A random checkpoint of a published size, in the published format: bf16, sharded, with a tokenizer of the true size.
+"""A random checkpoint of a published size, in the published format: bf16, sharded, with a tokenizer of the
+true size.
 
-Nothing larger than a block of rows is ever in memory, so the 7B size (15 GB on disk) needs a few hundred megabytes.
+Nothing larger than a block of rows is ever in memory, so the 7B size (15 GB on disk) needs a few hundred
+megabytes.
 
     python -m benchmarks.make_checkpoint 0.5b DIR [--layers N]
 """
@@ -18,10 +20,10 @@ import torch
 import typer
 
 from benchmarks.sizes import published
-from phantom_edge.checkpoint import INDEX
-from phantom_edge.config import PhantomConfig
-from phantom_edge.keys import tensor_sources
-from phantom_edge.synthetic import (
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.key_map import tensor_sources
+from phantom_edge.checkpoint.loading import INDEX
+from phantom_edge.checkpoint.synthetic import (
     END_TOKENS,
     IMAGE_TOKENS,
     SPECIAL_TOKENS,
@@ -32,8 +34,9 @@ from phantom_edge.synthetic import (
 )
 
 AMPLIFY = 3000.0
-"""Factor on the phantom's output matrices. With eta = 1e-4 it moves the logits by about as much as they vary at all:
-random weights without it would pass every check with the phantom dimension left out."""
+"""Factor on the phantom's output matrices. With eta = 1e-4 it moves the logits by about as much as they vary
+at all: random weights without it would pass every check with the phantom dimension left out.
+"""
 SHARD_BYTES = 2 * 10**9
 BLOCK_VALUES = 1 << 24  # drawn at once: 64 MB in fp32
 TRAINED_VOCABULARY = 512  # as large as the sample text is good for; the rest is spare
@@ -45,13 +48,17 @@ Shapes = dict[str, tuple[int, ...]]
 def make_checkpoint(
     folder: Path, sizes: Sizes, *, seed: int = 0, amplify: float = AMPLIFY, shard_bytes: int = SHARD_BYTES
 ) -> Path:
-    """Write config, tokenizer, index and shards to ``folder`` and return it. The same seed gives the same bytes."""
+    """Write config, tokenizer, index and shards to ``folder`` and return it. The same seed gives the same
+    bytes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ids = write_wide_tokenizer(folder, sizes)
     config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     parsed = PhantomConfig.from_dict(config)
-    shapes = {key: shape for source in tensor_sources(parsed).values() for key, shape in source.shapes().items()}
+    shapes = {
+        key: shape for source in tensor_sources(parsed).values() for key, shape in source.shapes().items()
+    }
     shards = list(split_shards(shapes, shard_bytes))
     generator = torch.Generator().manual_seed(seed)
     places: dict[str, str] = {}
@@ -73,7 +80,9 @@ def stored_bytes(shape: tuple[int, ...]) -> int:
 
 
 def split_shards(shapes: Shapes, limit: int) -> Iterator[Shapes]:
-    """The tensors in order, cut into shards of at most ``limit`` bytes; a larger tensor is a shard of its own."""
+    """The tensors in order, cut into shards of at most ``limit`` bytes; a larger tensor is a shard of its
+    own.
+    """
     shard: Shapes = {}
     filled = 0
     for key, shape in shapes.items():
@@ -87,7 +96,9 @@ def split_shards(shapes: Shapes, limit: int) -> Iterator[Shapes]:
 
 
 def header(shapes: Shapes) -> bytes:
-    """A safetensors header for bf16 tensors that follow in this order (8 bytes of length, JSON, padded to 8)."""
+    """A safetensors header for bf16 tensors that follow in this order (8 bytes of length, JSON, padded to
+    8).
+    """
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for key, shape in shapes.items():
@@ -109,10 +120,11 @@ def _write_tensor(file: BinaryIO, key: str, shape, config: PhantomConfig, amplif
 
 
 def write_wide_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
-    """The tokenizer of :mod:`phantom_edge.synthetic`, filled up to the true vocabulary; ids of its special tokens.
+    """The tokenizer of :mod:`phantom_edge.checkpoint.synthetic`, filled up to the true vocabulary; ids of its
+    special tokens.
 
-    The spare tokens are entries of the vocabulary that no merge leads to: unlike added tokens, of which every text
-    would be searched for a hundred thousand, they cost nothing.
+    The spare tokens are entries of the vocabulary that no merge leads to: unlike added tokens, of which every
+    text would be searched for a hundred thousand, they cost nothing.
     """
     small = replace(sizes, vocabulary=min(sizes.vocabulary, TRAINED_VOCABULARY))
     ids = write_tokenizer(folder, small)
@@ -145,7 +157,9 @@ def _widen_sentencepiece(folder: Path, vocabulary: int) -> dict[str, int]:
 def main(
     size: Annotated[str, typer.Argument(help="0.5b, 1.8b, 3.8b or 7b")],
     folder: Annotated[Path, typer.Argument(help="where the checkpoint goes")],
-    layers: Annotated[int | None, typer.Option(help="keep only so many layers of each encoder and decoder")] = None,
+    layers: Annotated[
+        int | None, typer.Option(help="keep only so many layers of each encoder and decoder")
+    ] = None,
     seed: int = 0,
 ) -> None:
     """Write a random checkpoint of a published size."""

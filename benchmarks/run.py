@@ -24,9 +24,9 @@ from benchmarks.sizes import published
 from benchmarks.stats import Sample
 from benchmarks.worker import EXPORT_FACTS
 from phantom_edge.bench import machine
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import CheckError, PhantomEdgeError
-from phantom_edge.libraries import installed
+from phantom_edge.versions import installed
 
 LIBRARIES = ("torch", "executorch", "onnxruntime", "transformers")
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,9 @@ class Settings:
 class Measured:
     """Samples by contender and metric, and what is known of each contender without running it."""
 
-    samples: dict[str, dict[str, list[Sample]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    samples: dict[str, dict[str, list[Sample]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +67,9 @@ class Measured:
 class Bench:
     """One run: prepares what is missing, then measures round by round."""
 
-    def __init__(self, settings: Settings, peers: dict[str, Path], gguf: Path | None, kinds: set[str], console):
+    def __init__(
+        self, settings: Settings, peers: dict[str, Path], gguf: Path | None, kinds: set[str], console
+    ):
         self.settings, self.peers, self.console = settings, peers, console
         self.checkpoint = settings.work / settings.size
         if not (self.checkpoint / "config.json").exists():
@@ -113,13 +117,22 @@ class Bench:
             yield from self._work(contender, "tile", repeats=s.repeats)
             return
         program, model = self.peers["llama-bench"], contender.folder
-        yield from llama.bench(program, model, threads=s.threads, prefill=s.prefill, steps=s.steps, depth=s.depth)
+        yield from llama.bench(
+            program, model, threads=s.threads, prefill=s.prefill, steps=s.steps, depth=s.depth
+        )
         if "llama-mtmd-cli" in self.peers:
             for encoder in llama.encoders(self.gguf):
-                yield from llama.encode(self.peers["llama-mtmd-cli"], model, encoder, self._image(), threads=s.threads)
+                yield from llama.encode(
+                    self.peers["llama-mtmd-cli"], model, encoder, self._image(), threads=s.threads
+                )
 
     def _work(self, contender: Contender, job: str, **arguments) -> list[dict]:
-        request = {"do": job, "kind": contender.kind, "model": str(self.checkpoint), "threads": self.settings.threads}
+        request = {
+            "do": job,
+            "kind": contender.kind,
+            "model": str(self.checkpoint),
+            "threads": self.settings.threads,
+        }
         request |= {
             "folder": str(contender.folder),
             "fold": contender.fold,
@@ -140,7 +153,9 @@ class Bench:
             import numpy as np
             from PIL import Image
 
-            Image.fromarray(np.random.default_rng(0).integers(0, 256, (448, 448, 3), dtype=np.uint8)).save(path)
+            Image.fromarray(np.random.default_rng(0).integers(0, 256, (448, 448, 3), dtype=np.uint8)).save(
+                path
+            )
         return path
 
     def _say(self, text: str) -> None:
@@ -151,7 +166,9 @@ def benchmark(
     settings: Settings, peers: dict[str, Path], gguf: Path | None, kinds: set[str], console
 ) -> dict[str, Any]:
     """Prepare and run everything; the result is plain data for :mod:`benchmarks.tables`."""
-    facts = machine.describe() | {"read bandwidth, GB/s": round(machine.read_bandwidth(settings.threads) / 1e9, 1)}
+    facts = machine.describe() | {
+        "read bandwidth, GB/s": round(machine.read_bandwidth(settings.threads) / 1e9, 1)
+    }
     bench = Bench(settings, peers, gguf, kinds, console)
     bench.prepare()
     with machine.watched() as usage:
@@ -178,14 +195,20 @@ def benchmark(
 
 def main(
     size: Annotated[str, typer.Option(help="0.5b, 1.8b, 3.8b or 7b")] = "0.5b",
-    work: Annotated[Path, typer.Option(help="checkpoints, artifacts and GGUF files are kept here")] = Path("bench"),
+    work: Annotated[Path, typer.Option(help="checkpoints, artifacts and GGUF files are kept here")] = Path(
+        "bench"
+    ),
     peers: Annotated[str, typer.Option(help="llama-bench=PATH,llama-mtmd-cli=PATH")] = "",
     gguf: Annotated[Path | None, typer.Option(help="folder of the GGUF files; default: WORK/gguf")] = None,
-    only: Annotated[str, typer.Option(help="onnx, executorch, torch, llama: those kinds, separated by commas")] = "",
+    only: Annotated[
+        str, typer.Option(help="onnx, executorch, torch, llama: those kinds, separated by commas")
+    ] = "",
     rounds: int = 3,
     threads: Annotated[int, typer.Option(help="of every contender; 0 for all cores")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every sample here")] = None,
-    show: Annotated[Path | None, typer.Option(help="show the samples of an earlier run; nothing is measured")] = None,
+    show: Annotated[
+        Path | None, typer.Option(help="show the samples of an earlier run; nothing is measured")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="write tables and plots as one page here")] = None,
     markdown: Annotated[bool, typer.Option(help="print the table as Markdown too")] = False,
 ) -> None:
@@ -197,7 +220,10 @@ def main(
     else:
         threads = threads or machine.describe()["cores"]
         try:
-            settings, kinds = Settings(size, work.resolve(), rounds, threads), set(filter(None, only.split(",")))
+            settings, kinds = (
+                Settings(size, work.resolve(), rounds, threads),
+                set(filter(None, only.split(","))),
+            )
             result = benchmark(settings, parse_peers(peers), gguf, kinds, Console(stderr=True))
         except PhantomEdgeError as error:
             typer.secho(f"error: {error}", err=True, fg="red")

@@ -1,15 +1,16 @@
-"""The dimensions of the four published Phantom checkpoints, as facts: nothing here is read from a released file.
+"""The dimensions of the four published Phantom checkpoints, as facts: nothing here is read from a released
+file.
 
-Decoders: Qwen2-0.5B, InternLM2-1.8B, Phi-3-mini, InternLM2.5-7B; the vision encoder of all four is InternViT-300M at
-448 px. Vocabularies include the tokens that Phantom adds.
+Decoders: Qwen2-0.5B, InternLM2-1.8B, Phi-3-mini, InternLM2.5-7B; the vision encoder of all four is
+InternViT-300M at 448 px. Vocabularies include the tokens that Phantom adds.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from phantom_edge.checkpoint.synthetic import Sizes
 from phantom_edge.errors import InputError
-from phantom_edge.synthetic import Sizes
 
 _VISION = {
     "vision_hidden": 1024,
@@ -28,7 +29,8 @@ PUBLISHED: dict[str, Sizes] = {
 
 
 def published(name: str, layers: int | None = None) -> Sizes:
-    """The sizes called ``name`` (``0.5b``, ``1.8b``, ``3.8b``, ``7b``); ``layers`` shortens decoder and vision encoder.
+    """The sizes called ``name`` (``0.5b``, ``1.8b``, ``3.8b``, ``7b``); ``layers`` shortens decoder and
+    vision encoder.
 
     Raises :class:`InputError` for another name, or for more layers than there are.
 
@@ -41,5 +43,7 @@ def published(name: str, layers: int | None = None) -> Sizes:
     if layers is None:
         return sizes
     if not 1 <= layers <= min(sizes.layers, sizes.vision_layers):
-        raise InputError(f"{name} has {sizes.layers} and {sizes.vision_layers} layers; {layers} of each cannot be kept")
+        raise InputError(
+            f"{name} has {sizes.layers} and {sizes.vision_layers} layers; {layers} of each cannot be kept"
+        )
     return replace(sizes, layers=layers, vision_layers=layers)

@@ -44,7 +44,9 @@ def summary(samples: Sequence[Sample], *, higher_is_better: bool) -> Summary:
     """
     if not samples:
         raise ValueError("no samples")
-    by_setting = {setting: [s for s in samples if s.setting == setting] for setting in {s.setting for s in samples}}
+    by_setting = {
+        setting: [s for s in samples if s.setting == setting] for setting in {s.setting for s in samples}
+    }
     summaries = [_summary(setting, group) for setting, group in sorted(by_setting.items())]
     return (max if higher_is_better else min)(summaries, key=lambda s: s.median)
 
@@ -56,7 +58,8 @@ def _summary(setting: str, samples: Sequence[Sample]) -> Summary:
 
 
 def ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> float | None:
-    """The median over rounds of ours / theirs, both of the same round, which a slow drift of the machine leaves alone.
+    """The median over rounds of ours / theirs, both of the same round, which a slow drift of the machine
+    leaves alone.
 
     Rounds in which both were quiet count, or all when there is none. None when no round has both.
     """
@@ -67,5 +70,7 @@ def ratio(ours: Sequence[Sample], theirs: Sequence[Sample]) -> float | None:
 
 
 def decode_bound(bandwidth: float, weight_bytes: float, cache_bytes_per_token: float, cached: int) -> float:
-    """Tokens per second when every weight and every cached token is read once per token at ``bandwidth`` bytes/s."""
+    """Tokens per second when every weight and every cached token is read once per token at ``bandwidth``
+    bytes/s.
+    """
     return bandwidth / (weight_bytes + cache_bytes_per_token * cached)

@@ -1,4 +1,6 @@
-"""The result of a run as tables and plots: for the terminal, one HTML page, and Markdown. Pure arithmetic over data."""
+"""The result of a run as tables and plots: for the terminal, one HTML page, and Markdown. Pure arithmetic
+over data.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.stats import Sample, Summary, decode_bound, ratio, summary
-from phantom_edge.runtime.report import Plot, Report, Table, shown
+from phantom_edge.report.report import Plot, Report, Table, shown
 
 MISSING = "-"
 Result = Mapping[str, Any]
@@ -15,7 +17,9 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Metric:
-    """One row: the key of its samples, its title, what divides the raw value, and which direction is better."""
+    """One row: the key of its samples, its title, what divides the raw value, and which direction is
+    better.
+    """
 
     key: str
     title: str
@@ -53,7 +57,9 @@ def summaries(result: Result) -> dict[str, dict[str, Summary]]:
 
 
 def rows(result: Result) -> list[tuple[str, ...]]:
-    """A row of texts per metric: its title, then one cell per contender; ``*`` marks what was measured in noise."""
+    """A row of texts per metric: its title, then one cell per contender; ``*`` marks what was measured in
+    noise.
+    """
     found, lines = summaries(result), []
     for metric in METRICS:
         cells = [_cell(found[metric.key].get(name), metric) for name in _names(result)]
@@ -69,7 +75,9 @@ def rows(result: Result) -> list[tuple[str, ...]]:
 
 
 def ratios(result: Result) -> list[tuple[str, ...]]:
-    """Per metric, every contender against the best peer without phantom, by round; above 1 is better than the peer."""
+    """Per metric, every contender against the best peer without phantom, by round; above 1 is better than the
+    peer.
+    """
     found, lines = summaries(result), []
     peers = [c["name"] for c in result["contenders"] if c["kind"] in ("torch", "llama")]
     for metric in METRICS[:4]:
@@ -94,13 +102,17 @@ def report(result: Result) -> Report:
     columns = ("", *_names(result))
     out = Report("bench", f"Phantom {result['settings']['size']}, side by side", facts | result["failures"])
     against = "against the best peer without phantom (above 1 is better)"
-    out.tables.append(Table("medians (* measured while others used the machine)", columns, tuple(rows(result))))
+    out.tables.append(
+        Table("medians (* measured while others used the machine)", columns, tuple(rows(result)))
+    )
     out.tables.append(Table(against, columns, tuple(ratios(result))))
     for metric in METRICS[:5]:
         found = summaries(result)[metric.key]
         if found:
             title = f"{metric.title.format(**result['settings'])}, {metric.unit}"
-            out.plots.append(Plot(title, tuple(found), tuple(s.median / metric.divide for s in found.values())))
+            out.plots.append(
+                Plot(title, tuple(found), tuple(s.median / metric.divide for s in found.values()))
+            )
     return out
 
 
@@ -150,12 +162,17 @@ def _cell(found: Summary | None, metric: Metric) -> str:
 def _bounds(result: Result) -> list[tuple[str, ...]]:
     """What memory bandwidth alone would allow on decode."""
     bandwidth, lines = result["machine"]["read bandwidth, GB/s"] * 1e9, []
-    for title, cached in (("empty cache", 0), (f"{result['settings']['depth']} cached", result["settings"]["depth"])):
+    for title, cached in (
+        ("empty cache", 0),
+        (f"{result['settings']['depth']} cached", result["settings"]["depth"]),
+    ):
         cells = []
         for name in _names(result):
             facts = result["facts"].get(name, {})
             known = "decoder" in facts and "cache_per_token" in facts
-            bound = decode_bound(bandwidth, facts["decoder"], facts["cache_per_token"], cached) if known else None
+            bound = (
+                decode_bound(bandwidth, facts["decoder"], facts["cache_per_token"], cached) if known else None
+            )
             cells.append(MISSING if bound is None else shown(bound))
         lines.append((f"bandwidth allows, {title}, tok/s", *cells))
     return lines

@@ -37,15 +37,22 @@ def decoder(job: Result) -> Iterator[Result]:
     run.begin()
     run.extend(prompt[: job["prefill"]])  # warm-up: pages, thread pool, first allocations
     run.begin()
-    yield {"metric": "prefill", "value": job["prefill"] / _seconds(lambda: run.extend(prompt[: job["prefill"]]))}
+    yield {
+        "metric": "prefill",
+        "value": job["prefill"] / _seconds(lambda: run.extend(prompt[: job["prefill"]])),
+    }
     for metric, cached in (("decode_empty", 0), ("decode_deep", job["depth"])):
         run.begin()
         for start in range(0, cached, job["prefill"]):
             run.extend(prompt[start : min(cached, start + job["prefill"])])
-        steps = [_seconds(lambda n=n: run.extend(prompt[n : n + 1])) for n in range(job["steps"] + WARM_STEPS)]
+        steps = [
+            _seconds(lambda n=n: run.extend(prompt[n : n + 1])) for n in range(job["steps"] + WARM_STEPS)
+        ]
         yield {"metric": metric, "value": 1 / float(np.median(steps[WARM_STEPS:]))}
     memory = status_bytes(*MEMORY)
-    held = "resident_decoder" if job["kind"] == "torch" else "resident"  # ours always loads every graph of the bundle
+    held = (
+        "resident_decoder" if job["kind"] == "torch" else "resident"
+    )  # ours always loads every graph of the bundle
     yield {"metric": held, "value": memory["VmRSS"], **memory, "libraries": run.libraries}
 
 
@@ -54,7 +61,10 @@ def tile(job: Result) -> Iterator[Result]:
     run = _load(job, vision=True)
     pixels = np.random.default_rng(SEED).random((1, 3, run.tile_size, run.tile_size), dtype=np.float32)
     run.encode(pixels)
-    yield {"metric": "tile", "value": min(_seconds(lambda: run.encode(pixels)) for _ in range(job["repeats"]))}
+    yield {
+        "metric": "tile",
+        "value": min(_seconds(lambda: run.encode(pixels)) for _ in range(job["repeats"])),
+    }
 
 
 def export(job: Result) -> Iterator[Result]:
@@ -84,15 +94,19 @@ def export(job: Result) -> Iterator[Result]:
 
 def verify(job: Result) -> Iterator[Result]:
     """Verify a bundle that was exported before, with a picture of one tile, one question and a few tokens."""
-    from phantom_edge.bundle import Bundle
+    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.runtime.probes import default_images
     from phantom_edge.runtime.verify import verify as run_verify
-    from phantom_edge.source import PhantomSource
 
-    start, source = time.perf_counter(), PhantomSource.open(job["model"])
+    start, source = time.perf_counter(), Pretrained.open(job["model"])
     picture = default_images(source.config.tile_size)["square"]
     report = run_verify(
-        Bundle.open(job["folder"], check=False), source, image=picture, question=VERIFY_QUESTION, tokens=VERIFY_TOKENS
+        Bundle.open(job["folder"], check=False),
+        source,
+        image=picture,
+        question=VERIFY_QUESTION,
+        tokens=VERIFY_TOKENS,
     )
     yield {
         "metric": "verify",
@@ -117,14 +131,14 @@ def _int8_cache(job: Result) -> bool:
 
 
 def _export(job: Result, folder: Path, step: Callable[[str], None], track: Callable):
+    from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.export.base import ExportOptions
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.spec import FoldedSpec
-    from phantom_edge.pipeline import ExportRequest, export
+    from phantom_edge.numbers.recipe import load_recipe
+    from phantom_edge.pipeline.export import ExportRequest, export
     from phantom_edge.quantize.calibration import FEWEST, drawn_set
     from phantom_edge.quantize.kv import kv_scales
-    from phantom_edge.quantize.recipe import load_recipe
-    from phantom_edge.source import PhantomSource
     from phantom_edge.targets import format_for
 
     if _whole(job):
@@ -133,11 +147,16 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
             context=CONTEXT, verify=False,
         )  # fmt: skip
         manifest = export(request, step=step, track=track).bundle.manifest
-        config, dims = PhantomSource.open(job["model"]).config, [x["phantom_dim"] for x in manifest["fold"]["layers"]]
+        config, dims = (
+            Pretrained.open(job["model"]).config,
+            [x["phantom_dim"] for x in manifest["fold"]["layers"]],
+        )
         return FoldedSpec(config, tuple(dims))
     # The graphs alone, for the pipeline rightly refuses fold "off".
-    source, recipe = PhantomSource.open(job["model"]), load_recipe(job["recipe"], job.get("rules", ()))
-    model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(recipe)
+    source, recipe = Pretrained.open(job["model"]), load_recipe(job["recipe"], job.get("rules", ()))
+    model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(
+        recipe
+    )
     if _int8_cache(job):
         model = model.with_kv(kv_scales(model, drawn_set(source, FEWEST).samples, step))
     folder.mkdir(parents=True)
@@ -168,7 +187,7 @@ class Ours:
     """One of our artifacts through the backend that ships with it."""
 
     def __init__(self, job: Result):
-        from phantom_edge.config import PhantomConfig
+        from phantom_edge.checkpoint.config import PhantomConfig
         from phantom_edge.targets import format_for
 
         config = PhantomConfig.from_file(Path(job["model"]) / "config.json")
@@ -199,7 +218,10 @@ class _Torch:
         self._torch, self._transformers = torch, transformers
         self.libraries = status_bytes("VmRSS")["VmRSS"]
         config = json.loads((Path(job["model"]) / "config.json").read_text())
-        self.vocabulary, self.tile_size = config["llm_config"]["vocab_size"], config["vision_config"]["image_size"]
+        self.vocabulary, self.tile_size = (
+            config["llm_config"]["vocab_size"],
+            config["vision_config"]["image_size"],
+        )
         torch.set_default_dtype(torch.bfloat16)
         if vision:
             self._vision = self._encoder(config)
@@ -210,10 +232,17 @@ class _Torch:
     def _encoder(self, config: Result):
         nn, v = self._torch.nn, config["vision_config"]
         names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-        fields = {name: v[name] for name in names} | {"image_size": [v["image_size"]] * 2, "attention_bias": True}
-        tower = self._transformers.InternVLVisionModel(self._transformers.InternVLVisionConfig(**fields)).eval()
+        fields = {name: v[name] for name in names} | {
+            "image_size": [v["image_size"]] * 2,
+            "attention_bias": True,
+        }
+        tower = self._transformers.InternVLVisionModel(
+            self._transformers.InternVLVisionConfig(**fields)
+        ).eval()
         wide, hidden = 4 * v["hidden_size"], config["llm_config"]["hidden_size"]
-        projector = nn.Sequential(nn.LayerNorm(wide), nn.Linear(wide, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+        projector = nn.Sequential(
+            nn.LayerNorm(wide), nn.Linear(wide, hidden), nn.GELU(), nn.Linear(hidden, hidden)
+        )
         return lambda x: projector(tower(x).last_hidden_state[:, 1:].unflatten(1, (-1, 4)).flatten(2))
 
     def begin(self) -> None:

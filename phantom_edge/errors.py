@@ -2,7 +2,9 @@
 
 
 class PhantomEdgeError(Exception):
-    """Base of every error the toolkit raises on purpose: one line that says what is wrong and how to mend it."""
+    """Base of every error the toolkit raises on purpose: one line that says what is wrong and how to mend
+    it.
+    """
 
     exit_code = 1
 
@@ -14,7 +16,9 @@ class InputError(PhantomEdgeError):
 
 
 class NoRoomError(InputError):
-    """What was asked needs more memory or disk than this machine has. A check that meets it says so and is left out."""
+    """What was asked needs more memory or disk than this machine has. A check that meets it says so and is
+    left out.
+    """
 
 
 class CheckError(PhantomEdgeError):

@@ -1,6 +1,7 @@
 """Pictures in, tiles out: safe loading, the published tiling and pixel values in 0..1.
 
-The tiling rule is that of `dynamic_preprocess` in the published `utils/utils.py`; the safety rules are our own.
+The tiling rule is that of `dynamic_preprocess` in the published `utils/utils.py`; the safety rules are our
+own.
 """
 
 import math
@@ -18,10 +19,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DEFAULT_MAX_TILES = 6
 MAX_PIXELS = 64 * 1024 * 1024
-"""Most pixels a picture may declare. Checked on the header: a decompression bomb is refused before it costs memory."""
+"""Most pixels a picture may declare. Checked on the header: a decompression bomb is refused before it costs
+memory.
+"""
 
 SAFE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""What may be decoded. An explicit list keeps Pillow from trying formats that start programs (EPS runs Ghostscript)."""
+"""What may be decoded. An explicit list keeps Pillow from trying formats that start programs (EPS runs
+Ghostscript).
+"""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -40,12 +45,13 @@ _MAX_16 = 65535
 def load_image(source: str | Path | Image.Image) -> Image.Image:
     """Load a picture as upright 8-bit RGB; of an animation, the first frame.
 
-    An opaque picture that is already upright gives exactly what the published `.convert("RGB")` gives. Transparency is
-    composited on white, EXIF orientation applied, 16-bit, 32-bit and float greys scaled to 8 bits instead of clipped.
+    An opaque picture that is already upright gives exactly what the published `.convert("RGB")` gives.
+    Transparency is composited on white, EXIF orientation applied, 16-bit, 32-bit and float greys scaled to 8
+    bits instead of clipped.
 
     Raises:
-        InputError: the file is missing, a folder, empty, of another format, truncated, larger than `MAX_PIXELS`, or
-            has no pixels.
+        InputError: the file is missing, a folder, empty, of another format, truncated, larger than
+            `MAX_PIXELS`, or has no pixels.
 
     >>> load_image(Image.new("RGBA", (2, 1), (255, 0, 0, 0))).getpixel((0, 0))
     (255, 255, 255)
@@ -61,10 +67,14 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
             return _to_rgb(image, name)
 
 
-def tile_grid(width: int, height: int, *, tile_size: int, max_tiles: int = DEFAULT_MAX_TILES) -> tuple[int, int]:
-    """Columns and rows of tiles for a picture: the grid of at most `max_tiles` whose aspect ratio is the closest.
+def tile_grid(
+    width: int, height: int, *, tile_size: int, max_tiles: int = DEFAULT_MAX_TILES
+) -> tuple[int, int]:
+    """Columns and rows of tiles for a picture: the grid of at most `max_tiles` whose aspect ratio is the
+    closest.
 
-    Of grids equally close the smallest wins, unless the picture has more than half the pixels of a larger one.
+    Of grids equally close the smallest wins, unless the picture has more than half the pixels of a larger
+    one.
 
     >>> tile_grid(1920, 1080, tile_size=448)
     (2, 1)
@@ -97,7 +107,8 @@ def split_tiles(
 ) -> list[Image.Image]:
     """Cut a picture into square tiles, row by row, and its thumbnail last when there is more than one tile.
 
-    The whole picture is first resized (Pillow's bicubic) to the grid's size, so its aspect ratio changes a little.
+    The whole picture is first resized (Pillow's bicubic) to the grid's size, so its aspect ratio changes a
+    little.
     """
     columns, rows = tile_grid(image.width, image.height, tile_size=tile_size, max_tiles=max_tiles)
     resized = image.resize((columns * tile_size, rows * tile_size), Image.Resampling.BICUBIC)
@@ -117,8 +128,12 @@ def pixel_values(image: Image.Image, *, tile_size: int, max_tiles: int = DEFAULT
     Normalisation is part of the exported graph, so that an app only has to divide by 255.
     """
     rgb = image if image.mode == "RGB" else load_image(image)
-    tiles = np.stack([np.asarray(tile) for tile in split_tiles(rgb, tile_size=tile_size, max_tiles=max_tiles)])
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(_MAX_8)  # [N, 3, S, S]
+    tiles = np.stack(
+        [np.asarray(tile) for tile in split_tiles(rgb, tile_size=tile_size, max_tiles=max_tiles)]
+    )
+    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(
+        _MAX_8
+    )  # [N, 3, S, S]
 
 
 def normalize(pixels: np.ndarray) -> np.ndarray:
@@ -143,7 +158,9 @@ def _check_file(path: str | Path, name: str) -> None:
     except FileNotFoundError:
         raise InputError(f"{name} does not exist: give the path of a picture") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read ({_reason(error)}): give the path of a readable picture") from None
+        raise InputError(
+            f"{name} cannot be read ({_reason(error)}): give the path of a readable picture"
+        ) from None
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{name} is a folder: give the path of one picture in it")
     if not stat.S_ISREG(status.st_mode):
@@ -168,7 +185,9 @@ def _open(path: str | Path, name: str) -> Image.Image:
             f"{name} is not a picture in a known format: convert it to one of {', '.join(formats)}"
         ) from None
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
-        raise InputError(f"{name} cannot be opened ({_reason(error)}): save it again as PNG or JPEG") from None
+        raise InputError(
+            f"{name} cannot be opened ({_reason(error)}): save it again as PNG or JPEG"
+        ) from None
 
 
 def _too_large(name: str, size: str) -> str:
@@ -218,7 +237,9 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _unit_range(values: np.ndarray, usual_maxima: tuple[int, ...]) -> np.ndarray:
-    """Values over the first usual maximum that holds them all; values outside all of them are stretched to 0..1."""
+    """Values over the first usual maximum that holds them all; values outside all of them are stretched to
+    0..1.
+    """
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     values = np.where(finite, values, low)

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block has ended; then raise :class:`KeyboardInterrupt` if one came.
+    """Let SIGINT and SIGTERM wait until the block has ended; then raise :class:`KeyboardInterrupt` if one
+    came.
 
-    For importing native extensions: some end the process with a segmentation fault when an exception is raised while
-    they initialise (onnx 1.23 does).
+    For importing native extensions: some end the process with a segmentation fault when an exception is
+    raised while they initialise (onnx 1.23 does).
     """
     came: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()

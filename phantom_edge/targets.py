@@ -19,10 +19,10 @@ from phantom_edge.interrupts import interrupts_held
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phantom_edge.bundle.backend import Backend
     from phantom_edge.export.base import Exported, ExportOptions
     from phantom_edge.model.folded import FoldedModel
-    from phantom_edge.quantize.grid import QuantizedTensor
-    from phantom_edge.runtime.backend import Backend
+    from phantom_edge.numbers.grid import QuantizedTensor
 
 ENTRY_POINTS = "phantom_edge.targets"
 Entry = TypeVar("Entry")
@@ -33,9 +33,9 @@ class Format:
     """One artifact format: the module that writes it, and the module and class that run it.
 
     The exporter module has ``export(model, options, out, progress)``, ``reference(model)`` and
-    ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded`` are the
-    backend's options for a run without the platform's own rounding, where it has one: structure shows there.
-    ``int8_cache`` says whether its runtime gains by a KV cache in int8, and the exporter writes one.
+    ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded``
+    are the backend's options for a run without the platform's own rounding, where it has one: structure shows
+    there. ``int8_cache`` says whether its runtime gains by a KV cache in int8, and the exporter writes one.
     """
 
     name: str
@@ -52,7 +52,9 @@ class Format:
         return _imported(self.exporter).export(model, options, out, progress)
 
     def reference(self, model: FoldedModel) -> FoldedModel:
-        """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and grids."""
+        """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and
+        grids.
+        """
         return _imported(self.exporter).reference(model)
 
     def stored_weights(self, folder: Path) -> Mapping[str, QuantizedTensor]:
@@ -90,7 +92,7 @@ FORMATS: dict[str, Format] = {
         Format(
             "executorch-coreml",
             "ExecuTorch (.pte, Core ML for the vision encoder, XNNPACK for the rest)",
-            "phantom_edge.export.executorch.coreml_vision",
+            "phantom_edge.export.executorch_coreml",
             "phantom_edge.runtime.executorch_coreml_backend:ExecutorchCoremlBackend",
             unrounded=(("mode", "lifted"),),
         ),
@@ -123,8 +125,9 @@ FORMATS: dict[str, Format] = {
 class Target:
     """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
 
-    ``variants`` are formats that have a form of their own here: what is asked for, and what is written. ``browser``
-    says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache, in float.
+    ``variants`` are formats that have a form of their own here: what is asked for, and what is written.
+    ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
+    in float.
     """
 
     name: str
@@ -159,7 +162,9 @@ BUILT_IN = (
 
 
 def targets() -> dict[str, Target]:
-    """Every target by name: the built-in ones and those that installed packages add under ``phantom_edge.targets``."""
+    """Every target by name: the built-in ones and those that installed packages add under
+    ``phantom_edge.targets``.
+    """
     return {target.name: target for target in (*BUILT_IN, *map(_load, entry_points(group=ENTRY_POINTS)))}
 
 

@@ -1,4 +1,6 @@
-"""Checkpoints that tests share: the recorded ones where they are at hand, and tiny ones of every decoder family."""
+"""Checkpoints that tests share: the recorded ones where they are at hand, and tiny ones of every decoder
+family.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from recorded import RECORDED
 
-from phantom_edge.synthetic import TINY_FAMILIES, write_checkpoint
+from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 
 # Two threads spin against whatever else runs here: on small models one is faster, alone or not.
 torch.set_num_threads(1)
@@ -29,5 +31,7 @@ def tiny_dirs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def checkpoint_dirs(tiny_dirs) -> dict[str, Path]:
-    """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else the tiny ones by family."""
+    """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else the tiny ones by
+    family.
+    """
     return {p.name: p for p in RECORDED} or tiny_dirs

@@ -15,7 +15,9 @@ from phantom_edge.runtime.coreml_backend import CoremlBackend
 
 def write(model: FoldedModel, out: Path) -> Exported:
     """Export ``model`` in its recipe's float type with the options that all tests share."""
-    return export(model, ExportOptions(CONTEXT, CHUNK, str(model.recipe.float_type), (2,)), out, lambda _: None)
+    return export(
+        model, ExportOptions(CONTEXT, CHUNK, str(model.recipe.float_type), (2,)), out, lambda _: None
+    )
 
 
 def load(folder: Path, mode: str = "lifted", context: int = CONTEXT, chunk: int = CHUNK) -> CoremlBackend:

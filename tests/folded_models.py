@@ -9,23 +9,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.export.base import Exported
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.quantize.recipe import load_recipe
-from phantom_edge.source import PhantomSource
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import load_recipe
 
 
 @cache
 def folded(checkpoint: Path, fold: str = "exact") -> FoldedModel:
     """The folded model of a checkpoint in fp32."""
-    source = PhantomSource.open(checkpoint)
+    source = Pretrained.open(checkpoint)
     return FoldedModel.of(source.config, source.checkpoint, Fold.parse(fold), source.first_id)
 
 
 @cache
-def quantized(checkpoint: Path, recipe: str, fold: str = "exact", overrides: tuple[str, ...] = ()) -> FoldedModel:
+def quantized(
+    checkpoint: Path, recipe: str, fold: str = "exact", overrides: tuple[str, ...] = ()
+) -> FoldedModel:
     """The same on a recipe's grids."""
     return folded(checkpoint, fold).quantized(load_recipe(recipe, overrides))
 
@@ -42,7 +44,9 @@ class Exports:
         self.root, self._write, self._recipe = root, write, recipe
         self._made: dict[tuple, tuple[Path, Exported]] = {}
 
-    def __call__(self, checkpoint: Path, recipe: str = "", fold: str = "exact", overrides: tuple[str, ...] = ()):
+    def __call__(
+        self, checkpoint: Path, recipe: str = "", fold: str = "exact", overrides: tuple[str, ...] = ()
+    ):
         """The export's folder and what the exporter said of it."""
         key = (checkpoint, recipe or self._recipe, fold, overrides)
         if key not in self._made:

@@ -1,4 +1,6 @@
-"""Where the recorded outputs of the published implementation are, beside a checkout; an empty list elsewhere."""
+"""Where the recorded outputs of the published implementation are, beside a checkout; an empty list
+elsewhere.
+"""
 
 from pathlib import Path
 

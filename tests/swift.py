@@ -17,7 +17,9 @@ def complaint() -> str:
         return "no Swift compiler (swift.org, or `swiftlang` in Debian 13)"
     here = Path(__file__).parent
     told = subprocess.run([SWIFTC, "--version"], capture_output=True, text=True, cwd=here, check=False)
-    return "" if told.returncode == 0 else f"the Swift compiler does not run here: {told.stderr.strip()[-200:]}"
+    return (
+        "" if told.returncode == 0 else f"the Swift compiler does not run here: {told.stderr.strip()[-200:]}"
+    )
 
 
 REASON = complaint()

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: what it prints, its exit codes, one line for everything that is wrong."""
+"""The command line as a user meets it: what it prints, its exit codes, one line for everything that is
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from phantom_edge.bundle import Bundle
-from phantom_edge.synthetic import TINY, write_checkpoint
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 
 PROGRAM = [sys.executable, "-m", "phantom_edge"]
 
@@ -25,7 +27,9 @@ PROGRAM = [sys.executable, "-m", "phantom_edge"]
 def run(*arguments, cwd=None, env=None, **options) -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
     command = [*PROGRAM, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, **options
+    )
 
 
 def refused(done: subprocess.CompletedProcess, message: str, code: int = 2) -> None:
@@ -61,7 +65,8 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     code = (
         "import sys; from phantom_edge.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'onnx', 'onnxruntime', 'executorch', 'coremltools', 'numpy', 'PIL', 'transformers'}\n"
+        "heavy = {'torch', 'onnx', 'onnxruntime', 'executorch', 'coremltools', 'numpy', 'PIL', "
+        "'transformers'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -72,20 +77,49 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
 
 
 def test_export_prints_the_table_and_the_place(model, tmp_path):
-    done = run("export", "-m", model, "-t", "desktop", "-o", "out", "--context", 160, "--fold", "rank:8", cwd=tmp_path)
+    done = run(
+        "export",
+        "-m",
+        model,
+        "-t",
+        "desktop",
+        "-o",
+        "out",
+        "--context",
+        160,
+        "--fold",
+        "rank:8",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # quiet when not a terminal
     assert "greedy tokens that differ" in done.stdout
     assert done.stdout.rstrip().endswith("wrote " + str(tmp_path / "out")) or "wrote out" in done.stdout
     manifest = Bundle.open(tmp_path / "out").manifest
-    assert (manifest["fold"]["fold"], manifest["recipe"]["name"], manifest["context"]) == ("rank:8", "int4", 160)
+    assert (manifest["fold"]["fold"], manifest["recipe"]["name"], manifest["context"]) == (
+        "rank:8",
+        "int4",
+        160,
+    )
     assert manifest["shape"]["cache_widths"] == [24, 24]
 
 
 def test_export_as_json_with_overrides_and_a_recipe_file(model, tmp_path):
-    (tmp_path / "mine.toml").write_text('base = "int8"\n[[rule]]\nmatch = "text_decoder.layers.*.down"\nto = "int4"\n')
+    (tmp_path / "mine.toml").write_text(
+        'base = "int8"\n[[rule]]\nmatch = "text_decoder.layers.*.down"\nto = "int4"\n'
+    )
     rule = "text_decoder.layers.0.*=fp16"
-    arguments = ("--quant", tmp_path / "mine.toml", "--rule", rule, "--max-tiles", 1, "--context", 160, "--json")
+    arguments = (
+        "--quant",
+        tmp_path / "mine.toml",
+        "--rule",
+        rule,
+        "--max-tiles",
+        1,
+        "--context",
+        160,
+        "--json",
+    )
     done = run("export", "-m", model, "-t", "web", "-o", tmp_path / "out", *arguments)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -114,7 +148,9 @@ def test_verify_a_bundle_and_a_damaged_one(bundle, tmp_path):
 
 def test_run_streams_from_checkpoint_and_bundle(model, bundle, picture):
     for source in (model, bundle):
-        done = run("run", "-m", source, "-i", picture, "-p", "What?", "-p", "And?", "--max-tokens", 5, "--stats")
+        done = run(
+            "run", "-m", source, "-i", picture, "-p", "What?", "-p", "And?", "--max-tokens", 5, "--stats"
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\n") >= 2
         assert done.stderr.count("first token") == 2
@@ -177,7 +213,9 @@ def test_every_bad_checkpoint_is_one_line(model, tmp_path):
     text = (tokenless / "tokenizer.json").read_text().replace("<IMG_CONTEXT>", "<IMG_OTHER>")
     (tokenless / "tokenizer.json").write_text(text)
     refused(export(tokenless), "<IMG_CONTEXT>")
-    refused(export(edited_config(model, tmp_path, num_hidden_layers=3)), "missing: language_model.model.layers.2")
+    refused(
+        export(edited_config(model, tmp_path, num_hidden_layers=3)), "missing: language_model.model.layers.2"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -267,7 +305,9 @@ def test_ctrl_c_leaves_the_earlier_bundle(bundle, model, tmp_path, how):
     output = shutil.copytree(bundle, tmp_path / "out")
     before = (output / "manifest.json").read_bytes()
     command = [*PROGRAM, "export", "-m", str(model), "-t", "web", "-o", str(output), "--context", "160"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heed
+    )
     deadline = time.monotonic() + 60
     while not any(".partial-" in p.name for p in tmp_path.iterdir()):
         assert process.poll() is None
@@ -304,7 +344,18 @@ def test_ctrl_c_in_a_callback_is_not_lost(tmp_path):
 
 def test_optimum_hands_over(model, tmp_path):
     optimum = Path(sys.executable).with_name("optimum-cli")
-    command = [optimum, "export", "phantom-edge", "-m", model, "--target", "web", "--quant", "int4", tmp_path / "out"]
+    command = [
+        optimum,
+        "export",
+        "phantom-edge",
+        "-m",
+        model,
+        "--target",
+        "web",
+        "--quant",
+        "int4",
+        tmp_path / "out",
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert Bundle.open(tmp_path / "out").manifest["recipe"]["name"] == "int4", done.stderr
 
@@ -313,8 +364,9 @@ def test_an_unexpected_error_is_a_line_and_a_traceback_with_debug(model, tmp_pat
     folder = shutil.copytree(model, tmp_path / "m")
     patch = tmp_path / "sitecustomize.py"
     patch.write_text(
-        "import phantom_edge.source as s\n@classmethod\ndef broken(*a, **k): raise ZeroDivisionError('oops')\n"
-        "s.PhantomSource.open = broken\n"
+        "import phantom_edge.checkpoint.pretrained as s\n@classmethod\ndef broken(*a, **k): raise "
+        "ZeroDivisionError('oops')\n"
+        "s.Pretrained.open = broken\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}
     refused(run("inspect", "-m", folder, env=environment), "unexpected ZeroDivisionError: oops", code=1)

@@ -1,4 +1,6 @@
-"""Tiles and pixels against the published recordings, pictures against Pillow's own conversions and hand-made values."""
+"""Tiles and pixels against the published recordings, pictures against Pillow's own conversions and hand-made
+values.
+"""
 
 import contextlib
 import json
@@ -26,7 +28,8 @@ CONFORMANCE = Path(__file__).parents[2] / "shared" / "conformance"
 # Rows of the recording, kept here so that the rule is tested without it: [width, height, tiles].
 RECORDED_TILES = [
     [640, 480, 7], [1920, 1080, 3], [1080, 1920, 3], [448, 448, 1], [1, 1, 1], [3000, 100, 7], [896, 448, 3],
-    [300, 200, 7], [570, 2351, 5], [1574, 879, 3], [404, 2018, 6], [957, 2441, 4], [2050, 2284, 5], [965, 916, 5],
+    [300, 200, 7], [570, 2351, 5], [1574, 879, 3], [404, 2018, 6], [957, 2441, 4], [2050, 2284, 5],
+    [965, 916, 5],
 ]  # fmt: skip
 
 
@@ -78,7 +81,9 @@ def test_pixels_are_channels_first_in_unit_range():
 def test_normalize_is_the_formula():
     found = normalize(np.ones((2, 3, 2, 2), dtype=np.float32))
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[1, :, 0, 1], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], 1e-6)
+    np.testing.assert_allclose(
+        found[1, :, 0, 1], [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], 1e-6
+    )
 
 
 @pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="no recordings beside the project")
@@ -93,7 +98,9 @@ def test_pixels_are_the_recorded_ones(size):
             continue
         pixels = normalize(pixel_values(load_image(folder / case["image"]), tile_size=448))
         assert len(pixels) == case["tiles"]
-        np.testing.assert_allclose(pixels[:, :, ::8, ::8], golden[f"{case['name']}.pixel_values"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            pixels[:, :, ::8, ::8], golden[f"{case['name']}.pixel_values"], rtol=0, atol=1e-6
+        )
         sums = pixels.astype(np.float64).sum(axis=(2, 3))
         np.testing.assert_allclose(sums, golden[f"{case['name']}.pixel_sums"], rtol=1e-9, atol=1e-3)
 
@@ -192,7 +199,10 @@ def png_of_size(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -219,7 +229,10 @@ def test_bad_files_are_named_in_one_line(picture, tmp_path):
         "empty.png": (b"", "empty"),
         "text.png": (b"this is not a picture", "known format"),
         "cut.png": (whole[: len(whole) // 2], "damaged"),
-        "post.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", "known format"),
+        "post.eps": (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+            "known format",
+        ),
     }
     for name, (data, reason) in files.items():
         (tmp_path / name).write_bytes(data)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from phantom_edge.quantize.recipe import load_recipe
+from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.targets import targets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +36,12 @@ def test_the_commands(here):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for line in lines:
         done = subprocess.run(
-            shlex.split(line), cwd=here, capture_output=True, text=True, timeout=300, env={**os.environ, "PATH": path}
+            shlex.split(line),
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "PATH": path},
         )
         assert done.returncode == 0, (line, done.stderr)
         assert done.stderr == "", line
@@ -46,7 +51,9 @@ def test_the_commands(here):
 
 def test_the_python(here):
     for block in blocks("python"):
-        done = subprocess.run([sys.executable, "-c", block], cwd=here, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            [sys.executable, "-c", block], cwd=here, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\n") >= 2
 
@@ -60,7 +67,9 @@ def test_the_recipe(tmp_path):
 def test_the_tables_name_what_exists():
     for target in targets().values():
         assert f"| `{target.name}` | {'ONNX' if target.format.startswith('onnx') else ''}" in TEXT
-    for path in re.findall(r"\]\((phantom_edge/[^)]+)\)", TEXT) + re.findall(r"^\| `(phantom_edge/[^`]*)`", TEXT, re.M):
+    for path in re.findall(r"\]\((phantom_edge/[^)]+)\)", TEXT) + re.findall(
+        r"^\| `(phantom_edge/[^`]*)`", TEXT, re.M
+    ):
         assert (ROOT / path).exists(), path
 
 

@@ -8,7 +8,7 @@ from phantom_edge.targets import FORMATS, Target, format_for, target_for, target
 
 
 def test_every_target_has_a_format_and_a_recipe_that_exist():
-    from phantom_edge.quantize.recipe import PRESETS
+    from phantom_edge.numbers.recipe import PRESETS
 
     for target in targets().values():
         assert target.format in FORMATS
@@ -31,7 +31,9 @@ def test_another_package_adds_a_target(monkeypatch):
         def load(self):
             return Target("watch", "A watch", "executorch", "int4", context=512)
 
-    monkeypatch.setattr(module, "entry_points", lambda group: [Point()] if group == "phantom_edge.targets" else [])
+    monkeypatch.setattr(
+        module, "entry_points", lambda group: [Point()] if group == "phantom_edge.targets" else []
+    )
     assert target_for("watch").context == 512
 
 

@@ -1,4 +1,6 @@
-"""The app for Android phones: a complete Gradle project around a bundle, checked before anything is written."""
+"""The app for Android phones: a complete Gradle project around a bundle, checked before anything is
+written.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from xml.sax.saxutils import escape
 from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS, Step
 from phantom_edge.apps.notices import android_notices
-from phantom_edge.bundle import MANIFEST, Bundle, writing
+from phantom_edge.bundle.folder import MANIFEST, Bundle, writing
 from phantom_edge.errors import InputError
 
 ASSETS: Final = "app/src/main/assets"
@@ -26,9 +28,12 @@ _APPLICATION_ID: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9
 _JAVA: Final = frozenset(
     re.findall(
         r"\w+",
-        "abstract assert boolean break byte case catch char class const continue default do double else enum extends "
-        "final finally float for goto if implements import instanceof int interface long native new package private "
-        "protected public return short static strictfp super switch synchronized this throw throws transient try void "
+        "abstract assert boolean break byte case catch char class const continue default do double else "
+        "enum extends "
+        "final finally float for goto if implements import instanceof int interface long native new "
+        "package private "
+        "protected public return short static strictfp super switch synchronized this throw throws "
+        "transient try void "
         "volatile while true false null",
     )
 )
@@ -39,8 +44,8 @@ _IGNORED: Final = ".gradle/\nbuild/\nlocal.properties\n.idea/\n"
 class AndroidRequest:
     """How the project is called. None: the name follows from the folder, the rest from the name.
 
-    ``model_url`` is the https address of a folder with the bundle's files: the app then fetches them, checked against
-    the manifest that it carries, and they are not part of the project.
+    ``model_url`` is the https address of a folder with the bundle's files: the app then fetches them, checked
+    against the manifest that it carries, and they are not part of the project.
     """
 
     name: str | None = None
@@ -49,13 +54,16 @@ class AndroidRequest:
     model_url: str | None = None
 
     def resolve(self, output: Path) -> AndroidRequest:
-        """With every field filled in. Raises :class:`InputError` for what Gradle or Google Play would refuse."""
+        """With every field filled in. Raises :class:`InputError` for what Gradle or Google Play would
+        refuse.
+        """
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(None)["title"] if self.title is None else native.check_title(self.title)
         own = self.application_id or f"org.example.{_segment(name)}"
         if not _APPLICATION_ID.fullmatch(own) or _JAVA.intersection(own.split(".")):
             raise InputError(
-                f"{own!r} is no application id: two or more parts with dots, each a letter and then letters, digits or "
+                f"{own!r} is no application id: two or more parts with dots, each a letter and then "
+                "letters, digits or "
                 f"'_', none a word of Java; for example --bundle-id com.company.{_segment(name)}"
             )
         return AndroidRequest(name, title, own, _checked(self.model_url) if self.model_url else "")
@@ -79,27 +87,35 @@ def _plain(address: str) -> bool:
 
 
 def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
-    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, where it is not fetched."""
+    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, where it is not
+    fetched.
+    """
     native.check_format(bundle, "executorch", "Android", "android")
     size = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
     if size > PACK_BYTES and not fetched:
         raise InputError(
             f"{bundle.folder}: the model is {size / 1e9:.1f} GB, Google Play installs at most "
-            f"{PACK_BYTES / 1e9:.1f} GB with an app; let the app fetch it with --model-url, or export with fewer bits"
+            f"{PACK_BYTES / 1e9:.1f} GB with an app; let the app fetch it with --model-url, or export with "
+            "fewer bits"
         )
 
 
 def write_android_app(
-    bundle: str | Path, output: str | Path, request: AndroidRequest | None = None, *, step: Step = lambda _: None
+    bundle: str | Path,
+    output: str | Path,
+    request: AndroidRequest | None = None,
+    *,
+    step: Step = lambda _: None,
 ) -> Path:
-    """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at all.
+    """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at
+    all.
 
     >>> write_android_app("nano-android", "shop-floor")                                   # doctest: +SKIP
     PosixPath('shop-floor')
 
     Raises:
-        InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a name that
-            the platform refuses.
+        InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a
+            name that the platform refuses.
     """
     output = Path(output)
     native.check_place(output)
@@ -121,7 +137,9 @@ def write_android_app(
 
 
 def _rename(folder: Path, app: AndroidRequest) -> None:
-    native.edit(folder / "settings.gradle.kts", {'rootProject.name = "PhantomAR"': f'rootProject.name = "{app.name}"'})
+    native.edit(
+        folder / "settings.gradle.kts", {'rootProject.name = "PhantomAR"': f'rootProject.name = "{app.name}"'}
+    )
     native.edit(
         folder / "gradle.properties",
         {
@@ -133,6 +151,8 @@ def _rename(folder: Path, app: AndroidRequest) -> None:
 
 
 def _resource(text: str) -> str:
-    """A text as Android's resources want it: backslash, quotes, and a first character that would be a reference."""
+    """A text as Android's resources want it: backslash, quotes, and a first character that would be a
+    reference.
+    """
     quoted = re.sub(r"([\\'\"])", r"\\\1", text)
     return escape(f"\\{quoted}" if quoted[:1] in ("@", "?") else quoted)

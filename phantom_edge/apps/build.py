@@ -1,4 +1,6 @@
-"""Building the app for the browser, once per version of its sources; the model comes beside it and is not built in."""
+"""Building the app for the browser, once per version of its sources; the model comes beside it and is not
+built in.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from phantom_edge.apps.cache import cache_folder
 from phantom_edge.apps.node import Node, find_node
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
 from phantom_edge.errors import InputError
+from phantom_edge.files import cache_folder
 
 Step = Callable[[str], None]
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
-INSTALLED: Final = Path("node_modules", ".package-lock.json")  # npm writes it when an installation is complete
+INSTALLED: Final = Path(
+    "node_modules", ".package-lock.json"
+)  # npm writes it when an installation is complete
 
 
 def built_app(step: Step = lambda _: None) -> Path:
@@ -35,7 +39,9 @@ def built_app(step: Step = lambda _: None) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"{folder.parent}: cannot be written ({error.strerror}); set XDG_CACHE_HOME") from None
+        raise InputError(
+            f"{folder.parent}: cannot be written ({error.strerror}); set XDG_CACHE_HOME"
+        ) from None
     try:
         for path in source_files(sources):
             (work / path).parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +55,9 @@ def built_app(step: Step = lambda _: None) -> Path:
 
 
 def build_project(project: Path, node: Node | None = None, step: Step = lambda _: None) -> Path:
-    """Install what a project needs, unless that is done, build it, and return the folder with the static files."""
+    """Install what a project needs, unless that is done, build it, and return the folder with the static
+    files.
+    """
     node = node or find_node()
     if not (project / INSTALLED).is_file():
         step("installing the app's libraries (npm ci)")
@@ -60,7 +68,9 @@ def build_project(project: Path, node: Node | None = None, step: Step = lambda _
 
 
 def _take_modules(sources: Path, work: Path) -> None:
-    """In a checkout whose libraries are installed, use those: what is installed says the lock file it came from."""
+    """In a checkout whose libraries are installed, use those: what is installed says the lock file it came
+    from.
+    """
     installed = sources / INSTALLED
     lock = sources / "package-lock.json"
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:

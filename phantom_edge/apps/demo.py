@@ -1,4 +1,6 @@
-"""The demo in one step: the embedded model's bundle and the built app, each made once and then taken from the cache."""
+"""The demo in one step: the embedded model's bundle and the built app, each made once and then taken from the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phantom_edge import __version__
-from phantom_edge.apps.cache import cache_folder
 from phantom_edge.apps.sources import BUNDLE
 from phantom_edge.apps.web import check_web_bundle
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
+from phantom_edge.files import cache_folder
 
 Step = Callable[[str], None]
 
 
 def nano_bundle(step: Step = lambda _: None, *, target: str = "web") -> Path:
-    """The embedded Phantom-Nano, exported and verified for browsers or for another target: from the cache, or now."""
-    from phantom_edge.source import NANO
+    """The embedded Phantom-Nano, exported and verified for browsers or for another target: from the cache, or
+    now.
+    """
+    from phantom_edge.checkpoint.pretrained import NANO
 
     files = sorted(path for path in NANO.iterdir() if path.is_file())
     digest = hashlib.sha256(__version__.encode())
@@ -31,7 +35,7 @@ def nano_bundle(step: Step = lambda _: None, *, target: str = "web") -> Path:
         return folder
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)  # not there yet, or damaged
-    from phantom_edge.pipeline import ExportRequest, export
+    from phantom_edge.pipeline.export import ExportRequest, export
 
     export(ExportRequest(target=target, output=folder), step=step)
     return folder
@@ -62,7 +66,9 @@ def project_mounts(folder: str | Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder; write one with `phantom-edge app web`")
     built = folder / "dist" if (folder / "package.json").is_file() else folder
     if not (built / "index.html").is_file():
-        hint = f"run `npm ci && npm run build` in {folder} first" if built != folder else "it has no index.html"
+        hint = (
+            f"run `npm ci && npm run build` in {folder} first" if built != folder else "it has no index.html"
+        )
         raise InputError(f"{folder}: no built app; {hint}")
     if not (built / Path(BUNDLE).name / "manifest.json").is_file():
         raise InputError(f"{folder}: the app has no bundle in it; write it again with `phantom-edge app web`")

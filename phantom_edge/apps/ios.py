@@ -1,4 +1,6 @@
-"""The app for iPhone and iPad: a complete Xcode project around a bundle, checked before anything is written."""
+"""The app for iPhone and iPad: a complete Xcode project around a bundle, checked before anything is
+written.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS, Step
 from phantom_edge.apps.notices import ios_notices
 from phantom_edge.apps.xcode import XcodeApp
-from phantom_edge.bundle import Bundle, writing
+from phantom_edge.bundle.folder import Bundle, writing
 from phantom_edge.errors import InputError
 
 BUNDLE: Final = "bundle"
@@ -34,7 +36,9 @@ class IosRequest:
     team: str | None = None
 
     def resolve(self, output: Path) -> XcodeApp:
-        """The project's names. Raises :class:`InputError` for one that Xcode or the App Store would refuse."""
+        """The project's names. Raises :class:`InputError` for one that Xcode or the App Store would
+        refuse.
+        """
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(self.title)["title"] if self.title is None else native.check_title(self.title)
         team = self.team or ""
@@ -60,13 +64,15 @@ def check_ios_bundle(bundle: Bundle) -> None:
 def write_ios_app(
     bundle: str | Path, output: str | Path, request: IosRequest | None = None, *, step: Step = lambda _: None
 ) -> Path:
-    """Write an Xcode project with ``bundle`` and the Swift library inside to ``output``, complete or not at all.
+    """Write an Xcode project with ``bundle`` and the Swift library inside to ``output``, complete or not at
+    all.
 
     >>> write_ios_app("nano-ios", "ShopFloor", IosRequest(team="ABCDE12345"))            # doctest: +SKIP
     PosixPath('ShopFloor/ShopFloor.xcodeproj')
 
     Raises:
-        InputError: a bundle of another format, a damaged one, a folder that is not empty, a name that Xcode refuses.
+        InputError: a bundle of another format, a damaged one, a folder that is not empty, a name that Xcode
+            refuses.
     """
     output = Path(output)
     native.check_place(output)

@@ -1,4 +1,6 @@
-"""What the two apps for phones share: what is checked before anything is written, the settings, the embedded bundle."""
+"""What the two apps for phones share: what is checked before anything is written, the settings, the embedded
+bundle.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import app_sources, source_files
-from phantom_edge.bundle import MANIFEST, Bundle, is_bundle
+from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
 from phantom_edge.errors import InputError
 
 Step = Callable[[str], None]
@@ -43,12 +45,15 @@ def check_place(output: Path) -> None:
 
 
 def check_name(name: str) -> str:
-    """The project's name again. Raises :class:`InputError` with a name that Xcode, Gradle and file systems take."""
+    """The project's name again. Raises :class:`InputError` with a name that Xcode, Gradle and file systems
+    take.
+    """
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name):
         return name
     near = near_name(name)
     raise InputError(
-        f"{name!r} is no name of a project: letters, digits, '-' and '_', beginning with a letter, {LONGEST_NAME} at "
+        f"{name!r} is no name of a project: letters, digits, '-' and '_', beginning with a letter, "
+        f"{LONGEST_NAME} at "
         f"most; for example --name {near}"
     )
 

@@ -41,22 +41,35 @@ class Node:
             Unreachable: it needs the network and has none.
             CheckError: it failed, with the end of what it said.
         """
-        environment = {**os.environ, "PATH": os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]])}
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]]),
+        }
         command = f"npm {' '.join(arguments)}"
         try:
             done = subprocess.run(
-                [*self.npm, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS
+                [*self.npm, *arguments],
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
             )
         except subprocess.TimeoutExpired:
-            raise Unreachable(f"{command} took more than {SECONDS // 60} minutes; is the network there?") from None
+            raise Unreachable(
+                f"{command} took more than {SECONDS // 60} minutes; is the network there?"
+            ) from None
         if done.returncode == 0:
             return
         said = done.stderr or done.stdout
         if code := _NO_NETWORK.search(said):
             raise Unreachable(
-                f"{command} does not reach the npm registry ({code[1]}): connect this once, or set npm's registry"
+                f"{command} does not reach the npm registry ({code[1]}): connect this once, or set npm's "
+                "registry"
             )
-        lines = [line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()]
+        lines = [
+            line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()
+        ]
         raise CheckError(f"{command} failed in {folder}: {(' | '.join(lines) or 'nothing was said')[-TAIL:]}")
 
 

@@ -7,14 +7,16 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 
 RULE: Final = f"\n\n{'-' * 100}\n\n"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Software of others: its licence by SPDX, its home, and which file of which Python package has the text."""
+    """Software of others: its licence by SPDX, its home, and which file of which Python package has the
+    text.
+    """
 
     name: str
     licence: str
@@ -25,15 +27,30 @@ class Part:
 
 APACHE: Final = "Apache-2.0"
 _TORCH: Final = "third_party/{}/LICENSE"
-# What the Gradle build links: its own dependencies, theirs, and what ExecuTorch's native library is built from.
+# What the Gradle build links: its own dependencies, theirs, and what ExecuTorch's native library is built
+# from.
 ANDROID: Final = (
-    Part("ExecuTorch for Android", "BSD-3-Clause", "https://github.com/pytorch/executorch", "executorch", "LICENSE"),
+    Part(
+        "ExecuTorch for Android",
+        "BSD-3-Clause",
+        "https://github.com/pytorch/executorch",
+        "executorch",
+        "LICENSE",
+    ),
     Part("XNNPACK", "BSD-3-Clause", "https://github.com/google/XNNPACK", "torch", _TORCH.format("XNNPACK")),
-    Part("pthreadpool", "BSD-2-Clause", "https://github.com/google/pthreadpool", "torch", _TORCH.format("pthreadpool")),
+    Part(
+        "pthreadpool",
+        "BSD-2-Clause",
+        "https://github.com/google/pthreadpool",
+        "torch",
+        _TORCH.format("pthreadpool"),
+    ),
     Part("cpuinfo", "BSD-2-Clause", "https://github.com/pytorch/cpuinfo", "torch", _TORCH.format("cpuinfo")),
     Part("FP16", "MIT", "https://github.com/Maratyszcza/FP16", "torch", _TORCH.format("FP16")),
     Part("FXdiv", "MIT", "https://github.com/Maratyszcza/FXdiv", "torch", _TORCH.format("FXdiv")),
-    Part("FlatBuffers", APACHE, "https://github.com/google/flatbuffers", "torch", _TORCH.format("flatbuffers")),
+    Part(
+        "FlatBuffers", APACHE, "https://github.com/google/flatbuffers", "torch", _TORCH.format("flatbuffers")
+    ),
     Part("KleidiAI", f"{APACHE} and BSD-3-Clause", "https://github.com/ARM-software/kleidiai"),
     Part("Abseil", APACHE, "https://github.com/abseil/abseil-cpp"),
     Part("RE2", "BSD-3-Clause", "https://github.com/google/re2"),
@@ -44,19 +61,30 @@ ANDROID: Final = (
     Part("SoLoader", APACHE, "https://github.com/facebook/SoLoader"),
     Part("Kotlin standard library", APACHE, "https://github.com/JetBrains/kotlin"),
     Part("kotlinx.coroutines", APACHE, "https://github.com/Kotlin/kotlinx.coroutines"),
-    Part("AndroidX (Activity, CameraX, Lifecycle and what they need)", APACHE, "https://github.com/androidx/androidx"),
-    Part("ARCore SDK for Android", f"{APACHE} and Google's terms", "https://github.com/google-ar/arcore-android-sdk"),
+    Part(
+        "AndroidX (Activity, CameraX, Lifecycle and what they need)",
+        APACHE,
+        "https://github.com/androidx/androidx",
+    ),
+    Part(
+        "ARCore SDK for Android",
+        f"{APACHE} and Google's terms",
+        "https://github.com/google-ar/arcore-android-sdk",
+    ),
     Part("Guava's ListenableFuture", APACHE, "https://github.com/google/guava"),
 )
 AR_NOTE: Final = (
-    "Augmented reality is provided by Google Play Services for AR (ARCore), which is governed by the Google Privacy\n"
+    "Augmented reality is provided by Google Play Services for AR (ARCore), which is governed by the "
+    "Google Privacy\n"
     "Policy: https://policies.google.com/privacy"
 )
 
 
 def ios_notices(bundle: Bundle) -> str:
     """The notices of the iOS app, which links Apple's frameworks and nothing else of others."""
-    own = _head(bundle, "Beyond Apple's own frameworks, which are part of the system, it links no further software.")
+    own = _head(
+        bundle, "Beyond Apple's own frameworks, which are part of the system, it links no further software."
+    )
     return RULE.join([own, f"phantom-edge ({APACHE})\n\n{_apache()}"]) + "\n"
 
 
@@ -69,7 +97,9 @@ def android_notices(bundle: Bundle) -> str:
 
 
 def _head(bundle: Bundle, links: str) -> str:
-    model = Path(bundle.manifest["source"].get("name", "a checkpoint")).name  # a folder's path is nobody's business
+    model = Path(
+        bundle.manifest["source"].get("name", "a checkpoint")
+    ).name  # a folder's path is nobody's business
     return (
         f"This app was made with phantom-edge. {links}\n\n"
         f"The model: {model}. Its weights come under the terms of whoever published them."
@@ -78,7 +108,9 @@ def _head(bundle: Bundle, links: str) -> str:
 
 def _licence(part: Part) -> str:
     text = _text(part.package, part.file)
-    return text or f"The text of the {part.licence} licence and its copyright notice are at the address above."
+    return (
+        text or f"The text of the {part.licence} licence and its copyright notice are at the address above."
+    )
 
 
 def _apache() -> str:

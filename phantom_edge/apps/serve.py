@@ -1,4 +1,6 @@
-"""A web server for a built app: static files of one or two folders, with the headers that WASM threads need."""
+"""A web server for a built app: static files of one or two folders, with the headers that WASM threads
+need.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,13 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*args, **kwargs)
 
     def translate_path(self, path: str) -> str:
-        """The file of a request below the mount with the longest matching prefix; a path that is none is not found."""
+        """The file of a request below the mount with the longest matching prefix; a path that is none is not
+        found.
+        """
         parts = PurePosixPath(unquote(urlsplit(path).path)).parts[1:]
-        prefix = next((m for m in sorted(self.mounts, key=len, reverse=True) if not m or parts[:1] == (m,)), None)
+        prefix = next(
+            (m for m in sorted(self.mounts, key=len, reverse=True) if not m or parts[:1] == (m,)), None
+        )
         nowhere = "/dev/null/nothing"  # never a file: the handler then answers 404
         if prefix is None or ".." in parts or any("\\" in part or "\0" in part for part in parts):
             return nowhere
@@ -96,9 +102,9 @@ def serving(
 ) -> Iterator[tuple[ThreadingHTTPServer, str]]:
     """A server that is bound and not yet running, and its address.
 
-    ``mounts`` are folders by the first part of the path, ``""`` for all others. ``port`` 0 takes a free one. With
-    ``certificate`` (and ``key``, where it is apart) it speaks https, which a browser asks for before it gives the
-    camera to any host but this one.
+    ``mounts`` are folders by the first part of the path, ``""`` for all others. ``port`` 0 takes a free one.
+    With ``certificate`` (and ``key``, where it is apart) it speaks https, which a browser asks for before it
+    gives the camera to any host but this one.
 
     >>> with serving({"": Path("dist")}) as (server, address):        # doctest: +SKIP
     ...     server.serve_forever()
@@ -134,5 +140,7 @@ def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{certificate}: no certificate and key that load ({error}); give PEM files") from None
+        raise InputError(
+            f"{certificate}: no certificate and key that load ({error}); give PEM files"
+        ) from None
     return context

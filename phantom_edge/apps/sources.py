@@ -29,7 +29,8 @@ def app_sources(name: str) -> Path:
 
 
 def source_files(folder: Path) -> list[str]:
-    """Paths of the files that make an app, sorted, with forward slashes: nothing hidden, installed, built or embedded.
+    """Paths of the files that make an app, sorted, with forward slashes: nothing hidden, installed, built or
+    embedded.
 
     A link is no source: it could lead anywhere.
     """
@@ -37,7 +38,9 @@ def source_files(folder: Path) -> list[str]:
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = [name for name in folders if _belongs(folder, here / name)]
-        found += [(here / name).relative_to(folder).as_posix() for name in names if _belongs(folder, here / name)]
+        found += [
+            (here / name).relative_to(folder).as_posix() for name in names if _belongs(folder, here / name)
+        ]
     return sorted(found)
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
-from phantom_edge.bundle import Bundle, is_bundle, writing
+from phantom_edge.bundle.folder import Bundle, is_bundle, writing
 from phantom_edge.errors import InputError
 
 Step = Callable[[str], None]
 
 MOST_BYTES: Final = 1_600_000_000
-"""Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was measured to
-take about twice its files: once as they are and once packed for the kernels (docs/apps-web.md)."""
+"""Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
+measured to take about twice its files: once as they are and once packed for the kernels
+(docs/apps-web.md).
+"""
 LONGEST_NAME: Final = 214  # npm's own
 LONGEST_TITLE: Final = 60
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -38,7 +40,8 @@ def check_web_bundle(bundle: Bundle) -> None:
     size = model_bytes(bundle)
     if size > MOST_BYTES:
         raise InputError(
-            f"{bundle.folder}: the model is {size / 1e9:.1f} GB, a browser holds {MOST_BYTES / 1e9:.1f} GB at most; "
+            f"{bundle.folder}: the model is {size / 1e9:.1f} GB, a browser holds {MOST_BYTES / 1e9:.1f} GB "
+            "at most; "
             "export with --quant int8 or int4, or take a smaller checkpoint (Phantom-0.5B fits)"
         )
 
@@ -47,24 +50,31 @@ def model_bytes(bundle: Bundle) -> int:
     """Bytes of the graphs and the files of their weights, which is what a browser loads."""
     files, graphs = bundle.manifest["files"], bundle.manifest["graphs"].values()
     return sum(
-        e["bytes"] for name, e in files.items() if any(name == g or name.startswith(f"{g}_data") for g in graphs)
+        e["bytes"]
+        for name, e in files.items()
+        if any(name == g or name.startswith(f"{g}_data") for g in graphs)
     )
 
 
 def check_project_name(name: str) -> str:
-    """The name again, if npm takes it for a package. Raises :class:`InputError` with a name that it would take."""
+    """The name again, if npm takes it for a package. Raises :class:`InputError` with a name that it would
+    take.
+    """
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) and name not in _RESERVED:
         return name
     near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:LONGEST_NAME] or "phantom-edge-web"
     near = f"{near}-app" if near in _RESERVED else near
     raise InputError(
-        f"{name!r} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning with a letter or "
+        f"{name!r} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning with "
+        "a letter or "
         f"digit; for example --name {near}"
     )
 
 
 def check_request(output: str | Path, *, name: str | None = None, title: str | None = None) -> str:
-    """The package's name for a project at ``output``. Raises :class:`InputError` for what cannot be written."""
+    """The package's name for a project at ``output``. Raises :class:`InputError` for what cannot be
+    written.
+    """
     output = Path(output)
     package = check_project_name(name) if name is not None else _name_from(output)
     if title is not None and (not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable()):
@@ -87,14 +97,16 @@ def write_web_app(
 ) -> Path:
     """Write a project with ``bundle`` inside to ``output``, complete or not at all, and return its folder.
 
-    ``npm ci && npm run dev`` runs it, ``npm run build`` makes static files for any web server. ``name`` is the
-    package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the screen.
+    ``npm ci && npm run dev`` runs it, ``npm run build`` makes static files for any web server. ``name`` is
+    the package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the
+    screen.
 
     >>> write_web_app("nano-web", "nano-app")                                        # doctest: +SKIP
     PosixPath('nano-app')
 
     Raises:
-        InputError: no bundle for browsers, a damaged one, a folder that is not empty, a name that npm refuses.
+        InputError: no bundle for browsers, a damaged one, a folder that is not empty, a name that npm
+            refuses.
     """
     output = Path(output)
     package = check_request(output, name=name, title=title)
@@ -136,7 +148,9 @@ def _rename(folder: Path, package: str, title: str | None) -> None:
 
 
 def _add_runtime_notices(folder: Path) -> None:
-    """What ONNX Runtime is built from: its npm package leaves that out, the Python one, which is installed, has it."""
+    """What ONNX Runtime is built from: its npm package leaves that out, the Python one, which is installed,
+    has it.
+    """
     spec = importlib.util.find_spec("onnxruntime")
     for package in [] if spec is None else spec.submodule_search_locations or []:
         notices = Path(package) / "ThirdPartyNotices.txt"

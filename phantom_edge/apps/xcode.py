@@ -1,7 +1,9 @@
-"""An Xcode project as a text: the objects of one app with unit and UI tests, whose folders Xcode reads by itself.
+"""An Xcode project as a text: the objects of one app with unit and UI tests, whose folders Xcode reads by
+itself.
 
-Object version 77 (Xcode 16): a synchronised folder stands for all files in it, so the project names folders, packages
-and resources, and no source. The format is the old property list of strings, arrays and dictionaries.
+Object version 77 (Xcode 16): a synchronised folder stands for all files in it, so the project names folders,
+packages and resources, and no source. The format is the old property list of strings, arrays and
+dictionaries.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class XcodeApp:
         """The text of the shared scheme: run, test with both test bundles, archive."""
         app = _reference(f"target {self.name}", f"{self.name}.app", self.name, self.name)
         tests = [_reference(f"target {n}", f"{n}.xctest", n, self.name) for n in _tests(self.name)]
-        testables = "\n".join(f'      <TestableReference skipped="NO">\n{t}\n      </TestableReference>' for t in tests)
+        testables = "\n".join(
+            f'      <TestableReference skipped="NO">\n{t}\n      </TestableReference>' for t in tests
+        )
         return _SCHEME.format(app=app, testables=testables)
 
 
@@ -73,7 +77,9 @@ def _project(objects: _Objects, app: XcodeApp) -> str:
     targets = [target]
     for name, folder, product in zip(names[1:], folders[1:], products[1:], strict=True):
         targets.append(_test_target(objects, app, name, folder, product, target))
-    shown = objects.add("group products", "PBXGroup", children=products, name="Products", sourceTree="<group>")
+    shown = objects.add(
+        "group products", "PBXGroup", children=products, name="Products", sourceTree="<group>"
+    )
     own = objects.add("group app", "PBXGroup", children=folders, path=APP, sourceTree="<group>")
     children = [readme, own, *resources, shown]
     main = objects.add("group main", "PBXGroup", children=children, sourceTree="<group>")
@@ -103,7 +109,9 @@ def _package(objects: _Objects, name: str, path: str) -> str:
 
 
 def _file(objects: _Objects, path: str, kind: str) -> str:
-    return objects.add(f"file {path}", "PBXFileReference", lastKnownFileType=kind, path=path, sourceTree="<group>")
+    return objects.add(
+        f"file {path}", "PBXFileReference", lastKnownFileType=kind, path=path, sourceTree="<group>"
+    )
 
 
 def _product(objects: _Objects, name: str, suffix: str, kind: str) -> str:
@@ -125,14 +133,22 @@ def _folder(objects: _Objects, folder: str, name: str) -> str:
 
 
 def _app_target(
-    objects: _Objects, app: XcodeApp, folder: str, product: str, packages: dict[str, str], resources: list[str]
+    objects: _Objects,
+    app: XcodeApp,
+    folder: str,
+    product: str,
+    packages: dict[str, str],
+    resources: list[str],
 ) -> str:
     links, linked = [], []
     for package in packages:
         needed = objects.add(f"needed {package}", "XCSwiftPackageProductDependency", productName=package)
         links.append(needed)
         linked.append(objects.add(f"link {package}", "PBXBuildFile", productRef=needed))
-    copied = [objects.add(f"copy {path}", "PBXBuildFile", fileRef=_identifier(f"file {path}")) for path in _RESOURCES]
+    copied = [
+        objects.add(f"copy {path}", "PBXBuildFile", fileRef=_identifier(f"file {path}"))
+        for path in _RESOURCES
+    ]
     settings = {
         **_APP,
         "DEVELOPMENT_TEAM": app.team,
@@ -159,7 +175,11 @@ def _app_target(
 
 def _test_target(objects: _Objects, app: XcodeApp, name: str, folder: str, product: str, target: str) -> str:
     is_ui = name.endswith("UITests")
-    settings = {**_TESTS, "DEVELOPMENT_TEAM": app.team, "PRODUCT_BUNDLE_IDENTIFIER": f"{app.bundle_id}.{name}"}
+    settings = {
+        **_TESTS,
+        "DEVELOPMENT_TEAM": app.team,
+        "PRODUCT_BUNDLE_IDENTIFIER": f"{app.bundle_id}.{name}",
+    }
     if is_ui:
         settings["TEST_TARGET_NAME"] = app.name
     else:
@@ -205,12 +225,20 @@ def _phases(objects: _Objects, name: str, *, frameworks: list[str], resources: l
 
 
 def _configurations(
-    objects: _Objects, name: str, settings: Object, *, debug: Object | None = None, release: Object | None = None
+    objects: _Objects,
+    name: str,
+    settings: Object,
+    *,
+    debug: Object | None = None,
+    release: Object | None = None,
 ) -> str:
     kinds = {"Debug": debug or {}, "Release": release or {}}
     made = [
         objects.add(
-            f"configuration {name} {kind}", "XCBuildConfiguration", buildSettings={**settings, **own}, name=kind
+            f"configuration {name} {kind}",
+            "XCBuildConfiguration",
+            buildSettings={**settings, **own},
+            name=kind,
         )
         for kind, own in kinds.items()
     ]
@@ -290,7 +318,8 @@ def _reference(object_name: str, product: str, blueprint: str, project: str) -> 
     return (
         '          <BuildableReference BuildableIdentifier="primary"'
         f' BlueprintIdentifier="{_identifier(object_name)}" BuildableName="{product}"'
-        f' BlueprintName="{blueprint}" ReferencedContainer="container:{project}.xcodeproj"></BuildableReference>'
+        f' BlueprintName="{blueprint}" '
+        f'ReferencedContainer="container:{project}.xcodeproj"></BuildableReference>'
     )
 
 

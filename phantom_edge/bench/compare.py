@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from phantom_edge.bench.results import Results
+from phantom_edge.bench.report import Results
 from phantom_edge.errors import InputError
 
 
 def compare(paths: Sequence[str | Path]) -> Results:
-    """The runs of two or more reports in one. Raises :class:`InputError` for fewer than two runs or no such file."""
+    """The runs of two or more reports in one. Raises :class:`InputError` for fewer than two runs or no such
+    file.
+    """
     runs = [run for path in paths for run in Results.from_file(path).runs]
     if len(runs) < 2:
-        raise InputError("--compare needs two reports (or one with two runs), written with `phantom-edge bench --json`")
+        raise InputError(
+            "--compare needs two reports (or one with two runs), written with `phantom-edge bench --json`"
+        )
     tokens = {run.model.get("prompt_tokens") for run in runs} - {None}
     if len(tokens) > 1:
         for run in runs:
-            run.notes.append("the runs had prompts of different lengths: first tokens and prefill are not comparable")
+            run.notes.append(
+                "the runs had prompts of different lengths: first tokens and prefill are not comparable"
+            )
     return Results(runs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
-from phantom_edge.bench.results import Results
+from phantom_edge.bench.report import Results
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import InputError
 
@@ -19,9 +19,10 @@ Step = Callable[[str], None]
 class Options:
     """What only some drivers take; one that is given to another driver is refused.
 
-    ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser`` is a
-    Chromium's program, ``onnxruntime_web`` a folder with that npm package, ``providers`` what to run in it. ``runner``
-    is an ExecuTorch runner built for the device, ``app`` the benchmark app's package or bundle id.
+    ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser``
+    is a Chromium's program, ``onnxruntime_web`` a folder with that npm package, ``providers`` what to run in
+    it. ``runner`` is an ExecuTorch runner built for the device, ``app`` the benchmark app's package or bundle
+    id.
     """
 
     serial: str | None = None
@@ -35,7 +36,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Driver:
-    """A kind of device: the module whose ``bench(models, settings, options, step)`` measures on it, and its options."""
+    """A kind of device: the module whose ``bench(models, settings, options, step)`` measures on it, and its
+    options.
+    """
 
     module: str
     options: tuple[str, ...]
@@ -60,10 +63,12 @@ def bench(
 ) -> Results:
     """Measure ``models`` (bundles; locally also checkpoints, None for Phantom-Nano) on ``device``.
 
-    ``device`` is ``local``, ``browser``, ``adb[:SERIAL]`` or ``ios[:UDID]``. Raises :class:`InputError` when there is
-    no such device or it cannot run the model, :class:`CheckError` when the model computes something else there.
+    ``device`` is ``local``, ``browser``, ``adb[:SERIAL]`` or ``ios[:UDID]``. Raises :class:`InputError` when
+    there is no such device or it cannot run the model, :class:`CheckError` when the model computes something
+    else there.
 
-    >>> bench(["nano-desktop"], settings=Settings(processes=1)).runs[0].value("decode@0")       # doctest: +SKIP
+    >>> bench(["nano-desktop"], settings=Settings(processes=1)).runs[0].value("decode@0")       # doctest:
+    +SKIP
     """
     name, _, serial = device.partition(":")
     if name not in DRIVERS:

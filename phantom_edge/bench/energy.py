@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
-NONE = "this machine has no energy counter that may be read (Linux: /sys/class/powercap, readable by root alone)"
+NONE = (
+    "this machine has no energy counter that may be read (Linux: /sys/class/powercap, readable by root alone)"
+)
 
 
 @dataclass
 class EnergyCounter:
-    """Joules since an arbitrary start: the sum of the processor packages (Intel and AMD RAPL, by Linux's powercap).
+    """Joules since an arbitrary start: the sum of the processor packages (Intel and AMD RAPL, by Linux's
+    powercap).
 
-    ``zones`` are the folders of the packages. A counter that wraps is unrolled, so two reads must not be further apart
-    than one turn (a minute at 4 kW for the usual 262 kJ).
+    ``zones`` are the folders of the packages. A counter that wraps is unrolled, so two reads must not be
+    further apart than one turn (a minute at 4 kW for the usual 262 kJ).
     """
 
     zones: tuple[Path, ...]
@@ -24,7 +27,9 @@ class EnergyCounter:
     @classmethod
     def find(cls, root: Path = POWERCAP) -> EnergyCounter | None:
         """The counter of this machine, None when there is none or it may not be read."""
-        zones = tuple(sorted(p for p in root.glob("*:*") if _name(p).startswith("package") and _is_readable(p)))
+        zones = tuple(
+            sorted(p for p in root.glob("*:*") if _name(p).startswith("package") and _is_readable(p))
+        )
         return cls(zones) if zones else None
 
     def joules(self) -> float:

@@ -8,9 +8,9 @@ from typing import Any
 from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.checkpoint.pretrained import NANO_NAME
 from phantom_edge.errors import InputError
-from phantom_edge.source import NANO_NAME
 from phantom_edge.targets import target_for
 
 NO_SOAK = "measured with --soak MINUTES"
@@ -19,7 +19,8 @@ NOISY = "other processes used the machine meanwhile: trust no difference below t
 
 
 def bundle_for(target: str, model: str | None, runs: str) -> Bundle:
-    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says what that is and who takes it.
+    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says what that is and who takes
+    it.
 
     Raises :class:`InputError` for anything else.
     """
@@ -63,7 +64,9 @@ def merge(run: Run, part: Run) -> None:
 
 
 def conclude(run: Run, settings: Settings) -> Run:
-    """Add what follows from all parts together: derived rows, noise, and why a row is missing. Returns ``run``."""
+    """Add what follows from all parts together: derived rows, noise, and why a row is missing. Returns
+    ``run``.
+    """
     shares = run.conditions.get("others, by process", [])
     run.conditions["noisy"] = bool(shares) and median(shares) > machine.NOISY_SHARE
     if run.conditions["noisy"]:
@@ -74,5 +77,7 @@ def conclude(run: Run, settings: Settings) -> Run:
     elif "soak" in run.curves and "drift" not in run.samples:
         run.missing["drift"] = SHORT_SOAK
     left = sorted(set(settings.depths) - set(settings.fitting(run.model["context"])))
-    run.missing |= {f"decode@{d}": f"a context of {run.model['context']} tokens holds no {d} and more" for d in left}
+    run.missing |= {
+        f"decode@{d}": f"a context of {run.model['context']} tokens holds no {d} and more" for d in left
+    }
     return run

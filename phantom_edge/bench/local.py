@@ -18,16 +18,18 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import MANIFEST, Bundle, is_bundle
+from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
+from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.source import NANO, NANO_NAME, PhantomSource
 from phantom_edge.targets import format_for
 
 Step = Callable[[str], None]
 CONFIG = "config.json"
 NO_THREADS = ("coreml", "coreai")  # formats whose runtime chooses its threads itself
 LAST_LINES = 3  # of what a crashed process said
-INTERPRETED = "the MIL interpreter checks a Core ML program on this machine; its times say nothing about a phone's"
+INTERPRETED = (
+    "the MIL interpreter checks a Core ML program on this machine; its times say nothing about a phone's"
+)
 
 
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
@@ -52,18 +54,24 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
 
 
 def _prepared(model: str | None, settings: Settings) -> Run:
-    """A run with the facts that need no measuring; a bundle's files are compared with their hashes here, once."""
+    """A run with the facts that need no measuring; a bundle's files are compared with their hashes here,
+    once.
+    """
     device = {"kind": "local", "name": platform.node() or "this machine", **machine.describe()}
     device["name"] = device["cpu"]
     device["system"] = f"{platform.system()} {platform.machine()}"
     if model is not None and is_bundle(model):
         return _of_bundle(Bundle.open(model), device, settings)
     if model is not None and Path(model).is_dir() and not (Path(model) / CONFIG).is_file():
-        raise InputError(f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG}); name one of them")
-    source = PhantomSource.open(model)
+        raise InputError(
+            f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG}); name one of them"
+        )
+    source = Pretrained.open(model)
     files = [source.checkpoint.folder / CONFIG, *source.checkpoint.files]
     name = NANO_NAME if source.checkpoint.folder == NANO else Path(source.name).name
-    run = Run(device, {}, {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)})
+    run = Run(
+        device, {}, {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)}
+    )
     run.add("bundle", sum(path.stat().st_size for path in files))
     run.notes.append("a checkpoint runs unfolded in torch, fp32: it is the reference, not what ships")
     run.settings = settings.to_dict()
@@ -97,7 +105,9 @@ def _process(job: dict[str, Any], step: Step) -> Run:
         if run is not None and not child.returncode:
             return run
         errors.seek(0)
-        last = " | ".join(errors.read().strip().splitlines()[-LAST_LINES:]) or f"exit status {child.returncode}"
+        last = (
+            " | ".join(errors.read().strip().splitlines()[-LAST_LINES:]) or f"exit status {child.returncode}"
+        )
     if child.returncode == -signal.SIGKILL:
         last = "it was killed, most likely for its memory; close other programs or choose a smaller model"
     raise CheckError(f"{job['model'] or NANO_NAME}: the process that was timed ended early: {last}")

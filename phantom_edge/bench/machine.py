@@ -1,6 +1,8 @@
-"""This machine under a benchmark: what it is, how warm, how much memory a process took, and who else used the cores.
+"""This machine under a benchmark: what it is, how warm, how much memory a process took, and who else used the
+cores.
 
-Linux tells all of it, in /proc and /sys; elsewhere what the platform does not tell is None, and the report says so.
+Linux tells all of it, in /proc and /sys; elsewhere what the platform does not tell is None, and the report
+says so.
 """
 
 from __future__ import annotations
@@ -16,15 +18,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FLAGS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
+FLAGS = (
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_int8",
+    "amx_bf16",
+)
 FLAGS += ("asimddp", "i8mm", "bf16", "sve")  # the same on Arm
 NOISY_SHARE = 0.05  # of all cores, used by other processes: above it a timing is marked as noisy
 STREAM_BYTES = 512 << 20  # far beyond any cache
 STREAM_ROUNDS = 7
 PROC, THERMAL = Path("/proc"), Path("/sys/class/thermal")
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-"""What times are read from. The processor time of one thread is the wall's on a machine that nothing else uses, and
-does not count what others take of it; of several threads it is their sum."""
+"""What times are read from. The processor time of one thread is the wall's on a machine that nothing else
+uses, and does not count what others take of it; of several threads it is their sum.
+"""
 
 
 def describe() -> dict[str, Any]:
@@ -53,7 +66,9 @@ def load() -> str:
 
 
 def read_bandwidth(threads: int) -> float:
-    """Bytes per second at which ``threads`` threads sum a large array: the ceiling of anything that reads weights."""
+    """Bytes per second at which ``threads`` threads sum a large array: the ceiling of anything that reads
+    weights.
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -84,7 +99,8 @@ class Usage:
         """The share of all cores that others used."""
         if self.foreign is None:
             return None
-        # The kernel counts in ticks of 10 ms: over a block not much longer than that the share can come out above 1.
+        # The kernel counts in ticks of 10 ms: over a block not much longer than that the share can come out
+        # above 1.
         return min(1.0, max(0.0, self.foreign) / max(self.seconds * (os.cpu_count() or 1), 1e-9))
 
     @property
@@ -94,7 +110,9 @@ class Usage:
 
 @contextmanager
 def watched() -> Iterator[Usage]:
-    """Measure the block's duration and how busy the cores were with anything but this process and its children."""
+    """Measure the block's duration and how busy the cores were with anything but this process and its
+    children.
+    """
     usage = Usage()
     busy, own, start = _busy(), _own(), time.perf_counter()
     yield usage

@@ -37,7 +37,9 @@ def measure(session: Session, task: Task, settings: Settings, run: Run, step: St
 
 
 def first_token(session: Session, task: Task, clock: str = "wall") -> dict[str, float]:
-    """Seconds until the first token is chosen, and of its three parts. The cache is made before the clock starts."""
+    """Seconds until the first token is chosen, and of its three parts. The cache is made before the clock
+    starts.
+    """
     now, cache = machine.CLOCKS[clock], session.backend.make_cache()
     marks = [now()]
     spec = session.spec
@@ -90,7 +92,9 @@ def soak(session: Session, task: Task, minutes: float, run: Run, step: Step) -> 
         run.curves["temperature"] = warmth
     if counter:
         run.add("energy", (counter.joules() - joules) / total)
-        run.notes.append("energy is the processor package's over the whole soak, prefill and idle power included")
+        run.notes.append(
+            "energy is the processor package's over the whole soak, prefill and idle power included"
+        )
     else:
         run.missing["energy"] = NONE
 

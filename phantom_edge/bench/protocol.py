@@ -1,7 +1,8 @@
 """How whatever measures tells what it does and finds: one JSON object per line.
 
-``{"step": TEXT}`` while it works; then ``{"run": RUN}`` (the form of :class:`~phantom_edge.bench.results.Run`), or
-``{"error": TEXT, "code": 1 or 2}``. The worker process prints such lines, and so do the Android and the iOS app.
+``{"step": TEXT}`` while it works; then ``{"run": RUN}`` (the form of
+:class:`~phantom_edge.bench.results.Run`), or ``{"error": TEXT, "code": 1 or 2}``. The worker process prints
+such lines, and so do the Android and the iOS app.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def read(lines: Iterable[str], step: Callable[[str], None]) -> Run | None:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """One line as an object; anything else that a library prints in between is passed over as an empty one."""
+    """One line as an object; anything else that a library prints in between is passed over as an empty
+    one.
+    """
     if len(text) > MAX_LINE or not text.lstrip().startswith("{"):
         return {}
     try:

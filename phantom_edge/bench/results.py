@@ -1,26 +1,24 @@
-"""The one form of a measurement, whatever measured it: rows of samples, curves over time, and what is missing and why.
+"""The one form of a measurement, whatever measured it: rows of samples, curves over time, and what is missing
+and why.
 
-A report is a JSON file with one or more runs; a run is one model on one device. Samples are in base units (seconds,
-bytes, tokens per second, joules). A row of an estimate holds a band instead of samples, so that neither passes for the
-other. The page, the Android app and the iOS app write the same form.
+A report is a JSON file with one or more runs; a run is one model on one device. Samples are in base units
+(seconds, bytes, tokens per second, joules). A row of an estimate holds a band instead of samples, so that
+neither passes for the other. The page, the Android app and the iOS app write the same form.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phantom_edge.bench.stats import Summary, summary
-from phantom_edge.config import read_json
 from phantom_edge.errors import InputError
 
 if TYPE_CHECKING:
-    from phantom_edge.runtime.report import Report
+    pass
 
 SCHEMA = 1
 MAX_REPORT_BYTES = 16 << 20
@@ -30,7 +28,9 @@ DECODE = re.compile(r"decode@(\d{1,7})")
 
 @dataclass(frozen=True)
 class Metric:
-    """A row: its title, the unit it is shown in and what divides the stored value; which direction is better."""
+    """A row: its title, the unit it is shown in and what divides the stored value; which direction is
+    better.
+    """
 
     key: str
     title: str
@@ -92,9 +92,9 @@ class Band:
 class Run:
     """One model on one device.
 
-    ``device``, ``runtime``, ``model``, ``settings`` and ``conditions`` are plain facts. ``samples`` maps a row to its
-    measurements, ``bands`` a row to a prediction, ``curves`` a name to (seconds, value) points, ``missing`` a row to
-    the reason why it has neither.
+    ``device``, ``runtime``, ``model``, ``settings`` and ``conditions`` are plain facts. ``samples`` maps a
+    row to its measurements, ``bands`` a row to a prediction, ``curves`` a name to (seconds, value) points,
+    ``missing`` a row to the reason why it has neither.
     """
 
     device: dict[str, Any]
@@ -158,12 +158,16 @@ class Run:
         return f"{name}{f' {recipe}' if recipe else ''}, {runtime}, {kind}{self.device.get('name', '?')}"
 
     def derive(self) -> Run:
-        """Add the rows that follow from others: prefill in tokens per second, drift of the soak. Returns itself."""
+        """Add the rows that follow from others: prefill in tokens per second, drift of the soak. Returns
+        itself.
+        """
         from phantom_edge.bench.stats import drift
 
         tokens = self.prompt_tokens
         if tokens and self.samples.get("prefill") and "prefill_rate" not in self.samples:
-            self.add("prefill_rate", *(tokens / seconds for seconds in self.samples["prefill"] if seconds > 0))
+            self.add(
+                "prefill_rate", *(tokens / seconds for seconds in self.samples["prefill"] if seconds > 0)
+            )
         change = drift(self.curves.get("soak", ()))
         if change is not None and "drift" not in self.samples:
             self.add("drift", change)
@@ -179,58 +183,16 @@ class Run:
     def from_dict(cls, data: Any) -> Run:
         """Read a run back, whoever wrote it. Raises :class:`InputError` naming what is not as it must be."""
         fields = _object(data, "a run")
-        plain = {name: _object(fields.get(name, {}), name) for name in ("device", "runtime", "model", "settings")}
+        plain = {
+            name: _object(fields.get(name, {}), name) for name in ("device", "runtime", "model", "settings")
+        }
         plain["conditions"] = _object(fields.get("conditions", {}), "conditions")
         samples = {_row(k): _numbers(v, k) for k, v in _object(fields.get("samples", {}), "samples").items()}
         bands = {_row(k): _band(v, k) for k, v in _object(fields.get("bands", {}), "bands").items()}
         curves = {str(k): _points(v, k) for k, v in _object(fields.get("curves", {}), "curves").items()}
         missing = {_row(k): str(v) for k, v in _object(fields.get("missing", {}), "missing").items()}
-        notes = [str(note) for note in _list(fields.get("notes", []), "notes")]
+        notes = [str(note) for note in checked_list(fields.get("notes", []), "notes")]
         return cls(**plain, samples=samples, bands=bands, curves=curves, missing=missing, notes=notes)
-
-
-@dataclass
-class Results:
-    """A report: what was run."""
-
-    runs: list[Run] = field(default_factory=list)
-
-    def to_json(self) -> str:
-        from phantom_edge import __version__
-
-        runs = [run.to_dict() for run in self.runs]
-        data = {"schema": SCHEMA, "kind": "bench", "phantom_edge": __version__, "runs": runs}
-        return json.dumps(data, indent=2, ensure_ascii=False)
-
-    def to_html(self) -> str:
-        """One page with tables and charts."""
-        from phantom_edge.bench import view
-
-        return view.page(self.runs)
-
-    def report(self) -> Report:
-        """Tables for a terminal."""
-        from phantom_edge.bench import view
-
-        return view.report(self.runs)
-
-    @classmethod
-    def from_file(cls, path: str | Path) -> Results:
-        """Read a report written with ``--json``. Raises :class:`InputError` for anything else."""
-        data = read_json(Path(path), MAX_REPORT_BYTES)
-        if data.get("kind") != "bench" or not isinstance(data.get("schema"), int):
-            raise InputError(f"{path}: not a report of `phantom-edge bench --json`")
-        if data["schema"] > SCHEMA:
-            raise InputError(
-                f"{path}: schema {data['schema']} is newer than this phantom-edge reads ({SCHEMA}); update it"
-            )
-        try:
-            runs = [Run.from_dict(run) for run in _list(data.get("runs"), "runs")]
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        if not runs:
-            raise InputError(f"{path}: holds no runs; measure again")
-        return cls(runs)
 
 
 def _row(key: Any) -> str:
@@ -243,7 +205,7 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
     return dict(value)
 
 
-def _list(value: Any, where: str) -> Sequence[Any]:
+def checked_list(value: Any, where: str) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)) or len(value) > MAX_SAMPLES:
         raise InputError(f"{where} is no list of at most {MAX_SAMPLES} entries")
     return value
@@ -256,11 +218,11 @@ def _number(value: Any, where: str) -> float:
 
 
 def _numbers(value: Any, where: str) -> list[float]:
-    return [_number(v, where) for v in _list(value, where)]
+    return [_number(v, where) for v in checked_list(value, where)]
 
 
 def _points(value: Any, where: str) -> list[tuple[float, float]]:
-    pairs = [_numbers(pair, where) for pair in _list(value, where)]
+    pairs = [_numbers(pair, where) for pair in checked_list(value, where)]
     if any(len(pair) != 2 for pair in pairs):
         raise InputError(f"{where}: a point is [seconds, value]")
     return [(x, y) for x, y in pairs]

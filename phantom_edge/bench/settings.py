@@ -16,11 +16,11 @@ MAX_SOAK_MINUTES = 24 * 60
 class Settings:
     """How often and how long.
 
-    ``processes`` fresh processes each load the model, warm up with ``warmup`` prompts and measure ``repeats`` prompts
-    and, at each of ``depths`` cached tokens, ``steps`` generated ones. ``soak`` minutes of generating follow, in the
-    last process. ``threads`` None leaves their number to the runtime. ``clock`` is one of
-    :data:`~phantom_edge.bench.machine.CLOCKS`: ``processor`` is for comparisons on a machine that others use, with
-    one thread and on ``local`` only.
+    ``processes`` fresh processes each load the model, warm up with ``warmup`` prompts and measure ``repeats``
+    prompts and, at each of ``depths`` cached tokens, ``steps`` generated ones. ``soak`` minutes of generating
+    follow, in the last process. ``threads`` None leaves their number to the runtime. ``clock`` is one of
+    :data:`~phantom_edge.bench.machine.CLOCKS`: ``processor`` is for comparisons on a machine that others use,
+    with one thread and on ``local`` only.
 
     >>> Settings(depths=(0, 4000)).fitting(2048)
     (0,)
@@ -36,7 +36,12 @@ class Settings:
     clock: str = "wall"
 
     def __post_init__(self) -> None:
-        for name, low, high in (("processes", 1, 100), ("repeats", 1, 1000), ("warmup", 0, 100), ("steps", 1, 10_000)):
+        for name, low, high in (
+            ("processes", 1, 100),
+            ("repeats", 1, 1000),
+            ("warmup", 0, 100),
+            ("steps", 1, 10_000),
+        ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"--{name} is {value}; use {low} to {high}")

@@ -1,7 +1,7 @@
 """The task that is timed on every device: one picture, one prompt, and tokens to fill the cache with.
 
-It is the bundle's own golden input (a drawn square picture, which is one tile, and a short question), so that every
-device runs the same and can check what it computed before it times it.
+It is the bundle's own golden input (a drawn square picture, which is one tile, and a short question), so that
+every device runs the same and can check what it computed before it times it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phantom_edge.bundle import GOLDEN, Bundle
+from phantom_edge.bundle.folder import GOLDEN, Bundle
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.images import load_image, tile_count
 from phantom_edge.runtime.probes import default_images
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 QUESTION = "What colour is it?"  # the golden prompt's
 MAX_GOLDEN_BYTES = 256 << 20
 GOLDEN_LIMIT = 0.1
-"""Of the golden check: the root mean square difference over the expected values' own. Rounding activations to int8
-costs a few hundredths; a wrong kernel, layout or weight gives about 1."""
+"""Of the golden check: the root mean square difference over the expected values' own. Rounding activations to
+int8 costs a few hundredths; a wrong kernel, layout or weight gives about 1.
+"""
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Task:
-    """A picture as a file (so that preprocessing includes decoding it) with its tiles, and the prompt about it."""
+    """A picture as a file (so that preprocessing includes decoding it) with its tiles, and the prompt about
+    it.
+    """
 
     picture: Path
     tiles: int
@@ -39,7 +42,9 @@ class Task:
 
     @classmethod
     def of(cls, session: Session, folder: Path, image: str | None = None) -> Task:
-        """The golden question about ``image`` (a path), or about the golden picture, written below ``folder``."""
+        """The golden question about ``image`` (a path), or about the golden picture, written below
+        ``folder``.
+        """
         spec = session.spec
         picture = load_image(image) if image is not None else default_images(spec.tile_size)["square"]
         path = folder / "picture.png"
@@ -50,16 +55,22 @@ class Task:
 
 
 def filler(session: Session, count: int) -> list[int]:
-    """``count`` ids to fill a cache with: the first token, then random text ones, none that ends or holds an image."""
+    """``count`` ids to fill a cache with: the first token, then random text ones, none that ends or holds an
+    image.
+    """
     spec, tokenizer = session.spec, session.tokenizer
-    first = tokenizer.encode(spec.template.render([("?", None)]))[0] if spec.first_id is None else spec.first_id
+    first = (
+        tokenizer.encode(spec.template.render([("?", None)]))[0] if spec.first_id is None else spec.first_id
+    )
     barred = [spec.image_token_id, *spec.end_ids]
     allowed = np.setdiff1d(np.arange(tokenizer.vocab_size), barred)
     return [first, *np.random.default_rng(SEED).choice(allowed, size=count).tolist()][:count]
 
 
 def golden(bundle: Bundle) -> dict[str, np.ndarray]:
-    """The bundle's golden arrays by name. Raises :class:`InputError` for a file that is missing, large or no such."""
+    """The bundle's golden arrays by name. Raises :class:`InputError` for a file that is missing, large or no
+    such.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -84,9 +95,11 @@ def golden_picture(bundle: Bundle) -> Image.Image:
 
 
 def check_golden(session: Session, bundle: Bundle) -> dict[str, Any]:
-    """Run the golden input and compare: relative errors of image tokens and logits, and how many tokens agree.
+    """Run the golden input and compare: relative errors of image tokens and logits, and how many tokens
+    agree.
 
-    Raises :class:`CheckError` when a difference is beyond :data:`GOLDEN_LIMIT`: what is fast but wrong is not timed.
+    Raises :class:`CheckError` when a difference is beyond :data:`GOLDEN_LIMIT`: what is fast but wrong is not
+    timed.
     """
     wanted = golden(bundle)
     features = np.concatenate(list(session.backend.encode_image(wanted["pixel_values"])))
@@ -110,7 +123,8 @@ def require_golden(errors: dict[str, float]) -> None:
     for name, value in errors.items():
         if not value <= GOLDEN_LIMIT:
             raise CheckError(
-                f"the golden check failed: {name} differ by {value:.2g} of their size (limit {GOLDEN_LIMIT}), so "
+                f"the golden check failed: {name} differ by {value:.2g} of their size (limit "
+                f"{GOLDEN_LIMIT}), so "
                 "nothing was timed; run `phantom-edge verify` on the bundle"
             )
 
@@ -119,5 +133,7 @@ def relative_error(found: np.ndarray, wanted: np.ndarray) -> float:
     """Root mean square of the difference over that of ``wanted``."""
     a, b = np.asarray(found, np.float64).ravel(), np.asarray(wanted, np.float64).ravel()
     if a.shape != b.shape:
-        raise CheckError(f"the golden check failed: {a.size} values where {b.size} are expected; export again")
+        raise CheckError(
+            f"the golden check failed: {a.size} values where {b.size} are expected; export again"
+        )
     return float(np.sqrt(np.mean((a - b) ** 2)) / max(np.sqrt(np.mean(b**2)), 1e-12))

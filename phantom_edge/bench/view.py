@@ -1,4 +1,6 @@
-"""Runs as a table for a terminal and as one self-contained page with charts; the same rows for one run or for many."""
+"""Runs as a table for a terminal and as one self-contained page with charts; the same rows for one run or for
+many.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.bench import svg
 from phantom_edge.bench.results import Metric, Run, metric, order
-from phantom_edge.runtime.report import Report, Table, shown
+from phantom_edge.report import svg
+from phantom_edge.report.report import Report, Table, shown
 
 TEMPLATE = "page.html.jinja"
 MISSING = "-"
@@ -49,7 +51,9 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def table(runs: Sequence[Run]) -> Table:
-    """A row per metric, a column per run, later ones with their ratio to the first; one measured run has quartiles."""
+    """A row per metric, a column per run, later ones with their ratio to the first; one measured run has
+    quartiles.
+    """
     keys = sorted({key for run in runs for key in run.keys}, key=order)
     more = ("quartiles", "samples") if len(runs) == 1 and not runs[0].estimated else ()
     rows = []
@@ -58,13 +62,18 @@ def table(runs: Sequence[Run]) -> Table:
         if len(runs) == 1:
             cells = [_cell(runs[0], row), *_detail(runs[0], row)][: 1 + len(more)]
         else:
-            cells = [_cell(runs[0], row), *(f"{_cell(run, row)}{_ratio(runs[0], run, key)}" for run in runs[1:])]
+            cells = [
+                _cell(runs[0], row),
+                *(f"{_cell(run, row)}{_ratio(runs[0], run, key)}" for run in runs[1:]),
+            ]
         rows.append((f"{row.title}, {row.unit}", *cells))
     return Table("rows", ("", *labels(runs), *more), tuple(rows))
 
 
 def report(runs: Sequence[Run]) -> Report:
-    """The terminal's form. Names come from files that others may have written: none of them is taken for markup."""
+    """The terminal's form. Names come from files that others may have written: none of them is taken for
+    markup.
+    """
     from rich.markup import escape
 
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs; in brackets against the first"
@@ -83,7 +92,9 @@ def report(runs: Sequence[Run]) -> Report:
 
 
 def _gaps(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, str, str]]:
-    found = [(key, why, name) for name, run in zip(names, runs, strict=True) for key, why in run.missing.items()]
+    found = [
+        (key, why, name) for name, run in zip(names, runs, strict=True) for key, why in run.missing.items()
+    ]
     return sorted(found, key=lambda gap: order(gap[0]))
 
 
@@ -130,7 +141,9 @@ def _first_token(runs: Sequence[Run]) -> Figure | None:
     if not rows:
         return None
     key = tuple(enumerate(PARTS))
-    return Figure("Time to first token", svg.bars("Time to first token", rows, "ms"), key, "Medians of each part.")
+    return Figure(
+        "Time to first token", svg.bars("Time to first token", rows, "ms"), key, "Medians of each part."
+    )
 
 
 def _decode(runs: Sequence[Run]) -> Figure | None:
@@ -143,12 +156,17 @@ def _decode(runs: Sequence[Run]) -> Figure | None:
         return None
     chart = svg.lines("Decoding", series, "tokens cached", "tok/s")
     key = tuple((s.colour % svg.COLOURS, s.name) for s in series)
-    return Figure("Decoding by cache depth", chart, key, "Marks are quartiles; a dashed line in a band is an estimate.")
+    return Figure(
+        "Decoding by cache depth", chart, key, "Marks are quartiles; a dashed line in a band is an estimate."
+    )
 
 
 def _soak(runs: Sequence[Run]) -> list[Figure]:
     found = []
-    for curve, title, unit in (("soak", "Speed over time", "tok/s"), ("temperature", "Temperature over time", "°C")):
+    for curve, title, unit in (
+        ("soak", "Speed over time", "tok/s"),
+        ("temperature", "Temperature over time", "°C"),
+    ):
         series = [
             svg.Series(name, tuple((x / 60, y, y, y) for x, y in run.curves[curve]), colour=n)
             for n, (name, run) in enumerate(zip(labels(runs), runs, strict=True))
@@ -170,7 +188,10 @@ def _memory(runs: Sequence[Run]) -> Figure | None:
     if not rows:
         return None
     return Figure(
-        "Memory and size", svg.bars("Memory and size", rows, "MB"), (), "Peak of a fresh process; files on disk."
+        "Memory and size",
+        svg.bars("Memory and size", rows, "MB"),
+        (),
+        "Peak of a fresh process; files on disk.",
     )
 
 

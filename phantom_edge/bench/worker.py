@@ -1,7 +1,8 @@
 """One measurement in a process of its own, so that load time, peak memory and threads are nobody else's.
 
-``python -m phantom_edge.bench.worker JOB`` with a job as JSON prints JSON lines: ``{"step": ...}`` while it works, then
-``{"run": ...}`` or ``{"error": ..., "code": ...}``. Jobs come from :mod:`phantom_edge.bench.local`.
+``python -m phantom_edge.bench.worker JOB`` with a job as JSON prints JSON lines: ``{"step": ...}`` while it
+works, then ``{"run": ...}`` or ``{"error": ..., "code": ...}``. Jobs come from
+:mod:`phantom_edge.bench.local`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import PhantomEdgeError
-from phantom_edge.libraries import installed
 from phantom_edge.runtime.native import quiet_native
+from phantom_edge.versions import installed
 
 # What a format's first session would import: on a phone that is part of the app, not of loading a model.
 _ONNX = ("phantom_edge.runtime.onnx_backend",)
@@ -72,8 +73,10 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
 
 
 def _open(model: str | None, settings: Settings, run: Run):
-    """The session of a bundle or a checkpoint, and the bundle. Libraries are imported before loading is timed."""
-    from phantom_edge.bundle import Bundle, is_bundle
+    """The session of a bundle or a checkpoint, and the bundle. Libraries are imported before loading is
+    timed.
+    """
+    from phantom_edge.bundle.folder import Bundle, is_bundle
     from phantom_edge.runtime.session import Session
 
     bundle = Bundle.open(model, check=False) if model is not None and is_bundle(model) else None

@@ -30,11 +30,16 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
-    # Read by OpenMP when torch is first imported. Its threads otherwise wait by spinning, and on a machine that is busy
-    # with other work they then spend the time that the working thread needs: minutes instead of seconds were seen.
+    # Read by OpenMP when torch is first imported. Its threads otherwise wait by spinning, and on a machine
+    # that is busy with other work they then spend the time that the working thread needs: minutes instead of
+    # seconds were seen.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if debug:
         os.environ[DEBUG] = "1"
@@ -43,7 +48,9 @@ def _root(
 
 
 def _silence() -> None:
-    """The platforms' libraries warn about each other's versions on import; --debug shows it, a user need not see it."""
+    """The platforms' libraries warn about each other's versions on import; --debug shows it, a user need not
+    see it.
+    """
     import logging
 
     warnings.filterwarnings("ignore")
@@ -62,4 +69,5 @@ from phantom_edge.cli import bench as _bench  # noqa: E402, F401
 from phantom_edge.cli import commands as _commands  # noqa: E402, F401  (registers the commands on app)
 from phantom_edge.cli import eval_command as _eval_command  # noqa: E402, F401
 from phantom_edge.cli import quantize_command as _quantize_command  # noqa: E402, F401
+from phantom_edge.cli import scenes_command as _scenes_command  # noqa: E402, F401
 from phantom_edge.cli import tune_command as _tune_command  # noqa: E402, F401

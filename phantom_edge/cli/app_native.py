@@ -27,10 +27,12 @@ def ios(
     name: Name = None,
     title: Title = None,
     bundle_id: Annotated[
-        str | None, typer.Option("--bundle-id", help="Default: from the name and the team, which makes it unique.")
+        str | None,
+        typer.Option("--bundle-id", help="Default: from the name and the team, which makes it unique."),
     ] = None,
     team: Annotated[
-        str | None, typer.Option("--team-id", help="Apple developer team. Without it Xcode asks before it signs.")
+        str | None,
+        typer.Option("--team-id", help="Apple developer team. Without it Xcode asks before it signs."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +69,8 @@ def android(
         str | None, typer.Option("--bundle-id", help="Application id. Default: from the name.")
     ] = None,
     model_url: Annotated[
-        str | None, typer.Option("--model-url", help="Let the app fetch the bundle's files from this https address.")
+        str | None,
+        typer.Option("--model-url", help="Let the app fetch the bundle's files from this https address."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -83,7 +86,9 @@ def android(
         request = AndroidRequest(name, title, bundle_id, model_url)
         check_place(output)
         request.resolve(output)
-        folder = write_android_app(bundle or nano_bundle(p.step, target="android"), output, request, step=p.step)
+        folder = write_android_app(
+            bundle or nano_bundle(p.step, target="android"), output, request, step=p.step
+        )
     if as_json:
         typer.echo(json.dumps({"project": str(folder)}))
     else:

@@ -13,7 +13,7 @@ from phantom_edge.cli.commands import Html, Json, Model
 from phantom_edge.cli.console import command, progress, show, write_page
 
 if TYPE_CHECKING:
-    from phantom_edge.bench.results import Results
+    from phantom_edge.bench.report import Results
 
 DEPTHS = "0,512,1024,1920"
 
@@ -32,11 +32,15 @@ def bench(
             help="Bundles; on this machine also checkpoints. Default: Phantom-Nano. With --compare: reports."
         ),
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Show reports side by side; nothing is measured.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show reports side by side; nothing is measured.")
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", "-d", help="local, browser, adb[:SERIAL] or ios[:UDID].")
     ] = "local",
-    soak: Annotated[float, typer.Option(metavar="MINUTES", help="Then generate so long and plot the speed.")] = 0.0,
+    soak: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Then generate so long and plot the speed.")
+    ] = 0.0,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is timed.")] = DEPTHS,
     processes: Annotated[int, typer.Option(help="Fresh processes (browser: fresh pages) per model.")] = 3,
     repeats: Annotated[int, typer.Option(help="Prompts per process.")] = 5,
@@ -46,17 +50,24 @@ def bench(
     image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
     browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
     onnxruntime_web: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="browser: folder of that npm package. Default: fetched once.")
+        Path | None,
+        typer.Option(metavar="DIR", help="browser: folder of that npm package. Default: fetched once."),
     ] = None,
-    provider: Annotated[list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")] = None,
-    runner: Annotated[Path | None, typer.Option(help="adb: an ExecuTorch runner built for the phone.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")
+    ] = None,
+    runner: Annotated[
+        Path | None, typer.Option(help="adb: an ExecuTorch runner built for the phone.")
+    ] = None,
     app_id: Annotated[
         str | None, typer.Option("--app", help="adb, ios: the benchmark app's package or bundle id.")
     ] = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
-    """Measure a model on a device: first token, decoding by cache depth, load, memory, thermal drift, energy."""
+    """Measure a model on a device: first token, decoding by cache depth, load, memory, thermal drift,
+    energy.
+    """
     from phantom_edge.bench.compare import compare as run_compare
     from phantom_edge.bench.devices import Options
     from phantom_edge.bench.devices import bench as run_bench
@@ -93,18 +104,24 @@ def estimate(
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="A bundle that exists.")] = None,
     model: Model = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="As for export. Default: the device's.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="As for export. Default: the device's.")
+    ] = None,
     quant: Annotated[str | None, typer.Option(help="As for export.")] = None,
     fold: Annotated[str, typer.Option(help="exact or rank:R.")] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is predicted.")] = DEPTHS,
     tiles: Annotated[int, typer.Option(min=1, max=64, help="Tiles of the picture.")] = 1,
     threads: Annotated[int | None, typer.Option(help="local: of the runtime.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the devices with their figures and sources.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the devices with their figures and sources.")
+    ] = False,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
-    """Predict what bench would measure, from bytes, operations and a device's figures. An estimate, with its band."""
+    """Predict what bench would measure, from bytes, operations and a device's figures. An estimate, with its
+    band.
+    """
     from phantom_edge.bench.estimate.hardware import table
     from phantom_edge.bench.estimate.predict import estimates
     from phantom_edge.bench.settings import parse_depths
@@ -141,7 +158,9 @@ def _check_page(html: str | None) -> None:
 
 
 def _show(results: Results, as_json: bool, html: str | None) -> None:
-    """Print as tables or JSON, then write the page if asked: a page that fails takes no measurement with it."""
+    """Print as tables or JSON, then write the page if asked: a page that fails takes no measurement with
+    it.
+    """
     if as_json:
         typer.echo(results.to_json())
     else:

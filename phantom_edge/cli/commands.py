@@ -13,25 +13,36 @@ from phantom_edge.cli.console import command, progress, show, write_page
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Folder or Hugging Face id of a Phantom checkpoint. Default: Phantom-Nano."),
+    typer.Option(
+        "--model", "-m", help="Folder or Hugging Face id of a Phantom checkpoint. Default: Phantom-Nano."
+    ),
 ]
 ModelOrBundle = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A checkpoint (folder or Hugging Face id) or a bundle. Default: Phantom-Nano."),
+    typer.Option(
+        "--model", "-m", help="A checkpoint (folder or Hugging Face id) or a bundle. Default: Phantom-Nano."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")]
+Html = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")
+]
 
 
 @app.command(
     epilog="Examples: phantom-edge export --target ios  |  "
-    "phantom-edge export -m BK-Lee/Phantom-0.5B -t android --quant int8 --rule 'text_decoder.layers.0.*=fp16' -o out"
+    "phantom-edge export -m BK-Lee/Phantom-0.5B -t android --quant int8 --rule "
+    "'text_decoder.layers.0.*=fp16' -o out"
 )
 @command
 def export(
-    target: Annotated[str, typer.Option("--target", "-t", help="ios, android, web or desktop; see `targets`.")] = "ios",
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="ios, android, web or desktop; see `targets`.")
+    ] = "ios",
     model: Model = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="coreml, executorch, onnx or coreai instead of the target's own.")
     ] = None,
@@ -39,27 +50,41 @@ def export(
         str | None,
         typer.Option(help="fp32, fp16, int8, int4, mixed, a TOML recipe or a file that `quantize` wrote."),
     ] = None,
-    rule: Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")
+    ] = None,
     method: Annotated[
-        str | None, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq for mixed, else plain rounding.")
+        str | None,
+        typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq for mixed, else plain rounding."),
     ] = None,
     calibrate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Calibrate with the pictures of this folder; see `quantize`.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Calibrate with the pictures of this folder; see `quantize`."),
     ] = None,
     samples: Annotated[int | None, typer.Option(help="Pictures to calibrate with.")] = None,
     budget_mb: Annotated[float | None, typer.Option(help="mixed: most megabytes of weights.")] = None,
-    budget_kl: Annotated[float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")] = None,
-    kv_cache: Annotated[str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")] = "float",
-    fold: Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")] = "exact",
+    budget_kl: Annotated[
+        float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")
+    ] = None,
+    kv_cache: Annotated[
+        str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
+    ] = "float",
+    fold: Annotated[
+        str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")
+    ] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
-    max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
+    max_tiles: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
-    from phantom_edge.pipeline import ExportRequest
-    from phantom_edge.pipeline import export as run_export
+    from phantom_edge.pipeline.export import ExportRequest
+    from phantom_edge.pipeline.export import export as run_export
 
     request = ExportRequest(
         target=target,
@@ -95,40 +120,48 @@ def export(
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded.")
+        str | None,
+        typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
     tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
     """Run a bundle's files and compare them, stage by stage, with the checkpoint they came from."""
-    from phantom_edge.bundle import Bundle
+    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.runtime.verify import verify as run_verify
-    from phantom_edge.source import PhantomSource
 
     with progress(quiet=as_json) as p:
         p.step("checking the files")
         opened = Bundle.open(bundle)
-        source = None if model is None else PhantomSource.open(model)
+        source = None if model is None else Pretrained.open(model)
         report = run_verify(opened, source, image=image, question=prompt, tokens=tokens, step=p.step)
     show(report, as_json=as_json, html=html)
 
 
 @app.command(
-    epilog="Example: phantom-edge run -m nano-ios --image photo.jpg -p 'What colour is it?' -p 'And how many?'"
+    epilog="Example: phantom-edge run -m nano-ios --image photo.jpg -p 'What colour is it?' -p 'And how "
+    "many?'"
 )
 @command
 def run(
-    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat it for further turns.")],
+    prompt: Annotated[
+        list[str], typer.Option("--prompt", "-p", help="Question; repeat it for further turns.")
+    ],
     model: ModelOrBundle = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per answer.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")
+    ] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -155,7 +188,8 @@ def run(
         if stats:
             rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
             typer.echo(
-                f"prompt {t.prompt_tokens} tokens, first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill "
+                f"prompt {t.prompt_tokens} tokens, first token {t.first_token:.3f} s (vision "
+                f"{t.vision:.3f}, prefill "
                 f"{t.prefill:.3f}), {t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}",
                 err=True,
             )
@@ -167,11 +201,15 @@ def run(
 @command
 def inspect(
     model: ModelOrBundle = None,
-    context: Annotated[int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")
+    ] = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
-    """Show what a checkpoint or a bundle holds: parameters, sizes, the phantom dimension per layer, memory."""
+    """Show what a checkpoint or a bundle holds: parameters, sizes, the phantom dimension per layer,
+    memory.
+    """
     from phantom_edge.runtime.inspect import inspect as run_inspect
 
     with progress(quiet=as_json) as p:
@@ -185,7 +223,10 @@ def inspect(
 def conform(
     folders: Annotated[list[Path], typer.Argument(help="Checkpoints with recorded outputs (golden.json).")],
     without_phantom: Annotated[
-        bool, typer.Option("--without-phantom", help="Switch the phantom dimension off: the checks must then fail.")
+        bool,
+        typer.Option(
+            "--without-phantom", help="Switch the phantom dimension off: the checks must then fail."
+        ),
     ] = False,
     as_json: Json = False,
     html: Html = None,
@@ -201,7 +242,9 @@ def conform(
     if html is not None:
         for n, report in enumerate(reports):
             path = Path(html)
-            write_page(report, html if len(reports) == 1 else str(path.with_stem(f"{path.stem}-{folders[n].name}")))
+            write_page(
+                report, html if len(reports) == 1 else str(path.with_stem(f"{path.stem}-{folders[n].name}"))
+            )
     if as_json:
         typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
         raise typer.Exit(0 if all(report.ok for report in reports) else 1)
@@ -228,7 +271,9 @@ def targets(as_json: Json = False) -> None:
         typer.echo(json.dumps({name: asdict(target) for name, target in table.items()}, indent=2))
         return
     for t in table.values():
-        typer.echo(f"{t.name:<8} {t.format:<12} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}")
+        typer.echo(
+            f"{t.name:<8} {t.format:<12} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}"
+        )
 
 
 @app.command()

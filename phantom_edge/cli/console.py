@@ -16,13 +16,15 @@ import typer
 from phantom_edge.errors import PhantomEdgeError
 
 if TYPE_CHECKING:
-    from phantom_edge.runtime.report import Report
+    from phantom_edge.report.report import Report
 
 DEBUG = "PHANTOM_EDGE_DEBUG"
 
 
 def command(function: Callable) -> Callable:
-    """End a command's errors as one line on stderr with the exit code of their kind; a traceback only with --debug."""
+    """End a command's errors as one line on stderr with the exit code of their kind; a traceback only with
+    --debug.
+    """
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -42,16 +44,22 @@ def command(function: Callable) -> Callable:
         except MemoryError as error:
             _fail(error, 1, "out of memory; close other programs or choose a smaller --quant or --context")
         except Exception as error:
-            _fail(error, 1, f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
+            _fail(
+                error, 1, f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
+            )
 
     return wrapped
 
 
 def _interrupt_again(unraisable) -> None:
-    """Deliver a Ctrl-C once more that came during a callback of the interpreter, which drops every exception."""
+    """Deliver a Ctrl-C once more that came during a callback of the interpreter, which drops every
+    exception.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         main = threading.main_thread().ident
-        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()  # a real one, which also ends a wait
+        threading.Timer(
+            0.05, signal.pthread_kill, (main, signal.SIGINT)
+        ).start()  # a real one, which also ends a wait
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -17,7 +17,8 @@ from phantom_edge.cli.console import command, show, write_page
 
 @app.command(
     "eval",
-    epilog="Examples: phantom-edge eval -m nano-ios --against phantom-nano --tasks colour,count --samples 100  |  "
+    epilog="Examples: phantom-edge eval -m nano-ios --against phantom-nano --tasks colour,count --samples "
+    "100  |  "
     "phantom-edge eval -m BK-Lee/Phantom-0.5B --benchmark pope --data datasets --records pope.jsonl",
 )
 @command
@@ -37,7 +38,8 @@ def evaluate(
         typer.Option(
             "--against",
             "-a",
-            help="Ask another model, bundle or records file (.jsonl) the same, and give the paired change; repeatable.",
+            help="Ask another model, bundle or records file (.jsonl) the same, and give the paired change; "
+            "repeatable.",
         ),
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Only these, separated by commas. Default: all.")] = None,
@@ -45,13 +47,19 @@ def evaluate(
         int | None, typer.Option(help="Questions per task. Default: 50, of a benchmark all of them.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on.")
+        str | None,
+        typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on."),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar instead of the scene tasks.")
+        str | None,
+        typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar instead of the scene tasks."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most questions in all, spread evenly over the tasks.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Most questions in all, spread evenly over the tasks.")
+    ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="Most tokens per reply. Default: 24 (captions 64), of a benchmark 5.")
     ] = None,
@@ -59,7 +67,9 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    html: Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write the report as a page.")] = None,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Also write the report as a page.")
+    ] = None,
 ) -> None:
     """Ask questions with known answers, greedily, and count the right replies, with 95 % intervals.
 
@@ -103,7 +113,12 @@ def _bar(*, quiet: bool) -> Iterator[Callable]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         preparing = progress.add_task("preparing the questions", total=None)
 

@@ -15,7 +15,8 @@ from phantom_edge.cli.console import command, progress, show, write_page
 
 @app.command(
     epilog="Examples: phantom-edge quantize -o nano.safetensors  |  "
-    "phantom-edge quantize -m BK-Lee/Phantom-0.5B --calibrate pictures --budget-kl 0.01 -o q.safetensors --html q.html"
+    "phantom-edge quantize -m BK-Lee/Phantom-0.5B --calibrate pictures --budget-kl 0.01 -o q.safetensors "
+    "--html q.html"
     "  |  phantom-edge export -m BK-Lee/Phantom-0.5B -t ios --quant q.safetensors"
 )
 @command
@@ -24,14 +25,19 @@ def quantize(
         Path | None, typer.Option("--output", "-o", help="File ending in .safetensors, for export --quant.")
     ] = None,
     model: Model = None,
-    quant: Annotated[str, typer.Option(help="mixed (a precision per module), int4, int8 or a TOML recipe.")] = "mixed",
-    rule: Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")] = None,
+    quant: Annotated[
+        str, typer.Option(help="mixed (a precision per module), int4, int8 or a TOML recipe.")
+    ] = "mixed",
+    rule: Annotated[
+        list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")
+    ] = None,
     method: Annotated[str, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq.")] = "gptq",
     calibrate: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of pictures, with a .jsonl of questions and answers as `tune` reads it if there is one. "
+            help="Folder of pictures, with a .jsonl of questions and answers as `tune` reads it if there "
+            "is one. "
             "Default: drawn scenes.",
         ),
     ] = None,
@@ -44,15 +50,22 @@ def quantize(
     budget_kl: Annotated[
         float | None, typer.Option(help="mixed: most KL divergence from the original, in nats per token.")
     ] = None,
-    fold: Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")] = "exact",
+    fold: Annotated[
+        str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")
+    ] = "exact",
     kv_cache: Annotated[bool, typer.Option(help="Also find scales for an int8 KV cache.")] = True,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Also try onnxruntime's and torchao's quantisers on the same weights.")
+        bool,
+        typer.Option(
+            "--compare", help="Also try onnxruntime's and torchao's quantisers on the same weights."
+        ),
     ] = False,
     accuracy: Annotated[
         int, typer.Option(metavar="N", min=0, help="Also ask N questions per scene task, before and after.")
     ] = 0,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
+    ] = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -61,8 +74,8 @@ def quantize(
     Weights are rounded for the inputs they meet (GPTQ), each module in the precision that it needs.
     """
     from phantom_edge.evaluate.result import check_file
-    from phantom_edge.quantization import QuantizeRequest
-    from phantom_edge.quantization import quantize as run_quantize
+    from phantom_edge.pipeline.quantize import QuantizeRequest
+    from phantom_edge.pipeline.quantize import quantize as run_quantize
     from phantom_edge.quantize.job import QuantizeOptions
 
     if html is not None:
@@ -76,7 +89,9 @@ def quantize(
     if as_json:
         if html is not None:
             write_page(result.report, html)
-        typer.echo(json.dumps({"output": None if output is None else str(output), **result.to_dict()}, indent=2))
+        typer.echo(
+            json.dumps({"output": None if output is None else str(output), **result.to_dict()}, indent=2)
+        )
         return
     show(result.report, as_json=False, html=html)
     if output is not None:

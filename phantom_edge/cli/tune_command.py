@@ -15,14 +15,15 @@ from phantom_edge.cli.commands import Json, Model
 from phantom_edge.cli.console import command, progress
 
 if TYPE_CHECKING:
-    from phantom_edge.tune.progress import Progress as TuneProgress
+    from phantom_edge.training.progress import Progress as TuneProgress
     from phantom_edge.tune.trainer import TuneResult
 
 REFRESH = 0.1  # seconds between two lines shown
 
 
 @app.command(
-    epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B -o tuned "
+    epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B -o "
+    "tuned "
     "--lora 16  |  phantom-edge export -m tuned --target ios  |  "
     "phantom-edge tune --recover nano.safetensors -o recovered.safetensors"
 )
@@ -36,15 +37,23 @@ def tune(
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures that the lines name.")] = None,
     model: Model = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data in each step.")] = 1,
     steps_1: Annotated[int | None, typer.Option(help="Optimiser steps of step 1; 0 leaves it out.")] = None,
     steps_2: Annotated[int | None, typer.Option(help="Optimiser steps of step 2; 0 leaves it out.")] = None,
     lr: Annotated[float, typer.Option(help="Learning rate, down to a tenth of it on a cosine.")] = 1e-5,
     batch: Annotated[int, typer.Option(help="Lines per optimiser step.")] = 128,
-    micro_batch: Annotated[int, typer.Option(help="Lines computed at a time; changes memory, not the loss.")] = 4,
-    lora: Annotated[int | None, typer.Option(help="Rank of adapters that learn for decoder and ViT in step 2.")] = None,
-    sft_only: Annotated[bool, typer.Option("--sft-only", help="Leave the preference term out of step 1.")] = False,
+    micro_batch: Annotated[
+        int, typer.Option(help="Lines computed at a time; changes memory, not the loss.")
+    ] = 4,
+    lora: Annotated[
+        int | None, typer.Option(help="Rank of adapters that learn for decoder and ViT in step 2.")
+    ] = None,
+    sft_only: Annotated[
+        bool, typer.Option("--sft-only", help="Leave the preference term out of step 1.")
+    ] = False,
     beta: Annotated[float, typer.Option(help="Of the preference term.")] = 2.0,
     gamma: Annotated[float, typer.Option(help="Margin of the preference term.")] = 0.5,
     max_tiles: Annotated[int | None, typer.Option(help="Most tiles a picture is cut into.")] = None,
@@ -54,18 +63,28 @@ def tune(
         bool, typer.Option(help="Keep one layer's results at a time: slower, far less memory.")
     ] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the order of the lines, the held-out ones and the adapters.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the order of the lines, the held-out ones and the adapters.")
+    ] = 0,
     save_every: Annotated[float, typer.Option(help="Seconds between two states on disk.")] = 30.0,
     recover: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote, not weights."),
+        typer.Option(
+            metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote, not weights."
+        ),
     ] = None,
-    recover_steps: Annotated[int, typer.Option(help="--recover: optimiser steps, of four pictures each.")] = 100,
+    recover_steps: Annotated[
+        int, typer.Option(help="--recover: optimiser steps, of four pictures each.")
+    ] = 100,
     objective: Annotated[
-        str, typer.Option(help="--recover: distil (the original's next tokens), or phantom (and away from wrong ones).")
+        str,
+        typer.Option(
+            help="--recover: distil (the original's next tokens), or phantom (and away from wrong ones)."
+        ),
     ] = "distil",
     calibrate: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="--recover: pictures as `quantize` takes them. Default: drawn.")
+        Path | None,
+        typer.Option(metavar="DIR", help="--recover: pictures as `quantize` takes them. Default: drawn."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +99,9 @@ def tune(
     from phantom_edge.tune.options import TuneOptions
 
     if data is None:
-        raise InputError("tune needs --data, a file of questions and answers; or --recover, a quantisation's file")
+        raise InputError(
+            "tune needs --data, a file of questions and answers; or --recover, a quantisation's file"
+        )
     options = TuneOptions(
         steps_1=steps_1,
         steps_2=steps_2,
@@ -100,17 +121,23 @@ def tune(
         device=device,
         save_every=save_every,
     )
-    from phantom_edge.source import PhantomSource
-    from phantom_edge.tune.data import read_triples
+    from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.text.triples import read_triples
     from phantom_edge.tune.trainer import tune as run_tune
 
     try:
         with progress(quiet=as_json) as p:
             p.step("reading")
             triples = read_triples(data, images)
-            result = run_tune(PhantomSource.open(model, revision=revision), triples, options, output, _shown(p.step))
+            result = run_tune(
+                Pretrained.open(model, revision=revision), triples, options, output, _shown(p.step)
+            )
     except KeyboardInterrupt:
-        typer.secho("error: stopped; the same command goes on from the last state, if there is one", err=True, fg="red")
+        typer.secho(
+            "error: stopped; the same command goes on from the last state, if there is one",
+            err=True,
+            fg="red",
+        )
         raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps(_summary(result), indent=2))
@@ -129,7 +156,7 @@ def _recover(
     seed: int,
     as_json: bool,
 ) -> None:
-    from phantom_edge.tune.recover import RecoverOptions, recover_file
+    from phantom_edge.quantize.recovery import RecoverOptions, recover_file
 
     options = RecoverOptions(steps=steps, objective=objective, seed=seed)
     with progress(quiet=as_json) as p:
@@ -175,7 +202,7 @@ def _ends(result: TuneResult) -> list[dict]:
 
 
 def _print(result: TuneResult) -> None:
-    from phantom_edge.tune.progress import loss_words
+    from phantom_edge.training.progress import loss_words
 
     for point in _ends(result):
         typer.echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(point))}")

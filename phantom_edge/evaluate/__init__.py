@@ -1,4 +1,5 @@
-"""Accuracy: questions with known answers, asked of a checkpoint or of a bundle, scored, and compared pair by pair.
+"""Accuracy: questions with known answers, asked of a checkpoint or of a bundle, scored, and compared pair by
+pair.
 
 >>> from phantom_edge.evaluate.job import build_suite, evaluate_models              # doctest: +SKIP
 >>> suite = build_suite(tasks=["colour", "count"], samples=100)                     # doctest: +SKIP

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate.items import Item
-from phantom_edge.evaluate.result import EvalResult, Record
+from phantom_edge.evaluate.items import Item, Record
+from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import Session
 
@@ -34,9 +34,9 @@ class Reply:
 class PictureContext:
     """Independent questions on one picture, which is encoded and prefilled once, for the first of them.
 
-    The prompt is always cut after the picture, also for a single question, so that an answer does not depend on which
-    others are asked: a runtime may keep one range of activations per call. For each further question the cache goes
-    back to the end of the picture.
+    The prompt is always cut after the picture, also for a single question, so that an answer does not depend
+    on which others are asked: a runtime may keep one range of activations per call. For each further question
+    the cache goes back to the end of the picture.
     """
 
     session: Session
@@ -45,7 +45,9 @@ class PictureContext:
     _prefix: list[int] = field(default_factory=list)
 
     def ask(self, question: str, max_tokens: int) -> Reply:
-        """The greedy answer. Raises :class:`InputError`, before any work, for a prompt that cannot be asked."""
+        """The greedy answer. Raises :class:`InputError`, before any work, for a prompt that cannot be
+        asked.
+        """
         session = self.session
         ids = self._ids(question)
         if len(ids) > session.backend.context:
@@ -102,8 +104,8 @@ class PictureContext:
 def rewind(cache: Any, length: int) -> None:
     """Let a cache forget all but its first ``length`` positions.
 
-    Every backend writes where ``length`` points and attends to nothing behind it. The original's cache grows instead,
-    and is cut.
+    Every backend writes where ``length`` points and attends to nothing behind it. The original's cache grows
+    instead, and is cut.
     """
     cache.length = length
     for layer in getattr(cache, "layers", ()):
@@ -111,10 +113,11 @@ def rewind(cache: Any, length: int) -> None:
 
 
 def evaluate(session: Session, items: Iterable[Item], progress: Progress = silent) -> EvalResult:
-    """Ask every item, greedily, and judge the replies. Items of one picture are asked together, whatever their order.
+    """Ask every item, greedily, and judge the replies. Items of one picture are asked together, whatever
+    their order.
 
-    One picture is held at a time. The result has no name yet; :func:`~phantom_edge.evaluate.job.evaluate_models` gives
-    it one.
+    One picture is held at a time. The result has no name yet;
+    :func:`~phantom_edge.evaluate.job.evaluate_models` gives it one.
 
     Raises:
         InputError: a picture cannot be read, or not one question could be asked.
@@ -138,7 +141,9 @@ def evaluate(session: Session, items: Iterable[Item], progress: Progress = silen
 def _by_picture(items: Sequence[Item]) -> list[list[Item]]:
     groups: dict[str, list[Item]] = {}
     for item in items:
-        groups.setdefault(f"picture {item.picture.key}" if item.picture else f"item {item.id}", []).append(item)
+        groups.setdefault(f"picture {item.picture.key}" if item.picture else f"item {item.id}", []).append(
+            item
+        )
     return list(groups.values())
 
 

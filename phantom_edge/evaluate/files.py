@@ -1,4 +1,6 @@
-"""Reading other people's data: sizes limited, names kept in their folder, every fault one line that names the file."""
+"""Reading other people's data: sizes limited, names kept in their folder, every fault one line that names the
+file.
+"""
 
 from __future__ import annotations
 
@@ -136,7 +138,9 @@ def decode_image(text: str, name: str) -> Image:
         except (pil.DecompressionBombError, pil.DecompressionBombWarning):
             raise InputError(f"{name} has far too many pixels") from None
         except Exception:  # Pillow's plugins raise almost anything on a broken header
-            raise InputError(f"{name} is no picture in a known format: copy or download the file again") from None
+            raise InputError(
+                f"{name} is no picture in a known format: copy or download the file again"
+            ) from None
         return _named(load_image, picture, name)
 
 

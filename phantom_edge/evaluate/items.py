@@ -1,4 +1,6 @@
-"""What is asked: items with their pictures and judges, the suite they belong to, and an even choice of fewer."""
+"""What is asked: items with their pictures and judges, the suite they belong to, and an even choice of
+fewer.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,28 @@ from phantom_edge.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from phantom_edge.evaluate.result import Record
 
-Measures = Callable[[Sequence["Record"]], dict[str, dict[str, float]]]
+@dataclass(frozen=True)
+class Record:
+    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.session.Timing`.
+
+    A question that could not be asked (it does not fit the context, or holds a prompt marker) counts as
+    wrong; ``error`` says why.
+    """
+
+    id: str
+    task: str
+    picture: str
+    question: str
+    answer: str
+    reply: str
+    correct: bool
+    tokens: int = 0
+    stop: str = ""
+    error: str = ""
+
+
+Measures = Callable[[Sequence[Record]], dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Item:
-    """One question. ``question`` is the whole user turn, ``judge`` tells a right reply, ``answer`` is for people.
+    """One question. ``question`` is the whole user turn, ``judge`` tells a right reply, ``answer`` is for
+    people.
 
     ``max_tokens`` caps the reply.
     """
@@ -46,7 +68,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Suite:
-    """Items that are asked together. ``scoring`` says in a line how; ``measures`` gives more than accuracy, by name."""
+    """Items that are asked together. ``scoring`` says in a line how; ``measures`` gives more than accuracy,
+    by name.
+    """
 
     name: str
     items: tuple[Item, ...]
@@ -73,8 +97,8 @@ class Suite:
     def fewer(self, *, per_task: int | None = None, total: int | None = None) -> Suite:
         """At most so many items per task and in all, the same ones every time.
 
-        Tasks get equal shares where they have the items for it; within a task the chosen ones lie evenly over it,
-        because benchmark files are often sorted.
+        Tasks get equal shares where they have the items for it; within a task the chosen ones lie evenly over
+        it, because benchmark files are often sorted.
         """
         counts = Counter(item.task for item in self.items)
         shares = {task: n if per_task is None else min(n, per_task) for task, n in counts.items()}

@@ -62,15 +62,20 @@ def _benchmark(
     from phantom_edge.evaluate.benchmarks import benchmark_suite
 
     if data is None:
-        raise InputError(f"--benchmark {name} needs --data, the folder with your copy of it; nothing is downloaded")
+        raise InputError(
+            f"--benchmark {name} needs --data, the folder with your copy of it; nothing is downloaded"
+        )
     if split is not None:
         raise InputError("--split is for the scene tasks; a benchmark has one split with answers")
     suite = benchmark_suite(name, data)
     return (suite.only(tasks) if tasks else suite).fewer(per_task=samples)
 
 
-def evaluate_models(models: Sequence[str | Path | None], suite: Suite, watch: Watch = unwatched) -> list[EvalResult]:
-    """Ask each model the same, one after the other: bundles, checkpoints (None for Nano), or records of earlier runs.
+def evaluate_models(
+    models: Sequence[str | Path | None], suite: Suite, watch: Watch = unwatched
+) -> list[EvalResult]:
+    """Ask each model the same, one after the other: bundles, checkpoints (None for Nano), or records of
+    earlier runs.
 
     Everything is checked before the first question. Only one model is loaded at a time.
 

@@ -1,10 +1,10 @@
-"""What came of it: one record per question, accuracies over them, and records as a file to compare with later."""
+"""What came of it: one record per question, accuracies over them, and records as a file to compare with
+later.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,35 +13,18 @@ from typing import Any
 
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.files import read_json_lines
-from phantom_edge.evaluate.items import Item, Suite
+from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
+from phantom_edge.files import replacing_file
 
 SUFFIX = ".jsonl"
 
 
-@dataclass(frozen=True)
-class Record:
-    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.session.Timing`.
-
-    A question that could not be asked (it does not fit the context, or holds a prompt marker) counts as wrong;
-    ``error`` says why.
-    """
-
-    id: str
-    task: str
-    picture: str
-    question: str
-    answer: str
-    reply: str
-    correct: bool
-    tokens: int = 0
-    stop: str = ""
-    error: str = ""
-
-
 @dataclass
 class EvalResult:
-    """The records of one model in the order of the items, with what ran and how long it took in ``seconds``."""
+    """The records of one model in the order of the items, with what ran and how long it took in
+    ``seconds``.
+    """
 
     model: str
     records: list[Record]
@@ -101,26 +84,38 @@ def _change(pairs: Sequence[tuple[Record, Record]]) -> Change:
     return change(before, after, [r.picture or r.id for _, r in pairs])
 
 
-def _by_task(rows: Sequence[Any], measure: Callable, key: Callable = lambda record: record.task) -> dict[str, Any]:
-    return {task: measure([row for row in rows if key(row) == task]) for task in dict.fromkeys(map(key, rows))}
+def _by_task(
+    rows: Sequence[Any], measure: Callable, key: Callable = lambda record: record.task
+) -> dict[str, Any]:
+    return {
+        task: measure([row for row in rows if key(row) == task]) for task in dict.fromkeys(map(key, rows))
+    }
 
 
 def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]:
     earlier = {record.id: record for record in before.records}
     for record in after.records:
         other = earlier.get(record.id)
-        if other is None or (other.question, other.answer, other.task) != (record.question, record.answer, record.task):
+        if other is None or (other.question, other.answer, other.task) != (
+            record.question,
+            record.answer,
+            record.task,
+        ):
             raise InputError(
                 f"question {record.id!r} of {after.model} was not asked of {before.model}; "
                 "ask both the same --tasks, --samples, --split and --limit"
             )
     if len(earlier) != len(after.records):
-        raise InputError(f"{before.model} was asked {len(earlier)} questions, {after.model} {len(after.records)}")
+        raise InputError(
+            f"{before.model} was asked {len(earlier)} questions, {after.model} {len(after.records)}"
+        )
     return [(earlier[record.id], record) for record in after.records]
 
 
 def check_file(path: str | Path) -> None:
-    """Raise :class:`InputError` for a place where no file can appear, before work is spent on what goes there."""
+    """Raise :class:`InputError` for a place where no file can appear, before work is spent on what goes
+    there.
+    """
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: no file can be written there; its folder must exist")
@@ -129,30 +124,21 @@ def check_file(path: str | Path) -> None:
 
 
 def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
-    """One JSON object per line, ``model`` and the fields of :class:`Record`; the file appears when it is whole."""
+    """One JSON object per line, ``model`` and the fields of :class:`Record`; the file appears when it is
+    whole.
+    """
     path = Path(path)
     check_file(path)
-    umask = os.umask(0)
-    os.umask(umask)
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                for result in results:
-                    for record in result.records:
-                        line = {"model": result.model, **asdict(record)}
-                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                file.flush()
-                os.chmod(file.name, 0o666 & ~umask)  # a temporary file is private
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
+        for result in results:
+            for record in result.records:
+                line = {"model": result.model, **asdict(record)}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def read_records(path: str | Path, suite: Suite) -> EvalResult:
-    """The records of an earlier run for the items of ``suite``, judged anew; of several models, those of the first.
+    """The records of an earlier run for the items of ``suite``, judged anew; of several models, those of the
+    first.
 
     Raises :class:`InputError` when it is no such file, or does not hold all of the questions.
     """
@@ -160,7 +146,9 @@ def read_records(path: str | Path, suite: Suite) -> EvalResult:
     stored: dict[str, dict[str, Any]] = {}
     for number, line in read_json_lines(path):
         if not all(isinstance(line.get(name), str) for name in ("model", "id", "question", "reply")):
-            raise InputError(f"{path}: line {number} is no record of an evaluation; write them with --records")
+            raise InputError(
+                f"{path}: line {number} is no record of an evaluation; write them with --records"
+            )
         model = model or line["model"]
         if line["model"] == model:
             stored[line["id"]] = line

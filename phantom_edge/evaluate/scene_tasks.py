@@ -1,4 +1,6 @@
-"""The scene tasks: questions on drawn scenes of a split that no training has seen, the same ones for everybody."""
+"""The scene tasks: questions on drawn scenes of a split that no training has seen, the same ones for
+everybody.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ SAMPLES = 50
 SPLIT = "test"
 MAX_TOKENS = 24
 MAX_TOKENS_OF = {"caption": 64}
-"""Caps on replies. They leave room beyond the longest answers, so that a rambling reply is not cut to a right one."""
+"""Caps on replies. They leave room beyond the longest answers, so that a rambling reply is not cut to a right
+one.
+"""
 PATIENCE = 200
 """Scenes looked at per question wanted, before a task counts as one that the scenes do not hold."""
 
@@ -23,7 +27,8 @@ PATIENCE = 200
 def scene_suite(tasks: Sequence[str] = (), *, samples: int = SAMPLES, split: str = SPLIT) -> Suite:
     """``samples`` questions of each task (all of them if none is named), from the first scenes that hold it.
 
-    A scene gives at most one question per task, its first, so that a task's questions are on as many pictures.
+    A scene gives at most one question per task, its first, so that a task's questions are on as many
+    pictures.
 
     Raises:
         InputError: an unknown task or split, or fewer than one question per task.

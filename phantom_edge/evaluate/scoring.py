@@ -1,13 +1,16 @@
 """When a reply is right: the rules by which the published accuracies were counted.
 
-Source: ``eval/create_evaluator.py`` and ``eval/utils.py`` of ByungKwanLee/Phantom, by the names given below. A reply
-reaches a rule without the white space around it, as there. Two deviations, where that code departs from the benchmark:
+Source: ``eval/create_evaluator.py`` and ``eval/utils.py`` of ByungKwanLee/Phantom, by the names given below.
+A reply reaches a rule without the white space around it, as there. Two deviations, where that code departs
+from the benchmark:
 
-- ``chartqa`` measures the 5 % against the label, as ChartQA defines it; the published call swaps its two arguments.
+- ``chartqa`` measures the 5 % against the label, as ChartQA defines it; the published call swaps its two
+  arguments.
 - A reply in which ``ai2d`` finds no letter is wrong; there it ends the run.
 
-The published script also searches with three beams and, for ChartQA, keeps one question per chart. Here decoding is
-greedy, as in an app, and every question counts; so accuracies can differ a little from the published ones.
+The published script also searches with three beams and, for ChartQA, keeps one question per chart. Here
+decoding is greedy, as in an app, and every question counts; so accuracies can differ a little from the
+published ones.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ _BEFORE_LETTER = ("", "(", "option ", "the answer is ")
 
 
 def choice(reply: str, choices: int) -> int:
-    """ScienceQA (``convert_to_choice``): the index of the option that a reply names, -1 for none of the ``choices``.
+    """ScienceQA (``convert_to_choice``): the index of the option that a reply names, -1 for none of the
+    ``choices``.
 
     >>> choice("B", 3), choice("C. iron", 3), choice("The answer is A.", 3), choice("D", 3)
     (1, 2, 0, -1)
@@ -55,7 +59,8 @@ def first_character(reply: str) -> str:
 
 
 def mmstar(answer: str, reply: str) -> bool:
-    """MMStar (``eval_mmstar``): the letter first, or after "(", "option " or "the answer is ", in either case.
+    """MMStar (``eval_mmstar``): the letter first, or after "(", "option " or "the answer is ", in either
+    case.
 
     >>> mmstar("B", "b: two"), mmstar("B", "Option B"), mmstar("B", "It is B")
     (True, True, False)
@@ -65,7 +70,8 @@ def mmstar(answer: str, reply: str) -> bool:
 
 
 def says_yes(reply: str) -> bool:
-    """POPE (``eval_pope``, as in POPE's ``evaluate.py``): no "no" or "not" among the words of the first sentence.
+    """POPE (``eval_pope``, as in POPE's ``evaluate.py``): no "no" or "not" among the words of the first
+    sentence.
 
     >>> says_yes("Yes, there is."), says_yes("No"), says_yes("There is not one. Yes!")
     (True, False, False)
@@ -77,8 +83,8 @@ def says_yes(reply: str) -> bool:
 def relaxed(label: str, reply: str, tolerance: float = 0.05) -> bool:
     """ChartQA's relaxed accuracy (Masry et al., arXiv 2203.10244, section 5.1; ``relaxed_correctness``).
 
-    A number may be off by 5 % of the label; anything else must be the same text, in either case. Of a reply with a
-    digit in it only the first word counts, and a percent sign is ignored.
+    A number may be off by 5 % of the label; anything else must be the same text, in either case. Of a reply
+    with a digit in it only the first word counts, and a percent sign is ignored.
 
     >>> relaxed("100", "104.9"), relaxed("100", "94"), relaxed("14%", "14 percent"), relaxed("Yes", "yes")
     (True, False, True, True)

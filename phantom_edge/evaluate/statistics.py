@@ -1,8 +1,10 @@
-"""Intervals of proportions: of one model's accuracy, and of the change between two models on the same questions.
+"""Intervals of proportions: of one model's accuracy, and of the change between two models on the same
+questions.
 
-Questions on one picture are not independent of each other: a model that misreads it fails them together. So both
-intervals count pictures as clusters, through the design effect (Kish, Survey Sampling, 1965), as is done for language
-models by Miller, Adding Error Bars to Evals (arXiv 2411.00640). One question per picture gives the plain intervals.
+Questions on one picture are not independent of each other: a model that misreads it fails them together. So
+both intervals count pictures as clusters, through the design effect (Kish, Survey Sampling, 1965), as is done
+for language models by Miller, Adding Error Bars to Evals (arXiv 2411.00640). One question per picture gives
+the plain intervals.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Change:
-    """``points`` (percent) won since another model on the same questions, the 95 % interval, and McNemar's counts.
+    """``points`` (percent) won since another model on the same questions, the 95 % interval, and McNemar's
+    counts.
 
-    ``lost`` questions were right before and are wrong now, ``gained`` ones the reverse. ``margin`` is half the width of
-    the interval from ``low`` to ``high``.
+    ``lost`` questions were right before and are wrong now, ``gained`` ones the reverse. ``margin`` is half
+    the width of the interval from ``low`` to ``high``.
     """
 
     points: float
@@ -70,18 +73,22 @@ def wilson(right: float, questions: float, z: float = Z95) -> tuple[float, float
 
 
 def accuracy(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Accuracy:
-    """Wilson's interval on the effective number of questions. Both sequences are as long as there are questions."""
+    """Wilson's interval on the effective number of questions. Both sequences are as long as there are
+    questions.
+    """
     effect = design_effect([float(o) for o in outcomes], clusters)
     right, questions = sum(outcomes), len(outcomes)
     low, high = wilson(right / effect, questions / effect)
     return Accuracy(right, questions, 100 * low, 100 * high)
 
 
-def change(before: Sequence[bool], after: Sequence[bool], clusters: Sequence[Hashable], z: float = Z95) -> Change:
+def change(
+    before: Sequence[bool], after: Sequence[bool], clusters: Sequence[Hashable], z: float = Z95
+) -> Change:
     """The paired difference ``after`` minus ``before``, question by question.
 
-    The interval is that of Bonett and Price (J. Educ. Behav. Stat. 37, 479, 2012): Wald's, after one question is added
-    to the lost and one to the gained, so that it does not vanish when no answer changed.
+    The interval is that of Bonett and Price (J. Educ. Behav. Stat. 37, 479, 2012): Wald's, after one question
+    is added to the lost and one to the gained, so that it does not vanish when no answer changed.
     """
     steps = [float(b) - float(a) for a, b in zip(before, after, strict=True)]
     questions, lost, gained = len(steps), steps.count(-1.0), steps.count(1.0)

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.bundle import Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.runtime.session import Session
-from phantom_edge.source import PhantomSource
 
 
 @dataclass(frozen=True)
 class Subject:
     """A model whose files are checked, and not yet loaded."""
 
-    model: Bundle | PhantomSource
+    model: Bundle | Pretrained
 
     @classmethod
     def of(cls, model: str | Path | None = None) -> Subject:
         """A bundle's folder, or a checkpoint (folder, Hub id, None for Nano). Raises :class:`InputError`."""
         if model is not None and is_bundle(model):
             return cls(Bundle.open(model))
-        return cls(PhantomSource.open(model))
+        return cls(Pretrained.open(model))
 
     @property
     def name(self) -> str:
@@ -30,7 +30,7 @@ class Subject:
 
     def facts(self) -> dict[str, Any]:
         """What it is, for the report."""
-        if isinstance(self.model, PhantomSource):
+        if isinstance(self.model, Pretrained):
             return {"format": "checkpoint"}
         m = self.model.manifest
         return {
@@ -50,7 +50,8 @@ class Subject:
 
     def runs_as(self, session: Session) -> str:
         """One line on what runs."""
-        if isinstance(self.model, PhantomSource):
+        if isinstance(self.model, Pretrained):
             return "checkpoint, fp32 in torch"
         facts = self.facts()
-        return f"bundle for {facts['target']}: {facts['recipe']}, fold {facts['fold']}, in {session.backend.name}"
+        what = f"bundle for {facts['target']}: {facts['recipe']}, fold {facts['fold']}, "
+        return what + f"in {session.backend.name}"

@@ -1,4 +1,6 @@
-"""Results side by side: accuracies, paired changes and a benchmark's own measures, as a report and for machines."""
+"""Results side by side: accuracies, paired changes and a benchmark's own measures, as a report and for
+machines.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,11 @@ from typing import Any
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.statistics import Accuracy, Change
-from phantom_edge.runtime.report import Plot, Report, Table
+from phantom_edge.report.report import Plot, Report, Table
 
-INTERVALS = "95 %: Wilson for accuracy, Bonett-Price for paired changes; questions on one picture count as a cluster"
+INTERVALS = (
+    "95 %: Wilson for accuracy, Bonett-Price for paired changes; questions on one picture count as a cluster"
+)
 
 
 def changes(results: Sequence[EvalResult]) -> list[tuple[EvalResult, Change, dict[str, Change]]]:
@@ -42,7 +46,10 @@ def report(suite: Suite, results: Sequence[EvalResult]) -> Report:
     """The same as tables, with a plot of the tasks."""
     first = results[0]
     facts: dict[str, Any] = {result.model: _summary(result) for result in results}
-    facts |= {"questions": f"{len(suite.items)}, greedy, at most {max(i.max_tokens for i in suite.items)} tokens each"}
+    facts |= {
+        "questions": f"{len(suite.items)}, greedy, "
+        f"at most {max(i.max_tokens for i in suite.items)} tokens each"
+    }
     facts |= {"scored by": suite.scoring, "intervals": INTERVALS}
     tables = [_accuracies(results)]
     for other, overall, tasks in changes(results):

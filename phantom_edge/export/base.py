@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from phantom_edge.errors import CheckError
 
 if TYPE_CHECKING:
-    from phantom_edge.quantize.grid import QuantizedTensor
+    from phantom_edge.numbers.grid import QuantizedTensor
 
 GRAPHS = ("vision_encoder", "token_embedding", "text_decoder")
 Progress = Callable[[str], None]
@@ -20,10 +20,11 @@ Progress = Callable[[str], None]
 class ExportOptions:
     """What one export needs beyond the folded, quantised model.
 
-    ``context`` is the KV cache's length in tokens, ``chunk`` the most tokens one decoder call takes (prefill is cut
-    into such pieces), ``float_type`` the type of everything that is not quantised (``fp32`` or ``fp16``),
-    ``end_ids`` the ids that end an answer. ``share_data`` lets one graph read what lies in another's data file, where a
-    format has several: not for browsers, which fetch the files of each graph by its name.
+    ``context`` is the KV cache's length in tokens, ``chunk`` the most tokens one decoder call takes (prefill
+    is cut into such pieces), ``float_type`` the type of everything that is not quantised (``fp32`` or
+    ``fp16``), ``end_ids`` the ids that end an answer. ``share_data`` lets one graph read what lies in
+    another's data file, where a format has several: not for browsers, which fetch the files of each graph by
+    its name.
     """
 
     context: int
@@ -37,8 +38,9 @@ class ExportOptions:
 class Exported:
     """Files of one export relative to the output folder, by graph, and what was counted in them.
 
-    ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts` compared
-    them with what the model must give. ``notes`` are sentences for the report: every deviation that an exporter made.
+    ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts`
+    compared them with what the model must give. ``notes`` are sentences for the report: every deviation that
+    an exporter made.
     """
 
     files: dict[str, Path]
@@ -69,7 +71,9 @@ class StoredWeights(Mapping[str, "QuantizedTensor"]):
 
 
 def require_counts(graph: str, found: dict[str, int], wanted: dict[str, int]) -> None:
-    """Raise :class:`CheckError` when the artifact lacks a fused attention op or a quantised weight, or has extra."""
+    """Raise :class:`CheckError` when the artifact lacks a fused attention op or a quantised weight, or has
+    extra.
+    """
     wrong = [f"{op} {found.get(op, 0)} (expected {n})" for op, n in wanted.items() if found.get(op, 0) != n]
     if wrong:
         raise CheckError(f"{graph}: the exported graph is not what was asked for: {', '.join(wrong)}")

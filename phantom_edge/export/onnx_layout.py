@@ -1,8 +1,9 @@
 """Where the files of an ONNX artifact lie: the folder and the names that transformers.js looks for.
 
-``onnx/{vision_encoder,embed_tokens,decoder_model_merged}{suffix}.onnx``, weights beside each as ``….onnx_data``. The
-suffix says the bundle's type (transformers.js's ``dtype``): nothing for fp32, ``_quantized`` for 8 bits and so on.
-Outside the exporter's package, because the runtime needs these names and not the exporter's libraries.
+``onnx/{vision_encoder,embed_tokens,decoder_model_merged}{suffix}.onnx``, weights beside each as
+``….onnx_data``. The suffix says the bundle's type (transformers.js's ``dtype``): nothing for fp32,
+``_quantized`` for 8 bits and so on. Outside the exporter's package, because the runtime needs these names and
+not the exporter's libraries.
 """
 
 from __future__ import annotations

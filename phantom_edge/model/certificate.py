@@ -1,8 +1,8 @@
 """What a fold changes: per layer, a bound from the constants and the measured change of the logits.
 
-y is g(M p) with p on the simplex over the first token's heads, so how far y can lie from a basis is a property of the
-constants alone. With two heads the simplex is a line: an even grid and the Lipschitz constant of GELU *prove* the
-bound. With more heads the largest value over samples is stated as what it is, sampled.
+y is g(M p) with p on the simplex over the first token's heads, so how far y can lie from a basis is a
+property of the constants alone. With two heads the simplex is a line: an even grid and the Lipschitz constant
+of GELU *prove* the bound. With more heads the largest value over samples is stated as what it is, sampled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.model.fold import (
     Bases,
     Fold,
@@ -24,9 +24,9 @@ from phantom_edge.model.fold import (
     simplex_samples,
 )
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.layer_by_layer import Stream
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA
-from phantom_edge.model.stream import Stream
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
 PROBE_TOKENS = 48
@@ -49,7 +49,9 @@ class LayerCertificate:
 
 @dataclass(frozen=True)
 class FoldCertificate:
-    """A fold with its layers; ``logit_change`` is the largest change of any logit against the original, in fp32."""
+    """A fold with its layers; ``logit_change`` is the largest change of any logit against the original, in
+    fp32.
+    """
 
     fold: str
     layers: tuple[LayerCertificate, ...]
@@ -61,16 +63,25 @@ class FoldCertificate:
 
 
 def certify(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], model: FoldedModel, exact: FoldedModel | None = None
+    config: PhantomConfig,
+    weights: Mapping[str, torch.Tensor],
+    model: FoldedModel,
+    exact: FoldedModel | None = None,
 ) -> FoldCertificate:
-    """Bound and measure what ``model``'s fold changes. ``exact`` is the exact fold of the same weights, if at hand."""
+    """Bound and measure what ``model``'s fold changes. ``exact`` is the exact fold of the same weights, if at
+    hand.
+    """
     ids = probe_ids(config, model.first_id)
     logits = _original_logits(config, weights, ids)
     if model.fold.kind == "exact":
         change = (probe_logits(model, ids) - logits).abs().max().item()
-        layers = [LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in enumerate(model.spec.phantom_dims)]
+        layers = [
+            LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in enumerate(model.spec.phantom_dims)
+        ]
         return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
-    moved, folded = layer_changes(exact or FoldedModel.of(config, weights, Fold(), model.first_id), model, ids)
+    moved, folded = layer_changes(
+        exact or FoldedModel.of(config, weights, Fold(), model.first_id), model, ids
+    )
     change = (folded - logits).abs().max().item()
     layers = []
     for n, first in enumerate(first_token_states(config, weights, model.first_id)):
@@ -84,24 +95,32 @@ def certify(
     return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
 
 
-def _original_logits(config: PhantomConfig, weights: Mapping[str, torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+def _original_logits(
+    config: PhantomConfig, weights: Mapping[str, torch.Tensor], ids: torch.Tensor
+) -> torch.Tensor:
     original = PhantomModel(config, weights, keep=False)
     return original.decode(original.embed(ids), original.make_cache(), all_positions=True)
 
 
 def contributions(config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int) -> list[float]:
-    """Per layer, the largest change of any probe logit when that layer's phantom dimension is switched off."""
+    """Per layer, the largest change of any probe logit when that layer's phantom dimension is switched
+    off.
+    """
     exact, off = (FoldedModel.of(config, weights, Fold(kind), first_id) for kind in ("exact", "off"))
     moved, _ = layer_changes(exact, off, probe_ids(config, first_id))
     return [moved[n] for n in range(config.decoder.layers)]
 
 
-def layer_changes(base: FoldedModel, other: FoldedModel, ids: torch.Tensor) -> tuple[dict[int, float], torch.Tensor]:
-    """What each layer of ``other``, alone within ``base``, does to the logits; and ``other``'s logits [1, S, vocab].
+def layer_changes(
+    base: FoldedModel, other: FoldedModel, ids: torch.Tensor
+) -> tuple[dict[int, float], torch.Tensor]:
+    """What each layer of ``other``, alone within ``base``, does to the logits; and ``other``'s logits [1, S,
+    vocab].
 
-    Both are folds of the same weights. The first is the largest change of any logit, by layer, where the folds differ
-    at all. A model that has one layer of ``other`` is ``base`` up to there, so that one pass over the weights does:
-    each layer takes the states of all models that have branched off by then, as a batch.
+    Both are folds of the same weights. The first is the largest change of any logit, by layer, where the
+    folds differ at all. A model that has one layer of ``other`` is ``base`` up to there, so that one pass
+    over the weights does: each layer takes the states of all models that have branched off by then, as a
+    batch.
     """
     stream, branches = Stream(), []
     plain = whole = base.embed(ids)  # [1, S, hidden]

@@ -1,16 +1,17 @@
 """The fold: the phantom dimension as per-layer constants beside one widened attention op.
 
-With x0 the first token's q, k or v after RoPE, which are constants because attention is causal and every prompt
-begins with the same token,
+With x0 the first token's q, k or v after RoPE, which are constants because attention is causal and every
+prompt begins with the same token,
 
     A = g(Wk x0) / sqrt(d)  [heads, d]      M = Wo g(Wv x0)^T  [d, heads]      y(x) = g(M softmax(A g(Wq x)))
 
 and eta stays out of the cache, so that low precision does not round y away:
 
-    K = [k | a y_k]   Q = [q | (eta^2 / a) y_q]   V = [v | c y_v]        out = o1 + sigmoid(gate([o1 | z])) (eta / c) z
+    K = [k | a y_k]   Q = [q | (eta^2 / a) y_q]   V = [v | c y_v]        out = o1 + sigmoid(gate([o1 | z]))
+    (eta / c) z
 
-a and c are powers of two that bring y_k and y_v near 1, which changes nothing in fp32 and keeps fp16 in its range.
-``rank:R`` writes y_k and y_v in a basis of R directions; see ``certificate.py``.
+a and c are powers of two that bring y_k and y_v near 1, which changes nothing in fp32 and keeps fp16 in its
+range. ``rank:R`` writes y_k and y_v in a basis of R directions; see ``certificate.py``.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 
-AUTO_TOLERANCE = 1e-3  # of y's size: the phantom dimension keeps its first three digits, about what fp16 keeps
+AUTO_TOLERANCE = (
+    1e-3  # of y's size: the phantom dimension keeps its first three digits, about what fp16 keeps
+)
 RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
 KINDS = ("query", "key", "value")
 MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal number
@@ -38,7 +41,8 @@ MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal n
 
 @dataclass(frozen=True)
 class Fold:
-    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), ``auto``, or ``off``, for checks.
+    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), ``auto``, or ``off``,
+    for checks.
 
     ``auto`` takes, per layer, the smallest rank that keeps y_k and y_v to ``tolerance`` of their size.
 
@@ -52,7 +56,9 @@ class Fold:
 
     @classmethod
     def parse(cls, text: str) -> Fold:
-        """Parse ``exact``, ``rank:R``, ``auto``, ``auto:TOLERANCE`` or ``off``. Raises :class:`InputError`."""
+        """Parse ``exact``, ``rank:R``, ``auto``, ``auto:TOLERANCE`` or ``off``. Raises
+        :class:`InputError`.
+        """
         if text in ("exact", "off"):
             return cls(text)
         if match := re.fullmatch(r"auto(?::(\d*\.?\d+(?:e-?\d+)?))?", text):
@@ -62,7 +68,8 @@ class Fold:
         match = re.fullmatch(r"rank:(\d{1,4})", text)
         if not match or int(match[1]) % RANK_STEP or not int(match[1]):
             raise InputError(
-                f"unknown fold {text!r}: use 'exact', 'auto', 'auto:TOLERANCE' (between 0 and 1), or 'rank:R' with R a "
+                f"unknown fold {text!r}: use 'exact', 'auto', 'auto:TOLERANCE' (between 0 and 1), or "
+                "'rank:R' with R a "
                 f"multiple of {RANK_STEP}"
             )
         return cls("rank", int(match[1]))
@@ -111,12 +118,15 @@ def first_token_states(
     group = config.decoder.heads // config.decoder.kv_heads
     for state in cache.layers:
         q, k, v = (t[0, 0] for t in state.first)  # repeated to [H, d]
-        # A softmax over duplicated heads equals the softmax over the unique ones, so one of each group is kept.
+        # A softmax over duplicated heads equals the softmax over the unique ones, so one of each group is
+        # kept.
         yield {"query": q, "key": k[::group], "value": v[::group]}
 
 
 def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: dict[str, torch.Tensor]):
-    """``query``, ``key`` and ``value`` constants of one layer from its stored matrices and the first token's state."""
+    """``query``, ``key`` and ``value`` constants of one layer from its stored matrices and the first token's
+    state.
+    """
     constants = {}
     for kind in KINDS:
         w = {part: weights[f"{layer}.phantom.{kind}.{part}.weight"].float() for part in "qkvo"}
@@ -128,7 +138,10 @@ def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: di
 
 
 def fold_layer(
-    weights: Mapping[str, torch.Tensor], layer: str, constants: dict[str, PhantomConstants], bases: Bases | None
+    weights: Mapping[str, torch.Tensor],
+    layer: str,
+    constants: dict[str, PhantomConstants],
+    bases: Bases | None,
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """The folded constants of one layer by name; ``bases`` is None for the exact fold."""
     key_scale, value_scale = (_power_of_two(constants[kind]) for kind in ("key", "value"))
@@ -140,7 +153,9 @@ def fold_layer(
             yield f"{at}.scale", torch.tensor([scales[kind]])
         else:
             yield f"{at}.basis", scales[kind] * (bases.value if kind == "value" else bases.key)
-    (f1, b1), (f2, b2) = ([weights[f"{layer}.gate{i}.{p}"].float() for p in ("weight", "bias")] for i in (1, 2))
+    (f1, b1), (f2, b2) = (
+        [weights[f"{layer}.gate{i}.{p}"].float() for p in ("weight", "bias")] for i in (1, 2)
+    )
     back = ETA / value_scale
     expand = torch.eye(f1.shape[-1]) if bases is None else bases.value.T  # [d, r]
     yield f"{layer}.gate.weight", torch.cat([f2 - f1, back * f2 @ expand], dim=-1)  # [1, d + r]
@@ -169,9 +184,14 @@ def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
 
 
 def smallest_rank(constants: dict[str, PhantomConstants], tolerance: float) -> int:
-    """The smallest multiple of 8 whose bases hold y_k and y_v to ``tolerance`` of their largest norm, or head_dim."""
+    """The smallest multiple of 8 whose bases hold y_k and y_v to ``tolerance`` of their largest norm, or
+    head_dim.
+    """
     full = constants["key"].inner.shape[0]
-    samples = {kind: constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0])) for kind in KINDS[1:]}
+    samples = {
+        kind: constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0]))
+        for kind in KINDS[1:]
+    }
     for rank in range(RANK_STEP, full, RANK_STEP):
         bases = bases_of(constants, rank)
         pairs = ((samples["key"], bases.key), (samples["value"], bases.value))
@@ -194,7 +214,8 @@ def simplex_samples(heads: int, count: int = 4096) -> torch.Tensor:
         t = torch.linspace(0, 1, count)
         return torch.stack([t, 1 - t], dim=-1)
     generator = torch.Generator().manual_seed(heads)
-    # Exponentials to a random power, normalised: from near the middle (low powers) to near the corners (high ones).
+    # Exponentials to a random power, normalised: from near the middle (low powers) to near the corners (high
+    # ones).
     power = torch.rand(count, 1, generator=generator) * 8
     raw = torch.empty(count, heads).exponential_(generator=generator).clamp_min(1e-6) ** power
     samples = raw / raw.sum(-1, keepdim=True)
@@ -211,7 +232,9 @@ def _power_of_two(c: PhantomConstants) -> float:
 
 
 def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Maker]]:
-    """The vision encoder with normalisation inside the patch embedding and layer scale inside its projections."""
+    """The vision encoder with normalisation inside the patch embedding and layer scale inside its
+    projections.
+    """
     at, patch = "vision_encoder", "vision_encoder.patch_embedding"
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 
@@ -246,7 +269,9 @@ def _as_they_are(weights: Mapping[str, torch.Tensor], names: Iterable[str]) -> I
     yield from ((name, Maker(shape_of(weights, name), reader(name))) for name in names if name in weights)
 
 
-def _rows_scaled(weights: Mapping[str, torch.Tensor], names: list[str], factor: str) -> Iterator[tuple[str, Maker]]:
+def _rows_scaled(
+    weights: Mapping[str, torch.Tensor], names: list[str], factor: str
+) -> Iterator[tuple[str, Maker]]:
     """Weight [out, in] and bias [out] times a factor [out]."""
 
     def product(name: str) -> Callable[[], torch.Tensor]:
@@ -259,7 +284,15 @@ def _rows_scaled(weights: Mapping[str, torch.Tensor], names: list[str], factor: 
     yield from ((name, Maker(shape_of(weights, name), product(name))) for name in names if name in weights)
 
 
-PLAIN = ("norm1.weight", "qkv.weight", "qkv.bias", "o.weight", "norm2.weight", "gate_up.weight", "down.weight")
+PLAIN = (
+    "norm1.weight",
+    "qkv.weight",
+    "qkv.bias",
+    "o.weight",
+    "norm2.weight",
+    "gate_up.weight",
+    "down.weight",
+)
 
 
 def fold_weights(
@@ -271,8 +304,8 @@ def fold_weights(
 ) -> tuple[FoldedSpec, LazyWeights]:
     """The folded model's spec and its named tensors in fp32.
 
-    The phantom constants are computed here, which reads every decoder layer once; all other tensors are read from
-    ``weights`` whenever they are asked for.
+    The phantom constants are computed here, which reads every decoder layer once; all other tensors are read
+    from ``weights`` whenever they are asked for.
     """
     dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))

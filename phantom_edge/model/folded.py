@@ -7,24 +7,25 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
 from phantom_edge.model.ops import CacheScales, KVCache, TorchOps, Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.quantize.recipe import Recipe, apply_recipe
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import Recipe, apply_recipe
 
 
 @dataclass
 class FoldedModel:
     """Folded weights and the torch graphs over them; the same calls as :class:`PhantomModel`.
 
-    ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation``, if given, puts the
-    input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV cache one of int8.
+    ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation``, if given,
+    puts the input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV
+    cache one of int8.
 
     >>> model = FoldedModel.of(checkpoint.config, checkpoint, Fold(), first_id=1)    # doctest: +SKIP
     >>> cache = model.make_cache(2048)                                              # doctest: +SKIP
@@ -48,7 +49,9 @@ class FoldedModel:
         first_id: int,
         progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
     ) -> FoldedModel:
-        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read as they are needed."""
+        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read as they are
+        needed.
+        """
         spec, folded = fold_weights(config, weights, fold, first_id, progress)
         return cls(spec, folded, fold, first_id)
 
@@ -57,10 +60,11 @@ class FoldedModel:
         return self.spec.config
 
     def quantized(self, recipe: Recipe, step: Callable[[str], None] = lambda _: None) -> FoldedModel:
-        """The same model with its weights on the recipe's grids, each when it is first asked for, and then kept.
+        """The same model with its weights on the recipe's grids, each when it is first asked for, and then
+        kept.
 
-        Vectors and the phantom constants stay in fp32: they are a thousandth of the size, and factors such as eta^2
-        would be zero in fp16. ``step`` is told the name of each weight as it is converted.
+        Vectors and the phantom constants stay in fp32: they are a thousandth of the size, and factors such as
+        eta^2 would be zero in fp16. ``step`` is told the name of each weight as it is converted.
         """
         recipe.plan(self.module_shapes())  # refuses a rule that matches nothing
 
@@ -81,7 +85,9 @@ class FoldedModel:
 
     def module_shapes(self) -> dict[str, tuple[int, int]]:
         """[out, in] of every weight matrix that a recipe may put on a grid, by module name."""
-        shapes = {n: shape_of(self.weights, n) for n in self.weights if n.endswith(".weight") and is_module(n)}
+        shapes = {
+            n: shape_of(self.weights, n) for n in self.weights if n.endswith(".weight") and is_module(n)
+        }
         return {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) == 2}
 
     def on_grid(self, activation: Callable[[QuantizedTensor], ActivationGrid] | None) -> FoldedModel:
@@ -89,19 +95,24 @@ class FoldedModel:
         return replace(self, activation=activation)
 
     def with_kv(self, kv: CacheScales | None) -> FoldedModel:
-        """The same model with a KV cache in int8 on the grid ``kv``, or in fp32. Raises :class:`InputError`."""
+        """The same model with a KV cache in int8 on the grid ``kv``, or in fp32. Raises
+        :class:`InputError`.
+        """
         heads = self.config.decoder.kv_heads
         wanted = [(heads, self.spec.width(n)) for n in range(self.config.decoder.layers)]
         for scales in (kv.keys, kv.values) if kv is not None else ():
             if [tuple(scale.shape) for scale in scales] != wanted:
-                raise InputError("the KV cache's scales are not those of this model and fold; calibrate them for it")
+                raise InputError(
+                    "the KV cache's scales are not those of this model and fold; calibrate them for it"
+                )
         return replace(self, kv=kv)
 
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
 
-        So does every backend: where an activation grid spans a call, a tile must not depend on its neighbours.
+        So does every backend: where an activation grid spans a call, a tile must not depend on its
+        neighbours.
         """
         return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
 
@@ -115,18 +126,26 @@ class FoldedModel:
         return KVCache(self.spec, context)
 
     def decode(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = False) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of all."""
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of
+        all.
+        """
         return self._extend(graphs.text_decoder, embeds, cache, all_positions)
 
     def hidden(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = True) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: hidden states [1, S, hidden] after the final norm."""
+        """Continue ``cache`` with embeddings [1, S, hidden]: hidden states [1, S, hidden] after the final
+        norm.
+        """
         return self._extend(graphs.hidden_states, embeds, cache, all_positions)
 
     @torch.inference_mode()
-    def _extend(self, graph: Callable, embeds: torch.Tensor, cache: KVCache, all_positions: bool) -> torch.Tensor:
+    def _extend(
+        self, graph: Callable, embeds: torch.Tensor, cache: KVCache, all_positions: bool
+    ) -> torch.Tensor:
         steps = embeds.shape[1]
         if cache.length + steps > cache.context:
-            raise InputError(f"{cache.length + steps} tokens do not fit a context of {cache.context}; raise --context")
+            raise InputError(
+                f"{cache.length + steps} tokens do not fit a context of {cache.context}; raise --context"
+            )
         out = graph(self._ops(cache=cache, steps=steps), self.spec, embeds, all_positions=all_positions)
         cache.length += steps
         return out

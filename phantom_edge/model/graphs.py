@@ -1,7 +1,7 @@
 """The three graphs of a folded Phantom, written once over :class:`~phantom_edge.model.ops.Ops`.
 
-Per layer the phantom dimension costs the small matmuls of :func:`phantom` and widens one attention op; nothing else
-knows of it. The derivation of the fold is in ``fold.py``.
+Per layer the phantom dimension costs the small matmuls of :func:`phantom` and widens one attention op;
+nothing else knows of it. The derivation of the fold is in ``fold.py``.
 """
 
 from __future__ import annotations
@@ -44,12 +44,16 @@ def token_embedding(ops: Ops, ids: Value) -> Value:
 
 
 def text_decoder(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
-    """Embeddings [1, S, hidden] to logits [1, 1, vocab] of the last position, or of all; extends the cache."""
+    """Embeddings [1, S, hidden] to logits [1, 1, vocab] of the last position, or of all; extends the
+    cache.
+    """
     return ops.linear(hidden_states(ops, spec, x, all_positions=all_positions), "text_decoder.head")
 
 
 def hidden_states(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
-    """What the head reads: [1, 1, hidden] after the final norm at the last position, or [1, S, hidden] at all."""
+    """What the head reads: [1, 1, hidden] after the final norm at the last position, or [1, S, hidden] at
+    all.
+    """
     for n in range(spec.config.decoder.layers):
         x = decoder_layer(ops, spec, n, x)
     if not all_positions:
@@ -85,13 +89,17 @@ def _attention(ops: Ops, spec: FoldedSpec, n: int, x: Value) -> Value:
 
 def phantom(ops: Ops, x: Value, name: str, *, compressed: bool) -> Value:
     """The phantom half of one head vector: y(x) = g(M softmax(A g(W x))), scaled, or in the layer's basis."""
-    weights = ops.softmax(ops.project(ops.gelu(ops.project(x, f"{name}.in")), f"{name}.heads"))  # [B, S, H, heads]
+    weights = ops.softmax(
+        ops.project(ops.gelu(ops.project(x, f"{name}.in")), f"{name}.heads")
+    )  # [B, S, H, heads]
     y = ops.gelu(ops.project(weights, f"{name}.mix"))  # [B, S, H, D]
     return ops.project(y, f"{name}.basis") if compressed else ops.scale(y, f"{name}.scale")
 
 
 def gate(ops: Ops, o1: Value, z: Value, layer: str, *, compressed: bool) -> Value:
-    """Blend both outputs per head: o1 + (1 - s) eta z, with 1 - s = sigmoid of one small matmul over [o1 | z]."""
+    """Blend both outputs per head: o1 + (1 - s) eta z, with 1 - s = sigmoid of one small matmul over [o1 |
+    z].
+    """
     rest = ops.sigmoid(ops.linear(ops.concat([o1, z]), f"{layer}.gate"))  # [B, S, H, 1]
     z = ops.project(z, f"{layer}.gate.basis") if compressed else ops.scale(z, f"{layer}.gate.scale")
     return ops.add(o1, ops.mul(z, rest))

@@ -1,8 +1,9 @@
 """The small set of operations that the folded graphs are written in, and their torch form.
 
-``graphs.py`` says once what a Phantom computes; each format says here-like what an operation is: torch tensors in
-:class:`TorchOps`, ONNX nodes, MIL operations. A value is whatever the implementation makes of it; only the last axis
-and the meaning of an operation are fixed. Layouts: activations [B, S, C], heads [B, S, H, D].
+``graphs.py`` says once what a Phantom computes; each format says here-like what an operation is: torch
+tensors in :class:`TorchOps`, ONNX nodes, MIL operations. A value is whatever the implementation makes of it;
+only the last axis and the meaning of an operation are fixed. Layouts: activations [B, S, C], heads [B, S, H,
+D].
 """
 
 from __future__ import annotations
@@ -14,23 +15,27 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional as F
 
-from phantom_edge.model import pieces
+from phantom_edge.model import linear_by_rows
 from phantom_edge.model.original import causal_attention, pixel_shuffle
 from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.activations import ActivationGrid, fake_quantize
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor
 
 Value = Any
 Weights = Mapping[str, "torch.Tensor | QuantizedTensor"]
 
 
 class Ops(Protocol):
-    """What a format must provide. Weights are named; ``name`` without ``.weight`` is the recipe's module name."""
+    """What a format must provide. Weights are named; ``name`` without ``.weight`` is the recipe's module
+    name.
+    """
 
     # --- arithmetic shared by both graphs
     def linear(self, x: Value, name: str) -> Value:
-        """``x @ W.T + b`` with ``{name}.weight``, which may be quantised, and ``{name}.bias`` if there is one."""
+        """``x @ W.T + b`` with ``{name}.weight``, which may be quantised, and ``{name}.bias`` if there is
+        one.
+        """
 
     def project(self, x: Value, name: str) -> Value:
         """``x @ W.T`` with the small constant ``name`` [out, in], never quantised."""
@@ -82,14 +87,18 @@ class Ops(Protocol):
         """Rotate [B, S, H, D] by the positions of this call."""
 
     def cached_attention(self, q: Value, k: Value, v: Value, layer: int, scale: float) -> Value:
-        """Append k, v [B, S, Hkv, W] to the cache of ``layer``; one causal grouped-query attention op: [B, S, H, W]."""
+        """Append k, v [B, S, Hkv, W] to the cache of ``layer``; one causal grouped-query attention op: [B, S,
+        H, W].
+        """
 
     def last(self, x: Value) -> Value:
         """[B, S, C] to [B, 1, C], the last position."""
 
 
 class KVCache:
-    """Keys and values of every layer, [1, context, Hkv, head_dim + phantom_dim], and how many positions are filled."""
+    """Keys and values of every layer, [1, context, Hkv, head_dim + phantom_dim], and how many positions are
+    filled.
+    """
 
     def __init__(self, spec: FoldedSpec, context: int, dtype: torch.dtype = torch.float32):
         d = spec.config.decoder
@@ -100,7 +109,11 @@ class KVCache:
 
 
 def _rows(weight: torch.Tensor | QuantizedTensor, start: int, stop: int) -> torch.Tensor:
-    return weight.dequantize_rows(start, stop) if isinstance(weight, QuantizedTensor) else weight[start:stop].float()
+    return (
+        weight.dequantize_rows(start, stop)
+        if isinstance(weight, QuantizedTensor)
+        else weight[start:stop].float()
+    )
 
 
 class CacheScales(Protocol):
@@ -114,11 +127,12 @@ class CacheScales(Protocol):
 
 
 class TorchOps:
-    """The reference: fp32 torch, quantised weights dequantised, activations put on a runtime's own grid if asked.
+    """The reference: fp32 torch, quantised weights dequantised, activations put on a runtime's own grid if
+    asked.
 
     ``activation`` says on which grid a runtime holds the input of a matmul with such a weight; see
-    :mod:`phantom_edge.quantize.activations`, ``kv`` on which grid the cache holds keys and values. ``cache`` and
-    ``steps`` (tokens of this call) serve the decoder only.
+    :mod:`phantom_edge.numbers.activations`, ``kv`` on which grid the cache holds keys and values. ``cache``
+    and ``steps`` (tokens of this call) serve the decoder only.
     """
 
     def __init__(
@@ -147,11 +161,13 @@ class TorchOps:
     def product(
         self, x: torch.Tensor, name: str, weight: torch.Tensor | QuantizedTensor, bias: torch.Tensor | None
     ) -> torch.Tensor:
-        """``x @ W.T + b`` of module ``name`` in fp32; a large matrix that is stored otherwise, piece by piece."""
+        """``x @ W.T + b`` of module ``name`` in fp32; a large matrix that is stored otherwise, piece by
+        piece.
+        """
         whole = isinstance(weight, torch.Tensor) and weight.dtype == torch.float32
-        if whole or math.prod(weight.shape) <= pieces.PIECE:
+        if whole or math.prod(weight.shape) <= linear_by_rows.PIECE:
             return F.linear(x, self.dense(name, weight), bias)
-        return pieces.linear(x, weight.shape, lambda start, end: _rows(weight, start, end), bias)
+        return linear_by_rows.linear(x, weight.shape, lambda start, end: _rows(weight, start, end), bias)
 
     def on_grid(self, x: torch.Tensor, grid: ActivationGrid, group: int | None) -> torch.Tensor:
         """The input of one integer matmul as the runtime holds it."""
@@ -233,7 +249,10 @@ class TorchOps:
         keys, values = self.cache.keys[layer], self.cache.values[layer]
         if self.kv is not None:
             k, v = self.kv.round(layer, k, v)
-        keys[:, self.start : self.end], values[:, self.start : self.end] = k.to(keys.dtype), v.to(values.dtype)
+        keys[:, self.start : self.end], values[:, self.start : self.end] = (
+            k.to(keys.dtype),
+            v.to(values.dtype),
+        )
         keys, values = keys[:, : self.end].to(q.dtype), values[:, : self.end].to(q.dtype)
         group = q.shape[2] // keys.shape[2]
         keys, values = (t.repeat_interleave(group, dim=2) for t in (keys, values))

@@ -1,9 +1,9 @@
 """The original: the published computation in fp32, unfolded, with the first token's state found at run time.
 
 This is the oracle that everything else is compared with, so it follows the published code step by step
-(``modeling_qwen2.py``, ``modeling_intern_vit.py``, ``utils.py`` of ByungKwanLee/Phantom) and shares nothing with the
-fold: y is recomputed for the whole cache, heads are repeated before the softmax over heads, the gate is two
-exponentials.
+(``modeling_qwen2.py``, ``modeling_intern_vit.py``, ``utils.py`` of ByungKwanLee/Phantom) and shares nothing
+with the fold: y is recomputed for the whole cache, heads are repeated before the softmax over heads, the gate
+is two exponentials.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional as F
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.images import normalize
 from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import ETA
@@ -22,7 +22,9 @@ from phantom_edge.model.spec import ETA
 
 @dataclass
 class LayerState:
-    """One layer's cache: k and v so far [1, N, Hkv, D] and the first token's q, k, v after repetition [1, 1, H, D]."""
+    """One layer's cache: k and v so far [1, N, Hkv, D] and the first token's q, k, v after repetition [1, 1,
+    H, D].
+    """
 
     k: torch.Tensor
     v: torch.Tensor
@@ -40,15 +42,21 @@ class OriginalCache:
 class PhantomModel:
     """The published model on a mapping of canonical names to tensors (a :class:`Checkpoint`, or a dict).
 
-    ``phantom=False`` drops the phantom dimension everywhere; it exists so that checks can show that they would notice.
-    ``keep=False`` reads a weight anew whenever it is used: for one pass over a model that would not fit in fp32.
+    ``phantom=False`` drops the phantom dimension everywhere; it exists so that checks can show that they
+    would notice. ``keep=False`` reads a weight anew whenever it is used: for one pass over a model that would
+    not fit in fp32.
 
     >>> model = PhantomModel(checkpoint.config, checkpoint)          # doctest: +SKIP
     >>> logits = model.decode(model.embed(ids), model.make_cache())  # doctest: +SKIP
     """
 
     def __init__(
-        self, config: PhantomConfig, weights: Mapping[str, torch.Tensor], *, phantom: bool = True, keep: bool = True
+        self,
+        config: PhantomConfig,
+        weights: Mapping[str, torch.Tensor],
+        *,
+        phantom: bool = True,
+        keep: bool = True,
     ):
         self.config, self.phantom, self._keep = config, phantom, keep
         self._weights = weights
@@ -66,7 +74,7 @@ class PhantomModel:
         bias = f"{name}.bias"
         return F.linear(x, self._w(f"{name}.weight"), self._w(bias) if bias in self._weights else None)
 
-    # --- vision -----------------------------------------------------------------------------------------------------
+    # --- vision ---------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -83,7 +91,9 @@ class PhantomModel:
         x = x + self._w(f"{at}.position_embedding")
         for n in range(v.layers):
             layer = f"{at}.layers.{n}"
-            x = x + self._vision_attention(self._layer_norm(x, f"{layer}.norm1"), layer) * self._w(f"{layer}.scale1")
+            x = x + self._vision_attention(self._layer_norm(x, f"{layer}.norm1"), layer) * self._w(
+                f"{layer}.scale1"
+            )
             hidden = F.gelu(self._linear(self._layer_norm(x, f"{layer}.norm2"), f"{layer}.fc1"))
             x = x + self._linear(hidden, f"{layer}.fc2") * self._w(f"{layer}.scale2")
         x = pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
@@ -101,10 +111,12 @@ class PhantomModel:
         weights = (q * v.head_dim**-0.5 @ k.transpose(-2, -1)).softmax(-1)
         return self._linear((weights @ value).transpose(1, 2).flatten(2), f"{layer}.proj")
 
-    # --- decoder ----------------------------------------------------------------------------------------------------
+    # --- decoder --------------------------------------------------------------------------------------------
 
     def make_cache(self, context: int | None = None) -> OriginalCache:
-        """An empty cache; it grows as needed, so ``context`` is only there to be called like the folded model."""
+        """An empty cache; it grows as needed, so ``context`` is only there to be called like the folded
+        model.
+        """
         return OriginalCache()
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
@@ -113,8 +125,12 @@ class PhantomModel:
         return F.embedding(ids, self._weights["token_embedding.weight"]).to(torch.float32)
 
     @torch.inference_mode()
-    def decode(self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of all."""
+    def decode(
+        self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False
+    ) -> torch.Tensor:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of
+        all.
+        """
         hidden = self.hidden(embeds, cache)
         return self.head(hidden if all_positions else hidden[:, -1:])
 
@@ -203,10 +219,11 @@ def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: f
 
 
 def pixel_shuffle(x: torch.Tensor, grid: int, factor: int) -> torch.Tensor:
-    """[T, grid*grid, C] to [T, (grid/factor)^2, C*factor^2]: each output token gathers a factor x factor block.
+    """[T, grid*grid, C] to [T, (grid/factor)^2, C*factor^2]: each output token gathers a factor x factor
+    block.
 
-    The published function permutes twice; together that puts a block's channels in row-major order of the block with
-    the column index fastest, and leaves the tokens in row-major order of the picture.
+    The published function permutes twice; together that puts a block's channels in row-major order of the
+    block with the column index fastest, and leaves the tokens in row-major order of the picture.
     """
     small = grid // factor
     x = x.unflatten(1, (small, factor, small, factor))  # [T, row, in-row, column, in-column, C]

@@ -6,18 +6,20 @@ import math
 
 import torch
 
-from phantom_edge.config import RopeConfig
+from phantom_edge.checkpoint.config import RopeConfig
 from phantom_edge.errors import InputError
 
 
 def rotary_tables(
     rope: RopeConfig, head_dim: int, positions: torch.Tensor, length: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [S, head_dim / 2] in fp32 for ``positions`` [S], in a sequence that is ``length`` tokens long so far.
+    """cos and sin [S, head_dim / 2] in fp32 for ``positions`` [S], in a sequence that is ``length`` tokens
+    long so far.
 
     ``length`` matters beyond ``rope.original_context`` only: there ``dynamic`` widens its base
-    (``modeling_internlm2.py``, ``InternLM2DynamicNTKScalingRotaryEmbedding``) and ``su`` takes its long factors
-    (``modeling_phi3.py``, ``Phi3SuScaledRotaryEmbedding``); keys already cached keep the rotation they were given.
+    (``modeling_internlm2.py``, ``InternLM2DynamicNTKScalingRotaryEmbedding``) and ``su`` takes its long
+    factors (``modeling_phi3.py``, ``Phi3SuScaledRotaryEmbedding``); keys already cached keep the rotation
+    they were given.
     """
     exponent = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim  # [D/2]
     theta, factors, scale = rope.theta, torch.ones(head_dim // 2), 1.0
@@ -42,17 +44,22 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 def check_context(rope: RopeConfig, context: int) -> None:
-    """Raise :class:`InputError` for a context at which the published tables would depend on the length reached."""
+    """Raise :class:`InputError` for a context at which the published tables would depend on the length
+    reached.
+    """
     if context < 1:
         raise InputError(f"--context is {context}; give a number of tokens of at least 1")
     if context > rope.original_context:
         raise InputError(
-            f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary embedding "
+            f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary "
+            "embedding "
             f"changes with the length; use at most {rope.original_context}"
         )
 
 
 def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [context, head_dim / 2] for a graph whose positions are below ``context``; see `check_context`."""
+    """cos and sin [context, head_dim / 2] for a graph whose positions are below ``context``; see
+    `check_context`.
+    """
     check_context(rope, context)
     return rotary_tables(rope, head_dim, torch.arange(context), context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 
 ETA = 1e-4  # strength of the phantom dimension, ``XAttention(eta=1e-4)`` in the published ``utils.py``
 
@@ -13,8 +13,8 @@ ETA = 1e-4  # strength of the phantom dimension, ``XAttention(eta=1e-4)`` in the
 class FoldedSpec:
     """Dimensions of a folded model.
 
-    ``phantom_dims`` holds, per layer, how many directions carry the phantom dimension: ``head_dim`` where the fold is
-    exact, less where it was compressed, 0 where a layer has none.
+    ``phantom_dims`` holds, per layer, how many directions carry the phantom dimension: ``head_dim`` where the
+    fold is exact, less where it was compressed, 0 where a layer has none.
     """
 
     config: PhantomConfig

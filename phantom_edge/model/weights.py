@@ -1,4 +1,6 @@
-"""Weights that are made when they are asked for, so that a model larger than memory can be folded and written."""
+"""Weights that are made when they are asked for, so that a model larger than memory can be folded and
+written.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 Shape = tuple[int, ...]
 Weight = torch.Tensor | QuantizedTensor
@@ -61,7 +63,9 @@ def shape_of(weights: Mapping[str, Weight], name: str) -> Shape:
 
 
 def view(weights: Mapping[str, Weight], names: Callable[[str], bool]) -> dict[str, Maker]:
-    """Makers that read those weights of a mapping whose name is wanted; combine them to a new :class:`LazyWeights`."""
+    """Makers that read those weights of a mapping whose name is wanted; combine them to a new
+    :class:`LazyWeights`.
+    """
 
     def reader(name: str) -> Callable[[], Weight]:
         return lambda: weights[name]

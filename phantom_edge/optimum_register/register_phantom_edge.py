@@ -1,4 +1,6 @@
-"""``optimum-cli export phantom-edge …``: optimum imports every module of its namespace folder that it finds here."""
+"""``optimum-cli export phantom-edge …``: optimum imports every module of its namespace folder that it finds
+here.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from optimum.commands.export.base import ExportCommand
 class PhantomEdgeExportCommand(BaseOptimumCLICommand):
     """Hands its arguments to ``phantom-edge export``, so that both commands are one."""
 
-    COMMAND = CommandInfo(name="phantom-edge", help="Export a Phantom vision-language model for on-device use.")
+    COMMAND = CommandInfo(
+        name="phantom-edge", help="Export a Phantom vision-language model for on-device use."
+    )
 
     @staticmethod
     def parse_args(parser) -> None:

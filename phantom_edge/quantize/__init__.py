@@ -1,9 +1,19 @@
-"""Quantisation: one grid of integers for all formats, the search for their scales, recipes, activation grids."""
+"""Quantisation: one grid of integers for all formats, the search for their scales, recipes, activation
+grids.
+"""
 
-from phantom_edge.quantize.activations import ActivationGrid, fake_quantize
-from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
-from phantom_edge.quantize.recipe import PRESETS, Assignment, Precision, Recipe, Rule, apply_recipe, load_recipe
-from phantom_edge.quantize.search import quantize_weight, relative_error
+from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
+from phantom_edge.numbers.recipe import (
+    PRESETS,
+    Assignment,
+    Precision,
+    Recipe,
+    Rule,
+    apply_recipe,
+    load_recipe,
+)
+from phantom_edge.numbers.scale_search import quantize_weight, relative_error
 
 __all__ = [
     "PRESETS",

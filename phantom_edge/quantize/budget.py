@@ -1,9 +1,9 @@
 """Choosing a precision per module under a budget of bytes or of KL divergence.
 
-Each module has a few options, each with bytes and a cost. Only those on the lower convex hull of a module can be right
-for some price of a byte, and taking the steps along all hulls in order of what a byte buys gives, for every budget that
-ends between two steps, the best choice there is (Everett 1963; Shoham and Gersho 1988). What is left over of a budget
-is then spent on the steps that still fit.
+Each module has a few options, each with bytes and a cost. Only those on the lower convex hull of a module can
+be right for some price of a byte, and taking the steps along all hulls in order of what a byte buys gives,
+for every budget that ends between two steps, the best choice there is (Everett 1963; Shoham and Gersho 1988).
+What is left over of a budget is then spent on the steps that still fit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize.recipe import Precision, Recipe, Rule
+from phantom_edge.numbers.recipe import Precision, Recipe, Rule
 from phantom_edge.quantize.sensitivity import Option, Options, total
 
 Choice = dict[str, Option]
@@ -66,7 +66,9 @@ def smallest(options: Options) -> Choice:
 
 def upgrades(options: Options) -> list[Upgrade]:
     """All steps along all hulls, what a byte buys most with first; those of one module stay in order."""
-    steps = [Upgrade(name, a, b) for name, found in options.items() for a, b in itertools.pairwise(hull(found))]
+    steps = [
+        Upgrade(name, a, b) for name, found in options.items() for a, b in itertools.pairwise(hull(found))
+    ]
     return sorted(steps, key=lambda step: -step.gain)
 
 
@@ -80,7 +82,8 @@ def under_bytes(options: Options, budget: int, rest: int = 0) -> Choice:
     if room < 0:
         least = (budget - room) / 1e6
         raise InputError(
-            f"a budget of {budget / 1e6:.2f} MB cannot be met: the smallest this model becomes is {least:.2f} MB"
+            f"a budget of {budget / 1e6:.2f} MB cannot be met: the smallest this model becomes is "
+            f"{least:.2f} MB"
         )
     blocked: set[str] = set()
     for step in upgrades(options):
@@ -107,8 +110,8 @@ def under_kl(options: Options, limit: float) -> Choice:
 def meet_kl(options: Options, limit: float, measure: Callable[[Choice], float], tries: int = 5) -> Choice:
     """The smallest choice whose *measured* KL is at most ``limit``.
 
-    The prediction is corrected by what the last measurement made of it. Raises :class:`InputError` when nothing that
-    was tried, full upgrade included, stays within the limit; says what the best reached.
+    The prediction is corrected by what the last measurement made of it. Raises :class:`InputError` when
+    nothing that was tried, full upgrade included, stays within the limit; says what the best reached.
     """
     aim, best, least = limit, None, float("inf")
     for _ in range(tries):
@@ -130,7 +133,8 @@ def meet_kl(options: Options, limit: float, measure: Callable[[Choice], float], 
         least = min(least, measured_full := measure(best))
         if measured_full > limit:
             raise InputError(
-                f"a budget of {limit:g} nats cannot be met: the least that int4, int8 and fp16 weights reach here is "
+                f"a budget of {limit:g} nats cannot be met: the least that int4, int8 and fp16 weights "
+                "reach here is "
                 f"{least:.3g} nats"
             )
     return best

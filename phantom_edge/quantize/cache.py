@@ -1,4 +1,5 @@
-"""What calibration found, kept by the content it follows from: checkpoint, samples, options and this package's code.
+"""What calibration found, kept by the content it follows from: checkpoint, samples, options and this
+package's code.
 
 Nothing in here is needed: a file that is missing or damaged is made again.
 """
@@ -12,9 +13,9 @@ from typing import Any, Final
 
 from phantom_edge import __version__
 from phantom_edge.errors import InputError
+from phantom_edge.numbers.recipe import Precision
 from phantom_edge.quantize import store
 from phantom_edge.quantize.layerwise import Quantization
-from phantom_edge.quantize.recipe import Precision
 from phantom_edge.quantize.sensitivity import Option, Options
 
 MAX_BYTES: Final = 256 << 20
@@ -34,7 +35,9 @@ class Cache:
     def options(self, key: str) -> Options | None:
         """The sensitivities kept under ``key``."""
         try:
-            data = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8")) if self.folder else None
+            data = (
+                json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8")) if self.folder else None
+            )
             if data is None:
                 return None
             return {

@@ -1,8 +1,8 @@
 """Calibration data: a few pictures with questions and answers, packed so that each picture is read once.
 
-What is shipped is drawn: scenes of the train split under a seed of their own, so nothing of it is in a test. A folder
-of one's own holds pictures, and, if there are any, questions and answers in one ``.jsonl`` file as ``phantom-edge
-tune`` reads them; without, each picture is met by a few general questions.
+What is shipped is drawn: scenes of the train split under a seed of their own, so nothing of it is in a test.
+A folder of one's own holds pictures, and, if there are any, questions and answers in one ``.jsonl`` file as
+``phantom-edge tune`` reads them; without, each picture is met by a few general questions.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from phantom_edge.errors import InputError
 from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values
 
 if TYPE_CHECKING:
-    from phantom_edge.source import PhantomSource
-    from phantom_edge.tune.packing import Packed
+    from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.text.packing import Packed
 
 SAMPLES: Final = 48
 FEWEST: Final = 8
@@ -32,13 +32,19 @@ SEED: Final = 20240914
 """Of the drawn pictures; no training uses it."""
 QUESTIONS: Final = 8
 """Most questions per picture, tasks taken in turn."""
-GENERAL: Final = ("Describe the image in detail.", "What is in the image?", "What colour is the largest object?")
+GENERAL: Final = (
+    "Describe the image in detail.",
+    "What is in the image?",
+    "What colour is the largest object?",
+)
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One question on a sample's picture. ``answer`` None leaves only the first token after the prompt to compare."""
+    """One question on a sample's picture. ``answer`` None leaves only the first token after the prompt to
+    compare.
+    """
 
     question: str
     answer: str | None = None
@@ -53,7 +59,8 @@ class Sample:
         name: for messages.
         pixels: the tiles [T, 3, S, S] in 0..1.
         packed: ids, positions and mask of the one sequence, and the positions whose next token is compared.
-        asked: the questions in order; with ``pairs`` each right answer is followed by its wrong one as a segment.
+        asked: the questions in order; with ``pairs`` each right answer is followed by its wrong one as a
+            segment.
     """
 
     name: str
@@ -84,7 +91,9 @@ class CalibrationSet:
         return sum(sample.tokens for sample in self.samples)
 
     def parts(self, share: float) -> tuple[CalibrationSet, CalibrationSet]:
-        """The set in two, ``share`` of it last, evenly taken: to fit on one part and to measure on the other."""
+        """The set in two, ``share`` of it last, evenly taken: to fit on one part and to measure on the
+        other.
+        """
         step = max(2, round(1 / share))
         last = self.samples[step - 1 :: step]
         first = tuple(sample for n, sample in enumerate(self.samples) if (n + 1) % step)
@@ -102,11 +111,11 @@ class CalibrationSet:
 
 
 def drawn_set(
-    source: PhantomSource, count: int = SAMPLES, *, split: str = "train", pairs: bool = False, first: int = 0
+    source: Pretrained, count: int = SAMPLES, *, split: str = "train", pairs: bool = False, first: int = 0
 ) -> CalibrationSet:
     """The shipped set: ``count`` drawn scenes of a split with their questions, from number ``first`` on.
 
-    >>> drawn_set(PhantomSource.open(None), 8).name                              # doctest: +SKIP
+    >>> drawn_set(Pretrained.open(None), 8).name                              # doctest: +SKIP
     '8 drawn scenes of the train split'
     """
     from phantom_edge.scenes import make_scene
@@ -123,12 +132,13 @@ def drawn_set(
 
 
 def folder_set(
-    source: PhantomSource, folder: str | Path, count: int | None = None, *, pairs: bool = False
+    source: Pretrained, folder: str | Path, count: int | None = None, *, pairs: bool = False
 ) -> CalibrationSet:
     """Pictures of a folder, with the questions and answers of its ``.jsonl`` file if it has one.
 
     Raises:
-        InputError: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line that cannot be used.
+        InputError: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line that cannot be
+            used.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -143,7 +153,9 @@ def folder_set(
             f"better {SAMPLES}"
         )
     if len(pictures) > MOST:
-        raise InputError(f"{folder}: {len(pictures)} pictures; choose some of them with --samples (at most {MOST})")
+        raise InputError(
+            f"{folder}: {len(pictures)} pictures; choose some of them with --samples (at most {MOST})"
+        )
     samples = []
     for path, asked in pictures.items():
         chosen = asked[:QUESTIONS] or [Asked(question) for question in GENERAL]
@@ -154,12 +166,16 @@ def folder_set(
 def check_count(count: int) -> None:
     """Raise :class:`InputError` for too few or too many samples."""
     if not FEWEST <= count <= MOST:
-        raise InputError(f"{count} calibration samples: give {FEWEST} to {MOST}; with fewer the statistics mean little")
+        raise InputError(
+            f"{count} calibration samples: give {FEWEST} to {MOST}; with fewer the statistics mean little"
+        )
 
 
-def sample_of(source: PhantomSource, name: str, image, asked: Sequence[Asked], *, pairs: bool = False) -> Sample:
-    """One picture (PIL) and its questions as the model reads them; questions that no longer fit are left out."""
-    from phantom_edge.tune.packing import Packer
+def sample_of(source: Pretrained, name: str, image, asked: Sequence[Asked], *, pairs: bool = False) -> Sample:
+    """One picture (PIL) and its questions as the model reads them; questions that no longer fit are left
+    out.
+    """
+    from phantom_edge.text.packing import Packer
 
     config = source.config
     max_tiles = min(DEFAULT_MAX_TILES, config.max_tiles or DEFAULT_MAX_TILES)
@@ -175,7 +191,9 @@ def sample_of(source: PhantomSource, name: str, image, asked: Sequence[Asked], *
             segments += new
             kept.append(one)
     if not segments:
-        raise InputError(f"{name}: takes {len(prefix)} tokens, which leaves no room for a question; use a smaller one")
+        raise InputError(
+            f"{name}: takes {len(prefix)} tokens, which leaves no room for a question; use a smaller one"
+        )
     return Sample(name, pixels, packer.pack([prefix], [segments]), tuple(kept))
 
 
@@ -199,10 +217,16 @@ def _in_turn(asked: Sequence[Asked], tasks: Sequence[str], rng: random.Random) -
 def _asked_of(folder: Path) -> dict[Path, list[Asked]]:
     lines = sorted(folder.glob("*.jsonl"))
     if len(lines) > 1:
-        raise InputError(f"{folder}: holds {lines[0].name} and {lines[1].name}; keep the one with the questions")
+        raise InputError(
+            f"{folder}: holds {lines[0].name} and {lines[1].name}; keep the one with the questions"
+        )
     if not lines:
-        return {path: [] for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()}
-    from phantom_edge.tune.data import read_triples
+        return {
+            path: []
+            for path in sorted(folder.iterdir())
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        }
+    from phantom_edge.text.triples import read_triples
 
     pictures: dict[Path, list[Asked]] = {}
     for line in read_triples(lines[0], folder).lines:

@@ -1,11 +1,13 @@
 """GPTQ on the common grid.
 
-It minimises what quantisation changes in a layer's output over the calibration inputs, tr((W - Q) H (W - Q)^T) with
-H = X^T X, instead of what it changes in the weights. :func:`~phantom_edge.quantize.descent.refine` goes on from there.
+It minimises what quantisation changes in a layer's output over the calibration inputs, tr((W - Q) H (W -
+Q)^T) with H = X^T X, instead of what it changes in the weights.
+:func:`~phantom_edge.quantize.coordinate_descent.refine` goes on from there.
 
-GPTQ (Frantar et al. 2022, arXiv 2210.17323, algorithm 1) rounds one input feature after the other and lets those that
-are left make up for the error; ``act_order`` takes the features with the largest H_jj first. Scales are those of the
-error-searched rounding, fixed beforehand, so that the order of columns does not disturb the groups.
+GPTQ (Frantar et al. 2022, arXiv 2210.17323, algorithm 1) rounds one input feature after the other and lets
+those that are left make up for the error; ``act_order`` takes the features with the largest H_jj first.
+Scales are those of the error-searched rounding, fixed beforehand, so that the order of columns does not
+disturb the groups.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import torch
 from torch import Tensor
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize.descent import SWEEPS, refine
-from phantom_edge.quantize.grid import RANGES, QuantizedTensor
-from phantom_edge.quantize.search import quantize_weight
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor
+from phantom_edge.numbers.scale_search import quantize_weight
+from phantom_edge.quantize.coordinate_descent import SWEEPS, refine
 
 DAMPING: Final = 0.01
 """Of the mean of H's diagonal, added to it: the published value."""
@@ -55,7 +57,8 @@ def gptq(
         Integers and scales on the common grid. Inputs that were all zero give the error-searched rounding.
 
     Raises:
-        InputError: shapes that do not fit, a value that is not finite, an H that no damping makes positive definite.
+        InputError: shapes that do not fit, a value that is not finite, an H that no damping makes positive
+            definite.
 
     Example:
         >>> x = torch.randn(256, 64)
@@ -80,7 +83,9 @@ def gptq(
         # Where the inputs say little GPTQ may end above its start; descend from the better of the two.
         best = min((first, grid), key=lambda q, piece=piece: objective(piece, q, h))
         parts.append(refine(piece, best, h, sweeps))
-    values, scales = (torch.cat(tensors) for tensors in zip(*((p.values, p.scales) for p in parts), strict=True))
+    values, scales = (
+        torch.cat(tensors) for tensors in zip(*((p.values, p.scales) for p in parts), strict=True)
+    )
     return QuantizedTensor(values, scales, bits, group)
 
 
@@ -132,7 +137,8 @@ def _order(h: Tensor, act_order: bool) -> Tensor:
 
 def _factor(h: Tensor, act_order: bool) -> Tensor | None:
     order = _order(h, act_order)
-    # One name for all of them, so that of a wide layer's (0.8 GB each at 14336) no more than two are in memory.
+    # One name for all of them, so that of a wide layer's (0.8 GB each at 14336) no more than two are in
+    # memory.
     factor = h[order[:, None], order].to(torch.float64 if len(h) <= _EXACT else torch.float32)
     factor, failed = torch.linalg.cholesky_ex(factor)
     if failed:
@@ -143,14 +149,19 @@ def _factor(h: Tensor, act_order: bool) -> Tensor | None:
 
 
 def _round_in_order(weight: Tensor, grid: QuantizedTensor, factor: Tensor, order: Tensor) -> Tensor:
-    """Algorithm 1 with lazy batches: ``weight`` [out, in] with its columns already in order; integers in theirs."""
+    """Algorithm 1 with lazy batches: ``weight`` [out, in] with its columns already in order; integers in
+    theirs.
+    """
     low, high = RANGES[grid.bits]
     columns = weight.clone()
     scales = grid.scales[:, order // grid.block]  # [out, in]
     values = torch.empty_like(columns, dtype=torch.int8)
     for start in range(0, columns.shape[1], _BLOCK):
         end = min(start + _BLOCK, columns.shape[1])
-        part, scale = columns[:, start:end].T.contiguous(), scales[:, start:end].T.contiguous()  # [batch, out]
+        part, scale = (
+            columns[:, start:end].T.contiguous(),
+            scales[:, start:end].T.contiguous(),
+        )  # [batch, out]
         codes, errors = torch.empty_like(part), torch.empty_like(part)
         inverse = factor[start:end, start:end]
         for j in range(end - start):

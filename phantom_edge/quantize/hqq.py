@@ -1,13 +1,13 @@
 """HQQ (Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models").
 
-Without data: the error is split into a sparse part E, found by a shrinkage operator that favours few large errors
-(p < 1), and a rest whose zero point has a closed form. Both steps alternate over packed integers:
+Without data: the error is split into a sparse part E, found by a shrinkage operator that favours few large
+errors (p < 1), and a rest whose zero point has a closed form. Both steps alternate over packed integers:
 
     E <- shrink(W - dequantised, beta, p)        zero <- mean(Q - (W - E) / scale)
 
-:func:`solve` is that, on asymmetric four-bit codes, as HQQ publishes it and torchao and ONNX Runtime carry it. The
-common grid of this toolkit is symmetric, so that all formats can hold it: there the zero point is fixed and the closed
-form is the scale's, <W - E, Q> / <Q, Q>, which is :func:`hqq`.
+:func:`solve` is that, on asymmetric four-bit codes, as HQQ publishes it and torchao and ONNX Runtime carry
+it. The common grid of this toolkit is symmetric, so that all formats can hold it: there the zero point is
+fixed and the closed form is the scale's, <W - E, Q> / <Q, Q>, which is :func:`hqq`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from phantom_edge.quantize.grid import RANGES, QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
-from phantom_edge.quantize.search import quantize_weight
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
+from phantom_edge.numbers.scale_search import quantize_weight
 
 P_NORM: Final = 0.7
 BETA: Final = 10.0
@@ -114,7 +114,9 @@ def hqq(weight: Tensor, bits: int, group: int | None = None, rounds: int = ROUND
         error = blocks - codes * scale
         size = error.abs().pow(P_NORM).sum(-1, keepdim=True)
         kept, best = torch.where(size < best, scale, kept), torch.minimum(size, best)
-        sparse = shrink(error / kept, beta) * kept  # beta is in units of a step here: no weight's scale matters
+        sparse = (
+            shrink(error / kept, beta) * kept
+        )  # beta is in units of a step here: no weight's scale matters
         norm = codes.square().sum(-1, keepdim=True)
         wanted = ((blocks - sparse) * codes).sum(-1, keepdim=True) / norm.clamp_min(1.0)
         scale = round_scale(torch.where((norm > 0) & (wanted > 0), wanted, scale))

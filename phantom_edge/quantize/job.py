@@ -1,4 +1,6 @@
-"""Quantising a checkpoint as one call: calibrate, choose a precision per module, round, and measure what it cost."""
+"""Quantising a checkpoint as one call: calibrate, choose a precision per module, round, and measure what it
+cost.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +12,22 @@ from typing import Any, Final
 
 import torch
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import fold_weights
 from phantom_edge.model.folded import FoldedModel, is_module
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
-from phantom_edge.quantize import walk
-from phantom_edge.quantize.activations import ActivationGrid
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
+from phantom_edge.numbers.recipe import INT8, PRESETS, Precision, Recipe, load_recipe
+from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.budget import meet_kl, recipe_of, under_bytes
 from phantom_edge.quantize.cache import Cache, key_of
 from phantom_edge.quantize.calibration import SAMPLES, CalibrationSet, check_count, drawn_set, folder_set
-from phantom_edge.quantize.grid import GROUPS, QuantizedTensor
 from phantom_edge.quantize.kv import kv_quality, kv_scales
 from phantom_edge.quantize.layerwise import Method, Quantization, forms, quantize_layerwise
 from phantom_edge.quantize.quality import Quality, quality
-from phantom_edge.quantize.recipe import INT8, PRESETS, Precision, Recipe, load_recipe
 from phantom_edge.quantize.sensitivity import Options, shares, total
-from phantom_edge.source import PhantomSource
 
 MIXED: Final = "mixed"
 MIXED_SIZE: Final = 1.1
@@ -43,7 +45,9 @@ GRIDS: Final = {
         ActivationGrid.BLOCK_INT8 if weight.bits == 4 else ActivationGrid.TENSOR_UINT8
     ),
 }
-"""What rounding the inputs of integer products costs as well, on the platforms that do; see :class:`ActivationGrid`."""
+"""What rounding the inputs of integer products costs as well, on the platforms that do; see
+:class:`ActivationGrid`.
+"""
 Step = Callable[[str], None]
 GridOf = Callable[[QuantizedTensor], ActivationGrid]
 
@@ -52,8 +56,8 @@ GridOf = Callable[[QuantizedTensor], ActivationGrid]
 class QuantizeOptions:
     """How to quantise. ``quant`` is ``mixed``, a preset or a TOML file; a budget goes with ``mixed`` only.
 
-    ``method`` None takes GPTQ. ``calibrate`` is a folder of pictures, None the drawn ones; ``samples`` how many.
-    ``budget_mb`` is for all the weights, in 10^6 bytes, ``budget_kl`` in nats per next token.
+    ``method`` None takes GPTQ. ``calibrate`` is a folder of pictures, None the drawn ones; ``samples`` how
+    many. ``budget_mb`` is for all the weights, in 10^6 bytes, ``budget_kl`` in nats per next token.
     """
 
     quant: str = MIXED
@@ -89,7 +93,7 @@ class QuantizeOptions:
 
 
 def quantize(
-    source: PhantomSource,
+    source: Pretrained,
     model: FoldedModel,
     options: QuantizeOptions,
     *,
@@ -99,17 +103,20 @@ def quantize(
 ) -> Quantization:
     """Quantise a folded model, with everything that was measured in ``facts``.
 
-    ``activation`` is the grid on which a platform holds the inputs of integer products, where that is known: scales
-    and precisions are then chosen for it, and it is part of what is measured. ``cache`` is a folder where results are
-    kept by the content that they follow from, so that a second target, or another budget, does not cost it all again.
+    ``activation`` is the grid on which a platform holds the inputs of integer products, where that is known:
+    scales and precisions are then chosen for it, and it is part of what is measured. ``cache`` is a folder
+    where results are kept by the content that they follow from, so that a second target, or another budget,
+    does not cost it all again.
 
     Raises:
-        InputError: bad options or calibration data, a budget that cannot be met, a weight that cannot be quantised.
+        InputError: bad options or calibration data, a budget that cannot be met, a weight that cannot be
+            quantised.
         CheckError: an activation that is not finite.
 
     Example:
-        >>> source = PhantomSource.open(None)                                            # doctest: +SKIP
-        >>> model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)    # doctest: +SKIP
+        >>> source = Pretrained.open(None)                                            # doctest: +SKIP
+        >>> model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)    # doctest:
+        +SKIP
         >>> found = quantize(source, model, QuantizeOptions(budget_kl=0.001))            # doctest: +SKIP
         >>> found.apply(model)                                                           # doctest: +SKIP
     """
@@ -119,7 +126,7 @@ def quantize(
 class _Job:
     def __init__(
         self,
-        source: PhantomSource,
+        source: Pretrained,
         model: FoldedModel,
         options: QuantizeOptions,
         activation: GridOf | None,
@@ -141,8 +148,10 @@ class _Job:
         if (kept := self.cache.quantization(key)) is not None:
             return kept
         self.step("running the original")
-        self.seen = walk.image_tokens(model.spec, model.weights, self.held.samples, step=self.step)
-        self.truth = walk.logits(model.spec, model.weights, self.held.samples, images=self.seen, step=self.step)
+        self.seen = blockwise.image_tokens(model.spec, model.weights, self.held.samples, step=self.step)
+        self.truth = blockwise.logits(
+            model.spec, model.weights, self.held.samples, images=self.seen, step=self.step
+        )
         facts: dict[str, Any] = {
             "source": self.source.sha256(),
             "fold": str(model.fold),
@@ -181,12 +190,12 @@ class _Job:
             }
         )
 
-    # --- data -------------------------------------------------------------------------------------------------------
+    # --- data -----------------------------------------------------------------------------------------------
 
     def _data(self) -> tuple[CalibrationSet, CalibrationSet]:
         return calibration(self.source, self.options.calibrate, self.options.samples)
 
-    # --- sizes ------------------------------------------------------------------------------------------------------
+    # --- sizes ----------------------------------------------------------------------------------------------
 
     def bytes(self, recipe: Recipe) -> int:
         """Of all weights under a recipe: modules, and the rest in the type that it is stored in."""
@@ -203,7 +212,7 @@ class _Job:
                 total += math.prod(shape) * (recipe.float_type.bits // 8 if on_grid else 4)
         return total
 
-    # --- one recipe -------------------------------------------------------------------------------------------------
+    # --- one recipe -----------------------------------------------------------------------------------------
 
     def _rounded(self, recipe: Recipe) -> Quantization:
         return quantize_layerwise(
@@ -211,16 +220,20 @@ class _Job:
         )
 
     def _logits(self, model: FoldedModel):
-        return walk.logits(model.spec, model.weights, self.held.samples, activation=self.activation, step=self.step)
+        return blockwise.logits(
+            model.spec, model.weights, self.held.samples, activation=self.activation, step=self.step
+        )
 
     def _quality(self, model: FoldedModel) -> Quality:
         return quality(self.truth, self._logits(model))
 
     def _images(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
-        """What its vision encoder gives, once per grid of inputs: refolding the decoder does not change it."""
+        """What its vision encoder gives, once per grid of inputs: refolding the decoder does not change
+        it.
+        """
         if grid not in self.images:
             model = found.apply(self.model)
-            self.images[grid] = walk.image_tokens(
+            self.images[grid] = blockwise.image_tokens(
                 model.spec, model.weights, self.held.samples, activation=grid, step=self.step
             )
         return self.images[grid]
@@ -228,12 +241,19 @@ class _Job:
     def _run(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
         """Logits of what was found, inputs on a grid."""
         model, images = found.apply(self.model), self._images(found, grid)
-        return walk.logits(model.spec, model.weights, self.held.samples, images=images, activation=grid, step=self.step)
+        return blockwise.logits(
+            model.spec, model.weights, self.held.samples, images=images, activation=grid, step=self.step
+        )
 
     def _measured(self, found: Quantization) -> dict[str, Quality]:
-        """This with inputs in fp32 and as the runtimes round them, and round-to-nearest int4 for comparison."""
+        """This with inputs in fp32 and as the runtimes round them, and round-to-nearest int4 for
+        comparison.
+        """
         self.step("measuring")
-        grids = {"quantised": self.activation, **(GRIDS if self.activation is None else {"inputs exact": None})}
+        grids = {
+            "quantised": self.activation,
+            **(GRIDS if self.activation is None else {"inputs exact": None}),
+        }
         rows = {}
         for name, grid in grids.items():
             if grid not in self.answers:
@@ -244,7 +264,7 @@ class _Job:
         rows["round-to-nearest int4"] = self._quality(self.model.quantized(load_recipe("int4")))
         return rows
 
-    # --- mixed ------------------------------------------------------------------------------------------------------
+    # --- mixed ----------------------------------------------------------------------------------------------
 
     def _mixed(self) -> tuple[Quantization, dict[str, Any]]:
         options = self._options()
@@ -272,7 +292,9 @@ class _Job:
             "modules": {
                 name: {
                     "chosen": str(choice[name].precision),
-                    "options": [{"precision": str(o.precision), "bytes": o.bytes, "kl": o.kl} for o in found_options],
+                    "options": [
+                        {"precision": str(o.precision), "bytes": o.bytes, "kl": o.kl} for o in found_options
+                    ],
                 }
                 for name, found_options in options.items()
             },
@@ -285,7 +307,9 @@ class _Job:
         return int(MIXED_SIZE * self.bytes(PRESETS["int4"]))
 
     def _options(self) -> Options:
-        """What every module may become, with bytes and cost; a module that an override names has no choice."""
+        """What every module may become, with bytes and cost; a module that an override names has no
+        choice.
+        """
         shapes, base = self.model.module_shapes(), self.options.base
         plan = base.plan(shapes)
         pinned = {entry.name: entry.precision for entry in plan if not entry.reason.startswith("no rule")}
@@ -293,7 +317,9 @@ class _Job:
         for name, shape in shapes.items():
             choices = [pinned[name]] if name in pinned else [INT4, INT8]
             integers = [p for p in choices if p.is_integer and not (p.group and shape[1] % p.group)]
-            wanted[name] = [INT8] if name == walk.EMBEDDING and integers and name not in pinned else integers
+            wanted[name] = (
+                [INT8] if name == blockwise.EMBEDDING and integers and name not in pinned else integers
+            )
         key = self._key("sensitivity", [str(self.method), self.options.overrides])
         if (kept := self.cache.options(key)) is not None:
             return kept
@@ -307,24 +333,31 @@ class _Job:
         self.cache.keep_options(key, options)
         return options
 
-    # --- the fold ---------------------------------------------------------------------------------------------------
+    # --- the fold -------------------------------------------------------------------------------------------
 
     def _folded_best(self, found: Quantization) -> tuple[Quantization, dict[str, Any]]:
-        """The phantom constants from the originals or from the quantised weights, whichever is nearer the original."""
+        """The phantom constants from the originals or from the quantised weights, whichever is nearer the
+        original.
+        """
         if not any(self.model.spec.phantom_dims):
             return found, {"chosen": "original"}
         self.step("folding once more, from the quantised weights")
         again = replace(found, floats=found.floats | refolded(self.source, self.model, found))
-        logits = {"original": self._run(found, self.activation), "quantised": self._run(again, self.activation)}
+        logits = {
+            "original": self._run(found, self.activation),
+            "quantised": self._run(again, self.activation),
+        }
         kl = {name: quality(self.truth, told).kl for name, told in logits.items()}
         chosen = min(kl, key=kl.__getitem__)
         self.answers[self.activation] = logits[chosen]
         return (again if chosen == "quantised" else found), {"chosen": chosen, "kl": kl}
 
-    # --- the cache --------------------------------------------------------------------------------------------------
+    # --- the cache ------------------------------------------------------------------------------------------
 
     def _kv(self, found: Quantization) -> dict[str, Any]:
-        """Scales of an int8 cache, which become part of ``found``, and what it costs beyond the weights and alone."""
+        """Scales of an int8 cache, which become part of ``found``, and what it costs beyond the weights and
+        alone.
+        """
         self.step("int8 KV cache")
         model, original, samples = found.apply(self.model), self.model, self.held.samples
         scales = kv_scales(model, self.fit.samples, self.step)
@@ -336,9 +369,10 @@ class _Job:
 
 
 def calibration(
-    source: PhantomSource, folder: Path | None, samples: int | None
+    source: Pretrained, folder: Path | None, samples: int | None
 ) -> tuple[CalibrationSet, CalibrationSet]:
-    """Samples to fit on and others to measure on: of ``folder``, or drawn; ``samples`` of them, or what suits the size.
+    """Samples to fit on and others to measure on: of ``folder``, or drawn; ``samples`` of them, or what suits
+    the size.
 
     Raises :class:`InputError` as :func:`folder_set`.
     """
@@ -349,24 +383,26 @@ def calibration(
     return fit, drawn_set(source, LARGE_SAMPLES // 2 if large else HELD_OUT, split="validation")
 
 
-def refolded(source: PhantomSource, model: FoldedModel, found: Quantization) -> dict[str, Any]:
+def refolded(source: Pretrained, model: FoldedModel, found: Quantization) -> dict[str, Any]:
     """Phantom constants computed from the quantised decoder: its own first token, its own q, k and v."""
     quantised = found.apply(model)
     makers = view(source.checkpoint, lambda name: True)
     for name in quantised.weights:
-        if name.startswith(("text_decoder.", f"{walk.EMBEDDING}.")) and is_module(name):
+        if name.startswith(("text_decoder.", f"{blockwise.EMBEDDING}.")) and is_module(name):
             makers[name] = Maker(
-                shape_of(model.weights, name), lambda name=name: walk.plain({name: quantised.weights[name]})[name]
+                shape_of(model.weights, name),
+                lambda name=name: blockwise.plain({name: quantised.weights[name]})[name],
             )
     _, folded = fold_weights(model.config, LazyWeights(makers), model.fold, model.first_id)
     return {name: folded[name] for name in folded if not is_module(name)}
 
 
-def check_source(found: Quantization, source: PhantomSource) -> None:
+def check_source(found: Quantization, source: Pretrained) -> None:
     """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
     if found.facts.get("source") != source.sha256():
         raise InputError(
-            f"the quantisation was made from another checkpoint than {source.name} (SHA-256 differs); quantise this one"
+            f"the quantisation was made from another checkpoint than {source.name} (SHA-256 differs); "
+            "quantise this one"
         )
 
 

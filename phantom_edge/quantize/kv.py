@@ -1,8 +1,8 @@
 """Scales for a KV cache in int8: one per layer, key-value head and channel, from calibration.
 
-The cache of a layer holds [k | y_k] and [v | y_v]: plain and phantom channels side by side (``model/fold.py``). A scale
-per channel gives the phantom half scales of its own, which it needs: its size has nothing to do with k's. Keys are as
-they are cached, after the rotary embedding.
+The cache of a layer holds [k | y_k] and [v | y_v]: plain and phantom channels side by side
+(``model/fold.py``). A scale per channel gives the phantom half scales of its own, which it needs: its size
+has nothing to do with k's. Keys are as they are cached, after the rotary embedding.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize import walk
+from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.quality import Quality, quality
 
 HEADROOM: Final = 1.1
-"""Beyond the largest value seen: other prompts reach a little further, and a tenth costs a tenth of a step."""
+"""Beyond the largest value seen: other prompts reach a little further, and a tenth costs a tenth of a
+step.
+"""
 LARGEST: Final = 127
 
 
@@ -37,17 +39,23 @@ class KVScales:
     def to_state(self) -> dict[str, Tensor]:
         """Tensors for a safetensors file: ``kv.N.key`` and ``kv.N.value``."""
         layers = enumerate(zip(self.keys, self.values, strict=True))
-        return {f"kv.{n}.{kind}": t for n, pair in layers for kind, t in zip(("key", "value"), pair, strict=True)}
+        return {
+            f"kv.{n}.{kind}": t for n, pair in layers for kind, t in zip(("key", "value"), pair, strict=True)
+        }
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> KVScales:
-        """Undo :meth:`to_state`. Raises :class:`InputError` when a layer is missing or a scale is no scale."""
+        """Undo :meth:`to_state`. Raises :class:`InputError` when a layer is missing or a scale is no
+        scale.
+        """
         count = sum(name.startswith("kv.") for name in state) // 2
         try:
             keys, values = (tuple(state[f"kv.{n}.{kind}"] for n in range(count)) for kind in ("key", "value"))
         except KeyError as error:
             raise InputError(f"KV scales: {error} is missing") from None
-        if not count or not all(bool((t > 0).all()) and bool(torch.isfinite(t).all()) for t in (*keys, *values)):
+        if not count or not all(
+            bool((t > 0).all()) and bool(torch.isfinite(t).all()) for t in (*keys, *values)
+        ):
             raise InputError("KV scales: each must be positive and finite")
         return cls(keys, values)
 
@@ -59,7 +67,9 @@ class KVScales:
         )
 
 
-def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Callable[[str], None] = lambda _: None) -> KVScales:
+def kv_scales(
+    model: FoldedModel, samples: Sequence[Sample], step: Callable[[str], None] = lambda _: None
+) -> KVScales:
     """Scales from the keys and values that ``samples`` give, with a little headroom.
 
     >>> scales = kv_scales(model, drawn_set(source, 16).samples)                 # doctest: +SKIP
@@ -73,7 +83,7 @@ def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Callable[[str
         largest[layer] = [torch.maximum(a, b) for a, b in zip(largest.get(layer, seen), seen, strict=True)]
         return k, v
 
-    walk.logits(model.spec, model.weights, samples, round_cache=watch, step=step)
+    blockwise.logits(model.spec, model.weights, samples, round_cache=watch, step=step)
     layers = [largest[n] for n in range(model.config.decoder.layers)]
     keys, values = (tuple(_scale(layer[i]) for layer in layers) for i in (0, 1))
     return KVScales(keys, values)
@@ -91,7 +101,7 @@ def kv_quality(
 
     ``images`` are the samples' image tokens, where they are at hand: the cache does not change them.
     """
-    return quality(truth, walk.logits(spec, weights, samples, images=images, round_cache=scales.round))
+    return quality(truth, blockwise.logits(spec, weights, samples, images=images, round_cache=scales.round))
 
 
 def _scale(absmax: Tensor) -> Tensor:

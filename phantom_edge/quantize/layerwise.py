@@ -1,7 +1,8 @@
-"""Quantising a folded model block by block, each with the inputs that the blocks before it, already quantised, give.
+"""Quantising a folded model block by block, each with the inputs that the blocks before it, already
+quantised, give.
 
-One block's weights, second moments and integers are in memory at a time, beside one state per sample. What comes out is
-one set of integers on the common grid, and the few vectors that scales were folded into.
+One block's weights, second moments and integers are in memory at a time, beside one state per sample. What
+comes out is one set of integers on the common grid, and the few vectors that scales were folded into.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from torch import Tensor
 from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
-from phantom_edge.quantize import walk
-from phantom_edge.quantize.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import PRESETS, Precision, Recipe
+from phantom_edge.numbers.scale_search import quantize_weight
+from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.gptq import gptq, objective
-from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.quantize.hqq import hqq
-from phantom_edge.quantize.moments import Gatherer, Moments
-from phantom_edge.quantize.recipe import PRESETS, Precision, Recipe
+from phantom_edge.quantize.input_statistics import Gatherer, Moments
 from phantom_edge.quantize.scaling import Seam, best_scale, candidates, fold_scale, seams
-from phantom_edge.quantize.search import quantize_weight
 
 Step = Callable[[str], None]
 GridOf = Callable[[QuantizedTensor], ActivationGrid]
@@ -34,7 +35,8 @@ GridOf = Callable[[QuantizedTensor], ActivationGrid]
 
 @dataclass(frozen=True)
 class Method:
-    """How integers are found: ``rounding`` is ``rtn``, ``hqq`` or ``gptq``; ``scaled`` folds scales before it.
+    """How integers are found: ``rounding`` is ``rtn``, ``hqq`` or ``gptq``; ``scaled`` folds scales before
+    it.
 
     >>> str(Method.parse("awq"))
     'awq'
@@ -74,8 +76,8 @@ class ModuleRow:
     """What became of one module.
 
     Errors are of its output over the calibration inputs, relative, in the root mean square: ``before`` of
-    error-searched rounding, ``after`` of the method, ``activation`` of rounding the inputs alone to int8 per token.
-    ``outlier`` is the largest input channel over the median one.
+    error-searched rounding, ``after`` of the method, ``activation`` of rounding the inputs alone to int8 per
+    token. ``outlier`` is the largest input channel over the median one.
     """
 
     name: str
@@ -95,7 +97,8 @@ class ModuleRow:
 class Quantization:
     """Integers by module, float tensors that are no longer the checkpoint's, and how both came about.
 
-    ``cache`` is the state of :class:`~phantom_edge.quantize.kv.KVScales`, for a platform that keeps its cache in int8.
+    ``cache`` is the state of :class:`~phantom_edge.quantize.kv.KVScales`, for a platform that keeps its cache
+    in int8.
     """
 
     recipe: Recipe
@@ -114,7 +117,9 @@ class Quantization:
         for name, tensor in {**{f"{n}.weight": q for n, q in self.integers.items()}, **self.floats}.items():
             if name not in model.weights or shape_of(model.weights, name) != tuple(tensor.shape):
                 raise InputError(f"{name}: the quantised weights are of another model")
-        base = replace(model, weights=LazyWeights(overlaid(model.weights, self.floats))).quantized(self.recipe, step)
+        base = replace(model, weights=LazyWeights(overlaid(model.weights, self.floats))).quantized(
+            self.recipe, step
+        )
         integers = {f"{name}.weight": q for name, q in self.integers.items()}
         return replace(base, weights=LazyWeights(overlaid(base.weights, integers), keep=True))
 
@@ -136,16 +141,18 @@ def quantize_layerwise(
 ) -> Quantization:
     """Quantise ``model`` by ``recipe`` with ``method`` over calibration samples.
 
-    ``activation`` is the grid that a runtime holds inputs on: the scales are then chosen for it too. ``step`` is told
-    which block is at work.
+    ``activation`` is the grid that a runtime holds inputs on: the scales are then chosen for it too. ``step``
+    is told which block is at work.
 
     Raises:
         InputError: a weight that cannot be quantised, by name.
         CheckError: an activation that is not finite.
 
     Example:
-        >>> found = quantize_layerwise(model, load_recipe("int4"), Method.parse("gptq"), samples)    # doctest: +SKIP
-        >>> int4 = found.apply(model)                                                                # doctest: +SKIP
+        >>> found = quantize_layerwise(model, load_recipe("int4"), Method.parse("gptq"), samples)    #
+        doctest: +SKIP
+        >>> int4 = found.apply(model)                                                                #
+        doctest: +SKIP
     """
     recipe.plan(model.module_shapes())
     return _Run(model, recipe, method, activation, step).over(samples)
@@ -161,7 +168,8 @@ def forms(
 ) -> dict[str, dict[Precision, QuantizedTensor]]:
     """Every module in several precisions, each by itself in a model that is otherwise not quantised.
 
-    ``precisions`` names the integer ones of each module. Memory: all of them at once, a byte per weight and precision.
+    ``precisions`` names the integer ones of each module. Memory: all of them at once, a byte per weight and
+    precision.
     """
     run = _Run(model, PRESETS["fp32"], replace(method, scaled=False), None, step, precisions)
     run.over(samples)
@@ -190,15 +198,19 @@ class _Run:
     @torch.no_grad()
     def over(self, samples: Sequence[Sample]) -> Quantization:
         spec, weights = self.spec, self.model.weights
-        states = walk.patches(spec, self._stored(weights), samples)
-        for block in walk.vision_blocks(spec):
+        states = blockwise.patches(spec, self._stored(weights), samples)
+        for block in blockwise.vision_blocks(spec):
             states = self._block(block, samples, states)
         self._embedding()
-        table = {f"{walk.EMBEDDING}.weight": self.integers.get(walk.EMBEDDING, weights[f"{walk.EMBEDDING}.weight"])}
-        states = walk.join(spec, table, samples, states)
-        for block in walk.decoder_blocks(spec):
+        table = {
+            f"{blockwise.EMBEDDING}.weight": self.integers.get(
+                blockwise.EMBEDDING, weights[f"{blockwise.EMBEDDING}.weight"]
+            )
+        }
+        states = blockwise.join(spec, table, samples, states)
+        for block in blockwise.decoder_blocks(spec):
             states = self._block(block, samples, states)
-        self._head(walk.final_states(spec, weights, samples, states))
+        self._head(blockwise.final_states(spec, weights, samples, states))
         return Quantization(self.recipe, str(self.method), self.integers, self.floats, tuple(self.rows))
 
     def _stored(self, weights):
@@ -206,28 +218,30 @@ class _Run:
         kind = self.recipe.float_type.dtype
         names = ("patch_embedding.weight", "class_embedding", "position_embedding")
         stored = {f"vision_encoder.{n}": weights[f"vision_encoder.{n}"].to(kind).float() for n in names}
-        return stored | {"vision_encoder.patch_embedding.bias": weights["vision_encoder.patch_embedding.bias"]}
+        return stored | {
+            "vision_encoder.patch_embedding.bias": weights["vision_encoder.patch_embedding.bias"]
+        }
 
-    def _block(self, block: walk.Block, samples: Sequence[Sample], states: list[Tensor]) -> list[Tensor]:
+    def _block(self, block: blockwise.Block, samples: Sequence[Sample], states: list[Tensor]) -> list[Tensor]:
         self.step(f"quantising {block.name}")
-        weights = walk.weights_of(self.model.weights, block.name)
+        weights = blockwise.weights_of(self.model.weights, block.name)
         gathered = Gatherer(block.modules)
-        after = list(walk.advance(self.spec, block, weights, samples, states, observe=gathered))
+        after = list(blockwise.advance(self.spec, block, weights, samples, states, observe=gathered))
         new = self._modules(block.name, block.modules, weights, gathered.moments)
         if all(torch.equal(weights[n], t) for n, t in new.items() if isinstance(t, Tensor)) and not any(
             isinstance(t, QuantizedTensor) for t in new.values()
         ):
             return after
-        return list(walk.advance(self.spec, block, walk.plain(weights | new), samples, states))
+        return list(blockwise.advance(self.spec, block, blockwise.plain(weights | new), samples, states))
 
     def _head(self, states: list[Tensor]) -> None:
-        self.step(f"quantising {walk.HEAD}")
-        names = [f"{walk.HEAD}.weight", "text_decoder.norm.weight"]
+        self.step(f"quantising {blockwise.HEAD}")
+        names = [f"{blockwise.HEAD}.weight", "text_decoder.norm.weight"]
         weights = {name: self.model.weights[name] for name in names}
-        moments = Moments(walk.HEAD)
+        moments = Moments(blockwise.HEAD)
         for x in states:
             moments.add(x)
-        self._modules(walk.HEAD, (walk.HEAD,), weights, {walk.HEAD: moments})
+        self._modules(blockwise.HEAD, (blockwise.HEAD,), weights, {blockwise.HEAD: moments})
 
     def _modules(
         self, block: str, modules: Sequence[str], weights: dict[str, Tensor], moments: Mapping[str, Moments]
@@ -251,7 +265,9 @@ class _Run:
         return self.recipe.resolve(name, self.shapes[name])
 
     def _scale(self, seam: Seam, weights: Mapping[str, Tensor], moments: Moments) -> tuple[str, Tensor]:
-        """The best scale of a seam for error-searched rounding of the sink, and for the grid of its inputs."""
+        """The best scale of a seam for error-searched rounding of the sink, and for the grid of its
+        inputs.
+        """
         weight, precision = weights[f"{seam.sink}.weight"], self._precision(seam.sink)
         tried = candidates(moments.mean_abs, moments.absmax, weight)
         if not precision.is_integer:
@@ -282,7 +298,9 @@ class _Run:
             return weight
         size = max(float(((weight @ second) * weight).sum()), 1e-30)
         act = fake_quantize(some, ActivationGrid.TOKEN_INT8) - some
-        act = math.sqrt(float((act @ weight.T).square().sum() / (some @ weight.T).square().sum().clamp_min(1e-30)))
+        act = math.sqrt(
+            float((act @ weight.T).square().sum() / (some @ weight.T).square().sum().clamp_min(1e-30))
+        )
         if not precision.is_integer:
             stored = weight.to(precision.dtype)
             error = (stored.float() - weight) @ second
@@ -293,9 +311,13 @@ class _Run:
                 self.floats[f"{name}.weight"] = weight
             return stored
         rounded = self._round(name, weight, second, precision)
-        plain = rounded if str(self.method) == "rtn" else quantize_weight(weight, precision.bits, precision.group)
+        plain = (
+            rounded if str(self.method) == "rtn" else quantize_weight(weight, precision.bits, precision.group)
+        )
         before, after = (math.sqrt(max(objective(weight, q, second), 0) / size) for q in (plain, rounded))
-        self.rows.append(ModuleRow(name, str(precision), rounded.nbytes, before, after, act, moments.outlier, told))
+        self.rows.append(
+            ModuleRow(name, str(precision), rounded.nbytes, before, after, act, moments.outlier, told)
+        )
         self.integers[name] = rounded
         return rounded
 
@@ -311,7 +333,7 @@ class _Run:
 
     def _embedding(self) -> None:
         """The embedding is looked up, not multiplied: its rows are rounded by themselves."""
-        name, precision = walk.EMBEDDING, self._precision(walk.EMBEDDING)
+        name, precision = blockwise.EMBEDDING, self._precision(blockwise.EMBEDDING)
         for p in self.precisions.get(name, ()):
             self.forms[name][p] = quantize_weight(self.model.weights[f"{name}.weight"], p.bits, p.group)
         if not precision.is_integer:

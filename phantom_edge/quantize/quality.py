@@ -11,7 +11,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Quality:
-    """Over all compared positions: mean, largest KL(original || model) in nats, and the share of equal top tokens."""
+    """Over all compared positions: mean, largest KL(original || model) in nats, and the share of equal top
+    tokens.
+    """
 
     kl: float
     largest: float

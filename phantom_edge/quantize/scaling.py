@@ -1,14 +1,15 @@
 """Scales folded into neighbours: a channel is made smaller where it is produced and larger where it is used.
 
-The product stays what it was, but the rounding does not: weights that meet large activations become large and so are
-rounded relatively finer (AWQ, Lin et al. 2023, arXiv 2306.00978, section 3.2: s = mean|x|^alpha, alpha searched), and
-activations with outlier channels become even (SmoothQuant, Xiao et al. 2022, arXiv 2211.10438, equation 4:
-s = max|x|^alpha / max|w|^(1 - alpha)).
+The product stays what it was, but the rounding does not: weights that meet large activations become large and
+so are rounded relatively finer (AWQ, Lin et al. 2023, arXiv 2306.00978, section 3.2: s = mean|x|^alpha, alpha
+searched), and activations with outlier channels become even (SmoothQuant, Xiao et al. 2022, arXiv 2211.10438,
+equation 4: s = max|x|^alpha / max|w|^(1 - alpha)).
 
-A seam is a place where that costs no operation: a norm's weight before a matrix, ``up`` before ``down`` (silu(gate) is
-multiplied with ``up`` channel by channel), the vision encoder's values before its output projection. There is none
-before ``fc2`` (GELU is not linear) and none before the decoder's ``o``: the phantom half of a head is a function of v,
-and the gate adds it to the plain half channel by channel, so that v's channels cannot be scaled one by one.
+A seam is a place where that costs no operation: a norm's weight before a matrix, ``up`` before ``down``
+(silu(gate) is multiplied with ``up`` channel by channel), the vision encoder's values before its output
+projection. There is none before ``fc2`` (GELU is not linear) and none before the decoder's ``o``: the phantom
+half of a head is a function of v, and the gate adds it to the plain half channel by channel, so that v's
+channels cannot be scaled one by one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Seam:
 
 
 def seams(spec: FoldedSpec, block: str) -> list[Seam]:
-    """The seams inside one block, by the name of a :class:`~phantom_edge.quantize.walk.Block` or of the head."""
+    """The seams inside one block, by the name of a :class:`~phantom_edge.quantize.blockwise.Block` or of the
+    head.
+    """
     if block == "text_decoder.head":
         return [Seam(block, ("text_decoder.norm.weight",))]
     if block == "vision_encoder.projector":
@@ -63,7 +66,8 @@ def seams(spec: FoldedSpec, block: str) -> list[Seam]:
 
 
 def fold_scale(weights: Mapping[str, Tensor], seam: Seam, scale: Tensor) -> dict[str, Tensor]:
-    """The weights of a seam with the scale [in] in them: sources divided by it, the sink's columns multiplied.
+    """The weights of a seam with the scale [in] in them: sources divided by it, the sink's columns
+    multiplied.
 
     Raises :class:`InputError` when a scale is not positive and finite.
     """

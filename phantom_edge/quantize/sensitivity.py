@@ -1,13 +1,15 @@
-"""What each module's precision costs: its share of the KL divergence of the next tokens, for all modules at once.
+"""What each module's precision costs: its share of the KL divergence of the next tokens, for all modules at
+once.
 
-For a small change d of the parameters KL(p || p + d) = d^T F d / 2 with Fisher's information F, the mean over tokens y
-drawn from the model itself of the outer product of grad log p(y) with itself (Kunstner et al. 2019, arXiv 1905.12558,
-section 2; the same quadratic is behind HAWQ, arXiv 1911.03852). So one backward pass gives, for *every* module, the
-directional derivative along what its quantisation changes, and half the mean of its square is the module's share.
-Rounding the inputs of a matrix product is such a change too, of its output, and enters the same derivative.
+For a small change d of the parameters KL(p || p + d) = d^T F d / 2 with Fisher's information F, the mean over
+tokens y drawn from the model itself of the outer product of grad log p(y) with itself (Kunstner et al. 2019,
+arXiv 1905.12558, section 2; the same quadratic is behind HAWQ, arXiv 1911.03852). So one backward pass gives,
+for *every* module, the directional derivative along what its quantisation changes, and half the mean of its
+square is the module's share. Rounding the inputs of a matrix product is such a change too, of its output, and
+enters the same derivative.
 
-Measuring instead each module alone costs one run of the model per module and precision. :func:`alone` does that; a test
-holds the two against each other.
+Measuring instead each module alone costs one run of the model per module and precision. :func:`alone` does
+that; a test holds the two against each other.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ from torch.nn import functional as F
 from phantom_edge.errors import CheckError
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights
-from phantom_edge.quantize import walk
-from phantom_edge.quantize.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import FP16, Precision
+from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
-from phantom_edge.quantize.grid import QuantizedTensor
 from phantom_edge.quantize.layerwise import overlaid
 from phantom_edge.quantize.quality import divergence
-from phantom_edge.quantize.recipe import FP16, Precision
 
 DRAWS: Final = 4
 """Backward passes per sample, each with tokens drawn anew: 16 samples give the shares to about a sixth."""
@@ -38,7 +40,9 @@ GridOf = Callable[[QuantizedTensor], ActivationGrid]
 
 @dataclass(frozen=True)
 class Option:
-    """One precision of a module: bytes of its weight, and the KL divergence in nats per position that it costs."""
+    """One precision of a module: bytes of its weight, and the KL divergence in nats per position that it
+    costs.
+    """
 
     precision: Precision
     bytes: int
@@ -87,10 +91,14 @@ def shares(
 
 
 def alone(
-    model: FoldedModel, samples: Sequence[Sample], forms: Forms, *, step: Callable[[str], None] = lambda _: None
+    model: FoldedModel,
+    samples: Sequence[Sample],
+    forms: Forms,
+    *,
+    step: Callable[[str], None] = lambda _: None,
 ) -> Options:
     """The same, measured: each module quantised alone, one run of the model for each of its forms."""
-    truth = walk.logits(model.spec, model.weights, samples)
+    truth = blockwise.logits(model.spec, model.weights, samples)
     options: Options = {}
     for name, of_module in forms.items():
         step(f"sensitivity: {name}")
@@ -98,7 +106,7 @@ def alone(
         options[name] = []
         for precision, form in {**of_module, FP16: weight.half()}.items():
             changed = replace(model, weights=LazyWeights(overlaid(model.weights, {f"{name}.weight": form})))
-            kl = float(divergence(truth, walk.logits(changed.spec, changed.weights, samples)).mean())
+            kl = float(divergence(truth, blockwise.logits(changed.spec, changed.weights, samples)).mean())
             options[name].append(Option(precision, _bytes(form), kl))
     return options
 
@@ -110,7 +118,9 @@ class _Pool:
         self.model, self.forms, self.activation = model, forms, activation
         self.held = {name: model.weights[name] for name in model.weights}
         self.held |= {n: w.float() for n, w in self.held.items()}
-        self.sums: dict[str, dict[Precision, float]] = {n: dict.fromkeys([*f, FP16], 0.0) for n, f in forms.items()}
+        self.sums: dict[str, dict[Precision, float]] = {
+            n: dict.fromkeys([*f, FP16], 0.0) for n, f in forms.items()
+        }
         self.now = {n: dict.fromkeys(s, 0.0) for n, s in self.sums.items()}
         for name in forms:
             weight = self.held[f"{name}.weight"].clone().requires_grad_()
@@ -119,7 +129,7 @@ class _Pool:
 
     def run(self, sample: Sample) -> Tensor:
         """Logits [N, vocab] with a graph behind them."""
-        return walk.logits_of_one(_HookedOps(self, sample), self.model.spec, sample)
+        return blockwise.logits_of_one(_HookedOps(self, sample), self.model.spec, sample)
 
     def _along(self, name: str, weight: Tensor) -> None:
         gradient, exact = weight.grad, weight.detach()
@@ -140,7 +150,9 @@ class _Pool:
         for name, derivatives in self.now.items():
             for precision, value in derivatives.items():
                 if value != value or abs(value) == float("inf"):
-                    raise CheckError(f"{name}: the derivative of the logits is not finite; the checkpoint is broken")
+                    raise CheckError(
+                        f"{name}: the derivative of the logits is not finite; the checkpoint is broken"
+                    )
                 self.sums[name][precision] += value * value
                 derivatives[precision] = 0.0
 
@@ -152,7 +164,7 @@ class _Pool:
         return found
 
 
-class _HookedOps(walk.PackedOps):
+class _HookedOps(blockwise.PackedOps):
     def __init__(self, pool: _Pool, sample: Sample):
         super().__init__(pool.model.spec, pool.held, packed=sample.packed)
         self.pool = pool

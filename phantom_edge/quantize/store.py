@@ -1,7 +1,8 @@
-"""A quantisation as one file: integers, changed vectors and what was measured, for every export to take the same.
+"""A quantisation as one file: integers, changed vectors and what was measured, for every export to take the
+same.
 
-A safetensors file; its metadata hold one JSON document under ``phantom_edge``. Beside an artifact, which carries the
-integers itself, the same file without them is kept, and the manifest has their hashes.
+A safetensors file; its metadata hold one JSON document under ``phantom_edge``. Beside an artifact, which
+carries the integers itself, the same file without them is kept, and the manifest has their hashes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.files import replacing_file
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.quantize.layerwise import ModuleRow, Quantization
-from phantom_edge.quantize.recipe import Recipe
 
 SUFFIX: Final = ".safetensors"
 SIDECAR: Final = "quantization.safetensors"
@@ -60,18 +61,8 @@ def save(path: str | Path, found: Quantization, *, integers: bool = True) -> Pat
         "modules": [row.to_dict() for row in found.rows],
         "facts": found.facts,
     }
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
+    with replacing_file(path) as partial:
         save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(partial, 0o666 & ~umask)
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be written ({error})") from None
-    finally:
-        Path(partial).unlink(missing_ok=True)
     return path
 
 
@@ -96,7 +87,9 @@ def load(path: str | Path) -> Quantization:
             document = _document(path, (file.metadata() or {}).get(_KEY))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make it with `phantom-edge quantize -o {path.name}`") from None
+        raise InputError(
+            f"{path}: no such file; make it with `phantom-edge quantize -o {path.name}`"
+        ) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged or not a quantisation ({error}); make it again") from None
     try:
@@ -104,7 +97,9 @@ def load(path: str | Path) -> Quantization:
         rows = tuple(ModuleRow(**row) for row in document["modules"])
         integers, floats = _integers(tensors), _under(tensors, "floats/")
         cache = _under(tensors, "cache/")
-        return Quantization(recipe, str(document["method"]), integers, floats, rows, dict(document["facts"]), cache)
+        return Quantization(
+            recipe, str(document["method"]), integers, floats, rows, dict(document["facts"]), cache
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a quantisation of this toolkit ({error}); make it again") from None
 
@@ -145,7 +140,9 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
         raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
     if document["schema"] > SCHEMA:
-        raise InputError(f"{path}: schema {document['schema']} is newer than this phantom-edge reads; update it")
+        raise InputError(
+            f"{path}: schema {document['schema']} is newer than this phantom-edge reads; update it"
+        )
     return document
 
 

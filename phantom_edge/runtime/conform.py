@@ -1,6 +1,7 @@
 """Compare the original and the exact fold with recorded outputs of the published implementation.
 
-A folder to conform to is a checkpoint with ``golden.json`` (the cases) and ``golden.safetensors`` (what was recorded).
+A folder to conform to is a checkpoint with ``golden.json`` (the cases) and ``golden.safetensors`` (what was
+recorded).
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from phantom_edge.config import read_json
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
+from phantom_edge.files import read_json
 from phantom_edge.images import load_image, normalize, pixel_values
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
-from phantom_edge.runtime.report import Check, Report
-from phantom_edge.source import PhantomSource
+from phantom_edge.report.report import Check, Report
 
 TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summation differs"
-PIXEL_LIMIT, PIXEL_REASON = 1e-6, "the same integers after resizing, then one subtraction and one division in fp32"
+PIXEL_LIMIT, PIXEL_REASON = (
+    1e-6,
+    "the same integers after resizing, then one subtraction and one division in fp32",
+)
 GENERATED = 12
-PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = 8, 16, 64  # the recordings hold every n-th row and column, image token, position
+PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = (
+    8,
+    16,
+    64,
+)  # the recordings hold every n-th row and column, image token, position
 
 
 def conform(folder: str | Path, *, phantom: bool = True) -> Report:
@@ -35,7 +43,7 @@ def conform(folder: str | Path, *, phantom: bool = True) -> Report:
     folder = Path(folder)
     if not (folder / "golden.json").is_file() or not (folder / "golden.safetensors").is_file():
         raise InputError(f"{folder}: no recorded outputs here (golden.json and golden.safetensors)")
-    source, cases, golden = PhantomSource.open(folder), _cases(folder), _load(folder / "golden.safetensors")
+    source, cases, golden = Pretrained.open(folder), _cases(folder), _load(folder / "golden.safetensors")
     config, checkpoint = source.config, source.checkpoint
     models = {
         "original": PhantomModel(config, checkpoint, phantom=phantom),
@@ -79,10 +87,14 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     return load_file(path)
 
 
-def _case(case: dict, golden: dict[str, np.ndarray], source: PhantomSource, model) -> list[Check]:
+def _case(case: dict, golden: dict[str, np.ndarray], source: Pretrained, model) -> list[Check]:
     name, config = case["name"], source.config
-    recorded = {key.removeprefix(f"{name}."): value for key, value in golden.items() if key.startswith(f"{name}.")}
-    pixels = None if case["path"] is None else pixel_values(load_image(case["path"]), tile_size=config.tile_size)
+    recorded = {
+        key.removeprefix(f"{name}."): value for key, value in golden.items() if key.startswith(f"{name}.")
+    }
+    pixels = (
+        None if case["path"] is None else pixel_values(load_image(case["path"]), tile_size=config.tile_size)
+    )
     rows = None if pixels is None else len(pixels) * config.tokens_per_tile
     ids = source.tokenizer.encode(source.template.render([(case["question"], None)], rows))
     checks = [_equal(name, "prompt ids", ids, recorded["input_ids"].tolist())]
@@ -117,7 +129,12 @@ def _decoder_checks(name: str, model, embeds: torch.Tensor, recorded) -> list[Ch
         last = model.decode(model.embed(torch.tensor([generated[-1:]])), cache)[0, -1]
     return [
         _near(name, "hidden state", hidden.numpy(), recorded["hidden_last"]),
-        _near(name, "logits at every 64th position", logits[0, ::LOGIT_STEP].numpy(), recorded["logits_every_64"]),
+        _near(
+            name,
+            "logits at every 64th position",
+            logits[0, ::LOGIT_STEP].numpy(),
+            recorded["logits_every_64"],
+        ),
         _near(name, "last logits", logits[0, -1].numpy(), recorded["last_logits"]),
         _equal(name, "greedy tokens", generated, recorded["generated_ids"][-GENERATED:].tolist()),
     ]

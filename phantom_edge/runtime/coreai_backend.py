@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.errors import InputError
-from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.native import quiet_native
 
 
@@ -27,13 +27,15 @@ class CoreaiCache:
 
 
 class CoreaiBackend:
-    """The assets in ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+    """The assets in ``folder`` behind the :class:`~phantom_edge.bundle.backend.Backend` calls.
 
-    A call that is shorter than ``prefill`` is filled up with its last embedding at its last position; where the whole
-    length would run past the context, its tokens go through ``decode`` one by one. Any number of caches may be alive.
+    A call that is shorter than ``prefill`` is filled up with its last embedding at its last position; where
+    the whole length would run past the context, its tokens go through ``decode`` one by one. Any number of
+    caches may be alive.
 
     Raises:
-        InputError: no ``coreai-core``, an asset is missing or damaged, or not exported for ``context`` and ``chunk``.
+        InputError: no ``coreai-core``, an asset is missing or damaged, or not exported for ``context`` and
+            ``chunk``.
     """
 
     def __init__(self, folder: Path, *, context: int, chunk: int):
@@ -41,8 +43,14 @@ class CoreaiBackend:
 
         self.context, self.chunk, self.name = context, chunk, "coreai (cpu)"
         self._loop = _Loop()
-        functions = {"vision_encoder": ["main"], "token_embedding": ["main"], "text_decoder": ["prefill", "decode"]}
-        loaded = {graph: self._loop.load(Path(folder) / file(graph), names) for graph, names in functions.items()}
+        functions = {
+            "vision_encoder": ["main"],
+            "token_embedding": ["main"],
+            "text_decoder": ["prefill", "decode"],
+        }
+        loaded = {
+            graph: self._loop.load(Path(folder) / file(graph), names) for graph, names in functions.items()
+        }
         self._vision, self._embedding = loaded["vision_encoder"]["main"], loaded["token_embedding"]["main"]
         self._prefill, self._decode = loaded["text_decoder"]["prefill"], loaded["text_decoder"]["decode"]
         described = self._prefill.desc
@@ -51,7 +59,8 @@ class CoreaiBackend:
         steps = tuple(described.input_descriptor("position_ids").shape)
         if lengths != {context} or steps != (chunk,):
             raise InputError(
-                f"{folder}: exported for {sorted(lengths)} tokens of context, not {context}, or {steps} at once, not "
+                f"{folder}: exported for {sorted(lengths)} tokens of context, not {context}, or {steps} at "
+                "once, not "
                 f"{chunk}; export again"
             )
         self._pixels = tuple(self._vision.desc.input_descriptor("pixel_values").shape)
@@ -59,20 +68,28 @@ class CoreaiBackend:
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
         if pixels.ndim != 4 or pixels.shape[1:] != self._pixels[1:] or not len(pixels):
-            raise InputError(f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(pixels.shape)}")
+            raise InputError(
+                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(pixels.shape)}"
+            )
         tiles = pixels.astype(np.float32)
-        return np.concatenate([self._call(self._vision, "image_features", pixel_values=t[None]) for t in tiles])
+        return np.concatenate(
+            [self._call(self._vision, "image_features", pixel_values=t[None]) for t in tiles]
+        )
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]."""
         parts = np.split(np.asarray(ids, dtype=np.int32), range(self.chunk, ids.shape[1], self.chunk), axis=1)
-        return np.concatenate([self._call(self._embedding, "inputs_embeds", input_ids=p) for p in parts], axis=1)
+        return np.concatenate(
+            [self._call(self._embedding, "inputs_embeds", input_ids=p) for p in parts], axis=1
+        )
 
     def make_cache(self) -> CoreaiCache:
         """An empty cache; its memory is taken here."""
         from coreai.runtime import NDArray
 
-        return CoreaiCache({name: NDArray(np.zeros(shape, np.float32)) for name, shape in self._states.items()})
+        return CoreaiCache(
+            {name: NDArray(np.zeros(shape, np.float32)) for name, shape in self._states.items()}
+        )
 
     def decode(self, embeds: np.ndarray, cache: CoreaiCache) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
@@ -91,7 +108,9 @@ class CoreaiBackend:
         cache.length = end
         return logits[0, -1]
 
-    def _step(self, function: Any, embeds: np.ndarray, positions: np.ndarray, cache: CoreaiCache) -> np.ndarray:
+    def _step(
+        self, function: Any, embeds: np.ndarray, positions: np.ndarray, cache: CoreaiCache
+    ) -> np.ndarray:
         inputs = {"inputs_embeds": embeds, "position_ids": positions.astype(np.int32)}
         return self._call(function, "logits", cache.states, **inputs)
 
@@ -129,7 +148,9 @@ class _Loop:
         try:
             return self.run(enter())
         except (RuntimeError, KeyError, ValueError, OSError) as error:
-            raise InputError(f"{path}: Core AI cannot load it ({first_line(error)}); export it again") from None
+            raise InputError(
+                f"{path}: Core AI cannot load it ({first_line(error)}); export it again"
+            ) from None
 
 
 def _close(loop: asyncio.AbstractEventLoop, stack: AsyncExitStack, thread: threading.Thread) -> None:

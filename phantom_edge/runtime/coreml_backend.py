@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.errors import InputError
-from phantom_edge.runtime.backend import end_of_call
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 MAX_CACHE_BYTES: Final = 64 << 30
@@ -26,23 +26,25 @@ class CoremlCache:
 
 
 class CoremlBackend:
-    """The packages in ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+    """The packages in ``folder`` behind the :class:`~phantom_edge.bundle.backend.Backend` calls.
 
-    ``mode`` chooses what runs: ``typed`` is Core ML on macOS 15 or later and elsewhere the interpreter with every
-    result rounded to its declared type, as a device would at best; ``lifted`` is the interpreter in fp32 on any
-    machine, where only a fault makes a difference. Any number of caches may be alive, each with its own state.
+    ``mode`` chooses what runs: ``typed`` is Core ML on macOS 15 or later and elsewhere the interpreter with
+    every result rounded to its declared type, as a device would at best; ``lifted`` is the interpreter in
+    fp32 on any machine, where only a fault makes a difference. Any number of caches may be alive, each with
+    its own state.
 
     >>> backend = CoremlBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
     >>> cache = backend.make_cache()                                          # doctest: +SKIP
     >>> logits = backend.decode(backend.embed(ids), cache)                    # doctest: +SKIP
 
     Raises:
-        InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or ``chunk``.
+        InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or
+            ``chunk``.
     """
 
     def __init__(self, folder: Path, *, context: int, chunk: int, mode: str = "typed"):
         from phantom_edge.export.coreml.toolkit import coremltools
-        from phantom_edge.runtime.mil import MilModel
+        from phantom_edge.mil import MilModel
 
         coremltools()  # in silence, before the interpreter imports a part of it
         self.context, self.chunk = context, chunk
@@ -55,15 +57,23 @@ class CoremlBackend:
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
-        return np.concatenate([self._call(self._vision, "image_features", pixel_values=tile[None]) for tile in pixels])
+        return np.concatenate(
+            [self._call(self._vision, "image_features", pixel_values=tile[None]) for tile in pixels]
+        )
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the vocabulary."""
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the
+        vocabulary.
+        """
         ids = np.asarray(ids)
         if ids.size and not 0 <= ids.min() <= ids.max() < self.vocabulary:
-            raise InputError(f"token ids must lie in 0..{self.vocabulary - 1}, found {ids.min()}..{ids.max()}")
+            raise InputError(
+                f"token ids must lie in 0..{self.vocabulary - 1}, found {ids.min()}..{ids.max()}"
+            )
         parts = np.split(ids.astype(np.int32), range(self.chunk, ids.shape[1], self.chunk), axis=1)
-        return np.concatenate([self._call(self._embedding, "inputs_embeds", input_ids=part) for part in parts], axis=1)
+        return np.concatenate(
+            [self._call(self._embedding, "inputs_embeds", input_ids=part) for part in parts], axis=1
+        )
 
     def make_cache(self) -> CoremlCache:
         """An empty cache; its memory is taken here."""
@@ -76,13 +86,17 @@ class CoremlBackend:
         """
         end = end_of_call(self, embeds.shape[1], cache.length)
         positions = np.arange(cache.length, end, dtype=np.int32)
-        logits = self._call(self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions)
+        logits = self._call(
+            self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions
+        )
         cache.length = end
         return logits[0, -1]
 
     def _call(self, model: _Model, output: str, state: Any = None, **inputs: np.ndarray) -> np.ndarray:
         # Core ML takes float32 for its float16 inputs and rounds them itself, as the interpreter does.
-        arrays = {n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()}
+        arrays = {
+            n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()
+        }
         return np.asarray(model.predict(arrays, state)[output], dtype=np.float32)
 
 
@@ -95,7 +109,9 @@ class _Model(Protocol):
 
 
 class _NativeModel:
-    """One package in Core ML itself. Needs macOS 15; no machine that this project was built on could run it."""
+    """One package in Core ML itself. Needs macOS 15; no machine that this project was built on could run
+    it.
+    """
 
     def __init__(self, path: Path):
         from phantom_edge.export.coreml.toolkit import coremltools
@@ -137,7 +153,9 @@ def _check_decoder(decoder: Any, path: Path, context: int, chunk: int) -> int:
         raise InputError(f"{path}: its cache takes {size >> 30} GiB; export again with a smaller --context")
     limit = min(shape[2] for shape in shapes)
     if context > limit:
-        raise InputError(f"{path}: exported for {limit} tokens, not {context}; export again with --context {context}")
+        raise InputError(
+            f"{path}: exported for {limit} tokens, not {context}; export again with --context {context}"
+        )
     if not positions.accepts((chunk,)):
         raise InputError(f"{path}: takes position_ids {positions}, not {chunk} tokens at once; export again")
     return logits.shape[-1]

@@ -1,4 +1,6 @@
-"""What this machine can do: every library imported for real, in a process of its own, and the room there is."""
+"""What this machine can do: every library imported for real, in a process of its own, and the room there
+is.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,13 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from phantom_edge.runtime.report import Check, Report, megabytes
+from phantom_edge.report.report import Check, Report, megabytes
 
 IMPORTS = {
     "torch": "import torch; torch.ones(2).sum()",
     "torchao": "import torchao",
-    "executorch": "from executorch.runtime import Runtime; import executorch.kernels.quantized; Runtime.get()",
+    "executorch": "from executorch.runtime import Runtime; "
+    "import executorch.kernels.quantized; Runtime.get()",
     "coremltools": "import coremltools",
     "onnx": "import onnx",
     "onnxruntime": "import onnxruntime; assert onnxruntime.get_available_providers()",
@@ -63,4 +66,6 @@ def _library(name: str, code: str) -> Check:
     except subprocess.TimeoutExpired:
         return Check(name, found, passed=False, detail=f"import took more than {TIMEOUT} s")
     lines = done.stderr.strip().splitlines()
-    return Check(name, found, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else "")
+    return Check(
+        name, found, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else ""
+    )

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 import torch
 
+from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
-from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.native import quiet_native
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
@@ -28,24 +28,27 @@ class ExecutorchCache:
 
 
 class ExecutorchBackend:
-    """``model.pte`` below ``folder`` behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+    """``model.pte`` below ``folder`` behind the :class:`~phantom_edge.bundle.backend.Backend` calls.
 
-    The program holds the KV cache, so one sequence at a time: :meth:`make_cache` ends the earlier one. The runtime
-    aborts the process on a call that it does not like, so every call is checked here first. ``threads`` is the size of
-    the runtime's thread pool, one for the whole process; None leaves it at the number of cores. Its threads wait by
-    spinning: on a machine that is busy with other work, one thread is many times faster than all. ``mode`` chooses what
-    runs: ``stock`` the file as it is, ``lifted`` its graphs with the stored integers as fp32 weights and activations
-    that are not rounded to integers.
+    The program holds the KV cache, so one sequence at a time: :meth:`make_cache` ends the earlier one. The
+    runtime aborts the process on a call that it does not like, so every call is checked here first.
+    ``threads`` is the size of the runtime's thread pool, one for the whole process; None leaves it at the
+    number of cores. Its threads wait by spinning: on a machine that is busy with other work, one thread is
+    many times faster than all. ``mode`` chooses what runs: ``stock`` the file as it is, ``lifted`` its graphs
+    with the stored integers as fp32 weights and activations that are not rounded to integers.
 
     >>> backend = ExecutorchBackend(Path("bundle"), context=2048, chunk=256)     # doctest: +SKIP
     >>> logits = backend.decode(backend.embed(ids), backend.make_cache())           # doctest: +SKIP
 
     Raises:
-        InputError: the file is missing, damaged, no such program, or was exported for another context or chunk.
+        InputError: the file is missing, damaged, no such program, or was exported for another context or
+            chunk.
         NoRoomError: the lifted weights do not fit this machine.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"):
+    def __init__(
+        self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
+    ):
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r} of the ExecuTorch backend; there are {', '.join(MODES)}")
         self.name = "executorch" if mode == "stock" else f"executorch ({mode})"
@@ -64,7 +67,9 @@ class ExecutorchBackend:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
         tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
         if tiles.ndim != 4 or tuple(tiles.shape[1:]) != self._pixels[1:] or not len(tiles):
-            raise InputError(f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}")
+            raise InputError(
+                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}"
+            )
         return np.concatenate([self._run("vision_encoder", tile[None]) for tile in tiles])
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
@@ -78,7 +83,9 @@ class ExecutorchBackend:
         low, high = (int(n) for n in tokens.aminmax())
         if low < 0 or high >= self._vocabulary:
             raise InputError(f"token ids {low}..{high} are not all in 0..{self._vocabulary - 1}")
-        return np.concatenate([self._run("token_embedding", part) for part in tokens.split(self.chunk, 1)], axis=1)
+        return np.concatenate(
+            [self._run("token_embedding", part) for part in tokens.split(self.chunk, 1)], axis=1
+        )
 
     def make_cache(self) -> ExecutorchCache:
         """Begin a sequence; the one before it ends."""
@@ -88,11 +95,14 @@ class ExecutorchBackend:
     def decode(self, embeds: np.ndarray, cache: ExecutorchCache) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
 
-        Raises :class:`InputError` for more than ``chunk`` tokens, more than the context holds, or an ended cache.
+        Raises :class:`InputError` for more than ``chunk`` tokens, more than the context holds, or an ended
+        cache.
         """
         x = torch.from_numpy(np.ascontiguousarray(embeds, dtype=np.float32))
         if cache is not self._cache:
-            raise InputError("this sequence has ended: ExecuTorch holds one at a time, and a newer one was begun")
+            raise InputError(
+                "this sequence has ended: ExecuTorch holds one at a time, and a newer one was begun"
+            )
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
         end = end_of_call(self, x.shape[1], cache.length)
@@ -112,11 +122,16 @@ class ExecutorchBackend:
 
 
 def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...], int]:
-    """Shape of a tile and hidden size. Raises :class:`InputError` for anything but a program of these bounds."""
+    """Shape of a tile and hidden size. Raises :class:`InputError` for anything but a program of these
+    bounds.
+    """
     from phantom_edge.export.executorch.readback import StoredProgram
 
     stored = StoredProgram.open(path)
-    for method, wanted, option in [("get_max_context_len", context, "context"), ("get_max_seq_len", chunk, "chunk")]:
+    for method, wanted, option in [
+        ("get_max_context_len", context, "context"),
+        ("get_max_seq_len", chunk, "chunk"),
+    ]:
         found = stored.constant(method)
         if found != [wanted]:
             raise InputError(f"{path}: exported for a {option} of {', '.join(map(str, found))}, not {wanted}")

@@ -1,7 +1,7 @@
 """A ``.pte`` with a Core ML vision encoder under a session, on a machine without Core ML.
 
-The decoder runs in ExecuTorch's own runtime, as on a phone. The vision encoder is taken out of its delegate and runs in
-the MIL interpreter, which executes the package's own program and weights.
+The decoder runs in ExecuTorch's own runtime, as on a phone. The vision encoder is taken out of its delegate
+and runs in the MIL interpreter, which executes the package's own program and weights.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 class ExecutorchCoremlBackend(ExecutorchBackend):
     """``model.pte`` below ``folder`` as :class:`ExecutorchBackend` runs it, but for the vision encoder.
 
-    ``mode`` is ``stock``, the file's numbers with Core ML's float16 rounded as declared, or ``lifted``, all in fp32.
+    ``mode`` is ``stock``, the file's numbers with Core ML's float16 rounded as declared, or ``lifted``, all
+    in fp32.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"):
+    def __init__(
+        self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
+    ):
         from phantom_edge.export.coreml.toolkit import coremltools
-        from phantom_edge.export.executorch.coreml_vision import vision_package
-        from phantom_edge.runtime.mil import MilModel
+        from phantom_edge.export.executorch_coreml import vision_package
+        from phantom_edge.mil import MilModel
 
         path = Path(folder) / FILE
         coremltools()  # in silence, before the interpreter imports a part of it
@@ -50,19 +53,23 @@ class ExecutorchCoremlBackend(ExecutorchBackend):
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
         tiles = np.ascontiguousarray(pixels, dtype=np.float32)
         if tiles.ndim != 4 or tiles.shape[1:] != self._pixels[1:] or not len(tiles):
-            raise InputError(f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}")
+            raise InputError(
+                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}"
+            )
         found = [self._vision.predict({"pixel_values": tile[None]})["image_features"] for tile in tiles]
         return np.concatenate(found).astype(np.float32)
 
 
 @contextmanager
 def _without_vision(path: Path) -> Iterator[Path]:
-    """A folder with a copy of the program whose vision encoder does nothing, so that it loads without Core ML."""
+    """A folder with a copy of the program whose vision encoder does nothing, so that it loads without Core
+    ML.
+    """
     from executorch.exir import schema
 
-    from phantom_edge.export.executorch.coreml_vision import VISION
     from phantom_edge.export.executorch.file import pad, tables
     from phantom_edge.export.executorch.readback import StoredProgram
+    from phantom_edge.export.executorch_coreml import VISION
 
     stored = StoredProgram.open(path)
     idle = [schema.Chain([], [], [], None)]

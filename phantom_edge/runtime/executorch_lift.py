@@ -1,8 +1,9 @@
 """A ``.pte`` with its integer matmuls lifted to fp32: the same weights, activations not rounded.
 
-XNNPACK rounds the input of every integer matmul to int8 per token. That turns differences of one part in a million into
-whole steps, and a wrong graph could hide among them. In a lifted copy each such matmul reads the fp32 values before the
-rounding, and the fp32 weights that its stored integers and scales stand for; everything else is as in the file.
+XNNPACK rounds the input of every integer matmul to int8 per token. That turns differences of one part in a
+million into whole steps, and a wrong graph could hide among them. In a lifted copy each such matmul reads the
+fp32 values before the rounding, and the fp32 weights that its stored integers and scales stand for;
+everything else is as in the file.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ MEMORY: Final = Path("/proc/meminfo")
 def lifted(path: Path) -> Iterator[Path]:
     """The lifted copy of the program ``path``, in a temporary folder that is gone after the block.
 
-    A program that the runtime has loaded by then stays whole: it holds the file open. A program without integer matmuls
-    is its own copy. Beside the file's own size, the copy takes four bytes a weight on disk and, once it is loaded, four
-    bytes a weight in XNNPACK's layout; while it is written, one matrix at a time is in memory.
+    A program that the runtime has loaded by then stays whole: it holds the file open. A program without
+    integer matmuls is its own copy. Beside the file's own size, the copy takes four bytes a weight on disk
+    and, once it is loaded, four bytes a weight in XNNPACK's layout; while it is written, one matrix at a time
+    is in memory.
 
     >>> with lifted(Path("model.pte")) as copy:           # doctest: +SKIP
     ...     program = Runtime.get().load_program(copy)
@@ -90,11 +92,15 @@ class _Lifted:
             if not any(matmul.bits for matmul in matmuls(graph)):
                 return
             if encode(graph) != payload:
-                raise ValueError("what flatc reads is not all that is there: it prints floats with six decimals")
+                raise ValueError(
+                    "what flatc reads is not all that is there: it prints floats with six decimals"
+                )
             self.weights |= {_name(matmul): matmul for matmul in lift_graph(graph)}
             self._payloads.append(encode(graph))
         except (KeyError, IndexError, TypeError, ValueError, subprocess.CalledProcessError) as error:
-            raise InputError(f"{self.stored.path}: a delegate is not as this toolkit writes it ({error})") from None
+            raise InputError(
+                f"{self.stored.path}: a delegate is not as this toolkit writes it ({error})"
+            ) from None
         delegate.processed.index = self._segment(len(self._payloads[-1]))
 
     def _segment(self, size: int) -> int:
@@ -117,8 +123,8 @@ def encode(graph: dict[str, Any]) -> bytes:
 def lift_graph(graph: dict[str, Any]) -> list[Matmul]:
     """Lift every integer matmul of ``graph`` (see :func:`decode`), in place, and return them.
 
-    Raises :class:`ValueError` where one reads something other than the int8 of an XNNConvert, or something else reads
-    that: XNNPACK gives such a matmul another meaning, which lifting it would hide.
+    Raises :class:`ValueError` where one reads something other than the int8 of an XNNConvert, or something
+    else reads that: XNNPACK gives such a matmul another meaning, which lifting it would hide.
     """
     integers = {matmul.value: matmul for matmul in matmuls(graph) if matmul.bits}
     tensors = [v["xvalue_union"].get("tensor_value", v["xvalue_union"]) for v in graph["xvalues"]]
@@ -168,21 +174,27 @@ def _nbytes(matmul: Matmul) -> int:
 
 
 LOADED: Final = 1.5
-"""Memory over the fp32 weights' bytes while XNNPACK packs them: 1.25 was measured at 8 GB, above 1.4 at 16."""
+"""Memory over the fp32 weights' bytes while XNNPACK packs them: 1.25 was measured at 8 GB, above 1.4 at
+16.
+"""
 
 
 def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:
-    """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its ``weights`` bytes into memory."""
+    """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its ``weights`` bytes into
+    memory.
+    """
     copied, disk, memory = stored.size + weights, shutil.disk_usage(folder).free, _available_memory()
     if copied > disk:
         raise NoRoomError(
-            f"{stored.path}: its lifted copy takes {copied >> 20} MiB and {folder.parent} has {disk >> 20} free; "
+            f"{stored.path}: its lifted copy takes {copied >> 20} MiB and {folder.parent} has {disk >> 20} "
+            "free; "
             "set TMPDIR to a folder with more room"
         )
     loaded = int(weights * LOADED)
     if memory is not None and loaded > memory:
         raise NoRoomError(
-            f"{stored.path}: its weights take {loaded >> 20} MiB in fp32 and {memory >> 20} MiB of memory are free"
+            f"{stored.path}: its weights take {loaded >> 20} MiB in fp32 and {memory >> 20} MiB of memory "
+            "are free"
         )
 
 

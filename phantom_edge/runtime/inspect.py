@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from phantom_edge.bundle import Bundle, is_bundle
-from phantom_edge.checkpoint import FLOAT_TYPES, Checkpoint
-from phantom_edge.config import PhantomConfig
+from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.model.certificate import contributions
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.runtime.report import Plot, Report, Table, megabytes
-from phantom_edge.source import PhantomSource
+from phantom_edge.report.report import Plot, Report, Table, megabytes
 
 DEFAULT_CONTEXT = 2048
 PARTS = {
@@ -23,24 +23,29 @@ PARTS = {
 
 
 def inspect(model: str | None = None, *, context: int | None = None) -> Report:
-    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded Phantom-Nano)."""
+    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded
+    Phantom-Nano).
+    """
     if model is not None and is_bundle(model):
         return _bundle(Bundle.open(model))
-    return _checkpoint(PhantomSource.open(model), context or DEFAULT_CONTEXT)
+    return _checkpoint(Pretrained.open(model), context or DEFAULT_CONTEXT)
 
 
-def _checkpoint(source: PhantomSource, context: int) -> Report:
+def _checkpoint(source: Pretrained, context: int) -> Report:
     c, checkpoint = source.config, source.checkpoint
     d, v = c.decoder, c.vision
     report = Report(
         "inspect",
         f"{source.name}: Phantom checkpoint",
         {
-            "decoder": f"{d.type}, {d.layers} layers, {d.hidden_size} wide, {d.heads} heads over {d.kv_heads} kv heads "
+            "decoder": f"{d.type}, {d.layers} layers, {d.hidden_size} wide, "
+            f"{d.heads} heads over {d.kv_heads} kv heads "
             f"of {d.head_dim}, vocabulary {d.vocab_size}{', tied head' if d.tied_head else ''}",
-            "vision encoder": f"{v.layers} layers, {v.hidden_size} wide, {v.heads} heads, tiles of {v.image_size} px, "
+            "vision encoder": f"{v.layers} layers, {v.hidden_size} wide, {v.heads} heads, "
+            f"tiles of {v.image_size} px, "
             f"{c.tokens_per_tile} tokens each",
-            "rotary embedding": f"{d.rope.kind}, theta {d.rope.theta:g}, unchanged up to {d.rope.original_context}",
+            "rotary embedding": f"{d.rope.kind}, theta {d.rope.theta:g}, "
+            f"unchanged up to {d.rope.original_context}",
             "parameters": checkpoint.parameters,
             "stored as": f"{', '.join(checkpoint.dtypes)} in {len(checkpoint.files)} file(s)",
             "every prompt begins with": f"token {source.first_id} "
@@ -50,10 +55,14 @@ def _checkpoint(source: PhantomSource, context: int) -> Report:
     report.tables += [_parts(checkpoint), _memory(c, context)]
     changes = contributions(c, checkpoint, source.first_id)
     labels = tuple(f"layer {n}" for n in range(d.layers))
-    report.plots.append(Plot("Largest change of a logit without the layer's phantom dimension", labels, tuple(changes)))
+    report.plots.append(
+        Plot("Largest change of a logit without the layer's phantom dimension", labels, tuple(changes))
+    )
     report.tables.append(
         Table(
-            "Phantom dimension", ("layer", "largest logit change without it"), tuple(zip(labels, changes, strict=True))
+            "Phantom dimension",
+            ("layer", "largest logit change without it"),
+            tuple(zip(labels, changes, strict=True)),
         )
     )
     return report
@@ -92,8 +101,12 @@ def _memory(config: PhantomConfig, context: int) -> Table:
             continue
         spec = FoldedSpec(config, fold.phantom_dims(config))
         label = "without phantom" if text == "off" else f"fold {text}"
-        rows.append((label, spec.width(0), *(megabytes(spec.cache_bytes(context, size)) for size in (1, 2, 4))))
-    return Table(f"KV cache at {context} tokens", ("fold", "head dimension", "int8", "fp16", "fp32"), tuple(rows))
+        rows.append(
+            (label, spec.width(0), *(megabytes(spec.cache_bytes(context, size)) for size in (1, 2, 4)))
+        )
+    return Table(
+        f"KV cache at {context} tokens", ("fold", "head dimension", "int8", "fp16", "fp32"), tuple(rows)
+    )
 
 
 def _bundle(bundle: Bundle) -> Report:
@@ -108,13 +121,16 @@ def _bundle(bundle: Bundle) -> Report:
             "fold": m["fold"].get("fold", "?"),
             "context": m["context"],
             "KV cache": m.get("kv_cache", "float"),
-            "tiles": f"at most {m['tiles']['max']} of {m['tiles']['size']} px, {m['tiles']['tokens']} tokens each",
+            "tiles": f"at most {m['tiles']['max']} of {m['tiles']['size']} px, "
+            f"{m['tiles']['tokens']} tokens each",
             "size": megabytes(bundle.bytes),
             "verified": _verified(m),
         },
     )
     files = sorted(m["files"].items(), key=lambda item: -item[1]["bytes"])
-    report.tables.append(Table("Files", ("file", "size"), tuple((n, megabytes(e["bytes"])) for n, e in files)))
+    report.tables.append(
+        Table("Files", ("file", "size"), tuple((n, megabytes(e["bytes"])) for n, e in files))
+    )
     counts = [(g, op, n) for g, ops in m.get("counts", {}).items() for op, n in ops.items()]
     report.tables.append(Table("Checked operations", ("graph", "operation", "count"), tuple(counts)))
     rows = [

@@ -1,4 +1,6 @@
-"""ONNX Runtime under a session: the three saved models on the CPU, the cache in buffers that are written in place."""
+"""ONNX Runtime under a session: the three saved models on the CPU, the cache in buffers that are written in
+place.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from phantom_edge.config import MAX_DIMENSION
+from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
-from phantom_edge.runtime.backend import end_of_call
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
 
@@ -44,21 +46,26 @@ class OnnxCache:
 
 
 class OnnxBackend:
-    """The artifact below ``folder`` (a bundle's) behind the :class:`~phantom_edge.runtime.backend.Backend` calls.
+    """The artifact below ``folder`` (a bundle's) behind the :class:`~phantom_edge.bundle.backend.Backend`
+    calls.
 
-    ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation; None lets it
-    choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same weights with activations
-    that are not rounded to integers. Any number of caches may be alive; each holds its own buffers.
+    ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
+    None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
+    weights with activations that are not rounded to integers. Any number of caches may be alive; each holds
+    its own buffers.
 
     >>> backend = OnnxBackend(Path("bundle"), context=2048, chunk=256)      # doctest: +SKIP
     >>> cache = backend.make_cache()                                            # doctest: +SKIP
     >>> logits = backend.decode(backend.embed(ids), cache)                      # doctest: +SKIP
 
     Raises:
-        InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less context.
+        InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
+            context.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"):
+    def __init__(
+        self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
+    ):
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
         self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
@@ -73,7 +80,8 @@ class OnnxBackend:
         for graph, path, session in zip(GRAPHS, paths, sessions, strict=True):
             _check_names(graph, path, session)
         self._vision, self._embedding, self._decoder = sessions
-        # A tile and a prefill need far more memory than a decode step: without this their arenas keep it for good.
+        # A tile and a prefill need far more memory than a decode step: without this their arenas keep it for
+        # good.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
         self._cache_type = _cache_type(paths[-1], self._decoder)
@@ -83,18 +91,22 @@ class OnnxBackend:
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
 
-        A matmul takes no longer for it, and integer operations keep one range per call: so a tile's tokens do not
-        depend on its neighbours.
+        A matmul takes no longer for it, and integer operations keep one range per call: so a tile's tokens do
+        not depend on its neighbours.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
         tiles = (self._vision.run(None, {"pixel_values": tile[None]}, self._returning)[0] for tile in pixels)
         return np.concatenate(list(tiles))
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the vocabulary."""
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the
+        vocabulary.
+        """
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and not 0 <= ids.min() <= ids.max() < self._vocabulary:
-            raise InputError(f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}")
+            raise InputError(
+                f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}"
+            )
         return self._embedding.run(None, {"input_ids": ids})[0]
 
     def make_cache(self) -> OnnxCache:
@@ -124,7 +136,9 @@ class OnnxBackend:
             cache.binding.bind_cpu_input(name, array)
         self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
         cache.length = end
-        return cache.binding.get_outputs()[0].numpy()[0, -1].copy()  # ORT writes the next logits to the same memory
+        return (
+            cache.binding.get_outputs()[0].numpy()[0, -1].copy()
+        )  # ORT writes the next logits to the same memory
 
 
 def check_model(path: Path) -> onnx.ModelProto:
@@ -170,13 +184,17 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
     file = path.parent / location
     plain = re.fullmatch(r"[\w.-]+", location) and PurePosixPath(location).name == location
     if not plain or file.is_symlink() or not file.is_file():
-        raise InputError(f"{path}: {tensor.name}: its data must be a file in the same folder, not {location!r}")
+        raise InputError(
+            f"{path}: {tensor.name}: its data must be a file in the same folder, not {location!r}"
+        )
     try:
         offset, length = int(where.get("offset", 0)), int(where.get("length", 0))
     except ValueError:
         raise InputError(f"{path}: {tensor.name}: offset and length of its data must be numbers") from None
     if offset < 0 or length < 0 or offset + length > file.stat().st_size:
-        raise InputError(f"{path}: {tensor.name}: {location} ends before byte {offset + length}; it is incomplete")
+        raise InputError(
+            f"{path}: {tensor.name}: {location} ends before byte {offset + length}; it is incomplete"
+        )
 
 
 def _positions(path: Path, decoder: onnx.ModelProto) -> int:
@@ -187,7 +205,9 @@ def _positions(path: Path, decoder: onnx.ModelProto) -> int:
     rotary = [node for node in decoder.graph.node if node.op_type == "RotaryEmbedding"]
     tables = [dims.get(name) for node in rotary for name in node.input[2:]]
     if not tables or any(table is None or len(table) != 2 for table in tables):
-        raise InputError(f"{path.name}: no rotary embedding over stored tables; not a decoder of this toolkit")
+        raise InputError(
+            f"{path.name}: no rotary embedding over stored tables; not a decoder of this toolkit"
+        )
     return min(table[0] for table in tables)
 
 
@@ -214,7 +234,9 @@ def _present(past: str) -> str:
 
 def _check_names(graph: str, path: Path, session: ort.InferenceSession) -> None:
     """Raise :class:`InputError` unless a model has exactly the inputs and outputs of its place."""
-    inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
+    inputs, outputs = (
+        {value.name for value in values} for values in (session.get_inputs(), session.get_outputs())
+    )
     wanted_inputs, wanted_outputs = GRAPHS[graph]
     past = {value for value in inputs if value.startswith(PAST)}
     if inputs - past != wanted_inputs or outputs != wanted_outputs | {_present(value) for value in past}:
@@ -239,18 +261,26 @@ def _cache_type(path: Path, decoder: ort.InferenceSession) -> type[np.number]:
     return CACHE_TYPES[found.pop()] if found else np.float32
 
 
-def _cache_shapes(path: Path, decoder: ort.InferenceSession, context: int) -> dict[str, tuple[int, int, int, int]]:
-    """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too large."""
+def _cache_shapes(
+    path: Path, decoder: ort.InferenceSession, context: int
+) -> dict[str, tuple[int, int, int, int]]:
+    """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too
+    large.
+    """
     shapes = {}
     for entry in decoder.get_inputs():
         if entry.name.startswith(PAST):
             heads, width = entry.shape[1::2] if len(entry.shape) == 4 else (None, None)
             if not all(isinstance(n, int) and 0 < n <= MAX_DIMENSION for n in (heads, width)):
-                raise InputError(f"{path.name}: {entry.name} has shape {entry.shape}; heads and width must be known")
+                raise InputError(
+                    f"{path.name}: {entry.name} has shape {entry.shape}; heads and width must be known"
+                )
             shapes[entry.name] = (1, heads, context, width)
     if not shapes:
         raise InputError(f"{path.name}: no past_key_values inputs; not a decoder of this toolkit")
     size = sum(4 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
     if size > MAX_CACHE_BYTES:
-        raise InputError(f"{path.name}: its cache for {context} tokens takes {size >> 30} GiB; lower --context")
+        raise InputError(
+            f"{path.name}: its cache for {context} tokens takes {size >> 30} GiB; lower --context"
+        )
     return shapes

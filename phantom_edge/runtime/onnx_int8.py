@@ -1,8 +1,10 @@
-"""Whether ONNX Runtime's int8 products are exact on this CPU, found out by asking it for one that is easy to get wrong.
+"""Whether ONNX Runtime's int8 products are exact on this CPU, found out by asking it for one that is easy to
+get wrong.
 
-On x86 without VNNI two products of uint8 and int8 are summed in 16 bits, which overflow. A session option moves the
-weights to uint8, where nothing overflows; on a CPU that has VNNI it changes no bit of a result, but takes twice as long
-for many rows. A wrong guess would cost accuracy or half the speed, so nothing is read from the CPU's name.
+On x86 without VNNI two products of uint8 and int8 are summed in 16 bits, which overflow. A session option
+moves the weights to uint8, where nothing overflows; on a CPU that has VNNI it changes no bit of a result, but
+takes twice as long for many rows. A wrong guess would cost accuracy or half the speed, so nothing is read
+from the CPU's name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A saved ONNX model lifted to fp32: the same weights, activations rounded neither to integers nor to fp16.
 
-Rounding to an integer grid turns differences of one part in a million into whole steps, and through many layers those
-grow as large as the quantisation error itself; a wrong graph could hide there. Without it, only a fault shows.
+Rounding to an integer grid turns differences of one part in a million into whole steps, and through many
+layers those grow as large as the quantisation error itself; a wrong graph could hide there. Without it, only
+a fault shows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ CACHE_ATTRIBUTES = ("kv_cache_bit_width", "k_quant_type", "v_quant_type")
 
 
 def lift(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations, and with an fp32 KV cache.
+    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations, and with an fp32 KV
+    cache.
 
     Weights stay where they are.
     """
@@ -46,10 +48,14 @@ def _lift_halves(graph: onnx.GraphProto) -> None:
 
 
 def _without_halves(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes as they are in fp32: what was cast to fp16 is not, what is stored as fp16 is cast where it is used."""
+    """The nodes as they are in fp32: what was cast to fp16 is not, what is stored as fp16 is cast where it is
+    used.
+    """
     stored = {tensor.name for tensor in graph.initializer if tensor.data_type == HALF}
     # The cast of a whole table is left where it is: such a table is used through it alone.
-    used = {name for node in graph.node if node.op_type not in ("Cast", "Gather") for name in node.input} & stored
+    used = {
+        name for node in graph.node if node.op_type not in ("Cast", "Gather") for name in node.input
+    } & stored
     yield from (helper.make_node("Cast", [name], [f"{name}_fp32"], to=FLOAT) for name in sorted(used))
     for original in graph.node:
         node = onnx.NodeProto()

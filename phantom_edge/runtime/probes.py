@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from phantom_edge.bundle.backend import Backend
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, pixel_values
-from phantom_edge.runtime.backend import Backend
 from phantom_edge.runtime.session import PromptSpec
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Prompt:
 
 @dataclass
 class Trace:
-    """What a runtime computed for one prompt: ``logits`` [1 + n, vocab], of the prefill and of n cached steps."""
+    """What a runtime computed for one prompt: ``logits`` [1 + n, vocab], of the prefill and of n cached
+    steps.
+    """
 
     image_tokens: np.ndarray | None
     embeddings: np.ndarray
@@ -53,9 +55,17 @@ def _drawing(width: int, height: int) -> Image.Image:
 def prompts(
     spec: PromptSpec, tokenizer: Tokenizer, room: int, image: Any = None, question: str | None = None
 ) -> list[Prompt]:
-    """The prompts to verify with, each at most ``room`` tokens long: the user's, or two drawn pictures and a text."""
+    """The prompts to verify with, each at most ``room`` tokens long: the user's, or two drawn pictures and a
+    text.
+    """
     if image is not None or question is not None:
-        wanted = [("yours", question or "Describe the image in detail", None if image is None else load_image(image))]
+        wanted = [
+            (
+                "yours",
+                question or "Describe the image in detail",
+                None if image is None else load_image(image),
+            )
+        ]
     else:
         drawn = default_images(spec.tile_size)
         wanted = [
@@ -67,19 +77,26 @@ def prompts(
     fitting = [prompt for prompt in made if len(prompt.ids) <= room]
     if not fitting:
         raise InputError(
-            f"no prompt fits: the shortest has {min(len(p.ids) for p in made)} tokens, there is room for {room}"
+            f"no prompt fits: the shortest has {min(len(p.ids) for p in made)} tokens, there is room for "
+            f"{room}"
         )
     return fitting
 
 
-def _prompt(spec: PromptSpec, tokenizer: Tokenizer, name: str, question: str, image: Image.Image | None) -> Prompt:
-    pixels = None if image is None else pixel_values(image, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
+def _prompt(
+    spec: PromptSpec, tokenizer: Tokenizer, name: str, question: str, image: Image.Image | None
+) -> Prompt:
+    pixels = (
+        None if image is None else pixel_values(image, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
+    )
     rows = None if pixels is None else len(pixels) * spec.tokens_per_tile
     return Prompt(name, tuple(tokenizer.encode(spec.template.render([(question, None)], rows))), pixels)
 
 
 class Runner:
-    """Runs prompts on a backend, in chunks of ``chunk`` tokens, and keeps every number that is to be compared."""
+    """Runs prompts on a backend, in chunks of ``chunk`` tokens, and keeps every number that is to be
+    compared.
+    """
 
     def __init__(self, backend: Backend, image_token_id: int, chunk: int):
         self.backend, self.image_token_id, self.chunk = backend, image_token_id, chunk
@@ -108,7 +125,9 @@ class Runner:
     def _embed(self, ids: tuple[int, ...], image: np.ndarray | None) -> np.ndarray:
         array = np.array([ids], dtype=np.int64)
         parts = range(0, len(ids), self.chunk)
-        embeddings = np.concatenate([self.backend.embed(array[:, at : at + self.chunk]) for at in parts], axis=1)
+        embeddings = np.concatenate(
+            [self.backend.embed(array[:, at : at + self.chunk]) for at in parts], axis=1
+        )
         embeddings = np.array(embeddings, dtype=np.float32)
         if image is not None:
             embeddings[array == self.image_token_id] = image.reshape(-1, image.shape[-1])

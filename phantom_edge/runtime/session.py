@@ -1,7 +1,8 @@
 """One session over every runtime: image and question in, streamed text out.
 
-A :class:`Session` owns a backend and what the prompt needs; a :class:`Chat` is one context (an image and its turns)
-with its cache, so that a second question on the same image costs neither the vision encoder nor a second prefill.
+A :class:`Session` owns a backend and what the prompt needs; a :class:`Chat` is one context (an image and its
+turns) with its cache, so that a second question on the same image costs neither the vision encoder nor a
+second prefill.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from phantom_edge.bundle import TOKENIZER, Bundle, is_bundle
+from phantom_edge.bundle.backend import Backend
+from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values, tile_count
-from phantom_edge.prompt import PromptTemplate
-from phantom_edge.runtime.backend import Backend
 from phantom_edge.runtime.sampling import Sampling
-from phantom_edge.source import PhantomSource
 from phantom_edge.targets import format_for
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.prompt import PromptTemplate
+from phantom_edge.text.tokenizer import Tokenizer
 
 DEFAULT_MAX_TOKENS = 256
 CHECKPOINT_CONTEXT = 4096
@@ -30,7 +31,8 @@ CHECKPOINT_CONTEXT = 4096
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """What a prompt is made of, besides the text: the same facts from a checkpoint and from a bundle's manifest.
+    """What a prompt is made of, besides the text: the same facts from a checkpoint and from a bundle's
+    manifest.
 
     ``first_id`` is the folded first token, or None when the model finds its state at run time.
     """
@@ -44,12 +46,14 @@ class PromptSpec:
     max_tiles: int
 
     @classmethod
-    def of_source(cls, source: PhantomSource, *, folded: bool, max_tiles: int | None = None) -> PromptSpec:
+    def of_source(cls, source: Pretrained, *, folded: bool, max_tiles: int | None = None) -> PromptSpec:
         """What a checkpoint's prompts are made of; ``max_tiles`` None takes what it was trained with."""
         c = source.config
         max_tiles = max_tiles or min(DEFAULT_MAX_TILES, c.max_tiles or DEFAULT_MAX_TILES)
         first = source.first_id if folded else None
-        return cls(source.template, c.image_token_id, c.end_ids, first, c.tile_size, c.tokens_per_tile, max_tiles)
+        return cls(
+            source.template, c.image_token_id, c.end_ids, first, c.tile_size, c.tokens_per_tile, max_tiles
+        )
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> PromptSpec:
@@ -65,12 +69,16 @@ class PromptSpec:
                 tiles["max"],
             )
         except (KeyError, TypeError) as error:
-            raise InputError(f"{bundle.folder}: the manifest lacks {error}; export the bundle again") from None
+            raise InputError(
+                f"{bundle.folder}: the manifest lacks {error}; export the bundle again"
+            ) from None
 
 
 @dataclass
 class Timing:
-    """Seconds and counts of one answer; ``stop`` says why it ended: ``end``, ``length``, ``context`` or ``stop``."""
+    """Seconds and counts of one answer; ``stop`` says why it ended: ``end``, ``length``, ``context`` or
+    ``stop``.
+    """
 
     vision: float = 0.0
     prefill: float = 0.0
@@ -98,23 +106,26 @@ class Session:
 
     @classmethod
     def open(cls, model: str | Path | None = None, *, check: bool = True, **options) -> Session:
-        """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None for Nano) in torch.
+        """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None for Nano) in
+        torch.
 
         ``check=False`` skips the SHA-256 of the bundle's files. ``options`` go to the bundle's backend.
         """
         if model is not None and is_bundle(model):
             return cls.of_bundle(Bundle.open(model, check=check), **options)
-        return cls.of_source(PhantomSource.open(model))
+        return cls.of_source(Pretrained.open(model))
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, **options) -> Session:
         """The runtime of an opened bundle's format."""
         m = bundle.manifest
-        backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"], **options)
+        backend = format_for(m["format"]).load(
+            bundle.folder, context=m["context"], chunk=m["chunk"], **options
+        )
         return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), PromptSpec.of_bundle(bundle))
 
     @classmethod
-    def of_source(cls, source: PhantomSource, *, max_tiles: int | None = None) -> Session:
+    def of_source(cls, source: Pretrained, *, max_tiles: int | None = None) -> Session:
         """The original model in torch."""
         from phantom_edge.model.original import PhantomModel
         from phantom_edge.runtime.torch_backend import TorchBackend
@@ -123,7 +134,7 @@ class Session:
         backend = TorchBackend(PhantomModel(source.config, source.checkpoint), context, chunk=context)
         return cls(backend, source.tokenizer, PromptSpec.of_source(source, folded=False, max_tiles=max_tiles))
 
-    # --- steps ------------------------------------------------------------------------------------------------------
+    # --- steps ----------------------------------------------------------------------------------------------
 
     def encode_image(self, image: Any) -> np.ndarray:
         """A path or PIL image to image tokens [N, hidden]."""
@@ -137,10 +148,11 @@ class Session:
         return tiles * self.spec.tokens_per_tile
 
     def prefill(self, ids: list[int], cache: Any, image: np.ndarray | None = None) -> np.ndarray:
-        """Continue ``cache`` with ``ids``, image tokens taken from ``image`` [N, hidden] in order: logits [vocab].
+        """Continue ``cache`` with ``ids``, image tokens taken from ``image`` [N, hidden] in order: logits
+        [vocab].
 
-        Raises :class:`InputError`, before any work, when a new context does not begin with the folded first token,
-        when the ids do not fit, or when their image tokens are not as many as the image's.
+        Raises :class:`InputError`, before any work, when a new context does not begin with the folded first
+        token, when the ids do not fit, or when their image tokens are not as many as the image's.
         """
         self._check(ids, cache.length, 0 if image is None else len(image))
         start = taken = 0
@@ -173,7 +185,8 @@ class Session:
             raise InputError("the prompt is empty; give at least one token")
         if held == 0 and first is not None and ids[0] != first:
             raise InputError(
-                f"the prompt begins with token {ids[0]}, but this model was folded for prompts that begin with {first} "
+                f"the prompt begins with token {ids[0]}, but this model was folded for prompts that begin "
+                f"with {first} "
                 f"({self.tokenizer.decode([first], skip_special=False)!r}); use the bundle's prompt template"
             )
         if held + len(ids) > self.backend.context:
@@ -207,8 +220,9 @@ class Chat:
     ) -> Iterator[str]:
         """Stream the answer to ``question`` as pieces of text; greedy unless ``sampling`` says otherwise.
 
-        Ends at an end token, at a ``stop`` string (which is not part of the answer), after ``max_tokens`` or when the
-        context is full; ``timing.stop`` says which. Bad input is refused here, before anything is computed.
+        Ends at an end token, at a ``stop`` string (which is not part of the answer), after ``max_tokens`` or
+        when the context is full; ``timing.stop`` says which. Bad input is refused here, before anything is
+        computed.
         """
         if max_tokens < 1:
             raise InputError(f"max tokens is {max_tokens}; ask for at least one")
@@ -226,7 +240,9 @@ class Chat:
             return encode(template.render_next(question))
         return encode(template.render([(question, None)], self._rows or None))
 
-    def _answer(self, prompt: list[int], max_tokens: int, stop: tuple[str, ...], sampling: Sampling) -> Iterator[str]:
+    def _answer(
+        self, prompt: list[int], max_tokens: int, stop: tuple[str, ...], sampling: Sampling
+    ) -> Iterator[str]:
         session, self.timing = self.session, Timing(prompt_tokens=len(prompt))
         image, clock = None, time.perf_counter()
         if not self.ids:

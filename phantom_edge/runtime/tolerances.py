@@ -1,7 +1,7 @@
 """Every tolerance of ``verify``, in one place, each with its reason.
 
-Errors of *structure* are the largest absolute difference divided by the root mean square of the reference, so that one
-number serves image tokens, embeddings and logits of any scale.
+Errors of *structure* are the largest absolute difference divided by the root mean square of the reference, so
+that one number serves image tokens, embeddings and logits of any scale.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ class Tolerance:
     reason: str
 
 
-_ORDER = "fp32 on both sides: only the order of summation differs; a wrong scale, mask or weight shows above 1e-2"
+_ORDER = (
+    "fp32 on both sides: only the order of summation differs; a wrong scale, mask or weight shows above 1e-2"
+)
 _LAYER_NORM = (
-    "fp32, but the runtime's layer_norm loses digits where a row's mean is large beside its spread; a structural fault "
+    "fp32, but the runtime's layer_norm loses digits where a row's mean is large beside its spread; a "
+    "structural fault "
     "shows above 1e-2"
 )
 _HALF = "every result is rounded to the 11 bits of fp16, through all layers"
@@ -42,15 +45,19 @@ STRUCTURE: dict[tuple[str, str], Tolerance] = {
     ("coreml", "float"): Tolerance(0.03, _HALF),
     ("coreml", "integer"): Tolerance(0.03, _HALF),
 }
-"""By format and by what runs: the shipped file with float or integer weights, or the run without platform rounding.
+"""By format and by what runs: the shipped file with float or integer weights, or the run without platform
+rounding.
 
-Where a runtime rounds activations to integers, ``integer`` is for a stage that it leaves alone; else :data:`GRID`.
+Where a runtime rounds activations to integers, ``integer`` is for a stage that it leaves alone; else
+:data:`GRID`.
 """
 
 GRID = Tolerance(
     2.0,
-    "root mean square difference over what rounding the activations costs. Same integers and same grid, but a value on "
-    "a rounding boundary may fall to the other side and the layers carry that on: at worst the two roundings are "
+    "root mean square difference over what rounding the activations costs. Same integers and same grid, "
+    "but a value on "
+    "a rounding boundary may fall to the other side and the layers carry that on: at worst the two "
+    "roundings are "
     "independent, which is sqrt(2); a structural fault is not bounded by it",
 )
 
@@ -58,9 +65,13 @@ QUALITY: dict[int, Tolerance] = {
     32: Tolerance(1e-6, "nothing is rounded"),
     16: Tolerance(1e-4, "weights, and on Core ML activations, keep 11 bits"),
     8: Tolerance(0.01, "8-bit weights and activations: about 1 % noise per matmul"),
-    4: Tolerance(0.5, "4-bit weights: about 8 % noise per matmul before calibration; trained weights lose far less"),
+    4: Tolerance(
+        0.5, "4-bit weights: about 8 % noise per matmul before calibration; trained weights lose far less"
+    ),
 }
-"""Mean KL divergence in nats from the original's next-token distribution, by the smallest width a recipe uses."""
+"""Mean KL divergence in nats from the original's next-token distribution, by the smallest width a recipe
+uses.
+"""
 
 EMBEDDING = Tolerance(1e-6, "a table look-up, and for integers one product: nothing is summed")
 HALF_EMBEDDING = Tolerance(

@@ -1,4 +1,6 @@
-"""The reference backend: the original, or the folded model with the same integers as an artifact, in torch."""
+"""The reference backend: the original, or the folded model with the same integers as an artifact, in
+torch.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What torch answers to the prompts that an artifact was asked, in one pass over the weights.
 
-The artifact chooses the tokens; torch computes all of its positions at once, layer by layer, so that neither the
-original nor the integers' fp32 values are ever in memory as a whole, and no step dequantises a matrix again.
+The artifact chooses the tokens; torch computes all of its positions at once, layer by layer, so that neither
+the original nor the integers' fp32 values are ever in memory as a whole, and no step dequantises a matrix
+again.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import torch
 
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.layer_by_layer import Stream, encode_tiles
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.stream import Stream, encode_tiles
 from phantom_edge.model.weights import LazyWeights, view
 from phantom_edge.runtime.probes import Prompt, Trace
 
@@ -27,9 +28,10 @@ Images = list[torch.Tensor | None]
 class Reference:
     """One prompt, the ``tokens`` that the artifact appended to it, and what torch makes of them.
 
-    ``trace`` is the torch model with the artifact's integers and with activations and KV cache on the runtime's grids,
-    ``plain`` with both in fp32 (the same object where a runtime has no grid); ``original`` are the unquantised
-    original's logits [1 + n, vocab], ``without`` those of ``trace``'s model without the phantom dimension.
+    ``trace`` is the torch model with the artifact's integers and with activations and KV cache on the
+    runtime's grids, ``plain`` with both in fp32 (the same object where a runtime has no grid); ``original``
+    are the unquantised original's logits [1 + n, vocab], ``without`` those of ``trace``'s model without the
+    phantom dimension.
     """
 
     prompt: Prompt
@@ -42,7 +44,8 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """A prompt and its answer as one: ids [1, S], how many tokens each call of a runtime takes, and the answer's rows.
+    """A prompt and its answer as one: ids [1, S], how many tokens each call of a runtime takes, and the
+    answer's rows.
 
     ``rows`` are the positions that logits are wanted of: the prompt's last and those of the tokens.
     """
@@ -120,10 +123,15 @@ def _images(model: FoldedModel, asked: Sequence[_Sequence]) -> Images:
 def _folded_traces(
     models: Sequence[FoldedModel], images: Sequence[Images], asked: Sequence[_Sequence], image_token_id: int
 ) -> list[list[Trace]]:
-    """Per model and prompt. All models hold the same integers, of which one layer at a time is dequantised."""
+    """Per model and prompt. All models hold the same integers, of which one layer at a time is
+    dequantised.
+    """
     stream = Stream()
     embeds = [
-        [one.embeds(model.embed(one.ids), image, image_token_id) for one, image in zip(asked, seen, strict=True)]
+        [
+            one.embeds(model.embed(one.ids), image, image_token_id)
+            for one, image in zip(asked, seen, strict=True)
+        ]
         for model, seen in zip(models, images, strict=True)
     ]
     states = embeds
@@ -143,7 +151,9 @@ def _folded_traces(
 
 
 @torch.inference_mode()
-def _original_logits(original: PhantomModel, asked: Sequence[_Sequence], image_token_id: int) -> list[np.ndarray]:
+def _original_logits(
+    original: PhantomModel, asked: Sequence[_Sequence], image_token_id: int
+) -> list[np.ndarray]:
     embeds = []
     for one in asked:
         pixels = one.prompt.pixels

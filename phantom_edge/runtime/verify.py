@@ -1,7 +1,8 @@
 """Verify a bundle by running the files that ship, with two questions and two tolerances.
 
 1. *Is the export right?* The artifact against the torch model with the same integers, stage by stage.
-2. *Is the quantisation good?* The artifact against the original in fp32: KL divergence, top-1 agreement, greedy tokens.
+2. *Is the quantisation good?* The artifact against the original in fp32: KL divergence, top-1 agreement,
+  greedy tokens.
 
 And one more, because this is a Phantom: is the phantom dimension in the artifact at all?
 """
@@ -15,25 +16,27 @@ from typing import Any
 
 import numpy as np
 
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import CacheScales
 from phantom_edge.model.original import PhantomModel
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.quantize.recipe import Recipe
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.quantize.store import SIDECAR, differing, of_bundle
+from phantom_edge.report.report import Check, Plot, Report, megabytes
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.probes import Prompt, Runner, Trace, prompts
-from phantom_edge.runtime.report import Check, Plot, Report, megabytes
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_reference import Reference, make_references
-from phantom_edge.source import PhantomSource
 from phantom_edge.targets import Format, format_for
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
-UNROUNDED = "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
+UNROUNDED = (
+    "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
+)
 STRUCTURE = "Is the export right? As it ships, against torch with the same integers"
 QUALITY = "Is the quantisation good? The artifact against the original in fp32"
 GREEDY_TOKENS = 64
@@ -42,7 +45,7 @@ Step = Callable[[str], None]
 
 def verify(
     bundle: Bundle,
-    source: PhantomSource | None = None,
+    source: Pretrained | None = None,
     *,
     model: FoldedModel | None = None,
     image: Any = None,
@@ -52,9 +55,10 @@ def verify(
 ) -> Report:
     """Run a bundle's files and compare them with the checkpoint they came from.
 
-    ``source`` is that checkpoint, by default the one the manifest names; its SHA-256 must be the one recorded.
-    ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy tokens per prompt: the
-    artifact's own choices, at each of which torch is asked for its own. Where they agree all along, so do the texts.
+    ``source`` is that checkpoint, by default the one the manifest names; its SHA-256 must be the one
+    recorded. ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy
+    tokens per prompt: the artifact's own choices, at each of which torch is asked for its own. Where they
+    agree all along, so do the texts.
     """
     m = bundle.manifest
     source = source or _recorded_source(bundle)
@@ -72,7 +76,9 @@ def verify(
     del stored  # a byte a weight, and from here on the model's own are enough
     held = artifact_format.reference(model)
     spec, context, chunk = PromptSpec.of_bundle(bundle), m["context"], m["chunk"]
-    asked = prompts(spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question)
+    asked = prompts(
+        spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question
+    )
 
     step("running the artifact")
     run, chosen, runtime = _run(bundle, asked, [None] * len(asked), tokens, {})
@@ -107,10 +113,10 @@ def verify(
     return report
 
 
-def _recorded_source(bundle: Bundle) -> PhantomSource:
+def _recorded_source(bundle: Bundle) -> Pretrained:
     name = bundle.manifest["source"].get("name")
     try:
-        return PhantomSource.open(name)
+        return Pretrained.open(name)
     except InputError as error:
         raise InputError(
             f"{bundle.folder} was made from {name!r}, which cannot be opened from here ({error}); "
@@ -118,11 +124,12 @@ def _recorded_source(bundle: Bundle) -> PhantomSource:
         ) from None
 
 
-def _check_source(bundle: Bundle, source: PhantomSource) -> None:
+def _check_source(bundle: Bundle, source: Pretrained) -> None:
     recorded = bundle.manifest["source"].get("sha256")
     if recorded is not None and recorded != source.sha256():
         raise InputError(
-            f"{source.checkpoint.folder}: not the checkpoint that {bundle.folder} was made from (SHA-256 differs); "
+            f"{source.checkpoint.folder}: not the checkpoint that {bundle.folder} was made from (SHA-256 "
+            "differs); "
             "give the right one with --model"
         )
 
@@ -135,7 +142,9 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 def _run(
     bundle: Bundle, asked: list[Prompt], answers: list[list[int] | None], count: int, options: dict[str, str]
 ) -> tuple[list[Trace], list[list[int]], str]:
-    """The artifact's traces, the ``count`` tokens of each, its own choice where no answer is given, and its name."""
+    """The artifact's traces, the ``count`` tokens of each, its own choice where no answer is given, and its
+    name.
+    """
     m = bundle.manifest
     backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"], **options)
     runner = Runner(backend, m["ids"]["image"], m["chunk"])
@@ -176,7 +185,9 @@ def _integers(
     wrong += sorted(set(stored) - wanted)
     wrong = sorted({*wrong, *(differing(entry, stored) if entry else ())})
     detail = f"{len(wanted)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
-    return Check.at_most("integers that differ", len(wrong), 0, "one set of integers serves every format", detail)
+    return Check.at_most(
+        "integers that differ", len(wrong), 0, "one set of integers serves every format", detail
+    )
 
 
 def _stored_cache(artifact_format: Format, bundle: Bundle) -> CacheScales | None:
@@ -191,7 +202,9 @@ def _cache_grid(stored: CacheScales | None, model: FoldedModel) -> list[Check]:
     if not found and not wanted:
         return []
     wrong = sum(a is None or b is None or not bool((a == b).all()) for a, b in zip_longest(found, wanted))
-    return [Check.at_most("cache scales that differ", wrong, 0, "the cache's integers mean what was calibrated")]
+    return [
+        Check.at_most("cache scales that differ", wrong, 0, "the cache's integers mean what was calibrated")
+    ]
 
 
 def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
@@ -201,7 +214,9 @@ def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
 
 
 def _error(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest absolute difference over the reference's root mean square; infinite for NaN or another shape."""
+    """Largest absolute difference over the reference's root mean square; infinite for NaN or another
+    shape.
+    """
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(found - wanted).max() / _rms(wanted))
@@ -222,7 +237,12 @@ Pair = tuple[Prompt, Trace, Trace]  # what was asked, what is wanted, what was f
 def _stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
     """Stage by stage, the largest difference over the reference's rms."""
     limit = tolerances.structure(format_name, kind)
-    rows = [("image tokens", [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None])]
+    rows = [
+        (
+            "image tokens",
+            [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None],
+        )
+    ]
     rows.append(("prefill logits", [_error(t.logits[0], r.logits[0]) for _, r, t in pairs]))
     rows.append(("cached decode logits", [_error(t.logits[1:], r.logits[1:]) for _, r, t in pairs]))
     checks = [Check.at_most(name, max(e), limit.limit, limit.reason) for name, e in rows if e]
@@ -239,8 +259,9 @@ def _grid_stages(references: list[Reference], traces: list[Trace], format_name: 
     """Stage by stage, the rms difference over what the runtime's activation grid costs at that stage."""
     pairs = list(zip(references, traces, strict=True))
 
-    # Over all prompts together: what rounding costs at one position is a single draw, now and then a lucky one, and a
-    # ratio of two draws says little. A fault of structure in any prompt still stands out, and the lifted run is exact.
+    # Over all prompts together: what rounding costs at one position is a single draw, now and then a lucky
+    # one, and a ratio of two draws says little. A fault of structure in any prompt still stands out, and the
+    # lifted run is exact.
     def share(triples: list) -> float:
         if any(found.shape != wanted.shape or not np.isfinite(found).all() for found, wanted, _ in triples):
             return float("inf")
@@ -250,14 +271,19 @@ def _grid_stages(references: list[Reference], traces: list[Trace], format_name: 
 
     with_image = [(r, t) for r, t in pairs if r.prompt.pixels is not None]
     rows = [
-        ("image tokens", [(t.image_tokens, r.trace.image_tokens, r.plain.image_tokens) for r, t in with_image]),
-        # One row: prefill gives a single position of each prompt, too few draws for a limit, and its share of the cache
-        # is in all the others. The lifted run holds it to its own limit.
+        (
+            "image tokens",
+            [(t.image_tokens, r.trace.image_tokens, r.plain.image_tokens) for r, t in with_image],
+        ),
+        # One row: prefill gives a single position of each prompt, too few draws for a limit, and its share of
+        # the cache is in all the others. The lifted run holds it to its own limit.
         ("logits, prefill and cached decode", [(t.logits, r.trace.logits, r.plain.logits) for r, t in pairs]),
     ]
 
     def check(name: str, triples: list) -> Check:
-        if all(np.array_equal(wanted, plain) for _, wanted, plain in triples):  # no weight here has a grid before it
+        if all(
+            np.array_equal(wanted, plain) for _, wanted, plain in triples
+        ):  # no weight here has a grid before it
             limit = tolerances.structure(format_name, "integer")
             return Check.at_most(name, max(_error(f, w) for f, w, _ in triples), limit.limit, limit.reason)
         limit, unit = tolerances.GRID, "of what rounding the activations costs"
@@ -280,12 +306,16 @@ def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
         other += int(((chosen != best) & ~tie).sum())
         ties += int(((chosen != best) & tie).sum())
         total += len(wanted)
-    detail = f"{total - other - ties} of {total} equal" + (f", {ties} within the rounding of a tie" if ties else "")
+    detail = f"{total - other - ties} of {total} equal" + (
+        f", {ties} within the rounding of a tie" if ties else ""
+    )
     return Check.at_most("greedy tokens that differ", other, 0, "the same text, token for token", detail)
 
 
 def _phantom(references: list[Reference], traces: list[Trace]) -> Check:
-    """Distance to the model with phantom over the distance to the model without it: far below 1, or it is not there."""
+    """Distance to the model with phantom over the distance to the model without it: far below 1, or it is not
+    there.
+    """
     near = far = 0.0
     for reference, trace in zip(references, traces, strict=True):
         near += float(np.abs(trace.logits - reference.trace.logits).mean())
@@ -293,7 +323,9 @@ def _phantom(references: list[Reference], traces: list[Trace]) -> Check:
     count = len(traces)
     detail = f"mean logit distance: with phantom {near / count:.2e}, without {far / count:.2e}"
     reason = "an artifact without the phantom dimension lies nearer to the model without it: above 1"
-    return Check.at_most("phantom dimension present", near / far if far else float("inf"), 0.5, reason, detail)
+    return Check.at_most(
+        "phantom dimension present", near / far if far else float("inf"), 0.5, reason, detail
+    )
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -332,9 +364,16 @@ def _quality(references: list[Reference], traces: list[Trace], bits: int) -> lis
 
 def _plots(references: list[Reference], traces: list[Trace]) -> list[Plot]:
     names = tuple(r.prompt.name for r in references)
-    kl = tuple(float(divergence(r.original, t.logits).mean()) for r, t in zip(references, traces, strict=True))
+    kl = tuple(
+        float(divergence(r.original, t.logits).mean()) for r, t in zip(references, traces, strict=True)
+    )
     errors = tuple(_error(t.logits, r.trace.logits) for r, t in zip(references, traces, strict=True))
     return [
         Plot("Mean KL divergence from the original, per prompt (nats)", names, kl, log=True),
-        Plot("Largest logit difference from torch with the same integers, over its rms", names, errors, log=True),
+        Plot(
+            "Largest logit difference from torch with the same integers, over its rms",
+            names,
+            errors,
+            log=True,
+        ),
     ]

@@ -16,7 +16,9 @@ _NOISE = 512
 
 @functools.lru_cache(maxsize=1)
 def noise_field() -> np.ndarray:
-    """Fixed standard normal noise [512, 512, 3] to cut patches from: fresh noise would cost more than all the rest."""
+    """Fixed standard normal noise [512, 512, 3] to cut patches from: fresh noise would cost more than all the
+    rest.
+    """
     return np.random.default_rng(20240914).standard_normal((_NOISE, _NOISE, 3), dtype=np.float32)
 
 
@@ -85,7 +87,10 @@ def _texture(rng: random.Random, size: int, base: RGB) -> np.ndarray:
 def _blobs(rng: random.Random, size: int, base: RGB) -> np.ndarray:
     cells = rng.randint(3, 6)
     level = max(base) / 255
-    small = [[muted(rng, max(level - 0.14, 0.06), min(level + 0.14, 0.97)) for _ in range(cells)] for _ in range(cells)]
+    small = [
+        [muted(rng, max(level - 0.14, 0.06), min(level + 0.14, 0.97)) for _ in range(cells)]
+        for _ in range(cells)
+    ]
     return _resized(np.array(small, np.float32), size)
 
 
@@ -96,7 +101,9 @@ def _table(rng: random.Random, size: int, base: RGB) -> np.ndarray:
     share = (grid[:, None] - height - slope * grid[None, :]) * size / rng.uniform(1, 6) + 0.5
     image = _blend(share, near(rng, base, 45), base).astype(np.float32)
     grain = noise(rng, 40, 4)[..., 0] * 6
-    image += np.asarray(Image.fromarray(grain).resize((size, size)))[..., None] * np.clip(share, 0, 1)[..., None]
+    image += (
+        np.asarray(Image.fromarray(grain).resize((size, size)))[..., None] * np.clip(share, 0, 1)[..., None]
+    )
     return np.clip(image, 0, 255).astype(np.uint8)
 
 

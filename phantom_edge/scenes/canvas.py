@@ -52,11 +52,15 @@ class Canvas:
         patch = Image.fromarray(table[(ramp * 32).astype(np.uint8)])
         self.image.paste(patch, tuple(low.tolist()), mask)
 
-    def text(self, matrix: np.ndarray, line: str, height: float, spacing: float, bold: float, ink: RGB) -> None:
+    def text(
+        self, matrix: np.ndarray, line: str, height: float, spacing: float, bold: float, ink: RGB
+    ) -> None:
         """A line centred on the frame `matrix`, its capitals `height` high in the frame's units."""
         mask, cap = lettering.mask(line, spacing, bold, magnification(matrix, 0, 0) * height * self.pixels)
         unit = height / cap  # frame units per pixel of the mask
-        to_frame = np.array([[unit, 0, -unit * mask.width / 2], [0, unit, -unit * mask.height / 2], [0, 0, 1.0]])
+        to_frame = np.array(
+            [[unit, 0, -unit * mask.width / 2], [0, unit, -unit * mask.height / 2], [0, 0, 1.0]]
+        )
         to_pixels = compose(np.diag((self.pixels, self.pixels, 1.0)), matrix, to_frame)
         w, h = mask.size
         corners = project(to_pixels, np.array([(0, 0), (w, 0), (w, h), (0, h)]))  # [4, 2]

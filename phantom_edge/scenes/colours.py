@@ -1,4 +1,6 @@
-"""Colours with names: for each a range that a person calls by no other name, and the muted ones of everything else."""
+"""Colours with names: for each a range that a person calls by no other name, and the muted ones of everything
+else.
+"""
 
 import colorsys
 import random

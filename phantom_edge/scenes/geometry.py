@@ -1,6 +1,7 @@
 """The camera's plane map and the local frame of each part: in 0..1 of the image, y down, degrees clockwise.
 
-Products are written out: a matrix library's last bit depends on how memory lies, and a scene must be the same always.
+Products are written out: a matrix library's last bit depends on how memory lies, and a scene must be the same
+always.
 """
 
 import math
@@ -28,7 +29,9 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Camera:
-    """A homography from the flat scene to the image: a small turn about the centre, then a small perspective."""
+    """A homography from the flat scene to the image: a small turn about the centre, then a small
+    perspective.
+    """
 
     turn: float = 0.0  # degrees
     tilt_x: float = 0.0
@@ -48,7 +51,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a thing lies in its place, and a plate's measures: in the flat scene, lengths in radii of the part."""
+    """How a thing lies in its place, and a plate's measures: in the flat scene, lengths in radii of the
+    part.
+    """
 
     angle: float = 0.0
     shear: float = 0.0

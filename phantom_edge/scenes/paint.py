@@ -27,7 +27,9 @@ def silhouette(part: Part, pose: Pose, matrix: np.ndarray) -> np.ndarray:
     return project(matrix, shapes.plate(*pose.half, 0.1))
 
 
-def paint_solid(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, colour: RGB, backdrop: RGB) -> None:
+def paint_solid(
+    rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, colour: RGB, backdrop: RGB
+) -> None:
     """An object or an arrow in its colour, flat or shaded, with a rim where the background is close."""
     if part.kind == "arrow":
         outline = (shapes.arrow(rng.uniform(0.1, 0.24), rng.uniform(0.65, 0.95)),)
@@ -38,7 +40,9 @@ def paint_solid(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarr
     amount = rng.uniform(0.08, 0.22)
     plain = part.colour in ("black", "white")
     ends = (
-        (lighter(colour, amount * (0.5 if plain else 1)), darker(colour, amount * 0.6)) if shaded else (colour, colour)
+        (lighter(colour, amount * (0.5 if plain else 1)), darker(colour, amount * 0.6))
+        if shaded
+        else (colour, colour)
     )
     if len(contours) == 1 and not shaded:
         canvas.polygon(contours[0], colour)
@@ -76,7 +80,9 @@ def paint_sign(rng: random.Random, canvas: Canvas, part: Part, pose: Pose, matri
         inset = pose.glyph * rng.uniform(0.0, 0.1)
         border = ink if rng.random() < 0.6 else darker(plate, 0.4)
         line = shapes.plate(pose.half[0] - inset, pose.half[1] - inset, corner)
-        canvas.line(project(matrix, line), border, part.radius * pose.glyph * rng.uniform(0.03, 0.08), closed=True)
+        canvas.line(
+            project(matrix, line), border, part.radius * pose.glyph * rng.uniform(0.03, 0.08), closed=True
+        )
     canvas.text(matrix, part.label, pose.glyph, pose.spacing, rng.uniform(0, 0.085), ink)
 
 
@@ -95,7 +101,11 @@ def paint_display(rng: random.Random, canvas: Canvas, part: Part, pose: Pose, ma
         canvas.text(matrix, part.label, pose.glyph, pose.spacing, rng.uniform(0, 0.085), ink)
         return
     thickness = rng.uniform(0.11, 0.18)
-    unlit = tuple(round(p + (i - p) * 0.08) for p, i in zip(panel, ink, strict=True)) if rng.random() < 0.5 else None
+    unlit = (
+        tuple(round(p + (i - p) * 0.08) for p, i in zip(panel, ink, strict=True))
+        if rng.random() < 0.5
+        else None
+    )
     middle = (len(part.label) - 1) / 2
     for number, digit in enumerate(part.label):
         shift = np.array([(number - middle) * lettering.SEGMENT_STEP, 0.0])
@@ -136,7 +146,9 @@ def paint_gauge(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarr
     _needle(rng, canvas, part, matrix, light, ink)
 
 
-def _needle(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, light: bool, ink: RGB) -> None:
+def _needle(
+    rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, light: bool, ink: RGB
+) -> None:
     colours = ("red", "blue", "orange", "green") if light else ("red", "yellow", "orange", "white")
     colour = ink if rng.random() < 0.3 else named(rng, rng.choice(colours))
     angle, wide = needle_angle(int(part.label)), rng.uniform(0.05, 0.09)
@@ -144,4 +156,6 @@ def _needle(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, 
     side = _around(angle + 90, wide)[0]
     blunt = side * rng.uniform(0.1, 0.5)
     canvas.polygon(project(matrix, np.array([tail + side, tip + blunt, tip - blunt, tail - side])), colour)
-    canvas.polygon(project(matrix, shapes.outline("circle")[0] * rng.uniform(0.1, 0.15)), rng.choice((ink, colour)))
+    canvas.polygon(
+        project(matrix, shapes.outline("circle")[0] * rng.uniform(0.1, 0.15)), rng.choice((ink, colour))
+    )

@@ -1,4 +1,6 @@
-"""The words of the scenes: what can be seen, what it is called, and one record for each thing in a picture."""
+"""The words of the scenes: what can be seen, what it is called, and one record for each thing in a
+picture.
+"""
 
 from dataclasses import dataclass
 
@@ -19,8 +21,27 @@ TASKS = (
 )
 SHAPES = ("circle", "square", "triangle", "star", "ring", "heart", "cross", "diamond")
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "black", "white")
-DIRECTIONS = ("up", "up right", "right", "down right", "down", "down left", "left", "up left")  # clockwise, 45° apart
-POSITIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
+DIRECTIONS = (
+    "up",
+    "up right",
+    "right",
+    "down right",
+    "down",
+    "down left",
+    "left",
+    "up left",
+)  # clockwise, 45° apart
+POSITIONS = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "centre",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
 DEVICES = ("sign", "display", "gauge", "arrow")  # the kinds that are things of their own and not "objects"
 
 
@@ -28,10 +49,11 @@ DEVICES = ("sign", "display", "gauge", "arrow")  # the kinds that are things of 
 class Part:
     """One thing that can be seen: the ground truth.
 
-    kind: object, letter, digit, gauge, arrow, sign or display. label: the shape's name, the letter, the digit, the
-    arrow's direction, the gauge's reading as integer text, or the whole text of a sign or display. colour: the name for
-    an object or arrow, "" elsewhere. x, y, radius: centre and radius in 0..1 of the final image, after the camera's
-    warp; for a plate the radius is half its longer side, for a letter half its height.
+    kind: object, letter, digit, gauge, arrow, sign or display. label: the shape's name, the letter, the
+    digit, the arrow's direction, the gauge's reading as integer text, or the whole text of a sign or display.
+    colour: the name for an object or arrow, "" elsewhere. x, y, radius: centre and radius in 0..1 of the
+    final image, after the camera's warp; for a plate the radius is half its longer side, for a letter half
+    its height.
     """
 
     kind: str

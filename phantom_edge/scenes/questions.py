@@ -1,4 +1,6 @@
-"""The questions on a scene: only those with one clear answer, with answers balanced and wrong ones that are hard."""
+"""The questions on a scene: only those with one clear answer, with answers balanced and wrong ones that are
+hard.
+"""
 
 import random
 from collections import Counter
@@ -57,7 +59,8 @@ _SIMILAR = {
 }  # fmt: skip
 # Share of the scenes that show a device: one that is absent is asked for as often as one that is there.
 _PRESENT = {
-    device: (KINDS[device] + KINDS["mixed"] * sum(device in pair for pair in MIXED) / len(MIXED)) / sum(KINDS.values())
+    device: (KINDS[device] + KINDS["mixed"] * sum(device in pair for pair in MIXED) / len(MIXED))
+    / sum(KINDS.values())
     for device in DEVICES
 }
 
@@ -127,14 +130,18 @@ def _named_once(objects: Sequence[Part]) -> list[Part]:
 def _misread(text: str, rng: random.Random) -> list[str]:
     """The text with one character replaced by a similar one."""
     at = rng.randrange(len(text))
-    others = _SIMILAR[text[at]].replace("0", "") if at == 0 and len(text) > 1 else _SIMILAR[text[at]]  # no leading zero
+    others = (
+        _SIMILAR[text[at]].replace("0", "") if at == 0 and len(text) > 1 else _SIMILAR[text[at]]
+    )  # no leading zero
     return [text[:at] + other + text[at + 1 :] for other in others]
 
 
 def _off(reading: str, rng: random.Random) -> str:
     """A reading 15 to 30 points away, within 0 to 100."""
     value, step = int(reading), rng.randint(15, 30)
-    return str(value + step if value + step <= 100 and (value - step < 0 or rng.random() < 0.5) else value - step)
+    return str(
+        value + step if value + step <= 100 and (value - step < 0 or rng.random() < 0.5) else value - step
+    )
 
 
 def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
@@ -148,19 +155,32 @@ def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
             asker.add("gauge", "gauge", part.label, [_off(part.label, asker.rng)])
         else:
             asker.add(
-                "sign" if part.kind == "sign" else "digits", part.kind, part.label, _misread(part.label, asker.rng)
+                "sign" if part.kind == "sign" else "digits",
+                part.kind,
+                part.label,
+                _misread(part.label, asker.rng),
             )
 
 
 def _unique_shapes(asker: _Asker, objects: Sequence[Part]) -> None:
     for part in _unique(objects, "label"):
-        asker.add("colour", "colour", part.colour, _one_of(COLOURS, objects, asker.rng, "colour"), f"the {part.label}")
+        asker.add(
+            "colour",
+            "colour",
+            part.colour,
+            _one_of(COLOURS, objects, asker.rng, "colour"),
+            f"the {part.label}",
+        )
 
 
 def _unique_colours(asker: _Asker, objects: Sequence[Part]) -> None:
     for part in _unique(objects, "colour"):
         asker.add(
-            "shape", "shape", part.label, _one_of(SHAPES, objects, asker.rng, "label"), f"the {part.colour} object"
+            "shape",
+            "shape",
+            part.label,
+            _one_of(SHAPES, objects, asker.rng, "label"),
+            f"the {part.colour} object",
         )
 
 
@@ -213,7 +233,9 @@ def _count(asker: _Asker, number: int, what: str) -> None:
     asker.add("count", "count", str(number), [str(n) for n in (number - 1, number + 1) if n >= 0], what)
 
 
-def _count_of(asker: _Asker, times: Counter[str], values: Sequence[str], keep: dict[int, float], form: str) -> None:
+def _count_of(
+    asker: _Asker, times: Counter[str], values: Sequence[str], keep: dict[int, float], form: str
+) -> None:
     rng = asker.rng
     absent = rng.choice([value for value in values if not times[value]])
     for value in [*sorted(times), absent]:
@@ -251,12 +273,23 @@ def _pairs(asker: _Asker, objects: Sequence[Part]) -> None:
         if max(a.radius, b.radius) >= LARGER * min(a.radius, b.radius):
             larger, smaller = (first, second) if a.radius > b.radius else (second, first)
             phrase = rng.choice(("larger", "smaller"))
-            asker.add("size", phrase, larger if phrase == "larger" else smaller, [first, second], first, second)
+            asker.add(
+                "size", phrase, larger if phrase == "larger" else smaller, [first, second], first, second
+            )
         if abs(a.x - b.x) >= APART:
-            asker.add("relation", "left-right", "left" if a.x < b.x else "right", ["left", "right"], first, second)
+            asker.add(
+                "relation", "left-right", "left" if a.x < b.x else "right", ["left", "right"], first, second
+            )
             _is_relation(asker, a.x < b.x, ("left of", "right of"), first, second)
         if abs(a.y - b.y) >= APART:
-            asker.add("relation", "above-below", "above" if a.y < b.y else "below", ["above", "below"], first, second)
+            asker.add(
+                "relation",
+                "above-below",
+                "above" if a.y < b.y else "below",
+                ["above", "below"],
+                first,
+                second,
+            )
             _is_relation(asker, a.y < b.y, ("above", "below"), first, second)
 
 
@@ -271,7 +304,12 @@ def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
     rng = asker.rng
     found: list[tuple[str, Part, Part]] = []
     for part in _named_once(objects):
-        for words, axis, sign in (("left of", "x", -1), ("right of", "x", 1), ("above", "y", -1), ("below", "y", 1)):
+        for words, axis, sign in (
+            ("left of", "x", -1),
+            ("right of", "x", 1),
+            ("above", "y", -1),
+            ("below", "y", 1),
+        ):
             ahead = [(sign * (getattr(o, axis) - getattr(part, axis)), o) for o in objects if o is not part]
             near = [o for distance, o in ahead if distance > 0.03]
             if len(near) == 1 and max(distance for distance, _ in ahead) >= APART:

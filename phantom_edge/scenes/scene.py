@@ -32,8 +32,9 @@ def _number(*words: object) -> int:
 def split_of(parts: Sequence[Part]) -> str:
     """The one split a content belongs to, whatever the seed.
 
-    A sign's text, or a number of three digits or more on a display, decides alone, so that no text is read in two
-    splits. Anything else goes by all it shows: kinds, labels, colours and which ninth of the picture they are in.
+    A sign's text, or a number of three digits or more on a display, decides alone, so that no text is read in
+    two splits. Anything else goes by all it shows: kinds, labels, colours and which ninth of the picture they
+    are in.
     """
     texts = [p.label for p in parts if p.kind == "sign" or (p.kind == "display" and len(p.label) > 2)]
     shown = [part for part in parts if part.kind not in ("letter", "digit")]
@@ -44,7 +45,9 @@ def split_of(parts: Sequence[Part]) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and its ground truth. `parts` are in coordinates of the image; letters and digits come last."""
+    """One picture and its ground truth. `parts` are in coordinates of the image; letters and digits come
+    last.
+    """
 
     split: str
     index: int
@@ -58,7 +61,9 @@ class Scene:
         return random.Random(_number(self.seed, self.split, self.index, purpose))
 
     def render(self, size: int = 224) -> Image.Image:
-        """The RGB picture [size, size], the same at every call. Raises: InputError for a size outside 32..2048."""
+        """The RGB picture [size, size], the same at every call. Raises: InputError for a size outside
+        32..2048.
+        """
         if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
             raise InputError(
                 f"a picture of {size} pixels is not drawn: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}"
@@ -68,7 +73,9 @@ class Scene:
 
     def _drawn(self, size: int, rng: random.Random) -> Image.Image:
         """The picture before light and camera."""
-        things = [(p, q) for p, q in zip(self.parts, self.poses, strict=True) if p.kind not in ("letter", "digit")]
+        things = [
+            (p, q) for p, q in zip(self.parts, self.poses, strict=True) if p.kind not in ("letter", "digit")
+        ]
         colours = [named(rng, part.colour) if part.colour else None for part, _ in things]
         image, base = backdrop(rng, size, [colour for colour in colours if colour])
         canvas, matrix = Canvas(image), self.camera.matrix()
@@ -94,7 +101,8 @@ class Scene:
 
 
 def make_scene(split: str, index: int, seed: int = 0, kinds: Mapping[str, float] | None = None) -> Scene:
-    """Scene number `index` of an endless split. Deterministic; no content is in two splits, whatever their seeds.
+    """Scene number `index` of an endless split. Deterministic; no content is in two splits, whatever their
+    seeds.
 
     ``kinds``: other shares of the kinds of scene than ``KINDS``, for training on what is hard.
 
@@ -125,6 +133,8 @@ def _text(rng: random.Random, split: str, device: str) -> str:
             text = "".join(rng.choices(_LETTERS, k=length))
         else:
             text = str(rng.randint(10 ** (length - 1) if length > 1 else 0, 10**length - 1))
-        free = device == "display" and length < 3  # there are too few of these for a share of them to say anything
+        free = (
+            device == "display" and length < 3
+        )  # there are too few of these for a share of them to say anything
         if free or split_of([Part(device, text, "", 0.5, 0.5, 0.1)]) == split:
             return text

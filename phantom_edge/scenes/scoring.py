@@ -14,8 +14,8 @@ _GAUGE = re.compile(r"(.*\bgauge that shows) ([0-9]{1,9})")
 def correct(task: str, answer: str, reply: str) -> bool:
     """Whether `reply` is as good as `answer`.
 
-    Equal after lower case, surrounding blanks and punctuation; a gauge within five points; a caption when it names the
-    same things, in any order, each as often.
+    Equal after lower case, surrounding blanks and punctuation; a gauge within five points; a caption when it
+    names the same things, in any order, each as often.
 
     >>> correct("gauge", "42", "45 %"), correct("sign", "ABC", "abc."), correct("sign", "ABC", "ABD")
     (True, True, False)

@@ -1,4 +1,6 @@
-"""Outlines of the objects, the arrow and the plate: polygons about the origin, y down, of about equal apparent size."""
+"""Outlines of the objects, the arrow and the plate: polygons about the origin, y down, of about equal
+apparent size.
+"""
 
 import functools
 import math
@@ -49,10 +51,14 @@ def outline(shape: str) -> tuple[np.ndarray, ...]:
 
 
 def arrow(shaft: float, head: float) -> np.ndarray:
-    """An arrow that points up, two radii long: [7, 2]. `shaft`, `head`: half the shaft's width, length of the head."""
+    """An arrow that points up, two radii long: [7, 2]. `shaft`, `head`: half the shaft's width, length of the
+    head.
+    """
     neck = head - 1
     wide = max(0.42, shaft * 2.1)
-    return np.array([(0, -1), (wide, neck), (shaft, neck), (shaft, 1), (-shaft, 1), (-shaft, neck), (-wide, neck)])
+    return np.array(
+        [(0, -1), (wide, neck), (shaft, neck), (shaft, 1), (-shaft, 1), (-shaft, neck), (-wide, neck)]
+    )
 
 
 def plate(half_width: float, half_height: float, corner: float) -> np.ndarray:

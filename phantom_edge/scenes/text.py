@@ -70,7 +70,9 @@ SEGMENT_STEP = 0.82  # cap heights from one seven-segment digit to the next
 
 
 def segments(digit: int, thickness: float) -> list[tuple[np.ndarray, bool]]:
-    """The seven segments of a digit as polygons [6, 2] in cap heights about its middle, each with whether it is lit."""
+    """The seven segments of a digit as polygons [6, 2] in cap heights about its middle, each with whether it
+    is lit.
+    """
     result = []
     for number, (start, end) in enumerate(_SEGMENTS):
         a, b = (np.array([(c - 0.5) * 0.5, (r - 1) * 0.46]) for c, r in (start, end))

@@ -1,4 +1,6 @@
-"""Scenes as files: PNG pictures and one line of JSON for each question, as `phantom-edge tune --data` reads them."""
+"""Scenes as files: PNG pictures and one line of JSON for each question, as `phantom-edge tune --data` reads
+them.
+"""
 
 import json
 import os
@@ -6,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from phantom_edge.bundle import writing
 from phantom_edge.errors import InputError
+from phantom_edge.files import replacing_folder
 from phantom_edge.scenes.scene import make_scene
 
 TRIPLES = "triples.jsonl"
@@ -24,9 +26,9 @@ def write_scenes(
 ) -> Path:
     """Write scenes 0 to `count` - 1 of a split: `000000.png`… [size, size] RGB, and `triples.jsonl`.
 
-    A line of the latter is {"image", "task", "question", "answer", "wrong"}. The folder appears when it is complete; it
-    may not exist before or be empty. `progress(done, count)` is called after each scene.
-    Raises: InputError for a folder that is in use, or a split, count or size that is not to be had.
+    A line of the latter is {"image", "task", "question", "answer", "wrong"}. The folder appears when it is
+    complete; it may not exist before or be empty. `progress(done, count)` is called after each scene. Raises:
+    InputError for a folder that is in use, or a split, count or size that is not to be had.
     """
     folder = Path(os.path.abspath(folder))
     if not 1 <= count <= MOST:
@@ -34,7 +36,7 @@ def write_scenes(
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise InputError(f"{folder}: is there already; give a new or empty folder")
     make_scene(split, 0, seed).render(size)  # refuses what is wrong before any work
-    with writing(folder) as partial, open(partial / TRIPLES, "w", encoding="utf-8") as lines:
+    with replacing_folder(folder) as partial, open(partial / TRIPLES, "w", encoding="utf-8") as lines:
         for index in range(count):
             scene = make_scene(split, index, seed)
             name = f"{index:06d}.png"

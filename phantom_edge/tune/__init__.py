@@ -1,1 +1,3 @@
-"""Training a Phantom checkpoint: its arithmetic with gradients, Phantom Optimization, Phantom-Nano's recipe."""
+"""Training a Phantom checkpoint: its arithmetic with gradients, Phantom Optimization, Phantom-Nano's
+recipe.
+"""

@@ -1,4 +1,6 @@
-"""Lines into what the model takes, and in which order: made from seed and step alone, so any step can be made again."""
+"""Lines into what the model takes, and in which order: made from seed and step alone, so any step can be made
+again.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, pixel_values, tile_count
-from phantom_edge.source import PhantomSource
-from phantom_edge.tune.data import Line, Picture, Triples
-from phantom_edge.tune.packing import Packed, Packer, Segment
+from phantom_edge.text.packing import Packed, Packer, Segment
+from phantom_edge.text.triples import Line, Picture, Triples
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class Encoded:
 class Micro:
     """Lines that are computed together.
 
-    ``pixels`` holds one [T, 3, S, S] per picture, in the order of the sequences. ``right`` [N] is True at tokens of
-    right answers; ``chosen`` and ``rejected`` [P] number the segments of each pair. ``tokens`` counts what is read.
+    ``pixels`` holds one [T, 3, S, S] per picture, in the order of the sequences. ``right`` [N] is True at
+    tokens of right answers; ``chosen`` and ``rejected`` [P] number the segments of each pair. ``tokens``
+    counts what is read.
     """
 
     packed: Packed
@@ -62,9 +65,11 @@ class Micro:
 
 
 class Collator:
-    """Encodes lines with the checkpoint's own template and tokenizer, and puts those of one picture in one sequence."""
+    """Encodes lines with the checkpoint's own template and tokenizer, and puts those of one picture in one
+    sequence.
+    """
 
-    def __init__(self, source: PhantomSource, triples: Triples, pictures: Mapping[str, Picture], max_tiles: int):
+    def __init__(self, source: Pretrained, triples: Triples, pictures: Mapping[str, Picture], max_tiles: int):
         self.packer = Packer(source.template, source.tokenizer, source.config.tokens_per_tile)
         self._triples, self._pictures = triples, pictures
         self._tile_size, self._max_tiles = source.config.tile_size, max_tiles
@@ -72,7 +77,9 @@ class Collator:
         self._prefix = functools.cache(self.packer.prefix)
 
     def encode(self, line: Line, *, wrong: bool) -> Encoded:
-        """The ids of a line. Raises :class:`InputError` naming it: reserved text, or more tokens than the context."""
+        """The ids of a line. Raises :class:`InputError` naming it: reserved text, or more tokens than the
+        context.
+        """
         try:
             segments = [
                 self.packer.segment(line.question, answer, image=line.image is not None)
@@ -83,15 +90,20 @@ class Collator:
             raise InputError(f"{self._triples.where(line)}: {error}") from None
         before = len(self._prefix(self._tiles(line.image)))
         if (length := before + max(map(len, segments))) > self._context:
-            image = f" ({before} of them the picture's; fewer with --max-tiles)" if line.image is not None else ""
+            image = (
+                f" ({before} of them the picture's; fewer with --max-tiles)" if line.image is not None else ""
+            )
             raise InputError(
-                f"{self._triples.where(line)}: {length} tokens{image}, the model's context holds {self._context}; "
+                f"{self._triples.where(line)}: {length} tokens{image}, the model's context holds "
+                f"{self._context}; "
                 "shorten the text"
             )
         return Encoded(line, segments[0], segments[1] if len(segments) > 1 else None)
 
     def collate(self, batch: Sequence[Encoded]) -> Micro:
-        """Sequences of a batch: one per picture, in order of appearance, and one of the lines without a picture."""
+        """Sequences of a batch: one per picture, in order of appearance, and one of the lines without a
+        picture.
+        """
         rows: dict[str | None, list[Encoded]] = {}
         for encoded in batch:
             rows.setdefault(encoded.line.image, []).append(encoded)
@@ -168,5 +180,7 @@ def hold_out(lines: Sequence[Line], count: int, seed: int) -> tuple[list[Line], 
     for line in lines:
         (held if line.number in numbers or line.image in images else train).append(line)
     if not train:
-        raise InputError(f"--validation {count} holds out all {len(lines)} lines (a picture's go together): give less")
+        raise InputError(
+            f"--validation {count} holds out all {len(lines)} lines (a picture's go together): give less"
+        )
     return train, held

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
+from phantom_edge.training.objective import Losses, mean_by_answer, preference_loss, sft_loss, token_log_probs
+from phantom_edge.training.state import Totals
 from phantom_edge.tune.batches import Encoded, Micro
-from phantom_edge.tune.objective import Losses, mean_by_answer, preference_loss, sft_loss, token_log_probs
-from phantom_edge.tune.state import Totals
 from phantom_edge.tune.trainable import TrainableModel
 
 
@@ -17,7 +17,9 @@ def log_probs_of(model: TrainableModel, micro: Micro) -> torch.Tensor:
     packed = micro.packed
     x = model.embed(packed.ids)  # [B, L, hidden]
     if micro.pixels:
-        tokens = torch.cat([model.encode_image(pixels).flatten(0, 1) for pixels in micro.pixels])  # [M, hidden]
+        tokens = torch.cat(
+            [model.encode_image(pixels).flatten(0, 1) for pixels in micro.pixels]
+        )  # [M, hidden]
         x = x.masked_scatter((packed.ids == model.config.image_token_id)[..., None], tokens.to(x.dtype))
     hidden = model.hidden(x, packed.positions, packed.mask)
     logits = model.head(hidden.flatten(0, 1)[packed.sources])  # [N, vocab]
@@ -37,10 +39,11 @@ def losses_of(model: TrainableModel, micro: Micro, *, beta: float, gamma: float)
 
 
 def share_of(losses: Losses, micro: Micro, batch: Sequence[Encoded]) -> torch.Tensor:
-    """What a micro-batch adds to its batch's loss: the sum of these is the loss of the batch computed in one piece.
+    """What a micro-batch adds to its batch's loss: the sum of these is the loss of the batch computed in one
+    piece.
 
-    The terms are means over the batch's tokens and over its pairs, so that neither the size of a micro-batch nor which
-    lines it got makes a difference.
+    The terms are means over the batch's tokens and over its pairs, so that neither the size of a micro-batch
+    nor which lines it got makes a difference.
     """
     share = losses.sft * (micro.learned / sum(encoded.learned for encoded in batch))
     if losses.preference is None:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.tune.lora import low_rank, merged
 from phantom_edge.tune.trainable import PHANTOM_PARTS, TIED, TrainableModel
 
@@ -22,9 +22,9 @@ def learns_first(name: str) -> bool:
 
 
 class LeanModel(TrainableModel):
-    """The same numbers, three ways to need less: only what learns is held in fp32, frozen matrices in the type they
-    are stored in; ``recompute`` keeps one layer's intermediate results at a time and computes them again for the
-    gradients; an adapter is two thin products, never a matrix of the weight's size.
+    """The same numbers, three ways to need less: only what learns is held in fp32, frozen matrices in the
+    type they are stored in; ``recompute`` keeps one layer's intermediate results at a time and computes them
+    again for the gradients; an adapter is two thin products, never a matrix of the weight's size.
     """
 
     def __init__(
@@ -53,7 +53,9 @@ class LeanModel(TrainableModel):
 
     @torch.no_grad()
     def settle(self, dtype: torch.dtype) -> None:
-        """End training: merge the adapters and round every weight to ``dtype``, as a checkpoint stores them."""
+        """End training: merge the adapters and round every weight to ``dtype``, as a checkpoint stores
+        them.
+        """
         for name, weight in self.weights.items():
             adapter = self.adapters.pop(name, None)
             final = weight.detach() if adapter is None else merged(weight, adapter)
@@ -86,7 +88,9 @@ class LeanModel(TrainableModel):
 
 
 def stays_stored(name: str, dimensions: int) -> bool:
-    """Whether a frozen weight stays in the type it comes in: matrices do; the small others, parts of sums, are fp32."""
+    """Whether a frozen weight stays in the type it comes in: matrices do; the small others, parts of sums,
+    are fp32.
+    """
     return name.endswith(".weight") and dimensions > 1
 
 

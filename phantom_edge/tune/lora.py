@@ -27,9 +27,11 @@ def is_adapted(name: str) -> bool:
 
 
 def make_adapters(weights: Mapping[str, torch.Tensor], rank: int, seed: int) -> dict[str, Adapter]:
-    """An adapter of ``rank`` for every weight that gets one: ``up`` is zero, so that nothing changes at first.
+    """An adapter of ``rank`` for every weight that gets one: ``up`` is zero, so that nothing changes at
+    first.
 
-    Each is drawn from seed and name (section 4.1: down at random, up zero); a weight thinner than the rank bounds it.
+    Each is drawn from seed and name (section 4.1: down at random, up zero); a weight thinner than the rank
+    bounds it.
     """
     return {name: _adapter(name, weight, rank, seed) for name, weight in weights.items() if is_adapted(name)}
 

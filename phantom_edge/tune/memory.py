@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
-from phantom_edge.checkpoint import FLOAT_TYPES, Checkpoint
+from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
 from phantom_edge.errors import NoRoomError
 from phantom_edge.tune.lean import learns_first, stays_stored
 from phantom_edge.tune.lora import is_adapted
@@ -17,7 +17,9 @@ LEARNING = 4 * FP32  # bytes: a weight, its gradient and AdamW's two moments
 
 
 def learning_parameters(checkpoint: Checkpoint, stage: int, lora: int | None) -> int:
-    """Number of parameters that learn in step ``stage`` (1 or 2) of the recipe, adapters of rank ``lora`` included."""
+    """Number of parameters that learn in step ``stage`` (1 or 2) of the recipe, adapters of rank ``lora``
+    included.
+    """
     return sum(learns for learns, _ in _parameters(checkpoint, stage, lora))
 
 
@@ -47,7 +49,8 @@ def check_memory(checkpoint: Checkpoint, stages: Sequence[int], lora: int | None
     if needed > room:
         hint = "--lora 16 needs less" if lora is None and 2 in stages else "take one with more"
         raise NoRoomError(
-            f"weights, gradients and moments need {needed / 1e9:.1f} GB, this machine has {room / 1e9:.1f} GB: {hint}"
+            f"weights, gradients and moments need {needed / 1e9:.1f} GB, this machine has {room / 1e9:.1f} "
+            f"GB: {hint}"
         )
 
 

@@ -17,12 +17,12 @@ DEVICES = ("auto", "cpu", "cuda")
 class TuneOptions:
     """A tuning run; the defaults are the published recipe (arXiv 2409.14713, section 3.3 and 4).
 
-    ``steps_1`` and ``steps_2`` count optimiser steps of the two steps of the recipe; None makes ``epochs`` passes over
-    the data, 0 leaves one out. ``batch`` lines make one optimiser step, ``micro_batch`` of them are computed at a time.
-    ``lora`` is the rank of adapters that learn in step 2 in place of the decoder and the vision encoder. ``recompute``
-    computes each layer again for its gradients instead of keeping what it computed. ``validation`` lines, at least,
-    are held out. ``max_tiles`` None takes what the checkpoint was trained with. ``save_every`` is in seconds;
-    it changes nothing about the result.
+    ``steps_1`` and ``steps_2`` count optimiser steps of the two steps of the recipe; None makes ``epochs``
+    passes over the data, 0 leaves one out. ``batch`` lines make one optimiser step, ``micro_batch`` of them
+    are computed at a time. ``lora`` is the rank of adapters that learn in step 2 in place of the decoder and
+    the vision encoder. ``recompute`` computes each layer again for its gradients instead of keeping what it
+    computed. ``validation`` lines, at least, are held out. ``max_tiles`` None takes what the checkpoint was
+    trained with. ``save_every`` is in seconds; it changes nothing about the result.
 
     >>> TuneOptions(steps_1=10, steps_2=0).count_steps(lines=500)
     (10, 0)
@@ -60,7 +60,9 @@ class TuneOptions:
         self._require("precision", self.precision in PRECISIONS, " or ".join(PRECISIONS))
         self._require("device", self.device in DEVICES, "one of " + ", ".join(DEVICES))
         if self.steps_1 == 0 and self.steps_2 == 0:
-            raise InputError("--steps-1 and --steps-2 are both 0, so nothing would learn: give one of them steps")
+            raise InputError(
+                "--steps-1 and --steps-2 are both 0, so nothing would learn: give one of them steps"
+            )
 
     def _require(self, name: str, right: bool, what: str) -> None:
         if not right:

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from phantom_edge.checkpoint import INDEX
-from phantom_edge.config import PhantomConfig
-from phantom_edge.keys import tensor_sources
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.key_map import tensor_sources
+from phantom_edge.checkpoint.loading import INDEX
 
 MAX_SHARD_BYTES = 2 << 30
 COPIED = (
@@ -31,7 +31,9 @@ COPIED = (
 def save_checkpoint(
     folder: Path, source: Path, config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> None:
-    """Write ``weights`` (canonical names) to ``folder`` under published keys, with ``source``'s other files."""
+    """Write ``weights`` (canonical names) to ``folder`` under published keys, with ``source``'s other
+    files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         if (source / name).is_file():
@@ -53,7 +55,9 @@ def save_checkpoint(
 def published_tensors(
     config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """Canonical tensors taken apart into the published ones: the inverse of what a checkpoint's reading does."""
+    """Canonical tensors taken apart into the published ones: the inverse of what a checkpoint's reading
+    does.
+    """
     out: dict[str, torch.Tensor] = {}
     for name, source in tensor_sources(config).items():
         if name not in weights and name == "text_decoder.head.weight":  # tied: the embedding is already there

@@ -1,8 +1,8 @@
 """The model with gradients: the original's arithmetic in a form that is quick to train.
 
-Same numbers as :class:`~phantom_edge.model.original.PhantomModel` (a test compares them), but whole sequences at once,
-any mask, y computed per kv head and the value's phantom half kept apart from v until after attention (points 1, 4 and 5
-of the fold: exact, and with eta = 1e-4 better conditioned in 16 bits).
+Same numbers as :class:`~phantom_edge.model.original.PhantomModel` (a test compares them), but whole sequences
+at once, any mask, y computed per kv head and the value's phantom half kept apart from v until after attention
+(points 1, 4 and 5 of the fold: exact, and with eta = 1e-4 better conditioned in 16 bits).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 from phantom_edge.model.original import pixel_shuffle
 from phantom_edge.model.rope import rotary_tables
@@ -26,7 +26,9 @@ PHANTOM_PARTS = (".phantom.", ".gate1.", ".gate2.")
 
 @dataclass
 class Adapter:
-    """A low-rank update of one weight: ``weight + scale * up @ down`` (LoRA, arXiv 2106.09685, section 4.1)."""
+    """A low-rank update of one weight: ``weight + scale * up @ down`` (LoRA, arXiv 2106.09685, section
+    4.1).
+    """
 
     down: torch.Tensor  # [rank, in]
     up: torch.Tensor  # [out, rank]
@@ -34,7 +36,8 @@ class Adapter:
 
 
 class TrainableModel:
-    """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom dimension.
+    """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom
+    dimension.
 
     >>> model = TrainableModel(checkpoint.config, checkpoint)                        # doctest: +SKIP
     >>> logits = model.decode(model.embed(ids))                                      # doctest: +SKIP
@@ -50,7 +53,9 @@ class TrainableModel:
     ):
         self.config, self.phantom = config, phantom
         self.tied = config.decoder.tied_head
-        self.weights = {name: weights[name].to(dtype).clone() for name in weights if not (self.tied and name == TIED)}
+        self.weights = {
+            name: weights[name].to(dtype).clone() for name in weights if not (self.tied and name == TIED)
+        }
         self.adapters: dict[str, Adapter] = {}
 
     def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -69,7 +74,7 @@ class TrainableModel:
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
         return F.linear(x, self._w(f"{name}.weight"), self.weights.get(f"{name}.bias"))
 
-    # --- vision -----------------------------------------------------------------------------------------------------
+    # --- vision ---------------------------------------------------------------------------------------------
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
@@ -78,7 +83,9 @@ class TrainableModel:
     def vision_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] to what the projector reads, [T, N, 4 * vision hidden]."""
         v, at = self.config.vision, "vision_encoder"
-        mean, std = (torch.tensor(c, dtype=pixels.dtype)[:, None, None] for c in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = (
+            torch.tensor(c, dtype=pixels.dtype)[:, None, None] for c in (IMAGENET_MEAN, IMAGENET_STD)
+        )
         pixels, p = (pixels - mean) / std, v.patch_size
         patches = pixels.unflatten(3, (v.grid, p)).unflatten(2, (v.grid, p))  # [T, 3, row, p, column, p]
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [T, P, 3 * p * p]
@@ -111,7 +118,7 @@ class TrainableModel:
         eps = self.config.vision.layer_norm_eps if eps is None else eps
         return F.layer_norm(x, x.shape[-1:], self._w(f"{name}.weight"), self._w(f"{name}.bias"), eps)
 
-    # --- decoder ----------------------------------------------------------------------------------------------------
+    # --- decoder --------------------------------------------------------------------------------------------
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids [B, S] to embeddings [B, S, hidden]."""
@@ -130,14 +137,16 @@ class TrainableModel:
     ) -> torch.Tensor:
         """Hidden states [B, S, hidden] after the final norm.
 
-        ``positions`` [S] or [B, S], all below S, default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True where a query
-        may look) to causal. Every sequence must begin with the prompt's first token: its state shapes the phantom
-        dimension.
+        ``positions`` [S] or [B, S], all below S, default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True
+        where a query may look) to causal. Every sequence must begin with the prompt's first token: its state
+        shapes the phantom dimension.
         """
         d, length = self.config.decoder, x.shape[1]
         positions = torch.arange(length)[None] if positions is None else positions.view(-1, length)
         mask = torch.ones(length, length, dtype=torch.bool).tril() if mask is None else mask
-        bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
+        bias = (
+            torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
+        )
         tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), length)
         tables = tuple(table.view(len(positions), 1, length, -1) for table in tables)  # [B or 1, 1, S, D/2]
         for n in range(d.layers):
@@ -150,11 +159,15 @@ class TrainableModel:
         return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
     def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return F.rms_norm(x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps)
+        return F.rms_norm(
+            x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps
+        )
 
     def _attention(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
         d = self.config.decoder
-        qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim)).transpose(1, 2)  # [B, H + 2 Hkv, S, D]
+        qkv = (
+            self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim)).transpose(1, 2)
+        )  # [B, H + 2 Hkv, S, D]
         q, k, v = qkv.split([d.heads, d.kv_heads, d.kv_heads], dim=1)  # [B, H or Hkv, S, D]
         q, k = _rotate(q, *tables), _rotate(k, *tables)
         out = self._phantom_attention(q, k, v, layer, bias)  # [B, H, S, D]
@@ -165,7 +178,8 @@ class TrainableModel:
         if not self.phantom:
             return attend(q, k, v, scale, bias)
         y_q, y_k, y_v = (
-            self._xattention(x, f"{layer}.phantom.{kind}") for x, kind in ((q, "query"), (k, "key"), (v, "value"))
+            self._xattention(x, f"{layer}.phantom.{kind}")
+            for x, kind in ((q, "query"), (k, "key"), (v, "value"))
         )
         wide = (torch.cat(pair, dim=-1) for pair in ((q, ETA * y_q), (k, ETA * y_k), (v, y_v)))
         o1, z = attend(*wide, scale, bias).chunk(2, dim=-1)  # [B, H, S, D]
@@ -182,10 +196,12 @@ class TrainableModel:
 
 
 def attend(q, k, v, scale: float, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D] to [B, H, S, D]; ``bias`` [B or 1, 1, S, N] is added.
+    """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D] to [B, H, S, D]; ``bias`` [B or 1, 1, S, N] is
+    added.
 
-    Written out, because torch's fused operation is slower where this trains: on a CPU in bfloat16 its backward pass
-    takes three to seven times as long at these lengths. Query groups become rows, so k and v are never repeated.
+    Written out, because torch's fused operation is slower where this trains: on a CPU in bfloat16 its
+    backward pass takes three to seven times as long at these lengths. Query groups become rows, so k and v
+    are never repeated.
     """
     group = q.shape[1] // k.shape[1]
     rows = (q * scale).unflatten(1, (-1, group)).flatten(2, 3)  # [B, Hkv, g * S, D]

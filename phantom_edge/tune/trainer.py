@@ -1,4 +1,6 @@
-"""Phantom Optimization on any Phantom checkpoint: the two published steps, resumable, repeatable from a seed."""
+"""Phantom Optimization on any Phantom checkpoint: the two published steps, resumable, repeatable from a
+seed.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,21 @@ from typing import Any
 import torch
 
 from phantom_edge import __version__
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, InputError, NoRoomError
 from phantom_edge.images import DEFAULT_MAX_TILES
-from phantom_edge.source import PhantomSource
+from phantom_edge.text.triples import Line, Picture, Triples, data_sha256, survey
+from phantom_edge.training.device import choose_device, computing, repeatable
+from phantom_edge.training.objective import Losses
+from phantom_edge.training.progress import Progress, Tell
+from phantom_edge.training.state import TRAINING, RunFolder, RunState, Totals, differences
 from phantom_edge.tune.batches import Collator, Encoded, Micro, Order, hold_out
 from phantom_edge.tune.compute import add, losses_of, share_of
-from phantom_edge.tune.data import Line, Picture, Triples, data_sha256, survey
-from phantom_edge.tune.device import choose_device, computing, repeatable
 from phantom_edge.tune.lean import LeanModel, learns_first
 from phantom_edge.tune.lora import make_adapters
 from phantom_edge.tune.memory import check_memory, learning_parameters, memory_of
-from phantom_edge.tune.objective import Losses
 from phantom_edge.tune.options import TuneOptions
-from phantom_edge.tune.progress import Progress, Tell
 from phantom_edge.tune.save import save_checkpoint
-from phantom_edge.tune.state import TRAINING, RunFolder, RunState, Totals, differences
 
 STAGES = {1: "step 1", 2: "step 2"}
 BEFORE, AFTER = "before", "after"
@@ -44,31 +46,37 @@ class TuneResult:
 
     @property
     def validation(self) -> dict[str, dict[str, float | None]]:
-        """Both loss terms and preference accuracy on the held-out lines: ``before``, after ``step 1``, ``after``."""
+        """Both loss terms and preference accuracy on the held-out lines: ``before``, after ``step 1``,
+        ``after``.
+        """
         return self.training["validation"]
 
 
 def tune(
-    source: PhantomSource,
+    source: Pretrained,
     triples: Triples,
     options: TuneOptions,
     output: str | Path,
     progress: Tell = lambda _: None,
 ) -> TuneResult:
-    """Tune a checkpoint with Phantom Optimization and write the result, in the published format, to ``output``.
+    """Tune a checkpoint with Phantom Optimization and write the result, in the published format, to
+    ``output``.
 
-    A run that was killed goes on when it is called again with the same arguments, and its weights are the same, byte
-    for byte, as those of one that was not; a finished one is not done again. Raises :class:`InputError` for bad data
-    or arguments before any work, and :class:`CheckError` when the loss stops being a number.
+    A run that was killed goes on when it is called again with the same arguments, and its weights are the
+    same, byte for byte, as those of one that was not; a finished one is not done again. Raises
+    :class:`InputError` for bad data or arguments before any work, and :class:`CheckError` when the loss stops
+    being a number.
 
     >>> triples = read_triples("triples.jsonl", "pictures")                                   # doctest: +SKIP
-    >>> tune(PhantomSource.open("phantom-0.5b"), triples, TuneOptions(lora=16), "tuned")      # doctest: +SKIP
+    >>> tune(Pretrained.open("phantom-0.5b"), triples, TuneOptions(lora=16), "tuned")      # doctest: +SKIP
     """
     folder, device = RunFolder(Path(output)), choose_device(options.device)
     finished = folder.finished()
     train, held = hold_out(triples.lines, options.validation, options.seed)
     _check_pairs(triples, train, options)
-    pictures, stamps = survey(triples, folder.known_pictures(), lambda n, of: progress(Progress("pictures", n, of)))
+    pictures, stamps = survey(
+        triples, folder.known_pictures(), lambda n, of: progress(Progress("pictures", n, of))
+    )
     data = {"sha256": data_sha256(triples, pictures)}
     max_tiles = options.max_tiles or min(DEFAULT_MAX_TILES, source.config.max_tiles or DEFAULT_MAX_TILES)
     resolved = {"device": device, "max_tiles": max_tiles, "data": data["sha256"], "model": source.sha256()}
@@ -86,14 +94,17 @@ def tune(
         try:
             run.train()
         except torch.OutOfMemoryError:
-            raise NoRoomError("out of memory: use a smaller --micro-batch or --max-tiles, or --lora") from None
+            raise NoRoomError(
+                "out of memory: use a smaller --micro-batch or --max-tiles, or --lora"
+            ) from None
         return run.finish({"arguments": arguments, "data": data | _counts(triples, train, held, pictures)})
 
 
 def _check_pairs(triples: Triples, train: Sequence[Line], options: TuneOptions) -> None:
     if options.steps_1 != 0 and not options.sft_only and all(line.wrong is None for line in train):
         raise InputError(
-            f"{triples.path}: no line to train on has a wrong answer, from which step 1 learns; add some, or --sft-only"
+            f"{triples.path}: no line to train on has a wrong answer, from which step 1 learns; add some, "
+            "or --sft-only"
         )
 
 
@@ -107,7 +118,8 @@ def _check_lines(collator: Collator, triples: Triples, options: TuneOptions, pro
 def _already(folder: RunFolder, training: dict[str, Any], arguments: Mapping[str, Any]) -> TuneResult:
     if differing := differences(training.get("arguments"), arguments):
         raise InputError(
-            f"{folder.output} holds a checkpoint tuned with other arguments ({differing}): choose another --output"
+            f"{folder.output} holds a checkpoint tuned with other arguments ({differing}): choose another "
+            "--output"
         )
     folder.clear()  # of a run that was killed as it put its output in place
     return TuneResult(folder.output, training)
@@ -132,7 +144,7 @@ class _Run:
 
     def __init__(
         self,
-        source: PhantomSource,
+        source: Pretrained,
         collator: Collator,
         options: TuneOptions,
         device: str,
@@ -159,7 +171,7 @@ class _Run:
         self.saved_at = time.monotonic()
         self.seconds, self.tokens, self.lines = 0.0, 0, 0  # of training, in this process
 
-    # --- training ---------------------------------------------------------------------------------------------------
+    # --- training -------------------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Both steps of the recipe, from wherever the state is."""
@@ -216,7 +228,9 @@ class _Run:
         loss = share_of(losses, micro, batch)
         if not math.isfinite(float(loss.detach())):
             where = f"{STAGES[self.state.stage]}, at optimiser step {self.state.step + 1}"
-            raise CheckError(f"the loss is no longer a number in {where}: use a lower --lr, or --precision fp32")
+            raise CheckError(
+                f"the loss is no longer a number in {where}: use a lower --lr, or --precision fp32"
+            )
         loss.backward()
         add(self.state.totals, micro, losses)
         self.seconds += time.monotonic() - started
@@ -229,7 +243,9 @@ class _Run:
             return micro, losses_of(self.model, micro, beta=self.options.beta, gamma=self.options.gamma)
 
     def _tell(self, lines: int) -> None:
-        """Report after ``lines`` of a batch; the time left follows from the lines computed in this process."""
+        """Report after ``lines`` of a batch; the time left follows from the lines computed in this
+        process.
+        """
         stage, batch = self.state.stage, self.order.batch
         steps = sum(n for later, n in self.steps.items() if later >= stage) - self.state.step
         left = self.seconds / self.lines * (steps * batch - lines)
@@ -251,7 +267,7 @@ class _Run:
             self.progress(Progress(f"validation, {name}", start + len(lines), len(self.held), totals.means()))
         self.state.validation[name] = totals.means()
 
-    # --- state and output -------------------------------------------------------------------------------------------
+    # --- state and output -----------------------------------------------------------------------------------
 
     def _due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.options.save_every
@@ -285,7 +301,11 @@ class _Run:
         """The contents of ``training.json``."""
         stages = {name: stage for stage, name in STAGES.items() if self.steps[stage]}
         return {
-            "producer": {"phantom_edge": __version__, "python": platform.python_version(), "torch": torch.__version__},
+            "producer": {
+                "phantom_edge": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+            },
             "model": self.source.name,
             **about,
             "steps": {name: self.steps[stage] for name, stage in stages.items()},

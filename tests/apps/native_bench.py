@@ -1,4 +1,6 @@
-"""The benchmark of a native library under test: its folder and server, and whether its lines are what Python reads."""
+"""The benchmark of a native library under test: its folder and server, and whether its lines are what Python
+reads.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.worker import work
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.runtime.session import Session
 
 FOLDER, JOB = "bench", "job.json"
@@ -34,7 +36,9 @@ def job() -> dict[str, Any]:
 
 @contextmanager
 def bench_server(session: Session, folder: Path) -> Iterator[LiveServer]:
-    """``bench/bundle`` below ``folder`` with a job in it, and the session's backend at the pipes in ``bench``."""
+    """``bench/bundle`` below ``folder`` with a job in it, and the session's backend at the pipes in
+    ``bench``.
+    """
     below = folder / FOLDER
     below.mkdir()
     shutil.copytree(folder / "bundle", below / "bundle", copy_function=os.link)
@@ -44,18 +48,29 @@ def bench_server(session: Session, folder: Path) -> Iterator[LiveServer]:
 
 
 def assert_the_lines_are_those_of_local(folder: Path, threads: int | None = None) -> None:
-    """The native run, read by the drivers' own reader, beside the same bundle measured by ``--device local``."""
+    """The native run, read by the drivers' own reader, beside the same bundle measured by ``--device
+    local``.
+    """
     bundle, steps = Bundle.open(folder / "bundle"), []
-    native = _complete(bundle, protocol.read((folder / FOLDER / "lines.jsonl").open(encoding="utf-8"), steps.append))
+    native = _complete(
+        bundle, protocol.read((folder / FOLDER / "lines.jsonl").open(encoding="utf-8"), steps.append)
+    )
     local_steps: list[str] = []
-    settings = {**SETTINGS.to_dict(), "threads": threads, "depths": list(SETTINGS.fitting(bundle.manifest["context"]))}
+    settings = {
+        **SETTINGS.to_dict(),
+        "threads": threads,
+        "depths": list(SETTINGS.fitting(bundle.manifest["context"])),
+    }
     local = _complete(
-        bundle, work({**job(), "settings": settings, "model": str(bundle.folder), "image": None}, local_steps.append)
+        bundle,
+        work({**job(), "settings": settings, "model": str(bundle.folder), "image": None}, local_steps.append),
     )
     energy = native.samples.pop("energy")
     local.samples.pop("energy", None)  # where this machine has a counter
     assert native.keys == local.keys
-    assert {"first_token", "prefill_rate", "decode@0", "decode@9", "load", "memory", "libraries"} <= set(native.keys)
+    assert {"first_token", "prefill_rate", "decode@0", "decode@9", "load", "memory", "libraries"} <= set(
+        native.keys
+    )
     assert {key: len(values) for key, values in native.samples.items()} == {
         key: len(values) for key, values in local.samples.items()
     }

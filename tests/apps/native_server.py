@@ -1,8 +1,8 @@
 """A real backend for a native library's session under test: its three graphs, served over two named pipes.
 
-A request is a letter, two little-endian int32 (a position and a count) and ``count`` values of 4 bytes; an answer is a
-count and as many float32, or -1, a length and a message. ``v``: pixels of a tile to image tokens. ``e``: int32 ids to
-embeddings. ``c``: a new cache. ``d``: embeddings at a position to logits. ``q``: the end.
+A request is a letter, two little-endian int32 (a position and a count) and ``count`` values of 4 bytes; an
+answer is a count and as many float32, or -1, a length and a message. ``v``: pixels of a tile to image tokens.
+``e``: int32 ids to embeddings. ``c``: a new cache. ``d``: embeddings at a position to logits. ``q``: the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from phantom_edge.runtime.session import Session
 
 
 class LiveServer:
-    """Serves ``session``'s backend below ``folder`` while the block runs; ``calls`` are the requests it had."""
+    """Serves ``session``'s backend below ``folder`` while the block runs; ``calls`` are the requests it
+    had.
+    """
 
     def __init__(self, session: Session, folder: Path):
         self.backend, self.spec, self.folder = session.backend, session.spec, folder

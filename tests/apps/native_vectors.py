@@ -1,7 +1,8 @@
-"""What the Python package makes of the same inputs, for the tests of the Swift and Kotlin libraries to compare with.
+"""What the Python package makes of the same inputs, for the tests of the Swift and Kotlin libraries to
+compare with.
 
-One folder: ``vectors.json``, ``vectors.safetensors`` and a ``tokenizer-*.json`` per kind of tokenizer. Everything is
-computed when the tests run; nothing recorded lies in the repository.
+One folder: ``vectors.json``, ``vectors.safetensors`` and a ``tokenizer-*.json`` per kind of tokenizer.
+Everything is computed when the tests run; nothing recorded lies in the repository.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as RustTokenizer
 
 import phantom_edge
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.synthetic import SMALL, write_checkpoint
 from phantom_edge.images import load_image, tile_grid
-from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.prompt import TEMPLATES
+from phantom_edge.pipeline.export import ExportRequest
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import Session
-from phantom_edge.sentencepiece import PROBES, SentencePieceModel, convert
-from phantom_edge.synthetic import SMALL, write_checkpoint
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.prompt import TEMPLATES
+from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel, convert
+from phantom_edge.text.tokenizer import Tokenizer
 
 Arrays = dict[str, np.ndarray]
 
@@ -40,11 +41,20 @@ IMAGES = (
     (11, 333, 28, 6), (127, 93, 56, 4), (259, 258, 56, 1), (61, 640, 42, 3), (201, 149, 112, 6),
 )  # fmt: skip
 NANO = Path(phantom_edge.__file__).parent / "nano"
-QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+QWEN2_PATTERN += r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QUESTIONS = (
+    "What colour is it?",
+    "Describe the image in detail",
+    "çà et là: 这张图片里有什么？ 😀",  # noqa: RUF001
+    " leading",
 )
-QUESTIONS = ("What colour is it?", "Describe the image in detail", "çà et là: 这张图片里有什么？ 😀", " leading")  # noqa: RUF001
-CONTRACTIONS = ("It's, IT'S, we'LL, they'Ve 'tis ''s'd", "l'\u017fo 'Re\u0301 I'M", "x\r\n\r\n y \n\n  z\n ", "a 'b 's")
+CONTRACTIONS = (
+    "It's, IT'S, we'LL, they'Ve 'tis ''s'd",
+    "l'\u017fo 'Re\u0301 I'M",
+    "x\r\n\r\n y \n\n  z\n ",
+    "a 'b 's",
+)
 
 
 def write_vectors(folder: Path) -> None:
@@ -59,9 +69,13 @@ def write_vectors(folder: Path) -> None:
         "tokenizers": {name: _tokenizer(folder, name, made) for name, made in _tokenizers().items()},
         "unknown_tokenizers": _unknown_tokenizers(folder),
         "sampling": _sampling(arrays),
-        "splitmix": {str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)},
+        "splitmix": {
+            str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)
+        },
     }
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors")
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors"
+    )
     (folder / "vectors.json").write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
 
 
@@ -83,12 +97,15 @@ def _image(number: int, arrays: Arrays, width: int, height: int, tile: int, most
     tiles = _tiles(picture, columns, rows, tile)
     arrays[f"image.{number}"] = np.asarray(picture)
     arrays[f"tiles.{number}"] = tiles
-    arrays[f"pixels.{number}"] = tiles[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)  # [1, 3, S, S]
+    arrays[f"pixels.{number}"] = tiles[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(
+        255
+    )  # [1, 3, S, S]
     return {"tile": tile, "max": most, "columns": columns, "rows": rows}
 
 
 def _tiles(picture: Image.Image, columns: int, rows: int, tile: int) -> np.ndarray:
-    """[T, S, S, 3], resized with rows before columns, as every Pillow up to 12 does and the published code did.
+    """[T, S, S, 3], resized with rows before columns, as every Pillow up to 12 does and the published code
+    did.
 
     Pillow 13 takes columns first where the height shrinks much more than the width: steps of 255 apart.
     """
@@ -105,7 +122,8 @@ def _tiles(picture: Image.Image, columns: int, rows: int, tile: int) -> np.ndarr
 def _grids() -> list[list[int]]:
     dice = random.Random(3)
     rows = [
-        [dice.randint(1, 4000), dice.randint(1, 4000), dice.choice([224, 448]), dice.randint(1, 12)] for _ in "x" * 400
+        [dice.randint(1, 4000), dice.randint(1, 4000), dice.choice([224, 448]), dice.randint(1, 12)]
+        for _ in "x" * 400
     ]
     rows += [[side, side, 448, most] for side in (1, 448, 633, 634, 900, 1345) for most in (1, 4, 6, 9)]
     return [[*row, *tile_grid(row[0], row[1], tile_size=row[2], max_tiles=row[3])] for row in rows]
@@ -149,7 +167,9 @@ def _prompts() -> list[dict[str, Any]]:
 
 
 def _tokenizers() -> dict[str, RustTokenizer]:
-    """Every kind that a bundle may carry: the published sizes' own and what SentencePiece models are converted to."""
+    """Every kind that a bundle may carry: the published sizes' own and what SentencePiece models are
+    converted to.
+    """
     converted = {}
     kinds = KINDS | {"character map": {"normalization_rule_name": "nmt_nfkc"}}
     for kind, options in kinds.items():
@@ -160,7 +180,9 @@ def _tokenizers() -> dict[str, RustTokenizer]:
 
 
 def _trained(tokenizer: RustTokenizer, alphabet: list[str]) -> RustTokenizer:
-    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=[], initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=[], initial_alphabet=alphabet, show_progress=False
+    )
     tokenizer.train_from_iterator(TEXT * 3, trainer)
     tokenizer.add_tokens([AddedToken(marker, normalized=False, special=True) for marker in MARKERS])
     return tokenizer
@@ -168,7 +190,10 @@ def _trained(tokenizer: RustTokenizer, alphabet: list[str]) -> RustTokenizer:
 
 def _gpt2() -> RustTokenizer:
     tokenizer = RustTokenizer(models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     return _trained(tokenizer, pre_tokenizers.ByteLevel.alphabet())
 
 
@@ -189,7 +214,15 @@ def _bytes_and_text(pre_tokenizer: Any, normalizer: Any) -> RustTokenizer:
     plain.normalizer = normalizers.Replace(" ", "▁")
     _trained(plain, [])
     model = json.loads(plain.to_str())["model"]
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256)), *model["vocab"], "\u00c5", "\u212b"]
+    pieces = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{n:02X}>" for n in range(256)),
+        *model["vocab"],
+        "\u00c5",
+        "\u212b",
+    ]
     vocab = {piece: n for n, piece in enumerate(dict.fromkeys(pieces))}
     merges = [tuple(pair) for pair in model["merges"]]
     tokenizer = RustTokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
@@ -200,13 +233,17 @@ def _bytes_and_text(pre_tokenizer: Any, normalizer: Any) -> RustTokenizer:
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    markers = [AddedToken(m, normalized=False, special=True, rstrip=True, lstrip=m == "<img>") for m in MARKERS]
+    markers = [
+        AddedToken(m, normalized=False, special=True, rstrip=True, lstrip=m == "<img>") for m in MARKERS
+    ]
     tokenizer.add_tokens([AddedToken("<s>", normalized=False, special=True), *markers])
     return tokenizer
 
 
 def _phi3() -> RustTokenizer:
-    return _bytes_and_text(None, normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]))
+    return _bytes_and_text(
+        None, normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    )
 
 
 def _metaspace() -> RustTokenizer:
@@ -231,16 +268,23 @@ def _tokenizer(folder: Path, name: str, made: RustTokenizer) -> dict[str, Any]:
 
 
 def _is_known_everywhere(text: str) -> bool:
-    """Whether the text's characters are old enough for every platform's tables, and in the standard at all."""
+    """Whether the text's characters are old enough for every platform's tables, and in the standard at
+    all.
+    """
     import unicodedata
 
-    return all(unicodedata.ucd_3_2_0.category(c) != "Cn" or unicodedata.category(c) in ("So", "Mn", "Cf") for c in text)
+    return all(
+        unicodedata.ucd_3_2_0.category(c) != "Cn" or unicodedata.category(c) in ("So", "Mn", "Cf")
+        for c in text
+    )
 
 
 def _stream(tokenizer: Tokenizer, seed: int) -> dict[str, Any]:
-    """Any ids: bytes that form no characters, ids without a token, special ones; and text alone, every other time.
+    """Any ids: bytes that form no characters, ids without a token, special ones; and text alone, every other
+    time.
 
-    When a piece comes is compared for text only: Python waits a byte longer before it gives up on half a surrogate.
+    When a piece comes is compared for text only: Python waits a byte longer before it gives up on half a
+    surrogate.
     """
     dice = random.Random(seed)
     ids = [dice.randrange(-1, tokenizer.vocab_size + 2) for _ in range(30)]
@@ -250,7 +294,12 @@ def _stream(tokenizer: Tokenizer, seed: int) -> dict[str, Any]:
         ids = tokenizer.encode(PROBES[seed // 4] + QUESTIONS[2])
     stream = tokenizer.stream(skip_special=bool(seed % 2))
     pieces = [*map(stream.push, ids), stream.finish()]
-    return {"ids": ids, "skip": bool(seed % 2), "pieces": pieces, "timed": text and "\ufffd" not in "".join(pieces)}
+    return {
+        "ids": ids,
+        "skip": bool(seed % 2),
+        "pieces": pieces,
+        "timed": text and "\ufffd" not in "".join(pieces),
+    }
 
 
 def _split(source: str, behavior: str = "Isolated") -> dict[str, Any]:
@@ -295,7 +344,12 @@ def _unknown_tokenizers(folder: Path) -> list[str]:
     for name, (key, value) in parts.items():
         files.append(f"unknown-{name.replace(' ', '-')}.json")
         (folder / files[-1]).write_text(json.dumps(whole | {key: value}), encoding="utf-8")
-    for name, text in {"depth": "[" * 100_000, "half": '{"a": "\\ud800"}', "cut": '{"a": [1, 2', "empty": ""}.items():
+    for name, text in {
+        "depth": "[" * 100_000,
+        "half": '{"a": "\\ud800"}',
+        "cut": '{"a": [1, 2',
+        "empty": "",
+    }.items():
         files.append(f"unknown-{name}.json")
         (folder / files[-1]).write_text(text, encoding="utf-8")
     return files
@@ -305,7 +359,9 @@ def _unknown_tokenizers(folder: Path) -> list[str]:
 
 
 def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
-    """What a nucleus holds, and what is drawn from it: the published rule, and SplitMix64 laid over its weights."""
+    """What a nucleus holds, and what is drawn from it: the published rule, and SplitMix64 laid over its
+    weights.
+    """
     dice = np.random.default_rng(4)
     cases = []
     settings = itertools.product((0.3, 1.0, 2.5), (0.05, 0.5, 0.9, 1.0))
@@ -330,7 +386,9 @@ def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
 
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ids from the likeliest on, up to the first sum of probabilities that reaches ``top_p``, and their weights."""
+    """Ids from the likeliest on, up to the first sum of probabilities that reaches ``top_p``, and their
+    weights.
+    """
     scaled = logits.astype(np.float64) / temperature
     weights = np.exp(scaled - scaled.max())
     order = np.lexsort((np.arange(len(weights)), -weights))
@@ -344,7 +402,8 @@ def _draws(kept: np.ndarray, weights: np.ndarray, seed: int, count: int) -> list
     ends = np.cumsum(weights)
     units = [value >> 11 for value in _splitmix(seed, count)]
     return [
-        int(kept[min(np.searchsorted(ends, math.ldexp(u, -53) * ends[-1], side="right"), len(kept) - 1)]) for u in units
+        int(kept[min(np.searchsorted(ends, math.ldexp(u, -53) * ends[-1], side="right"), len(kept) - 1)])
+        for u in units
     ]
 
 
@@ -363,23 +422,26 @@ def _splitmix(seed: int, count: int) -> list[int]:
 
 
 def export_small(target: str, folder: Path, monkeypatch: Any) -> Bundle:
-    """A small model with random weights, which talks without end, as a bundle for ``target`` below ``folder``.
+    """A small model with random weights, which talks without end, as a bundle for ``target`` below
+    ``folder``.
 
     Its context fills up soon, and its prompts are no whole number of chunks.
     """
-    from phantom_edge import pipeline
+    from phantom_edge.pipeline import export as pipeline
     from phantom_edge.targets import target_for
 
     monkeypatch.setattr(pipeline, "target_for", lambda name: replace(target_for(name), chunk=48))
     checkpoint = write_checkpoint(folder / "checkpoint", SIZES, seed=3)
-    request = ExportRequest(target, str(checkpoint), output=folder / "bundle", context=240, max_tiles=2, verify=False)
-    return export(request).bundle
+    request = ExportRequest(
+        target, str(checkpoint), output=folder / "bundle", context=240, max_tiles=2, verify=False
+    )
+    return pipeline.export(request).bundle
 
 
 SIZES = replace(SMALL, vision_layers=2, layers=2)
 
-# Width and height of the picture (None asks without one), then the questions of one conversation: text, most tokens,
-# and whether the answer, of a first question only, is cut short by a stop text.
+# Width and height of the picture (None asks without one), then the questions of one conversation: text, most
+# tokens, and whether the answer, of a first question only, is cut short by a stop text.
 CONVERSATIONS = (
     (None, (("What is 2+2?", 12, True), ("And 3+3?", 9, False), ("Why? " * 30, 400, False))),
     ((97, 61), (("Is it red?", 4, False), ("How many?", 4, False))),
@@ -389,7 +451,9 @@ CONVERSATIONS = (
 
 
 def write_transcripts(folder: Path, session: Session) -> None:
-    """``transcripts.json``: conversations as the Python package's own session has them on the same backend."""
+    """``transcripts.json``: conversations as the Python package's own session has them on the same
+    backend.
+    """
     arrays: Arrays = {}
     talks = []
     for number, (size, questions) in enumerate(CONVERSATIONS):
@@ -397,7 +461,9 @@ def write_transcripts(folder: Path, session: Session) -> None:
         if image is not None:
             arrays[f"image.{number}"] = np.asarray(image)
         (first, _, cut), *_ = questions
-        ends = _stops(session, image, first) if cut else ()  # before the conversation: some runtimes hold one at a time
+        ends = (
+            _stops(session, image, first) if cut else ()
+        )  # before the conversation: some runtimes hold one at a time
         chat, answers = session.chat(image), []
         for question, most, cut in questions:
             stops = ends if cut else ()

@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "apps" / "android" / "phantomedge"
 STUBS = Path(__file__).parent / "stubs" / "android"
 KOTLIN, JAVA = shutil.which("kotlinc"), shutil.which("java")
-JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")]  # Debian's package junit4
+JARS = [
+    Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")
+]  # Debian's package junit4
 BUNDLED = ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit", "kotlinx-coroutines-core-jvm")
 needs_kotlin = pytest.mark.skipif(
     not (KOTLIN and JAVA and all(jar.exists() for jar in JARS)),
@@ -50,7 +52,8 @@ def test_kotlin_tests_pass(vectors):
     folder, session = vectors
     library = Path(KOTLIN).resolve().parents[1] / "lib"
     classpath = ":".join(map(str, [*JARS, *(library / f"{name}.jar" for name in BUNDLED)]))
-    # All of it at once, the Android part and the declarations that it needs too: the compiler is slow to start.
+    # All of it at once, the Android part and the declarations that it needs too: the compiler is slow to
+    # start.
     sources = [*map(str, MODULE.glob("src/*/kotlin/**/*.kt")), *map(str, STUBS.glob("*.kt"))]
     options = ["-nowarn", "-no-stdlib", "-no-reflect", "-module-name", "phantomedge"]
     compiled = folder / "phantomedge.jar"
@@ -87,7 +90,9 @@ def test_the_library_and_the_files_are_of_one_executorch():
 
 
 def test_the_benchmark_names_the_executorch_that_is_linked():
-    told = re.search(r'EXECUTORCH = "([\d.]+)"', (MODULE / "src/main/kotlin/phantom/edge/AndroidBench.kt").read_text())
+    told = re.search(
+        r'EXECUTORCH = "([\d.]+)"', (MODULE / "src/main/kotlin/phantom/edge/AndroidBench.kt").read_text()
+    )
     assert f'executorch-android:{told[1]}"' in (MODULE / "build.gradle.kts").read_text()
 
 

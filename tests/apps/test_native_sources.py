@@ -25,7 +25,10 @@ def test_sources_parse(language):
     grammar = pytest.importorskip(f"tree_sitter_{language}")
     parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
     paths = [
-        p for kind in ("*.swift", "*.kt", "*.kts") for p in SOURCES[language].rglob(kind) if ".build" not in p.parts
+        p
+        for kind in ("*.swift", "*.kt", "*.kts")
+        for p in SOURCES[language].rglob(kind)
+        if ".build" not in p.parts
     ]
     assert len(paths) > 20
     wrong = {p.name: first_error(parser.parse(p.read_bytes()).root_node) for p in paths}

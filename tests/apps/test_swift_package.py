@@ -1,4 +1,5 @@
-"""The Swift package's own tests, compiled here, beside the Python package: pictures, ids, prompts, conversations.
+"""The Swift package's own tests, compiled here, beside the Python package: pictures, ids, prompts,
+conversations.
 
 The conversations run on an exported bundle's real graphs: Swift's loop asks, this process computes.
 """
@@ -44,7 +45,9 @@ def build_folder() -> Path:
 def run_swift(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """Run the compiler's driver on the package."""
     command = [SWIFT, *arguments, "--package-path", str(PACKAGE), "--scratch-path", str(build_folder())]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
 
 
 @needs_swift
@@ -69,11 +72,14 @@ def test_the_core_ml_layer_fits_the_apis_it_uses(tmp_path):
     swift = [SWIFTC, "-swift-version", "6", "-parse-as-library", "-I", str(tmp_path)]
     core = sorted((PACKAGE / "Sources" / "PhantomEdgeCore").glob("*.swift"))
     modules = {
-        name: [STUBS / f"{name}.swift"] for name in ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")
+        name: [STUBS / f"{name}.swift"]
+        for name in ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")
     }
     for name, sources in (modules | {"PhantomEdgeCore": core}).items():
         output = ["-emit-module", "-module-name", name, "-o", str(tmp_path / f"{name}.swiftmodule")]
-        made = subprocess.run([*swift, *output, *map(str, sources)], capture_output=True, text=True, check=False)
+        made = subprocess.run(
+            [*swift, *output, *map(str, sources)], capture_output=True, text=True, check=False
+        )
         assert made.returncode == 0, f"{name}: {made.stderr[-3000:]}"
     layer = sorted((PACKAGE / "Sources" / "PhantomEdge").glob("*.swift"))
     checked = subprocess.run(
@@ -88,7 +94,9 @@ def test_the_core_ml_layer_fits_the_apis_it_uses(tmp_path):
 @needs_swift
 def test_swift_sources_are_formatted():
     folders = [str(PACKAGE / name) for name in ("Package.swift", "Sources", "Tests")]
-    found = subprocess.run([SWIFT, "format", "lint", "-r", *folders], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [SWIFT, "format", "lint", "-r", *folders], capture_output=True, text=True, check=False
+    )
     if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
         pytest.skip("this Swift has no formatter")
     assert found.stderr == ""

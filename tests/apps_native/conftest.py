@@ -13,8 +13,8 @@ import pytest
 
 from phantom_edge.apps.android import AndroidRequest, write_android_app
 from phantom_edge.apps.ios import IosRequest, write_ios_app
-from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.synthetic import TINY, write_checkpoint
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
+from phantom_edge.pipeline.export import ExportRequest, export
 
 TITLE = 'Bob\'s "Line" <4> ü'  # everything that a plist, a property list, XML or a resource would trip over
 
@@ -24,13 +24,17 @@ def tiny_bundle(tmp_path_factory) -> Path:
     """A real bundle of a tiny model. Its format is ONNX, which is quick to write; see ``relabelled``."""
     folder = tmp_path_factory.mktemp("native")
     model = write_checkpoint(folder / "tiny", TINY)
-    request = ExportRequest(target="web", model=str(model), output=folder / "bundle", context=160, verify=False)
+    request = ExportRequest(
+        target="web", model=str(model), output=folder / "bundle", context=160, verify=False
+    )
     return export(request).bundle.folder
 
 
 @pytest.fixture(scope="session")
 def relabelled(tiny_bundle, tmp_path_factory) -> Callable[..., Path]:
-    """Copies that say they are of another format: writing a project looks at the manifest, not into the graphs."""
+    """Copies that say they are of another format: writing a project looks at the manifest, not into the
+    graphs.
+    """
 
     def make(target: str, format_name: str, **changes: object) -> Path:
         folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp(target) / "bundle")

@@ -1,4 +1,6 @@
-"""The Gradle project: its XML, its references to resources, libraries and files, and the app compiled and tested."""
+"""The Gradle project: its XML, its references to resources, libraries and files, and the app compiled and
+tested.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +99,9 @@ def test_the_manifest(android_project):
     root = ElementTree.parse(android_project / "app/src/main/AndroidManifest.xml").getroot()
     permissions = {p.get(f"{ANDROID}name") for p in root.iter("uses-permission")}
     assert permissions == {"android.permission.CAMERA", "android.permission.INTERNET"}
-    assert all(f.get(f"{ANDROID}required") == "false" for f in root.iter("uses-feature") if f.get(f"{ANDROID}name"))
+    assert all(
+        f.get(f"{ANDROID}required") == "false" for f in root.iter("uses-feature") if f.get(f"{ANDROID}name")
+    )
     meta = {m.get(f"{ANDROID}name"): m.get(f"{ANDROID}value") for m in root.iter("meta-data")}
     assert meta == {"com.google.ar.core": "optional"}
     activity = next(root.iter("activity"))
@@ -121,7 +125,10 @@ def test_gradle_names_what_is_there(android_project):
     for table in ("libraries", "plugins"):
         for entry in catalogue[table].values():
             assert entry["version"]["ref"] in catalogue["versions"]
-    scripts = [android_project / "build.gradle.kts", *(android_project / m / "build.gradle.kts" for m in modules)]
+    scripts = [
+        android_project / "build.gradle.kts",
+        *(android_project / m / "build.gradle.kts" for m in modules),
+    ]
     text = "".join(path.read_text() for path in scripts)
     named = {name.replace(".", "-") for name in re.findall(r"\(libs\.(?:plugins\.)?([\w.]+)\)", text)}
     assert named == {*catalogue["libraries"], *catalogue["plugins"]}
@@ -143,7 +150,7 @@ def test_the_wrapper_is_pinned_by_a_digest(android_project):
     assert values["distributionUrl"].startswith("https\\://services.gradle.org/distributions/gradle-")
 
 
-# --- compiled ---------------------------------------------------------------------------------------------------------
+# --- compiled -----------------------------------------------------------------------------------------------
 
 
 def r_class(kind: str, names: set[str]) -> str:
@@ -160,7 +167,9 @@ def write_declarations(folder: Path, project: Path) -> list[str]:
     kinds = "".join(map(r_class, *zip(*resources(project).items(), strict=True)))
     texts["phantom/edge/ar/R"] = f"package phantom.edge.ar;\npublic final class R {{\n{kinds}}}\n"
     url = 'public static final String MODEL_URL = "";'
-    texts["phantom/edge/ar/BuildConfig"] = f"package phantom.edge.ar;\npublic final class BuildConfig {{ {url} }}\n"
+    texts["phantom/edge/ar/BuildConfig"] = (
+        f"package phantom.edge.ar;\npublic final class BuildConfig {{ {url} }}\n"
+    )
     for name, text in texts.items():
         path = folder / f"{name}.java"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +178,15 @@ def write_declarations(folder: Path, project: Path) -> list[str]:
 
 
 def compile_kotlin(name: str, sources: list[Path | str], classpath: list[Path | str], output: Path) -> Path:
-    options = ["-nowarn", "-no-stdlib", "-no-reflect", "-module-name", name, "-cp", ":".join(map(str, classpath))]
+    options = [
+        "-nowarn",
+        "-no-stdlib",
+        "-no-reflect",
+        "-module-name",
+        name,
+        "-cp",
+        ":".join(map(str, classpath)),
+    ]
     quick = {**os.environ, "JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx1g"}
     words = [KOTLIN, *options, *map(str, sources), "-d", str(output)]
     made = subprocess.run(words, capture_output=True, text=True, env=quick, check=False)
@@ -179,14 +196,21 @@ def compile_kotlin(name: str, sources: list[Path | str], classpath: list[Path | 
 
 @needs_kotlin
 def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project, tiny_bundle, tmp_path):
-    """All of the app, type-checked: the library is another module, so what is internal to it is out of reach here."""
+    """All of the app, type-checked: the library is another module, so what is internal to it is out of reach
+    here.
+    """
     library = Path(KOTLIN).resolve().parents[1] / "lib"
     classpath = [*JARS, *(library / f"{name}.jar" for name in BUNDLED)]
     declared = write_declarations(tmp_path / "declared", android_project)
     core = [*(android_project / "phantomedge/src/main").rglob("*.kt")]
     module = compile_kotlin("phantomedge", [*core, *declared], classpath, tmp_path / "phantomedge.jar")
-    own = [*(android_project / "app/src/main").rglob("*.kt"), *(android_project / "app/src/test").rglob("*.kt")]
-    app = compile_kotlin("app", [*own, *STUBS.glob("*.kt"), *declared], [module, *classpath], tmp_path / "app.jar")
+    own = [
+        *(android_project / "app/src/main").rglob("*.kt"),
+        *(android_project / "app/src/test").rglob("*.kt"),
+    ]
+    app = compile_kotlin(
+        "app", [*own, *STUBS.glob("*.kt"), *declared], [module, *classpath], tmp_path / "app.jar"
+    )
     tests = [p for p in own if p.name.endswith("Test.kt")]
     assert len(tests) >= 6
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
@@ -201,4 +225,6 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
 def test_the_core_needs_no_android(android_project):
     for path in (android_project / "app/src/main/kotlin/phantom/edge/ar/core").glob("*.kt"):
         imports = re.findall(r"^import (\S+)", path.read_text(), flags=re.MULTILINE)
-        assert all(name.startswith(("java.", "kotlin.", "kotlinx.", "phantom.edge.core.")) for name in imports), path
+        assert all(
+            name.startswith(("java.", "kotlin.", "kotlinx.", "phantom.edge.core.")) for name in imports
+        ), path

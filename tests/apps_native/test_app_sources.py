@@ -1,4 +1,6 @@
-"""Every source of both apps parses, also without a compiler to say so; the Swift core is compiled and tested."""
+"""Every source of both apps parses, also without a compiler to say so; the Swift core is compiled and
+tested.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def test_sources_parse(language):
 @needs_swift
 def test_the_compiler_parses_the_app():
     for path in sources("swift"):
-        made = subprocess.run([SWIFTC, "-frontend", "-parse", str(path)], capture_output=True, text=True, check=False)
+        made = subprocess.run(
+            [SWIFTC, "-frontend", "-parse", str(path)], capture_output=True, text=True, check=False
+        )
         assert (made.returncode, made.stderr) == (0, ""), path
 
 
@@ -74,20 +78,40 @@ def test_the_core_needs_no_apple_framework():
         assert imports <= {"Foundation", "Observation", "PhantomEdge"}, path
 
 
-# --- the screen, type-checked -----------------------------------------------------------------------------------------
+# --- the screen, type-checked -------------------------------------------------------------------------------
 
 LIBRARY_STUBS = Path(__file__).parents[1] / "apps" / "stubs" / "apple"
 STUBS = Path(__file__).parent / "stubs" / "apple"
 SHARED = ("CoreGraphics", "CoreVideo", "ImageIO", "VideoToolbox", "CoreML")
 # Of the library.
-USED = ("AppleConditions", "BenchmarkApp", "CompiledModels", "CoreMLBackend", "Exports", "Loading", "Pictures")
+USED = (
+    "AppleConditions",
+    "BenchmarkApp",
+    "CompiledModels",
+    "CoreMLBackend",
+    "Exports",
+    "Loading",
+    "Pictures",
+)
 OWN = ("Darwin", "Combine", "UIKit", "AVFoundation", "ARKit", "RealityKit", "SwiftUI", "PhotosUI")
 
 
 def emit(folder: Path, name: str, sources: list[Path], *options: str) -> None:
-    """Make one Swift module in ``folder``; modules made before it, there or named in ``options``, can be imported."""
-    words = [SWIFTC, "-parse-as-library", "-emit-module", "-module-name", name, "-o", f"{folder / name}.swiftmodule"]
-    made = subprocess.run([*words, "-I", str(folder), *options, *map(str, sources)], capture_output=True, text=True)
+    """Make one Swift module in ``folder``; modules made before it, there or named in ``options``, can be
+    imported.
+    """
+    words = [
+        SWIFTC,
+        "-parse-as-library",
+        "-emit-module",
+        "-module-name",
+        name,
+        "-o",
+        f"{folder / name}.swiftmodule",
+    ]
+    made = subprocess.run(
+        [*words, "-I", str(folder), *options, *map(str, sources)], capture_output=True, text=True
+    )
     assert made.returncode == 0, f"{name}: {made.stderr[-4000:]}"
     assert name != "PhantomAR" or "warning:" not in made.stderr, made.stderr[-4000:]
 
@@ -96,7 +120,8 @@ def emit(folder: Path, name: str, sources: list[Path], *options: str) -> None:
 def test_the_screen_fits_the_apis_it_uses(tmp_path):
     """Against declarations of Apple's own (``stubs/apple``), where no Apple SDK is; nothing of it runs.
 
-    The library's modules are made without the app's declarations: its code asks which of Apple's modules there are.
+    The library's modules are made without the app's declarations: its code asks which of Apple's modules
+    there are.
     """
     core, app = tmp_path / "core", tmp_path / "app"
     core.mkdir()
@@ -122,7 +147,9 @@ def test_the_screen_fits_the_apis_it_uses(tmp_path):
 
 @needs_swift
 def test_swift_sources_are_formatted():
-    found = subprocess.run([SWIFT, "format", "lint", "-r", str(FOLDERS["swift"])], capture_output=True, text=True)
+    found = subprocess.run(
+        [SWIFT, "format", "lint", "-r", str(FOLDERS["swift"])], capture_output=True, text=True
+    )
     if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
         pytest.skip("this Swift has no formatter")
     assert found.stderr == ""

@@ -132,7 +132,9 @@ def test_assets(ios_project):
             with Image.open(contents.parent / image["filename"]) as icon:
                 assert f"{icon.width}x{icon.height}" == image["size"]
                 assert icon.mode == "RGB", "the App Store refuses icons with transparency"
-    launch = plistlib.loads((ios_project / "PhantomAR/App/Info.plist").read_bytes())["UILaunchScreen"]["UIColorName"]
+    launch = plistlib.loads((ios_project / "PhantomAR/App/Info.plist").read_bytes())["UILaunchScreen"][
+        "UIColorName"
+    ]
     assert (catalogue / f"{launch}.colorset").is_dir()
 
 

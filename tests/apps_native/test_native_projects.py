@@ -12,7 +12,7 @@ from phantom_edge.apps.android import PACK_BYTES, AndroidRequest, check_android_
 from phantom_edge.apps.ios import IosRequest, write_ios_app
 from phantom_edge.apps.native import near_name
 from phantom_edge.apps.sources import app_sources
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
 
 WRITERS = {"ios": write_ios_app, "android": write_android_app}
@@ -46,7 +46,9 @@ def test_the_bundle_inside_is_whole(platform, ios_project, android_project, bund
     # Android keeps the manifest with the app's code, and the files in the asset pack.
     inside = tmp_path / "bundle"
     (android_project / "model/src/main/assets/bundle").rename(inside)
-    (inside / "manifest.json").write_bytes((android_project / "app/src/main/assets/manifest.json").read_bytes())
+    (inside / "manifest.json").write_bytes(
+        (android_project / "app/src/main/assets/manifest.json").read_bytes()
+    )
     assert Bundle.open(inside).manifest == original
     (inside / "manifest.json").unlink()
     inside.rename(android_project / "model/src/main/assets/bundle")
@@ -152,13 +154,19 @@ def test_notices_name_what_is_linked(ios_project, android_project):
         assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in text
         assert "The model: tiny." in text
     assert "XNNPACK" not in ios
-    for words in ("Copyright (c) Meta Platforms", "Google Privacy", "CameraX", "Redistribution and use in source"):
+    for words in (
+        "Copyright (c) Meta Platforms",
+        "Google Privacy",
+        "CameraX",
+        "Redistribution and use in source",
+    ):
         assert words in android
     linked = (android_project / "gradle/libs.versions.toml").read_text() + (
         android_project / "phantomedge/build.gradle.kts"
     ).read_text()
     known = {
-        "androidx": "AndroidX", "com.google.ar": "ARCore", "org.jetbrains.kotlinx": "kotlinx", "org.jetbrains.kotlin":
+        "androidx": "AndroidX", "com.google.ar": "ARCore", "org.jetbrains.kotlinx": "kotlinx",
+        "org.jetbrains.kotlin":
         "Kotlin standard", "org.pytorch": "ExecuTorch",
     }  # fmt: skip
     groups = set(re.findall(r'"((?:androidx|com|org)[\w.]*?):', linked))

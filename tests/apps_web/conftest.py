@@ -1,4 +1,6 @@
-"""The web app as users get it: written by the command line's own function, built, served, opened in Chromium."""
+"""The web app as users get it: written by the command line's own function, built, served, opened in
+Chromium.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from phantom_edge.apps.node import Node, Unreachable, find_node
 from phantom_edge.apps.sources import app_sources
 from phantom_edge.apps.web import write_web_app
 from phantom_edge.errors import InputError
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SECONDS = 600  # for one scenario in the browser: no timing, only an end

@@ -29,7 +29,9 @@ class HeldPicture:
         self.features = tiles.reshape(-1, tiles.shape[-1])  # [N, hidden]
 
     def follow(self, question: str, ids: list[int], stop: str) -> tuple[str, list[float]]:
-        """Python's greedy text, and how far below its best each of the app's tokens lies, in rms of the logits."""
+        """Python's greedy text, and how far below its best each of the app's tokens lies, in rms of the
+        logits.
+        """
         spec, session = self.session.spec, self.session
         prompt = session.tokenizer.encode(spec.template.render([(question, None)], len(self.features)))
         end = len(prompt) - prompt[::-1].index(spec.image_token_id)

@@ -14,7 +14,9 @@ FRAMES_PER_SECOND = 4
 SMALL, LAPTOP, PHONE = (640, 480), (1280, 720), (480, 720)  # what Chromium does not cut for the app
 
 
-def write_video(path: Path, scenes: Iterable[Scene], size: tuple[int, int] = SMALL, *, seconds: int = 1) -> Path:
+def write_video(
+    path: Path, scenes: Iterable[Scene], size: tuple[int, int] = SMALL, *, seconds: int = 1
+) -> Path:
     """YUV4MPEG2, 4:2:0 full range: each scene fills the middle square."""
     width, height = size
     with path.open("wb") as file:

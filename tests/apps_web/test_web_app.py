@@ -38,7 +38,10 @@ def test_the_camera_is_answered(asked):
         "What does the gauge show?",
         "Describe the image.",
     ]
-    assert all(shown.startswith(answer["text"]) for shown, answer in zip(asked["shown"], asked["answers"], strict=True))
+    assert all(
+        shown.startswith(answer["text"])
+        for shown, answer in zip(asked["shown"], asked["answers"], strict=True)
+    )
 
 
 def test_the_model_looks_once_at_a_held_picture(asked):
@@ -80,7 +83,9 @@ def test_memory_is_steady_and_the_loop_goes_on(check, address, video):
 
 def test_a_second_run_needs_no_network(check, app, video, tmp_path):
     with served({"": app}) as server:
-        seen = check("offline", url=server.address, video=video, profile=tmp_path / "profile", cut=server.stop)
+        seen = check(
+            "offline", url=server.address, video=video, profile=tmp_path / "profile", cut=server.stop
+        )
     assert seen["complaints"] == []
     assert seen["answer"]["tokens"] >= 1
     assert seen["isolated"]
@@ -124,7 +129,9 @@ def test_the_page_is_right_in_every_size(check, address, video, tmp_path):
         layout = state.get("layout")
         if layout:
             problems = {name: layout[name] for name in ("outside", "covering", "small", "cut", "scrolls")}
-            assert problems == {"outside": [], "covering": [], "small": [], "cut": [], "scrolls": False}, state["size"]
+            assert problems == {"outside": [], "covering": [], "small": [], "cut": [], "scrolls": False}, (
+                state["size"]
+            )
     for name in ("portrait", "landscape"):
         colours = Image.open(tmp_path / f"{name}.png").convert("RGB").getcolors(1 << 24)
         assert len(colours) > 1000  # the camera's picture is on it
@@ -136,7 +143,9 @@ def test_a_tap_moves_the_pin_and_asks_again(check, address, video):
     taps = [(120, 300), (780, 640), (450, 120)]
     for (x, y), place in zip(taps, seen["places"], strict=True):
         pin, label, stage, finder = place["pin"], place["label"], place["stage"], place["finder"]
-        assert (pin["left"] + pin["width"] / 2, pin["top"] + pin["height"] / 2) == pytest.approx((x, y), abs=1)
+        assert (pin["left"] + pin["width"] / 2, pin["top"] + pin["height"] / 2) == pytest.approx(
+            (x, y), abs=1
+        )
         assert label["left"] >= stage["left"]
         assert label["right"] <= stage["right"]
         assert label["bottom"] <= stage["bottom"]
@@ -235,5 +244,7 @@ def _said(seen: dict, code: str, says: str) -> None:
     assert notice["text"][-1] in ".…"
     assert "Try again" in notice["ways"]
     assert (seen["axe"], seen["contrast"]) == ([], [])
-    uncaught = [line for line in seen["complaints"] if not re.match(r"error: Failed to load resource: .* 404", line)]
+    uncaught = [
+        line for line in seen["complaints"] if not re.match(r"error: Failed to load resource: .* 404", line)
+    ]
     assert uncaught == []

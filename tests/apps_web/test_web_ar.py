@@ -1,4 +1,6 @@
-"""AR in an emulated WebXR session: what its camera sees is read rightly, and labels stay where they were pinned."""
+"""AR in an emulated WebXR session: what its camera sees is read rightly, and labels stay where they were
+pinned.
+"""
 
 from __future__ import annotations
 

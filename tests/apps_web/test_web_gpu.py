@@ -1,4 +1,6 @@
-"""The WebGPU path on a software adapter: right answers where it computes rightly, and none where it does not."""
+"""The WebGPU path on a software adapter: right answers where it computes rightly, and none where it does
+not.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import pytest
 from held_picture import HeldPicture, picture_of
 from web_serving import served
 
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime.session import Session
 
 TIE = 0.01  # of the logits' rms: both compute in fp32, and only the order of summation differs
@@ -32,7 +34,9 @@ def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):
     answer = seen["answer"]
     expected, gaps = held.follow(answer["question"], answer["ids"], answer["stop"])
     assert expected == answer["text"] or max(gaps) <= TIE
-    assert [line for line in seen["complaints"] if "blocked by Playwright" not in line] == []  # the service worker is
+    assert [
+        line for line in seen["complaints"] if "blocked by Playwright" not in line
+    ] == []  # the service worker is
 
 
 def test_a_gpu_that_computes_wrongly_does_not_answer(check, app, bundle, video):

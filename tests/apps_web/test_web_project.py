@@ -25,10 +25,10 @@ from phantom_edge.apps.node import Unreachable, find_node
 from phantom_edge.apps.serve import ISOLATION, serving
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
 from phantom_edge.apps.web import MOST_BYTES, check_project_name, check_web_bundle, write_web_app
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.synthetic import TINY, write_checkpoint
+from phantom_edge.pipeline.export import ExportRequest, export
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,17 @@ def bundle(tmp_path_factory) -> Path:
     """A small one, for what needs no browser."""
     folder = tmp_path_factory.mktemp("tiny")
     model = write_checkpoint(folder / "model", TINY)
-    request = ExportRequest(target="web", model=str(model), output=folder / "bundle", context=160, verify=False)
+    request = ExportRequest(
+        target="web", model=str(model), output=folder / "bundle", context=160, verify=False
+    )
     return export(request).bundle.folder
 
 
 def command(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "phantom_edge", "app", *map(str, arguments)],
-        capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True, text=True, timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )  # fmt: skip
 
 
@@ -54,7 +57,7 @@ def refused(done: subprocess.CompletedProcess, message: str) -> None:
     assert message in lines[0]
 
 
-# --- the project ------------------------------------------------------------------------------------------------------
+# --- the project --------------------------------------------------------------------------------------------
 
 
 def test_the_project_is_complete(bundle, tmp_path):
@@ -67,7 +70,9 @@ def test_the_project_is_complete(bundle, tmp_path):
     assert json.loads((folder / "public" / "app.json").read_text())["title"] == "Line 4"
     assert json.loads((folder / "public" / "app.webmanifest").read_text())["name"] == "Line 4"
     assert Bundle.open(folder / "public" / "bundle").manifest == Bundle.open(bundle).manifest
-    assert "Third Party" in (folder / "public" / "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt").read_text()[:500].title()
+    assert (
+        "Third Party" in (folder / "public" / "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt").read_text()[:500].title()
+    )
     assert (folder / ".gitignore").read_text().split() == ["node_modules/", "dist/"]
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
 
@@ -140,7 +145,10 @@ def test_a_model_too_large_for_a_browser_is_refused_with_sizes(bundle):
     opened = Bundle.open(bundle)
     files = dict(opened.manifest["files"])
     weights = next(name for name in files if name.endswith("_data"))
-    for size, message in ((MOST_BYTES + 10**8, r"is 1\.7 GB, a browser holds 1\.6 GB at most"), (10**6, None)):
+    for size, message in (
+        (MOST_BYTES + 10**8, r"is 1\.7 GB, a browser holds 1\.6 GB at most"),
+        (10**6, None),
+    ):
         files[weights] = {**files[weights], "bytes": size}
         changed = Bundle(opened.folder, {**opened.manifest, "files": files})
         if message is None:
@@ -150,7 +158,7 @@ def test_a_model_too_large_for_a_browser_is_refused_with_sizes(bundle):
                 check_web_bundle(changed)
 
 
-# --- Node.js ----------------------------------------------------------------------------------------------------------
+# --- Node.js ------------------------------------------------------------------------------------------------
 
 
 def script(path: Path, text: str) -> None:
@@ -191,14 +199,16 @@ def test_npm_without_a_network_says_so_in_one_line(node, tmp_path, monkeypatch):
     nowhere = {"registry": "http://localhost:9/", "cache": str(tmp_path / "cache"), "fetch_retries": "0"}
     for name, value in nowhere.items():
         monkeypatch.setenv(f"npm_config_{name}", value)
-    with pytest.raises(Unreachable, match=r"^npm ci .* does not reach the npm registry \(ECONNREFUSED\): [^\n]+$"):
+    with pytest.raises(
+        Unreachable, match=r"^npm ci .* does not reach the npm registry \(ECONNREFUSED\): [^\n]+$"
+    ):
         node.run_npm(tmp_path, *INSTALL)
     (tmp_path / "package.json").write_text("{")
     with pytest.raises(CheckError, match=r"npm ci .* failed in .*package\.json"):
         node.run_npm(tmp_path, *INSTALL)
 
 
-# --- serving ----------------------------------------------------------------------------------------------------------
+# --- serving ------------------------------------------------------------------------------------------------
 
 
 def fetch(url: str) -> tuple[int, Message, bytes]:
@@ -240,7 +250,8 @@ def test_files_come_with_their_types_and_the_isolation_headers(site):
 @pytest.mark.parametrize(
     "path",
     [
-        "../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "bundle/../../secret.txt", "bundle/%2e%2e/secret.txt",
+        "../secret.txt", "..%2fsecret.txt", "%2e%2e/secret.txt", "bundle/../../secret.txt",
+        "bundle/%2e%2e/secret.txt",
         "link.txt", "empty/", "assets/", "nothing", "bundle/", "bundle/nothing", "a%00b", "..\\secret.txt",
     ],
 )  # fmt: skip
@@ -261,12 +272,17 @@ def test_a_port_in_use_is_said_in_one_line(site, tmp_path):
     (tmp_path / "app" / "bundle").mkdir()
     (tmp_path / "app" / "bundle" / "manifest.json").write_text("{}")
     with serving({"": site / "app"}) as (server, _):
-        refused(command("serve", site / "app", "--port", server.server_port), "is in use; give another --port")
+        refused(
+            command("serve", site / "app", "--port", server.server_port), "is in use; give another --port"
+        )
 
 
 def test_a_certificate_that_does_not_load_is_said_in_one_line(site):
     (site / "cert.pem").write_text("no certificate")
-    with pytest.raises(InputError, match="give PEM files"), serving({"": site}, certificate=site / "cert.pem"):
+    with (
+        pytest.raises(InputError, match="give PEM files"),
+        serving({"": site}, certificate=site / "cert.pem"),
+    ):
         pass
 
 
@@ -291,7 +307,8 @@ def test_serve_says_its_address_and_ends_without_an_error(project, app):
     process = subprocess.Popen(
         [sys.executable, "-m", "phantom_edge", "app", "serve", str(project), "--port", "0", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        # A shell's background jobs ignore it.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         address = json.loads(process.stdout.readline())["address"]

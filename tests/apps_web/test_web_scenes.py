@@ -1,4 +1,6 @@
-"""Whether the app answers rightly: what its camera shows is known, and the Python session is asked the same."""
+"""Whether the app answers rightly: what its camera shows is known, and the Python session is asked the
+same.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from phantom_edge.runtime.session import Session
 from phantom_edge.scenes import Part, Scene, Triple, correct, make_scene
 
 SCENES = 8
-KINDS = {"objects": 2, "sign": 1, "arrow": 1, "gauge": 1, "mixed": 1}  # without displays, of which no preset asks
+KINDS = {
+    "objects": 2,
+    "sign": 1,
+    "arrow": 1,
+    "gauge": 1,
+    "mixed": 1,
+}  # without displays, of which no preset asks
 FLOOR = 0.6  # of all answers; Phantom-Nano gives nine of ten, and a damaged one next to none
 TIE = 0.1  # as in test_web_app
 IMAGES = "PHANTOM_EDGE_SCREENSHOTS"  # a folder that takes the README's pictures, such as docs/images
@@ -100,7 +108,11 @@ def test_pictures_for_the_readme(check, address, tmp_path, name):
         )
         assert seen["complaints"] == []
         assert [answer["question"] for answer in seen["answers"]] == questions
-        wrong = [(answer["text"], truth.answer) for answer, truth in _checked(seen, scene) if not _right(answer, truth)]
+        wrong = [
+            (answer["text"], truth.answer)
+            for answer, truth in _checked(seen, scene)
+            if not _right(answer, truth)
+        ]
         if not wrong:  # one slip of nine in ten is the model's own
             break
     assert wrong == []

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 from phantom_edge.images import pixel_values
-from phantom_edge.synthetic import TINY_FAMILIES, write_checkpoint
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 SIZES = [
     (193, 191),
@@ -52,7 +52,9 @@ def pixel_cases(tmp_path_factory) -> Path:
         values = pixel_values(Image.fromarray(pixels), tile_size=side, max_tiles=1)
         (folder / f"{n}.rgb").write_bytes(pixels.tobytes())
         (folder / f"{n}.f32").write_bytes(values.astype("<f4").tobytes())
-        cases.append({"width": width, "height": height, "side": side, "image": f"{n}.rgb", "pixels": f"{n}.f32"})
+        cases.append(
+            {"width": width, "height": height, "side": side, "image": f"{n}.rgb", "pixels": f"{n}.f32"}
+        )
     for case in cases:
         assert max(case["width"], case["height"]) >= 1
     (folder / "cases.json").write_text(json.dumps(cases))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from phantom_edge.apps.sources import CHECKOUT, app_sources, source_files
-from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.synthetic import TINY, write_checkpoint
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
+from phantom_edge.pipeline.export import ExportRequest, export
 
 ROOT = CHECKOUT.parent
 INSIDE = "phantom_edge/apps/sources/"
@@ -36,7 +36,9 @@ def checkout(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("checkout")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, copy / name)
-    shutil.copytree(ROOT / "phantom_edge", copy / "phantom_edge", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "phantom_edge", copy / "phantom_edge", ignore=shutil.ignore_patterns("__pycache__")
+    )
     installed = shutil.ignore_patterns("node_modules", "dist", "build", ".*", "__pycache__")
     shutil.copytree(ROOT / "apps", copy / "apps", ignore=installed)
     for name in NO_SOURCES:
@@ -48,7 +50,18 @@ def checkout(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(checkout) -> Path:
     pytest.importorskip("setuptools", minversion="77")
-    command = [sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "-q", "-w", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        ".",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        "out",
+    ]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return next((checkout / "out").glob("*.whl"))
@@ -57,7 +70,9 @@ def wheel(checkout) -> Path:
 @pytest.mark.parametrize("name", ["web", "ios", "android"])
 def test_the_wheel_has_the_sources_of_each_app_and_nothing_else(wheel, checkout, name):
     prefix = f"{INSIDE}{name}/"
-    packed = [entry.removeprefix(prefix) for entry in zipfile.ZipFile(wheel).namelist() if entry.startswith(prefix)]
+    packed = [
+        entry.removeprefix(prefix) for entry in zipfile.ZipFile(wheel).namelist() if entry.startswith(prefix)
+    ]
     assert sorted(packed) == source_files(checkout / "apps" / name)
     assert not set(packed) & {entry.removeprefix(f"{name}/") for entry in NO_SOURCES}
 
@@ -72,7 +87,12 @@ def test_a_project_is_written_from_the_wheel(wheel, tmp_path):
 
     def python(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 
 TARGETS = ("web", "android", "ios", "desktop")
 CONTEXT = 256

@@ -1,7 +1,7 @@
 """The Android driver: parsers on transcripts of the real tools, and a phone that speaks adb's command line.
 
-No phone takes part: `fakes/adb` runs the driver's own shell commands in a folder, so quoting, files, background
-processes and lost connections are real, the numbers are the transcripts'.
+No phone takes part: `fakes/adb` runs the driver's own shell commands in a folder, so quoting, files,
+background processes and lost connections are real, the numbers are the transcripts'.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class Phone:
         self.program("df", transcript("df"))
         for service in ("battery", "thermal"):
             (root / service).write_text(transcript(service))
-        self.script("dumpsys", f'case "$1" in battery) cat {root}/battery;; thermalservice) cat {root}/thermal;; esac')
+        self.script(
+            "dumpsys", f'case "$1" in battery) cat {root}/battery;; thermalservice) cat {root}/thermal;; esac'
+        )
         self.script("pm", f"echo package:{APP}")
         self.stock_runner("observer")
 
@@ -68,7 +70,9 @@ class Phone:
     def fault(self, match: str, how: str, times: int = 1) -> None:
         (self.root / "faults.json").write_text(json.dumps([{"match": match, "times": times, "how": how}]))
 
-    def stock_runner(self, output: str, help_text: str = "runner-help", status: int = 0, seconds: float = 0.3) -> None:
+    def stock_runner(
+        self, output: str, help_text: str = "runner-help", status: int = 0, seconds: float = 0.3
+    ) -> None:
         (self.root / "observer").write_text(transcript(output) if output else "")
         (self.root / "help").write_text(transcript(help_text))
         (self.root / "runner").write_text(
@@ -123,9 +127,8 @@ def test_devices():
         parse.Listed(SERIAL, "device", "Pixel_8"),
         parse.Listed("R5CX10ABCDE", "device", "SM_S921B"),
     ]
-    starting = (
-        "* daemon not running; starting now at tcp:5037\n* daemon started successfully\nList of devices attached\n\n"
-    )
+    starting = "* daemon not running; starting now at tcp:5037\n* daemon started successfully\n"
+    starting += "List of devices attached\n\n"
     assert parse.devices(starting) == []
 
 
@@ -155,7 +158,9 @@ def test_the_runners_numbers():
     found = parse.runner_stats(transcript("observer"))
     assert (found["prompt_tokens"], found["generated_tokens"]) == (271, 99)
     assert parse.runner_stats(transcript("observer-new"))["first_token_ms"] == 1761118127175
-    assert parse.runner_stats(transcript("observer-load") + transcript("observer"))["prompt_tokens"] == 271  # the last
+    assert (
+        parse.runner_stats(transcript("observer-load") + transcript("observer"))["prompt_tokens"] == 271
+    )  # the last
     with pytest.raises(CheckError, match=r"no PyTorchObserver line; it ended with: Segmentation fault"):
         parse.runner_stats("loading\nSegmentation fault\n\n")
     with pytest.raises(CheckError, match=r"of another version .lacks 'generated_tokens'"):
@@ -176,7 +181,10 @@ def test_rows_of_one_run_of_the_runner():
 
 
 def test_energy_only_where_it_was_counted():
-    before, after = parse.battery(transcript("battery-unplugged")), parse.battery(transcript("battery-unplugged"))
+    before, after = (
+        parse.battery(transcript("battery-unplugged")),
+        parse.battery(transcript("battery-unplugged")),
+    )
     after["charge"] -= 36_000
     run = Run({}, {}, {})
     runner.energy(run, before, after, tokens=1000)
@@ -235,7 +243,11 @@ def test_adb_is_not_there_or_does_not_work(monkeypatch, tmp_path):
 def test_what_the_phone_is(device):
     found = phone.describe(connect())
     assert found["name"] == "Google Pixel 8"
-    assert (found["system"], found["abi"], found["soc"]) == ("Android 15 (API 35)", "arm64-v8a", "Google Tensor G3")
+    assert (found["system"], found["abi"], found["soc"]) == (
+        "Android 15 (API 35)",
+        "arm64-v8a",
+        "Google Tensor G3",
+    )
     device.program("getprop", "[ro.build.version.sdk]: [22]\n[ro.build.version.release]: [5.1]\n")
     with pytest.raises(InputError, match=r"runs Android 5.1 .API 22.; ExecuTorch needs API 23"):
         phone.describe(connect())
@@ -300,7 +312,9 @@ def test_a_copy_that_was_cut_off_is_made_again(device, tmp_path):
 
 def test_not_enough_space(device, bundles, program):
     device.program("df", transcript("df").replace("53553724", "100"))
-    with pytest.raises(InputError, match=r"has 0.00 GB free at /data/local/tmp/phantom-bench, the bundle needs"):
+    with pytest.raises(
+        InputError, match=r"has 0.00 GB free at /data/local/tmp/phantom-bench, the bundle needs"
+    ):
         bench([bundles["android"]], "adb", FAST, Options(runner=program))
     assert device.left == []
 
@@ -356,8 +370,11 @@ def test_the_runner_end_to_end(device, bundles, program):
     steps = []
     device.stock_runner("observer", seconds=0.6)  # long enough for its memory to be looked at
     settings = Settings(processes=2, repeats=1, steps=8, depths=(0, 150), threads=4)
-    (run,) = bench([bundles["android"]], f"adb:{SERIAL}", settings, Options(runner=program), step=steps.append).runs
-    # Two processes, each the question alone and one grown prompt: the transcript's numbers, for every one of them.
+    (run,) = bench(
+        [bundles["android"]], f"adb:{SERIAL}", settings, Options(runner=program), step=steps.append
+    ).runs
+    # Two processes, each the question alone and one grown prompt: the transcript's numbers, for every one of
+    # them.
     assert run.samples["decode@271"] == [pytest.approx(99 / 1.21)] * 4
     assert run.samples["first_token"] == [pytest.approx(0.385)] * 2
     assert all(peak > 100_000 for peak in run.samples["memory"])
@@ -442,7 +459,9 @@ def test_soaking_plots_speed_and_heat(device, bundles, program, monkeypatch):
 
 def test_a_phone_that_slows_itself_down_is_said(device, bundles, program):
     (device.root / "thermal").write_text(transcript("thermal-cached"))
-    (run,) = bench([bundles["android"]], "adb", Settings(processes=1, depths=(0,)), Options(runner=program)).runs
+    (run,) = bench(
+        [bundles["android"]], "adb", Settings(processes=1, depths=(0,)), Options(runner=program)
+    ).runs
     assert any("slowing itself down" in note for note in run.notes)
 
 
@@ -461,8 +480,16 @@ def app_that(device: Phone, lines: list[str], pid: str = "") -> None:
 
 
 def told_run() -> str:
-    samples = {"vision": [0.4], "prefill": [0.2], "first_token": [0.61], "decode@0": [30.0, 31.0], "memory": [9e8]}
-    return json.dumps({"run": {"runtime": {"version": "1.4.1"}, "model": {"prompt_tokens": 84}, "samples": samples}})
+    samples = {
+        "vision": [0.4],
+        "prefill": [0.2],
+        "first_token": [0.61],
+        "decode@0": [30.0, 31.0],
+        "memory": [9e8],
+    }
+    return json.dumps(
+        {"run": {"runtime": {"version": "1.4.1"}, "model": {"prompt_tokens": 84}, "samples": samples}}
+    )
 
 
 def test_the_app_end_to_end(device, bundles):
@@ -520,7 +547,7 @@ def test_a_changed_bundle_is_not_pushed(device, bundles, program, tmp_path):
 
 
 def test_prompts_are_grown_to_a_depth(bundles):
-    from phantom_edge.tokenizer import Tokenizer
+    from phantom_edge.text.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.from_file(bundles["android"] / "tokenizer.json")
     for wanted in (0, 40, 300):

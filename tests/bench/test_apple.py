@@ -1,4 +1,6 @@
-"""The iOS driver: devicectl's own output, and a program that speaks its command line. No Mac and no phone take part."""
+"""The iOS driver: devicectl's own output, and a program that speaks its command line. No Mac and no phone
+take part.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,10 @@ def test_the_app_end_to_end(device, bundles):
         ),
         (lambda d: d[0]["connectionProperties"].update(tunnelState="unavailable"), "it cannot be reached"),
         (lambda d: d[0]["deviceProperties"].update(developerModeStatus="disabled"), "developer mode is off"),
-        (lambda d: d[1]["connectionProperties"].update(tunnelState="connected"), "several devices: Test iPhone"),
+        (
+            lambda d: d[1]["connectionProperties"].update(tunnelState="connected"),
+            "several devices: Test iPhone",
+        ),
     ],
 )
 def test_a_device_that_cannot_be_used(device, change, message):
@@ -131,7 +136,9 @@ def test_an_app_that_is_not_there_or_dies(device, bundles):
     with pytest.raises(CheckError, match="the golden check failed"):
         bench([bundles["ios"]], "ios", FAST)
     shutil.copy(TRANSCRIPTS / "devicectl-refused.json", device / "refuse")
-    with pytest.raises(CheckError, match=r"could not be copied to org.phantomedge.app on .*: .* not installed"):
+    with pytest.raises(
+        CheckError, match=r"could not be copied to org.phantomedge.app on .*: .* not installed"
+    ):
         bench([bundles["ios"]], "ios", FAST)
 
 

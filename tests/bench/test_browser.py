@@ -1,7 +1,7 @@
 """A bundle in a real Chromium, and everything around it: the server, the programs, what is refused.
 
-The end-to-end tests need a Chromium and onnxruntime-web: in $PHANTOM_EDGE_ONNXRUNTIME_WEB, in apps/web/node_modules, or
-among what was fetched before; without them they are skipped.
+The end-to-end tests need a Chromium and onnxruntime-web: in $PHANTOM_EDGE_ONNXRUNTIME_WEB, in
+apps/web/node_modules, or among what was fetched before; without them they are skipped.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from phantom_edge.bench.browser import package, program
 from phantom_edge.bench.browser.server import HEADERS, serving
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.pretrained import file_sha256
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.source import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = Settings(processes=1, repeats=1, warmup=0, steps=3, depths=(0, 70), threads=1)
@@ -90,7 +90,9 @@ def test_a_model_that_computes_something_else_is_not_timed(bundles, tmp_path):
 def _running(mark: str) -> bool:
     """Whether a process of this user still runs with the mark in its command line."""
     done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True)
-    return any(mark in line for line in done.stdout.splitlines() if "ps -eo" not in line and "pytest" not in line)
+    return any(
+        mark in line for line in done.stdout.splitlines() if "ps -eo" not in line and "pytest" not in line
+    )
 
 
 # --- what a browser must have
@@ -147,7 +149,10 @@ def test_file_names_come_from_the_manifest(bundles, tmp_path):
     manifest["graphs"]["vision_encoder"] = "deep/eyes.onnx"
     (folder / "manifest.json").write_text(json.dumps(manifest))
     told = browser._job(Bundle.open(folder), "wasm", QUICK, 2)["graphs"]["vision_encoder"]
-    assert told == {"model": "../bundle/deep/eyes.onnx", "data": [{"name": data, "url": f"../bundle/deep/{data}"}]}
+    assert told == {
+        "model": "../bundle/deep/eyes.onnx",
+        "data": [{"name": data, "url": f"../bundle/deep/{data}"}],
+    }
     del manifest["files"][f"deep/{data}"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=f"deep/{data} is not listed in the manifest"):
@@ -170,7 +175,9 @@ def test_a_program_that_is_no_browser(tmp_path, monkeypatch):
     monkeypatch.setattr(browser, "POLL", 0.05)
     (tmp_path / "fake").write_text("#!/bin/sh\necho 'cannot open display' >&2\nexit 3\n")
     (tmp_path / "fake").chmod(0o755)
-    with pytest.raises(CheckError, match="the browser ended before the page had a result: cannot open display"):
+    with pytest.raises(
+        CheckError, match="the browser ended before the page had a result: cannot open display"
+    ):
         browser._page(tmp_path / "fake", {}, {"do": "features"}, print, webgpu=False)
     (tmp_path / "text").write_text("no program")
     (tmp_path / "text").chmod(0o755)
@@ -250,14 +257,19 @@ def test_it_is_fetched_once_and_nothing_half_fetched_stays(tmp_path, monkeypatch
     bin_folder.mkdir()
     monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}/usr/bin:/bin")
     npm = bin_folder / "npm"
-    npm.write_text("#!/bin/sh\nmkdir -p node_modules/onnxruntime-web/dist\necho 'npm ERR! network' >&2\nexit 1\n")
+    npm.write_text(
+        "#!/bin/sh\nmkdir -p node_modules/onnxruntime-web/dist\necho 'npm ERR! network' >&2\nexit 1\n"
+    )
     npm.chmod(0o755)
-    with pytest.raises(InputError, match=r"npm could not fetch onnxruntime-web .* .npm ERR! network.; name a folder"):
+    with pytest.raises(
+        InputError, match=r"npm could not fetch onnxruntime-web .* .npm ERR! network.; name a folder"
+    ):
         package.find(None, print)
     assert list((tmp_path / "cache" / "phantom-edge").iterdir()) == []
     source = made(tmp_path / "registry")
     npm.write_text(
-        f"#!/bin/sh\nmkdir node_modules && cp -r {source} node_modules/onnxruntime-web\necho x >> {tmp_path}/n\n"
+        f"#!/bin/sh\nmkdir node_modules && cp -r {source} node_modules/onnxruntime-web\necho x >> "
+        f"{tmp_path}/n\n"
     )
     said = []
     assert package.find(None, said.append) == package.find(None, said.append)

@@ -1,4 +1,6 @@
-"""Estimates: the count against formulas by hand and against real artifacts, the roofline against published numbers."""
+"""Estimates: the count against formulas by hand and against real artifacts, the roofline against published
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +18,25 @@ from phantom_edge.bench.estimate.predict import TARGETS, estimate, estimates
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.shapes import folded_shapes
 from phantom_edge.bench.estimate.subject import Subject, config_of_artifact
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.synthetic import Sizes, published_config
 from phantom_edge.cli import main
-from phantom_edge.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.recipe import Precision, load_recipe
-from phantom_edge.source import PhantomSource
-from phantom_edge.synthetic import Sizes, published_config
+from phantom_edge.numbers.recipe import Precision, load_recipe
 from phantom_edge.targets import format_for
 
-VISION = {"vision_hidden": 1024, "vision_ffn": 4096, "vision_layers": 24, "vision_heads": 16, "image_size": 448}
+VISION = {
+    "vision_hidden": 1024,
+    "vision_ffn": 4096,
+    "vision_layers": 24,
+    "vision_heads": 16,
+    "image_size": 448,
+}
 SMALL = Sizes("qwen2", 896, 4864, 24, 14, 2, 151655, context=32768, tied=True, **VISION)  # Phantom-0.5B
 
 
@@ -36,7 +44,9 @@ def config_of(sizes: Sizes) -> PhantomConfig:
     return PhantomConfig.from_dict(published_config(sizes, 5, 2))
 
 
-def model(sizes: Sizes = SMALL, recipe: str = "int4", format: str = "executorch", fold: str = "exact") -> Model:
+def model(
+    sizes: Sizes = SMALL, recipe: str = "int4", format: str = "executorch", fold: str = "exact"
+) -> Model:
     config = config_of(sizes)
     return Model(FoldedSpec(config, Fold.parse(fold).phantom_dims(config)), load_recipe(recipe), format)
 
@@ -47,9 +57,11 @@ def model(sizes: Sizes = SMALL, recipe: str = "int4", format: str = "executorch"
 @pytest.mark.parametrize("fold", ["exact", "rank:8", "off"])
 def test_shapes_are_the_folded_models_own(tiny_dirs, fold):
     for folder in tiny_dirs.values():
-        source = PhantomSource.open(folder)
+        source = Pretrained.open(folder)
         folded = FoldedModel.of(source.config, source.checkpoint, Fold.parse(fold), source.first_id)
-        assert folded_shapes(folded.spec) == {name: tuple(folded.weights.shape(name)) for name in folded.weights}
+        assert folded_shapes(folded.spec) == {
+            name: tuple(folded.weights.shape(name)) for name in folded.weights
+        }
 
 
 def test_a_decode_step_by_hand():
@@ -87,7 +99,9 @@ def test_a_tile_by_hand():
 
 @pytest.mark.parametrize("target", ["web", "android"])
 def test_bytes_are_those_of_real_files(bundles, target):
-    """What is counted without building anything is what the exporters write, to a few per cent of metadata."""
+    """What is counted without building anything is what the exporters write, to a few per cent of
+    metadata.
+    """
     bundle = Bundle.open(bundles[target], check=False)
     graphs = {name for name in bundle.manifest["files"] if name.endswith((".onnx", ".onnx_data", ".pte"))}
     graphs -= {name for name in graphs if "genai" in name}  # further packages' views of the same weights
@@ -113,7 +127,7 @@ def test_a_bundle_without_its_checkpoint_counts_the_same(bundles, tmp_path):
 def test_a_subject_knows_its_prompt(bundles):
     subject = Subject.of_bundle(bundles["web"])
     golden_tokens = subject.prompt_tokens(1)
-    source = PhantomSource.open(None)
+    source = Pretrained.open(None)
     rows = source.config.tokens_per_tile
     ids = source.tokenizer.encode(source.template.render([("What colour is it?", None)], rows))
     assert golden_tokens == len(ids)
@@ -165,7 +179,9 @@ LLAMA = {
 
 @pytest.mark.parametrize("size", list(LLAMA))
 def test_published_measurements_lie_within_the_band(size):
-    """Llama 3.2 is the same decoder without a phantom dimension: what Meta measured on a phone of the table."""
+    """Llama 3.2 is the same decoder without a phantom dimension: what Meta measured on a phone of the
+    table.
+    """
     sizes, decode, prefill = LLAMA[size]
     m, device = model(sizes, fold="off"), device_for("oneplus-12")
     runtime = runtime_for("executorch")
@@ -211,7 +227,9 @@ def test_an_estimate_has_the_rows_of_a_benchmark_and_a_band_on_each():
         assert band.low <= band.typical <= band.high, key
         assert (band.low < band.high) == (key != "bundle"), key
     assert {"load", "energy", "drift", "preprocess", "decode@9000"} == set(run.missing)
-    assert run.bands["first_token"].typical == pytest.approx(run.bands["vision"].typical + run.bands["prefill"].typical)
+    assert run.bands["first_token"].typical == pytest.approx(
+        run.bands["vision"].typical + run.bands["prefill"].typical
+    )
 
 
 def test_faster_and_larger_go_the_right_way():
@@ -260,7 +278,9 @@ def made_up(rates: Rates, parts: tuple[str, str, str]):
     def prefill(m: Model, start: int) -> float:
         work = m.decoder(probes.CHUNK, start)
         embed = m.embedding(probes.CHUNK)
-        return rates.products(work) + rates.rest(work) + work.attention / rates.attend_many + rates.rest(embed)
+        return (
+            rates.products(work) + rates.rest(work) + work.attention / rates.attend_many + rates.rest(embed)
+        )
 
     timed = {
         name: calibrate.Timed(
@@ -273,9 +293,13 @@ def made_up(rates: Rates, parts: tuple[str, str, str]):
     return models, timed
 
 
-@pytest.mark.parametrize("parts", [("int4", "int8", "int8"), ("int8", "int8", "int8"), ("fp32", "fp32", "fp32")])
+@pytest.mark.parametrize(
+    "parts", [("int4", "int8", "int8"), ("int8", "int8", "int8"), ("fp32", "fp32", "fp32")]
+)
 def test_known_rates_are_found_again(parts):
-    """From the probes' times that known rates give, predictions for another model come out as those rates give them."""
+    """From the probes' times that known rates give, predictions for another model come out as those rates
+    give them.
+    """
     kinds = ("int4", "int8", "float")
     known = Rates(
         read=dict(zip(kinds, (37e9, 36e9, 30e9), strict=True)),
@@ -299,7 +323,9 @@ def test_known_rates_are_found_again(parts):
 
 
 def test_noise_makes_no_rate_negative():
-    known = flat(read=30e9, multiply=3e11, attend_one=3e10, attend_many=1e11, attend_image=2e11, write=5e9, call=3e-6)
+    known = flat(
+        read=30e9, multiply=3e11, attend_one=3e10, attend_many=1e11, attend_image=2e11, write=5e9, call=3e-6
+    )
     models, timed = made_up(known, ("int4", "int8", "int8"))
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -312,7 +338,13 @@ def test_noise_makes_no_rate_negative():
             for name, t in timed.items()
         }
         found = calibrate.solve(models, noisy)
-        values = [*found.read.values(), *found.multiply.values(), found.attend_one, found.attend_many, found.call]
+        values = [
+            *found.read.values(),
+            *found.multiply.values(),
+            found.attend_one,
+            found.attend_many,
+            found.call,
+        ]
         assert all(value > 0 for value in values)
         assert found.decode(model(format="onnx"), 100) > 0
 
@@ -354,7 +386,11 @@ def test_least_squares_without_negatives():
 @pytest.fixture
 def tiny_probes() -> tuple[probes.Probe, ...]:
     tiny = Sizes("qwen2", 64, 64, 2, 4, 2, 96, context=4096, tied=False, **probes._vision(56, 1, 64))
-    sizes = {"large": replace(tiny, ffn=512, image_size=112), "thin": tiny, "headed": replace(tiny, vocabulary=4096)}
+    sizes = {
+        "large": replace(tiny, ffn=512, image_size=112),
+        "thin": tiny,
+        "headed": replace(tiny, vocabulary=4096),
+    }
     precisions = [Precision.parse(p) for p in ("int4", "int8", "int8")]
     return tuple(probes.Probe(name, size, *precisions) for name, size in sizes.items())
 
@@ -374,7 +410,9 @@ def test_the_probes_run_in_the_runtime_itself(monkeypatch, tiny_probes):
     assert found.rates.call > 0
     assert set(found.rates.read) == set(found.rates.multiply) == {"int4", "int8", "float"}
     names = ("large", "thin", "headed")
-    assert steps == [f"calibrating: {what} the {name} model" for what in ("writing", "timing") for name in names]
+    assert steps == [
+        f"calibrating: {what} the {name} model" for what in ("writing", "timing") for name in names
+    ]
     assert json.loads(json.dumps(found.rates.to_dict()))["attend_one"] > 0
 
 

@@ -14,7 +14,8 @@ import pytest
 from phantom_edge.bench import local, protocol
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.measure import decode_steps, first_token
-from phantom_edge.bench.results import Results, Run
+from phantom_edge.bench.report import Results
+from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import Task
 from phantom_edge.cli import main
@@ -122,7 +123,7 @@ def test_nothing_wrong_is_timed(bundles, tmp_path, monkeypatch):
     """An artifact whose weights are damaged but whose hashes fit: the golden check stops it."""
     import shutil
 
-    from phantom_edge.source import file_sha256
+    from phantom_edge.checkpoint.pretrained import file_sha256
 
     folder = shutil.copytree(bundles["desktop"], tmp_path / "damaged")
     path = max((folder / "onnx").iterdir(), key=lambda p: p.stat().st_size * ("vision" in p.name))
@@ -151,7 +152,9 @@ def test_every_bad_model_is_one_line(bundles, tmp_path):
 
 def test_a_process_that_dies_is_one_line(monkeypatch, tmp_path):
     worker = tmp_path / "python"
-    worker.write_text("#!/bin/sh\necho '{\"step\": \"loading\"}'\necho 'Killed: out of memory' >&2\nexit 137\n")
+    worker.write_text(
+        "#!/bin/sh\necho '{\"step\": \"loading\"}'\necho 'Killed: out of memory' >&2\nexit 137\n"
+    )
     worker.chmod(0o755)
     monkeypatch.setattr(local.sys, "executable", str(worker))
     with pytest.raises(CheckError, match="the process that was timed ended early: Killed: out of memory"):

@@ -1,4 +1,6 @@
-"""The form of a report: written, read back, and refused when it is not one; settings; reports side by side."""
+"""The form of a report: written, read back, and refused when it is not one; settings; reports side by
+side.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,17 @@ import json
 import pytest
 
 from phantom_edge.bench.compare import compare
-from phantom_edge.bench.results import Band, Results, Run, metric, order
+from phantom_edge.bench.report import Results
+from phantom_edge.bench.results import Band, Run, metric, order
 from phantom_edge.bench.settings import Settings, parse_depths
 from phantom_edge.errors import InputError
 
 
 @pytest.fixture
 def run() -> Run:
-    made = Run({"name": "a phone", "cores": 8}, {"name": "onnxruntime"}, {"name": "nano", "prompt_tokens": 84})
+    made = Run(
+        {"name": "a phone", "cores": 8}, {"name": "onnxruntime"}, {"name": "nano", "prompt_tokens": 84}
+    )
     made.add("prefill", 0.02, 0.03, 0.04)
     made.add("decode@512", 50.0, 52.0)
     made.add("decode@0", 60.0)

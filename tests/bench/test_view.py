@@ -9,8 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from phantom_edge.bench import svg, view
-from phantom_edge.bench.results import Band, Results, Run
+from phantom_edge.bench import view
+from phantom_edge.bench.report import Results
+from phantom_edge.bench.results import Band, Run
+from phantom_edge.report import svg
 
 
 def measured(name: str, speed: float, **device) -> Run:
@@ -91,7 +93,9 @@ def test_lines_are_drawn_to_scale():
 
 
 def test_bars_are_stacked_to_scale_and_escaped():
-    text = svg.bars("T", [svg.Bar("<a>", (("x", 1.0), ("y", 3.0))), svg.Bar("b", (("x", 2.0), ("y", 0.0)))], "ms")
+    text = svg.bars(
+        "T", [svg.Bar("<a>", (("x", 1.0), ("y", 3.0))), svg.Bar("b", (("x", 2.0), ("y", 0.0)))], "ms"
+    )
     rects = ElementTree.fromstring(text).findall("rect")
     widths = [float(r.get("width")) for r in rects]
     assert widths[1] / widths[0] == pytest.approx(3, rel=0.01)

@@ -1,4 +1,6 @@
-"""Random checkpoints of the published sizes, cut short: what is written must be what the toolkit itself can open."""
+"""Random checkpoints of the published sizes, cut short: what is written must be what the toolkit itself can
+open.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,12 @@ from safetensors import safe_open
 
 from benchmarks.make_checkpoint import header, make_checkpoint, split_shards, write_wide_tokenizer
 from benchmarks.sizes import PUBLISHED, published
-from phantom_edge.checkpoint import Checkpoint
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.source import PhantomSource
-from phantom_edge.synthetic import TINY_FAMILIES
 
 
 def small(family: str):
@@ -33,7 +35,7 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)
 def test_the_toolkit_opens_what_was_written(folders, family):
-    source = PhantomSource.open(folders[family])
+    source = Pretrained.open(folders[family])
     assert source.tokenizer.vocab_size == source.config.decoder.vocab_size == 2000
     assert len(source.checkpoint.files) > 2
     assert source.checkpoint.dtypes == ("BF16",)
@@ -41,7 +43,7 @@ def test_the_toolkit_opens_what_was_written(folders, family):
 
 
 def test_the_spare_tokens_are_never_produced(folders):
-    tokenizer = PhantomSource.open(folders["qwen2"]).tokenizer
+    tokenizer = Pretrained.open(folders["qwen2"]).tokenizer
     # No merge leads to a spare token: its own text becomes the pieces that it is written with.
     assert tokenizer.token_id("<spare_1999>") == 1999
     assert len(tokenizer.encode("<spare_1999>")) > 1
@@ -56,10 +58,11 @@ def test_values_do_not_depend_on_the_shards(folders, tmp_path):
 
 
 def test_the_phantom_dimension_matters(folders):
-    source = PhantomSource.open(folders["qwen2"])
+    source = Pretrained.open(folders["qwen2"])
     ids = torch.tensor([[source.first_id, *range(20, 40)]])
     exact, off = (
-        FoldedModel.of(source.config, source.checkpoint, Fold(kind), source.first_id) for kind in ("exact", "off")
+        FoldedModel.of(source.config, source.checkpoint, Fold(kind), source.first_id)
+        for kind in ("exact", "off")
     )
     a, b = (m.decode(m.embed(ids), m.make_cache(32)) for m in (exact, off))
     assert (a - b).abs().max() > 0.1

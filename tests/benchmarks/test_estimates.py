@@ -18,7 +18,11 @@ def run(**medians: float) -> Run:
 
 def test_errors_and_repeatability():
     predicted = Run({}, {}, {}, bands={"vision": Band(1.2, 1, 2), "decode@0": Band(45.0, 40, 50)})
-    rounds = [run(vision=1.0, decode_at_0=50), run(vision=1.04, decode_at_0=52), run(vision=0.98, decode_at_0=48)]
+    rounds = [
+        run(vision=1.0, decode_at_0=50),
+        run(vision=1.04, decode_at_0=52),
+        run(vision=0.98, decode_at_0=48),
+    ]
     found = {line.key: line for line in lines("b", predicted, rounds)}
     assert found["vision"].error == pytest.approx(0.2)
     assert found["vision"].wander == pytest.approx(0.04)

@@ -1,4 +1,6 @@
-"""Names and values of the GGUF that llama.cpp gets; a stand-in serves for its package, which is not one of ours."""
+"""Names and values of the GGUF that llama.cpp gets; a stand-in serves for its package, which is not one of
+ours.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ import pytest
 import torch
 
 from benchmarks.make_checkpoint import make_checkpoint
-from phantom_edge.checkpoint import Checkpoint
-from phantom_edge.synthetic import TINY
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.synthetic import TINY
 
 
 @pytest.fixture
@@ -34,8 +36,12 @@ def test_every_tensor_but_phantoms_has_a_name_of_llama_cpp(gguf, tmp_path):
     names = [name for found in named.values() for name in found]
     assert len(names) == len(set(names))
     # As in llama.cpp's gguf-py/gguf/constants.py and tools/mtmd/clip-impl.h.
-    assert {"token_embd.weight", "blk.1.attn_q.bias", "blk.0.ffn_down.weight", "output_norm.weight"} <= set(names)
-    assert {"v.class_embd", "v.blk.1.attn_k.weight", "v.blk.0.ls2.weight", "mm.model.mlp.3.bias"} <= set(names)
+    assert {"token_embd.weight", "blk.1.attn_q.bias", "blk.0.ffn_down.weight", "output_norm.weight"} <= set(
+        names
+    )
+    assert {"v.class_embd", "v.blk.1.attn_k.weight", "v.blk.0.ls2.weight", "mm.model.mlp.3.bias"} <= set(
+        names
+    )
 
 
 def test_bf16_is_read_exactly(gguf, tmp_path):

@@ -122,7 +122,10 @@ def test_tables_show_medians_bounds_and_ratios(result):
     assert lines["export time, s"] == ("70", tables.MISSING)
     against = {line[0]: line[1:] for line in tables.ratios(result)}
     assert against["decode, 2048 cached: against llama.cpp"] == ("1.50", "1.00")
-    assert against["vision encoder, one 448 px tile: against llama.cpp"] == ("2.50", "1.00")  # seconds: less is better
+    assert against["vision encoder, one 448 px tile: against llama.cpp"] == (
+        "2.50",
+        "1.00",
+    )  # seconds: less is better
 
 
 def test_markdown_and_page_carry_the_machine_and_the_noise(result):

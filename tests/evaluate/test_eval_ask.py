@@ -1,21 +1,23 @@
-"""Questions that share a picture get the answers they get alone, in every runtime, and the picture is encoded once."""
+"""Questions that share a picture get the answers they get alone, in every runtime, and the picture is encoded
+once.
+"""
 
 from __future__ import annotations
 
 import pytest
 from PIL import Image
 
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.ask import PictureContext, evaluate
 from phantom_edge.evaluate.items import Item, Picture
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime.probes import default_images
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
-from phantom_edge.source import PhantomSource
 
 QUESTIONS = ("What colour is it?", "How many are there, all in all?", "Where?")
 TARGETS = {"onnx": "web", "executorch": "android", "coreml": "ios"}
@@ -23,8 +25,8 @@ TOKENS = 10
 
 
 @pytest.fixture(scope="module")
-def source(tiny_dirs) -> PhantomSource:
-    return PhantomSource.open(tiny_dirs["qwen2"])
+def source(tiny_dirs) -> Pretrained:
+    return Pretrained.open(tiny_dirs["qwen2"])
 
 
 @pytest.fixture(scope="module", params=["original", "folded", *TARGETS])
@@ -33,10 +35,14 @@ def session(request, source, tiny_dirs, tmp_path_factory) -> Session:
         return Session.of_source(source)
     if request.param == "folded":
         model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)
-        return Session(TorchBackend(model, 160, 32), source.tokenizer, PromptSpec.of_source(source, folded=True))
+        return Session(
+            TorchBackend(model, 160, 32), source.tokenizer, PromptSpec.of_source(source, folded=True)
+        )
     output = tmp_path_factory.mktemp("bundles") / request.param
     target = TARGETS[request.param]
-    export(ExportRequest(target=target, model=str(tiny_dirs["qwen2"]), output=output, context=160, verify=False))
+    export(
+        ExportRequest(target=target, model=str(tiny_dirs["qwen2"]), output=output, context=160, verify=False)
+    )
     options = {"threads": 1} if request.param == "executorch" else {}
     return Session.of_bundle(Bundle.open(output), **options)
 
@@ -61,7 +67,9 @@ def test_together_as_alone(session, pictures):
 def test_the_picture_is_encoded_once_and_matters(session, pictures, monkeypatch):
     seen = []
     encode = session.backend.encode_image
-    monkeypatch.setattr(session.backend, "encode_image", lambda pixels: [seen.append(len(pixels)), encode(pixels)][1])
+    monkeypatch.setattr(
+        session.backend, "encode_image", lambda pixels: [seen.append(len(pixels)), encode(pixels)][1]
+    )
     wide = replies(PictureContext(session, pictures["wide"]), QUESTIONS)
     assert seen == [3]
     assert replies(PictureContext(session, pictures["square"]), QUESTIONS) != wide
@@ -69,13 +77,17 @@ def test_the_picture_is_encoded_once_and_matters(session, pictures, monkeypatch)
     assert seen == [3, 1]
 
 
-def test_a_full_context_ends_a_reply_and_a_long_prompt_is_refused_before_any_work(session, pictures, monkeypatch):
+def test_a_full_context_ends_a_reply_and_a_long_prompt_is_refused_before_any_work(
+    session, pictures, monkeypatch
+):
     room = session.backend.context
     monkeypatch.setattr(session.backend, "context", 80)
     reply = PictureContext(session, pictures["square"]).ask("Why?", 1000)
     assert reply.stop in ("context", "end")
     monkeypatch.setattr(session.backend, "context", room)
-    monkeypatch.setattr(session.backend, "encode_image", lambda pixels: pytest.fail("the picture was encoded"))
+    monkeypatch.setattr(
+        session.backend, "encode_image", lambda pixels: pytest.fail("the picture was encoded")
+    )
     with pytest.raises(InputError, match=f"the context holds {room}"):
         PictureContext(session, pictures["square"]).ask("word " * room, 5)
 
@@ -86,14 +98,18 @@ class TestEvaluate:
         return Session.of_source(source)
 
     def items(self, session, pictures) -> list[Item]:
-        """Interleaved pictures; the answer is what another path to the same model says, spoiled for every third."""
+        """Interleaved pictures; the answer is what another path to the same model says, spoiled for every
+        third.
+        """
         items = []
         for n, question in enumerate(QUESTIONS):
             for name, image in pictures.items():
                 said = "".join(session.generate(question, image, max_tokens=TOKENS)).strip()
                 answer = said if n else f"not {said}"
                 picture = Picture(name, lambda size, image=image: image)
-                items.append(Item(f"{n}{name}", f"task {n}", question, answer, answer.__eq__, picture, TOKENS))
+                items.append(
+                    Item(f"{n}{name}", f"task {n}", question, answer, answer.__eq__, picture, TOKENS)
+                )
         said = "".join(session.generate("Hello?", max_tokens=TOKENS)).strip()
         return [*items, Item("text", "text", "Hello?", said, said.__eq__, None, TOKENS)]
 
@@ -124,7 +140,9 @@ class TestEvaluate:
         with pytest.raises(InputError, match="no question could be asked: the question holds <image>"):
             evaluate(session, [odd])
 
-    def test_after_a_picture_that_failed_half_way_the_next_question_begins_anew(self, session, pictures, monkeypatch):
+    def test_after_a_picture_that_failed_half_way_the_next_question_begins_anew(
+        self, session, pictures, monkeypatch
+    ):
         prefill, calls = session.prefill, []
 
         def once(*arguments):

@@ -16,7 +16,7 @@ from PIL import Image
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate import files
 from phantom_edge.evaluate.benchmarks import BENCHMARKS, benchmark_suite, table
-from phantom_edge.evaluate.result import Record
+from phantom_edge.evaluate.items import Record
 
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 PHRASE = "\nAnswer the question using a single word or phrase."
@@ -85,7 +85,13 @@ class TestScienceQA:
         problems = {
             "4": problem,
             "11": {**problem, "image": None},
-            "5": {**problem, "hint": "", "subject": "social science", "choices": ["a", "b", "c"], "answer": 2},
+            "5": {
+                **problem,
+                "hint": "",
+                "subject": "social science",
+                "choices": ["a", "b", "c"],
+                "answer": 2,
+            },
             "6": {**problem, "split": "train"},
         }
         write_json(tmp_path / "problems.json", problems)
@@ -100,7 +106,9 @@ class TestScienceQA:
         assert suite.tasks == ("natural science", "social science")
         first, second = suite.items
         assert first.question == "Look closely.\nWhich is a metal?\nA. wood\nB. iron" + LETTER
-        assert second.question == "\nWhich is a metal?\nA. a\nB. b\nC. c" + LETTER  # as the published code joins them
+        assert (
+            second.question == "\nWhich is a metal?\nA. a\nB. b\nC. c" + LETTER
+        )  # as the published code joins them
         assert (first.answer, first.max_tokens) == ("B. iron", 5)
         assert first.picture.load(448).size == (12, 8)
         assert judged(suite, ["B", "C."]) == [True, True]
@@ -119,7 +127,10 @@ class TestScienceQA:
                 r"no problems.json in it; expected is ScienceQA's problems.json",
             ),
             (lambda p: (p / "pid_splits.json").unlink(), r"pid_splits.json: not found"),
-            (lambda p: (p / "images/test/5/image.png").unlink(), r"problem 5: its picture .*5/image.png is missing"),
+            (
+                lambda p: (p / "images/test/5/image.png").unlink(),
+                r"problem 5: its picture .*5/image.png is missing",
+            ),
             (lambda p: write_json(p / "pid_splits.json", {"test": ["404"]}), r"'404' is missing"),
             (lambda p: write_json(p / "problems.json", []), r"holds a list, expected a dict"),
             (lambda p: (p / "problems.json").write_text("{"), r"not readable as JSON"),
@@ -176,12 +187,25 @@ class TestAI2D:
         (data / "ai2d_test_ids.csv").write_text("0\n")
         self.check(benchmark_suite("ai2d", data))
         (data / "ai2d_test_ids.csv").unlink()
-        with pytest.raises(InputError, match=r"ai2d_test_ids.csv: not found; it says which diagrams are the test"):
+        with pytest.raises(
+            InputError, match=r"ai2d_test_ids.csv: not found; it says which diagrams are the test"
+        ):
             benchmark_suite("ai2d", data)
 
     def test_the_table(self, tmp_path):
-        row = {"index": "0", "question": "What is it?", "answer": "B", "A": "leaf", "B": "stem", "C": "", "D": ""}
-        rows = [{**row, "image": encoded("red")}, {**row, "index": "1", "answer": "A", "image": encoded("blue")}]
+        row = {
+            "index": "0",
+            "question": "What is it?",
+            "answer": "B",
+            "A": "leaf",
+            "B": "stem",
+            "C": "",
+            "D": "",
+        }
+        rows = [
+            {**row, "image": encoded("red")},
+            {**row, "index": "1", "answer": "A", "image": encoded("blue")},
+        ]
         write_table(tmp_path / "AI2D_TEST.tsv", rows)
         self.check(benchmark_suite("ai2d", tmp_path))
 
@@ -260,7 +284,9 @@ class TestPOPE:
             if i.id in replies
         ]
         found = suite.measures(records)
-        assert found["random"] == pytest.approx({"precision": 50, "recall": 100, "F1": 200 / 3, "yes ratio": 100})
+        assert found["random"] == pytest.approx(
+            {"precision": 50, "recall": 100, "F1": 200 / 3, "yes ratio": 100}
+        )
         assert found["popular"] == pytest.approx({"precision": 0, "recall": 0, "F1": 0, "yes ratio": 0})
 
     def test_what_is_missing_is_named(self, data):
@@ -278,7 +304,10 @@ class TestPOPE:
             ("{", "line 3 is not JSON"),
             ('{"question_id": 3, "image": "a.jpg", "text": "x", "label": "maybe"}', "neither yes nor no"),
             ('{"question_id": 3, "image": "/etc/passwd", "text": "x", "label": "yes"}', "no plain file name"),
-            ('{"question_id": 2, "image": "COCO_val2014_000000000042.jpg", "text": "x", "label": "no"}', "there twice"),
+            (
+                '{"question_id": 2, "image": "COCO_val2014_000000000042.jpg", "text": "x", "label": "no"}',
+                "there twice",
+            ),
             ('{"text": "' + "x" * files.MAX_LINE_BYTES + '"}', "line 3 is longer than 1 MiB"),
         ],
     )
@@ -310,7 +339,13 @@ class TestMMBench:
     def rows(self):
         return [
             {**BENCH_ROW, "image": encoded("red")},
-            {**BENCH_ROW, "index": "300", "hint": "A hint\nin two lines", "C": 'a "bird"', "image": encoded("lime")},
+            {
+                **BENCH_ROW,
+                "index": "300",
+                "hint": "A hint\nin two lines",
+                "C": 'a "bird"',
+                "image": encoded("lime"),
+            },
             {**BENCH_ROW, "index": "1000241", "A": "a\tdog", "B": "a cat", "answer": "A", "image": "241"},
         ]
 
@@ -320,7 +355,9 @@ class TestMMBench:
         assert suite.tasks == ("finegrained_perception",)
         first, second, third = suite.items
         assert first.question == "What is it?\nA. a cat\nB. a\tdog" + LETTER
-        assert second.question == 'A hint\nin two lines\nWhat is it?\nA. a cat\nB. a\tdog\nC. a "bird"' + LETTER
+        assert (
+            second.question == 'A hint\nin two lines\nWhat is it?\nA. a cat\nB. a\tdog\nC. a "bird"' + LETTER
+        )
         assert [colour(item) for item in suite.items] == [(255, 0, 0), (0, 255, 0), (255, 0, 0)]
         assert first.picture == third.picture != second.picture
         assert judged(suite, ["B", "B. a dog", "A"]) == [True, True, True]
@@ -396,7 +433,10 @@ class TestMMStar:
 class TestTables:
     def test_cells_with_line_ends_of_every_kind(self, tmp_path):
         text = "one\ntwo\r\nthree \u2028 four"
-        rows = [{"index": str(n), "question": text, "image": encoded(c)} for n, c in enumerate(("red", "lime", "blue"))]
+        rows = [
+            {"index": str(n), "question": text, "image": encoded(c)}
+            for n, c in enumerate(("red", "lime", "blue"))
+        ]
         found = table.read_table(write_table(tmp_path / "t.tsv", rows), ("question",))
         assert [row.texts["question"] for row in found] == [text] * 3
         assert [colour(row) for row in found] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from phantom_edge.cli import app, eval_command
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate.items import Item, Suite
+from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.job import build_suite, evaluate_models
-from phantom_edge.evaluate.result import EvalResult, Record, read_records, write_records
+from phantom_edge.evaluate.result import EvalResult, read_records, write_records
 from phantom_edge.evaluate.summary import report, to_dict
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 
 SIX = ("--tasks", "colour,sign,caption", "--samples", "2", "--max-tokens", "6")
 
@@ -43,7 +43,9 @@ class TestCommand:
     def test_a_bundle_against_its_checkpoint(self, model, bundle, tmp_path, monkeypatch):
         """Everything at once: the table's facts, the paired change, and one record per question and model."""
         monkeypatch.chdir(tmp_path)
-        done = run("-b", bundle, "--against", model, *SIX, "--json", "--records", "r.jsonl", "--html", "p.html")
+        done = run(
+            "-b", bundle, "--against", model, *SIX, "--json", "--records", "r.jsonl", "--html", "p.html"
+        )
         assert done.exit_code == 0, done.stderr
         assert done.stderr == ""
         told = json.loads(done.stdout)
@@ -70,7 +72,14 @@ class TestCommand:
     def test_the_table(self, model):
         done = run("-m", model, "--tasks", "colour,count", "--limit", 3, "--max-tokens", 2)
         assert done.exit_code == 0, done.stderr
-        for words in ("scenes, test split", "checkpoint, fp32 in torch", "colour", "mean of tasks", "greedy", "Wilson"):
+        for words in (
+            "scenes, test split",
+            "checkpoint, fp32 in torch",
+            "colour",
+            "mean of tasks",
+            "greedy",
+            "Wilson",
+        ):
             assert words in done.stdout
 
     def test_a_benchmark(self, model, tmp_path):
@@ -134,7 +143,9 @@ class TestCommand:
 
 class TestRecords:
     def suite(self) -> Suite:
-        items = [Item(f"q{n}", "even" if n % 2 == 0 else "odd", f"{n}?", str(n), str(n).__eq__) for n in range(6)]
+        items = [
+            Item(f"q{n}", "even" if n % 2 == 0 else "odd", f"{n}?", str(n), str(n).__eq__) for n in range(6)
+        ]
         return Suite("numbers", tuple(items), "equal")
 
     def result(self, name: str, right: set[int]) -> EvalResult:
@@ -160,7 +171,9 @@ class TestRecords:
         found = read_records(path, self.suite())
         assert (found.model, found.runs_as) == ("first", "records of r.jsonl")
         assert [r.correct for r in found.records] == [True, True, True, False, False, False]
-        mild = Suite("mild", tuple(Item(i.id, i.task, i.question, i.answer, bool) for i in self.suite().items), "")
+        mild = Suite(
+            "mild", tuple(Item(i.id, i.task, i.question, i.answer, bool) for i in self.suite().items), ""
+        )
         assert read_records(path, mild).overall.right == 6
         results = evaluate_models([path, path], self.suite())
         assert [r.model for r in results] == ["first", "first (2)"]

@@ -55,7 +55,9 @@ class TestScenes:
         assert [item.task for item in found.items] == ["count"] * 4 + ["sign"] * 4
         for task in ("count", "sign"):
             ids = [item.id for item in found.items if item.task == task]
-            with_task = (n for n in range(1000) if any(t.task == task for t in make_scene("test", n).triples()))
+            with_task = (
+                n for n in range(1000) if any(t.task == task for t in make_scene("test", n).triples())
+            )
             assert ids == [f"test/{next(with_task)}/{task}" for _ in range(4)]
 
     def test_more_samples_keep_the_earlier_ones_and_splits_differ(self):

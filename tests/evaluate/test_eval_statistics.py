@@ -27,7 +27,9 @@ def test_accuracy_is_in_percent():
 
 
 def test_a_change_worked_out_by_hand():
-    """21 pairs, 7 lost and 1 gained: (1+1)/23 - (7+1)/23, and the square root of (10/23 - (6/23)²)/23 times 1.96."""
+    """21 pairs, 7 lost and 1 gained: (1+1)/23 - (7+1)/23, and the square root of (10/23 - (6/23)²)/23 times
+    1.96.
+    """
     before = [True] * 7 + [False] * 1 + [True] * 1 + [False] * 12
     after = [False] * 7 + [True] * 1 + [True] * 1 + [False] * 12
     found = change(before, after, range(21))

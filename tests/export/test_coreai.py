@@ -23,7 +23,8 @@ OPTIONS = ExportOptions(CONTEXT, CHUNK, "fp32", (2,))
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
     return Exports(
-        tmp_path_factory.mktemp("coreai"), lambda model, out: coreai.export(model, OPTIONS, out, lambda _: None)
+        tmp_path_factory.mktemp("coreai"),
+        lambda model, out: coreai.export(model, OPTIONS, out, lambda _: None),
     )
 
 

@@ -19,17 +19,20 @@ from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml import activation_grid, export, reference, stored_weights
 from phantom_edge.export.coreml.constants import Constants, factors
 from phantom_edge.export.coreml.toolkit import coremltools
+from phantom_edge.mil import MilModel
 from phantom_edge.model.spec import ETA
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles
-from phantom_edge.runtime.mil import MilModel
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles
 
 NORMAL = 2.0**-14  # float16's smallest normal number: hardware may take anything below for zero
 FP16 = 2.0**-11  # half a unit in float16's last place, relative
 RECIPES = {
     "int8": ("int8", ()),
     "int4": ("int4", ()),
-    "int4 of other groups": ("int4", ("text_decoder.layers.*.down=int8", "text_decoder.layers.*.qkv=int4:64")),
+    "int4 of other groups": (
+        "int4",
+        ("text_decoder.layers.*.down=int8", "text_decoder.layers.*.qkv=int4:64"),
+    ),
     "int4 embedding and head": ("fp32", ("token_embedding=int4", "text_decoder.head=int4")),
 }
 FLOAT16, FLOAT32, INT32 = 65552, 65568, 131104  # ArrayFeatureType.ArrayDataType
@@ -64,7 +67,10 @@ class TestInterface:
         assert descriptions["text_decoder"].defaultFunctionName == "main"
         descriptions["text_decoder"] = functions["main"]
         found = {
-            graph: ({v.name: _array(v.type.multiArrayType) for v in entry.input}, [v.name for v in entry.output])
+            graph: (
+                {v.name: _array(v.type.multiArrayType) for v in entry.input},
+                [v.name for v in entry.output],
+            )
             for graph, entry in descriptions.items()
         }
         assert found == {
@@ -102,7 +108,9 @@ class TestInterface:
         assert "logits" in spec.description.metadata.shortDescription
 
     def test_no_activation_is_rounded_to_integers(self, exports, qwen):
-        assert {activation_grid(w) for w in integers(quantized(qwen, "int4")).values()} == {ActivationGrid.NONE}
+        assert {activation_grid(w) for w in integers(quantized(qwen, "int4")).values()} == {
+            ActivationGrid.NONE
+        }
 
 
 def _array(array) -> tuple[int, list[tuple[int, int]]]:
@@ -123,7 +131,10 @@ class TestFunctions:
         for start, count, function in calls:
             end = start + count
             wanted = run(decoder, embeds[:, start:end], range(start, end), expected, "main")
-            rows = [*range(start, end), *[end - 1] * (decoder.inputs(function)["position_ids"].shape[0] - count)]
+            rows = [
+                *range(start, end),
+                *[end - 1] * (decoder.inputs(function)["position_ids"].shape[0] - count),
+            ]
             logits = run(decoder, embeds[:, rows], rows, found, function)
             np.testing.assert_allclose(logits, wanted, rtol=0, atol=1e-5)
         last = [run(decoder, embeds[:, -1:], [30 + CHUNK], state, "decode") for state in (expected, found)]
@@ -147,7 +158,9 @@ class TestFunctions:
         embeds = np.random.default_rng(0).normal(0, 0.5, (1, 9, hidden)).astype(np.float32)
         states = {model: model.make_state() for model in (whole, apart)}
         for rows, function in ((range(9), "main"), ([9], "decode")):
-            wanted, found = (run(m, embeds[:, : len(rows)], rows, states[m], function) for m in (whole, apart))
+            wanted, found = (
+                run(m, embeds[:, : len(rows)], rows, states[m], function) for m in (whole, apart)
+            )
             np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
         assert apart.held_bytes < 0.2 * whole.held_bytes
 
@@ -204,7 +217,9 @@ class TestCounts:
 
 
 class TestIntegers:
-    @pytest.mark.parametrize(("family", "recipe"), [*(("qwen2", recipe) for recipe in RECIPES), ("internlm2", "int4")])
+    @pytest.mark.parametrize(
+        ("family", "recipe"), [*(("qwen2", recipe) for recipe in RECIPES), ("internlm2", "int4")]
+    )
     def test_are_read_back_bit_for_bit(self, exports, tiny_dirs, family, recipe):
         name, overrides = RECIPES[recipe]
         path = tiny_dirs[family]
@@ -232,7 +247,8 @@ class TestIntegers:
         whole = sum(w.nbytes for w in decoder.values() if isinstance(w, QuantizedTensor))
         d = model.config.decoder
         tables = 2 * 4 * CONTEXT * d.head_dim
-        # coremltools gives every linear a bias, RMSNorm's weight stands twice, and blobs are aligned to 64 bytes.
+        # coremltools gives every linear a bias, RMSNorm's weight stands twice, and blobs are aligned to 64
+        # bytes.
         zeros = 2 * sum(w.shape[0] for w in decoder.values() if isinstance(w, QuantizedTensor))
         allowed = whole + 2 * floats + tables + zeros + 128 * 3 * len(decoder)
         assert whole < len(weight_bytes(exports(qwen, "int4")[0], "text_decoder")) < allowed
@@ -240,7 +256,9 @@ class TestIntegers:
 
 class TestConstants:
     @pytest.mark.parametrize("fold", ["exact", "rank:8"])
-    @pytest.mark.parametrize("size", [1.0, 1e-3, 2e-4])  # of the phantom's output; 2e-4 as if it were not amplified
+    @pytest.mark.parametrize(
+        "size", [1.0, 1e-3, 2e-4]
+    )  # of the phantom's output; 2e-4 as if it were not amplified
     def test_the_phantoms_factors_are_normal_float16_numbers(self, qwen, fold, size):
         """eta^2 = 1e-8 would be zero in float16; the products of the two sides stay what they are."""
         model, part = weak(folded(qwen, fold), size), "scale" if fold == "exact" else "basis"
@@ -279,7 +297,9 @@ class TestConstants:
             if isinstance(weight, QuantizedTensor):
                 assert held.weights[name] is weight
             else:
-                assert torch.allclose(held.weights[name].float(), weight.float(), rtol=FP16, atol=2.0**-25), name
+                assert torch.allclose(held.weights[name].float(), weight.float(), rtol=FP16, atol=2.0**-25), (
+                    name
+                )
 
     def test_reference_in_fp32_is_the_model(self, qwen):
         model = quantized(qwen, "fp32")
@@ -321,11 +341,13 @@ def stored(constants: Constants, name: str) -> tuple[torch.Tensor, float]:
 class TestRmsNorm:
     @pytest.mark.parametrize("size", [1.0, 1e3, 6e4])
     def test_holds_where_squares_leave_float16(self, qwen, tmp_path, size):
-        """Run from the saved file with every result rounded to float16; the plain formula is infinite from 256 on."""
+        """Run from the saved file with every result rounded to float16; the plain formula is infinite from
+        256 on.
+        """
         from phantom_edge.export.coreml import ops
         from phantom_edge.export.coreml.package import write_package
         from phantom_edge.export.coreml.programs import BuiltProgram, _program
-        from phantom_edge.runtime.mil import MilModel
+        from phantom_edge.mil import MilModel
 
         model, name = quantized(qwen, "fp16"), "text_decoder.layers.0.norm1"
         mil = ops.MilOps(model.spec, model.weights, "fp16")
@@ -346,7 +368,9 @@ class TestRmsNorm:
         found = []
         for run in (first, second):
             inputs = {"x": ops.mb.placeholder(shape=(1, 5, width), dtype=ops.types.fp16)}
-            path = write_package(BuiltProgram(_program(inputs, run, "y"), [], set()), "text_decoder", tmp_path)
+            path = write_package(
+                BuiltProgram(_program(inputs, run, "y"), [], set()), "text_decoder", tmp_path
+            )
             found.append(MilModel.load(path, mode="typed").predict({"x": x.numpy()})["y"])
         weight = model.weights[f"{name}.weight"].half()
         expected = torch.nn.functional.rms_norm(x.double(), (width,), weight.double(), 1e-6)
@@ -376,7 +400,9 @@ class TestFiles:
     def test_a_context_beyond_the_rotary_tables_is_refused(self, qwen, tmp_path):
         limit = folded(qwen).config.decoder.rope.original_context
         with pytest.raises(InputError, match=f"--context {limit + 1}"):
-            export(quantized(qwen, "fp16"), ExportOptions(limit + 1, 64, "fp16", (2,)), tmp_path, lambda _: None)
+            export(
+                quantized(qwen, "fp16"), ExportOptions(limit + 1, 64, "fp16", (2,)), tmp_path, lambda _: None
+            )
 
     def test_notes_name_the_deviations(self, exports, qwen):
         notes = {recipe: " ".join(exports(qwen, recipe)[1].notes) for recipe in ("fp16", "fp32")}

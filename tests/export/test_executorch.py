@@ -1,4 +1,6 @@
-"""What a ``.pte`` holds, read from the finished file: operations, integers bit for bit, metadata, memory plan."""
+"""What a ``.pte`` holds, read from the finished file: operations, integers bit for bit, metadata, memory
+plan.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from folded_models import Exports, folded, integers, quantized
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import require_counts
 from phantom_edge.export.executorch import FILE, activation_grid, export, stored_weights
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
 
 RECIPES = {
     "int8": ("int8", ()),
@@ -150,7 +152,10 @@ class TestProgram:
             inputs = [meta.input_tensor_meta(i).sizes() for i in range(meta.num_inputs())]
             found[name] = [tuple(sizes) for sizes in (*inputs, meta.output_tensor_meta(0).sizes())]
         assert found == {
-            "vision_encoder": [(1, 3, config.tile_size, config.tile_size), (1, config.tokens_per_tile, hidden)],
+            "vision_encoder": [
+                (1, 3, config.tile_size, config.tile_size),
+                (1, config.tokens_per_tile, hidden),
+            ],
             "token_embedding": [(1, CHUNK), (1, CHUNK, hidden)],
             "text_decoder": [(1, CHUNK, hidden), (CHUNK,), (1, 1, config.decoder.vocab_size)],
         }
@@ -159,9 +164,15 @@ class TestProgram:
         for fold in ("exact", "rank:8", "off"):
             spec, plan = folded(qwen, fold).spec, stored(exports, qwen, "fp32", fold).plan("text_decoder")
             op = [o.name for o in plan.operators].index("llama::update_cache")
-            calls = [i.instr_args for i in plan.chains[0].instructions if getattr(i.instr_args, "op_index", -1) == op]
+            calls = [
+                i.instr_args
+                for i in plan.chains[0].instructions
+                if getattr(i.instr_args, "op_index", -1) == op
+            ]
             heads = spec.config.decoder.kv_heads
-            wanted = [[1, CONTEXT, heads, spec.width(n)] for n in range(spec.config.decoder.layers) for _ in "kv"]
+            wanted = [
+                [1, CONTEXT, heads, spec.width(n)] for n in range(spec.config.decoder.layers) for _ in "kv"
+            ]
             assert [plan.values[call.args[1]].val.sizes for call in calls] == wanted
 
     def test_no_two_tensors_that_live_at_once_share_memory(self, exports, qwen):
@@ -169,7 +180,9 @@ class TestProgram:
         for method in ("vision_encoder", "token_embedding", "text_decoder"):
             plan = stored(exports, qwen, "fp16").plan(method)
             steps = [set(i.instr_args.args) for i in plan.chains[0].instructions]
-            caches = {i.instr_args.args[1] for i in plan.chains[0].instructions if _is_update(plan, i.instr_args)}
+            caches = {
+                i.instr_args.args[1] for i in plan.chains[0].instructions if _is_update(plan, i.instr_args)
+            }
             spans = []
             for slot in set().union(*steps, plan.inputs):
                 tensor = plan.values[slot].val
@@ -195,7 +208,9 @@ class TestProgram:
         _, exported = exports(qwen, "int4")
         text = " ".join(exported.notes)
         for part in ("int8 per token", "counted in the decoder only", "KV cache", "--chunk 16 is below"):
-            assert (part in text) == (part != "--chunk 16 is below" or folded(qwen).config.tokens_per_tile > CHUNK)
+            assert (part in text) == (
+                part != "--chunk 16 is below" or folded(qwen).config.tokens_per_tile > CHUNK
+            )
 
     def test_every_integer_matmul_has_the_same_grid(self):
         for bits, group in ((4, 2), (8, None)):

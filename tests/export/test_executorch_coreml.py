@@ -44,7 +44,9 @@ def answer(backend, tiles, ids):
 def test_lifted_it_is_the_torch_model_with_the_same_integers(model, exported):
     held = coreml_vision.reference(model).on_grid(None)
     tiles, ids = random_tiles(model, 2), np.array([[1, 7, 9, 4]])
-    found = answer(ExecutorchCoremlBackend(exported[0], context=CONTEXT, chunk=CHUNK, mode="lifted"), tiles, ids)
+    found = answer(
+        ExecutorchCoremlBackend(exported[0], context=CONTEXT, chunk=CHUNK, mode="lifted"), tiles, ids
+    )
     for stage, wanted in zip(found, answer(TorchBackend(held, CONTEXT, CHUNK), tiles, ids), strict=True):
         np.testing.assert_allclose(stage, wanted, rtol=0, atol=1e-4 * np.sqrt(np.mean(wanted**2)))
 

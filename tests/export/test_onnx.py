@@ -1,4 +1,6 @@
-"""What the exporter writes: names, counts, integers bit for bit, each quantised operation in place, what it reads."""
+"""What the exporter writes: names, counts, integers bit for bit, each quantised operation in place, what it
+reads.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from phantom_edge.export.onnx import activation_grid, export, packing, reference
 from phantom_edge.export.onnx.checks import count_ops, wanted_counts
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.model.weights import shape_of
-from phantom_edge.quantize.activations import fake_quantize
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -33,7 +35,10 @@ PRODUCT_TOLERANCE = 1e-5
 RECIPES = {
     "int8": ("int8", ()),
     "int4": ("int4", ()),
-    "int4 of other groups": ("int4", ("text_decoder.layers.*.down=int8", "text_decoder.layers.*.qkv=int4:64")),
+    "int4 of other groups": (
+        "int4",
+        ("text_decoder.layers.*.down=int8", "text_decoder.layers.*.qkv=int4:64"),
+    ),
     "int4 embedding and head": ("fp16", ("token_embedding=int4", "text_decoder.head=int4")),
 }
 
@@ -54,7 +59,9 @@ class TestGraphs:
         folder, exported = exports(qwen)
         model = folded(qwen)
         d, spec = model.config.decoder, model.spec
-        loaded = {name: onnx.load(folder / path, load_external_data=False) for name, path in exported.files.items()}
+        loaded = {
+            name: onnx.load(folder / path, load_external_data=False) for name, path in exported.files.items()
+        }
         found = {
             name: ({v.name: _dims(v) for v in m.graph.input}, {v.name: _dims(v) for v in m.graph.output})
             for name, m in loaded.items()
@@ -74,7 +81,10 @@ class TestGraphs:
                 for n in range(d.layers)
                 for kind in ("key", "value")
             }
-            for prefix, length in (("past_key_values", "past_sequence_length"), ("present", "total_sequence_length"))
+            for prefix, length in (
+                ("past_key_values", "past_sequence_length"),
+                ("present", "total_sequence_length"),
+            )
         )
         assert found["text_decoder"] == (
             {
@@ -93,7 +103,9 @@ class TestGraphs:
         for name, path in exported.files.items():
             model = onnx.load(folder / path)
             for node in model.graph.node:
-                if node.op_type == "SimplifiedLayerNormalization":  # ORT's own, although in the standard's domain
+                if (
+                    node.op_type == "SimplifiedLayerNormalization"
+                ):  # ORT's own, although in the standard's domain
                     node.domain = "com.microsoft"
             onnx.checker.check_model(model, full_check=name != "text_decoder")
 
@@ -110,7 +122,8 @@ class TestGraphs:
         for recipe in ("fp32", "fp16"):
             folder, _ = exports(qwen, recipe)
             sizes[recipe] = sum(file.stat().st_size for file in (folder / "onnx").glob("*.onnx_data"))
-        # Biases, norms, phantom constants and RoPE tables stay fp32; in these tiny models they are a part one sees.
+        # Biases, norms, phantom constants and RoPE tables stay fp32; in these tiny models they are a part one
+        # sees.
         assert 0.5 * sizes["fp32"] < sizes["fp16"] < 0.65 * sizes["fp32"]
 
 
@@ -134,7 +147,9 @@ class TestIntegers:
                 assert (found[module].bits, found[module].group) == (weight.bits, weight.group), module
 
     def test_a_tied_head_and_the_embedding_share_their_bytes(self, tiny_dirs, tmp_path):
-        """Half as many bytes of both, the same answers; without leave to share each graph has files of its own."""
+        """Half as many bytes of both, the same answers; without leave to share each graph has files of its
+        own.
+        """
         model = quantized(tiny_dirs["qwen2"], "int4")
         sizes, answers, places = [], [], []
         for share in (False, True):
@@ -145,7 +160,9 @@ class TestIntegers:
             embeds = backend.embed(random_ids(model, 9))
             answers.append([embeds, backend.decode(embeds, backend.make_cache())])
             graph = onnx.load(find(out, "text_decoder"), load_external_data=False).graph
-            places.append({e.value for t in graph.initializer for e in t.external_data if e.key == "location"})
+            places.append(
+                {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+            )
             assert all(_same(stored_weights(out)[name], weight) for name, weight in integers(model).items())
         assert sizes[0] - sizes[1] > 0.9 * model.weights["text_decoder.head.weight"].values.numel()
         own, table = "decoder_model_merged_q4.onnx_data", "embed_tokens_q4.onnx_data"
@@ -177,7 +194,9 @@ class TestIntegers:
             exact.with_kv(_scales_of(small))
 
     def test_layouts_byte_by_byte(self):
-        """By hand from the operations' documentation: value + 8 in four bits, low half first; columns transposed."""
+        """By hand from the operations' documentation: value + 8 in four bits, low half first; columns
+        transposed.
+        """
         row = torch.tensor([[-8, 7, 0, 1] * 8], dtype=torch.int8)
         blocks = packing.pack_blocks(QuantizedTensor(row, torch.ones(1, 1), bits=4, group=32))
         assert blocks.tolist() == [[[0xF0, 0x98] * 8]]
@@ -188,8 +207,12 @@ class TestIntegers:
 
     @pytest.mark.parametrize("graph", ["vision_encoder", "text_decoder"])
     @pytest.mark.parametrize("name", RECIPES)
-    def test_each_quantised_operation_is_its_torch_product_on_the_same_grid(self, exports, qwen, name, graph, tmp_path):
-        """Inside the saved graph, with the inputs that it really meets, so that no rounding adds up to another."""
+    def test_each_quantised_operation_is_its_torch_product_on_the_same_grid(
+        self, exports, qwen, name, graph, tmp_path
+    ):
+        """Inside the saved graph, with the inputs that it really meets, so that no rounding adds up to
+        another.
+        """
         recipe, overrides = RECIPES[name]
         model = quantized(qwen, recipe, "exact", overrides)
         folder, _ = exports(qwen, recipe, "exact", overrides)
@@ -217,7 +240,9 @@ def _scales_of(model) -> KVScales:
     """By hand from one cache: the largest value of each channel is 100 steps."""
     cache = model.make_cache(96)
     model.decode(torch.from_numpy(embed(model, random_ids(model, 40))), cache)
-    keys, values = ([(x[0].abs().amax(0) / 100).clamp_min(1e-4) for x in half] for half in (cache.keys, cache.values))
+    keys, values = (
+        [(x[0].abs().amax(0) / 100).clamp_min(1e-4) for x in half] for half in (cache.keys, cache.values)
+    )
     return KVScales(tuple(keys), tuple(values))
 
 
@@ -237,7 +262,9 @@ def _products(folder, graph, model, tmp_path):
     proto = onnx.load(find(tmp_path / "work", graph), load_external_data=False)
     nodes = [n for n in proto.graph.node if n.op_type in ("MatMulNBits", "DynamicQuantizeMatMul")]
     seen = {name for n in nodes for name in (n.input[0], n.output[0])} - {v.name for v in proto.graph.output}
-    proto.graph.output.extend(onnx.helper.make_tensor_value_info(s, onnx.TensorProto.FLOAT, None) for s in sorted(seen))
+    proto.graph.output.extend(
+        onnx.helper.make_tensor_value_info(s, onnx.TensorProto.FLOAT, None) for s in sorted(seen)
+    )
     onnx.save(proto, work / "opened.onnx")
     session = ort.InferenceSession(work / "opened.onnx")
     feed = {"pixel_values": tile(model)} if graph == "vision_encoder" else _decoder_feed(session, model)
@@ -252,7 +279,12 @@ def _decoder_feed(session, model) -> dict[str, np.ndarray]:
     inputs = [i for i in session.get_inputs() if i.name.startswith("past")]
     past = {i.name: np.zeros((1, i.shape[1], 0, i.shape[3]), np.float32) for i in inputs}
     positions = np.arange(12, dtype=np.int64)[None]
-    return {"inputs_embeds": embeds, "attention_mask": np.ones((1, 12), np.int64), "position_ids": positions, **past}
+    return {
+        "inputs_embeds": embeds,
+        "attention_mask": np.ones((1, 12), np.int64),
+        "position_ids": positions,
+        **past,
+    }
 
 
 class TestChecks:
@@ -265,7 +297,9 @@ class TestChecks:
             assert vision["MultiHeadAttention"] == config.vision.layers
             assert decoder["GroupQueryAttention"] == config.decoder.layers
             assert decoder["Softmax"] == 3 * config.decoder.layers  # the phantom's: query, key, value
-            assert decoder["MatMulNBits"] - 1 == kinds.count(4) == 4 * config.decoder.layers  # one is the head
+            assert (
+                decoder["MatMulNBits"] - 1 == kinds.count(4) == 4 * config.decoder.layers
+            )  # one is the head
             assert embedding["Gather int8"] == 1
             assert "DynamicQuantizeMatMul" not in decoder
             assert vision["DynamicQuantizeMatMul"] + 2 == kinds.count(8)
@@ -360,7 +394,8 @@ def test_each_weight_is_read_once_and_let_go(qwen, recipe, tmp_path):
     assert streamed.most <= 3
     write(model, tmp_path / "whole")
     written = [
-        sorted(p.relative_to(tmp_path / at) for p in (tmp_path / at).rglob("*.*")) for at in ("streamed", "whole")
+        sorted(p.relative_to(tmp_path / at) for p in (tmp_path / at).rglob("*.*"))
+        for at in ("streamed", "whole")
     ]
     assert written[0] == written[1]
     for name in written[0]:

@@ -9,7 +9,7 @@ from onnx_models import CHUNK, CONTEXT, embed, write
 
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx import export, stored_weights
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 
 LENGTH = 9

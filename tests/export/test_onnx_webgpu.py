@@ -1,4 +1,6 @@
-"""The WebGPU form of the ONNX export, on the CPU: integers, structure, rounding, and operations that the GPU has."""
+"""The WebGPU form of the ONNX export, on the CPU: integers, structure, rounding, and operations that the GPU
+has.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,16 @@ from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx import packing, webgpu
 from phantom_edge.export.onnx_layout import find
-from phantom_edge.pipeline import ExportRequest, export
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 from phantom_edge.runtime.verify import UNROUNDED
 
 ORDER = tolerances.structure("onnx-webgpu", "unrounded").limit
 HALF = tolerances.structure("onnx-webgpu", "integer").limit
-# Kernels of ONNX Runtime's WebGPU execution provider (webgpu_execution_provider.cc, webgpu_contrib_kernels.cc), as far
-# as these graphs could use them.
+# Kernels of ONNX Runtime's WebGPU execution provider (webgpu_execution_provider.cc,
+# webgpu_contrib_kernels.cc), as far as these graphs could use them.
 ON_GPU = {
     "Add", "Cast", "Concat", "Conv", "Expand", "Gather", "Gelu", "GroupQueryAttention", "Identity",
     "LayerNormalization", "MatMul", "MatMulNBits", "Mul", "MultiHeadAttention", "ReduceSum", "Reshape",
@@ -57,7 +59,9 @@ def error(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted).max() / np.sqrt(np.square(wanted).mean()))
 
 
-@pytest.mark.parametrize(("recipe", "suffix"), [("int4", "_q4f16"), ("int8", "_quantized"), ("fp16", "_fp16")])
+@pytest.mark.parametrize(
+    ("recipe", "suffix"), [("int4", "_q4f16"), ("int8", "_quantized"), ("fp16", "_fp16")]
+)
 def test_files_operations_and_types(exports, some, recipe, suffix):
     folder, exported = exports(some[0], recipe)
     for graph, path in exported.files.items():
@@ -66,7 +70,9 @@ def test_files_operations_and_types(exports, some, recipe, suffix):
     for graph in ("vision_encoder", "text_decoder"):
         model = onnx.load(folder / exported.files[graph], load_external_data=False)
         assert {node.op_type for node in model.graph.node} <= ON_GPU
-        half = {v.name for v in (*model.graph.input, *model.graph.output) if v.type.tensor_type.elem_type == 10}
+        half = {
+            v.name for v in (*model.graph.input, *model.graph.output) if v.type.tensor_type.elem_type == 10
+        }
         assert half == {
             v.name for v in (*model.graph.input, *model.graph.output) if v.name.startswith(("past", "pres"))
         }
@@ -75,7 +81,10 @@ def test_files_operations_and_types(exports, some, recipe, suffix):
 @pytest.mark.parametrize("recipe", ["int4", "int8"])
 def test_the_files_hold_the_models_integers_bit_for_bit(exports, checkpoint_dirs, recipe):
     for checkpoint in checkpoint_dirs.values():
-        wanted, found = integers(quantized(checkpoint, recipe)), webgpu.stored_weights(exports(checkpoint, recipe)[0])
+        wanted, found = (
+            integers(quantized(checkpoint, recipe)),
+            webgpu.stored_weights(exports(checkpoint, recipe)[0]),
+        )
         assert found.keys() == wanted.keys()
         for module, weight in wanted.items():
             assert torch.equal(found[module].values, weight.values), module
@@ -85,7 +94,9 @@ def test_the_files_hold_the_models_integers_bit_for_bit(exports, checkpoint_dirs
 
 @pytest.mark.parametrize("inputs", [32, 40, 96, 192, 256])
 def test_channels_in_blocks_and_back(inputs):
-    values = torch.randint(-127, 128, (3, inputs), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
+    values = torch.randint(
+        -127, 128, (3, inputs), dtype=torch.int8, generator=torch.Generator().manual_seed(0)
+    )
     weight = QuantizedTensor(values, torch.tensor([[0.5], [0.25], [1.0]]), 8)
     packed, scales = packing.pack_channels(weight)
     assert packed.shape[:2] == scales.shape
@@ -110,7 +121,9 @@ def test_lifted_to_fp32_every_value_agrees(exports, some, recipe, fold):
         model = quantized(checkpoint, recipe, fold)
         backend = load(exports(checkpoint, recipe, fold)[0], mode="lifted")
         pixels, embeds = tile(model), embed(model, random_ids(model, 40))
-        assert error(backend.encode_image(pixels), model.encode_image(torch.from_numpy(pixels)).numpy()) < ORDER
+        assert (
+            error(backend.encode_image(pixels), model.encode_image(torch.from_numpy(pixels)).numpy()) < ORDER
+        )
         assert error(backend_logits(backend, embeds, [16, 23, 1]), torch_logits(model, embeds)) < ORDER
 
 

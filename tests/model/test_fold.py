@@ -1,4 +1,6 @@
-"""The fold against the original, in every family: exact, compressed, chunked, cached; and what its certificate says."""
+"""The fold against the original, in every family: exact, compressed, chunked, cached; and what its
+certificate says.
+"""
 
 import math
 from dataclasses import replace
@@ -6,6 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
 from phantom_edge.model.certificate import certify, contributions, layer_changes, probe_ids, probe_logits
 from phantom_edge.model.fold import KINDS, Fold, PhantomConstants, bases_of, simplex_samples
@@ -13,10 +17,8 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, view
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.quantize.recipe import load_recipe
-from phantom_edge.source import PhantomSource
-from phantom_edge.synthetic import TINY_FAMILIES
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import load_recipe
 
 # fp32 on both sides: only the order of summation differs. Without phantom the same logits move by tenths.
 FP32 = 2e-5
@@ -24,7 +26,7 @@ FP32 = 2e-5
 
 @pytest.fixture(scope="module", params=TINY_FAMILIES)
 def source(request, tiny_dirs):
-    return PhantomSource.open(tiny_dirs[request.param])
+    return Pretrained.open(tiny_dirs[request.param])
 
 
 def fold(source, text="exact"):
@@ -55,7 +57,9 @@ def test_the_exact_fold_is_the_original(source):
 
 def test_without_phantom_the_fold_is_the_original_without_phantom(source):
     ids = probe_ids(source.config, source.first_id)
-    assert (probe_logits(fold(source, "off"), ids) - original_logits(source, ids, phantom=False)).abs().max() < FP32
+    assert (
+        probe_logits(fold(source, "off"), ids) - original_logits(source, ids, phantom=False)
+    ).abs().max() < FP32
 
 
 @pytest.mark.parametrize("pieces", [[48], [1] * 48, [5, 20, 1, 22]])
@@ -70,7 +74,9 @@ def test_prefill_whole_in_chunks_and_token_by_token(source, pieces):
 def test_original_with_cache_is_original_without(source):
     model, ids = PhantomModel(source.config, source.checkpoint), probe_ids(source.config, source.first_id)
     cache = model.make_cache()
-    parts = [model.decode(model.embed(part), cache, all_positions=True) for part in ids.split([30, 17, 1], dim=1)]
+    parts = [
+        model.decode(model.embed(part), cache, all_positions=True) for part in ids.split([30, 17, 1], dim=1)
+    ]
     assert (torch.cat(parts, dim=1) - original_logits(source, ids)).abs().max() < FP32
 
 
@@ -128,7 +134,9 @@ def test_a_layers_change_is_that_of_the_model_with_this_layer_alone(source, text
     exact, other, ids = fold(source), fold(source, text), probe_ids(source.config, source.first_id)
     moved, logits = layer_changes(exact, other, ids)
     reference = probe_logits(exact, ids)
-    wanted = {n: (probe_logits(with_layer(exact, other, n), ids) - reference).abs().max().item() for n in range(2)}
+    wanted = {
+        n: (probe_logits(with_layer(exact, other, n), ids) - reference).abs().max().item() for n in range(2)
+    }
     assert moved == pytest.approx(wanted, rel=0.01, abs=FP32)
     assert (logits - probe_logits(other, ids)).abs().max() < FP32
 
@@ -189,20 +197,24 @@ def test_long_contexts_change_the_rope_tables(tiny_dirs):
 
     positions = torch.tensor([5, 4000])
     for family in ("internlm2", "phi3"):
-        rope = PhantomSource.open(tiny_dirs[family]).config.decoder.rope
+        rope = Pretrained.open(tiny_dirs[family]).config.decoder.rope
         short, long = (rotary_tables(rope, 16, positions, n)[0] for n in (4001, rope.original_context + 1))
         assert not torch.allclose(short, long)
         with pytest.raises(InputError, match="rotary embedding changes"):
             static_tables(rope, 16, rope.original_context + 1)
     plain = replace(rope, kind="default")
-    assert torch.equal(rotary_tables(plain, 16, positions, 1)[0], rotary_tables(plain, 16, positions, 10**6)[0])
+    assert torch.equal(
+        rotary_tables(plain, 16, positions, 1)[0], rotary_tables(plain, 16, positions, 10**6)[0]
+    )
 
 
 def test_dynamic_ntk_by_formula(tiny_dirs):
-    """Base grows by (factor * length / context - (factor - 1)) ** (d / (d - 2)), as published for InternLM2."""
+    """Base grows by (factor * length / context - (factor - 1)) ** (d / (d - 2)), as published for
+    InternLM2.
+    """
     from phantom_edge.model.rope import rotary_tables
 
-    rope = PhantomSource.open(tiny_dirs["internlm2"]).config.decoder.rope
+    rope = Pretrained.open(tiny_dirs["internlm2"]).config.decoder.rope
     cos, _ = rotary_tables(rope, 16, torch.tensor([3]), 2 * rope.original_context)
     base = rope.theta * (2 * 2 - 1) ** (16 / 14)
     assert cos[0, 1].item() == pytest.approx(math.cos(3 / base ** (2 / 16)), abs=1e-6)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from phantom_edge.model import pieces
+from phantom_edge.model import linear_by_rows
 from phantom_edge.model.ops import TorchOps
-from phantom_edge.quantize.search import quantize_weight
+from phantom_edge.numbers.scale_search import quantize_weight
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def weight():
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_product_in_pieces_is_the_whole_one(monkeypatch, weight, kind, bias):
     """Pieces of 7 rows, the last of one."""
-    monkeypatch.setattr(pieces, "PIECE", 7 * 64)
+    monkeypatch.setattr(linear_by_rows, "PIECE", 7 * 64)
     stored = {
         "int4": lambda: quantize_weight(weight, 4, 32),
         "int8": lambda: quantize_weight(weight, 8, None),

@@ -1,4 +1,6 @@
-"""What the tests of calibrated quantisation share: a tiny source, its folded model and its calibration, made once."""
+"""What the tests of calibrated quantisation share: a tiny source, its folded model and its calibration, made
+once.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,14 @@ from pathlib import Path
 
 from folded_models import folded
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.quantize.calibration import CalibrationSet, drawn_set
-from phantom_edge.source import PhantomSource
 
 
 @cache
-def source_of(folder: Path) -> PhantomSource:
-    return PhantomSource.open(folder)
+def source_of(folder: Path) -> Pretrained:
+    return Pretrained.open(folder)
 
 
 @cache

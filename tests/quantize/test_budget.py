@@ -6,8 +6,8 @@ import random
 import pytest
 
 from phantom_edge.errors import InputError
+from phantom_edge.numbers.recipe import FP16, INT8, Precision
 from phantom_edge.quantize.budget import hull, meet_kl, recipe_of, smallest, under_bytes, under_kl, upgrades
-from phantom_edge.quantize.recipe import FP16, INT8, Precision
 from phantom_edge.quantize.sensitivity import Option, total
 
 INT4 = Precision(4, 32)
@@ -63,7 +63,9 @@ def test_an_option_above_the_hull_is_never_chosen():
 def test_a_size_that_is_too_small_is_refused_with_the_smallest():
     options = random_options(0)
     least = total(smallest(options).values())[0] + 10_000
-    with pytest.raises(InputError, match=rf"cannot be met: the smallest this model becomes is {least / 1e6:.2f} MB"):
+    with pytest.raises(
+        InputError, match=rf"cannot be met: the smallest this model becomes is {least / 1e6:.2f} MB"
+    ):
         under_bytes(options, 5_000, rest=10_000)
     assert under_bytes(options, least, rest=10_000) == smallest(options)
 
@@ -93,5 +95,7 @@ def test_the_recipe_says_what_was_chosen_and_why():
     options = random_options(4)
     choice = under_bytes(options, 2_000)
     plan = recipe_of(choice, FP16).plan(dict.fromkeys(options, (64, 64)))
-    assert {entry.name: entry.precision for entry in plan} == {name: o.precision for name, o in choice.items()}
+    assert {entry.name: entry.precision for entry in plan} == {
+        name: o.precision for name, o in choice.items()
+    }
     assert all("nats in" in entry.reason for entry in plan)

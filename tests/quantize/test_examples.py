@@ -4,10 +4,12 @@ import doctest
 
 import pytest
 
-from phantom_edge.quantize import activations, grid, recipe, search
+from phantom_edge.numbers import activations, grid, recipe, scale_search
 
 
-@pytest.mark.parametrize("module", [grid, search, recipe, activations], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [grid, scale_search, recipe, activations], ids=lambda module: module.__name__
+)
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.attempted

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from phantom_edge.errors import InputError
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
 from phantom_edge.quantize import quantize_weight
-from phantom_edge.quantize.descent import refine
+from phantom_edge.quantize.coordinate_descent import refine
 from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective
-from phantom_edge.quantize.grid import RANGES, QuantizedTensor, round_scale
 
 
 def gaussian(*shape, seed=0):
@@ -48,7 +48,9 @@ def test_rounds_as_optimal_brain_quantisation_in_the_same_order(act_order, bits,
     order = h.diagonal().argsort(descending=True, stable=True) if act_order else torch.arange(160)
     wanted = one_by_one(weight, damped(h, DAMPING)[0], grid, order.tolist())
     found = gptq(weight, x.T @ x, bits, group, act_order=act_order, sweeps=0)
-    assert (found.values == wanted).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
+    assert (
+        found.values == wanted
+    ).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
     assert torch.equal(found.scales, grid.scales)
 
 
@@ -64,7 +66,9 @@ def test_changes_the_output_less_than_rounding_to_nearest_and_order_helps():
     assert ordered < plain
     assert descended < 0.95 * ordered
     moved = (gptq(weight, h, 4, 32).dequantize() - weight) @ x.T
-    assert moved.square().sum().item() == pytest.approx(descended, rel=1e-3)  # the objective is the outputs' change
+    assert moved.square().sum().item() == pytest.approx(
+        descended, rel=1e-3
+    )  # the objective is the outputs' change
 
 
 def test_the_descent_never_climbs_and_ends_where_no_single_step_helps():
@@ -78,13 +82,17 @@ def test_the_descent_never_climbs_and_ends_where_no_single_step_helps():
     assert all(after <= before * (1 + 1e-5) for before, after in itertools.pairwise(path))
     for row, column, step in itertools.product(range(4), range(32), (-1, 1)):
         values = quantized.values.clone()
-        values[row, column] = (int(values[row, column]) + step) if -8 <= values[row, column] + step <= 7 else 0
+        values[row, column] = (
+            (int(values[row, column]) + step) if -8 <= values[row, column] + step <= 7 else 0
+        )
         other = QuantizedTensor(values, quantized.scales, 4, 32)
         assert objective(weight, other, h) >= path[-1] * (1 - 1e-5)
 
 
 def one_column_at_a_time(weight, quantized, h):
-    """One sweep of the descent in fp64: every integer in turn at its best, a group's scale after its last column."""
+    """One sweep of the descent in fp64: every integer in turn at its best, a group's scale after its last
+    column.
+    """
     low, high = RANGES[quantized.bits]
     w, h, block = weight.double(), h.double(), quantized.block
     codes, scales = quantized.values.double(), quantized.scales.double()
@@ -116,7 +124,9 @@ def test_the_descent_in_batches_is_one_column_at_a_time(group):
     found = refine(weight, start, h, sweeps=1)
     assert (found.values != start.values).any()
     assert not torch.equal(found.scales, start.scales)
-    assert (found.values == values).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
+    assert (
+        found.values == values
+    ).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
     assert (found.scales == scales).float().mean() > 0.98
 
 

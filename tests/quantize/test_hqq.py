@@ -14,7 +14,9 @@ def heavy_tailed(*shape, seed=0):
 
 
 def test_the_shrinkage_minimises_what_it_is_derived_from():
-    """shrink(x) is close to argmin_e |e|^p + beta / 2 (e - x)^2 scaled as published: compare with its formula."""
+    """shrink(x) is close to argmin_e |e|^p + beta / 2 (e - x)^2 scaled as published: compare with its
+    formula.
+    """
     x = torch.tensor([-2.0, -0.1, 0.0, 0.1, 0.5, 3.0])
     wanted = torch.tensor([v.sign() * max(abs(v) - abs(v) ** (P_NORM - 1) / 10, 0) if v else 0.0 for v in x])
     assert torch.allclose(shrink(x, 10.0), wanted)
@@ -28,7 +30,9 @@ def test_is_as_good_as_torchaos_on_the_same_grid(group):
     from torchao.quantization.quant_primitives import _choose_qparams_and_quantize_affine_hqq as reference
 
     weight = heavy_tailed(24, 128)
-    codes, scale, zero, _ = reference(weight, 4, group, compute_dtype=torch.float32, device="cpu", raw_output=True)
+    codes, scale, zero, _ = reference(
+        weight, 4, group, compute_dtype=torch.float32, device="cpu", raw_output=True
+    )
     blocks = codes.float().unflatten(1, (-1, group))
     theirs = ((blocks - zero.unsqueeze(-1)) * scale.unsqueeze(-1)).flatten(1)
     ours = solve(weight, group)

@@ -1,4 +1,6 @@
-"""The whole job on a tiny model: mixed precision under budgets, the file, the export that takes it, the command."""
+"""The whole job on a tiny model: mixed precision under budgets, the file, the export that takes it, the
+command.
+"""
 
 import json
 from dataclasses import replace
@@ -10,16 +12,16 @@ import torch
 from calibrated import model_of, source_of
 from typer.testing import CliRunner
 
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.cli import app
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx import stored_cache
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.numbers.recipe import Precision
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.quantize import PRESETS, store
 from phantom_edge.quantize.cache import Cache
 from phantom_edge.quantize.job import QuantizeOptions, check_source, quantize
 from phantom_edge.quantize.kv import KVScales
-from phantom_edge.quantize.recipe import Precision
 from phantom_edge.quantize.sensitivity import Option
 from phantom_edge.runtime.verify import verify
 
@@ -55,14 +57,18 @@ def test_the_bytes_are_those_of_the_tensors(tiny_dirs):
 
 def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
     file = store.save(tmp_path / "q.safetensors", mixed(tiny_dirs["qwen2"]))
-    request = ExportRequest("desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128)
+    request = ExportRequest(
+        "desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128
+    )
     result = export(request)
     assert result.report.ok
     manifest = result.bundle.manifest
     assert manifest["quantization"]["method"] == "gptq"
     assert manifest["quantization"]["integers"]["text_decoder.head"]
     assert "Bits per weight, as chosen" in (tmp_path / "out" / "report.html").read_text()
-    assert verify(Bundle.open(tmp_path / "out"), tokens=4).ok  # rebuilds the model from the sidecar and the artifact
+    assert verify(
+        Bundle.open(tmp_path / "out"), tokens=4
+    ).ok  # rebuilds the model from the sidecar and the artifact
     other = dict(manifest, quantization={**manifest["quantization"], "integers": {"text_decoder.head": "00"}})
     report = verify(Bundle(tmp_path / "out", other), tokens=1)
     assert [check.name for check in report.failures] == ["integers that differ"]
@@ -78,7 +84,9 @@ def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
 def test_an_int8_cache_takes_the_files_scales_where_they_are_of_its_fold(tiny_dirs, tmp_path, fold):
     quantization = mixed(tiny_dirs["qwen2"])
     file = store.save(tmp_path / "q.safetensors", quantization)
-    request = ExportRequest("desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128)
+    request = ExportRequest(
+        "desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128
+    )
     assert export(replace(request, kv_cache="int8", fold=fold)).report.ok
     kept, own = stored_cache(tmp_path / "out"), KVScales.from_state(quantization.cache)
     equal = [torch.equal(a, b) for a, b in zip(kept.keys, own.keys, strict=True)]
@@ -101,7 +109,11 @@ def test_an_int8_cache_takes_the_files_scales_where_they_are_of_its_fold(tiny_di
 def test_bad_options_are_one_line(tiny_dirs, options, message):
     folder = tiny_dirs["qwen2"]
     with pytest.raises(InputError, match=message):
-        quantize(source_of(folder), model_of(folder), QuantizeOptions(**({"samples": 8, "method": "rtn"} | options)))
+        quantize(
+            source_of(folder),
+            model_of(folder),
+            QuantizeOptions(**({"samples": 8, "method": "rtn"} | options)),
+        )
 
 
 def test_what_was_found_is_kept_by_content(tiny_dirs, tmp_path):
@@ -133,12 +145,26 @@ def test_sensitivities_are_kept_for_another_budget(tmp_path):
 def test_the_command(tiny_dirs, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     out = tmp_path / "q.safetensors"
-    arguments = ["quantize", "-m", str(tiny_dirs["qwen2"]), "--samples", "8", "--method", "rtn", "--quant", "int4"]
-    result = CliRunner().invoke(app, [*arguments, "-o", str(out), "--json", "--html", str(tmp_path / "q.html")])
+    arguments = [
+        "quantize",
+        "-m",
+        str(tiny_dirs["qwen2"]),
+        "--samples",
+        "8",
+        "--method",
+        "rtn",
+        "--quant",
+        "int4",
+    ]
+    result = CliRunner().invoke(
+        app, [*arguments, "-o", str(out), "--json", "--html", str(tmp_path / "q.html")]
+    )
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["method"] == "rtn"
-    assert told["measured"]["quantised"]["kl"] == pytest.approx(told["measured"]["round-to-nearest int4"]["kl"])
+    assert told["measured"]["quantised"]["kl"] == pytest.approx(
+        told["measured"]["round-to-nearest int4"]["kl"]
+    )
     assert store.load(out).recipe == PRESETS["int4"]
     assert "What it costs" in (tmp_path / "q.html").read_text()
     refused = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "q.onnx")])

@@ -5,7 +5,7 @@ import torch
 from calibrated import drawn, model_of
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import walk
+from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.kv import KVScales, kv_quality, kv_scales
 
 
@@ -17,7 +17,7 @@ def found(tiny_dirs):
 
 def test_an_int8_cache_costs_little_on_pictures_never_seen(found):
     model, scales, held = found
-    truth = walk.logits(model.spec, model.weights, held)
+    truth = blockwise.logits(model.spec, model.weights, held)
     cost = kv_quality(model.spec, model.weights, held, scales, truth)
     assert 0 < cost.kl < 2e-3
     shared = KVScales(*(tuple(t.amax().expand_as(t) for t in side) for side in (scales.keys, scales.values)))

@@ -1,4 +1,6 @@
-"""Block by block: integers on the common grid, better than rounding to nearest where it counts, at the logits."""
+"""Block by block: integers on the common grid, better than rounding to nearest where it counts, at the
+logits.
+"""
 
 import pytest
 import torch
@@ -6,11 +8,11 @@ from calibrated import drawn, model_of
 
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.model.weights import LazyWeights
-from phantom_edge.quantize import load_recipe, quantize_weight, walk
+from phantom_edge.numbers.recipe import INT8, Precision
+from phantom_edge.quantize import blockwise, load_recipe, quantize_weight
+from phantom_edge.quantize.input_statistics import ROWS, Moments
 from phantom_edge.quantize.layerwise import METHODS, Method, forms, overlaid, quantize_layerwise
-from phantom_edge.quantize.moments import ROWS, Moments
 from phantom_edge.quantize.quality import quality
-from phantom_edge.quantize.recipe import INT8, Precision
 
 INT4 = Precision(4, 32)
 
@@ -20,7 +22,7 @@ def tiny(tiny_dirs):
     """The model, samples to fit on, others to measure on, and the original's logits there."""
     model, held = model_of(tiny_dirs["qwen2"]), drawn(tiny_dirs["qwen2"], 8, "validation").samples
     fit = drawn(tiny_dirs["qwen2"], 8).samples
-    return model, fit, held, walk.logits(model.spec, model.weights, held)
+    return model, fit, held, blockwise.logits(model.spec, model.weights, held)
 
 
 MEASURED = {}
@@ -31,7 +33,7 @@ def measured(tiny, method):
         model, fit, held, truth = tiny
         found = quantize_layerwise(model, load_recipe("int4"), METHODS[method], fit)
         other = found.apply(model)
-        MEASURED[method] = found, quality(truth, walk.logits(other.spec, other.weights, held))
+        MEASURED[method] = found, quality(truth, blockwise.logits(other.spec, other.weights, held))
     return MEASURED[method]
 
 
@@ -42,7 +44,9 @@ def test_rounding_to_nearest_is_what_a_recipe_alone_gives(tiny):
     for name, weight in found.integers.items():
         assert torch.equal(weight.values, plain.weights[f"{name}.weight"].values)
     assert not found.floats
-    assert cost.kl == pytest.approx(quality(truth, walk.logits(plain.spec, plain.weights, held)).kl, rel=1e-5)
+    assert cost.kl == pytest.approx(
+        quality(truth, blockwise.logits(plain.spec, plain.weights, held)).kl, rel=1e-5
+    )
 
 
 def test_gptq_keeps_the_next_tokens_better_on_pictures_it_never_saw(tiny):
@@ -77,10 +81,12 @@ def test_each_block_sees_what_the_quantised_blocks_before_it_give(tiny):
 def test_forms_are_each_modules_integers_in_a_model_that_is_not_quantised(tiny):
     model, fit, _, _ = tiny
     last = "text_decoder.layers.1.qkv"
-    found = forms(model, METHODS["rtn"], fit[:8], {last: [INT4, INT8], walk.EMBEDDING: [INT8]})
-    assert set(found) == {last, walk.EMBEDDING}
-    assert torch.equal(found[last][INT4].values, quantize_weight(model.weights[f"{last}.weight"], 4, 32).values)
-    assert found[walk.EMBEDDING][INT8].bits == 8
+    found = forms(model, METHODS["rtn"], fit[:8], {last: [INT4, INT8], blockwise.EMBEDDING: [INT8]})
+    assert set(found) == {last, blockwise.EMBEDDING}
+    assert torch.equal(
+        found[last][INT4].values, quantize_weight(model.weights[f"{last}.weight"], 4, 32).values
+    )
+    assert found[blockwise.EMBEDDING][INT8].bits == 8
 
 
 def test_a_float_module_stays_and_a_broken_weight_is_named(tiny):

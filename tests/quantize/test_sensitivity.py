@@ -4,8 +4,8 @@ import pytest
 import torch
 from calibrated import drawn, model_of
 
-from phantom_edge.quantize import ActivationGrid, quantize_weight, walk
-from phantom_edge.quantize.recipe import FP16, INT8, Precision
+from phantom_edge.numbers.recipe import FP16, INT8, Precision
+from phantom_edge.quantize import ActivationGrid, blockwise, quantize_weight
 from phantom_edge.quantize.sensitivity import alone, shares
 
 INT4 = Precision(4, 32)
@@ -17,7 +17,10 @@ def forms(tiny_dirs):
     names = [n for n in model.module_shapes() if "layers.0" not in n]
     weights = {name: model.weights[f"{name}.weight"] for name in names}
     return {
-        name: {p: quantize_weight(w, p.bits, p.group) for p in ([INT8] if name == walk.EMBEDDING else [INT4, INT8])}
+        name: {
+            p: quantize_weight(w, p.bits, p.group)
+            for p in ([INT8] if name == blockwise.EMBEDDING else [INT4, INT8])
+        }
         for name, w in weights.items()
     }
 

@@ -33,7 +33,12 @@ def found(tiny_dirs):
 
 def test_round_trip(tmp_path, found):
     back = load(save(tmp_path / "q.safetensors", found))
-    assert (back.recipe, back.method, back.rows, back.facts) == (found.recipe, "gptq", found.rows, found.facts)
+    assert (back.recipe, back.method, back.rows, back.facts) == (
+        found.recipe,
+        "gptq",
+        found.rows,
+        found.facts,
+    )
     assert fingerprint(back.integers[MODULE]) == fingerprint(found.integers[MODULE])
     assert all(torch.equal(back.floats[n], found.floats[n]) for n in found.floats)
     assert torch.equal(back.cache["kv.0.key"], found.cache["kv.0.key"])
@@ -45,7 +50,8 @@ def test_it_takes_the_place_of_the_models_own_numbers(tiny_dirs, found):
     applied = found.apply(model)
     assert torch.equal(applied.weights[f"{MODULE}.weight"].values, found.integers[MODULE].values)
     assert torch.equal(
-        applied.weights["text_decoder.layers.1.norm2.weight"], found.floats["text_decoder.layers.1.norm2.weight"]
+        applied.weights["text_decoder.layers.1.norm2.weight"],
+        found.floats["text_decoder.layers.1.norm2.weight"],
     )
     other = "text_decoder.layers.0.down.weight"
     assert torch.equal(applied.weights[other].values, model.quantized(found.recipe).weights[other].values)

@@ -1,4 +1,6 @@
-"""Conformance with the published implementation, where it is recorded, and with a recording of the original."""
+"""Conformance with the published implementation, where it is recorded, and with a recording of the
+original.
+"""
 
 import json
 import shutil
@@ -9,12 +11,12 @@ import torch
 from recorded import RECORDED
 from safetensors.numpy import save_file
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, normalize, pixel_values
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.runtime.conform import conform
 from phantom_edge.runtime.probes import default_images
-from phantom_edge.source import PhantomSource
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded outputs are not beside this checkout")
@@ -28,19 +30,25 @@ def test_original_and_fold_are_the_published_implementation(folder):
 @pytest.mark.skipif(not RECORDED, reason="the recorded outputs are not beside this checkout")
 def test_without_phantom_it_fails():
     report = conform(RECORDED[0], phantom=False)
-    assert {"last logits", "hidden state", "logits at every 64th position"} <= {c.name for c in report.failures}
+    assert {"last logits", "hidden state", "logits at every 64th position"} <= {
+        c.name for c in report.failures
+    }
 
 
 @pytest.fixture
 def recorded(tmp_path, tiny_dirs):
-    """A folder of the same form, recorded here from the original: the reader and its limits are what is tested."""
+    """A folder of the same form, recorded here from the original: the reader and its limits are what is
+    tested.
+    """
     folder = shutil.copytree(tiny_dirs["qwen2"], tmp_path / "recorded")
-    source = PhantomSource.open(folder)
+    source = Pretrained.open(folder)
     default_images(56)["wide"].save(folder / "wide.png")
     case = {"name": "wide", "question": "What?", "image": "wide.png", "tiles": 3}
     (folder / "golden.json").write_text(json.dumps({"cases": [case]}))
     pixels = pixel_values(load_image(folder / "wide.png"), tile_size=56)
-    ids = source.tokenizer.encode(source.template.render([("What?", None)], 3 * source.config.tokens_per_tile))
+    ids = source.tokenizer.encode(
+        source.template.render([("What?", None)], 3 * source.config.tokens_per_tile)
+    )
     model = PhantomModel(source.config, source.checkpoint)
     image, embeds = model.encode_image(torch.from_numpy(pixels)), model.embed(torch.tensor([ids])).clone()
     embeds[torch.tensor([ids]) == source.config.image_token_id] = image.flatten(0, 1)
@@ -60,7 +68,9 @@ def recorded(tmp_path, tiny_dirs):
         "hidden_last": hidden.numpy(),
         "generated_ids": np.array([1, *generated], dtype=np.int32),
     }
-    save_file({f"wide.{k}": np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "golden.safetensors")
+    save_file(
+        {f"wide.{k}": np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "golden.safetensors"
+    )
     return folder
 
 

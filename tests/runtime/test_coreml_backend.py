@@ -1,4 +1,6 @@
-"""The saved packages, run op by op, against torch with the same numbers, and against the published outputs."""
+"""The saved packages, run op by op, against torch with the same numbers, and against the published
+outputs.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ from phantom_edge.export.coreml import export, reference
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.runtime import coreml_backend
 
-# Lifted: fp32 on both sides over the same constants. Seen: 2e-7 image tokens, 4e-5 logits; what remains is the order
-# of sums, epsilon as float16 holds it, and sqrt(2) as a product of two float16 numbers.
+# Lifted: fp32 on both sides over the same constants. Seen: 2e-7 image tokens, 4e-5 logits; what remains is
+# the order of sums, epsilon as float16 holds it, and sqrt(2) as a product of two float16 numbers.
 LIFTED = 1e-4
-# Typed: every result keeps 11 bits, some two hundred roundings deep, over logits with a root mean square near 1.3.
-# Seen: 1.4e-3 image tokens, 1.4e-2 logits; with fp32 and only the cache in float16 4e-3.
+# Typed: every result keeps 11 bits, some two hundred roundings deep, over logits with a root mean square near
+# 1.3. Seen: 1.4e-3 image tokens, 1.4e-2 logits; with fp32 and only the cache in float16 4e-3.
 TYPED = {"fp16": 0.03, "fp32": 0.01}
 TYPED_IMAGE = 3e-3
-MARGIN = 5  # how much further than the largest rounding error a missing part of the phantom must move the logits
+MARGIN = (
+    5  # how much further than the largest rounding error a missing part of the phantom must move the logits
+)
 PIECES = {"in chunks": [16, 16, 8], "token by token": [1] * 40, "prefill, then one": [39, 1]}
 
 
@@ -51,7 +55,10 @@ def check(folder, model, mode: str, image_limit: float, limit: float) -> None:
     """One tile, one prompt, at once and in two calls."""
     backend = load(folder, mode)
     pixels = tile(model)
-    assert difference(backend.encode_image(pixels), model.encode_image(torch.from_numpy(pixels)).numpy()) < image_limit
+    assert (
+        difference(backend.encode_image(pixels), model.encode_image(torch.from_numpy(pixels)).numpy())
+        < image_limit
+    )
     ids = random_ids(model, 40)
     embeds = embed(model, ids)
     assert difference(backend.embed(ids), embeds) < image_limit
@@ -90,7 +97,9 @@ class TestLifted:
     def test_tokens_are_equal(self, exports, paths):
         model, backend = held(paths[0], "int4"), load(exports(paths[0], "int4")[0])
         first = embed(model, random_ids(model, 12))
-        assert greedy(backend, first, backend.embed) == greedy(Torch(model), first, lambda ids: embed(model, ids))
+        assert greedy(backend, first, backend.embed) == greedy(
+            Torch(model), first, lambda ids: embed(model, ids)
+        )
 
 
 class Torch:
@@ -134,23 +143,30 @@ class TestPhantom:
         model = held(paths[0])
         embeds = embed(model, random_ids(model, 40))
         whole, without = (
-            backend_logits(load(exports(paths[0], "fp16", fold)[0], mode), embeds, [40]) for fold in ("exact", "off")
+            backend_logits(load(exports(paths[0], "fp16", fold)[0], mode), embeds, [40])
+            for fold in ("exact", "off")
         )
         assert difference(whole, without) > MARGIN * TYPED["fp16"]
         # and by as much as torch says
-        expected = torch_logits(model, embeds, [40]) - torch_logits(held(paths[0], "fp16", "off"), embeds, [40])
+        expected = torch_logits(model, embeds, [40]) - torch_logits(
+            held(paths[0], "fp16", "off"), embeds, [40]
+        )
         assert difference(whole - without, expected) < (2 * LIFTED if mode == "lifted" else 2 * TYPED["fp16"])
 
     @pytest.fixture(scope="class")
     def strong(self, paths, tmp_path_factory):
-        """A model whose score term, eta^2 y_q y_k, is 1000 times larger, to be told from rounding; and its export."""
+        """A model whose score term, eta^2 y_q y_k, is 1000 times larger, to be told from rounding; and its
+        export.
+        """
         model = quantized(paths[0], "fp16")
         weights = {n: w * 1000 if n.endswith("query.scale") else w for n, w in model.weights.items()}
         model, out = replace(model, weights=weights), tmp_path_factory.mktemp("strong")
         write(model, out)
         return model, out
 
-    @pytest.mark.parametrize("constant", ["phantom.query.scale", "phantom.key.mix", "phantom.value.mix", "gate.scale"])
+    @pytest.mark.parametrize(
+        "constant", ["phantom.query.scale", "phantom.key.mix", "phantom.value.mix", "gate.scale"]
+    )
     def test_each_side_counts_in_float16(self, strong, tmp_path, constant):
         model, out = strong
         zeroed = {n: torch.zeros_like(w) if n.endswith(constant) else w for n, w in model.weights.items()}
@@ -194,7 +210,9 @@ class TestCache:
         for cache, embeds in zip(caches, prompts, strict=True):
             backend.decode(embeds[:, :12], cache)
         for cache, embeds in zip(caches, prompts, strict=True):
-            assert difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20])) < LIFTED
+            assert (
+                difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20])) < LIFTED
+            )
         caches[0].length = 12  # another turn after the same beginning: what lies beyond is masked
         mixed = np.concatenate([prompts[0][:, :12], prompts[1][:, 5:10]], axis=1)
         assert difference(backend.decode(mixed[:, 12:], caches[0]), torch_logits(model, mixed, [17])) < LIFTED
@@ -223,7 +241,9 @@ class TestArrays:
         pixels = np.concatenate([tile(model, seed) for seed in (1, 2)])
         together = backend.encode_image(pixels)
         assert together.dtype == np.float32
-        assert np.array_equal(together, np.concatenate([backend.encode_image(pixels[n : n + 1]) for n in (0, 1)]))
+        assert np.array_equal(
+            together, np.concatenate([backend.encode_image(pixels[n : n + 1]) for n in (0, 1)])
+        )
         assert difference(together, model.encode_image(torch.from_numpy(pixels)).numpy()) < LIFTED
 
     def test_embeds_more_ids_than_a_chunk(self, exports, paths):
@@ -285,7 +305,7 @@ class FakeCoreml:
     """Stands in for coremltools' MLModel: takes what it takes, and answers through the interpreter."""
 
     def __init__(self, path: str):
-        from phantom_edge.runtime.mil import MilModel
+        from phantom_edge.mil import MilModel
 
         self.model = MilModel.load(path, mode="lifted")
         self.seen: list[dict[str, str]] = []

@@ -1,4 +1,6 @@
-"""The ``.pte`` in ExecuTorch's own runtime against torch with the same integers, and what the backend refuses."""
+"""The ``.pte`` in ExecuTorch's own runtime against torch with the same integers, and what the backend
+refuses.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 
 # fp32 on both sides: only the order of summation differs. Seen: 4e-7 on image tokens, 4e-6 on logits.
 TOLERANCE = 1e-4
-# With activations on an integer grid, a value that lies on a half may round to the other side, and one such step moves
-# all that follows it. Inputs differ by about 1e-7 and a step is 1/255 of a row's range: one value in some 50 000 is so
-# near a half, and few short prompts meet one. The median holds the tight tolerance, the worst a loose one.
+# With activations on an integer grid, a value that lies on a half may round to the other side, and one such
+# step moves all that follows it. Inputs differ by about 1e-7 and a step is 1/255 of a row's range: one value
+# in some 50 000 is so near a half, and few short prompts meet one. The median holds the tight tolerance, the
+# worst a loose one.
 TIE = 0.15
 PIECES = [[40 - 24, 16, 8], [1] * 40, [5, 11, 16, 7, 1]]
 
@@ -59,7 +62,10 @@ class TestFloat:
 
     def compare(self, model, backend):
         tiles, ids = random_tiles(model), random_ids(model, 40)
-        assert worst(backend.encode_image(tiles), model.encode_image(torch.from_numpy(tiles)).numpy()) < TOLERANCE
+        assert (
+            worst(backend.encode_image(tiles), model.encode_image(torch.from_numpy(tiles)).numpy())
+            < TOLERANCE
+        )
         embeds = model.embed(torch.from_numpy(ids)).numpy()
         assert worst(backend.embed(ids), embeds) == 0  # a gather
         expected = torch_logits(model, embeds)
@@ -75,7 +81,9 @@ class TestFloat:
 
     def test_the_phantom_dimension_moves_the_logits(self, exports, qwen):
         embeds = folded(qwen).embed(torch.from_numpy(random_ids(folded(qwen), 16))).numpy()
-        on, off = (backend_logits(load(exports(qwen, "fp32", fold)[0]), embeds, [16]) for fold in ("exact", "off"))
+        on, off = (
+            backend_logits(load(exports(qwen, "fp32", fold)[0]), embeds, [16]) for fold in ("exact", "off")
+        )
         assert worst(on, off) > 100 * TOLERANCE
 
     def test_only_the_first_position_counts(self, backend, qwen):
@@ -104,11 +112,13 @@ class TestIntegers:
         assert np.mean(agree) > 0.9
 
     def test_image_tokens_agree_as_far_as_rounding_ties_allow(self, exports, qwen):
-        # Attention spreads one such step over all tokens, so the yardstick is torch against itself with pixels moved by
-        # less than fp32's order of summation moves them.
+        # Attention spreads one such step over all tokens, so the yardstick is torch against itself with
+        # pixels moved by less than fp32's order of summation moves them.
         model, tiles = reference(quantized(qwen, "int8")), torch.from_numpy(random_tiles(folded(qwen)))
         expected = model.encode_image(tiles)
-        moved = model.encode_image(tiles + 3e-7 * torch.randn(tiles.shape, generator=torch.Generator().manual_seed(0)))
+        moved = model.encode_image(
+            tiles + 3e-7 * torch.randn(tiles.shape, generator=torch.Generator().manual_seed(0))
+        )
         found = torch.from_numpy(load(exports(qwen, "int8")[0]).encode_image(tiles.numpy()))
         assert (found - expected).abs().mean() < 2 * (moved - expected).abs().mean()
         assert (found - expected).abs().max() < 2 * (moved - expected).abs().max() < TIE * expected.std()
@@ -123,7 +133,10 @@ class TestIntegers:
         # Without the grid the torch model is measurably elsewhere: the tolerance above tells the two apart.
         model = quantized(qwen, "int4")
         embeds = model.embed(torch.from_numpy(random_ids(model, 16))).numpy()
-        assert worst(backend_logits(load(exports(qwen, "int4")[0]), embeds, [16]), torch_logits(model, embeds)) > 1e-3
+        assert (
+            worst(backend_logits(load(exports(qwen, "int4")[0]), embeds, [16]), torch_logits(model, embeds))
+            > 1e-3
+        )
 
     def test_int4_of_other_groups_in_embedding_and_head(self, exports, qwen):
         overrides = ("token_embedding=int4", "text_decoder.head=int4:64", "text_decoder.layers.0.o=int8")
@@ -161,10 +174,22 @@ class TestCalls:
     @pytest.mark.parametrize(
         ("call", "message"),
         [
-            (lambda b, e: b.decode(np.zeros((1, CHUNK + 1, e), np.float32), b.make_cache()), "takes 1 to 16 tokens"),
-            (lambda b, e: b.decode(np.zeros((1, 0, e), np.float32), b.make_cache()), "takes 1 to 16 tokens, not 0"),
-            (lambda b, e: b.decode(np.zeros((1, 4, e + 1), np.float32), b.make_cache()), r"embeddings must be \[1, S"),
-            (lambda b, e: b.decode(np.zeros((2, 4, e), np.float32), b.make_cache()), r"embeddings must be \[1, S"),
+            (
+                lambda b, e: b.decode(np.zeros((1, CHUNK + 1, e), np.float32), b.make_cache()),
+                "takes 1 to 16 tokens",
+            ),
+            (
+                lambda b, e: b.decode(np.zeros((1, 0, e), np.float32), b.make_cache()),
+                "takes 1 to 16 tokens, not 0",
+            ),
+            (
+                lambda b, e: b.decode(np.zeros((1, 4, e + 1), np.float32), b.make_cache()),
+                r"embeddings must be \[1, S",
+            ),
+            (
+                lambda b, e: b.decode(np.zeros((2, 4, e), np.float32), b.make_cache()),
+                r"embeddings must be \[1, S",
+            ),
             (lambda b, e: b.embed(np.array([[0, 1 << 40]])), "not all in 0.."),
             (lambda b, e: b.embed(np.array([[-1]])), "not all in 0.."),
             (lambda b, e: b.embed(np.array([1, 2])), r"ids must be \[1, S\]"),

@@ -1,4 +1,6 @@
-"""The ``.pte`` with activations that are not rounded, against torch with the same integers in fp32 arithmetic."""
+"""The ``.pte`` with activations that are not rounded, against torch with the same integers in fp32
+arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,25 @@ import torch
 from executorch_models import CHUNK, CONTEXT, random_tiles, write
 from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
 
+from phantom_edge.checkpoint.pretrained import file_sha256
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.readback import StoredProgram, decode
 from phantom_edge.runtime import executorch_lift
 from phantom_edge.runtime.executorch_backend import GRAPHS, ExecutorchBackend
 from phantom_edge.runtime.executorch_lift import encode, lift_graph, lifted
-from phantom_edge.source import file_sha256
 
-# fp32 on both sides, whatever the weights' integers: only the order of summation differs. Seen: 3e-6 on image tokens,
-# 1e-5 on logits; with activations rounded, as the file ships, 2e-2 and 1e-1.
+# fp32 on both sides, whatever the weights' integers: only the order of summation differs. Seen: 3e-6 on image
+# tokens, 1e-5 on logits; with activations rounded, as the file ships, 2e-2 and 1e-1.
 TOLERANCE = 1e-4
 PIECES = [[16, 16, 8], [1] * 40, [5, 11, 16, 7, 1]]
 RECIPES = {
     "int8": ("int8", ()),
     "int4": ("int4", ()),
-    "groups of 64": ("int4", ("text_decoder.head=int4:64", "text_decoder.layers.0.o=int8", "token_embedding=int8")),
+    "groups of 64": (
+        "int4",
+        ("text_decoder.head=int4:64", "text_decoder.layers.0.o=int8", "token_embedding=int8"),
+    ),
 }
 
 
@@ -55,7 +60,9 @@ def temporary(tmp_path, monkeypatch):
 
 @pytest.fixture
 def damaged(exports, families, tmp_path):
-    """Copy the int4 export with the data under a key changed: ``damaged(key, change)`` is the copy's folder."""
+    """Copy the int4 export with the data under a key changed: ``damaged(key, change)`` is the copy's
+    folder.
+    """
 
     def damage(key, change, dtype=torch.float32):
         path = shutil.copy(exports(families[0], "int4")[0] / FILE, tmp_path)
@@ -98,7 +105,10 @@ class TestArithmetic:
             model = quantized(checkpoint, name, "exact", overrides)
             backend = load(exports(checkpoint, name, "exact", overrides)[0])
             tiles, ids = random_tiles(model, 2), random_ids(model, 40)
-            assert worst(backend.encode_image(tiles), model.encode_image(torch.from_numpy(tiles)).numpy()) < TOLERANCE
+            assert (
+                worst(backend.encode_image(tiles), model.encode_image(torch.from_numpy(tiles)).numpy())
+                < TOLERANCE
+            )
             embeds = model.embed(torch.from_numpy(ids)).numpy()
             assert worst(backend.embed(ids), embeds) == 0  # a gather from the file's integers
             expected = torch_logits(model, embeds)
@@ -107,7 +117,10 @@ class TestArithmetic:
 
     def test_what_ships_is_far_from_that(self, exports, families):
         """The tolerance tells rounded activations from those that are not."""
-        assert decoder_error(load(exports(families[0], "int4")[0], "stock"), quantized(families[0], "int4")) > 1e-2
+        assert (
+            decoder_error(load(exports(families[0], "int4")[0], "stock"), quantized(families[0], "int4"))
+            > 1e-2
+        )
 
     def test_without_integers_the_file_itself_runs(self, exports, families, temporary):
         folder, _ = exports(families[0], "fp16")
@@ -168,11 +181,16 @@ class TestCopy:
         assert file_sha256(folder / FILE) == before
         assert [path.name for path in folder.iterdir()] == [FILE]
         assert backend.name == "executorch (lifted)"
-        assert decoder_error(backend, quantized(families[0], "int8")) < TOLERANCE  # the copy's name is gone, it runs
+        assert (
+            decoder_error(backend, quantized(families[0], "int8")) < TOLERANCE
+        )  # the copy's name is gone, it runs
 
     def test_nothing_stays_behind_after_an_error(self, damaged, temporary):
-        # A scale that no runtime holds exactly is refused when its matrix is written: halfway through the copy.
-        folder = damaged("text_decoder.layers.1.o.weight.scales", lambda s: s[:1].fill_(float("nan")), torch.bfloat16)
+        # A scale that no runtime holds exactly is refused when its matrix is written: halfway through the
+        # copy.
+        folder = damaged(
+            "text_decoder.layers.1.o.weight.scales", lambda s: s[:1].fill_(float("nan")), torch.bfloat16
+        )
         with pytest.raises(InputError, match="scale is not exact"):
             load(folder)
         assert list(temporary.iterdir()) == []
@@ -228,5 +246,7 @@ class TestGraphs:
 
 
 def test_an_unknown_mode(tmp_path):
-    with pytest.raises(InputError, match="unknown mode 'exact' of the ExecuTorch backend; there are stock, lifted"):
+    with pytest.raises(
+        InputError, match="unknown mode 'exact' of the ExecuTorch backend; there are stock, lifted"
+    ):
         load(tmp_path, "exact")

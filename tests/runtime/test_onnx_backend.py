@@ -1,4 +1,6 @@
-"""The saved ONNX models in ONNX Runtime against torch with the same integers, and against the published outputs."""
+"""The saved ONNX models in ONNX Runtime against torch with the same integers, and against the published
+outputs.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ from phantom_edge.runtime.onnx_backend import OnnxBackend
 
 # Everything is fp32 on both sides: what remains is the order of sums. Seen: 3e-7 image tokens, 6e-6 logits.
 TOLERANCE = 1e-4
-# Activations on an integer grid: a value that lies on a half, to fp32, may round to either side, and one such step
-# moves all that follows; logits here have a deviation of about 1.4. It happens to few values in so small a model, so
-# the median is held; what every value must be is seen without that rounding, in mode "lifted", to TOLERANCE.
+# Activations on an integer grid: a value that lies on a half, to fp32, may round to either side, and one such
+# step moves all that follows; logits here have a deviation of about 1.4. It happens to few values in so small
+# a model, so the median is held; what every value must be is seen without that rounding, in mode "lifted", to
+# TOLERANCE.
 MEDIAN_TOLERANCE = 1e-3
 TIE = 0.2
 PIECES = {"at once": [40], "in chunks": [16, 16, 8], "token by token": [1] * 40, "prefill, then one": [39, 1]}
@@ -95,7 +98,9 @@ class TestFloat:
 @pytest.mark.parametrize("recipe", ["int8", "int4"])
 class TestQuantised:
     def test_lifted_to_fp32_every_value_agrees(self, exports, checkpoint_dirs, recipe):
-        """The same files and integers in fp32 arithmetic: structure, without the integer operations' roundings."""
+        """The same files and integers in fp32 arithmetic: structure, without the integer operations'
+        roundings.
+        """
         for checkpoint in checkpoint_dirs.values():
             model = quantized(checkpoint, recipe)
             backend = load(exports(checkpoint, recipe)[0], mode="lifted")
@@ -155,7 +160,9 @@ class TestPhantom:
 
     @pytest.mark.parametrize("kind", ["query", "key", "value"])
     def test_each_constant_in_the_file_matters(self, exports, some, kind, tmp_path):
-        """Query and key meet in one product, so either at zero removes the phantom from the attention's scores."""
+        """Query and key meet in one product, so either at zero removes the phantom from the attention's
+        scores.
+        """
         model = folded(some[0])
         work = shutil.copytree(exports(some[0])[0], tmp_path / "work")
         count = zero_weights(work / "onnx" / "decoder_model_merged.onnx", f"phantom.{kind}.mix")
@@ -213,7 +220,10 @@ class TestCache:
         for cache, embeds in ((first, prompts[0]), (second, prompts[1])):
             backend.decode(embeds[:, :12], cache)
         for cache, embeds in ((first, prompts[0]), (second, prompts[1])):
-            assert difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20])) < TOLERANCE
+            assert (
+                difference(backend.decode(embeds[:, 12:], cache), torch_logits(model, embeds, [20]))
+                < TOLERANCE
+            )
         first.length = 12  # another turn after the same beginning
         mixed = np.concatenate([prompts[0][:, :12], prompts[1][:, 5:10]], axis=1)
         assert difference(backend.decode(mixed[:, 12:], first), torch_logits(model, mixed, [17])) < TOLERANCE

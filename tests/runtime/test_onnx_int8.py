@@ -1,4 +1,6 @@
-"""Large int8 products: with the option they are exact on every CPU, without it where ``saturates`` says so."""
+"""Large int8 products: with the option they are exact on every CPU, without it where ``saturates`` says
+so.
+"""
 
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, INPUTS, LARGEST, ROWS, products, saturates
 

@@ -1,9 +1,12 @@
-"""Sessions in torch: the same text however the prompt reaches the cache, and everything refused that would not fit."""
+"""Sessions in torch: the same text however the prompt reaches the cache, and everything refused that would
+not fit.
+"""
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
@@ -11,14 +14,13 @@ from phantom_edge.runtime.probes import default_images
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
-from phantom_edge.source import PhantomSource
 
 QUESTION = "What colour is it?"
 
 
 @pytest.fixture(scope="module", params=["qwen2", "internlm2", "phi3"])
 def source(request, tiny_dirs):
-    return PhantomSource.open(tiny_dirs[request.param])
+    return Pretrained.open(tiny_dirs[request.param])
 
 
 def folded(source, context=512, chunk=64, max_tiles=6) -> Session:
@@ -75,7 +77,9 @@ def test_an_end_token_ends_the_answer(source):
     list(chat.ask(QUESTION, max_tokens=3))
     ids = session.tokenizer.encode(session.spec.template.render([(QUESTION, None)]))
     ends = int(session.prefill(ids, session.backend.make_cache()).argmax())
-    ended = Session(session.backend, session.tokenizer, PromptSpec(**{**vars(session.spec), "end_ids": (ends,)}))
+    ended = Session(
+        session.backend, session.tokenizer, PromptSpec(**{**vars(session.spec), "end_ids": (ends,)})
+    )
     chat = ended.chat()
     assert "".join(chat.ask(QUESTION)) == ""
     assert (chat.timing.stop, chat.timing.new_tokens) == ("end", 0)
@@ -142,7 +146,9 @@ def test_sampling_is_repeatable_and_follows_the_probabilities():
     assert [one(logits) for _ in range(50)] == [two(logits) for _ in range(50)]
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.5}])
+@pytest.mark.parametrize(
+    "options", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.5}]
+)
 def test_senseless_sampling_is_refused(options):
     with pytest.raises(InputError):
         Sampling(**options)

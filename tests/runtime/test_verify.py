@@ -10,24 +10,25 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from phantom_edge.bundle import MANIFEST, Bundle
+from phantom_edge.bundle.folder import MANIFEST, Bundle
+from phantom_edge.checkpoint.pretrained import Pretrained, file_sha256
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.onnx import stored_cache
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.numbers.recipe import load_recipe
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.quantize.kv import KVScales
-from phantom_edge.quantize.recipe import load_recipe
 from phantom_edge.runtime.probes import Runner, default_images, prompts
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.verify import STRUCTURE, UNROUNDED, divergence, verify
-from phantom_edge.source import PhantomSource, file_sha256
 from phantom_edge.targets import FORMATS, format_for
 
 TOKENS = 8
-# One of each format that is made and run by this toolkit alone; those made of several have tests of their own.
+# One of each format that is made and run by this toolkit alone; those made of several have tests of their
+# own.
 BUNDLES = {
     "onnx": ("qwen2", "int4"),
     "onnx-webgpu": ("phi3", "int8"),
@@ -97,7 +98,9 @@ def test_a_right_bundle_passes(bundles, name):
     assert {"image tokens", "embeddings", "greedy tokens that differ"} <= set(names)
     assert any("prefill" in name for name in names)
     assert any("cached decode" in name for name in names)
-    assert all(check.reason for checks in report.groups.values() for check in checks if check.limit is not None)
+    assert all(
+        check.reason for checks in report.groups.values() for check in checks if check.limit is not None
+    )
 
 
 def test_an_artifact_without_phantom_fails(copy):
@@ -145,17 +148,23 @@ def test_one_norm_two_percent_off_fails_the_structure(copy):
 
 
 def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
-    """Its rounding is the artifact's own, so the structure stays tight; a scale that is not the model's is found."""
+    """Its rounding is the artifact's own, so the structure stays tight; a scale that is not the model's is
+    found.
+    """
     options = {"quant": "int4", "kv_cache": "int8", "context": 128, "verify": False}
-    bundle = export(ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)).bundle
+    bundle = export(
+        ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)
+    ).bundle
     assert bundle.manifest["kv_cache"] == "int8"
     assert not bundle.browser
     assert not list(bundle.folder.rglob("*config.json")), "what other packages read says that they can run it"
     report = verify(bundle, tokens=TOKENS)
     assert report.ok, report.failures
     assert "cache scales that differ" in {check.name for check in report.groups[STRUCTURE]}
-    source = PhantomSource.open(tiny_dirs["qwen2"])
-    model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id).quantized(load_recipe("int4"))
+    source = Pretrained.open(tiny_dirs["qwen2"])
+    model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id).quantized(
+        load_recipe("int4")
+    )
     own = stored_cache(bundle.folder)
     scales = KVScales(tuple(1.5 * keys for keys in own.keys), own.values)
     report = verify(bundle, model=model.with_kv(scales), tokens=TOKENS)
@@ -165,7 +174,7 @@ def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
 
 def test_another_checkpoint_is_refused(bundles, tiny_dirs):
     with pytest.raises(InputError, match="not the checkpoint that"):
-        verify(bundles["onnx"], PhantomSource.open(tiny_dirs["phi3"]))
+        verify(bundles["onnx"], Pretrained.open(tiny_dirs["phi3"]))
 
 
 def test_a_checkpoint_that_has_moved_is_asked_for(copy):
@@ -209,9 +218,17 @@ def test_the_result_is_in_the_manifest_and_on_a_page(tiny_dirs, tmp_path):
 def test_a_session_on_a_bundle_answers_as_the_original_does(tiny_dirs, tmp_path, name):
     """fp32, so that the text must be equal: two turns about a picture, and one without."""
     request = ExportRequest(
-        format=name, model=str(tiny_dirs["qwen2"]), quant="fp32", output=tmp_path / name, context=160, verify=False
+        format=name,
+        model=str(tiny_dirs["qwen2"]),
+        quant="fp32",
+        output=tmp_path / name,
+        context=160,
+        verify=False,
     )
-    sessions = Session.of_source(PhantomSource.open(tiny_dirs["qwen2"])), Session.open(export(request).bundle.folder)
+    sessions = (
+        Session.of_source(Pretrained.open(tiny_dirs["qwen2"])),
+        Session.open(export(request).bundle.folder),
+    )
     answers = []
     for session in sessions:
         chat = session.chat(default_images(56)["wide"])
@@ -233,7 +250,9 @@ def test_golden_vectors_are_what_the_artifact_computes(bundles, name):
     rms = np.sqrt(np.mean(golden["image_features"] ** 2))
     assert np.sqrt(np.mean((features - golden["image_features"]) ** 2)) < 0.03 * rms
     session = Session(backend, Session.open(bundle.folder).tokenizer, PromptSpec.of_bundle(bundle))
-    logits = session.prefill(golden["input_ids"][0].tolist(), backend.make_cache(), golden["image_features"][0])
+    logits = session.prefill(
+        golden["input_ids"][0].tolist(), backend.make_cache(), golden["image_features"][0]
+    )
     rms = np.sqrt(np.mean(golden["prefill_logits"] ** 2))
     assert np.sqrt(np.mean((logits - golden["prefill_logits"][0]) ** 2)) < 0.05 * rms
 
@@ -246,7 +265,7 @@ def test_divergence_by_hand():
 
 
 def test_prompts_that_do_not_fit_are_left_out_or_refused(tiny_dirs):
-    source = PhantomSource.open(tiny_dirs["qwen2"])
+    source = Pretrained.open(tiny_dirs["qwen2"])
     spec = PromptSpec.of_source(source, folded=True)
     assert [p.name for p in prompts(spec, source.tokenizer, 10_000)] == ["square", "wide", "text"]
     shortest = min(len(p.ids) for p in prompts(spec, source.tokenizer, 10_000))
@@ -258,7 +277,7 @@ def test_prompts_that_do_not_fit_are_left_out_or_refused(tiny_dirs):
 def test_a_runner_cuts_prefill_into_chunks(tiny_dirs):
     from phantom_edge.model.original import PhantomModel
 
-    source = PhantomSource.open(tiny_dirs["qwen2"])
+    source = Pretrained.open(tiny_dirs["qwen2"])
     prompt = prompts(PromptSpec.of_source(source, folded=True), source.tokenizer, 10_000)[1]
     traces = []
     for chunk in (7, 10_000):

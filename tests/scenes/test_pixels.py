@@ -46,7 +46,9 @@ def _solids(scene, kind, size=SIZE):
 
 
 def _components(mask):
-    """Pixels of each connected component, as rows of (x, y): the largest number in it spreads until nothing changes."""
+    """Pixels of each connected component, as rows of (x, y): the largest number in it spreads until nothing
+    changes.
+    """
     labels, before = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), None
     while before is None or (labels != before).any():
         before = labels.copy()
@@ -63,7 +65,15 @@ def _hue_name(rgb):
     if saturation < 0.35 or value < 0.16:
         return "black" if value < 0.4 else "white"
     degrees = hue * 360
-    bounds = ((12, "red"), (41, "orange"), (75, "yellow"), (175, "green"), (250, "blue"), (320, "purple"), (361, "red"))
+    bounds = (
+        (12, "red"),
+        (41, "orange"),
+        (75, "yellow"),
+        (175, "green"),
+        (250, "blue"),
+        (320, "purple"),
+        (361, "red"),
+    )
     return next(name for limit, name in bounds if degrees < limit)
 
 
@@ -88,7 +98,9 @@ def test_each_object_is_one_blob_at_its_place_of_its_size():
         assert len(blobs) == len(scene.parts)
         for part in scene.parts:
             boxes = [(b.min(0), b.max(0) + 1, len(b)) for b in blobs]
-            low, high, area = min(boxes, key=lambda b: np.hypot(*((b[0] + b[1]) / 2 / size - (part.x, part.y))))
+            low, high, area = min(
+                boxes, key=lambda b: np.hypot(*((b[0] + b[1]) / 2 / size - (part.x, part.y)))
+            )
             assert np.hypot(*((low + high) / 2 / size - (part.x, part.y))) < 0.22 * part.radius + 0.005
             assert (high - low).max() / size / 2 == pytest.approx(part.radius, rel=0.35)
             assert 0.6 < math.sqrt(area / math.pi) / size / part.radius < 1.2
@@ -98,7 +110,9 @@ def test_a_ring_has_a_hole_and_a_circle_has_none():
     for label, filled in (("ring", False), ("circle", True), ("heart", True), ("square", True)):
         part = Part("object", label, "red", 0.4, 0.6, 0.15)
         canvas = Canvas(Image.new("RGB", (SIZE, SIZE), GREY))
-        paint_solid(random.Random(1), canvas, part, frame(np.eye(3), 0.4, 0.6, 0.15, Pose()), (200, 20, 20), GREY)
+        paint_solid(
+            random.Random(1), canvas, part, frame(np.eye(3), 0.4, 0.6, 0.15, Pose()), (200, 20, 20), GREY
+        )
         red, green, _ = canvas.finish().getpixel((round(0.4 * SIZE), round(0.6 * SIZE)))
         assert (red > green + 80) == filled
 
@@ -125,7 +139,13 @@ def _gauge(reading, camera):
 
 @pytest.mark.parametrize(
     ("reading", "direction"),  # by hand: x to the right, y down
-    [(0, (-0.707, 0.707)), (17, (-0.998, -0.07)), (50, (0, -1)), (75, (0.924, -0.383)), (100, (0.707, 0.707))],
+    [
+        (0, (-0.707, 0.707)),
+        (17, (-0.998, -0.07)),
+        (50, (0, -1)),
+        (75, (0.924, -0.383)),
+        (100, (0.707, 0.707)),
+    ],
 )
 def test_the_needle_points_at_the_reading(reading, direction):
     other = 50 if reading != 50 else 10
@@ -144,7 +164,9 @@ def _template(letter):
 
 
 def test_letters_are_where_and_what_their_parts_say():
-    """Each letter, cut out at its part, is most like its own of 26 templates; each sign turned upright first."""
+    """Each letter, cut out at its part, is most like its own of 26 templates; each sign turned upright
+    first.
+    """
     cap = -ImageFont.load_default(50).getbbox("H", anchor="ls")[1]
     names = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     bank = np.stack([_template(c).ravel() for c in names])
@@ -158,7 +180,11 @@ def test_letters_are_where_and_what_their_parts_say():
         image = (
             canvas.finish()
             .convert("L")
-            .rotate(pose.angle + scene.camera.turn, Image.Resampling.BICUBIC, center=(part.x * SIZE, part.y * SIZE))
+            .rotate(
+                pose.angle + scene.camera.turn,
+                Image.Resampling.BICUBIC,
+                center=(part.x * SIZE, part.y * SIZE),
+            )
         )
         turn = math.radians(-pose.angle - scene.camera.turn)
         for letter in (p for p in scene.parts if p.kind == "letter"):

@@ -48,7 +48,8 @@ def test_yes_comes_as_often_as_no(rows):
 
 
 @pytest.mark.parametrize(
-    ("task", "values"), [("colour", COLOURS), ("shape", SHAPES), ("arrow", DIRECTIONS), ("position", POSITIONS)]
+    ("task", "values"),
+    [("colour", COLOURS), ("shape", SHAPES), ("arrow", DIRECTIONS), ("position", POSITIONS)],
 )
 def test_answers_are_about_equally_frequent(rows, task, values):
     shares = _shares(rows, task)
@@ -81,9 +82,13 @@ def test_answers_follow_from_the_ground_truth(rows):
     for scene, triple in rows:
         objects = [p for p in scene.parts if p.kind == "object"]
         names = [f"{p.colour} {p.label}" for p in objects]
-        if found := re.fullmatch(r"(?:How many|Count the) (\w+)( objects)?(?: are there)?[?.]", triple.question):
+        if found := re.fullmatch(
+            r"(?:How many|Count the) (\w+)( objects)?(?: are there)?[?.]", triple.question
+        ):
             word = found[1]
-            number = sum(word in (p.colour, "objects") or word in (p.label + "s", p.label + "es") for p in objects)
+            number = sum(
+                word in (p.colour, "objects") or word in (p.label + "s", p.label + "es") for p in objects
+            )
             assert triple.answer == str(number)
         elif found := re.fullmatch(r"(?:Is there|Can you see) an? (.+)\?", triple.question):
             there = found[1] in names or found[1] in [p.kind for p in scene.parts]
@@ -96,7 +101,9 @@ def test_answers_follow_from_the_ground_truth(rows):
             same = [p for p in objects if found[1] in (p.label, p.colour)]
             if found[1] != "arrow" and found[1] not in ("largest", "smallest"):
                 assert [p.colour if triple.task == "colour" else p.label for p in same] == [triple.answer]
-        elif found := re.fullmatch(r"Is the (\w+ \w+) (left|right|above|below).* the (\w+ \w+)\?", triple.question):
+        elif found := re.fullmatch(
+            r"Is the (\w+ \w+) (left|right|above|below).* the (\w+ \w+)\?", triple.question
+        ):
             a, b = (objects[names.index(found[n])] for n in (1, 3))
             truth = {"left": a.x < b.x, "right": a.x > b.x, "above": a.y < b.y, "below": a.y > b.y}
             if triple.task == "yesno":
@@ -158,7 +165,9 @@ def test_a_caption_reads_from_left_to_right():
     assert caption(parts) == "a red star, an orange ring and a sign that says ABC"
     assert caption(parts[:2]) == "an orange ring and a sign that says ABC"
     assert caption([Part("arrow", "up", "orange", 0.5, 0.5, 0.2)]) == "an orange arrow that points up"
-    assert "Describe the image." not in _asked(*(_object("star", "red", 0.1 + 0.2 * n, 0.5, 0.06) for n in range(5)))
+    assert "Describe the image." not in _asked(
+        *(_object("star", "red", 0.1 + 0.2 * n, 0.5, 0.06) for n in range(5))
+    )
 
 
 def test_wrong_signs_differ_in_one_letter(rows):

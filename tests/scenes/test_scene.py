@@ -29,7 +29,9 @@ def _content(scene):
 
 @pytest.fixture(scope="module")
 def scenes():
-    return {split: [make_scene(split, index, seed) for seed in (0, 1) for index in range(900)] for split in SPLITS}
+    return {
+        split: [make_scene(split, index, seed) for seed in (0, 1) for index in range(900)] for split in SPLITS
+    }
 
 
 def test_the_same_scene_in_another_process():
@@ -40,7 +42,9 @@ def test_the_same_scene_in_another_process():
         digest.update(scene.render(96).tobytes() + repr((scene, scene.triples())).encode())
     for hash_seed in ("0", "1"):
         command = [sys.executable, "-c", _PRINT]
-        told = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed})
+        told = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
+        )
         assert told.stdout.strip() == digest.hexdigest()
 
 

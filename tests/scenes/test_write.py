@@ -18,7 +18,9 @@ def _lines(folder):
 
 def test_files_hold_the_scenes(tmp_path):
     told = []
-    folder = write_scenes(tmp_path / "a" / "scenes", "test", 4, 9, 64, lambda done, count: told.append((done, count)))
+    folder = write_scenes(
+        tmp_path / "a" / "scenes", "test", 4, 9, 64, lambda done, count: told.append((done, count))
+    )
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert sorted(p.name for p in folder.iterdir()) == [*(f"{n:06d}.png" for n in range(4)), "triples.jsonl"]
     lines = _lines(folder)
@@ -52,7 +54,17 @@ def test_nothing_half_written_stays(tmp_path):
 
 
 def test_the_command_line(tmp_path):
-    command = [sys.executable, "-m", "phantom_edge.scenes", str(tmp_path / "out"), "--count", "2", "--size", "48"]
+    command = [
+        sys.executable,
+        "-m",
+        "phantom_edge",
+        "scenes",
+        str(tmp_path / "out"),
+        "--count",
+        "2",
+        "--size",
+        "48",
+    ]
     assert "2 pictures" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert len({line["image"] for line in _lines(tmp_path / "out")}) == 2
     again = subprocess.run(command, capture_output=True, text=True)

@@ -40,4 +40,6 @@ def run(script: str, build: str, job: dict[str, Any], folder: Path) -> dict[str,
     done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return json.loads(done.stdout.rstrip("\n").rpartition("\n")[2])  # splitlines() would also cut inside a text
+    return json.loads(
+        done.stdout.rstrip("\n").rpartition("\n")[2]
+    )  # splitlines() would also cut inside a text

@@ -1,4 +1,6 @@
-"""What the tests of stock packages share: bundles, questions, our own answers, and the code of ``docs/runtimes.md``."""
+"""What the tests of stock packages share: bundles, questions, our own answers, and the code of
+``docs/runtimes.md``.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from phantom_edge.bundle import Bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.images import load_image, pixel_values
-from phantom_edge.pipeline import ExportRequest, export
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime.probes import default_images
 from phantom_edge.runtime.session import Session
 from phantom_edge.targets import Format
@@ -25,7 +27,12 @@ WEBGPU = Format(
 )
 MAX_TILES = 6  # also where a checkpoint was trained on one tile: the packages must place several
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "runtimes.md"
-QUESTIONS = ("What colour is it?", "Describe the image in detail", "What is 2+2? Answer briefly.", "Is it red?")
+QUESTIONS = (
+    "What colour is it?",
+    "Describe the image in detail",
+    "What is 2+2? Answer briefly.",
+    "Is it red?",
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,9 @@ class Answer:
 class Bundles:
     """Bundles below one folder, each exported when first asked for. Verify has tests of its own.
 
-    Random weights take a float recipe: integer activations have one range over a call, the packages encode all tiles in
-    one call and our session one by one, and where a model knows nothing that decides between nearly tied tokens.
+    Random weights take a float recipe: integer activations have one range over a call, the packages encode
+    all tiles in one call and our session one by one, and where a model knows nothing that decides between
+    nearly tied tokens.
     """
 
     def __init__(self, root: Path):
@@ -74,7 +82,9 @@ def documented(name: str) -> str:
 
 
 def pictures(bundle: Bundle, folder: Path) -> dict[str, Path]:
-    """Two drawn pictures whose tiles need no resizing: ``square`` is one tile, ``wide`` two and a thumbnail."""
+    """Two drawn pictures whose tiles need no resizing: ``square`` is one tile, ``wide`` two and a
+    thumbnail.
+    """
     paths = {}
     for name, image in default_images(bundle.manifest["tiles"]["size"]).items():
         paths[name] = folder / f"{name}.png"
@@ -85,7 +95,11 @@ def pictures(bundle: Bundle, folder: Path) -> dict[str, Path]:
 def questions(bundle: Bundle, folder: Path) -> list[Question]:
     """One question about one tile, one about several, one without a picture."""
     made = pictures(bundle, folder)
-    return [Question(QUESTIONS[0], made["square"]), Question(QUESTIONS[1], made["wide"]), Question(QUESTIONS[2])]
+    return [
+        Question(QUESTIONS[0], made["square"]),
+        Question(QUESTIONS[1], made["wide"]),
+        Question(QUESTIONS[2]),
+    ]
 
 
 def tiles(bundle: Bundle, image: Path) -> np.ndarray:
@@ -96,7 +110,11 @@ def tiles(bundle: Bundle, image: Path) -> np.ndarray:
 
 def prompt_of(session: Session, bundle: Bundle, question: Question) -> list[int]:
     """The ids of a question's prompt."""
-    rows = None if question.image is None else len(tiles(bundle, question.image)) * bundle.manifest["tiles"]["tokens"]
+    rows = (
+        None
+        if question.image is None
+        else len(tiles(bundle, question.image)) * bundle.manifest["tiles"]["tokens"]
+    )
     return session.tokenizer.encode(session.spec.template.render([(question.text, None)], rows))
 
 

@@ -1,4 +1,6 @@
-"""The code of the documentation in ExecuTorch's own multimodal runner, against our session on the same bundle."""
+"""The code of the documentation in ExecuTorch's own multimodal runner, against our session on the same
+bundle.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from stock_bundles import QUESTIONS, Bundles, Question, answer, documented, pict
 from phantom_edge.runtime.session import Session
 
 TOKENS, ENOUGH = 16, 4
-CANDIDATES = (*QUESTIONS, *(f"What is number {n}?" for n in range(40)))  # random weights often say parts of characters
+CANDIDATES = (
+    *QUESTIONS,
+    *(f"What is number {n}?" for n in range(40)),
+)  # random weights often say parts of characters
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,9 @@ def stock() -> dict:
 
 
 def whole_characters(session: Session, ids: list[int]) -> list[int]:
-    """Ids up to the first whose bytes are not whole characters: the runner's Python binding can pass no others."""
+    """Ids up to the first whose bytes are not whole characters: the runner's Python binding can pass no
+    others.
+    """
     kept = []
     for index in ids:
         if index in session.spec.end_ids or "\ufffd" in session.tokenizer.decode([index]):
@@ -53,7 +60,9 @@ def check(bundle, stock, folder) -> None:
         question, ids = askable(session, bundle, image)
         text = stock["ask_runner"](runner, bundle.folder, question.text, image, len(ids))
         assert text.lstrip(" ") == session.tokenizer.decode(ids).lstrip(" "), question
-        assert text.lstrip(" ") == "".join(session.generate(question.text, image, max_tokens=len(ids))).lstrip(" ")
+        assert text.lstrip(" ") == "".join(
+            session.generate(question.text, image, max_tokens=len(ids))
+        ).lstrip(" ")
         seen.add(text)
     assert len(seen) > 1
 
@@ -77,7 +86,9 @@ def test_the_runner_stops_at_the_bundles_end_token(bundles, stock):
     text = prompt["user_start"] + question.text + prompt["user_end"] + prompt["assistant_start"]
     config = stock["GenerationConfig"](max_new_tokens=64, temperature=0.0, echo=False)
     runner.generate([stock["make_text_input"](text)], config, None, stopped.append)
-    assert stopped[0].num_generated_tokens == len(ids) - 1  # the first comes out of the prefill and is not counted
+    assert (
+        stopped[0].num_generated_tokens == len(ids) - 1
+    )  # the first comes out of the prefill and is not counted
     found = stock["ask_runner"](runner, bundle.folder, question.text, None, 64)
     assert found == "".join(session.generate(question.text, max_tokens=64))
 

@@ -28,7 +28,12 @@ def code():
 
 
 def ask(code, bundle, question: Question) -> tuple[list[int], str]:
-    given = {"bundle": str(bundle.folder), "question": question.text, "photo": question.image, "max_new_tokens": TOKENS}
+    given = {
+        "bundle": str(bundle.folder),
+        "question": question.text,
+        "photo": question.image,
+        "max_new_tokens": TOKENS,
+    }
     exec(code, given)
     return [int(index) for index in given["ids"]], given["answer"]
 
@@ -85,7 +90,9 @@ def test_the_config_names_files_inputs_and_outputs_that_there_are(bundles):
         graph = onnx.load(bundle.folder / model[part]["filename"], load_external_data=False).graph
         for side, values in (("inputs", graph.input), ("outputs", graph.output)):
             layers = range(model["decoder"]["num_hidden_layers"])
-            named = {name % n if "%d" in name else name for name in model[part][side].values() for n in layers}
+            named = {
+                name % n if "%d" in name else name for name in model[part][side].values() for n in layers
+            }
             assert named == {value.name for value in values}, (part, side)
     assert model["eos_token_id"] == bundle.manifest["ids"]["end"]
     assert model["context_length"] == bundle.manifest["context"]
@@ -94,7 +101,9 @@ def test_the_config_names_files_inputs_and_outputs_that_there_are(bundles):
 def test_the_added_graphs_hold_no_weights_of_their_own(bundles):
     folder = bundles("desktop").folder / "onnx"
     data = {path.name for path in folder.glob("*.onnx_data")}
-    assert data == {f"{stem}_q4.onnx_data" for stem in ("vision_encoder", "embed_tokens", "decoder_model_merged")}
+    assert data == {
+        f"{stem}_q4.onnx_data" for stem in ("vision_encoder", "embed_tokens", "decoder_model_merged")
+    }
 
 
 @pytest.mark.parametrize(("target", "also"), [("desktop", {"embed_tokens"}), ("web", set())])

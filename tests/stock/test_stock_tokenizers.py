@@ -10,12 +10,13 @@ import npm
 import pytest
 from stock_bundles import Bundles
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx.packages import chat_template, tokenizer_config
-from phantom_edge.prompt import template_for
-from phantom_edge.sentencepiece import PROBES
-from phantom_edge.source import PhantomSource
-from phantom_edge.tokenizer import Tokenizer, leading_spaces
+from phantom_edge.text.decoding import leading_spaces
+from phantom_edge.text.prompt import template_for
+from phantom_edge.text.sentencepiece import PROBES
+from phantom_edge.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def folders(checkpoint_dirs, tmp_path_factory) -> dict[str, Path]:
     """The tokenizer of every checkpoint as a bundle has it, with the config that lies beside it."""
     root, made = tmp_path_factory.mktemp("tokenizers"), {}
     for name, checkpoint in {"nano": None, **checkpoint_dirs}.items():
-        source, folder = PhantomSource.open(checkpoint), root / name
+        source, folder = Pretrained.open(checkpoint), root / name
         folder.mkdir()
         source.tokenizer.save(folder / "tokenizer.json")
         config = tokenizer_config(source.template, ExportOptions(64, 64, "fp32", source.config.end_ids))
@@ -36,7 +37,9 @@ def folders(checkpoint_dirs, tmp_path_factory) -> dict[str, Path]:
 def texts(folders) -> list[str]:
     """Probes as they stand in a prompt, for both templates; a marker that a tokenizer lacks is text to it."""
     kinds = [template_for(("qwen2", "phi3")[n % 2]) for n in range(len(PROBES))]
-    asked = [kind.render([(probe.replace("<", "("), None)], 2) for kind, probe in zip(kinds, PROBES, strict=True)]
+    asked = [
+        kind.render([(probe.replace("<", "("), None)], 2) for kind, probe in zip(kinds, PROBES, strict=True)
+    ]
     return [*asked, *PROBES]
 
 
@@ -57,7 +60,10 @@ def executorchs(folder: Path):
 def test_executorch_encodes_the_same(folders, texts):
     for folder in folders.values():
         for text in texts:
-            assert list(executorchs(folder).encode(text, 0, 0)) == ours(folder).encode(text), (folder.name, text)
+            assert list(executorchs(folder).encode(text, 0, 0)) == ours(folder).encode(text), (
+                folder.name,
+                text,
+            )
 
 
 def test_executorch_decodes_token_by_token(folders):
@@ -66,7 +72,9 @@ def test_executorch_decodes_token_by_token(folders):
         for text in filter(str.isascii, PROBES):
             ids = ours(folder).encode(text)
             whole = [index for index in ids if "\ufffd" not in ours(folder).decode([index])]
-            assert "".join(map(executorchs(folder).decode, whole)).lstrip(" ") == ours(folder).decode(whole).lstrip(" ")
+            assert "".join(map(executorchs(folder).decode, whole)).lstrip(" ") == ours(folder).decode(
+                whole
+            ).lstrip(" ")
 
 
 def test_executorch_ignores_rstrip_as_documented(folders, tmp_path):
@@ -116,8 +124,11 @@ def test_transformers_js_encodes_and_decodes_the_same(folders, texts, tmp_path):
     for name, folder in folders.items():
         for text, ids, decoded in zip(texts, results[name]["ids"], results[name]["texts"], strict=True):
             assert ids == ours(folder).encode(text), (name, text)
-            # JavaScript's TextDecoder takes a byte order mark away, which is a character like any other to the rest.
-            assert decoded == ours(folder).decode(ids).replace("\ufeff", "") or decoded == ours(folder).decode(ids)
+            # JavaScript's TextDecoder takes a byte order mark away, which is a character like any other to
+            # the rest.
+            assert decoded == ours(folder).decode(ids).replace("\ufeff", "") or decoded == ours(
+                folder
+            ).decode(ids)
 
 
 def test_genai_encodes_the_same_for_a_byte_level_vocabulary(texts, tmp_path_factory):

@@ -1,4 +1,6 @@
-"""The code of the documentation in the stock npm package, natively in Node and as its browser build on WASM."""
+"""The code of the documentation in the stock npm package, natively in Node and as its browser build on
+WASM.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from stock_bundles import WEBGPU, Bundles, answer, documented, questions, tiles
 
 from phantom_edge.runtime.session import Session
 from phantom_edge.targets import FORMATS
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 TOKENS = 12
 ROUNDED = 1.01 / 255  # Pillow sums in fixed point: one step of 8 bits where a value lies on a half
@@ -39,7 +41,10 @@ class Job:
     def add(self, bundle, asked, tokens: int = TOKENS, **options) -> None:
         name, session = bundle.folder.name, Session.of_bundle(bundle, threads=1)
         self.expected[name] = [answer(session, bundle, question, tokens) for question in asked]
-        made = [{"text": q.text, "pixels": q.image and self._pixels(bundle, q.image), "tokens": tokens} for q in asked]
+        made = [
+            {"text": q.text, "pixels": q.image and self._pixels(bundle, q.image), "tokens": tokens}
+            for q in asked
+        ]
         self.content["bundles"].append({"name": name, "questions": made, "options": options})
 
     def picture(self, bundle, image: Path, text: str) -> None:
@@ -61,7 +66,9 @@ class Job:
                 assert found["ids"] == wanted.ids
                 if "\ufffd" not in wanted.text:
                     assert found["text"] == wanted.text
-            assert len({tuple(answer.ids) for answer in expected}) > 1  # else pictures and prompts would not matter
+            assert (
+                len({tuple(answer.ids) for answer in expected}) > 1
+            )  # else pictures and prompts would not matter
 
     def _pixels(self, bundle, image: Path) -> dict:
         array, file = tiles(bundle, image), self.folder / f"{bundle.folder.name}-{image.stem}.f32"
@@ -101,7 +108,9 @@ def test_node_answers_as_our_session_does(packages, bundles, checkpoint_dirs, ti
 
 
 def test_half_precision_made_for_webgpu(packages, bundles, tmp_path, monkeypatch):
-    """On the CPU: fp16 in the decoder and its cache, fp32 at the borders, as the package hands them around."""
+    """On the CPU: fp16 in the decoder and its cache, fp32 at the borders, as the package hands them
+    around.
+    """
     monkeypatch.setitem(FORMATS, WEBGPU.name, WEBGPU)
     bundle = bundles("web", format=WEBGPU.name, quant="int4")
     job = Job(bundles.root, tmp_path)

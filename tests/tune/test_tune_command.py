@@ -11,7 +11,7 @@ import time
 
 from triple_files import write_triples
 
-from phantom_edge.synthetic import TINY, write_checkpoint
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 
 
 def run(*arguments, cwd) -> subprocess.CompletedProcess:
@@ -32,12 +32,16 @@ def test_tune_then_export(tmp_path):
     assert lines[0].startswith("step 1, 1: sft ")
     assert "preference" in lines[0]
     assert lines[1].startswith("step 2, 1: sft ")
-    assert [line.split(":")[0] for line in lines[2:-1]] == [f"validation, {n}" for n in ("before", "step 1", "after")]
+    assert [line.split(":")[0] for line in lines[2:-1]] == [
+        f"validation, {n}" for n in ("before", "step 1", "after")
+    ]
     assert lines[-1].endswith("tuned")
     told = json.loads(run(*arguments, "--json", cwd=tmp_path).stdout)  # finished: told again, not done again
     assert told["output"] == str(tmp_path / "tuned")
     assert [point["stage"] for point in told["curve"]] == [1, 2]
-    done = run("export", "-m", "tuned", "-t", "web", "-o", "bundle", "--context", 160, "--no-verify", cwd=tmp_path)
+    done = run(
+        "export", "-m", "tuned", "-t", "web", "-o", "bundle", "--context", 160, "--no-verify", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["source"]["name"] == "tuned"
@@ -58,7 +62,8 @@ def test_ctrl_c_keeps_the_state_and_says_so(tmp_path):
     command = [sys.executable, "-m", "phantom_edge", *words, "--steps-1", "99999"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # heard also where the tests ignore it
+        # Heard also where the tests ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (tmp_path / "tuned.partial" / "state.safetensors").exists():

@@ -6,26 +6,26 @@ import pytest
 import torch
 from triple_files import collator, read
 
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 from phantom_edge.model.original import PhantomModel
-from phantom_edge.source import PhantomSource
-from phantom_edge.synthetic import TINY, TINY_FAMILIES, write_checkpoint
+from phantom_edge.training.device import computing
+from phantom_edge.training.objective import mean_by_answer
 from phantom_edge.tune.compute import log_probs_of, losses_of
-from phantom_edge.tune.device import computing
 from phantom_edge.tune.lean import LeanModel, learns_first
 from phantom_edge.tune.lora import is_adapted, make_adapters
 from phantom_edge.tune.memory import check_memory, held_bytes, learning_parameters
-from phantom_edge.tune.objective import mean_by_answer
 from phantom_edge.tune.trainable import TrainableModel
 
 
 @pytest.fixture(scope="module", params=list(TINY_FAMILIES))
-def source(request, tiny_dirs) -> PhantomSource:
-    return PhantomSource.open(tiny_dirs[request.param])
+def source(request, tiny_dirs) -> Pretrained:
+    return Pretrained.open(tiny_dirs[request.param])
 
 
 @pytest.fixture(scope="module")
-def qwen2(tiny_dirs) -> PhantomSource:
-    return PhantomSource.open(tiny_dirs["qwen2"])
+def qwen2(tiny_dirs) -> Pretrained:
+    return Pretrained.open(tiny_dirs["qwen2"])
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,11 @@ def test_both_models_compute_what_the_original_does(source):
 
 
 def test_weights_stored_in_bf16_are_computed_with_in_fp32(tmp_path):
-    source = PhantomSource.open(write_checkpoint(tmp_path / "half", TINY, dtype="bfloat16"))
-    lean, plain = LeanModel(source.config, source.checkpoint), TrainableModel(source.config, source.checkpoint)
+    source = Pretrained.open(write_checkpoint(tmp_path / "half", TINY, dtype="bfloat16"))
+    lean, plain = (
+        LeanModel(source.config, source.checkpoint),
+        TrainableModel(source.config, source.checkpoint),
+    )
     assert lean.weights["text_decoder.layers.0.qkv.weight"].dtype == torch.bfloat16
     ids = torch.tensor([[source.first_id, 40, 41, 42]])
     assert torch.equal(lean.decode(lean.embed(ids)), plain.decode(plain.embed(ids)))
@@ -72,9 +75,13 @@ def test_only_what_learns_gets_gradients(source, tmp_path):
     losses = losses_of(model, micro, beta=2.0, gamma=0.5)
     (losses.sft + losses.preference).backward()
     learns = {name for name, weight in model.weights.items() if weight.grad is not None}
-    named = [name for name in model.weights if any(p in name for p in ("projector", "phantom", "gate1", "gate2"))]
+    named = [
+        name for name in model.weights if any(p in name for p in ("projector", "phantom", "gate1", "gate2"))
+    ]
     assert learns == set(named)
-    assert len(learns) == 6 + 2 * (12 + 4)  # projector; per layer 3 cross-attentions of 4 matrices, 2 gates with bias
+    assert len(learns) == 6 + 2 * (
+        12 + 4
+    )  # projector; per layer 3 cross-attentions of 4 matrices, 2 gates with bias
     assert all(float(model.weights[name].grad.abs().max()) > 0 for name in learns)
     model.learn(lambda name: True)
     losses_of(model, micro, beta=2.0, gamma=0.5).sft.backward()
@@ -97,13 +104,16 @@ def test_recomputing_changes_no_bit(qwen2, batch):
 
 
 def test_bf16_is_near_fp32_and_learns_in_fp32(qwen2, batch):
-    (exact, _), (near, grads) = gradients(qwen2, batch), gradients(qwen2, batch, precision="bf16", recompute=True)
+    (exact, _), (near, grads) = (
+        gradients(qwen2, batch),
+        gradients(qwen2, batch, precision="bf16", recompute=True),
+    )
     assert exact != near
     assert near == pytest.approx(exact, rel=0.03)
     assert all(grad.dtype == torch.float32 for grad in grads.values())
 
 
-# --- adapters -------------------------------------------------------------------------------------------------------
+# --- adapters -----------------------------------------------------------------------------------------------
 
 
 def with_adapters(source, **options) -> LeanModel:
@@ -131,17 +141,24 @@ def test_merged_adapters_equal_the_model_with_them(source):
         for adapter in model.adapters.values():
             adapter.up.copy_(torch.randn(adapter.up.shape, generator=generator) * 0.1)
     plain.adapters = dict(model.adapters)
-    pixels, ids = torch.rand(1, 3, 56, 56, generator=generator), torch.tensor([[source.first_id, 40, 41, 42, 43]])
+    pixels, ids = (
+        torch.rand(1, 3, 56, 56, generator=generator),
+        torch.tensor([[source.first_id, 40, 41, 42, 43]]),
+    )
 
     def outputs(model):
         return model.encode_image(pixels), model.decode(model.embed(ids))
 
     before, unadapted = outputs(model), outputs(LeanModel(source.config, source.checkpoint))
     assert all(float((a - b).detach().abs().max()) > 0.01 for a, b in zip(before, unadapted, strict=True))
-    assert all(float((a - b).detach().abs().max()) < 1e-4 for a, b in zip(before, outputs(plain), strict=True))
+    assert all(
+        float((a - b).detach().abs().max()) < 1e-4 for a, b in zip(before, outputs(plain), strict=True)
+    )
     model.settle(torch.float32)
     assert model.adapters == {}
-    assert all(float((a - b).detach().abs().max()) < 1e-4 for a, b in zip(before, outputs(model), strict=True))
+    assert all(
+        float((a - b).detach().abs().max()) < 1e-4 for a, b in zip(before, outputs(model), strict=True)
+    )
 
 
 def test_a_rank_above_a_weights_own_is_bounded_by_it(qwen2):
@@ -149,13 +166,13 @@ def test_a_rank_above_a_weights_own_is_bounded_by_it(qwen2):
     assert adapters["vision_encoder.layers.0.proj.weight"].down.shape == (32, 32)
 
 
-# --- memory ---------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("stage", "rank"), [(1, None), (2, None), (2, 3)])
 def test_the_memory_foretold_is_what_the_tensors_take(tmp_path, dtype, stage, rank):
-    source = PhantomSource.open(write_checkpoint(tmp_path / "model", TINY, dtype=dtype))
+    source = Pretrained.open(write_checkpoint(tmp_path / "model", TINY, dtype=dtype))
     model = LeanModel(source.config, source.checkpoint)
     if rank:
         model.adapters = make_adapters(model.weights, rank, 0)
@@ -175,7 +192,9 @@ def test_too_little_memory_is_said_before_any_work(qwen2):
 
 
 def test_every_tensor_of_a_pass_is_made_on_the_device(qwen2, batch):
-    """The meta device has no memory, so it is everywhere at hand; like any other it does not mix with the CPU."""
+    """The meta device has no memory, so it is everywhere at hand; like any other it does not mix with the
+    CPU.
+    """
     model = LeanModel(qwen2.config, qwen2.checkpoint, recompute=True, device="meta")
     model.learn(lambda name: True)
     micro = batch.to("meta")

@@ -15,9 +15,9 @@ import pytest
 from safetensors import safe_open
 from triple_files import LINES, write_triples
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
-from phantom_edge.source import PhantomSource
-from phantom_edge.tune.data import read_triples
+from phantom_edge.text.triples import read_triples
 from phantom_edge.tune.options import TuneOptions
 from phantom_edge.tune.trainer import tune
 
@@ -33,7 +33,8 @@ OPTIONS = {
 }
 
 
-PLACES = (  # what a run tells when it is killed: within a batch of each step, in a validation, at the very end
+# What a run tells when it is killed: within a batch of each step, in a validation, at the very end.
+PLACES = (
     ("step 1", 2, 3),
     ("validation, step 1", 1, 1),
     ("step 2", 1, 2),
@@ -76,7 +77,7 @@ def saved(output: Path) -> list[int]:
 
 @pytest.mark.parametrize("rank", [2, None])
 def test_a_killed_run_goes_on_to_the_same_bytes(tiny_dirs, tmp_path, rank):
-    source, output = PhantomSource.open(tiny_dirs["qwen2"]), tmp_path / "killed"
+    source, output = Pretrained.open(tiny_dirs["qwen2"]), tmp_path / "killed"
     triples = read_triples(*write_triples(tmp_path))
     options = TuneOptions(**OPTIONS | {"lora": rank})
     places = []
@@ -92,7 +93,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tiny_dirs, tmp_path, rank):
     assert (output / "model.safetensors").read_bytes() == (whole.output / "model.safetensors").read_bytes()
     assert result.training["curve"] == whole.training["curve"]
     assert result.validation == whole.validation
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "pictures", "triples.jsonl", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "killed",
+        "pictures",
+        "triples.jsonl",
+        "whole",
+    ]
 
 
 class Stopped(Exception):
@@ -102,7 +108,7 @@ class Stopped(Exception):
 @pytest.fixture
 def stopped(tiny_dirs, tmp_path):
     """A run that ended in its second optimiser step."""
-    source = PhantomSource.open(tiny_dirs["qwen2"])
+    source = Pretrained.open(tiny_dirs["qwen2"])
     triples = read_triples(*write_triples(tmp_path))
 
     def stop(event):
@@ -155,7 +161,16 @@ def test_a_full_disk_leaves_nothing(tiny_dirs, tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     write_triples(tmp_path / "data")
-    words = [sys.executable, "-m", "phantom_edge", "tune", "--output", "out", "--model", str(tiny_dirs["qwen2"])]
+    words = [
+        sys.executable,
+        "-m",
+        "phantom_edge",
+        "tune",
+        "--output",
+        "out",
+        "--model",
+        str(tiny_dirs["qwen2"]),
+    ]
     words += ["--data", "data/triples.jsonl", "--images", "data/pictures"]
     done = subprocess.run(words, cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr

@@ -10,12 +10,12 @@ import pytest
 import torch
 from triple_files import LINES, read, write_triples
 
-from phantom_edge.checkpoint import Checkpoint
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.scenes import make_scene
-from phantom_edge.source import PhantomSource
-from phantom_edge.synthetic import TINY, write_checkpoint
-from phantom_edge.tune.data import read_triples
+from phantom_edge.text.triples import read_triples
 from phantom_edge.tune.lean import learns_first
 from phantom_edge.tune.lora import is_adapted
 from phantom_edge.tune.options import TuneOptions
@@ -23,8 +23,8 @@ from phantom_edge.tune.trainer import tune
 
 
 @pytest.fixture(scope="module")
-def source(tiny_dirs) -> PhantomSource:
-    return PhantomSource.open(tiny_dirs["qwen2"])
+def source(tiny_dirs) -> Pretrained:
+    return Pretrained.open(tiny_dirs["qwen2"])
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def triples(tmp_path_factory):
     return read(tmp_path_factory.mktemp("triples"))
 
 
-def changed(source: PhantomSource, output) -> set[str]:
+def changed(source: Pretrained, output) -> set[str]:
     """Names of the tensors whose bytes are not those of the source."""
     before, after = source.checkpoint, Checkpoint.open(output)
     assert after.dtypes == before.dtypes
@@ -73,7 +73,7 @@ def test_lora_changes_the_linear_weights_by_a_matrix_of_its_rank(source, triples
 
 def test_what_is_measured_at_the_end_is_what_is_stored(triples, tmp_path):
     """A change of 1e-2 is lost on the phantom's amplified matrices when they are rounded to bf16 again."""
-    source = PhantomSource.open(write_checkpoint(tmp_path / "half", TINY, dtype="bfloat16"))
+    source = Pretrained.open(write_checkpoint(tmp_path / "half", TINY, dtype="bfloat16"))
     options = TuneOptions(steps_1=1, steps_2=0, lr=1e-2, batch=4, validation=1)
     result = tune(source, triples, options, tmp_path / "out")
     learned, small = (set(filter(learns_first, source.checkpoint)), changed(source, result.output))
@@ -81,7 +81,7 @@ def test_what_is_measured_at_the_end_is_what_is_stored(triples, tmp_path):
     assert {name for name in learned - small if not name.endswith(".o.weight")} == set()
     assert result.validation["after"] != result.validation["step 1"]
     # Tuned by nothing further, the stored checkpoint measures what the run said at its end.
-    again = tune(PhantomSource.open(result.output), triples, options, tmp_path / "again")
+    again = tune(Pretrained.open(result.output), triples, options, tmp_path / "again")
     assert again.validation["before"] == result.validation["after"]
 
 
@@ -107,7 +107,7 @@ def test_what_is_written(source, triples, tmp_path):
     options = TuneOptions(steps_1=1, steps_2=1, batch=4, validation=2)
     result = tune(source, triples, options, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert PhantomSource.open(tmp_path / "out").config == source.config
+    assert Pretrained.open(tmp_path / "out").config == source.config
     assert {stat.S_IMODE(path.stat().st_mode) & 0o044 for path in result.output.iterdir()} == {0o044}
     training = json.loads((result.output / "training.json").read_text())
     assert training == result.training
@@ -116,11 +116,18 @@ def test_what_is_written(source, triples, tmp_path):
     assert training["data"]["trained_on"] + training["data"]["held_out"] == len(LINES)
     assert {(point["stage"], point["step"]) for point in training["curve"]} == {(1, 1), (2, 1)}
     assert tune(source, triples, options, tmp_path / "out").training == training  # finished: not done again
-    with pytest.raises(InputError, match=r"tuned with other arguments .*seed was 0, now 1.*choose another --output"):
-        tune(source, triples, TuneOptions(steps_1=1, steps_2=1, batch=4, validation=2, seed=1), tmp_path / "out")
+    with pytest.raises(
+        InputError, match=r"tuned with other arguments .*seed was 0, now 1.*choose another --output"
+    ):
+        tune(
+            source,
+            triples,
+            TuneOptions(steps_1=1, steps_2=1, batch=4, validation=2, seed=1),
+            tmp_path / "out",
+        )
 
 
-# --- what is refused ------------------------------------------------------------------------------------------------
+# --- what is refused ----------------------------------------------------------------------------------------
 
 
 def refused(source, triples, tmp_path, message, **options):
@@ -132,7 +139,9 @@ def test_no_wrong_answer_and_a_preference_term_do_not_go_together(source, tmp_pa
     path, pictures = write_triples(tmp_path / "data", [line | {"wrong": None} for line in LINES])
     triples = read_triples(path, pictures)
     refused(source, triples, tmp_path, "no line to train on has a wrong answer.*--sft-only")
-    result = tune(source, triples, TuneOptions(steps_1=1, steps_2=0, sft_only=True, batch=2), tmp_path / "out")
+    result = tune(
+        source, triples, TuneOptions(steps_1=1, steps_2=0, sft_only=True, batch=2), tmp_path / "out"
+    )
     assert result.training["curve"][0]["preference"] is None
 
 
@@ -164,6 +173,8 @@ def test_a_machine_without_cuda_says_so(source, triples, tmp_path):
 
 def test_a_loss_that_goes_astray_ends_the_run_and_leaves_nothing(source, triples, tmp_path):
     options = TuneOptions(steps_1=0, steps_2=4, lr=1e30, batch=7, micro_batch=7, save_every=0)
-    with pytest.raises(CheckError, match="no longer a number in step 2, at optimiser step 2: use a lower --lr"):
+    with pytest.raises(
+        CheckError, match="no longer a number in step 2, at optimiser step 2: use a lower --lr"
+    ):
         tune(source, triples, options, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -8,19 +8,39 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from phantom_edge.source import PhantomSource
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.text.triples import Triples, read_triples, survey
 from phantom_edge.tune.batches import Collator
-from phantom_edge.tune.data import Triples, read_triples, survey
 
 # At 56 px per tile: one tile, two and a thumbnail, and a row of six and a thumbnail.
 SIZES = {"square.png": (56, 56), "wide.png": (130, 60), "deep/long.png": (400, 60)}
 LINES = (
-    {"image": "square.png", "question": "What colour is it?", "answer": "red", "wrong": "a small white circle"},
-    {"image": "wide.png", "question": "How many?", "answer": "There are three green triangles.", "wrong": "2"},
+    {
+        "image": "square.png",
+        "question": "What colour is it?",
+        "answer": "red",
+        "wrong": "a small white circle",
+    },
+    {
+        "image": "wide.png",
+        "question": "How many?",
+        "answer": "There are three green triangles.",
+        "wrong": "2",
+    },
     {"image": "square.png", "question": "Is there a sign?", "answer": "No, there is not.", "wrong": "Yes"},
     {"question": "Which shape is closest?", "answer": "The orange cylinder", "wrong": "(B) a cone"},
-    {"image": "deep/long.png", "question": "Read the sign.", "answer": "STOP", "wrong": "0123456789", "task": "sign"},
-    {"image": "square.png", "question": "Describe the image in detail.", "answer": "A purple star lies behind it."},
+    {
+        "image": "deep/long.png",
+        "question": "Read the sign.",
+        "answer": "STOP",
+        "wrong": "0123456789",
+        "task": "sign",
+    },
+    {
+        "image": "square.png",
+        "question": "Describe the image in detail.",
+        "answer": "A purple star lies behind it.",
+    },
     {"question": "What?", "answer": "Nothing."},
 )
 
@@ -40,5 +60,5 @@ def read(folder: Path, lines=LINES) -> Triples:
     return read_triples(*write_triples(folder, lines))
 
 
-def collator(source: PhantomSource, triples: Triples, max_tiles: int = 6) -> Collator:
+def collator(source: Pretrained, triples: Triples, max_tiles: int = 6) -> Collator:
     return Collator(source, triples, survey(triples, {})[0], max_tiles)

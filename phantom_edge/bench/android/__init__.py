@@ -1,7 +1,8 @@
-"""``--device adb[:SERIAL]``: an ``android`` bundle on a phone, by the benchmark app or by a stock ExecuTorch runner.
+"""``--device adb[:SERIAL]``: an ``android`` bundle on a phone, by the benchmark app or by a stock ExecuTorch
+runner.
 
-No phone was at hand when this was written: it is tested against recorded transcripts and a program that speaks adb's
-command line. See docs/benchmarking.md.
+No phone was at hand when this was written: it is tested against recorded transcripts and a program that
+speaks adb's command line. See docs/benchmarking.md.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import QUESTION, golden_picture
-from phantom_edge.bundle import MANIFEST, TOKENIZER, Bundle
+from phantom_edge.bundle.folder import MANIFEST, TOKENIZER, Bundle
 from phantom_edge.errors import InputError, PhantomEdgeError
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 Step = Callable[[str], None]
 FOLDER = "/data/local/tmp/phantom-bench"
@@ -30,10 +31,11 @@ THROTTLED = ("moderate", "severe", "critical", "emergency", "shutdown")
 
 
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
-    """Measure ExecuTorch bundles on a phone. With ``options.runner`` by that program, else by the app on the phone.
+    """Measure ExecuTorch bundles on a phone. With ``options.runner`` by that program, else by the app on the
+    phone.
 
-    Raises :class:`InputError` when there is no such phone, no room, no app and no runner, or the bundle or the runner
-    is for something else; :class:`CheckError` when what runs on the phone fails.
+    Raises :class:`InputError` when there is no such phone, no room, no app and no runner, or the bundle or
+    the runner is for something else; :class:`CheckError` when what runs on the phone fails.
     """
     if options.runner is not None and options.app is not None:
         raise InputError("--runner and --app are two ways to measure; give one")
@@ -44,7 +46,8 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         phone.check_program(options.runner, device["abi"])
     elif not app.is_installed(adb, options.app or app.DEFAULT):
         raise InputError(
-            f"{adb.serial} has no app {options.app or app.DEFAULT}; install one that `phantom-edge app android "
+            f"{adb.serial} has no app {options.app or app.DEFAULT}; install one that `phantom-edge app "
+            "android "
             f"--bundle-id {options.app or app.DEFAULT}` writes, or give an ExecuTorch runner with --runner"
         )
     runs = []
@@ -58,24 +61,35 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
             _by_app(run, adb, bundle, options.app or app.DEFAULT, settings, step)
         run.conditions |= {f"after: {name}": value for name, value in phone.condition(adb).items()}
         if {run.conditions.get(f"{when}: thermal status") for when in ("before", "after")} & set(THROTTLED):
-            run.notes.append("the phone was slowing itself down because of heat: let it cool and measure again")
+            run.notes.append(
+                "the phone was slowing itself down because of heat: let it cool and measure again"
+            )
         runs.append(conclude(run, settings))
     return runs
 
 
 def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Settings, step: Step) -> None:
-    run.runtime |= {"name": f"executorch, {program.name}", "threads": settings.threads or "the runner's choice"}
+    run.runtime |= {
+        "name": f"executorch, {program.name}",
+        "threads": settings.threads or "the runner's choice",
+    }
     run.model |= {"image_tokens": bundle.manifest["tiles"]["tokens"], "tiles": 1}
     model = bundle.manifest["graphs"]["text_decoder"]
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         picture = Path(here) / "picture.png"
         golden_picture(bundle).save(picture)
-        files = {"model.pte": bundle.folder / model, TOKENIZER: bundle.folder / TOKENIZER, "picture.png": picture}
+        files = {
+            "model.pte": bundle.folder / model,
+            TOKENIZER: bundle.folder / TOKENIZER,
+            "picture.png": picture,
+        }
         with _pushed(adb, files | {"runner": program}, run, step) as folder:
             adb.shell(f"chmod 755 {folder}/runner")
             stock = runner.StockRunner(adb, folder)
             stock.probe(program.name)
-            runner.measure(stock, Tokenizer.from_file(bundle.folder / TOKENIZER), QUESTION, settings, run, step)
+            runner.measure(
+                stock, Tokenizer.from_file(bundle.folder / TOKENIZER), QUESTION, settings, run, step
+            )
             if settings.soak:
                 runner.soak(stock, QUESTION, settings, run, step)
 
@@ -84,11 +98,16 @@ def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings
     run.runtime["name"] = f"executorch, {package}"
     files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest["files"])}
     told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest["context"]))}
-    with _pushed(adb, files, run, step) as folder, tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
+    with (
+        _pushed(adb, files, run, step) as folder,
+        tempfile.TemporaryDirectory(prefix="phantom-bench-") as here,
+    ):
         for n in range(settings.processes):
             last = n == settings.processes - 1
             job = Path(here) / "job.json"
-            job.write_text(json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0}))
+            job.write_text(
+                json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0})
+            )
             adb.shell(f"rm -f {folder}/job.json")
             adb.push(job, f"{folder}/job.json")
             adb.shell(f"chmod a+r {folder}/job.json")
@@ -98,7 +117,9 @@ def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings
 
 @contextmanager
 def _pushed(adb: Adb, files: dict[str, Path], run: Run, step: Step) -> Iterator[str]:
-    """The files in a folder on the phone while the block runs; then removed, or a note says where they still are."""
+    """The files in a folder on the phone while the block runs; then removed, or a note says where they still
+    are.
+    """
     folders = sorted({f"{FOLDER}/{name}".rpartition("/")[0] for name in files})
     adb.shell(f"rm -rf {FOLDER}; mkdir -p {' '.join(map(shlex.quote, folders))}")
     try:

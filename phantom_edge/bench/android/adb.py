@@ -1,4 +1,6 @@
-"""Calls of the ``adb`` program: one device, every failure one clear line, and a lost connection waited for."""
+"""Calls of the ``adb`` program: one device, every failure one clear line, and a lost connection waited
+for.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ LOST = (
     "write failed: broken pipe",
 )
 ATTEMPTS = 5
-END = "phantom-bench-end"  # printed after a command: adb ends with 0 and half an output when the connection breaks
+# Printed after a command: adb ends with 0 and half an output when the connection breaks.
+END = "phantom-bench-end"
 RECONNECT = 120  # seconds that a lost device is waited for
 SHORT, LONG = 60, 3600  # seconds for a shell command; for pushing gigabytes over USB 2
 MEND = {
@@ -59,20 +62,24 @@ class Adb:
         """The device of that serial, or the only one. Raises :class:`InputError` for none or several."""
         program = shutil.which("adb")
         if program is None:
-            raise InputError("adb is not installed; install Android's platform tools (Debian: apt install adb)")
+            raise InputError(
+                "adb is not installed; install Android's platform tools (Debian: apt install adb)"
+            )
         try:
             done = subprocess.run([program, "devices", "-l"], capture_output=True, text=True, timeout=SHORT)
         except subprocess.TimeoutExpired:
             raise InputError(f"adb said nothing for {SHORT} s; run `adb kill-server` and try again") from None
         if done.returncode:
-            raise InputError(f"adb does not work here ({_last(done.stderr)}); run `adb devices` and mend what it says")
+            raise InputError(
+                f"adb does not work here ({_last(done.stderr)}); run `adb devices` and mend what it says"
+            )
         return cls(program, _choose(parse.devices(done.stdout), serial).serial, step)
 
     def shell(self, command: str, *, check: bool = True, timeout: float = SHORT) -> str:
         """Output of a shell command, run again after a lost connection: so only commands that may run twice.
 
-        The exit status comes with the output, because phones before Android 7 send none. Raises :class:`CheckError`
-        when it fails and ``check`` is set, or when the device does not come back.
+        The exit status comes with the output, because phones before Android 7 send none. Raises
+        :class:`CheckError` when it fails and ``check`` is set, or when the device does not come back.
         """
         return self._kept(lambda: self._shell(command, check, timeout))
 
@@ -92,13 +99,17 @@ class Adb:
             self._kept(lambda: self._copy(local, remote))
             if self.shell(ask, check=False).strip() == str(size):
                 return
-        raise CheckError(f"{local.name} did not arrive whole on the device after {ATTEMPTS} attempts; check the cable")
+        raise CheckError(
+            f"{local.name} did not arrive whole on the device after {ATTEMPTS} attempts; check the cable"
+        )
 
     def _copy(self, local: Path, remote: str) -> str:
         done = self._run(["push", str(local), remote], LONG)
         if not done.returncode:
             return done.stdout
-        said = f"{done.stdout}{done.stderr}"  # adb tells on stdout why a copy failed, and then how far it came
+        said = (
+            f"{done.stdout}{done.stderr}"  # adb tells on stdout why a copy failed, and then how far it came
+        )
         why = next((line for line in said.splitlines() if "error" in line), _last(said))
         if self._is_lost(said):
             raise LostError(f"{self.serial}: {why}")
@@ -117,12 +128,19 @@ class Adb:
         while time.monotonic() < end:
             try:
                 command = [self.program, "-s", self.serial, "wait-for-device", "shell", "true"]
-                if subprocess.run(command, capture_output=True, timeout=max(1, end - time.monotonic())).returncode == 0:
+                if (
+                    subprocess.run(
+                        command, capture_output=True, timeout=max(1, end - time.monotonic())
+                    ).returncode
+                    == 0
+                ):
                     return
             except subprocess.TimeoutExpired:
                 break
             time.sleep(1)
-        raise LostError(f"{self.serial} did not come back within {RECONNECT} s; check the cable and start again")
+        raise LostError(
+            f"{self.serial} did not come back within {RECONNECT} s; check the cable and start again"
+        )
 
     def _kept(self, call: Callable[[], str]) -> str:
         for _ in range(ATTEMPTS):
@@ -133,11 +151,18 @@ class Adb:
         raise LostError(f"{self.serial}: the connection broke {ATTEMPTS} times; use another cable or port")
 
     def _run(self, arguments: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """One call of adb. Raises :class:`LostError` when it says that the device is gone, or nothing at all."""
+        """One call of adb. Raises :class:`LostError` when it says that the device is gone, or nothing at
+        all.
+        """
         command = [self.program, "-s", self.serial, *arguments]
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
             )
         except subprocess.TimeoutExpired:
             raise LostError(f"{self.serial}: `adb {arguments[0]}` took more than {timeout:.0f} s") from None
@@ -146,7 +171,9 @@ class Adb:
         return done
 
     def _is_lost(self, said: str) -> bool:
-        lines = [line for line in said.lower().splitlines() if line.startswith(("adb:", "error:", "- waiting"))]
+        lines = [
+            line for line in said.lower().splitlines() if line.startswith(("adb:", "error:", "- waiting"))
+        ]
         return any(sign in line for line in lines for sign in LOST)
 
 
@@ -157,7 +184,9 @@ def _choose(found: list[parse.Listed], serial: str | None) -> parse.Listed:
         if not found:
             raise InputError(f"no device {serial!r}; adb sees {names or 'none'}")
     if not found:
-        raise InputError("adb sees no device; plug a phone in and switch USB debugging on, or `adb connect` to it")
+        raise InputError(
+            "adb sees no device; plug a phone in and switch USB debugging on, or `adb connect` to it"
+        )
     ready = [d for d in found if d.state == "device"]
     if not ready:
         first = found[0]

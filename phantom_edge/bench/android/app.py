@@ -1,9 +1,11 @@
-"""The benchmark app on a phone: given a folder with a bundle and a job, it writes the protocol's lines to a file.
+"""The benchmark app on a phone: given a folder with a bundle and a job, it writes the protocol's lines to a
+file.
 
-Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity ``BenchActivity``
-that adb may start takes the string extra ``folder`` with the bundle's files and ``job.json`` (``settings`` as in the
-report, ``check``, ``soak``). It appends the lines of :mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its
-external files folder, which it empties first, and ends.
+Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity
+``BenchActivity`` that adb may start takes the string extra ``folder`` with the bundle's files and
+``job.json`` (``settings`` as in the report, ``check``, ``soak``). It appends the lines of
+:mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its external files folder, which it empties first,
+and ends.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def measure(adb: Adb, app: str, folder: str, step: Step) -> Run:
     told = adb.shell(f"am start -W -n {app}/{app}{ACTIVITY} --es folder {folder}", check=False)
     if "Error" in told or "Status: ok" not in told:  # am's own words; its exit status is 0 all the same
         why = next((line.strip() for line in told.splitlines() if "Error" in line), "no answer from am start")
-        raise CheckError(f"{app} could not be started: {why}; install a build that has {ACTIVITY.lstrip('.')}")
+        raise CheckError(
+            f"{app} could not be started: {why}; install a build that has {ACTIVITY.lstrip('.')}"
+        )
     try:
         return _followed(adb, app, result, step)
     except BaseException:  # an interruption, too: nothing goes on measuring what nobody waits for
@@ -67,7 +71,9 @@ def _followed(adb: Adb, app: str, result: str, step: Step) -> Run:
             run = protocol.read(text.splitlines()[seen:], step)
             if run is not None:
                 return run
-            raise CheckError(f"{app} ended without a result; see `adb logcat` (too much memory ends an app, too)")
+            raise CheckError(
+                f"{app} ended without a result; see `adb logcat` (too much memory ends an app, too)"
+            )
         if time.monotonic() - heard > SILENCE:
             raise CheckError(f"{app} said nothing for {SILENCE:.0f} s; use smaller --depths")
         time.sleep(POLL)

@@ -1,9 +1,9 @@
 """What adb and Android's own tools print, as values. Pure text in, values out.
 
-Where each form comes from: ``adb devices -l``: adb's ``transport.cpp``; ``dumpsys battery``: ``BatteryService.java``
-(``dumpInternal``); ``dumpsys thermalservice``: ``ThermalManagerService.java`` and ``Temperature.java`` (``toString``);
-``df -k``: toybox; the runner's line: ExecuTorch's ``extension/llm/runner/stats.h`` (``print_report``), its flags:
-gflags' ``--help``.
+Where each form comes from: ``adb devices -l``: adb's ``transport.cpp``; ``dumpsys battery``:
+``BatteryService.java`` (``dumpInternal``); ``dumpsys thermalservice``: ``ThermalManagerService.java`` and
+``Temperature.java`` (``toString``); ``df -k``: toybox; the runner's line: ExecuTorch's
+``extension/llm/runner/stats.h`` (``print_report``), its flags: gflags' ``--help``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ OBSERVER = re.compile(r"PyTorchObserver (\{.*\})")
 FLAG = re.compile(r"^\s+-(\w+) \(", re.M)
 TEMPERATURE = re.compile(r"Temperature\{mValue=([-\d.]+), mType=(-?\d+), mName=([^,]*), mStatus=(\d+)\}")
 HAL_SECTION = "Current temperatures from HAL:"
-STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")  # PowerManager.THERMAL_STATUS_*
+STATUS = (
+    "none",
+    "light",
+    "moderate",
+    "severe",
+    "critical",
+    "emergency",
+    "shutdown",
+)  # PowerManager.THERMAL_STATUS_*
 CPU, SKIN = 0, 3  # Temperature.TYPE_*
 STATS = ("prompt_tokens", "generated_tokens", "inference_start_ms", "inference_end_ms")
 STATS += ("prompt_eval_end_ms", "first_token_ms", "model_load_start_ms", "model_load_end_ms")
@@ -66,11 +74,17 @@ def free_bytes(text: str) -> int | None:
 
 
 def battery(text: str) -> dict[str, Any]:
-    """Of ``dumpsys battery``: ``level`` (%), ``celsius``, ``volts``, ``powered``, ``charge`` (microampere hours)."""
+    """Of ``dumpsys battery``: ``level`` (%), ``celsius``, ``volts``, ``powered``, ``charge`` (microampere
+    hours).
+    """
     fields = dict(re.findall(r"^\s*([A-Za-z ]+): (\S+)\s*$", text, re.M))
     sources = ("AC", "USB", "Wireless", "Dock")
     found: dict[str, Any] = {"powered": any(fields.get(f"{name} powered") == "true" for name in sources)}
-    for name, key, scale in (("level", "level", 1), ("temperature", "celsius", 0.1), ("voltage", "volts", 0.001)):
+    for name, key, scale in (
+        ("level", "level", 1),
+        ("temperature", "celsius", 0.1),
+        ("voltage", "volts", 0.001),
+    ):
         if re.fullmatch(r"-?\d+", fields.get(name, "")):
             found[key] = round(int(fields[name]) * scale, 3)
     charge = fields.get("Charge counter", "")
@@ -80,7 +94,9 @@ def battery(text: str) -> dict[str, Any]:
 
 
 def thermal(text: str) -> dict[str, Any]:
-    """Of ``dumpsys thermalservice``: ``status`` in a word, and ``celsius`` of the hottest CPU (or else skin) sensor."""
+    """Of ``dumpsys thermalservice``: ``status`` in a word, and ``celsius`` of the hottest CPU (or else skin)
+    sensor.
+    """
     found: dict[str, Any] = {}
     if status := re.search(r"^Thermal Status: (\d+)", text, re.M):
         found["status"] = STATUS[min(int(status[1]), len(STATUS) - 1)]
@@ -113,7 +129,8 @@ def runner_stats(text: str) -> dict[str, int]:
         return {name: int(stats[name]) for name in STATS}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckError(
-            f"the runner's PyTorchObserver line is of another version (lacks {error}); build it from ExecuTorch 1.x"
+            f"the runner's PyTorchObserver line is of another version (lacks {error}); build it from "
+            "ExecuTorch 1.x"
         ) from None
 
 

@@ -1,7 +1,8 @@
-"""The stock ExecuTorch runner on a phone: started so that it outlives a lost connection, its own numbers read.
+"""The stock ExecuTorch runner on a phone: started so that it outlives a lost connection, its own numbers
+read.
 
-The runner is any program built on ``MultimodalRunner`` with the flags of ExecuTorch's examples. It measures less than
-our own app: image and prompt in one, decoding at the prompt's depth only.
+The runner is any program built on ``MultimodalRunner`` with the flags of ExecuTorch's examples. It measures
+less than our own app: image and prompt in one, decoding at the prompt's depth only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 Step = Callable[[str], None]
 NEEDED = ("model_path", "tokenizer_path", "prompt", "image_path")
@@ -42,12 +43,16 @@ class StockRunner:
     flags: set[str] = field(default_factory=set)
 
     def probe(self, name: str) -> None:
-        """Ask the program for its flags. Raises :class:`InputError` for one that cannot run a picture and a prompt."""
+        """Ask the program for its flags. Raises :class:`InputError` for one that cannot run a picture and a
+        prompt.
+        """
         told = self.adb.shell(f"cd {self.folder} && ./runner --help 2>&1", check=False)
         self.flags = parse.runner_flags(told)
         if not self.flags:
             last = (told.strip().splitlines() or ["no output"])[-1].strip()[:200]
-            raise InputError(f"--runner {name}: no runner that the phone can start ({last}); build it with the NDK")
+            raise InputError(
+                f"--runner {name}: no runner that the phone can start ({last}); build it with the NDK"
+            )
         missing = [flag for flag in NEEDED if flag not in self.flags]
         if missing == ["image_path"]:
             raise InputError(
@@ -55,7 +60,9 @@ class StockRunner:
                 "a Phantom needs a multimodal one, such as gemma3_e2e_runner"
             )
         if missing:
-            raise InputError(f"--runner {name}: has no --{missing[0]}: another version; build it from ExecuTorch 1.x")
+            raise InputError(
+                f"--runner {name}: has no --{missing[0]}: another version; build it from ExecuTorch 1.x"
+            )
 
     def run(self, prompt: str, threads: int | None, tokens: int) -> tuple[dict[str, int], int | None]:
         """One prompt in a fresh process: the runner's statistics and its peak memory in bytes."""
@@ -78,10 +85,12 @@ class StockRunner:
         return parse.runner_stats(output), peak
 
     def _start(self, arguments: list[str]) -> None:
-        """In the background of the phone, with output, peak memory and end in files: a lost connection ends nothing.
+        """In the background of the phone, with output, peak memory and end in files: a lost connection ends
+        nothing.
 
-        The mark ``started`` keeps a second attempt, after a lost answer, from starting it twice. A process that has
-        ended has no ``VmHWM``; one that is still the shell, about to become the runner, is not looked at.
+        The mark ``started`` keeps a second attempt, after a lost answer, from starting it twice. A process
+        that has ended has no ``VmHWM``; one that is still the shell, about to become the runner, is not
+        looked at.
         """
         line = " ".join(["./runner", *map(shlex.quote, arguments)])
         look = f"read n < /proc/$p/comm && [ $n = runner ] && mv peak.new peak; sleep {SAMPLE}"
@@ -106,23 +115,35 @@ class StockRunner:
         raise CheckError(f"the runner did not end within {SILENCE:.0f} s; use smaller --depths")
 
 
-def measure(runner: StockRunner, tokenizer: Tokenizer, question: str, settings: Settings, run: Run, step: Step) -> None:
+def measure(
+    runner: StockRunner, tokenizer: Tokenizer, question: str, settings: Settings, run: Run, step: Step
+) -> None:
     """Fill ``run``: every process one prompt, as short as it is and then grown to each depth."""
     context = run.model["context"]
     wanted = [0, *(d for d in settings.fitting(context) if d)]
     for n in range(settings.processes):
         for depth in wanted:
-            step(f"process {n + 1} of {settings.processes}, {f'{depth} tokens' if depth else 'the question alone'}")
+            step(
+                f"process {n + 1} of {settings.processes}, "
+                f"{f'{depth} tokens' if depth else 'the question alone'}"
+            )
             prompt = grown(tokenizer, question, depth - run.model["image_tokens"])
             stats, peak = runner.run(prompt, settings.threads, settings.steps)
             add(run, stats, peak, first=not depth)
-    run.missing |= {"preprocess": "the stock runner does it before its clock starts", "vision": JOINT, "prefill": JOINT}
+    run.missing |= {
+        "preprocess": "the stock runner does it before its clock starts",
+        "vision": JOINT,
+        "prefill": JOINT,
+    }
     run.notes += NOTES
 
 
 def add(run: Run, stats: dict[str, int], peak: int | None, *, first: bool) -> None:
     """Add one run of the runner. ``first`` for the short prompt, whose first token is the one that counts."""
-    tokens, seconds = stats["generated_tokens"], (stats["inference_end_ms"] - stats["prompt_eval_end_ms"]) / 1000
+    tokens, seconds = (
+        stats["generated_tokens"],
+        (stats["inference_end_ms"] - stats["prompt_eval_end_ms"]) / 1000,
+    )
     if tokens > 0 and seconds > 0:
         run.add(f"decode@{stats['prompt_tokens']}", tokens / seconds)
     if first:
@@ -140,7 +161,9 @@ def add(run: Run, stats: dict[str, int], peak: int | None, *, first: bool) -> No
 
 
 def soak(runner: StockRunner, question: str, settings: Settings, run: Run, step: Step) -> None:
-    """Ask again and again for so many minutes; speed and heat per answer, energy from the battery's charge counter."""
+    """Ask again and again for so many minutes; speed and heat per answer, energy from the battery's charge
+    counter.
+    """
     begin, tokens = time.monotonic(), 0
     before = parse.battery(runner.adb.shell("dumpsys battery", check=False))
     speed: list[tuple[float, float]] = []

@@ -1,7 +1,8 @@
-"""``--device ios[:UDID]``: an ``ios`` bundle on an iPhone or iPad, by the benchmark app, from a Mac with Xcode.
+"""``--device ios[:UDID]``: an ``ios`` bundle on an iPhone or iPad, by the benchmark app, from a Mac with
+Xcode.
 
-Neither a Mac nor a device was at hand when this was written: it is tested against recorded output and a program that
-speaks devicectl's command line. See docs/benchmarking.md.
+Neither a Mac nor a device was at hand when this was written: it is tested against recorded output and a
+program that speaks devicectl's command line. See docs/benchmarking.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle import MANIFEST, Bundle
+from phantom_edge.bundle.folder import MANIFEST, Bundle
 from phantom_edge.errors import CheckError, InputError
 
 Step = Callable[[str], None]
@@ -28,22 +29,31 @@ LEAST = (18,)  # iOS: int4 weights and state
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
     """Measure Core ML bundles by the app ``options.app`` on the device.
 
-    The app must be installed. Started with ``PHANTOM_EDGE_BENCH`` set to a folder of its container that holds a
-    bundle and ``job.json``, it prints the lines of :mod:`phantom_edge.bench.protocol` and ends.
+    The app must be installed. Started with ``PHANTOM_EDGE_BENCH`` set to a folder of its container that holds
+    a bundle and ``job.json``, it prints the lines of :mod:`phantom_edge.bench.protocol` and ends.
 
-    Raises :class:`InputError` when this is no Mac, there is no such device or the bundle is for something else, and
-    :class:`CheckError` when what runs on the device fails.
+    Raises :class:`InputError` when this is no Mac, there is no such device or the bundle is for something
+    else, and :class:`CheckError` when what runs on the device fails.
     """
     bundles = [bundle_for("ios", model, "an iPhone runs Core ML") for model in models]
     xcode, app = Devicectl.connect(options.serial), options.app or DEFAULT
     device = xcode.device
     if tuple(int(n) for n in device.version.split(".")[:1] if n.isdigit()) < LEAST:
-        raise InputError(f"{device.name} runs iOS {device.version}; these bundles need iOS {LEAST[0]} or newer")
-    facts = {"kind": "ios", "name": device.model, "product": device.product, "system": f"iOS {device.version}"}
+        raise InputError(
+            f"{device.name} runs iOS {device.version}; these bundles need iOS {LEAST[0]} or newer"
+        )
+    facts = {
+        "kind": "ios",
+        "name": device.model,
+        "product": device.product,
+        "system": f"iOS {device.version}",
+    }
     return [_measured(xcode, app, bundle, facts, settings, step) for bundle in bundles]
 
 
-def _measured(xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings: Settings, step: Step) -> Run:
+def _measured(
+    xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings: Settings, step: Step
+) -> Run:
     run = Run(dict(device), {"name": f"coreml, {app}"}, model_facts(bundle), settings.to_dict())
     run.add("bundle", bundle.bytes)
     for name in (MANIFEST, *bundle.manifest["files"]):
@@ -58,9 +68,13 @@ def _measured(xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings
         for n in range(settings.processes):
             last = n == settings.processes - 1
             job = Path(here) / "job.json"
-            job.write_text(json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0}))
+            job.write_text(
+                json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0})
+            )
             xcode.push(app, job, f"{FOLDER}/{job.name}")
             at = f"process {n + 1} of {settings.processes}"
             merge(run, xcode.launch(app, FOLDER, lambda text, at=at: step(f"{at}: {text}")))
-    run.notes.append(f"the bundle stays in the app's container ({FOLDER}); devicectl cannot remove it, the app can")
+    run.notes.append(
+        f"the bundle stays in the app's container ({FOLDER}); devicectl cannot remove it, the app can"
+    )
     return conclude(run, settings)

@@ -1,4 +1,6 @@
-"""Calls of ``xcrun devicectl``: one iPhone or iPad, its app's files, and the app started with its output followed."""
+"""Calls of ``xcrun devicectl``: one iPhone or iPad, its app's files, and the app started with its output
+followed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from phantom_edge.errors import CheckError, InputError
 
 Step = Callable[[str], None]
 SHORT, LONG = 60, 3600  # seconds for a question; for copying gigabytes over Wi-Fi
-JOB = "PHANTOM_EDGE_BENCH"  # environment variable of the started app: the folder with the job, below its container
+# Environment variable of the started app: the folder with the job, below its container.
+JOB = "PHANTOM_EDGE_BENCH"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Devicectl:
         Raises :class:`InputError` when this is no Mac with Xcode, or there is no such device, or several.
         """
         if shutil.which("xcrun") is None:
-            raise InputError("--device ios needs Xcode's command-line tools, on a Mac; here there is no xcrun")
+            raise InputError(
+                "--device ios needs Xcode's command-line tools, on a Mac; here there is no xcrun"
+            )
         try:
             told = _call(["list", "devices"], SHORT)
         except CheckError as error:
@@ -59,7 +64,12 @@ class Devicectl:
             command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
             pipe = subprocess.PIPE
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True, errors="replace"
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
             )
             try:
                 run = protocol.read(child.stdout, step)
@@ -74,7 +84,8 @@ class Devicectl:
         parse.outcome(told)
         code = parse.exit_code(told)
         raise CheckError(
-            f"{app} ended{f' with {code}' if code is not None else ''} and no result; see the device's log in Xcode "
+            f"{app} ended{f' with {code}' if code is not None else ''} and no result; see the device's log "
+            "in Xcode "
             "(iOS ends an app that takes too much memory)"
         )
 
@@ -112,9 +123,13 @@ def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
     with _told() as path:
         command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            )
         except subprocess.TimeoutExpired:
-            raise CheckError(f"`devicectl {' '.join(arguments[:3])}` took more than {timeout:.0f} s") from None
+            raise CheckError(
+                f"`devicectl {' '.join(arguments[:3])}` took more than {timeout:.0f} s"
+            ) from None
         told = _read(path)
     if not told:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]

@@ -1,7 +1,8 @@
 """What ``xcrun devicectl`` writes with ``--json-output``, as values.
 
-The form is Apple's own (``devicectl``, JSON version 2, Xcode 15 and later): ``info.outcome`` and ``error`` of every
-command, ``result.devices[]`` with ``connectionProperties``, ``deviceProperties`` and ``hardwareProperties``.
+The form is Apple's own (``devicectl``, JSON version 2, Xcode 15 and later): ``info.outcome`` and ``error`` of
+every command, ``result.devices[]`` with ``connectionProperties``, ``deviceProperties`` and
+``hardwareProperties``.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def _devices(told: Mapping[str, Any]) -> Iterator[AppleDevice]:
             platform=str(hardware.get("platform", "")),
             version=str(device.get("osVersionNumber", "?")),
             paired=connection.get("pairingState") == "paired",
-            # "disconnected" only says that no tunnel is open yet; "unavailable" that the device cannot be reached.
+            # "disconnected" only says that no tunnel is open yet; "unavailable" that the device cannot be
+            # reached.
             reachable=connection.get("tunnelState") != "unavailable",
             developer=device.get("developerModeStatus") != "disabled",
         )

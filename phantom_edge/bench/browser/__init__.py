@@ -1,4 +1,6 @@
-"""``--device browser``: a bundle's ONNX graphs in onnxruntime-web, in a Chromium of this machine, WASM and WebGPU."""
+"""``--device browser``: a bundle's ONNX graphs in onnxruntime-web, in a Chromium of this machine, WASM and
+WebGPU.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import GOLDEN_LIMIT
-from phantom_edge.bundle import GOLDEN, Bundle, is_bundle
+from phantom_edge.bundle.folder import GOLDEN, Bundle, is_bundle
+from phantom_edge.checkpoint.pretrained import NANO_NAME
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.source import NANO_NAME
 
 Step = Callable[[str], None]
 PAGE = Path(__file__).parent / "page"
@@ -33,8 +35,9 @@ POLL = 0.25
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
     """Measure ONNX bundles in a browser, every provider and every process in a fresh one.
 
-    Raises :class:`InputError` for another bundle, no browser, no onnxruntime-web, or a browser without the features
-    that it needs; :class:`CheckError` when the page fails or computes something else than the golden outputs.
+    Raises :class:`InputError` for another bundle, no browser, no onnxruntime-web, or a browser without the
+    features that it needs; :class:`CheckError` when the page fails or computes something else than the golden
+    outputs.
     """
     for provider in options.providers:
         if provider not in PROVIDERS:
@@ -62,7 +65,9 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         run = Run(device | gpu, {}, model_facts(bundle), settings.to_dict())
         run.add("bundle", bundle.bytes)
         if provider == "webgpu" and told["webgpu"]["software"]:
-            run.notes.append("WebGPU ran on a software adapter: its times say nothing about a graphics processor's")
+            run.notes.append(
+                "WebGPU ran on a software adapter: its times say nothing about a graphics processor's"
+            )
         job = _job(bundle, provider, settings, told["cores"])
         runs.append(_measured(run, chromium, _files(web, bundle), job, settings, step))
     return runs
@@ -75,14 +80,17 @@ def choose(told: dict[str, Any], wanted: Sequence[str]) -> list[str]:
     """
     if not told["isolated"]:
         raise InputError(
-            "this browser gives the page no cross-origin isolation, so WASM has no threads; use Chromium 92 or newer"
+            "this browser gives the page no cross-origin isolation, so WASM has no threads; use Chromium "
+            "92 or newer"
         )
     if not told["simd"]:
         raise InputError(
             "this browser's WebAssembly has no SIMD, which onnxruntime-web needs; use Chromium 91 or newer"
         )
     if "webgpu" in wanted and told["webgpu"] is None:
-        raise InputError("this browser has no WebGPU here (no adapter); use --provider wasm or a machine with a GPU")
+        raise InputError(
+            "this browser has no WebGPU here (no adapter); use --provider wasm or a machine with a GPU"
+        )
     real = told["webgpu"] is not None and not told["webgpu"]["software"]
     return list(dict.fromkeys(wanted)) or (["wasm", "webgpu"] if real else ["wasm"])
 
@@ -94,17 +102,22 @@ def is_for_gpu(bundle: Bundle) -> bool:
 
 def _opened(model: str | None) -> Bundle:
     if model is None or not is_bundle(model):
-        raise InputError(f"{model or NANO_NAME}: not a bundle; a browser needs one: phantom-edge export --target web")
+        raise InputError(
+            f"{model or NANO_NAME}: not a bundle; a browser needs one: phantom-edge export --target web"
+        )
     bundle = Bundle.open(model)
     if not bundle.browser:
         raise InputError(
-            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}), which no browser runs: "
+            f"{model}: a bundle for {bundle.manifest['target']} ({bundle.manifest['format']}), which no "
+            "browser runs: "
             "phantom-edge export --target web"
         )
     return bundle
 
 
-def _measured(run: Run, chromium: Path, files: dict[str, Path], job: dict, settings: Settings, step: Step) -> Run:
+def _measured(
+    run: Run, chromium: Path, files: dict[str, Path], job: dict, settings: Settings, step: Step
+) -> Run:
     gpu = job["provider"] == "webgpu"
     for n in range(settings.processes):
         told = f"{run.model['name']}, {job['provider']}, page {n + 1} of {settings.processes}"
@@ -136,7 +149,9 @@ def _files(web: package.WebRuntime, bundle: Bundle | None) -> dict[str, Path]:
 
 
 def _job(bundle: Bundle, provider: str, settings: Settings, cores: int) -> dict[str, Any]:
-    """What the page needs to know; every file's name comes from the manifest or from the model files themselves."""
+    """What the page needs to know; every file's name comes from the manifest or from the model files
+    themselves.
+    """
     m = bundle.manifest
     try:
         shape, ids, tiles = m["shape"], m["ids"], m["tiles"]
@@ -176,7 +191,9 @@ def _graph(bundle: Bundle, name: str) -> dict[str, Any]:
     names = sorted({entry.value for t in external for entry in t.external_data if entry.key == "location"})
     unlisted = [n for n in (name, *(str(folder / n) for n in names)) if n not in bundle.manifest["files"]]
     if unlisted:
-        raise InputError(f"{bundle.folder}: {unlisted[0]} is not listed in the manifest; export the bundle again")
+        raise InputError(
+            f"{bundle.folder}: {unlisted[0]} is not listed in the manifest; export the bundle again"
+        )
     return {
         "model": f"../bundle/{name}",
         "data": [{"name": n, "url": f"../bundle/{folder.as_posix()}/{n}"} for n in names],
@@ -200,14 +217,18 @@ def _page(chromium: Path, files: dict[str, Path], job: dict[str, Any], step: Ste
 
 
 def _answer(server: PageServer, browser: program.Browser, step: Step) -> dict[str, Any]:
-    """Wait for the page's result, passing its steps on. Raises :class:`CheckError` when none can come any more."""
+    """Wait for the page's result, passing its steps on. Raises :class:`CheckError` when none can come any
+    more.
+    """
     heard = time.monotonic()
     while True:
         try:
             line = server.told.get(timeout=POLL)
         except queue.Empty:
             if not browser.alive:
-                raise CheckError(f"the browser ended before the page had a result: {browser.last_words}") from None
+                raise CheckError(
+                    f"the browser ended before the page had a result: {browser.last_words}"
+                ) from None
             if time.monotonic() - heard > SILENCE:
                 raise CheckError(
                     f"the page said nothing for {SILENCE:.0f} s; try fewer --depths or --threads"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phantom_edge.errors import InputError
+from phantom_edge.files import cache_folder
 
 NAME = "onnxruntime-web"
 VERSION = "1.30.0"
@@ -42,11 +42,6 @@ def find(folder: Path | None, step: Callable[[str], None]) -> WebRuntime:
     return _opened(kept)
 
 
-def cache_folder() -> Path:
-    """Where fetched packages are kept: ``$XDG_CACHE_HOME/phantom-edge``, by default below ``~/.cache``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phantom-edge"
-
-
 def _opened(folder: Path) -> WebRuntime:
     for place in (folder / "node_modules" / NAME, folder):
         description = place / "package.json"
@@ -68,7 +63,9 @@ def _opened(folder: Path) -> WebRuntime:
 
 
 def _fetch(kept: Path) -> None:
-    """Install into a temporary sibling, so that an interrupted download leaves nothing that looks complete."""
+    """Install into a temporary sibling, so that an interrupted download leaves nothing that looks
+    complete.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise InputError(f"{NAME} is fetched with npm, which is not installed; install Node.js or {MANUAL}")
@@ -77,11 +74,21 @@ def _fetch(kept: Path) -> None:
         partial = Path(tempfile.mkdtemp(prefix=f".{kept.name}.partial-", dir=kept.parent))
     except OSError as error:
         raise InputError(f"{kept.parent}: cannot be written ({error.strerror}); {MANUAL}") from None
-    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-save", f"{NAME}@{VERSION}"]
+    command = [
+        npm,
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--no-save",
+        f"{NAME}@{VERSION}",
+    ]
     try:
         done = subprocess.run(command, cwd=partial, capture_output=True, text=True, timeout=TIMEOUT)
         if done.returncode:
-            last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given")
+            last = next(
+                (line for line in reversed(done.stderr.splitlines()) if line.strip()), "no reason given"
+            )
             raise InputError(f"npm could not fetch {NAME} {VERSION} ({last.strip()}); {MANUAL}")
         partial.rename(kept)
     except subprocess.TimeoutExpired:

@@ -18,7 +18,15 @@ from pathlib import Path
 from phantom_edge.bench.machine import PROC
 from phantom_edge.errors import InputError
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+    "msedge",
+)
 MAC_APPS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -64,15 +72,21 @@ class Browser:
         total = 0
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                total += sum(map(int, (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]))
+                total += sum(
+                    map(int, (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13])
+                )
         return total / os.sysconf("SC_CLK_TCK")
 
     def peak_memory(self) -> int | None:
-        """Peak bytes of the page's process, and of the GPU's where there is one; None where /proc does not tell."""
+        """Peak bytes of the page's process, and of the GPU's where there is one; None where /proc does not
+        tell.
+        """
         peaks: dict[str, int] = {}
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError):
-                kind = re.search(rb"--type=(renderer|gpu-process)", (PROC / str(pid) / "cmdline").read_bytes())
+                kind = re.search(
+                    rb"--type=(renderer|gpu-process)", (PROC / str(pid) / "cmdline").read_bytes()
+                )
                 peak = re.search(r"^VmHWM:\s+(\d+) kB", (PROC / str(pid) / "status").read_text(), re.M)
                 if kind and peak:  # several renderers exist; the page's is by far the largest
                     name = kind[1].decode()
@@ -100,7 +114,9 @@ def find(path: Path | None) -> Path:
 
 @contextmanager
 def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
-    """Open ``url`` headless in a fresh profile while the block runs. Raises :class:`InputError` if it cannot start."""
+    """Open ``url`` headless in a fresh profile while the block runs. Raises :class:`InputError` if it cannot
+    start.
+    """
     arguments = [*ARGUMENTS, *(LINUX_WEBGPU if webgpu and sys.platform == "linux" else ())]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium refuses to sandbox for root

@@ -1,7 +1,7 @@
 """Serves the page, onnxruntime-web and one bundle on this machine alone, and takes what the page tells.
 
-Every answer carries the headers of cross-origin isolation, without which a browser gives a page no shared memory and
-WASM has one thread. Only listed files are served, below a path that nobody can guess.
+Every answer carries the headers of cross-origin isolation, without which a browser gives a page no shared
+memory and WASM has one thread. Only listed files are served, below a path that nobody can guess.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ MAX_TOLD_BYTES = 16 << 20
 
 
 class PageServer(ThreadingHTTPServer):
-    """``files`` maps names below the secret path to files, ``job`` is what ``job.json`` holds, ``told`` what came."""
+    """``files`` maps names below the secret path to files, ``job`` is what ``job.json`` holds, ``told`` what
+    came.
+    """
 
     daemon_threads = True
 

@@ -1,4 +1,6 @@
-"""Rates of this machine in a runtime, from a few probe models that are run in it. Takes about half a minute."""
+"""Rates of this machine in a runtime, from a few probe models that are run in it. Takes about half a
+minute.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from phantom_edge.bench.estimate.probes import CHUNK, CONTEXT, Probe, probes
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.timing import WARM
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.quantize.recipe import Precision
+from phantom_edge.numbers.recipe import Precision
 from phantom_edge.targets import format_for
 
 Step = Callable[[str], None]
@@ -29,14 +31,17 @@ STEPS = 24
 ANY = 1e30  # a rate so high that it takes no time
 FORMATS = ("onnx", "executorch")
 NO_COREML = (
-    "on this machine Core ML programs run in an interpreter that only checks them: there is nothing to estimate; "
+    "on this machine Core ML programs run in an interpreter that only checks them: there is nothing to "
+    "estimate; "
     "use a device of the table (`phantom-edge estimate --list`)"
 )
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One probe: seconds of a tile, of a decode step and a prefill of one chunk by cached tokens, of loading; bytes."""
+    """One probe: seconds of a tile, of a decode step and a prefill of one chunk by cached tokens, of loading;
+    bytes.
+    """
 
     vision: float
     decode: dict[int, float]
@@ -51,8 +56,9 @@ class Timed:
 class Calibration:
     """What was measured.
 
-    ``memory`` peak bytes per stored byte of a model, ``fixed`` bytes that running any takes beyond it and its cache,
-    the runtime's libraries among them; ``load`` seconds of loading per stored byte of weights and per operation.
+    ``memory`` peak bytes per stored byte of a model, ``fixed`` bytes that running any takes beyond it and its
+    cache, the runtime's libraries among them; ``load`` seconds of loading per stored byte of weights and per
+    operation.
     """
 
     rates: Rates
@@ -88,14 +94,18 @@ def calibrate(
             seconds += told.pop("seconds")
             for part in ("decode", "prefill"):  # JSON has made their keys texts
                 told[part] = {int(k): v for k, v in told[part].items()}
-            timed[probe.name] = Timed(**told, stored=sum(p.stat().st_size for p in place.rglob("*") if p.is_file()))
+            timed[probe.name] = Timed(
+                **told, stored=sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
+            )
     models = {probe.name: probe.model(format_name) for probe in chosen}
     facts = {"others": max(others), "seconds": round(seconds, 1), "threads": threads or machine.cores()}
     return Calibration(solve(models, timed), *memory(models, timed), loading(models, timed), facts)
 
 
 def memory(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[float, float]:
-    """Peak bytes per stored byte, from two probes whose activations are alike, and what is left of the large one's."""
+    """Peak bytes per stored byte, from two probes whose activations are alike, and what is left of the large
+    one's.
+    """
     held = {name: t.peak - models[name].cache_bytes(CONTEXT) for name, t in timed.items()}
     more = timed["headed"].stored - timed["thin"].stored
     share = max(1.0, (held["headed"] - held["thin"]) / more) if more > 0 else 1.0
@@ -103,7 +113,9 @@ def memory(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[flo
 
 
 def loading(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[float, float]:
-    """Seconds of loading per stored byte of weights and per operation, by least squares of the relative errors."""
+    """Seconds of loading per stored byte of weights and per operation, by least squares of the relative
+    errors.
+    """
     rows = [
         (models[name].stored_bytes() / max(t.loading, 1e-9), models[name].operations() / max(t.loading, 1e-9))
         for name, t in timed.items()
@@ -115,7 +127,14 @@ def loading(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[fl
 def _job(probe: Probe, format_name: str, folder: Path, threads: int | None, clock: str) -> dict[str, Any]:
     sizes = {"vocabulary": probe.sizes.vocabulary, "tile": probe.sizes.image_size}
     lengths = {"context": CONTEXT, "chunk": CHUNK, "depth": DEPTH, "steps": WARM + STEPS}
-    return {"format": format_name, "folder": str(folder), "threads": threads, "clock": clock, **sizes, **lengths}
+    return {
+        "format": format_name,
+        "folder": str(folder),
+        "threads": threads,
+        "clock": clock,
+        **sizes,
+        **lengths,
+    }
 
 
 def _process(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,12 +153,13 @@ def _process(job: Mapping[str, Any]) -> dict[str, Any]:
 def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
     """Rates that explain the probes' times.
 
-    One token at a time, by differences: what the large model reads more than the thin one gives the reading of
-    weights, what is left the time per operation; then a deep cache the decoder's attention, and the headed model the
-    reading of the head. Many tokens at a time, by least squares of the relative errors without negative rates:
-    products and attention of the decoder from prefills at two depths, of the vision encoder from two sizes of picture.
-    Everything else that many tokens cost (norms, activations, the phantom dimension's small products) is part of the
-    products' rate: it grows with them, and apart from them it is too small to be told from noise.
+    One token at a time, by differences: what the large model reads more than the thin one gives the reading
+    of weights, what is left the time per operation; then a deep cache the decoder's attention, and the headed
+    model the reading of the head. Many tokens at a time, by least squares of the relative errors without
+    negative rates: products and attention of the decoder from prefills at two depths, of the vision encoder
+    from two sizes of picture. Everything else that many tokens cost (norms, activations, the phantom
+    dimension's small products) is part of the products' rate: it grows with them, and apart from them it is
+    too small to be told from noise.
     """
     large, thin, headed = models["large"], models["thin"], models["headed"]
     empty, deep, little = large.decoder(1, 0), large.decoder(1, DEPTH), thin.decoder(1, 0)
@@ -147,7 +167,9 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
     read = {kind: _rate(empty.weights[kind] - little.weights[kind], slow - fast)}
     # Never nothing: an operation takes at least a tenth of what it would if reading were free.
     call = max(fast - little.weights[kind] / read[kind], 0.1 * fast) / _calls(thin)
-    attend_one = _rate(deep.attention - empty.attention, timed["large"].decode[DEPTH] - timed["large"].decode[0])
+    attend_one = _rate(
+        deep.attention - empty.attention, timed["large"].decode[DEPTH] - timed["large"].decode[0]
+    )
     work = headed.decoder(1, 0)
     head = _main_kind(work)
     if head not in read:
@@ -172,7 +194,9 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
 
 
 def _every(rates: dict[str, float]) -> dict[str, float]:
-    """All kinds: floats take no time of their own unless they were measured, another integer as long as the slowest."""
+    """All kinds: floats take no time of their own unless they were measured, another integer as long as the
+    slowest.
+    """
     integers = min(rates.values())
     return {"int4": integers, "int8": integers, "float": ANY} | rates
 

@@ -1,5 +1,7 @@
-"""What one call of a graph reads and computes: the folded graphs run over an :class:`~phantom_edge.model.ops.Ops` whose
-values are shapes, and which counts. So an estimate and an artifact are made of the same description of the model."""
+"""What one call of a graph reads and computes: the folded graphs run over an
+:class:`~phantom_edge.model.ops.Ops` whose values are shapes, and which counts. So an estimate and an artifact
+are made of the same description of the model.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from phantom_edge.bench.estimate.shapes import Shape, folded_shapes, goes_on_a_g
 from phantom_edge.errors import InputError
 from phantom_edge.model import graphs
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.recipe import Recipe
+from phantom_edge.numbers.recipe import Recipe
 
 FORMATS = ("onnx", "executorch", "coreml")  # that are modelled
 SCALE_BYTES = {"onnx": 4, "executorch": 2, "coreml": 2}  # of a group's scale, as each exporter writes it
@@ -27,9 +29,9 @@ CACHE_BYTES = {"onnx": 4, "executorch": 4, "coreml": 2}
 class Work:
     """What a call does.
 
-    ``weights`` are bytes and ``products`` operations (two per multiply-add), both by kind of weight (``int4``,
-    ``int8``, ``float``); ``attention`` are its operations and ``cached`` the bytes of the KV cache that it reads;
-    ``elements`` are values that anything writes; ``calls`` operations of any kind.
+    ``weights`` are bytes and ``products`` operations (two per multiply-add), both by kind of weight
+    (``int4``, ``int8``, ``float``); ``attention`` are its operations and ``cached`` the bytes of the KV cache
+    that it reads; ``elements`` are values that anything writes; ``calls`` operations of any kind.
     """
 
     weights: Counter[str] = field(default_factory=Counter)
@@ -47,7 +49,9 @@ class Work:
 def modelled(format_name: str) -> str:
     """The format, if it is modelled. Raises :class:`InputError` for another."""
     if format_name not in FORMATS:
-        raise InputError(f"the speed of format {format_name!r} is not modelled; that of {', '.join(FORMATS)} is")
+        raise InputError(
+            f"the speed of format {format_name!r} is not modelled; that of {', '.join(FORMATS)} is"
+        )
     return format_name
 
 
@@ -86,7 +90,9 @@ class Model:
     def vision(self) -> Work:
         """One tile through the vision encoder."""
         v = self.spec.config.vision
-        return self._count(lambda ops: graphs.vision_encoder(ops, self.spec, (1, 3, v.image_size, v.image_size)))
+        return self._count(
+            lambda ops: graphs.vision_encoder(ops, self.spec, (1, 3, v.image_size, v.image_size))
+        )
 
     def embedding(self, tokens: int) -> Work:
         """Ids to embeddings."""
@@ -200,7 +206,9 @@ class CountOps:
         return self._wrote((pixels[0], rows + 1, v.hidden_size))
 
     def full_attention(self, q: Shape, k: Shape, v: Shape) -> Shape:
-        self.work.attention += 4 * q[1] * k[1] * q[2] * q[3]  # scores and mixing, two operations per multiply-add
+        self.work.attention += (
+            4 * q[1] * k[1] * q[2] * q[3]
+        )  # scores and mixing, two operations per multiply-add
         return self._wrote(q)
 
     def shuffle(self, x: Shape) -> Shape:

@@ -12,7 +12,7 @@ from typing import Any
 
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.errors import InputError
-from phantom_edge.runtime.report import Report, Table
+from phantom_edge.report.report import Report, Table
 
 TABLE = Path(__file__).with_name("devices.toml")
 LEVELS = ("low", "typical", "high")
@@ -108,7 +108,9 @@ def table() -> Report:
 def runtime_for(format_name: str) -> Runtime:
     """What the runtime of a modelled format reaches."""
     fields = _table()["runtime"][format_name]
-    return Runtime(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    return Runtime(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    )
 
 
 @cache

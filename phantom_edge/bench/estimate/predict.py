@@ -1,4 +1,6 @@
-"""An estimate: the rows of a benchmark from a model's bytes and operations and a device's rates, with a band."""
+"""An estimate: the rows of a benchmark from a model's bytes and operations and a device's rates, with a
+band.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,11 @@ from phantom_edge.bench.estimate.calibrate import calibrate
 from phantom_edge.bench.estimate.hardware import LEVELS, Device, device_for, runtime_for
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.subject import Subject
-from phantom_edge.bench.results import Band, Results, Run
+from phantom_edge.bench.report import Results
+from phantom_edge.bench.results import Band, Run
 from phantom_edge.bench.settings import DEPTHS, Settings
 from phantom_edge.errors import InputError
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 Step = Callable[[str], None]
 LOCAL = "local"
@@ -28,7 +31,11 @@ NOT_MODELLED = {
 }
 
 
-TARGETS = {"coreml": "ios", "executorch": "android", "onnx": "desktop"}  # what a device's first format is exported by
+TARGETS = {
+    "coreml": "ios",
+    "executorch": "android",
+    "onnx": "desktop",
+}  # what a device's first format is exported by
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,12 @@ def estimate(
     clock: str = "wall",
     step: Step = lambda _: None,
 ) -> Run:
-    """Predict the rows of ``phantom-edge bench`` for ``subject`` on ``device`` (``local``, or a name of the table).
+    """Predict the rows of ``phantom-edge bench`` for ``subject`` on ``device`` (``local``, or a name of the
+    table).
 
     ``local`` is calibrated first, which takes half a minute, by that ``clock`` of
-    :class:`~phantom_edge.bench.settings.Settings`. Raises :class:`InputError` for an unknown device, or one that does
-    not run the subject's format.
+    :class:`~phantom_edge.bench.settings.Settings`. Raises :class:`InputError` for an unknown device, or one
+    that does not run the subject's format.
 
     >>> run = estimate(Subject.of_model(None, target="ios"), "iphone-16-pro")
     >>> run.bands["decode@0"].low < run.bands["decode@0"].typical < run.bands["decode@0"].high
@@ -63,7 +71,9 @@ def estimate(
     if device == LOCAL:
         return _local(subject, depths, tiles, threads, clock, step)
     if threads is not None:
-        raise InputError("--threads is for --device local; a device of the table is taken with all its large cores")
+        raise InputError(
+            "--threads is for --device local; a device of the table is taken with all its large cores"
+        )
     found = device_for(device)
     if subject.model.format not in found.formats:
         raise InputError(
@@ -77,7 +87,9 @@ def estimate(
     run.notes += [f"shares of the published figures: {' '.join(runtime.source.split())}"]
     limit = found.memory * 1e9
     if run.bands["memory"].typical > limit / 2:
-        run.notes.append(f"this takes more than half of the device's {found.memory} GB: an app may not get as much")
+        run.notes.append(
+            f"this takes more than half of the device's {found.memory} GB: an app may not get as much"
+        )
     return run
 
 
@@ -92,15 +104,22 @@ def estimates(
     threads: int | None = None,
     step: Step = lambda _: None,
 ) -> Results:
-    """The same model on several devices: a bundle, or a checkpoint with ``options`` of :meth:`Subject.of_model`.
+    """The same model on several devices: a bundle, or a checkpoint with ``options`` of
+    :meth:`Subject.of_model`.
 
     Without a target among the options, each device has its own.
     """
     if not devices:
-        raise InputError("say which --device; `phantom-edge estimate --list` shows them, local is this machine")
+        raise InputError(
+            "say which --device; `phantom-edge estimate --list` shows them, local is this machine"
+        )
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    if bundle is not None and (model is not None or given.keys() - {"fold"} or given.get("fold", "exact") != "exact"):
-        raise InputError("a bundle has its own model, target, recipe, fold and context; leave those options out")
+    if bundle is not None and (
+        model is not None or given.keys() - {"fold"} or given.get("fold", "exact") != "exact"
+    ):
+        raise InputError(
+            "a bundle has its own model, target, recipe, fold and context; leave those options out"
+        )
     runs = []
     for name in devices:
         if bundle is not None:
@@ -113,7 +132,9 @@ def estimates(
     return Results(runs)
 
 
-def _local(subject: Subject, depths: Sequence[int], tiles: int, threads: int | None, clock: str, step: Step) -> Run:
+def _local(
+    subject: Subject, depths: Sequence[int], tiles: int, threads: int | None, clock: str, step: Step
+) -> Run:
     found = calibrate(subject.model.format, subject.kinds(), threads, step, clock)
     level = Level(found.rates, found.memory, found.fixed)
     facts = machine.describe()
@@ -132,12 +153,16 @@ def _local(subject: Subject, depths: Sequence[int], tiles: int, threads: int | N
     run.runtime |= {"threads": found.facts["threads"]}
     run.conditions |= {"calibration, s": found.facts["seconds"], "others": found.facts["others"]}
     if (found.facts["others"] or 0) > machine.NOISY_SHARE:
-        run.notes.append("other processes used the machine during the calibration: run it again on a quiet one")
+        run.notes.append(
+            "other processes used the machine during the calibration: run it again on a quiet one"
+        )
     return run
 
 
 def _seconds_of_tokenizer(path: Path, clock: str) -> float:
-    """Of reading it: of a large vocabulary half a second, a good part of loading, and the same in any runtime."""
+    """Of reading it: of a large vocabulary half a second, a good part of loading, and the same in any
+    runtime.
+    """
     now = machine.CLOCKS[clock]
     start = now()
     Tokenizer.from_file(path)
@@ -172,7 +197,9 @@ def _run(subject: Subject, device: dict, levels: Sequence[Level], depths: Sequen
         run.add("bundle", subject.bytes)
     run.missing |= NOT_MODELLED
     left = sorted(set(depths) - set(fitting))
-    run.missing |= {f"decode@{d}": f"a context of {subject.context} tokens holds no {d} and more" for d in left}
+    run.missing |= {
+        f"decode@{d}": f"a context of {subject.context} tokens holds no {d} and more" for d in left
+    }
     run.notes.append("the first token is without preprocessing")
     return run
 

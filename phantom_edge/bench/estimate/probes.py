@@ -1,7 +1,8 @@
 """Small random models that a calibration runs: the toolkit's own graphs, in the runtime's own kernels.
 
-Their weights are drawn as integers, not quantised, so that one is written in seconds. The large one is larger than a
-processor's caches; the thin one is the same without most of the weights, so that the difference is reading them.
+Their weights are drawn as integers, not quantised, so that one is written in seconds. The large one is larger
+than a processor's caches; the thin one is the same without most of the weights, so that the difference is
+reading them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from phantom_edge.bench.estimate.count import Model
 from phantom_edge.bench.estimate.shapes import Shape, folded_shapes
-from phantom_edge.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.synthetic import Sizes, published_config
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.recipe import Precision, Recipe, Rule
-from phantom_edge.synthetic import Sizes, published_config
+from phantom_edge.numbers.recipe import Precision, Recipe, Rule
 from phantom_edge.targets import Format
 
 if TYPE_CHECKING:
@@ -42,7 +43,11 @@ class Probe:
 
     @property
     def recipe(self) -> Recipe:
-        rules = {"text_decoder.layers.*": self.layers, "text_decoder.head": self.head, "vision_encoder.*": self.vision}
+        rules = {
+            "text_decoder.layers.*": self.layers,
+            "text_decoder.head": self.head,
+            "vision_encoder.*": self.vision,
+        }
         rules["token_embedding"] = self.head
         return Recipe(self.name, tuple(Rule(pattern, p, "preset probe") for pattern, p in rules.items()))
 
@@ -78,7 +83,12 @@ def probes(layers: Precision, head: Precision, vision: Precision) -> tuple[Probe
 
 
 def _vision(side: int, layers: int, width: int = 1024) -> dict[str, int]:
-    sizes = {"vision_hidden": width, "vision_ffn": 4 * width, "vision_layers": layers, "vision_heads": width // 64}
+    sizes = {
+        "vision_hidden": width,
+        "vision_ffn": 4 * width,
+        "vision_layers": layers,
+        "vision_heads": width // 64,
+    }
     return sizes | {"image_size": side, "patch_size": 14}
 
 
@@ -104,10 +114,12 @@ def _weight(model: Model, name: str, shape: Shape) -> Weight:
 def _integers(shape: Shape, precision: Precision, generator: torch.Generator) -> Weight:
     import torch
 
-    from phantom_edge.quantize.grid import RANGES, QuantizedTensor, round_scale
+    from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
 
     low, high = RANGES[precision.bits]
     values = torch.randint(low, high + 1, shape, dtype=torch.int8, generator=generator)
     groups = shape[1] // precision.group if precision.group else 1
     scale = round_scale(torch.tensor(2.0 / (high * shape[1] ** 0.5)))
-    return QuantizedTensor(values, scale.expand(shape[0], groups).contiguous(), precision.bits, precision.group)
+    return QuantizedTensor(
+        values, scale.expand(shape[0], groups).contiguous(), precision.bits, precision.group
+    )

@@ -1,7 +1,8 @@
 """Seconds from work and rates: the roofline, summed over a graph's kinds of operations. Pure arithmetic.
 
-Williams, Waterman, Patterson, Roofline (2009): a matrix product takes as long as the slower of reading its weights and
-computing. What is not a product is attention, everything that writes values, and a fixed time per operation.
+Williams, Waterman, Patterson, Roofline (2009): a matrix product takes as long as the slower of reading its
+weights and computing. What is not a product is attention, everything that writes values, and a fixed time per
+operation.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 class Rates:
     """What a device does per second in one runtime.
 
-    ``read`` bytes of weights, by kind, when one token is multiplied; ``multiply`` operations, by kind, when many are,
-    and ``multiply_image`` those of the vision encoder. ``attend_one`` and ``attend_many`` operations of the decoder's
-    attention for one and for many new tokens, ``attend_image`` of the vision encoder's; ``cache`` bytes of the KV
-    cache; ``write`` values of everything else in the decoder, ``write_image`` in the vision encoder; ``call`` seconds
-    per operation.
+    ``read`` bytes of weights, by kind, when one token is multiplied; ``multiply`` operations, by kind, when
+    many are, and ``multiply_image`` those of the vision encoder. ``attend_one`` and ``attend_many``
+    operations of the decoder's attention for one and for many new tokens, ``attend_image`` of the vision
+    encoder's; ``cache`` bytes of the KV cache; ``write`` values of everything else in the decoder,
+    ``write_image`` in the vision encoder; ``call`` seconds per operation.
     """
 
     read: Mapping[str, float]
@@ -41,7 +42,9 @@ class Rates:
 
     def products(self, work: Work) -> float:
         """Seconds of the matrix products."""
-        return sum(max(work.weights[k] / self.read[k], work.products[k] / self.multiply[k]) for k in work.kinds)
+        return sum(
+            max(work.weights[k] / self.read[k], work.products[k] / self.multiply[k]) for k in work.kinds
+        )
 
     def rest(self, work: Work) -> float:
         """Seconds of everything but products and attention."""

@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-from phantom_edge.keys import tensor_sources
+from phantom_edge.checkpoint.key_map import tensor_sources
 from phantom_edge.model.spec import FoldedSpec
 
 Shape = tuple[int, ...]
-LEFT_OUT = (".phantom.", ".gate1.", ".gate2.", ".scale1", ".scale2")  # of a checkpoint: folded into other tensors
+LEFT_OUT = (
+    ".phantom.",
+    ".gate1.",
+    ".gate2.",
+    ".scale1",
+    ".scale2",
+)  # of a checkpoint: folded into other tensors
 
 
 @lru_cache(maxsize=8)
@@ -28,7 +34,9 @@ def folded_shapes(spec: FoldedSpec) -> Mapping[str, Shape]:
 
 
 def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
-    """The constants of one layer: W, A and M of each y, then a scale, or a basis where the layer is compressed."""
+    """The constants of one layer: W, A and M of each y, then a scale, or a basis where the layer is
+    compressed.
+    """
     d, rank, at = spec.config.decoder, spec.phantom_dims[layer], f"text_decoder.layers.{layer}"
     dim, shapes = d.head_dim, {}
     for kind, heads in (("query", d.heads), ("key", d.kv_heads), ("value", d.kv_heads)):
@@ -36,14 +44,20 @@ def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
         shapes |= {f"{name}.in": (dim, dim), f"{name}.heads": (heads, dim), f"{name}.mix": (dim, heads)}
         shapes |= {f"{name}.basis": (rank, dim)} if spec.compressed(layer) else {f"{name}.scale": (1,)}
     shapes |= {f"{at}.gate.weight": (1, dim + rank), f"{at}.gate.bias": (1,)}
-    return shapes | ({f"{at}.gate.basis": (dim, rank)} if spec.compressed(layer) else {f"{at}.gate.scale": (1,)})
+    return shapes | (
+        {f"{at}.gate.basis": (dim, rank)} if spec.compressed(layer) else {f"{at}.gate.scale": (1,)}
+    )
 
 
 def goes_on_a_grid(name: str, shape: Shape) -> bool:
-    """Whether a recipe's float type is meant for this tensor, too: not vectors, phantom constants and gates."""
+    """Whether a recipe's float type is meant for this tensor, too: not vectors, phantom constants and
+    gates.
+    """
     return len(shape) >= 2 and ".phantom." not in name and ".gate." not in name
 
 
 def is_module(name: str, shape: Shape) -> bool:
-    """Whether a recipe decides on this tensor by name: a weight matrix that is no phantom constant and no gate."""
+    """Whether a recipe decides on this tensor by name: a weight matrix that is no phantom constant and no
+    gate.
+    """
     return name.endswith(".weight") and len(shape) == 2 and goes_on_a_grid(name, shape)

@@ -10,16 +10,17 @@ from typing import Any
 from phantom_edge.bench.estimate.count import Model, Work, modelled
 from phantom_edge.bench.facts import model_facts
 from phantom_edge.bench.task import QUESTION
-from phantom_edge.bundle import TOKENIZER, Bundle, is_bundle
-from phantom_edge.config import PhantomConfig
+from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import InputError
+from phantom_edge.files import file_sha256
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.rope import check_context
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.recipe import Recipe, load_recipe
-from phantom_edge.source import NANO, NANO_NAME, PhantomSource, file_sha256
+from phantom_edge.numbers.recipe import Recipe, load_recipe
 from phantom_edge.targets import format_for, target_for
-from phantom_edge.tokenizer import Tokenizer
+from phantom_edge.text.tokenizer import Tokenizer
 
 TEXT_TOKENS = 20  # of the template and the golden question, where no tokenizer is at hand
 CONFIG = "config.json"
@@ -51,7 +52,11 @@ class Subject:
         names = {"int4": f"int4:{min(groups)}" if groups else "int4", "int8": "int8"}
         names["float"] = str(self.model.recipe.float_type)
         head = self.model.kind("text_decoder.head.weight", (self._vocabulary, self._hidden))
-        parts = {"layers": self._main(self._without_head()), "head": head, "vision": self._main(self.model.vision())}
+        parts = {
+            "layers": self._main(self._without_head()),
+            "head": head,
+            "vision": self._main(self.model.vision()),
+        }
         return {part: names[kind] for part, kind in parts.items()}
 
     @property
@@ -101,7 +106,9 @@ class Subject:
         fold: str = "exact",
         context: int | None = None,
     ) -> Subject:
-        """What ``phantom-edge export`` would make of a checkpoint; of a folder only ``config.json`` is read."""
+        """What ``phantom-edge export`` would make of a checkpoint; of a folder only ``config.json`` is
+        read.
+        """
         chosen, name = target_for(target), NANO_NAME if model is None else model
         config, text = _config(model)
         recipe, folded = load_recipe(quant or chosen.recipe), Fold.parse(fold)
@@ -121,7 +128,7 @@ def _config(model: str | None) -> tuple[PhantomConfig, int]:
         config = PhantomConfig.from_file(folder / CONFIG)
         if not (folder / "tokenizer.json").is_file():
             return config, TEXT_TOKENS
-    source = PhantomSource.open(model)
+    source = Pretrained.open(model)
     return source.config, len(source.tokenizer.encode(source.template.render([(QUESTION, None)], 1))) - 1
 
 
@@ -167,7 +174,9 @@ def config_of_artifact(bundle: Bundle) -> PhantomConfig:
             "norm_type": "layer_norm",
             "hidden_size": width,
             "intermediate_size": stored["vision_encoder.layers.0.fc1"][0],
-            "num_hidden_layers": len({n.split(".")[2] for n in stored if n.startswith("vision_encoder.layers.")}),
+            "num_hidden_layers": len(
+                {n.split(".")[2] for n in stored if n.startswith("vision_encoder.layers.")}
+            ),
             "num_attention_heads": max(1, width // 64),
             "image_size": m["tiles"]["size"],
             "patch_size": patch_side,

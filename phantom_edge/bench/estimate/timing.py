@@ -1,7 +1,7 @@
 """Times and memory of one probe model in a runtime, in a process of its own that has imported nothing else.
 
-``python -m phantom_edge.bench.estimate.timing JOB`` prints one JSON line, ``timed`` or ``error``. Jobs come from
-:mod:`phantom_edge.bench.estimate.calibrate`.
+``python -m phantom_edge.bench.estimate.timing JOB`` prints one JSON line, ``timed`` or ``error``. Jobs come
+from :mod:`phantom_edge.bench.estimate.calibrate`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WARM, REPEATS = 4, 5
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     """Load and time the model in ``job["folder"]``.
 
-    Returns seconds of a tile (``vision``), of ``decode`` and ``prefill`` by cached tokens and of ``loading``; bytes of
-    the ``libraries`` and at the ``peak``; the share of the cores that ``others`` used.
+    Returns seconds of a tile (``vision``), of ``decode`` and ``prefill`` by cached tokens and of ``loading``;
+    bytes of the ``libraries`` and at the ``peak``; the share of the cores that ``others`` used.
     """
     artifact_format = format_for(job["format"])
     import_libraries(artifact_format.name)
@@ -58,7 +58,8 @@ def _time(backend: Any, job: Mapping[str, Any]) -> dict[str, Any]:
     for depth in (0, job["depth"]):
         cache = filled(depth)
         times = [
-            _seconds(now, lambda c=cache: backend.decode(backend.embed(ids[:, :1]), c)) for _ in range(job["steps"])
+            _seconds(now, lambda c=cache: backend.decode(backend.embed(ids[:, :1]), c))
+            for _ in range(job["steps"])
         ]
         decode[depth] = median(times[WARM:])
     for start in (0, context - chunk):

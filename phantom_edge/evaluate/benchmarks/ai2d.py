@@ -1,6 +1,7 @@
 """AI2D (Kembhavi et al., arXiv 1603.07396), test diagrams, in any of three published layouts.
 
-- ``ai2d_test.json`` beside ``images/`` and ``abc_images/``: the list that the published Phantom evaluation reads;
+- ``ai2d_test.json`` beside ``images/`` and ``abc_images/``: the list that the published Phantom evaluation
+  reads;
 - ``questions/NAME.png.json``, ``images/``, ``abc_images/`` and ``ai2d_test_ids.csv``: the data set itself;
 - ``AI2D_TEST.tsv``: VLMEvalKit's table.
 
@@ -41,14 +42,18 @@ def load(data: Path) -> Suite:
 
 
 def _suite(items: Iterator[Item]) -> Suite:
-    return Suite("AI2D, test", tuple(items), "the first capital letter, as evaluate_ai2d of the published evaluation")
+    return Suite(
+        "AI2D, test", tuple(items), "the first capital letter, as evaluate_ai2d of the published evaluation"
+    )
 
 
 def _from_list(folder: Path) -> Iterator[Item]:
     where = str(folder / LIST)
     for number, entry in enumerate(read_json(folder / LIST, list)):
         question, image = (field_of(entry, name, str, where) for name in ("question", "imageName"))
-        yield _diagram(folder, question, image, field_of(entry, "metadata", dict, where), f"{where}: entry {number}")
+        yield _diagram(
+            folder, question, image, field_of(entry, "metadata", dict, where), f"{where}: entry {number}"
+        )
 
 
 def _from_questions(folder: Path) -> Iterator[Item]:

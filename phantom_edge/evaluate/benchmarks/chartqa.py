@@ -1,7 +1,8 @@
-"""ChartQA (Masry et al., arXiv 2203.10244), test: questions by people (``human``) and made ones (``augmented``).
+"""ChartQA (Masry et al., arXiv 2203.10244), test: questions by people (``human``) and made ones
+(``augmented``).
 
-Layout of vis-nlp/ChartQA, ``ChartQA Dataset/test``: ``test_human.json``, ``test_augmented.json`` and ``png/``. The
-published Phantom accuracy is that of ``augmented``.
+Layout of vis-nlp/ChartQA, ``ChartQA Dataset/test``: ``test_human.json``, ``test_augmented.json`` and
+``png/``. The published Phantom accuracy is that of ``augmented``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def load(data: Path) -> Suite:
         items = [item for task, name in FILES.items() for item in _items(folder, task, name)]
         if items:
             return Suite(
-                "ChartQA, test", tuple(items), "relaxed accuracy: numbers within 5 % of the label, texts equal"
+                "ChartQA, test",
+                tuple(items),
+                "relaxed accuracy: numbers within 5 % of the label, texts equal",
             )
     raise InputError(f"{data}: neither {' nor '.join(FILES.values())} in it; expected is {LAYOUT}")
 

@@ -1,8 +1,9 @@
 """MMBench (Liu et al., arXiv 2307.06281), dev: the split with public answers, by ability (``l2-category``).
 
-Layout: one table, ``MMBench_DEV_EN.tsv`` and its like (VLMEvalKit) or ``mmbench_dev_20230712.tsv`` (OpenCompass). The
-older tables hold each question several times with its options rotated, the copies numbered index + n times 1,000,000:
-accuracy counts every row, as the published evaluation does, and ``circular`` the questions right in all rotations.
+Layout: one table, ``MMBench_DEV_EN.tsv`` and its like (VLMEvalKit) or ``mmbench_dev_20230712.tsv``
+(OpenCompass). The older tables hold each question several times with its options rotated, the copies numbered
+index + n times 1,000,000: accuracy counts every row, as the published evaluation does, and ``circular`` the
+questions right in all rotations.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phantom_edge.evaluate.benchmarks.table import OPTIONS, Row, find_table, letter_of, read_table
-from phantom_edge.evaluate.items import Item, Suite
-from phantom_edge.evaluate.result import Record
+from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.scoring import LETTER_SUFFIX, MAX_TOKENS, first_character
 
 LAYOUT = "an MMBench dev table such as MMBench_DEV_EN.tsv or mmbench_dev_20230712.tsv"
@@ -36,7 +36,9 @@ def load(data: Path) -> Suite:
         hits = sum(all(right[name] for name in ids) for ids in whole)
         return {f"circular, {len(whole)} questions": {"accuracy": 100 * hits / len(whole)}}
 
-    scoring = "the first character is the option's letter, as evaluate_mmbench_dev of the published evaluation"
+    scoring = (
+        "the first character is the option's letter, as evaluate_mmbench_dev of the published evaluation"
+    )
     return Suite(f"MMBench, {path.name}", tuple(_item(row, path) for row in rows), scoring, circular)
 
 

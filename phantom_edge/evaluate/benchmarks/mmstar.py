@@ -1,7 +1,7 @@
 """MMStar (Chen et al., arXiv 2403.20330), by category.
 
-Layout: ``MMStar.tsv`` (Lin-Chen/MMStar). Its questions carry their options; where a table has them in columns instead,
-they are appended as for MMBench.
+Layout: ``MMStar.tsv`` (Lin-Chen/MMStar). Its questions carry their options; where a table has them in columns
+instead, they are appended as for MMBench.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""POPE (Li et al., arXiv 2305.10355): is there such an object in the picture? Three sets over the same COCO pictures.
+"""POPE (Li et al., arXiv 2305.10355): is there such an object in the picture? Three sets over the same COCO
+pictures.
 
-Layout of AoiDragon/POPE: ``coco_pope_random.json``, ``coco_pope_popular.json``, ``coco_pope_adversarial.json`` (one
-JSON object per line), and COCO's ``val2014`` pictures.
+Layout of AoiDragon/POPE: ``coco_pope_random.json``, ``coco_pope_popular.json``,
+``coco_pope_adversarial.json`` (one JSON object per line), and COCO's ``val2014`` pictures.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from typing import Any
 
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.files import field_of, find_folder, inside, picture_file, read_json_lines
-from phantom_edge.evaluate.items import Item, Suite
-from phantom_edge.evaluate.result import Record
+from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.scoring import MAX_TOKENS, PHRASE_SUFFIX, says_yes, yes_no_measures
 
 SETS = ("random", "popular", "adversarial")
@@ -29,14 +29,18 @@ def load(data: Path) -> Suite:
     if pictures is None:
         raise InputError(f"{data}: none of {', '.join(PICTURES)} in it; expected is {LAYOUT}")
     items = [item for name in SETS for item in _items(folder / _file(name), name, pictures)]
-    scoring = "yes unless the first sentence has no or not, as POPE's evaluate.py; precision and recall are of yes"
+    scoring = (
+        "yes unless the first sentence has no or not, as POPE's evaluate.py; precision and recall are of yes"
+    )
     return Suite("POPE", tuple(items), scoring, measures)
 
 
 def measures(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and yes ratio of each set, in percent. A question that was not asked said no."""
     return {
-        task: yes_no_measures((r.answer == "yes", not r.error and says_yes(r.reply)) for r in records if r.task == task)
+        task: yes_no_measures(
+            (r.answer == "yes", not r.error and says_yes(r.reply)) for r in records if r.task == task
+        )
         for task in dict.fromkeys(record.task for record in records)
     }
 

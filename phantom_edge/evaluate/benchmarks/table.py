@@ -1,10 +1,11 @@
 """Tab-separated tables with a base64 picture per row, as VLMEvalKit publishes MMBench, MMStar and AI2D.
 
-Columns: ``index``, ``question``, ``answer`` (a letter), ``image``, often ``A``, ``B``, …, ``hint``, ``category``. An
-``image`` of at most 64 characters is the index of the row that has the picture (``vlmeval/dataset/image_base.py``).
+Columns: ``index``, ``question``, ``answer`` (a letter), ``image``, often ``A``, ``B``, …, ``hint``,
+``category``. An ``image`` of at most 64 characters is the index of the row that has the picture
+(``vlmeval/dataset/image_base.py``).
 
-Such a file is mostly pictures. It is read once for the texts; a picture is read from its place in the file when its
-turn comes, so that memory holds one.
+Such a file is mostly pictures. It is read once for the texts; a picture is read from its place in the file
+when its turn comes, so that memory holds one.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def _picture(path: Path, column: int, index: str, places: dict[str, _Place]) -> 
         place = places[holder]
         with path.open("rb") as file, _wide_fields():
             file.seek(place.start)
-            # StringIO parts lines at \n alone, as the first reading did; splitlines would part them at U+2028 too.
+            # StringIO parts lines at \n alone, as the first reading did; splitlines would part them at U+2028
+            # too.
             text = io.StringIO(file.read(place.length).decode("utf-8"))
             cells = next(csv.reader(text, delimiter="\t"), [])
         if len(cells) <= column:
@@ -110,7 +112,9 @@ def _rows(path: Path) -> Iterator[tuple[int, int, list[str]]]:
             if reader.line_num > MAX_ROWS:
                 raise InputError(f"{path}: has more than {MAX_ROWS:,} rows")
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as tab-separated UTF-8 near line {reader.line_num} ({error})") from None
+        raise InputError(
+            f"{path}: not readable as tab-separated UTF-8 near line {reader.line_num} ({error})"
+        ) from None
     finally:
         lines.close()
 
@@ -164,15 +168,25 @@ def find_table(data: str | Path, pattern: str, folders: tuple[str, ...], layout:
     found = [path for folder in folders for path in sorted((data / folder).glob("*.tsv"))]
     found = [path for path in found if re.fullmatch(pattern, path.name, re.IGNORECASE)]
     if len(found) > 1:
-        raise InputError(f"{data}: holds {', '.join(path.name for path in found[:4])}; give --data one of the files")
+        raise InputError(
+            f"{data}: holds {', '.join(path.name for path in found[:4])}; give --data one of the files"
+        )
     if not found:
         raise InputError(f"{data}: no such table in it; expected is {layout}")
     return found[0]
 
 
 def letter_of(row: Row, path: Path) -> str:
-    """The letter of the right option. Raises :class:`InputError` for a row without one, as in a test split."""
+    """The letter of the right option. Raises :class:`InputError` for a row without one, as in a test
+    split.
+    """
     answer = row.texts["answer"].upper()
-    if len(answer) != 1 or answer not in OPTIONS or (row.options and OPTIONS.index(answer) >= len(row.options)):
-        raise InputError(f"{path}: index {row.texts['index']} has no answer among its options; test splits have none")
+    if (
+        len(answer) != 1
+        or answer not in OPTIONS
+        or (row.options and OPTIONS.index(answer) >= len(row.options))
+    ):
+        raise InputError(
+            f"{path}: index {row.texts['index']} has no answer among its options; test splits have none"
+        )
     return answer

@@ -1,6 +1,7 @@
 """Core AI for iOS 27: three ``.aimodel`` assets converted by Apple's ``coreai-torch``, the KV cache as state.
 
-The package is an extra (``pip install "phantom-edge[coreai]"``); nothing here imports it before :func:`export`.
+The package is an extra (``pip install "phantom-edge[coreai]"``); nothing here imports it before
+:func:`export`.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from typing import Final
 from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
 
 __all__ = ["activation_grid", "export", "reference", "stored_weights"]
 
 NOTES: Final = (
-    "arithmetic, inputs, outputs, the cache and all that is not quantised are float32, with an fp16 recipe too",
+    "arithmetic, inputs, outputs, the cache and all that is not quantised are float32, with an fp16 recipe "
+    "too",
     "query heads that share a key head are rows of one attention op, so keys and values are not repeated",
     "positions beyond the current one are masked with -1e4, not with minus infinity",
     "the decoder has two functions of a fixed length, prefill and decode, over one set of weights and states",
-    "a quantised embedding is stored as int8, whatever its bits, since a row of it is looked up before it is scaled",
+    "a quantised embedding is stored as int8, whatever its bits, since a row of it is looked up before it "
+    "is scaled",
 )
 
 
@@ -38,12 +41,15 @@ def reference(model: FoldedModel) -> FoldedModel:
 def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     """The integers and scales read back out of the assets in ``folder``, by module name.
 
-    Raises :class:`InputError` for an asset that is missing or damaged, or holds what this toolkit does not write.
+    Raises :class:`InputError` for an asset that is missing or damaged, or holds what this toolkit does not
+    write.
     """
     from phantom_edge.export.coreai.asset import Asset
 
     return {
-        name: weight for graph in GRAPHS for name, weight in Asset.open(Path(folder) / file(graph)).weights().items()
+        name: weight
+        for graph in GRAPHS
+        for name, weight in Asset.open(Path(folder) / file(graph)).weights().items()
     }
 
 
@@ -57,14 +63,15 @@ def file(graph: str) -> str:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
-    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel`` under ``out``, and count.
+    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel`` under ``out``, and
+    count.
 
-    Inputs and outputs are those of the Core ML export, in float32: ``pixel_values`` [1, 3, S, S] to ``image_features``
-    [1, N, hidden]; ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and
-    ``position_ids`` int32 [S] to ``logits`` [1, 1, V] of the last position. The embedding takes 1 to ``options.chunk``
-    ids. The decoder's ``prefill`` takes ``options.chunk`` steps, ``decode`` one; a shorter call of ``prefill`` repeats
-    its last embedding at its last position. Layer n keeps ``key_cache_n`` and ``value_cache_n``, float32
-    [1, Hkv, context, head_dim + phantom_dim].
+    Inputs and outputs are those of the Core ML export, in float32: ``pixel_values`` [1, 3, S, S] to
+    ``image_features`` [1, N, hidden]; ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden];
+    ``inputs_embeds`` and ``position_ids`` int32 [S] to ``logits`` [1, 1, V] of the last position. The
+    embedding takes 1 to ``options.chunk`` ids. The decoder's ``prefill`` takes ``options.chunk`` steps,
+    ``decode`` one; a shorter call of ``prefill`` repeats its last embedding at its last position. Layer n
+    keeps ``key_cache_n`` and ``value_cache_n``, float32 [1, Hkv, context, head_dim + phantom_dim].
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from an asset, or a weight went nowhere.

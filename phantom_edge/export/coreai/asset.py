@@ -18,7 +18,7 @@ from phantom_edge.export.coreai.convert import WEIGHTS
 from phantom_edge.export.coreai.modules import attention_ops
 from phantom_edge.export.coreai.toolkit import first_line, open_asset
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
+from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
 
 QUANTIZED, LOOKUP, CONSTANT = "coreai.blockwise_shift_scale", "coreai.gather_nd", "coreai.constant"
 SDPA: Final = "scaled_dot_product_attention"  # Core AI's name of the fused op
@@ -53,7 +53,9 @@ class Asset:
                 f"{path}: not a Core AI asset of this toolkit ({first_line(error)}); export it again"
             ) from None
         composites = {
-            n: str(op.attributes["composite_decl"]) for n, op in graphs.items() if "composite_decl" in op.attributes
+            n: str(op.attributes["composite_decl"])
+            for n, op in graphs.items()
+            if "composite_decl" in op.attributes
         }
         functions = {name: list(_body(op)) for name, op in graphs.items() if name not in composites}
         if not functions:
@@ -64,7 +66,8 @@ class Asset:
     def counts(self) -> dict[str, int]:
         """Attention ops, writes of a state and quantised weights by width, the same in each function.
 
-        Raises :class:`CheckError` when the functions differ in them, or in the constants that they multiply with.
+        Raises :class:`CheckError` when the functions differ in them, or in the constants that they multiply
+        with.
         """
         first, *others = self.functions
         wanted = self._counts(first)
@@ -74,7 +77,9 @@ class Asset:
         return dict(wanted)
 
     def weights(self) -> dict[str, QuantizedTensor]:
-        """Every quantised weight by module name. Raises :class:`InputError` for what this toolkit does not write."""
+        """Every quantised weight by module name. Raises :class:`InputError` for what this toolkit does not
+        write.
+        """
         pairs = list(self._integers(next(iter(self.functions))))
         if len(pairs) != len(self.described):
             raise InputError(f"{self.path}: {len(pairs)} quantised weights, {len(self.described)} described")
@@ -96,7 +101,9 @@ class Asset:
         return widths
 
     def _integers(self, function: str) -> Iterator[tuple[Any, Any]]:
-        """Values and scales of each quantised matrix, or of the table that is looked up, in the order of their use."""
+        """Values and scales of each quantised matrix, or of the table that is looked up, in the order of
+        their use.
+        """
         ops = self.functions[function]
         tables = [op.operands[0] for op in ops if op.name == LOOKUP and op.operands[0].owner.name == CONSTANT]
         if tables and _kind(tables[0]) in BITS:
@@ -144,7 +151,9 @@ def _source(value: Any) -> str:
     return match[1] if match else text
 
 
-def _weight(values: Any, scales: Any, blobs: dict[str, bytes], bits: int, group: int | None) -> QuantizedTensor:
+def _weight(
+    values: Any, scales: Any, blobs: dict[str, bytes], bits: int, group: int | None
+) -> QuantizedTensor:
     held = torch.from_numpy(_array(values, blobs))
     return QuantizedTensor(held, torch.from_numpy(_array(scales, blobs)), bits, group)
 

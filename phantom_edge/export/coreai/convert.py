@@ -1,4 +1,6 @@
-"""From a torch module to an ``.aimodel``: traced, converted by ``coreai-torch``, saved with its weights' names."""
+"""From a torch module to an ``.aimodel``: traced, converted by ``coreai-torch``, saved with its weights'
+names.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from phantom_edge.export.coreai.toolkit import coreai_torch
 from phantom_edge.model.folded import FoldedModel
 
 WEIGHTS = "phantom_edge.weights"
-"""Metadata of an asset: [name, bits, group or 0] of each quantised weight, in the order of its use in a function."""
+"""Metadata of an asset: [name, bits, group or 0] of each quantised weight, in the order of its use in a
+function.
+"""
 
 NAMES = {
     "vision_encoder": (["pixel_values"], ["image_features"]),
@@ -26,7 +30,9 @@ NAMES = {
 
 
 def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Path) -> dict[str, int | None]:
-    """Write one graph as the asset ``path``; returns the weights that it holds, with their bits if quantised."""
+    """Write one graph as the asset ``path``; returns the weights that it holds, with their bits if
+    quantised.
+    """
     toolkit = coreai_torch()
     module = build(graph, model, options.context).eval()
     converter = toolkit.TorchConverter(mode=toolkit.TorchConverter.Mode.RELEASE)
@@ -39,7 +45,10 @@ def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Pa
         converter.add_exported_program(
             traced, input_names=inputs, output_names=outputs, state_names=states, entrypoint_name=function
         )
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):  # its progress bar
         program = converter.to_coreai()
     asset = program.save_asset(path)
     asset.update_metadata(lambda metadata: metadata.set_custom(WEIGHTS, _described(module)))
@@ -69,4 +78,8 @@ def _traced(module: Graph, arguments: tuple, dynamic: Any, table: Any) -> Any:
 
 
 def _described(module: Graph) -> list[list[Any]]:
-    return [[name.removesuffix(".weight"), g.bits, g.group or 0] for name, g in module.held.items() if g is not None]
+    return [
+        [name.removesuffix(".weight"), g.bits, g.group or 0]
+        for name, g in module.held.items()
+        if g is not None
+    ]

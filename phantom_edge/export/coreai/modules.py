@@ -1,4 +1,6 @@
-"""The three graphs as torch modules that ``torch.export`` can trace: weights as buffers, the cache as mutable ones."""
+"""The three graphs as torch modules that ``torch.export`` can trace: weights as buffers, the cache as mutable
+ones.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import TorchOps, Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 MASKED = -1e4  # added to the score of a position that is not to be seen
 EMBEDDING = "token_embedding.weight"
@@ -55,7 +57,8 @@ class Graph(nn.Module):
                 self.register_buffer(f"{at}__scales", weight.scales.contiguous())
                 self.held[name] = Grid(weight.bits, weight.group, weight.block)
             else:
-                # Not as float16 with a cast in the graph: the converter folds that, and the result is 1e-4 off.
+                # Not as float16 with a cast in the graph: the converter folds that, and the result is 1e-4
+                # off.
                 self.register_buffer(at, weight.detach().float().contiguous())
                 self.held[name] = None
         parts = [at] if self.held[name] is None else [f"{at}__values", f"{at}__scales"]
@@ -151,7 +154,9 @@ class CachedOps(TracedOps):
         values.index_copy_(2, self.positions, v.transpose(1, 2))
         steps, group = q.shape[1], q.shape[2] // k.shape[2]
         q = q.transpose(1, 2).reshape(1, k.shape[2], group * steps, -1)  # [1, Hkv, group*S, W]
-        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=self.mask.repeat(group, 1), scale=scale)
+        out = F.scaled_dot_product_attention(
+            q, keys, values, attn_mask=self.mask.repeat(group, 1), scale=scale
+        )
         return out.reshape(1, group * k.shape[2], steps, -1).transpose(1, 2)  # [1, S, H, W]
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.source import file_sha256
+from phantom_edge.files import file_sha256
 
 EXTRA = 'pip install "phantom-edge[coreai]"'
 
@@ -48,7 +48,9 @@ def open_asset(path: Path) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a Core AI asset ({first_line(error)}); export it again") from None
     if asset is None:
-        raise InputError(f"{path}: its program is not the one that was exported (SHA-256 differs); export it again")
+        raise InputError(
+            f"{path}: its program is not the one that was exported (SHA-256 differs); export it again"
+        )
     return asset
 
 

@@ -12,8 +12,8 @@ from typing import Final
 from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
 
 __all__ = ["activation_grid", "export", "reference", "stored_weights"]
 
@@ -24,11 +24,15 @@ NOTES: Final = (
     "the decoder's functions prefill and decode have fixed lengths; they share weights and states with main",
 )
 NOTES_FP16: Final = (
-    "vectors and phantom constants are float16; powers of two keep the phantom's small factors normal numbers",
-    "sqrt(width / head_dim), which undoes the attention op's own scale, is the product of two float16 factors",
+    "vectors and phantom constants are float16; powers of two keep the phantom's small factors normal "
+    "numbers",
+    "sqrt(width / head_dim), which undoes the attention op's own scale, is the product of two float16 "
+    "factors",
     "activations and the cache are float16; rotary tables are float32 and rounded once they are looked up",
 )
-NOTES_FP32: Final = ("the cache is float16, the only type that a Core ML state can have; all else is float32",)
+NOTES_FP32: Final = (
+    "the cache is float16, the only type that a Core ML state can have; all else is float32",
+)
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -46,7 +50,9 @@ def reference(model: FoldedModel, float_type: str | None = None) -> FoldedModel:
     if float_type is None:
         float_type = str(model.recipe.float_type) if model.recipe else "fp32"
     constants = Constants(model.spec, model.weights, float_type)
-    weights = {n: w if isinstance(w, QuantizedTensor) else constants.meaning(n) for n, w in model.weights.items()}
+    weights = {
+        n: w if isinstance(w, QuantizedTensor) else constants.meaning(n) for n, w in model.weights.items()
+    }
     return replace(model, weights=weights)
 
 
@@ -58,18 +64,20 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
-    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.mlpackage`` under ``out``, and count.
+    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.mlpackage`` under ``out``, and
+    count.
 
-    Inputs and outputs: ``pixel_values`` [1, 3, S, S] in 0..1 to ``image_features`` [1, N, hidden]; ``input_ids`` int32
-    [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and ``position_ids`` int32 [S] to ``logits`` [1, 1, V]
-    of the last position. S is 1 to ``options.chunk``, floats are ``options.float_type``; layer n keeps
-    ``key_cache_n`` and ``value_cache_n``, float16 [1, Hkv, context, head_dim + phantom_dim].
+    Inputs and outputs: ``pixel_values`` [1, 3, S, S] in 0..1 to ``image_features`` [1, N, hidden];
+    ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and ``position_ids``
+    int32 [S] to ``logits`` [1, 1, V] of the last position. S is 1 to ``options.chunk``, floats are
+    ``options.float_type``; layer n keeps ``key_cache_n`` and ``value_cache_n``, float16 [1, Hkv, context,
+    head_dim + phantom_dim].
 
-    The decoder has three functions over one set of weights and states: ``main``, and the same with S fixed, as the
-    Neural Engine wants it: ``prefill`` for ``options.chunk`` and ``decode`` for 1. To fill a shorter call of
-    ``prefill``, repeat its last embedding and its last position: each repetition computes what the last one does, and
-    the keys and values that it leaves beyond the end are out of sight until the next call writes over them. The whole
-    length must fit the context.
+    The decoder has three functions over one set of weights and states: ``main``, and the same with S fixed,
+    as the Neural Engine wants it: ``prefill`` for ``options.chunk`` and ``decode`` for 1. To fill a shorter
+    call of ``prefill``, repeat its last embedding and its last position: each repetition computes what the
+    last one does, and the keys and values that it leaves beyond the end are out of sight until the next call
+    writes over them. The whole length must fit the context.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a package, or a weight went nowhere.

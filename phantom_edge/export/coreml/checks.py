@@ -8,10 +8,10 @@ from collections.abc import Hashable
 from pathlib import Path
 
 from phantom_edge.errors import CheckError
+from phantom_edge.mil import MilModel
+from phantom_edge.mil.constants import Constant, ConstExpr
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.runtime.mil import MilModel
-from phantom_edge.runtime.mil.constants import Constant, ConstExpr
+from phantom_edge.numbers.grid import QuantizedTensor
 
 ATTENTION, QUANTIZED = "scaled_dot_product_attention", "constexpr_blockwise_shift_scale"
 PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
@@ -40,8 +40,12 @@ def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
     return {value.key for value in values if math.prod(value.shape) > LARGE}
 
 
-def wanted_counts(graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str) -> dict[str, int]:
-    """One fused attention op per layer, ``weights`` as integers of their width, one write per cache, no stray cast."""
+def wanted_counts(
+    graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str
+) -> dict[str, int]:
+    """One fused attention op per layer, ``weights`` as integers of their width, one write per cache, no stray
+    cast.
+    """
     bits = Counter(f"int{weight.bits} weight" for weight in weights)
     wanted = {name: bits[name] for name in ("int4 weight", "int8 weight")}
     wanted |= {QUANTIZED: len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}

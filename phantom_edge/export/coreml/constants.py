@@ -1,8 +1,9 @@
 """The float constants as they are stored: float16 cannot hold all of them as they come.
 
-The phantom dimension lives on eta^2 = 1e-8 between query and key and eta = 1e-4 after the values. float16's normal
-numbers end at 6.1e-5, and hardware may take what lies below for zero. Multiplying one side of a product by 2^m and the
-other by 2^-m changes nothing else, so each pair is moved to where both sides are normal numbers.
+The phantom dimension lives on eta^2 = 1e-8 between query and key and eta = 1e-4 after the values. float16's
+normal numbers end at 6.1e-5, and hardware may take what lies below for zero. Multiplying one side of a
+product by 2^m and the other by 2^-m changes nothing else, so each pair is moved to where both sides are
+normal numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
-SMALL = 2.0**-6  # where the gate's eta / c is brought; half of eta's 2^-13, so that z too stays a normal number
+SMALL = (
+    2.0**-6
+)  # where the gate's eta / c is brought; half of eta's 2^-13, so that z too stays a normal number
 BASIS_SIZE = 2.0**-4  # largest entry of a basis: a product with |y| up to 1e5 stays below 65504
 SPARE = 14  # an exponent is not moved further: float16's normal range
 
@@ -28,7 +31,8 @@ SPARE = 14  # an exponent is not moved further: float16's normal range
 class Scaling:
     """Powers of two: ``before`` multiplies a constant when it is stored, ``after`` the result of using it.
 
-    The two need not cancel: what is left over is made up by the constant's partner on the other side of the product.
+    The two need not cancel: what is left over is made up by the constant's partner on the other side of the
+    product.
     """
 
     before: float | torch.Tensor = 1.0
@@ -73,7 +77,9 @@ class Constants:
         n = int(layer.rpartition(".")[2])
         if layer != self._layer:
             has_phantom = bool(self.spec.phantom_dims[n])
-            self._scalings = _scalings(self.weights, layer, compressed=self.spec.compressed(n)) if has_phantom else {}
+            self._scalings = (
+                _scalings(self.weights, layer, compressed=self.spec.compressed(n)) if has_phantom else {}
+            )
             self._layer = layer
         return self._scalings.get(name, Scaling())
 
@@ -105,13 +111,15 @@ def _exponent(above: float, below: float) -> int:
 def _scaling(size: float, exponent: int, compressed: bool) -> Scaling:
     if not compressed or not size:
         return Scaling(before=2.0**exponent)
-    # A basis has small entries beside large ones: its own power of two is taken out and applied to the result.
+    # A basis has small entries beside large ones: its own power of two is taken out and applied to the
+    # result.
     own = _exponent(BASIS_SIZE, size)
     return Scaling(before=2.0**own, after=2.0 ** (exponent - own))
 
 
 def factors(target: float) -> tuple[float, float]:
-    """Two float16 numbers whose product is ``target`` as closely as any two give it; (target, 1) where that is exact.
+    """Two float16 numbers whose product is ``target`` as closely as any two give it; (target, 1) where that
+    is exact.
 
     One float16 sqrt(2) would be 1.1e-4 off, an error that all attention scores share.
 

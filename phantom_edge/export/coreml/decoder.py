@@ -1,4 +1,6 @@
-"""The text decoder's own operations: positions, rotary embedding, the KV cache as state, one fused attention."""
+"""The text decoder's own operations: positions, rotary embedding, the KV cache as state, one fused
+attention.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
 
-MASKED = 1e4  # subtracted from the scores of positions not yet reached; finite, because the Neural Engine fails on -inf
+# Subtracted from the scores of positions not yet reached; finite, because the Neural Engine fails on -inf.
+MASKED = 1e4
 
 
 def cache_names(n: int) -> tuple[str, str]:
@@ -24,7 +27,8 @@ def cache_names(n: int) -> tuple[str, str]:
 class DecoderOps(MilOps):
     """:class:`MilOps` with what depends on the positions of a call.
 
-    ``positions`` is the function's int32 input [S], ``caches`` its states by name, each fp16 [1, Hkv, context, width].
+    ``positions`` is the function's int32 input [S], ``caches`` its states by name, each fp16 [1, Hkv,
+    context, width].
     """
 
     def __init__(
@@ -48,11 +52,13 @@ class DecoderOps(MilOps):
     def _rotary_tables(self) -> tuple[Var, Var]:
         """cos and signed sin [1, S, 1, D] of this call's positions.
 
-        The tables stay fp32 and are rounded after the look-up, once per call: the program then holds the same numbers
-        as every other export, and each layer works in its own type.
+        The tables stay fp32 and are rounded after the look-up, once per call: the program then holds the same
+        numbers as every other export, and each layer works in its own type.
         """
         d = self.spec.config.decoder
-        cos, sin = (table.numpy() for table in static_tables(d.rope, d.head_dim, self.context))  # [context, D/2]
+        cos, sin = (
+            table.numpy() for table in static_tables(d.rope, d.head_dim, self.context)
+        )  # [context, D/2]
         tables = {"cos": np.concatenate([cos, cos], -1), "sin": np.concatenate([-sin, sin], -1)}
         rows = []
         for name, table in tables.items():
@@ -62,7 +68,9 @@ class DecoderOps(MilOps):
         return rows[0], rows[1]
 
     def _mask(self) -> Var:
-        """[1, 1, S*group, context]: 0 up to a row's position, -1e4 beyond; each position has ``group`` rows."""
+        """[1, 1, S*group, context]: 0 up to a row's position, -1e4 beyond; each position has ``group``
+        rows.
+        """
         rows = mb.expand_dims(x=self.positions, axes=[0, 2])  # [1, S, 1]
         if self.group > 1:
             rows = mb.tile(x=rows, reps=[1, 1, self.group])  # [1, S, group]
@@ -92,8 +100,9 @@ class DecoderOps(MilOps):
     def cached_attention(self, q: Var, k: Var, v: Var, layer: int, scale: float) -> Var:
         """One attention op over the whole cache.
 
-        The group of query heads that share a key head goes into the row axis, [1, Hkv, S*group, W], so that the cache
-        is never repeated: the same numbers, without ``group`` copies of keys and values at every token.
+        The group of query heads that share a key head goes into the row axis, [1, Hkv, S*group, W], so that
+        the cache is never repeated: the same numbers, without ``group`` copies of keys and values at every
+        token.
         """
         heads, width = q.shape[-2], q.shape[-1]
         # The op divides by sqrt(width) and loses its fused form when given another scale.

@@ -1,4 +1,6 @@
-"""coremltools' building blocks of an ML Program, imported in silence: the others here take them from this module."""
+"""coremltools' building blocks of an ML Program, imported in silence: the others here take them from this
+module.
+"""
 
 from phantom_edge.export.coreml.toolkit import coremltools
 

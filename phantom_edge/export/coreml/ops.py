@@ -12,7 +12,7 @@ from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.readback import mil_name
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 NUMPY = {"fp16": np.float16, "fp32": np.float32}
 
@@ -36,7 +36,7 @@ class MilOps:
         self.constants = Constants(spec, weights, float_type)
         self.shared = shared or Shared()
 
-    # --- weights ----------------------------------------------------------------------------------------------------
+    # --- weights --------------------------------------------------------------------------------------------
 
     def const(self, name: str, repeat: int = 1) -> Var:
         """The float weight ``name``, repeated along its only axis."""
@@ -58,7 +58,8 @@ class MilOps:
             if not isinstance(weight, QuantizedTensor):
                 return self.const(name)
             self._store(name, weight)
-        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they are.
+        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they
+        # are.
         data, scale = (self.shared.arrays[f"{name} {part}"] for part in ("data", "scale"))
         weight = mb.constexpr_blockwise_shift_scale(data=data, scale=scale, name=mil_name(name))
         for part in ("data", "scale"):
@@ -69,11 +70,13 @@ class MilOps:
         self.constants.read.add(name)
         values = weight.values.contiguous().numpy()
         if weight.bits == 4:
-            values = values.view(types.np_int4_dtype)  # int8 that says it is int4; ``astype`` would drop the remark
+            values = values.view(
+                types.np_int4_dtype
+            )  # int8 that says it is int4; ``astype`` would drop the remark
         self.shared.arrays[f"{name} data"] = values
         self.shared.arrays[f"{name} scale"] = weight.scales.contiguous().numpy().astype(self.number)
 
-    # --- arithmetic -------------------------------------------------------------------------------------------------
+    # --- arithmetic -----------------------------------------------------------------------------------------
 
     def linear(self, x: Var, name: str) -> Var:
         if name.endswith(".gate"):
@@ -105,8 +108,9 @@ class MilOps:
     def rms_norm(self, x: Var, name: str, eps: float) -> Var:
         """Layer norm of [x | -x], whose mean is zero and whose variance is the mean square of x.
 
-        The square of 256 is beyond float16. Inside the one layer_norm op the runtime squares in its own wider type
-        and only the normalised result is rounded, once; dividing by the largest value first would be five roundings.
+        The square of 256 is beyond float16. Inside the one layer_norm op the runtime squares in its own wider
+        type and only the normalised result is rounded, once; dividing by the largest value first would be
+        five roundings.
         """
         both = mb.concat(values=[x, mb.mul(x=x, y=self.number(-1.0))], axis=-1)
         gamma = self.const(f"{name}.weight", repeat=2)
@@ -143,12 +147,14 @@ class MilOps:
     def merge_heads(self, x: Var) -> Var:
         return mb.reshape(x=x, shape=[1, -1, x.shape[-2] * x.shape[-1]])  # [1, S, H*D]
 
-    # --- vision -----------------------------------------------------------------------------------------------------
+    # --- vision ---------------------------------------------------------------------------------------------
 
     def patches(self, pixels: Var) -> Var:
         at, v = "vision_encoder", self.spec.config.vision
         weight, bias = self.const(f"{at}.patch_embedding.weight"), self.const(f"{at}.patch_embedding.bias")
-        x = mb.conv(x=pixels, weight=weight, bias=bias, strides=[v.patch_size] * 2, pad_type="valid")  # [1, C, G, G]
+        x = mb.conv(
+            x=pixels, weight=weight, bias=bias, strides=[v.patch_size] * 2, pad_type="valid"
+        )  # [1, C, G, G]
         x = mb.reshape(x=x, shape=[1, v.hidden_size, v.grid**2])  # [1, C, P]
         x = mb.transpose(x=x, perm=[0, 2, 1])  # [1, P, C]
         x = mb.concat(values=[self.const(f"{at}.class_embedding"), x], axis=1)  # [1, 1 + P, C]
@@ -161,13 +167,17 @@ class MilOps:
 
     def shuffle(self, x: Var) -> Var:
         grid, f, channels = self.spec.config.vision.grid, self.spec.config.downsample, x.shape[-1]
-        x = mb.slice_by_index(x=x, begin=[0, 1, 0], end=[0, 0, 0], begin_mask=[True, False, True], end_mask=[True] * 3)
+        x = mb.slice_by_index(
+            x=x, begin=[0, 1, 0], end=[0, 0, 0], begin_mask=[True, False, True], end_mask=[True] * 3
+        )
         small = grid // f
         x = mb.reshape(x=x, shape=[small, f, small, f * channels])  # [row, in-row, column, (in-column, C)]
         x = mb.transpose(x=x, perm=[0, 2, 1, 3])  # [row, column, in-row, (in-column, C)]
         return mb.reshape(x=x, shape=[1, small * small, f * f * channels])  # [1, tokens, 4C]
 
-    # --- token embedding --------------------------------------------------------------------------------------------
+    # --- token embedding ------------------------------------------------------------------------------------
 
     def embedding(self, ids: Var) -> Var:
-        return mb.gather(x=self._weight("token_embedding.weight"), indices=ids, axis=0, validate_indices=False)
+        return mb.gather(
+            x=self._weight("token_embedding.weight"), indices=ids, axis=0, validate_indices=False
+        )

@@ -17,7 +17,8 @@ DESCRIPTIONS = {
     "vision_encoder": "Phantom vision encoder: one RGB tile in 0..1 to image tokens",
     "token_embedding": "Phantom token embedding: ids to embeddings",
     "text_decoder": "Phantom text decoder: embeddings and their positions to the logits of the last one; "
-    "keys and values are the model's state. Positions run on from call to call and stay below the cache's length.",
+    "keys and values are the model's state. Positions run on from call to call and stay below the cache's "
+    "length.",
 }
 
 
@@ -35,7 +36,9 @@ def write_package(built: BuiltProgram, graph: str, out: Path) -> Path:
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Spare what exists from garbage collection: a conversion ends with a full one, which would take longer than it."""
+    """Spare what exists from garbage collection: a conversion ends with a full one, which would take longer
+    than it.
+    """
     gc.freeze()
     try:
         yield

@@ -21,7 +21,9 @@ MIL = {"fp16": types.fp16, "fp32": types.fp32}
 
 @dataclass(frozen=True)
 class BuiltProgram:
-    """A MIL program, the input types that carry its flexible shapes, and the names of the weights it holds."""
+    """A MIL program, the input types that carry its flexible shapes, and the names of the weights it
+    holds.
+    """
 
     program: Program
     inputs: list[Any]
@@ -30,7 +32,9 @@ class BuiltProgram:
 
 def build(graph: str, model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The program of one of :data:`GRAPHS`."""
-    return dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[graph](model, options)
+    return dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[graph](
+        model, options
+    )
 
 
 def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
@@ -89,7 +93,9 @@ def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
 def _decoder_function(
     model: FoldedModel, options: ExportOptions, steps: Any, shared: Shared
 ) -> tuple[Function, set[str]]:
-    """The decoder over ``steps`` positions, a number or a symbol, and the names of the weights that it read."""
+    """The decoder over ``steps`` positions, a number or a symbol, and the names of the weights that it
+    read.
+    """
     spec, d = model.spec, model.config.decoder
     inputs = {
         "inputs_embeds": mb.placeholder(shape=(1, steps, d.hidden_size), dtype=MIL[options.float_type]),
@@ -97,11 +103,15 @@ def _decoder_function(
     }
     for n in range(d.layers):
         shape = (1, d.kv_heads, options.context, spec.width(n))
-        inputs |= {name: mb.state_tensor_placeholder(shape=shape, dtype=types.fp16) for name in cache_names(n)}
+        inputs |= {
+            name: mb.state_tensor_placeholder(shape=shape, dtype=types.fp16) for name in cache_names(n)
+        }
     read: set[str] = set()
 
     def body(inputs_embeds: Var, position_ids: Var, **caches: Var) -> Var:
-        ops = DecoderOps(spec, model.weights, options.float_type, options.context, position_ids, caches, shared)
+        ops = DecoderOps(
+            spec, model.weights, options.float_type, options.context, position_ids, caches, shared
+        )
         logits = graphs.text_decoder(ops, spec, inputs_embeds)
         read.update(ops.constants.read)
         return logits

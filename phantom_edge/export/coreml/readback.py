@@ -9,8 +9,8 @@ import torch
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS
 from phantom_edge.export.coreml.toolkit import coremltools
-from phantom_edge.quantize.grid import QuantizedTensor
-from phantom_edge.runtime.mil import MilModel
+from phantom_edge.mil import MilModel
+from phantom_edge.numbers.grid import QuantizedTensor
 
 SEPARATOR = "__"  # Core ML names are identifiers; a weight's dots are written so, and read back
 BITS = {"int4": 4, "int8": 8}
@@ -28,7 +28,8 @@ def mil_name(name: str) -> str:
 def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     """Every quantised weight of the packages in ``folder`` by module name.
 
-    Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not write.
+    Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not
+    write.
     """
     result = {}
     for graph in GRAPHS:
@@ -40,7 +41,9 @@ def package_weights(path: Path) -> dict[str, QuantizedTensor]:
     """Every quantised weight of one package by module name; raises as :func:`stored_weights`."""
     coremltools()  # in silence, before the interpreter imports a part of it
     model, result = MilModel.load(path), {}
-    types = {v.name: v.params["data"].dtype.name for v in model.constants() if "data" in getattr(v, "params", {})}
+    types = {
+        v.name: v.params["data"].dtype.name for v in model.constants() if "data" in getattr(v, "params", {})
+    }
     for name, (data, scale, offset) in model.quantized_weights().items():
         module = name.replace(SEPARATOR, ".").removesuffix(".weight")
         bits = BITS.get(types.get(name, ""))

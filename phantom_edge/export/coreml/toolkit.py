@@ -1,8 +1,8 @@
 """coremltools without its import-time warnings, which say nothing about what is done here.
 
-It reports an untested torch, a scikit-learn it does not need, and the native library that only macOS has. They go
-through ``logging`` and ``warnings``, so both are held back while the import runs, and from then on coremltools is
-asked for errors only.
+It reports an untested torch, a scikit-learn it does not need, and the native library that only macOS has.
+They go through ``logging`` and ``warnings``, so both are held back while the import runs, and from then on
+coremltools is asked for errors only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from types import ModuleType
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back warnings and progress bars, of this process as a whole, while coremltools is imported or converts."""
+    """Hold back warnings and progress bars, of this process as a whole, while coremltools is imported or
+    converts.
+    """
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

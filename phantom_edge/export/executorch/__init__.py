@@ -7,8 +7,8 @@ from typing import Final
 
 from phantom_edge.export.base import Exported, ExportOptions, Progress, StoredWeights
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
 
 FILE: Final = "model.pte"
 
@@ -34,7 +34,9 @@ def reference(model: FoldedModel) -> FoldedModel:
 
 
 def stored_weights(folder: Path) -> StoredWeights:
-    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged file."""
+    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged
+    file.
+    """
     from phantom_edge.export.executorch.readback import StoredProgram
 
     return StoredProgram.open(Path(folder) / FILE).weights()

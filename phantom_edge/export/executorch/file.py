@@ -1,8 +1,9 @@
 """A ``.pte`` file from its parts, laid out as ``serialize_pte_binary`` does, but equal bytes lie there once.
 
-ExecuTorch keeps what kernels read and what delegates read apart, so that a tied head would be stored twice: as the
-table that the embedding gathers from, and as the matrix that XNNPACK multiplies with. Both are int8 rows of the
-vocabulary. Segments are ranges of the file, and two of them may overlap: the head's is a part of the kernels'.
+ExecuTorch keeps what kernels read and what delegates read apart, so that a tied head would be stored twice:
+as the table that the embedding gathers from, and as the matrix that XNNPACK multiplies with. Both are int8
+rows of the vocabulary. Segments are ranges of the file, and two of them may overlap: the head's is a part of
+the kernels'.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def write_file(
 ) -> None:
     """Write the methods ``plans`` with the data that their kernels, delegates and delegates' graphs refer to.
 
-    What a kernel reads begins at a multiple of 64 bytes, whoever else reads it; a delegate's own data at one of 128.
+    What a kernel reads begins at a multiple of 64 bytes, whoever else reads it; a delegate's own data at one
+    of 128.
     """
     data = _Data()
     constant_segment = data.constants([buffer.storage for buffer in buffers.list])
@@ -54,7 +56,9 @@ def write_file(
 
 
 class _Data:
-    """What lies behind the tables: ``pieces`` with their offsets, in order, and the ``segments`` that name ranges."""
+    """What lies behind the tables: ``pieces`` with their offsets, in order, and the ``segments`` that name
+    ranges.
+    """
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, bytes]] = []
@@ -84,7 +88,9 @@ class _Data:
 
 
 def tables(program: schema.Program, size: int) -> bytes:
-    """The program's tables behind ExecuTorch's header, for ``size`` bytes of segments; as ``serialize_pte_binary``."""
+    """The program's tables behind ExecuTorch's header, for ``size`` bytes of segments; as
+    ``serialize_pte_binary``.
+    """
     found = _program_to_flatbuffer(program)
     length = aligned(_ExtendedHeader.EXPECTED_LENGTH, found.max_alignment)
     total = length + len(found.data)

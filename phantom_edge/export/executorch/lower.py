@@ -21,17 +21,23 @@ from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 
 def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     if model.kv is not None:
-        raise InputError("ExecuTorch's attention over an int8 KV cache is slower than over fp32; leave it in float")
+        raise InputError(
+            "ExecuTorch's attention over an int8 KV cache is slower than over fp32; leave it in float"
+        )
     constants, buffers, payloads, plans = Constants(), Buffers(), [], []
-    weights = _Recorded(model.weights)
+    weights = RecordedWeights(model.weights)
     model = replace(model, weights=weights)
-    write = {"vision_encoder": _vision_encoder, "token_embedding": _token_embedding, "text_decoder": _text_decoder}
+    write = {
+        "vision_encoder": write_vision_encoder,
+        "token_embedding": write_token_embedding,
+        "text_decoder": write_text_decoder,
+    }
     for name in GRAPHS:
         progress(f"writing {name}")
         method = Method(name, constants, buffers)
@@ -45,7 +51,9 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
 
 
 def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
-    """What ExecuTorch's runners ask a program for, by method name (``llm_runner_helper.cpp``, ``constants.h``)."""
+    """What ExecuTorch's runners ask a program for, by method name (``llm_runner_helper.cpp``,
+    ``constants.h``).
+    """
     return {
         "get_max_seq_len": options.chunk,
         "get_max_context_len": options.context,
@@ -56,8 +64,10 @@ def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
     }
 
 
-class _Recorded(Mapping):
-    """Weights that remember the type of each that was read: they may be made on demand, so they are read once."""
+class RecordedWeights(Mapping):
+    """Weights that remember the type of each that was read: they may be made on demand, so they are read
+    once.
+    """
 
     def __init__(self, weights: Weights):
         self.weights, self.kinds = weights, {}
@@ -75,7 +85,9 @@ class _Recorded(Mapping):
 
 
 def wanted_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str, int]]:
-    """What each method of the file must hold (see :meth:`StoredProgram.counts`), from the weights that were read."""
+    """What each method of the file must hold (see :meth:`StoredProgram.counts`), from the weights that were
+    read.
+    """
     counts = {name: Counter() for name in GRAPHS}
     for name, kind in kinds.items():
         counts[name.split(".")[0]][kind] += 1
@@ -84,7 +96,12 @@ def wanted_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str
     return {
         "vision_encoder": {**integers["vision_encoder"], "wrong input": 0, "delegates": 1},
         "token_embedding": integers["token_embedding"],
-        "text_decoder": {**integers["text_decoder"], "wrong input": 0, "delegates": layers + 2, "attention": layers},
+        "text_decoder": {
+            **integers["text_decoder"],
+            "wrong input": 0,
+            "delegates": layers + 2,
+            "attention": layers,
+        },
     }
 
 
@@ -92,22 +109,26 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
     """Sentences for the report: where the file's arithmetic or storage differs from the model's."""
     lines = [
         "The KV cache and all float arithmetic are fp32.",
-        "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster than the fused "
+        "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster "
+        "than the fused "
         "op; fused attention is counted in the decoder only.",
     ]
     if {"int4", "int8"} & set(kinds.values()):
         lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")
     if "torch.float16" in kinds.values():
         lines.append(
-            "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but loaded memory "
+            "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but "
+            "loaded memory "
             "is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
         )
     if spec.config.decoder.tied_head and kinds["token_embedding.weight"] != kinds["text_decoder.head.weight"]:
         lines.append("The tied head and the embedding are of different types, so both are stored.")
     if options.chunk < spec.config.tokens_per_tile:
         lines.append(
-            f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: ExecuTorch's stock "
-            "multimodal runner, which passes a tile in one call, cannot use this file; the toolkit's session can."
+            f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: "
+            "ExecuTorch's stock "
+            "multimodal runner, which passes a tile in one call, cannot use this file; the toolkit's "
+            "session can."
         )
     return tuple(lines)
 
@@ -124,7 +145,7 @@ def _ops(method: Method, model: FoldedModel, options: ExportOptions) -> XnnOps:
     return XnnOps(method, model.spec, model.weights, options.context)
 
 
-def _vision_encoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
+def write_vision_encoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     side = model.config.tile_size
     ops = _ops(method, model, options)
     output = graphs.vision_encoder(ops, model.spec, method.input((1, 3, side, side), torch.float32))
@@ -132,12 +153,12 @@ def _vision_encoder(method: Method, model: FoldedModel, options: ExportOptions) 
     return output
 
 
-def _token_embedding(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
+def write_token_embedding(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     ids = method.input(dynamic((1, options.chunk), 1), torch.int64)
     return graphs.token_embedding(_ops(method, model, options), ids)
 
 
-def _text_decoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
+def write_text_decoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     hidden = model.config.decoder.hidden_size
     embeds = method.input(dynamic((1, options.chunk, hidden), 1), torch.float32)
     positions = method.input(dynamic((options.chunk,), 0), torch.int64)

@@ -1,8 +1,8 @@
 """The folded graphs' operations as XNNPACK nodes, and as kernels where ExecuTorch keeps the KV cache.
 
-Everything between two attention ops is one subgraph, so a decoder of L layers is L + 2 delegates and the vision
-encoder is one. Means over the last axis are products with a row of 1/C: XNNPACK's delegate has no such reduction, and a
-norm left outside it would cut every layer in three.
+Everything between two attention ops is one subgraph, so a decoder of L layers is L + 2 delegates and the
+vision encoder is one. Means over the last axis are products with a row of 1/C: XNNPACK's delegate has no such
+reduction, and a norm left outside it would cut every layer in three.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from phantom_edge.export.executorch.xnnpack import Steps, Subgraph, Value
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import RANGES, QuantizedTensor, pack_nibbles
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor, pack_nibbles
 
 END = torch.iinfo(torch.int64).max  # "to the end" of a slice
 
@@ -26,8 +26,8 @@ END = torch.iinfo(torch.int64).max  # "to the end" of a slice
 class XnnOps:
     """:class:`~phantom_edge.model.ops.Ops` that write a method.
 
-    Matrices are stored in the type they have; XNNPACK multiplies fp16 ones in fp32. Other constants (norms, biases,
-    positions) become fp32, which changes no value.
+    Matrices are stored in the type they have; XNNPACK multiplies fp16 ones in fp32. Other constants (norms,
+    biases, positions) become fp32, which changes no value.
     """
 
     def __init__(self, method: Method, spec: FoldedSpec, weights: Weights, context: int):
@@ -47,7 +47,9 @@ class XnnOps:
         count = call("aten::sym_size.int", embeds, 1, out=self.method.integer())
         end = call("executorch_prim::add.Scalar", self.start, count, out=self.method.integer())
         tables = static_tables(config.rope, config.head_dim, self.context)
-        self.tables = tuple(self._rows(table[:, None], embeds.shape[1], end) for table in tables)  # [S, 1, D/2]
+        self.tables = tuple(
+            self._rows(table[:, None], embeds.shape[1], end) for table in tables
+        )  # [S, 1, D/2]
 
     def finish(self, output: Value) -> None:
         """Close the last subgraph."""
@@ -95,7 +97,9 @@ class XnnOps:
 
     def split(self, x, sizes):
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return [self.graph.narrow(x, len(x.shape) - 1, at, size) for at, size in zip(starts, sizes, strict=True)]
+        return [
+            self.graph.narrow(x, len(x.shape) - 1, at, size) for at, size in zip(starts, sizes, strict=True)
+        ]
 
     def concat(self, values):
         first, *rest = values
@@ -118,7 +122,8 @@ class XnnOps:
         weight = self.weights[f"{at}.patch_embedding.weight"].flatten(1)  # [C, 3*p*p]
         bias = (f"{at}.patch_embedding.bias", self.weights[f"{at}.patch_embedding.bias"])
         x = self._product(x, f"{at}.patch_embedding.weight", weight, bias)
-        # The class token and the positions are both constants: one table is added, its first row to a row of zeros.
+        # The class token and the positions are both constants: one table is added, its first row to a row of
+        # zeros.
         table = self.weights[f"{at}.position_embedding"].float().clone()  # [1, 1 + P, C]
         table[:, :1] += self.weights[f"{at}.class_embedding"].float()
         x = graph.pad_front(x, 1, 1)
@@ -129,7 +134,9 @@ class XnnOps:
         root = graph.tensor(f"root.{q.shape[-1]}", torch.tensor([q.shape[-1] ** -0.5]))
         q = graph.transpose(graph.binary(schema.XNNMultiply, q, root), (0, 2, 1, 3))  # [B, H, N, D]
         weights = self.softmax(graph.matmul(q, graph.transpose(k, (0, 2, 3, 1))))  # [B, H, N, N]
-        return graph.transpose(graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3))  # [B, N, H, D]
+        return graph.transpose(
+            graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3)
+        )  # [B, N, H, D]
 
     def shuffle(self, x):
         grid, factor, graph = self.spec.config.vision.grid, self.spec.config.downsample, self.graph
@@ -153,7 +160,9 @@ class XnnOps:
     def rope(self, x):
         half, graph = x.shape[-1] // 2, self.graph
         first, second = self.split(x, [half, half])
-        cos, sin = (graph.reshape(table, (1, table.shape[0], 1, half)) for table in self.tables)  # [1, S, 1, D/2]
+        cos, sin = (
+            graph.reshape(table, (1, table.shape[0], 1, half)) for table in self.tables
+        )  # [1, S, 1, D/2]
         left = graph.binary(schema.XNNSubtract, self.mul(first, cos), self.mul(second, sin))
         return graph.concat(left, self.add(self.mul(second, cos), self.mul(first, sin)))
 
@@ -164,10 +173,14 @@ class XnnOps:
         caches = []
         for value in (k, v):
             cache = self.method.state((1, self.context, *k.shape[2:]))
-            self.method.call("llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,)))
+            self.method.call(
+                "llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,))
+            )
             caches.append(cache)
         out = self.method.tensor(q.shape)
-        return self.method.call("llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out)
+        return self.method.call(
+            "llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out
+        )
 
     def last(self, x):
         self.method.slot(x)

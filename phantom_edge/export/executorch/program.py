@@ -1,4 +1,6 @@
-"""One method of a ``.pte``: its values, instructions and memory plan, in ExecuTorch's own schema (``program.fbs``)."""
+"""One method of a ``.pte``: its values, instructions and memory plan, in ExecuTorch's own schema
+(``program.fbs``).
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ class Method:
         return self.tensor(tuple(tensor.shape), tensor.dtype, self.buffers.add(tensor))
 
     def state(self, shape: Sequence[int]) -> Value:
-        """A tensor that lives as long as the loaded method: a KV cache. It starts with meaningless content."""
+        """A tensor that lives as long as the loaded method: a KV cache. It starts with meaningless
+        content.
+        """
         value = self.tensor(shape)
         self._states.add(value.slot)
         return value
@@ -147,7 +151,9 @@ class Method:
 
     # --- memory
     def _plan(self, inputs: list[int], output: int) -> int:
-        """Give every tensor its place, largest first, into the lowest gap free while it lives. Returns the size."""
+        """Give every tensor its place, largest first, into the lowest gap free while it lives. Returns the
+        size.
+        """
         lives: dict[int, tuple[int, int]] = dict.fromkeys(inputs, (-1, -1))
         for time, step in enumerate(self.steps):
             for slot in self._args(step):
@@ -169,8 +175,8 @@ class Method:
     def _plan_states(self) -> int:
         """Give every state its place in an arena of their own. Returns the size.
 
-        Python's ``Program`` has one memory per arena number for all its methods, so that in the arena of intermediate
-        values any other method's run would overwrite the cache.
+        Python's ``Program`` has one memory per arena number for all its methods, so that in the arena of
+        intermediate values any other method's run would overwrite the cache.
         """
         start = 0
         for slot in sorted(self._states):
@@ -212,7 +218,9 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype, buffer: int) -> schema.Ten
         layout=0,
         data_buffer_idx=buffer,
         allocation_info=None,
-        shape_dynamism=schema.TensorShapeDynamism.DYNAMIC_BOUND if bound else schema.TensorShapeDynamism.STATIC,
+        shape_dynamism=schema.TensorShapeDynamism.DYNAMIC_BOUND
+        if bound
+        else schema.TensorShapeDynamism.STATIC,
     )
 
 
@@ -231,4 +239,5 @@ def _nbytes(tensor: schema.Tensor) -> int:
 def _tree(kind: str, leaves: int) -> str:
     """torch's pytree description of ``leaves`` values; Python's loader reads it, the C++ runtime does not."""
     leaf = '{"type": null, "context": null, "children_spec": []}'
-    return f'[1, {{"type": "builtins.{kind}", "context": "null", "children_spec": [{", ".join([leaf] * leaves)}]}}]'
+    leaves_spec = ", ".join([leaf] * leaves)
+    return f'[1, {{"type": "builtins.{kind}", "context": "null", "children_spec": [{leaves_spec}]}}]'

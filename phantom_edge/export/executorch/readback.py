@@ -24,7 +24,7 @@ from executorch.exir._serialize._program import _ExtendedHeader
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import StoredWeights
-from phantom_edge.quantize.grid import QuantizedTensor, unpack_nibbles
+from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
 
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
@@ -37,7 +37,8 @@ INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 class Matmul:
     """A fully connected node: the type of its input, and its constant weight.
 
-    ``key`` names the weight and ``scales`` its scales; ``value`` is its id in the graph; ``bits`` is 0 for floats.
+    ``key`` names the weight and ``scales`` its scales; ``value`` is its id in the graph; ``bits`` is 0 for
+    floats.
     """
 
     input_type: str
@@ -79,14 +80,18 @@ class StoredProgram:
             raise InputError(f"{path}: {error.strerror or error}") from None
         except InputError:
             raise
-        except Exception as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damaged tables
+        except (
+            Exception
+        ) as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damaged tables
             raise InputError(f"{path}: not a readable ExecuTorch program ({type(error).__name__})") from None
         stored = cls(path, program, header.segment_base_offset, size)
         stored._check_segments()
         return stored
 
     def plan(self, method: str) -> schema.ExecutionPlan:
-        """The method's instructions and values. Raises :class:`InputError` where there is none of that name."""
+        """The method's instructions and values. Raises :class:`InputError` where there is none of that
+        name.
+        """
         for plan in self.program.execution_plan:
             if plan.name == method:
                 return plan
@@ -121,12 +126,16 @@ class StoredProgram:
             yield from matmuls(decode(self.segment(delegate.processed.index)))
 
     def counts(self, method: str) -> dict[str, int]:
-        """What an export is checked for: delegates, fused attention, and matmuls or gathers by the weight's type.
+        """What an export is checked for: delegates, fused attention, and matmuls or gathers by the weight's
+        type.
 
-        An integer matmul counts only if XNNPACK quantises its input too: with a float input it drops the scales.
+        An integer matmul counts only if XNNPACK quantises its input too: with a float input it drops the
+        scales.
         """
         kernels = self.kernels(method)
-        counts = Counter({"delegates": len(self.plan(method).delegates), "attention": kernels["llama::custom_sdpa"]})
+        counts = Counter(
+            {"delegates": len(self.plan(method).delegates), "attention": kernels["llama::custom_sdpa"]}
+        )
         counts |= {f"int{bits}": kernels[kernel] for kernel, bits in GATHERS.items()}
         for matmul in self.matmuls(method):
             right = matmul.input_type == "xnn_datatype_qdint8" if matmul.bits else matmul.input_type in FLOATS
@@ -155,15 +164,26 @@ class StoredProgram:
         return StoredWeights(found)
 
     def quantized(self, matmul: Matmul) -> QuantizedTensor:
-        """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another size."""
+        """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another
+        size.
+        """
         rows, columns = matmul.shape
         stored = self.named(matmul.key), self.named(matmul.scales)
         item = 2 if matmul.bits == 4 else 4  # bytes of a scale: bfloat16 or float32
-        wanted = rows * -(-columns * matmul.bits // 8), rows * (columns // (matmul.group or columns or 1)) * item
+        wanted = (
+            rows * -(-columns * matmul.bits // 8),
+            rows * (columns // (matmul.group or columns or 1)) * item,
+        )
         if not all(wanted) or tuple(map(len, stored)) != wanted:
-            raise InputError(f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(wanted)}")
+            raise InputError(
+                f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(wanted)}"
+            )
         raw, scales = (torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored)
-        values = unpack_nibbles(raw.view(rows, -1), columns, offset=8) if matmul.bits == 4 else raw.view(torch.int8)
+        values = (
+            unpack_nibbles(raw.view(rows, -1), columns, offset=8)
+            if matmul.bits == 4
+            else raw.view(torch.int8)
+        )
         scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
         return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
 
@@ -243,5 +263,11 @@ def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
         bits, params = INTEGERS.get(weight["datatype"], 0), value.get("quant_params", {})
         scales = graph["constant_data"][params["scale_buffer_idx"]]["named_key"] if bits else ""
         yield Matmul(
-            x["datatype"], key, weight["id_out"], tuple(weight["dims"]), bits, params.get("group_size"), scales
+            x["datatype"],
+            key,
+            weight["id_out"],
+            tuple(weight["dims"]),
+            bits,
+            params.get("group_size"),
+            scales,
         )

@@ -1,9 +1,10 @@
 """XNNPACK subgraphs, written node by node: what the XNNPACK delegate of a ``.pte`` holds.
 
-ExecuTorch's own lowering traces a model, then partitions it; it leaves every slice of a dynamic length outside, so that
-a decoder layer falls into a dozen delegates, and it retraces each of them under symbolic shapes. Written directly, a
-layer is one subgraph and lowering takes milliseconds. The payload is the stock one (``XNNGraph``, read by
-``XNNCompiler.cpp``); lengths are written as their bound and resolved by XNNPACK's own shape inference.
+ExecuTorch's own lowering traces a model, then partitions it; it leaves every slice of a dynamic length
+outside, so that a decoder layer falls into a dozen delegates, and it retraces each of them under symbolic
+shapes. Written directly, a layer is one subgraph and lowering takes milliseconds. The payload is the stock
+one (``XNNGraph``, read by ``XNNCompiler.cpp``); lengths are written as their bound and resolved by XNNPACK's
+own shape inference.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from executorch.backends.xnnpack.utils.xnnpack_constants import (
 )
 from executorch.exir._serialize._named_data_store import NamedDataStore
 
-from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles
 
 FLOAT_TYPES = {torch.float32: Datatype.xnn_datatype_fp32, torch.float16: Datatype.xnn_datatype_fp16}
 
@@ -182,7 +183,9 @@ class Subgraph:
 
     # --- values
     def use(self, value: Value) -> int:
-        """The id of ``value`` here; one from elsewhere becomes an input, and an output of its own subgraph."""
+        """The id of ``value`` here; one from elsewhere becomes an input, and an output of its own
+        subgraph.
+        """
         if value not in self._ids:
             self._ids[value] = self._append(self._tensor(value.shape, Datatype.xnn_datatype_fp32))
             self.inputs.append(value)
@@ -213,7 +216,9 @@ class Subgraph:
 
     def _tensor(self, shape: Sequence[int], datatype: Datatype, buffer: int = 0) -> schema.XNNTensorValue:
         dims = [int(n) for n in shape]
-        return schema.XNNTensorValue(datatype, len(dims), dims, buffer, XNN_INVALID_VALUE_ID, 0, len(self._values))
+        return schema.XNNTensorValue(
+            datatype, len(dims), dims, buffer, XNN_INVALID_VALUE_ID, 0, len(self._values)
+        )
 
     def _append(self, value: schema.XNNTensorValue | schema.XNNQuantizedTensorValue) -> int:
         self._values.append(schema.XValue(value))

@@ -1,8 +1,9 @@
-"""ONNX for onnxruntime, transformers.js and onnxruntime-genai: three hand-built graphs, weights as external data.
+"""ONNX for onnxruntime, transformers.js and onnxruntime-genai: three hand-built graphs, weights as external
+data.
 
-Files, inputs and outputs carry the names that those packages look for, and the bundle gets the small files that they
-read beside the graphs (:mod:`.packages`, :mod:`.genai`). All arithmetic is fp32; what is quantised runs in ONNX
-Runtime's integer operations, whose activation grid :func:`activation_grid` names.
+Files, inputs and outputs carry the names that those packages look for, and the bundle gets the small files
+that they read beside the graphs (:mod:`.packages`, :mod:`.genai`). All arithmetic is fp32; what is quantised
+runs in ONNX Runtime's integer operations, whose activation grid :func:`activation_grid` names.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from phantom_edge.export.onnx.ops import OnnxOps
 from phantom_edge.export.onnx.readback import stored_cache, stored_weights
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
-from phantom_edge.quantize.activations import ActivationGrid
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
 
 __all__ = ["activation_grid", "export", "reference", "stored_cache", "stored_weights"]
 
@@ -30,7 +31,9 @@ CACHE_NOTE: Final = (
     "onnxruntime-genai and transformers.js make float caches, so the files that they read are left out"
 )
 FAST_WIDTH: Final = 16
-"""Of heads: at multiples of it ONNX Runtime's attention over int8 is faster than over fp32 (benchmarks/kernels.py)."""
+"""Of heads: at multiples of it ONNX Runtime's attention over int8 is faster than over fp32
+(benchmarks/kernels.py).
+"""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -43,7 +46,9 @@ def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
 
 
 def reference(model: FoldedModel) -> FoldedModel:
-    """The torch model that an artifact of ``model`` must agree with: same integers, activations on the same grids."""
+    """The torch model that an artifact of ``model`` must agree with: same integers, activations on the same
+    grids.
+    """
     name, own = f"{HEAD}.weight", model.weights
     if operations_for(model) is NativeOps and name in own:
         # The same numbers in blocks: on their grid ONNX Runtime holds the head's input.
@@ -54,12 +59,13 @@ def reference(model: FoldedModel) -> FoldedModel:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
-    """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what the stock packages read.
+    """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what the stock packages
+    read.
 
-    Integers are the model's own and every float keeps the type that its recipe gave it, so ``options.float_type`` and
-    ``options.chunk`` change nothing here; ``options.context`` bounds the positions. With ``options.share_data`` a tied
-    head and the embedding are the same bytes of one file. Where the KV cache is int8, other packages' files are left
-    out: they do not know one.
+    Integers are the model's own and every float keeps the type that its recipe gave it, so
+    ``options.float_type`` and ``options.chunk`` change nothing here; ``options.context`` bounds the
+    positions. With ``options.share_data`` a tied head and the embedding are the same bytes of one file. Where
+    the KV cache is int8, other packages' files are left out: they do not know one.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
@@ -74,7 +80,9 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
 
 
 def operations_for(model: FoldedModel) -> type[OnnxOps]:
-    """What writes the graphs. Where the decoder's layers are int4 it is not for WASM, in which MatMulNBits is slow."""
+    """What writes the graphs. Where the decoder's layers are int4 it is not for WASM, in which MatMulNBits is
+    slow.
+    """
     return NativeOps if dtype_of(model) == TYPES[4] else OnnxOps
 
 
@@ -86,14 +94,17 @@ def _cache_notes(model: FoldedModel) -> tuple[str, ...]:
         told = ", ".join(map(str, slow))
         return (
             CACHE_NOTE,
-            f"heads {told} wide: attention over an int8 cache saves memory there, and time only at multiples of "
+            f"heads {told} wide: attention over an int8 cache saves memory there, and time only at "
+            "multiples of "
             f"{FAST_WIDTH}; --fold rank:R can make them so",
         )
     return (CACHE_NOTE,)
 
 
 def _notes(kinds: set[str]) -> tuple[str, ...]:
-    notes = ["all arithmetic is fp32: what is stored as fp16 is cast when the file is loaded, which rounds nothing"]
+    notes = [
+        "all arithmetic is fp32: what is stored as fp16 is cast when the file is loaded, which rounds nothing"
+    ]
     if "MatMulNBits" in kinds:
         notes.append("MatMulNBits (accuracy_level 4) rounds its input to int8 per row and weight group")
     if "DynamicQuantizeMatMul" in kinds:

@@ -27,7 +27,9 @@ TYPES: Final = {32: "fp32", 16: "fp16", 8: "q8", 4: "q4"}
 
 @dataclass(frozen=True)
 class Written:
-    """Files by graph relative to the output folder, counts of operations in them, and which of them are quantised."""
+    """Files by graph relative to the output folder, counts of operations in them, and which of them are
+    quantised.
+    """
 
     files: dict[str, Path]
     counts: dict[str, dict[str, int]]
@@ -42,12 +44,17 @@ def dtype_of(model: FoldedModel) -> str:
 
 
 def write_graphs(
-    model: FoldedModel, options: ExportOptions, out: Path, dtype: str, operations: Operations, progress: Progress
+    model: FoldedModel,
+    options: ExportOptions,
+    out: Path,
+    dtype: str,
+    operations: Operations,
+    progress: Progress,
 ) -> Written:
     """Write the graphs of ``model`` below ``out``, named after ``dtype``, and check what was written.
 
-    ``operations`` writes the vision encoder and the decoder; the embedding is a look-up, and plain for all, unless it
-    can share its bytes with the head.
+    ``operations`` writes the vision encoder and the decoder; the embedding is a look-up, and plain for all,
+    unless it can share its bytes with the head.
 
     Raises:
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
@@ -72,16 +79,22 @@ def write_graphs(
     return Written(files, counts, kinds)
 
 
-def _vision_encoder(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
+def _vision_encoder(
+    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+) -> OnnxOps:
     config = model.config
     pixels = graph.input("pixel_values", FLOAT, [BATCH, 3, config.tile_size, config.tile_size])
     ops = operations(graph, model.spec, model.weights)
-    _name_output(graph, ops.leave(graphs.vision_encoder(ops, model.spec, ops.enter(pixels))), "image_features")
+    _name_output(
+        graph, ops.leave(graphs.vision_encoder(ops, model.spec, ops.enter(pixels))), "image_features"
+    )
     graph.output("image_features", FLOAT, [BATCH, config.tokens_per_tile, config.decoder.hidden_size])
     return ops
 
 
-def _token_embedding(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
+def _token_embedding(
+    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+) -> OnnxOps:
     ids = graph.input("input_ids", INT64, [BATCH, SEQUENCE])
     ops = (operations if options.share_data else OnnxOps)(graph, model.spec, model.weights)
     _name_output(graph, graphs.token_embedding(ops, ids), "inputs_embeds")
@@ -89,7 +102,9 @@ def _token_embedding(graph: GraphWriter, model: FoldedModel, options: ExportOpti
     return ops
 
 
-def _text_decoder(graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations) -> OnnxOps:
+def _text_decoder(
+    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+) -> OnnxOps:
     d, spec = model.config.decoder, model.spec
     embeds = graph.input("inputs_embeds", FLOAT, [BATCH, SEQUENCE, d.hidden_size])
     ops = operations(graph, spec, model.weights)
@@ -105,7 +120,9 @@ def _text_decoder(graph: GraphWriter, model: FoldedModel, options: ExportOptions
 def _each_cache(spec, element: int, prefix: str, length: str, declare: Callable) -> None:
     for n in range(spec.config.decoder.layers):
         for kind in ("key", "value"):
-            declare(f"{prefix}.{n}.{kind}", element, [BATCH, spec.config.decoder.kv_heads, length, spec.width(n)])
+            declare(
+                f"{prefix}.{n}.{kind}", element, [BATCH, spec.config.decoder.kv_heads, length, spec.width(n)]
+            )
 
 
 def _decoder_inputs(graph: GraphWriter, model: FoldedModel, context: int, ops: OnnxOps) -> DecoderInputs:

@@ -1,8 +1,9 @@
-"""What onnxruntime-genai needs besides the artifact's graphs: ``genai_config.json`` and two small graphs of its shape.
+"""What onnxruntime-genai needs besides the artifact's graphs: ``genai_config.json`` and two small graphs of
+its shape.
 
-Its vision-language pipeline (``multi_modal.cpp``) wants image features of rank 2 and an embedding model that puts them
-into place itself. Both are written here as the artifact's own graphs with a few nodes more; they hold no weights of
-their own but read the data files that lie beside them.
+Its vision-language pipeline (``multi_modal.cpp``) wants image features of rank 2 and an embedding model that
+puts them into place itself. Both are written here as the artifact's own graphs with a few nodes more; they
+hold no weights of their own but read the data files that lie beside them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ VISION: Final = f"{FOLDER}/genai_vision.onnx"
 EMBEDDING: Final = f"{FOLDER}/genai_embedding.onnx"
 MODEL_TYPE: Final = "phi3v"
 """Of the types that the package knows, the one that makes no assumption beyond the three models."""
-EXACT_INT8: Final = "session.x64quantprecision"  # on x86 without VNNI, int8 weights saturate ORT's 16-bit sums
+EXACT_INT8: Final = (
+    "session.x64quantprecision"  # on x86 without VNNI, int8 weights saturate ORT's 16-bit sums
+)
 FEATURES, ROWS = "image_features", "num_image_tokens"
 
 
@@ -41,7 +44,11 @@ def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[
     """``genai_config.json``; ``decoder`` is the decoder's file relative to it."""
     d = model.config.decoder
     widths = [model.spec.width(n) for n in range(d.layers)]
-    cache = {f"{when}_{kind}_names": f"{name}.%d.{kind}" for when, name in _CACHE.items() for kind in ("key", "value")}
+    cache = {
+        f"{when}_{kind}_names": f"{name}.%d.{kind}"
+        for when, name in _CACHE.items()
+        for kind in ("key", "value")
+    }
     return {
         "model": {
             "type": MODEL_TYPE,
@@ -85,7 +92,9 @@ def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[
 
 _CACHE: Final = {"past": "past_key_values", "present": "present"}
 NO_TOKEN: Final = -1
-"""The package masks the padding token wherever it meets it, so that it must be none that a prompt may hold."""
+"""The package masks the padding token wherever it meets it, so that it must be none that a prompt may
+hold.
+"""
 
 
 def _flat_features(vision: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
@@ -104,8 +113,12 @@ def _with_features(embedding: onnx.ModelProto, model: FoldedModel) -> onnx.Model
     graph, config = embedding.graph, model.config
     last = next(node for node in graph.node if "inputs_embeds" in node.output)
     last.output[list(last.output).index("inputs_embeds")] = "text_embeds"
-    graph.input.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, config.decoder.hidden_size]))
-    graph.initializer.append(helper.make_tensor("image_token_id", TensorProto.INT64, [], [config.image_token_id]))
+    graph.input.append(
+        helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, config.decoder.hidden_size])
+    )
+    graph.initializer.append(
+        helper.make_tensor("image_token_id", TensorProto.INT64, [], [config.image_token_id])
+    )
     graph.node.extend(
         [
             helper.make_node("Equal", ["input_ids", "image_token_id"], ["is_image"]),

@@ -1,8 +1,8 @@
 """ONNX for the CPU itself, in operations that its vector instructions serve best.
 
 The head meets one row per call. There an 8-bit ``MatMulNBits`` of int8 per channel is at least as fast as
-``DynamicQuantizeMatMul`` (``benchmarks.kernels``), rounds its input more finely, and has the vocabulary's rows where a
-look-up can read them: so a tied head and the embedding are one array.
+``DynamicQuantizeMatMul`` (``benchmarks.kernels``), rounds its input more finely, and has the vocabulary's
+rows where a look-up can read them: so a tied head and the embedding are one array.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import ACCURACY_INT8, SCALES, VALUES, OnnxOps
 from phantom_edge.export.onnx.writer import CONTRIB
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 HEAD: Final = "text_decoder.head"
 

@@ -13,18 +13,23 @@ from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.writer import CONTRIB, GraphWriter
 from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 ACCURACY_INT8 = 4  # MatMulNBits' accuracy_level: multiply integers; its other levels are several times slower
 NO_LIMIT = 2**63 - 1
 UNUSED_ATTENTION_INPUTS = 5  # of GroupQueryAttention, between the lengths and the cache's scales
 PER_CHANNEL = "PER_CHANNEL"
-VALUES, SCALES = ".values", ".scales"  # an initializer's name is its weight's, with one of these when it is quantised
+VALUES, SCALES = (
+    ".values",
+    ".scales",
+)  # an initializer's name is its weight's, with one of these when it is quantised
 
 
 @dataclass(frozen=True)
 class DecoderInputs:
-    """Values that every decoder layer shares: positions [B, S], lengths for the attention op, RoPE's two tables."""
+    """Values that every decoder layer shares: positions [B, S], lengths for the attention op, RoPE's two
+    tables.
+    """
 
     positions: str
     seqlens: str
@@ -36,14 +41,16 @@ class DecoderInputs:
 class OnnxOps:
     """:class:`~phantom_edge.model.ops.Ops` whose values are names in ``graph``.
 
-    Each float is stored in the type that the recipe gave it and cast to that of the ``arithmetic`` where it is used;
-    a cast of a constant is gone once a runtime has loaded the graph. ``read`` names the weights that went into the
-    graph, ``kinds`` the operation of each quantised module.
+    Each float is stored in the type that the recipe gave it and cast to that of the ``arithmetic`` where it
+    is used; a cast of a constant is gone once a runtime has loaded the graph. ``read`` names the weights that
+    went into the graph, ``kinds`` the operation of each quantised module.
     """
 
     arithmetic: int = TensorProto.FLOAT
 
-    def __init__(self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None):
+    def __init__(
+        self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None
+    ):
         self.graph, self.spec, self.weights, self.decoder = graph, spec, weights, decoder
         self.kv: CacheScales | None = None
         self.read: set[str] = set()
@@ -104,7 +111,8 @@ class OnnxOps:
     def _matmul_blocks(self, x: str, name: str, weight: QuantizedTensor) -> str:
         self.kinds[name] = "MatMulNBits"
         values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_blocks(weight))
-        # In fp32, although fp16 would hold them: behind a Cast, ORT without optimisation reads other scales, silently.
+        # In fp32, although fp16 would hold them: behind a Cast, ORT without optimisation reads other scales,
+        # silently.
         scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
         n, k = weight.shape
         sizes = {"K": k, "N": n, "bits": 4, "block_size": weight.group, "accuracy_level": ACCURACY_INT8}
@@ -188,13 +196,17 @@ class OnnxOps:
     def full_attention(self, q, k, v):
         heads = self.spec.config.vision.heads
         flat = [self.merge_heads(value) for value in (q, k, v)]  # [T, S, C]
-        return self.split_heads(self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads), heads)
+        return self.split_heads(
+            self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads), heads
+        )
 
     def shuffle(self, x):
         ints, factor = self.graph.ints, self.spec.config.downsample
         x = self.graph.node("Slice", [x, ints(1), ints(NO_LIMIT), ints(1)])  # [T, P, C]
         small, width = self.spec.config.vision.grid // factor, self.spec.config.vision.hidden_size
-        x = self._reshape(x, 0, small, factor, small, factor * width)  # [T, row, in-row, column, in-column and C]
+        x = self._reshape(
+            x, 0, small, factor, small, factor * width
+        )  # [T, row, in-row, column, in-column and C]
         x = self.graph.node("Transpose", [x], perm=[0, 1, 3, 2, 4])
         return self._reshape(x, 0, small * small, factor * factor * width)  # [T, tokens, 4C]
 
@@ -203,7 +215,9 @@ class OnnxOps:
         name = "token_embedding"
         weight = self._get(f"{name}.weight")
         if not isinstance(weight, QuantizedTensor):
-            rows = self.graph.node("Gather", [self.graph.initializer(f"{name}.weight", weight.numpy()), ids], axis=0)
+            rows = self.graph.node(
+                "Gather", [self.graph.initializer(f"{name}.weight", weight.numpy()), ids], axis=0
+            )
             return self._cast(rows, TensorProto.FLOAT) if weight.dtype == torch.float16 else rows
         if weight.bits == 4 and weight.group:
             return self._gather_blocks(ids, name, weight)

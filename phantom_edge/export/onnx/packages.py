@@ -8,11 +8,15 @@ from typing import Any, Final
 
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.prompt import PromptTemplate, template_for
+from phantom_edge.text.prompt import PromptTemplate, template_for
 
 
-def write(model: FoldedModel, options: ExportOptions, out: Path, dtype: str, device: str | None = None) -> None:
-    """Write them below ``out``, whose graphs are of transformers.js's type ``dtype``, made for its ``device``."""
+def write(
+    model: FoldedModel, options: ExportOptions, out: Path, dtype: str, device: str | None = None
+) -> None:
+    """Write them below ``out``, whose graphs are of transformers.js's type ``dtype``, made for its
+    ``device``.
+    """
     template = template_for(model.config.decoder.type)
     files = {
         "config.json": model_config(model, options, dtype, device),
@@ -25,11 +29,13 @@ def write(model: FoldedModel, options: ExportOptions, out: Path, dtype: str, dev
         (out / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def model_config(model: FoldedModel, options: ExportOptions, dtype: str, device: str | None) -> dict[str, Any]:
+def model_config(
+    model: FoldedModel, options: ExportOptions, dtype: str, device: str | None
+) -> dict[str, Any]:
     """``config.json``: transformers.js's LLaVA, whose three graphs and inputs are ours.
 
-    It reads from it the graphs' names and type, the number of layers and the image token; the cache's shape and type
-    it takes from the decoder itself.
+    It reads from it the graphs' names and type, the number of layers and the image token; the cache's shape
+    and type it takes from the decoder itself.
     """
     d = model.config.decoder
     return {
@@ -92,8 +98,8 @@ def tokenizer_config(template: PromptTemplate, options: ExportOptions) -> dict[s
 def chat_template(template: PromptTemplate) -> str:
     """The prompt in Jinja: of a user's message, an image's place comes first, then the text.
 
-    A message's content is a string or a list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``. The image
-    stands as one image token, to be repeated once per row of its features.
+    A message's content is a string or a list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``.
+    The image stands as one image token, to be repeated once per row of its features.
     """
     names = ("user_start", "user_end", "assistant_start", "assistant_end")
     values = {"image": template.image_start + template.image_context + template.image_end}

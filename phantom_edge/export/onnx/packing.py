@@ -1,7 +1,7 @@
 """Our integers in the layouts of ONNX Runtime's operations, and back. Pure arithmetic, no files.
 
-``MatMulNBits``: B uint8 [N, K / block, block / 2], value + 8, first of a pair low; scales [N, K / block]. With 8 bits
-B is uint8 [N, K / block, block], value + 128, the last block filled up where K is no multiple.
+``MatMulNBits``: B uint8 [N, K / block, block / 2], value + 8, first of a pair low; scales [N, K / block].
+With 8 bits B is uint8 [N, K / block, block], value + 128, the last block filled up where K is no multiple.
 ``DynamicQuantizeMatMul``: B int8 [K, N], scales [N]. ``Gather``: rows int8 [V, C], scales [V, 1].
 (``onnxruntime/contrib_ops``: ``docs/ContribOperators.md``.)
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize.grid import QuantizedTensor, pack_nibbles, unpack_nibbles
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles, unpack_nibbles
 
 OFFSET: Final = 8
 """Zero point that MatMulNBits takes when it is given none: four bits hold value + 8."""
@@ -34,7 +34,9 @@ def unpack_blocks(packed: np.ndarray, scales: np.ndarray, group: int) -> Quantiz
     """Undo :func:`pack_blocks`. Raises :class:`InputError` when the two arrays do not fit each other."""
     if packed.dtype != np.uint8 or packed.ndim != 3 or packed.shape[2] * 2 != group:
         shape = list(packed.shape)
-        raise InputError(f"int4 weight is {packed.dtype} {shape}, expected uint8 [N, K/{group}, {group // 2}]")
+        raise InputError(
+            f"int4 weight is {packed.dtype} {shape}, expected uint8 [N, K/{group}, {group // 2}]"
+        )
     rows = torch.from_numpy(packed.copy()).flatten(1)  # [N, K/2]
     values = unpack_nibbles(rows, 2 * rows.shape[1], offset=OFFSET)  # [N, K]
     return QuantizedTensor(values, _scales(scales), 4, group)
@@ -51,7 +53,9 @@ def channel_block(k: int) -> int | None:
 
 
 def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
-    """int8 [N, K] per output channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and its scales [N, blocks]."""
+    """int8 [N, K] per output channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and its scales [N,
+    blocks].
+    """
     k = weight.shape[1]
     block = channel_block(k) or CHANNEL_BLOCKS[-1]
     bytes_ = (weight.values.to(torch.int16) + BYTE_OFFSET).to(torch.uint8)  # [N, K]
@@ -61,9 +65,13 @@ def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
 
 
 def unpack_channels(packed: np.ndarray, scales: np.ndarray, k: int) -> QuantizedTensor:
-    """Undo :func:`pack_channels`. Raises :class:`InputError` unless each channel has one scale and fits ``k``."""
+    """Undo :func:`pack_channels`. Raises :class:`InputError` unless each channel has one scale and fits
+    ``k``.
+    """
     if packed.dtype != np.uint8 or packed.ndim != 3 or not 0 <= packed[0].size - k < packed.shape[2]:
-        raise InputError(f"int8 weight is {packed.dtype} {list(packed.shape)}, expected uint8 blocks of {k} inputs")
+        raise InputError(
+            f"int8 weight is {packed.dtype} {list(packed.shape)}, expected uint8 blocks of {k} inputs"
+        )
     if scales.shape != packed.shape[:2] or (scales != scales[:, :1]).any():
         raise InputError("int8 weight whose scales are not one per output channel")
     values = torch.from_numpy(packed.reshape(len(packed), -1)[:, :k].astype(np.int16) - BYTE_OFFSET)  # [N, K]

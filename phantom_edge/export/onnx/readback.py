@@ -18,7 +18,7 @@ from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
 from phantom_edge.export.onnx_layout import find
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
 
 CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
@@ -28,12 +28,12 @@ SUFFIX: Final = f".weight{VALUES}"
 def stored_weights(folder: Path) -> StoredWeights:
     """Integers and scales by module name, read out of the three models below ``folder``.
 
-    Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an integer
-    in the wrong place, or under the wrong node, is not what comes back.
+    Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an
+    integer in the wrong place, or under the wrong node, is not what comes back.
 
     Raises:
-        InputError: a file that is missing, damaged, or not of this toolkit's form; for the weights' own data, when a
-            weight is read.
+        InputError: a file that is missing, damaged, or not of this toolkit's form; for the weights' own data,
+            when a weight is read.
     """
     found = {}
     for name in GRAPHS:
@@ -56,7 +56,9 @@ def stored_cache(folder: Path) -> KVScales | None:
         reader = _Reader(path, graph)
         nodes = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
         pairs = [
-            [reader.scales_of(name) for name in node.input[-2:]] for node in nodes if len(node.input) > CACHE_SCALES
+            [reader.scales_of(name) for name in node.input[-2:]]
+            for node in nodes
+            if len(node.input) > CACHE_SCALES
         ]
     return KVScales(*(tuple(column) for column in zip(*pairs, strict=True))) if pairs else None
 
@@ -96,7 +98,9 @@ class _Reader:
             "GatherBlockQuantized": self._block_rows,
         }
         if node.op_type not in decoders:
-            raise InputError(f"{self.path}: {node.name} multiplies integers in a way that is not this toolkit's")
+            raise InputError(
+                f"{self.path}: {node.name} multiplies integers in a way that is not this toolkit's"
+            )
         return decoders[node.op_type](node, scales)
 
     def _matmul_nbits(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
@@ -119,7 +123,9 @@ class _Reader:
         # Gather, Cast, Mul by the scales that the same ids gather.
         gathered = [n.output[0] for n in self.graph.node if list(n.input) == [scales, node.input[1]]]
         cast = [n.output[0] for n in self.graph.node if n.op_type == "Cast" and n.input[0] == node.output[0]]
-        self._require(node, any(n.op_type == "Mul" and list(n.input) == cast + gathered for n in self.graph.node))
+        self._require(
+            node, any(n.op_type == "Mul" and list(n.input) == cast + gathered for n in self.graph.node)
+        )
         return packing.unpack_rows(self._array(node.input[0]), self._array(scales))
 
     def _block_rows(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
@@ -129,7 +135,9 @@ class _Reader:
         if sizes["bits"] == 8:
             blocks = rows.reshape(len(rows), -1, sizes["block_size"])
             return packing.unpack_channels(blocks, self._array(scales), rows.shape[1])
-        return packing.unpack_blocks(rows.reshape(len(rows), -1, half), self._array(scales), sizes["block_size"])
+        return packing.unpack_blocks(
+            rows.reshape(len(rows), -1, half), self._array(scales), sizes["block_size"]
+        )
 
     def _require(self, node: onnx.NodeProto, right: bool) -> None:
         if not right:
@@ -143,7 +151,9 @@ class _Reader:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(self.initializers[name])
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            load_external_data_for_tensor(tensor, str(self.path.parent))  # refuses paths that leave the folder
+            load_external_data_for_tensor(
+                tensor, str(self.path.parent)
+            )  # refuses paths that leave the folder
         return onnx.numpy_helper.to_array(tensor)
 
 

@@ -1,9 +1,10 @@
-"""ONNX for WebGPU: the same graphs in operations that its execution provider has, fp16 where the recipe's floats are.
+"""ONNX for WebGPU: the same graphs in operations that its execution provider has, fp16 where the recipe's
+floats are.
 
-WebGPU has no ``DynamicQuantizeMatMul``, so int8 per channel becomes ``MatMulNBits`` of 8 bits, a channel's scale
-repeated for each of its blocks. Neither that nor int4 rounds the activations (accuracy_level 0). Pixels, embeddings,
-image features and logits stay fp32, which an app can make and read without a half-precision type; the KV cache, which
-never leaves the GPU, is in the arithmetic's type.
+WebGPU has no ``DynamicQuantizeMatMul``, so int8 per channel becomes ``MatMulNBits`` of 8 bits, a channel's
+scale repeated for each of its blocks. Neither that nor int4 rounds the activations (accuracy_level 0).
+Pixels, embeddings, image features and logits stay fp32, which an app can make and read without a
+half-precision type; the KV cache, which never leaves the GPU, is in the arithmetic's type.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
 from phantom_edge.export.onnx.readback import stored_weights
 from phantom_edge.export.onnx.writer import CONTRIB
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize.grid import QuantizedTensor
+from phantom_edge.numbers.grid import QuantizedTensor
 
 __all__ = ["export", "reference", "stored_weights"]
 
@@ -39,8 +40,8 @@ class WebGpuOps(OnnxOps):
     def _matmul_bits(self, x: str, name: str, weight: QuantizedTensor, packed, scales) -> str:
         self.kinds[name] = "MatMulNBits"
         values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
-        # Not behind a Cast, as other constants are: ORT without optimisation would read other numbers. Every scale is a
-        # number that fp16 has.
+        # Not behind a Cast, as other constants are: ORT without optimisation would read other numbers. Every
+        # scale is a number that fp16 has.
         half = self.arithmetic == TensorProto.FLOAT16
         stored = self.graph.initializer(f"{name}.weight{SCALES}", (scales.half() if half else scales).numpy())
         n, k = weight.shape
@@ -60,7 +61,9 @@ def _inputs_per_block(packed, bits: int) -> int:
 
 
 def reference(model: FoldedModel) -> FoldedModel:
-    """The torch model that an artifact of ``model`` must agree with: the same integers, activations not rounded."""
+    """The torch model that an artifact of ``model`` must agree with: the same integers, activations not
+    rounded.
+    """
     return model
 
 
@@ -85,5 +88,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Prog
 def _notes(half: bool) -> tuple[str, ...]:
     notes = ["int8 per channel is stored as MatMulNBits of 8 bits; activations are not rounded to integers"]
     if half:
-        notes.append("vision encoder and decoder compute in fp16; pixels, embeddings, features and logits are fp32")
+        notes.append(
+            "vision encoder and decoder compute in fp16; pixels, embeddings, features and logits are fp32"
+        )
     return tuple(notes)

@@ -1,4 +1,6 @@
-"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file as they come."""
+"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file as they
+come.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ OPSET: Final = 17
 """The first with LayerNormalization; every runtime that has the fused attention ops reads it."""
 IR_VERSION: Final = 8  # goes with opset 17
 INLINE_BYTES: Final = 1024  # smaller initializers stay in the .onnx file, where shape inference can see them
-ALIGNMENT: Final = 64  # of each tensor in the data file: a cache line, so that a mapped tensor can be used in place
+ALIGNMENT: Final = (
+    64  # of each tensor in the data file: a cache line, so that a mapped tensor can be used in place
+)
 SHARED_BYTES: Final = 1 << 12  # less is not worth a file that two graphs need
 PRODUCER: Final = "phantom-edge"
 Place = dict[str, str | int]
@@ -26,9 +30,10 @@ Place = dict[str, str | int]
 class GraphWriter:
     """Collects the nodes of one graph; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
 
-    Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is never held
-    twice. ``written``, if given, is what the graphs of one folder share: a large initializer whose bytes an earlier one
-    has written is read from that one's file. Use as a context manager, which closes the data file.
+    Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is
+    never held twice. ``written``, if given, is what the graphs of one folder share: a large initializer whose
+    bytes an earlier one has written is read from that one's file. Use as a context manager, which closes the
+    data file.
     """
 
     def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
@@ -56,10 +61,14 @@ class GraphWriter:
     def node(
         self, op: str, inputs: Sequence[str], outputs: Sequence[str] = (), *, domain: str = "", **attributes
     ) -> str:
-        """Append a node and return its first output, which is named after the operation unless ``outputs`` says."""
+        """Append a node and return its first output, which is named after the operation unless ``outputs``
+        says.
+        """
         index = len(self._nodes)
         names = list(outputs) or [f"{op}_{index}"]
-        self._nodes.append(helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes))
+        self._nodes.append(
+            helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes)
+        )
         return names[0]
 
     def initializer(self, name: str, array: np.ndarray) -> str:

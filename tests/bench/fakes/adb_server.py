@@ -1,8 +1,9 @@
-"""An adb server for the real adb program: its smart-socket protocol in front of the phone in a folder (`fakes/adb`).
+"""An adb server for the real adb program: its smart-socket protocol in front of the phone in a folder
+(`fakes/adb`).
 
-What OVERVIEW.TXT, SERVICES.TXT and SYNC.TXT of adb's sources describe, as far as devices, shell and push need it:
-a request is four hexadecimal digits of length and a text, an answer OKAY or FAIL. A lost phone fails, and a connection
-that breaks during a command is closed without the command's exit status.
+What OVERVIEW.TXT, SERVICES.TXT and SYNC.TXT of adb's sources describe, as far as devices, shell and push need
+it: a request is four hexadecimal digits of length and a text, an answer OKAY or FAIL. A lost phone fails, and
+a connection that breaks during a command is closed without the command's exit status.
 """
 
 from __future__ import annotations

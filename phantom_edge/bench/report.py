@@ -1,0 +1,52 @@
+"""A benchmark's report: the runs of one command, as JSON, as tables and as a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phantom_edge import __version__
+from phantom_edge.bench import view
+from phantom_edge.bench.results import MAX_REPORT_BYTES, SCHEMA, Run, checked_list
+from phantom_edge.errors import InputError
+from phantom_edge.files import read_json
+from phantom_edge.report.report import Report
+
+
+@dataclass
+class Results:
+    """A report: what was run."""
+
+    runs: list[Run] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        runs = [run.to_dict() for run in self.runs]
+        data = {"schema": SCHEMA, "kind": "bench", "phantom_edge": __version__, "runs": runs}
+        return json.dumps(data, indent=2, ensure_ascii=False)
+
+    def to_html(self) -> str:
+        """One page with tables and charts."""
+        return view.page(self.runs)
+
+    def report(self) -> Report:
+        """Tables for a terminal."""
+        return view.report(self.runs)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Results:
+        """Read a report written with ``--json``. Raises :class:`InputError` for anything else."""
+        data = read_json(Path(path), MAX_REPORT_BYTES)
+        if data.get("kind") != "bench" or not isinstance(data.get("schema"), int):
+            raise InputError(f"{path}: not a report of `phantom-edge bench --json`")
+        if data["schema"] > SCHEMA:
+            raise InputError(
+                f"{path}: schema {data['schema']} is newer than this phantom-edge reads ({SCHEMA}); update it"
+            )
+        try:
+            runs = [Run.from_dict(run) for run in checked_list(data.get("runs"), "runs")]
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        if not runs:
+            raise InputError(f"{path}: holds no runs; measure again")
+        return cls(runs)

@@ -1,0 +1,1 @@
+"""What a published Phantom checkpoint is: configuration, names of tensors, loading."""

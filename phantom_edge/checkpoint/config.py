@@ -1,0 +1,271 @@
+"""The published ``config.json``, parsed once into frozen dataclasses.
+
+Every dimension is read from the file: the published config *classes* have defaults that describe another
+vision encoder (3200 wide), so a field that is absent is an error here, never a default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.errors import InputError
+from phantom_edge.files import read_json
+
+DECODER_TYPES = ("qwen2", "internlm2", "phi3")
+# Largest value accepted for any dimension: far above every published size, far below what would exhaust
+# memory.
+MAX_DIMENSION = 1 << 20
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """InternViT's dimensions. ``image_size`` and ``patch_size`` are in pixels."""
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    image_size: int
+    patch_size: int
+    layer_norm_eps: float
+    qkv_bias: bool
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.heads
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a tile."""
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """Sequence length inside the encoder: every patch and the class token."""
+        return self.grid**2 + 1
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary embedding: ``default``, ``dynamic`` (InternLM2's NTK) or ``su`` (Phi-3's two factor tables).
+
+    ``original_context`` is the length up to which the short form holds: the base of ``dynamic`` and the
+    factors of ``su`` change beyond it. ``factor`` is used by ``dynamic`` only, the factor tuples by ``su``
+    only.
+    """
+
+    kind: str
+    theta: float
+    original_context: int
+    max_context: int
+    factor: float = 1.0
+    short_factor: tuple[float, ...] = ()
+    long_factor: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The language model's dimensions; ``type`` is one of :data:`DECODER_TYPES`."""
+
+    type: str
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    rms_norm_eps: float
+    tied_head: bool
+    qkv_bias: bool
+    max_context: int
+    rope: RopeConfig
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.heads
+
+
+@dataclass(frozen=True)
+class PhantomConfig:
+    """One Phantom checkpoint: vision encoder, projector and decoder, and the ids its prompt needs.
+
+    ``max_tiles`` is the most tiles it was trained with, where its config says so: ``"phantom_edge":
+    {"max_tiles": 1}`` is this toolkit's own field. The published checkpoints have none, and take the
+    published tiling.
+    """
+
+    vision: VisionConfig
+    decoder: DecoderConfig
+    image_token_id: int
+    end_ids: tuple[int, ...]
+    downsample: int = 2
+    max_tiles: int | None = None
+
+    @property
+    def tile_size(self) -> int:
+        """Side of a tile in pixels."""
+        return self.vision.image_size
+
+    @property
+    def tokens_per_tile(self) -> int:
+        """Image tokens that one tile becomes after the pixel shuffle."""
+        return (self.vision.grid // self.downsample) ** 2
+
+    @property
+    def projector_width(self) -> int:
+        """Channels of an image token after the pixel shuffle, before the projector."""
+        return self.vision.hidden_size * self.downsample**2
+
+    @classmethod
+    def from_file(cls, path: Path) -> PhantomConfig:
+        """Parse ``config.json``. Raises :class:`InputError` naming the field that is missing or
+        contradictory.
+        """
+        return cls.from_dict(read_json(path))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> PhantomConfig:
+        """Parse the published dictionary. Raises :class:`InputError` naming the offending field."""
+        kind = data.get("model_type")
+        if kind != "phantom":
+            raise InputError(
+                f"config.json describes a {kind!r} model, not 'phantom': give a Phantom checkpoint"
+            )
+        top = _Fields(data, "config.json")
+        if top.number("downsample_ratio", float) != 0.5:
+            raise InputError("config.json: downsample_ratio must be 0.5, the only one Phantom publishes")
+        decoder = _decoder(top.section("llm_config"))
+        vision = _vision(top.section("vision_config"))
+        forced = data.get("force_image_size")
+        if forced is not None and forced != vision.image_size:
+            raise InputError(
+                f"config.json: force_image_size {forced} contradicts vision_config.image_size "
+                f"{vision.image_size}"
+            )
+        image_token = top.number("image_token_index", int)
+        ends = data.get("eos_token_id")
+        ends = ends if isinstance(ends, list) else [ends]
+        for name, value in [("image_token_index", image_token), *(("eos_token_id", e) for e in ends)]:
+            if not _is_int(value) or not 0 <= value < decoder.vocab_size:
+                raise InputError(
+                    f"config.json: {name} {value!r} is no id below vocab_size {decoder.vocab_size}"
+                )
+        max_tiles = top.section("phantom_edge").size("max_tiles") if "phantom_edge" in data else None
+        return cls(vision, decoder, image_token, tuple(ends), max_tiles=max_tiles)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+class _Fields:
+    """Typed access to one JSON object, with errors that name the field."""
+
+    def __init__(self, data: dict[str, Any], where: str):
+        self.data, self.where = data, where
+
+    def section(self, name: str) -> _Fields:
+        value = self.data.get(name)
+        if not isinstance(value, dict):
+            raise InputError(f"{self.where}: {name} is missing")
+        return _Fields(value, f"{self.where} {name}")
+
+    def size(self, name: str) -> int:
+        """A dimension: an integer from 1 to :data:`MAX_DIMENSION`."""
+        value = self.number(name, int)
+        if not 1 <= value <= MAX_DIMENSION:
+            raise InputError(f"{self.where}: {name} is {value}, expected 1 to {MAX_DIMENSION}")
+        return value
+
+    def number(self, name: str, kind: type) -> Any:
+        value = self.data.get(name)
+        if value is None:
+            raise InputError(f"{self.where}: {name} is missing")
+        if not (_is_int(value) or (kind is float and isinstance(value, float))):
+            raise InputError(f"{self.where}: {name} is {value!r}, expected a number")
+        return kind(value)
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+        value = self.data.get(name, default)
+        if value not in allowed:
+            raise InputError(f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}")
+        return value
+
+    def off(self, *names: str) -> None:
+        """Refuse features that the published sizes do not use and that nothing here computes."""
+        for name in names:
+            if self.data.get(name):
+                raise InputError(f"{self.where}: {name} is set, which Phantom's published sizes do not use")
+
+
+def _divides(where: str, whole: tuple[str, int], part: tuple[str, int]) -> None:
+    if whole[1] % part[1]:
+        raise InputError(f"{where}: {whole[0]} {whole[1]} is no multiple of {part[0]} {part[1]}")
+
+
+def _vision(f: _Fields) -> VisionConfig:
+    f.off("qk_normalization")
+    f.choice("norm_type", ("layer_norm",))
+    f.choice("hidden_act", ("gelu",))
+    config = VisionConfig(
+        hidden_size=f.size("hidden_size"),
+        intermediate_size=f.size("intermediate_size"),
+        layers=f.size("num_hidden_layers"),
+        heads=f.size("num_attention_heads"),
+        image_size=f.size("image_size"),
+        patch_size=f.size("patch_size"),
+        layer_norm_eps=f.number("layer_norm_eps", float),
+        qkv_bias=bool(f.data.get("qkv_bias")),
+    )
+    _divides(f.where, ("hidden_size", config.hidden_size), ("num_attention_heads", config.heads))
+    _divides(f.where, ("image_size", config.image_size), ("twice patch_size", 2 * config.patch_size))
+    return config
+
+
+def _decoder(f: _Fields) -> DecoderConfig:
+    kind = f.choice("model_type", DECODER_TYPES)
+    f.off("use_sliding_window", "bias", "attention_bias")
+    f.choice("hidden_act", ("silu",))
+    max_context = f.size("max_position_embeddings")
+    hidden, heads, kv_heads = (
+        f.size("hidden_size"),
+        f.size("num_attention_heads"),
+        f.size("num_key_value_heads"),
+    )
+    _divides(f.where, ("hidden_size", hidden), ("num_attention_heads", heads))
+    _divides(f.where, ("num_attention_heads", heads), ("num_key_value_heads", kv_heads))
+    return DecoderConfig(
+        type=kind,
+        hidden_size=hidden,
+        intermediate_size=f.size("intermediate_size"),
+        layers=f.size("num_hidden_layers"),
+        heads=heads,
+        kv_heads=kv_heads,
+        vocab_size=f.size("vocab_size"),
+        rms_norm_eps=f.number("rms_norm_eps", float),
+        tied_head=bool(f.data.get("tie_word_embeddings")),
+        qkv_bias=kind == "qwen2",
+        max_context=max_context,
+        rope=_rope(f, hidden // heads, max_context),
+    )
+
+
+def _rope(f: _Fields, head_dim: int, max_context: int) -> RopeConfig:
+    theta = f.number("rope_theta", float)
+    scaling = f.data.get("rope_scaling")
+    if scaling is None:
+        return RopeConfig("default", theta, max_context, max_context)
+    s = f.section("rope_scaling")
+    kind = s.choice("type", ("dynamic", "su"))
+    if kind == "dynamic":
+        return RopeConfig("dynamic", theta, max_context, max_context, factor=s.number("factor", float))
+    factors = {}
+    for name in ("short_factor", "long_factor"):
+        values = s.data.get(name)
+        if not isinstance(values, list) or len(values) != head_dim // 2:
+            raise InputError(f"{s.where}: {name} must list {head_dim // 2} numbers, half the head dimension")
+        factors[name] = tuple(float(v) for v in values)
+    original = f.size("original_max_position_embeddings")
+    return RopeConfig("su", theta, original, max_context, **factors)

@@ -1,0 +1,256 @@
+"""Random Phantom checkpoints in the published format, for tests and benchmarks.
+
+The weights are random but scaled so that every part matters: activations keep their variance from layer to
+layer, and the phantom output matrices are amplified, because with eta = 1e-4 a freshly initialised phantom
+dimension would be below what any check can see.
+
+    python -m phantom_edge.checkpoint.synthetic DIR
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+# Factor on linear_o: the phantom dimension then moves logits by tenths, as in the recorded outputs.
+AMPLIFY = 3000.0
+LOGIT_STD = 2.0
+TEXT = """What colour is the largest object in the picture? The red cube stands left of the blue sphere.
+How many green triangles are on the table? There are three. Is there a yellow sign above the door? No, there is not.
+Read the sign. It says STOP. Read the number on the meter: 0123456789. The arrow points up, down, left, right.
+Describe the image in detail. A small white circle is near a big black square, and a purple star lies behind it.
+The needle of the gauge shows 42 percent. Which shape is closest to the camera? The orange cylinder in front.
+Answer with the option's letter from the given choices directly. Answer the question using a single word or phrase.
+Please answer yes or no. (A) a ring (B) a cone (C) a box (D) none of them; user assistant system question answer\n"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Dimensions of a checkpoint to write."""
+
+    decoder: str = "qwen2"
+    hidden: int = 192
+    ffn: int = 512
+    layers: int = 4
+    heads: int = 6
+    kv_heads: int = 2
+    vocabulary: int = 512
+    context: int = 4096
+    tied: bool = True
+    vision_hidden: int = 128
+    vision_ffn: int = 512
+    vision_layers: int = 4
+    vision_heads: int = 4
+    image_size: int = 224
+    patch_size: int = 14
+
+
+SMALL = Sizes()
+TINY = Sizes(
+    hidden=64, ffn=96, layers=2, heads=4, kv_heads=2, vocabulary=320,
+    vision_hidden=32, vision_ffn=64, vision_layers=2, vision_heads=2, image_size=56,
+)  # fmt: skip
+TINY_FAMILIES = {
+    "qwen2": TINY,
+    "internlm2": replace(TINY, decoder="internlm2", tied=False, vocabulary=384),
+    "phi3": replace(TINY, decoder="phi3", kv_heads=4, tied=False),
+}
+SPECIAL_TOKENS = {
+    "qwen2": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    "internlm2": ["<|im_start|>", "<|im_end|>"],
+    "phi3": ["<unk>", "<s>", "</s>", "<|endoftext|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"],
+}
+IMAGE_TOKENS = ["<img>", "</img>", "<IMG_CONTEXT>"]
+END_TOKENS = {"qwen2": "<|im_end|>", "internlm2": "<|im_end|>", "phi3": "<|end|>"}
+
+
+def write_checkpoint(
+    folder: Path,
+    sizes: Sizes = SMALL,
+    *,
+    seed: int = 0,
+    dtype: str = "bfloat16",
+    amplify: float = AMPLIFY,
+    shards: int = 1,
+) -> Path:
+    """Write config, tokenizer and weights to ``folder`` and return it. The same seed gives the same bytes.
+
+    ``dtype`` is ``float32``, ``float16`` or ``bfloat16``; with ``shards`` > 1 the weights come with an index.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = write_tokenizer(folder, sizes)
+    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    _write_weights(folder, config, seed, dtype, amplify, shards)
+    return folder
+
+
+def published_config(sizes: Sizes, image_token_id: int, end_id: int) -> dict[str, Any]:
+    """The fields of a published ``config.json`` that describe the computation."""
+    llm = {
+        "model_type": sizes.decoder,
+        "hidden_act": "silu",
+        "hidden_size": sizes.hidden,
+        "intermediate_size": sizes.ffn,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "num_key_value_heads": sizes.kv_heads,
+        "vocab_size": sizes.vocabulary,
+        "max_position_embeddings": sizes.context,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": sizes.tied,
+    }
+    if sizes.decoder == "internlm2":
+        llm["rope_scaling"] = {"type": "dynamic", "factor": 2.0}
+    if sizes.decoder == "phi3":
+        steps = range(sizes.hidden // sizes.heads // 2)
+        factors = {"short_factor": [1 + 0.02 * i for i in steps], "long_factor": [1 + 0.7 * i for i in steps]}
+        llm |= {
+            "rope_theta": 10000.0,
+            "max_position_embeddings": 131072,
+            "original_max_position_embeddings": 4096,
+        }
+        llm["rope_scaling"] = {"type": "su", **factors}
+    vision = {
+        "model_type": "intern_vit_300m",
+        "hidden_act": "gelu",
+        "norm_type": "layer_norm",
+        "hidden_size": sizes.vision_hidden,
+        "intermediate_size": sizes.vision_ffn,
+        "num_hidden_layers": sizes.vision_layers,
+        "num_attention_heads": sizes.vision_heads,
+        "image_size": sizes.image_size,
+        "patch_size": sizes.patch_size,
+        "layer_norm_eps": 1e-6,
+        "qkv_bias": True,
+        "qk_normalization": False,
+    }
+    return {
+        "architectures": ["PhantomForCausalLM"],
+        "model_type": "phantom",
+        "downsample_ratio": 0.5,
+        "force_image_size": sizes.image_size,
+        "image_token_index": image_token_id,
+        "eos_token_id": end_id,
+        "template": "phantom",
+        "llm_config": llm,
+        "vision_config": vision,
+    }
+
+
+def write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
+    """Train and write the family's kind of tokenizer; the ids of its special tokens."""
+    special = SPECIAL_TOKENS[sizes.decoder] + IMAGE_TOKENS
+    if sizes.decoder == "internlm2":
+        return _write_sentencepiece(folder, sizes, special)
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=sizes.vocabulary,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT.splitlines(keepends=True) * 4, trainer)
+    _fill(tokenizer, sizes.vocabulary)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKENS[sizes.decoder]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
+    return {token: tokenizer.token_to_id(token) for token in special}
+
+
+def _fill(tokenizer, vocabulary: int) -> None:
+    """Make the tokenizer exactly as large as the model's vocabulary: some runtimes read as many logits as it
+    has.
+    """
+    from tokenizers import AddedToken
+
+    spare = vocabulary - tokenizer.get_vocab_size()
+    tokenizer.add_tokens([AddedToken(f"<|spare_{i}|>", special=True, normalized=False) for i in range(spare)])
+
+
+def _write_sentencepiece(folder: Path, sizes: Sizes, special: list[str]) -> dict[str, int]:
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT.splitlines() * 4),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=sizes.vocabulary - len(special),
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        num_threads=1,
+        minloglevel=2,
+    )
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    ids = {token: sizes.vocabulary - len(special) + n for n, token in enumerate(special)}
+    (folder / "added_tokens.json").write_text(json.dumps(ids, indent=1) + "\n")
+    fields = {"tokenizer_class": "InternLM2Tokenizer", "additional_special_tokens": special}
+    (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
+    return ids
+
+
+def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: float, shards: int) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from phantom_edge.checkpoint.config import PhantomConfig
+    from phantom_edge.checkpoint.key_map import tensor_sources
+
+    parsed = PhantomConfig.from_dict(config)
+    shapes = {
+        key: shape for source in tensor_sources(parsed).values() for key, shape in source.shapes().items()
+    }
+    generator = torch.Generator().manual_seed(seed)
+    target = getattr(torch, dtype)
+    tensors = {
+        key: random_weight(key, shape, parsed, amplify, generator).to(target) for key, shape in shapes.items()
+    }
+    if shards == 1:
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        return
+    places = {
+        key: f"model-{i * shards // len(tensors) + 1:05}-of-{shards:05}.safetensors"
+        for i, key in enumerate(tensors)
+    }
+    for name in sorted(set(places.values())):
+        save_file(
+            {k: t for k, t in tensors.items() if places[k] == name}, folder / name, metadata={"format": "pt"}
+        )
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def random_weight(key: str, shape: tuple[int, ...], config, amplify: float, generator):
+    """One tensor, scaled by what it is: norms near 1, biases small, matrices by 1/sqrt(fan-in)."""
+    import torch
+
+    draw = torch.randn(shape, generator=generator)
+    if ("norm" in key and key.endswith("weight")) or key == "vision_proj.0.weight":
+        return 1 + 0.1 * draw
+    if key.endswith(("ls1", "ls2")):
+        return 0.5 + 0.1 * draw
+    if key.endswith(("bias", "class_embedding", "position_embedding")):
+        return 0.1 * draw
+    if key.endswith(("embed_tokens.weight", "tok_embeddings.weight", "lm_head.weight", "output.weight")):
+        return draw * LOGIT_STD * config.decoder.hidden_size**-0.5
+    fan_in = 1
+    for size in shape[1:]:
+        fan_in *= size
+    scale = amplify if key.endswith("phantom.linear_o.weight") else 1.0
+    return draw * scale * fan_in**-0.5
+
+
+if __name__ == "__main__":
+    write_checkpoint(Path(sys.argv[1]))

@@ -1,0 +1,195 @@
+"""ExecuTorch for Apple devices: one ``model.pte`` whose vision encoder Core ML runs, and whose decoder
+XNNPACK does.
+
+The vision encoder is the package that the Core ML exporter writes, inside ExecuTorch's Core ML delegate; the
+other two methods are those of every ``.pte``. So a tile can use the GPU or the Neural Engine, and the app
+needs one runtime. This is the one exporter that is made of two formats.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from phantom_edge.errors import InputError
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, StoredWeights, require_counts
+from phantom_edge.export.executorch import FILE
+from phantom_edge.export.executorch import activation_grid as decoder_grid
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.weights import LazyWeights, Maker, Weight, view
+from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.grid import QuantizedTensor
+
+DELEGATE: Final = "CoreMLBackend"  # ETCoreMLStrings.mm
+VISION: Final = "vision_encoder"
+PREFIX: Final = f"{VISION}."
+INPUT, OUTPUT = "pixel_values", "image_features"
+NOTE: Final = (
+    "The vision encoder is a Core ML package for iOS 18 inside the file, "
+    "with float32 pixels and image tokens."
+)
+
+
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+    """Write ``out/model.pte``: methods, metadata and arguments are those of the plain ExecuTorch export.
+
+    Raises :class:`CheckError` when what was written lacks an attention op, a quantised weight or its
+    delegate.
+    """
+    from phantom_edge.export.executorch import lower
+    from phantom_edge.export.executorch.file import write_file
+    from phantom_edge.export.executorch.program import Buffers, Method, constant_method
+    from phantom_edge.export.executorch.readback import StoredProgram
+    from phantom_edge.export.executorch.xnnpack import Constants
+
+    constants, buffers, payloads = Constants(), Buffers(), []
+    progress(f"writing {VISION} for Core ML")
+    payload, counts = _vision_payload(model, options)
+    plans = [_vision_plan(Method(VISION, constants, buffers), model, payload, payloads)]
+    weights = lower.RecordedWeights(model.weights)
+    recorded = replace(model, weights=weights)
+    for name, write in {
+        "token_embedding": lower.write_token_embedding,
+        "text_decoder": lower.write_text_decoder,
+    }.items():
+        progress(f"writing {name}")
+        method = Method(name, constants, buffers)
+        output = write(method, recorded, options)
+        plans.append(method.finish(output, payloads))
+    plans += [constant_method(name, value) for name, value in lower.metadata(options).items()]
+    progress(f"packing {FILE}")
+    write_file(out / FILE, plans, buffers, payloads, constants)
+    wanted = lower.wanted_counts(model.spec, weights.kinds)
+    stored = StoredProgram.open(out / FILE)
+    delegates = [delegate.id for delegate in stored.plan(VISION).delegates]
+    require_counts(
+        VISION,
+        {DELEGATE: delegates.count(DELEGATE), "delegates": len(delegates)},
+        {DELEGATE: 1, "delegates": 1},
+    )
+    found = {VISION: counts | {"delegates": 1}}
+    for name in GRAPHS[1:]:
+        found[name] = stored.counts(name)
+        require_counts(name, found[name], wanted[name])
+    about_xnnpack = lower.notes(model.spec, weights.kinds, options)
+    notes = (NOTE, *(line for line in about_xnnpack if "vision encoder" not in line))
+    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), found, notes)
+
+
+def reference(model: FoldedModel) -> FoldedModel:
+    """The torch model that computes what the file does.
+
+    The vision encoder has the numbers that Core ML stores and rounds no activation to integers; the decoder's
+    activations are on XNNPACK's grid.
+    """
+    from phantom_edge.export.coreml.constants import Constants
+
+    stored = Constants(model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32")
+
+    def held(name: str) -> Callable[[], Weight]:
+        def make() -> Weight:
+            weight = model.weights[name]
+            if isinstance(weight, QuantizedTensor):
+                return _CoremlWeight(weight.values, weight.scales, weight.bits, weight.group)
+            return stored.meaning(name)
+
+        return make
+
+    makers = view(model.weights, lambda name: name.startswith(PREFIX))
+    vision = LazyWeights({name: Maker(maker.shape, held(name)) for name, maker in makers.items()}, keep=True)
+    weights = view(model.weights, lambda name: not name.startswith(PREFIX)) | view(vision, lambda _: True)
+    return replace(model, weights=LazyWeights(weights), activation=_grid)
+
+
+class _CoremlWeight(QuantizedTensor):
+    """A quantised weight whose input is not rounded to integers."""
+
+
+def _grid(weight: QuantizedTensor) -> ActivationGrid:
+    return ActivationGrid.NONE if isinstance(weight, _CoremlWeight) else decoder_grid(weight)
+
+
+def stored_weights(folder: Path) -> StoredWeights:
+    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged
+    file.
+    """
+    from phantom_edge.export.coreml.readback import package_weights
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    path = Path(folder) / FILE
+    stored = StoredProgram.open(path)
+    with vision_package(path) as package:
+        vision = package_weights(package)
+    readers = {name: partial(vision.__getitem__, name) for name in vision} | dict(stored._gathered())
+    matmuls = (m for m in stored.matmuls("text_decoder") if m.bits)
+    return StoredWeights(
+        readers | {m.key.removesuffix(".weight"): partial(stored.quantized, m) for m in matmuls}
+    )
+
+
+@contextmanager
+def vision_package(path: Path) -> Iterator[Path]:
+    """The Core ML package inside the program ``path``, in a temporary folder that is gone after the block.
+
+    Raises :class:`InputError` for a file without one.
+    """
+    from phantom_edge.export.executorch.readback import StoredProgram
+    from phantom_edge.export.executorch_coreml.payload import unpack
+
+    stored = StoredProgram.open(path)
+    delegates = stored.plan(VISION).delegates
+    if [delegate.id for delegate in delegates] != [DELEGATE]:
+        raise InputError(f"{path}: its vision encoder is not Core ML's; export it for --target ios")
+    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
+        yield unpack(stored.segment(delegates[0].processed.index), Path(folder))
+
+
+def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, dict[str, int]]:
+    """The delegate's payload, and what was counted in its package."""
+    from phantom_edge.export.coreml.checks import count_ops, wanted_counts
+    from phantom_edge.export.coreml.package import write_package
+    from phantom_edge.export.coreml.programs import float32_vision_encoder
+    from phantom_edge.export.executorch_coreml.payload import MODEL, pack
+
+    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
+        folder = Path(scratch, "payload")
+        folder.mkdir()
+        built = float32_vision_encoder(model, options)
+        package = write_package(built, VISION, Path(scratch)).rename(folder / MODEL)
+        counts = count_ops(package)
+        integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
+        casts = 0 if options.float_type == "fp32" else 2
+        wanted = wanted_counts(VISION, model.spec, integers, options.float_type) | {"cast": casts}
+        require_counts(VISION, counts, wanted)
+        return pack(folder, [INPUT], [OUTPUT]), counts
+
+
+def _vision_plan(method, model: FoldedModel, payload: bytes, payloads: list):
+    """The method: its input straight into the delegate, and its output straight out of it."""
+    import torch
+    from executorch.exir.backend.compile_spec_schema import CompileSpec
+
+    from phantom_edge.export.executorch.xnnpack import Subgraph
+
+    class Package(Subgraph):
+        """A delegate that is not written node by node."""
+
+        def serialize(self) -> bytes:
+            return payload
+
+    config = model.config
+    package = Package(method.constants)
+    pixels = method.input((1, 3, config.tile_size, config.tile_size), torch.float32)
+    package.inputs.append(pixels)
+    features = package._value((1, config.tokens_per_tile, config.decoder.hidden_size))
+    method.slot(features)
+    method.delegate(package)
+    plan = method.finish(features, payloads)
+    (delegate,) = plan.delegates
+    delegate.id, delegate.compile_specs = DELEGATE, [CompileSpec("compute_units", b"all")]
+    return plan

@@ -1,0 +1,120 @@
+"""Constants of a program: literal values, blobs in the weight file, and ``constexpr_*`` ops over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from phantom_edge.errors import InputError
+from phantom_edge.mil.blob import unpack_bits
+from phantom_edge.mil.package import Package
+from phantom_edge.mil.types import STRING, DType, count_elements, parse_type
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A stored tensor: `read` gives it as numpy in its logical shape; sub-byte integers take a byte each.
+
+    `rows` reads some of it, from one index of its first dimension to another. `key` is equal for two
+    constants that are the same bytes of the same file, so that functions share them.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    key: Hashable
+    read: Callable[[], np.ndarray] = field(repr=False)
+    rows: Callable[[int, int], np.ndarray] = field(repr=False)
+    op: str = "const"
+
+    def host(self) -> Any:
+        """The value as plain Python: number, bool, text or (nested) list of them."""
+        return self.read().tolist()
+
+    @property
+    def fields(self) -> dict[str, np.ndarray]:
+        """Raw stored values by parameter name: {"val": array}."""
+        return {"val": self.read()}
+
+
+@dataclass(frozen=True)
+class ConstExpr:
+    """A ``constexpr_*`` op: its parameters, not yet computed."""
+
+    name: str
+    op: str
+    dtype: DType
+    shape: tuple[int, ...]
+    params: dict[str, Constant | ConstExpr]
+
+    @property
+    def key(self) -> Hashable:
+        return (
+            self.op,
+            self.dtype.name,
+            self.shape,
+            tuple((name, p.key) for name, p in sorted(self.params.items())),
+        )
+
+    @property
+    def fields(self) -> dict[str, np.ndarray]:
+        """Raw stored values by parameter name; a parameter which is itself a ``constexpr_*`` is left out."""
+        return {name: p.read() for name, p in self.params.items() if isinstance(p, Constant)}
+
+
+def decode_value(value: Any, package: Package, where: str) -> Constant:
+    """A ``Value`` message as a `Constant`; sizes are checked now, large data is read when asked for.
+
+    Raises:
+        InputError: the value does not fit its declared type, or the weight file is damaged.
+    """
+    dtype, dims = _value_type(value, where)
+    if any(dim is None for dim in dims):
+        raise InputError(f"{where} is a constant without a fixed shape; export it again")
+    shape = tuple(dim for dim in dims if dim is not None)
+    if value.WhichOneof("value") == "blobFileValue":
+        name, offset = value.blobFileValue.fileName, value.blobFileValue.offset
+        blob = package.blob(name)
+        blob.check(offset, dtype, shape)
+        read, rows = partial(blob.read, offset, dtype, shape), partial(blob.read_rows, offset, dtype, shape)
+        return Constant(where, dtype, shape, (name, offset), read, rows)
+    array = _literal(value.immediateValue, dtype, shape, where)
+    key = ("literal", dtype.name, shape, array.tobytes())
+    return Constant(where, dtype, shape, key, lambda: array, lambda start, end: array[start:end])
+
+
+def _value_type(value: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
+    if value.type.WhichOneof("type") == "listType":
+        raise InputError(f"{where} is a list; classifier models are not supported here")
+    return parse_type(value.type, where)
+
+
+def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """A value written out in the model file. fp16 and the types up to a byte come as bytes, others as
+    numbers.
+    """
+    if literal.WhichOneof("value") != "tensor":
+        raise InputError(
+            f"{where} is a {literal.WhichOneof('value') or 'constant without value'}, not a tensor"
+        )
+    kind = literal.tensor.WhichOneof("value")
+    count = count_elements(shape, where)
+    values = getattr(literal.tensor, kind).values if kind else []
+    try:
+        if kind == "bytes" and dtype.bits < 8:
+            if len(values) != -(-count * dtype.bits // 8):
+                raise ValueError
+            return unpack_bits(np.frombuffer(values, np.uint8), dtype, shape)
+        if kind == "bytes":
+            return np.frombuffer(bytearray(values), dtype.numpy).reshape(shape)
+        if (kind == "strings") != (dtype is STRING):
+            raise ValueError
+        return np.array(list(values), dtype.numpy).reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{where}: its stored value is not {dtype.name} {list(shape)}; the file is damaged"
+        ) from error

@@ -1,0 +1,99 @@
+"""Opens a ``.mlpackage``: finds the model file and the weight files, and lets nothing reach outside the
+folder.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.errors import InputError
+from phantom_edge.mil.blob import BlobFile
+
+MAX_MANIFEST_BYTES = 2**20
+MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message
+WEIGHT_PREFIX = "@model_path/"
+
+
+class Package:
+    """A package on disk: `model` is its parsed ``Model`` message, `blob` gives the weight files it names.
+
+    Raises:
+        InputError: not a package, a path that leaves it, a model file too large, damaged or not an ML
+            Program.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._data = self.path / "Data"
+        self.model_path = self._model_path()
+        self.model = _parse(self.model_path)
+        self._blobs: dict[str, BlobFile] = {}
+
+    def blob(self, file_name: str) -> BlobFile:
+        """The weight file that a constant names, as in ``@model_path/weights/weight.bin``."""
+        if file_name not in self._blobs:
+            if not file_name.startswith(WEIGHT_PREFIX):
+                raise InputError(
+                    f"{self.path}: weight file name {file_name!r} does not begin with {WEIGHT_PREFIX}"
+                )
+            path = _inside(self.model_path.parent, file_name[len(WEIGHT_PREFIX) :], self.path)
+            self._blobs[file_name] = BlobFile(path)
+        return self._blobs[file_name]
+
+    def _model_path(self) -> Path:
+        manifest = self.path / "Manifest.json"
+        if not manifest.is_file():
+            raise InputError(
+                f"{self.path}: no Manifest.json; give the folder of a Core ML package (.mlpackage)"
+            )
+        if manifest.stat().st_size > MAX_MANIFEST_BYTES:
+            raise InputError(
+                f"{manifest}: over {MAX_MANIFEST_BYTES} bytes, not a package manifest; export it again"
+            )
+        try:
+            content = json.loads(manifest.read_bytes())
+            item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{manifest}: does not say which file is the model; export the package again"
+            ) from error
+        if not isinstance(item, str):
+            raise InputError(f"{manifest}: the model's path is not a text; export the package again")
+        return _inside(self._data, item, self.path)
+
+
+def _inside(root: Path, relative: str, package: Path) -> Path:
+    """`relative` under `root`, refused where it (or a link on the way) leads outside the package's data."""
+    try:
+        path = (root / relative).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{package}: {relative!r} is not a usable path; export the package again") from error
+    if not path.is_relative_to(root.resolve()):
+        raise InputError(f"{package}: {relative!r} leads outside the package; do not use it, export it again")
+    if not path.is_file():
+        raise InputError(f"{package}: {relative!r} is named but missing; copy the whole package again")
+    return path
+
+
+def _parse(path: Path) -> Any:
+    from coremltools.proto import Model_pb2
+    from google.protobuf.message import DecodeError
+
+    size = path.stat().st_size
+    if size > MAX_PROTO_BYTES:
+        raise InputError(
+            f"{path}: {size} bytes, more than a protobuf message can have; keep weights in weight.bin"
+        )
+    model = Model_pb2.Model()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise InputError(f"{path}: not a Core ML model, or a damaged one; export it again") from error
+    if model.WhichOneof("Type") != "mlProgram":
+        raise InputError(
+            f"{path}: a {model.WhichOneof('Type') or 'model without content'}, not an ML Program; "
+            "convert with convert_to='mlprogram'"
+        )
+    return model

@@ -1,0 +1,185 @@
+"""Element types of MIL: how each is declared, stored in files and held while computing.
+
+Source: ``DataType`` of MIL.proto and ``BlobDataType`` of the MIL blob storage, as written by coremltools 9.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from phantom_edge.errors import InputError
+
+Mode = Literal["lifted", "typed"]
+MODES: tuple[Mode, ...] = ("lifted", "typed")
+
+# A file may declare any size. More elements than this in one tensor is a broken file, not a phone's model.
+MAX_ELEMENTS = 2**32
+
+
+@dataclass(frozen=True)
+class DType:
+    """One element type: `bits` in a file, `numpy` for values handed out, `held` for tensors being computed
+    with.
+
+    Floats are held in fp32 in both modes: typed mode rounds each result to the declared type, so that
+    an fp16 value is an fp32 number which fp16 can represent, and no matmul converts its weights.
+    uint16 and uint32 are held one size up, since torch computes with neither.
+    """
+
+    name: str
+    bits: int
+    numpy: np.dtype
+    held: torch.dtype
+    blob_code: int | None = None
+
+    @property
+    def is_float(self) -> bool:
+        return self.held is torch.float32
+
+    @property
+    def is_signed(self) -> bool:
+        return not self.name.startswith("uint")
+
+
+def _table() -> dict[int, DType]:
+    rows = [  # proto code, name, bits, numpy, held, blob code
+        (1, "bool", 8, np.bool_, torch.bool, None),
+        (10, "fp16", 16, np.float16, torch.float32, 1),
+        (11, "fp32", 32, np.float32, torch.float32, 2),
+        (21, "int8", 8, np.int8, torch.int8, 4),
+        (22, "int16", 16, np.int16, torch.int16, 6),
+        (23, "int32", 32, np.int32, torch.int32, 14),
+        (24, "int64", 64, np.int64, torch.int64, None),
+        (25, "int4", 4, np.int8, torch.int8, 8),
+        (31, "uint8", 8, np.uint8, torch.uint8, 3),
+        (32, "uint16", 16, np.uint16, torch.int32, 7),
+        (33, "uint32", 32, np.uint32, torch.int64, 15),
+        (35, "uint4", 4, np.uint8, torch.uint8, 11),
+        (36, "uint2", 2, np.uint8, torch.uint8, 10),
+        (37, "uint1", 1, np.uint8, torch.uint8, 9),
+        (38, "uint6", 6, np.uint8, torch.uint8, 13),
+        (39, "uint3", 3, np.uint8, torch.uint8, 12),
+    ]
+    return {
+        code: DType(name, bits, np.dtype(numpy), held, blob) for code, name, bits, numpy, held, blob in rows
+    }
+
+
+BY_PROTO_CODE = _table()
+BY_NAME = {dtype.name: dtype for dtype in BY_PROTO_CODE.values()}
+# Strings (modes, pad types, dtype names) are host values: no tensor of them exists.
+STRING = DType("str", 8, np.dtype(object), torch.uint8)
+_STRING_CODE = 2
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Type of an input, output or state.
+
+    Attributes:
+        dtype: MIL name of the element type, as declared ("fp16", "int32", ...), whatever the mode.
+        shape: one entry per dimension; None where it is flexible.
+        ranges: per dimension (lower, upper), upper None for unbounded; empty unless the package gives ranges.
+        enumerated: every shape allowed; empty unless the package enumerates them.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...]
+    ranges: tuple[tuple[int, int | None], ...] = ()
+    enumerated: tuple[tuple[int, ...], ...] = ()
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this `shape` may be given for it."""
+        if len(shape) != len(self.shape):
+            return False
+        if self.enumerated and shape not in self.enumerated:
+            return False
+        if any(want is not None and want != got for want, got in zip(self.shape, shape, strict=True)):
+            return False
+        bounds = zip(shape, self.ranges, strict=True) if self.ranges else ()
+        return all(low <= got and (high is None or got <= high) for got, (low, high) in bounds)
+
+    def __str__(self) -> str:
+        if self.enumerated:
+            return f"{self.dtype} one of {', '.join(str(list(shape)) for shape in self.enumerated)}"
+        dims = [str(dim) if dim is not None else "?" for dim in self.shape]
+        for i, (low, high) in enumerate(self.ranges):
+            if self.shape[i] is None:
+                dims[i] = f"{low}..{'' if high is None else high}"
+        return f"{self.dtype} [{', '.join(dims)}]"
+
+
+def parse_type(value_type: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
+    """Element type and shape of a ``ValueType`` that is a tensor or a state of one.
+
+    Raises:
+        InputError: another kind of value, an element type without meaning here, or an impossible shape.
+    """
+    kind = value_type.WhichOneof("type")
+    if kind == "stateType":
+        return parse_type(value_type.stateType.wrappedType, where)
+    if kind != "tensorType":
+        raise InputError(f"{where} is a {kind or 'value without a type'}; only tensors are supported here")
+    tensor = value_type.tensorType
+    dtype = STRING if tensor.dataType == _STRING_CODE else BY_PROTO_CODE.get(tensor.dataType)
+    if dtype is None:
+        raise InputError(f"{where} has element type code {tensor.dataType}, which is not supported here")
+    if tensor.rank != len(tensor.dimensions):
+        raise InputError(
+            f"{where} declares rank {tensor.rank} and {len(tensor.dimensions)} dimensions; export it anew"
+        )
+    shape = tuple(
+        dim.constant.size if dim.WhichOneof("dimension") == "constant" else None for dim in tensor.dimensions
+    )
+    if any(
+        dim is None and proto.unknown.variadic for dim, proto in zip(shape, tensor.dimensions, strict=True)
+    ):
+        raise InputError(f"{where} has a variable rank; export it with a fixed number of dimensions")
+    count_elements(tuple(dim for dim in shape if dim is not None), where)
+    return dtype, shape
+
+
+def count_elements(shape: tuple[int, ...], where: str) -> int:
+    """Product of `shape`; an `InputError` when no sane model has that many elements."""
+    count = math.prod(shape)
+    if count > MAX_ELEMENTS or any(dim < 0 for dim in shape):
+        raise InputError(f"{where} declares shape {list(shape)}: not a possible size; the file is damaged")
+    return count
+
+
+def convert(x: torch.Tensor, dtype: DType) -> torch.Tensor:
+    """`x` as it is held for `dtype`: floats become integers by truncation, too large integers wrap around."""
+    if x.dtype is dtype.held:
+        return x
+    if dtype.name in ("uint16", "uint32") and x.dtype is not torch.bool:
+        return (x.to(torch.int64) & (2**dtype.bits - 1)).to(dtype.held)
+    return x.to(dtype.held)
+
+
+def round_fp16(x: torch.Tensor) -> torch.Tensor:
+    """`x` rounded to the nearest fp16 value (infinite beyond 65504), still held in fp32."""
+    return x.half().float()
+
+
+def finisher(dtype: DType, mode: Mode) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What turns an op's fp32 or integer result into a value of the declared `dtype`."""
+    if mode == "typed" and dtype.name == "fp16":
+        return round_fp16
+    if (
+        dtype.name == "uint16"
+    ):  # held in int32 as other integers are, so that only the wrap-around tells them apart
+        return lambda x: convert(x.to(torch.int64), dtype)
+    held = dtype.held
+    return lambda x: x if x.dtype is held else convert(x, dtype)
+
+
+def to_numpy(x: torch.Tensor, dtype: DType, mode: Mode) -> np.ndarray:
+    """A copy of `x` for the caller: the declared type, except that floats stay fp32 in lifted mode."""
+    wanted = np.dtype(np.float32) if mode == "lifted" and dtype.is_float else dtype.numpy
+    return np.array(x.numpy(), dtype=wanted, order="C", copy=True)

@@ -1,0 +1,3 @@
+"""Number grids: integers with their scales, the recipes that place them, and the grids of runtimes'
+activations.
+"""

@@ -1,0 +1,356 @@
+"""What each module becomes: precisions by name pattern, presets, recipe files, and the plan that a manifest
+records.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from phantom_edge.errors import InputError
+from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
+from phantom_edge.numbers.scale_search import quantize_weight
+
+_MATMUL: Final = re.compile(
+    r"vision_encoder\.layers\.\d+\.(qkv|proj|fc1|fc2)"
+    r"|vision_encoder\.projector\.(fc1|fc2)"
+    r"|token_embedding"
+    r"|text_decoder\.layers\.\d+\.(qkv|o|gate_up|down)"
+    r"|text_decoder\.head"
+)
+"""The modules whose weight may become integers. All else (norms, phantom constants, biases, patches) stays
+float.
+"""
+
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The type of one module's weight.
+
+    Attributes:
+        bits: 32 or 16 for a float, 8 or 4 for integers.
+        group: input features per scale for int4; None for floats and for int8, which is per output channel.
+
+    Example:
+        >>> Precision.parse("int4:64"), str(Precision.parse("int4"))
+        (Precision(bits=4, group=64), 'int4:32')
+    """
+
+    bits: int
+    group: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Precision:
+        """Read "fp32", "fp16", "int8", "int4" (group 32), "int4:64" or "int4:128".
+
+        Raises:
+            InputError: anything else; lists what exists.
+        """
+        try:
+            return _PRECISIONS[text]
+        except KeyError:
+            raise InputError(_unknown("precision", text, _PRECISIONS)) from None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the weight is stored as integers."""
+        return self.bits <= 8
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The float type of a float precision."""
+        return torch.float32 if self.bits == 32 else torch.float16
+
+    def __str__(self) -> str:
+        if not self.is_integer:
+            return f"fp{self.bits}"
+        return f"int{self.bits}:{self.group}" if self.group else f"int{self.bits}"
+
+
+FP32, FP16, INT8 = Precision(32), Precision(16), Precision(8)
+_PRECISIONS: Final[dict[str, Precision]] = {
+    "fp32": FP32,
+    "fp16": FP16,
+    "int8": INT8,
+    "int4": Precision(4, GROUPS[0]),
+    **{f"int4:{group}": Precision(4, group) for group in GROUPS},
+}
+
+
+class Rule(NamedTuple):
+    """`pattern` (fnmatch over module names; * also crosses dots) becomes `precision`; `origin` is who asked
+    for it.
+    """
+
+    pattern: str
+    precision: Precision
+    origin: str = "recipe"
+
+
+class Assignment(NamedTuple):
+    """What one module becomes, the reason in words, and whether it is less than its rule asked for."""
+
+    name: str
+    precision: Precision
+    reason: str
+    fallback: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Precisions by module name; the last rule that matches wins, so that overrides are appended.
+
+    Attributes:
+        name: for the manifest and for messages.
+        rules: in order.
+        float_type: what a module becomes that no rule matches, or that has no matrix product (FP32 or FP16).
+
+    Raises:
+        InputError: `float_type` is not a float.
+
+    Example:
+        >>> recipe = load_recipe("int4", ["text_decoder.layers.0.*=int8"])
+        >>> str(recipe.resolve("text_decoder.layers.0.down", (896, 4864)))
+        'int8'
+    """
+
+    name: str
+    rules: tuple[Rule, ...] = ()
+    float_type: Precision = FP16
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", tuple(Rule(*rule) for rule in self.rules))
+        if self.float_type.is_integer:
+            raise InputError(f"recipe {self.name}: float type must be fp32 or fp16, not {self.float_type}")
+
+    def resolve(self, name: str, shape: Shape) -> Precision:
+        """The precision of module `name`, whose weight is [out, in].
+
+        Falls back, never fails: groups that do not divide `in` become int8 per output channel, and a module
+        that is not a matrix product stays in the recipe's float type whatever an integer rule says of it.
+        """
+        return self._assign(name, shape).precision
+
+    def plan(self, shapes: Mapping[str, Shape]) -> list[Assignment]:
+        """What every module becomes and why, for the manifest.
+
+        Args:
+            shapes: (out, in) by module name.
+
+        Raises:
+            InputError: a rule that the user gave (not one of a preset's own) matches no module, or asks for
+                integers and matches only modules that have no matrix product.
+        """
+        for rule in self.rules:
+            if not _is_preset(rule):
+                _check_has_work(rule, shapes)
+        return [self._assign(name, shape) for name, shape in shapes.items()]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON, read back by `from_dict`."""
+        rules = [{"match": r.pattern, "to": str(r.precision), "origin": r.origin} for r in self.rules]
+        return {"name": self.name, "float": str(self.float_type), "rules": rules}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Recipe:
+        """Undo `to_dict`.
+
+        Raises:
+            InputError: a field is missing or unknown.
+        """
+        _check_fields("recipe", data, required=("name", "float", "rules"))
+        rules = [
+            _rule_from(entry, "recipe", ("match", "to", "origin")) for entry in _list_of_tables(data["rules"])
+        ]
+        return cls(str(data["name"]), tuple(rules), Precision.parse(str(data["float"])))
+
+    def _assign(self, name: str, shape: Shape) -> Assignment:
+        rule = next((r for r in reversed(self.rules) if fnmatchcase(name, r.pattern)), None)
+        if rule is None:
+            return Assignment(name, self.float_type, f"no rule matches: {self.float_type}")
+        wanted = rule.precision
+        why = f"{rule.pattern} = {wanted} ({rule.origin})"
+        if wanted.is_integer and not _MATMUL.fullmatch(name):
+            return Assignment(name, self.float_type, f"not a matrix product: {self.float_type}")
+        if wanted.group and shape[1] % wanted.group:
+            lost = (
+                f"groups of {wanted.group} do not divide {shape[1]} input features: {INT8} per output channel"
+            )
+            return Assignment(name, INT8, f"{why}; {lost}", True)
+        return Assignment(name, wanted, why)
+
+
+def _preset(name: str, float_type: Precision, *rules: str) -> Recipe:
+    return Recipe(name, tuple(_parse_rule(rule, f"preset {name}") for rule in rules), float_type)
+
+
+def _parse_rule(text: str, origin: str) -> Rule:
+    pattern, equals, precision = (part.strip() for part in text.rpartition("="))
+    if not equals or not pattern:
+        raise InputError(
+            f"{origin} '{text}': write it as pattern=precision, such as text_decoder.layers.0.*=int8"
+        )
+    return Rule(pattern, Precision.parse(precision), origin)
+
+
+PRESETS: Final[dict[str, Recipe]] = {
+    "fp32": _preset("fp32", FP32),
+    "fp16": _preset("fp16", FP16),
+    "int8": _preset("int8", FP16, "vision_encoder.*=int8", "token_embedding=int8", "text_decoder.*=int8"),
+    "int4": _preset(
+        "int4",
+        FP16,
+        "vision_encoder.*=int8",
+        "token_embedding=int8",
+        "text_decoder.layers.*=int4",
+        "text_decoder.head=int8",
+    ),
+}
+"""`int4`: decoder layers in groups of 32; head, embedding and vision int8 per channel; norms and the rest
+fp16.
+"""
+
+
+def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from a preset's name or a TOML file, with overrides appended.
+
+    A file holds `base = "int4"` (a preset) and any number of
+    `[[rule]]` tables with `match = "text_decoder.layers.*.down"` and `to = "int8"`.
+
+    Args:
+        text: a name in `PRESETS`, or the path of a `.toml` file.
+        overrides: `pattern=precision`, such as `text_decoder.layers.0.*=int8`.
+
+    Raises:
+        InputError: unknown preset, field or precision (lists what exists), unreadable file, malformed
+            override.
+
+    Example:
+        >>> load_recipe("int8", ["vision_encoder.*=fp16"]).name
+        'int8+1'
+    """
+    if text in PRESETS:
+        recipe = PRESETS[text]
+    elif text.endswith(".toml"):
+        recipe = _load_file(Path(text))
+    else:
+        raise InputError(_unknown("recipe", text, PRESETS) + "; or give the path of a .toml file")
+    extra = [_parse_rule(item, "override") for item in overrides]
+    if not extra:
+        return recipe
+    return replace(recipe, name=f"{recipe.name}+{len(extra)}", rules=(*recipe.rules, *extra))
+
+
+def apply_recipe(
+    weights: Iterable[tuple[str, Tensor]], recipe: Recipe
+) -> Iterator[tuple[str, QuantizedTensor | Tensor]]:
+    """Convert weights one at a time, so that a checkpoint larger than memory can stream through.
+
+    Args:
+        weights: (name, tensor); matrices [out, in] under their module's name, anything else under any name.
+        recipe: what they become.
+
+    Yields:
+        (name, integers or a tensor in the float type); tensors that are not floats pass as they are.
+
+    Raises:
+        InputError: a weight that is not finite, or that float16 would turn into infinity; names it.
+
+    Example:
+        >>> weights = [("text_decoder.layers.0.down", torch.randn(8, 64))]
+        >>> [(name, w.bits) for name, w in apply_recipe(weights, PRESETS["int4"])]
+        [('text_decoder.layers.0.down', 4)]
+    """
+    for name, weight in weights:
+        if not weight.is_floating_point():
+            yield name, weight
+            continue
+        shape = (weight.shape[0], weight.shape[1]) if weight.ndim == 2 else (0, 0)
+        precision = recipe.resolve(name, shape) if weight.ndim == 2 else recipe.float_type
+        yield name, _convert(name, weight, precision)
+
+
+def _convert(name: str, weight: Tensor, precision: Precision) -> QuantizedTensor | Tensor:
+    if precision.is_integer:
+        try:
+            return quantize_weight(weight, precision.bits, precision.group)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+    converted = weight.to(precision.dtype)
+    if not bool(torch.isfinite(converted).all()):
+        raise InputError(f"{name}: holds a value that is not finite in {precision}")
+    return converted
+
+
+def _load_file(path: Path) -> Recipe:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"recipe file {path}: {error}") from error
+    origin = path.name
+    _check_fields(origin, data, required=("base",), optional=("rule",))
+    base = data["base"]
+    if base not in PRESETS:
+        raise InputError(f"{origin}: {_unknown('base', str(base), PRESETS)}")
+    rules = [_rule_from(entry, origin, ("match", "to")) for entry in _list_of_tables(data.get("rule", []))]
+    return replace(PRESETS[base], name=path.stem, rules=(*PRESETS[base].rules, *rules))
+
+
+def _rule_from(entry: Mapping[str, object], origin: str, fields: tuple[str, ...]) -> Rule:
+    _check_fields(f"{origin}: rule", entry, required=fields)
+    return Rule(str(entry["match"]), Precision.parse(str(entry["to"])), str(entry.get("origin", origin)))
+
+
+def _list_of_tables(value: object) -> list[Mapping[str, object]]:
+    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+        raise InputError("recipe: rules are a list of tables; in a file, each begins with [[rule]]")
+    return value
+
+
+def _check_fields(
+    where: str, data: Mapping[str, object], required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> None:
+    known = (*required, *optional)
+    for field in data:
+        if field not in known:
+            raise InputError(f"{where}: {_unknown('field', field, known)}")
+    missing = [field for field in required if field not in data]
+    if missing:
+        raise InputError(f"{where}: missing {', '.join(missing)}")
+
+
+def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
+    matched = [name for name in shapes if fnmatchcase(name, rule.pattern)]
+    if not matched:
+        hint = _closest(rule.pattern, shapes)
+        raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
+    if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
+        raise InputError(
+            f"{rule.origin}: {matched[0]} is not a matrix product and cannot become {rule.precision}"
+        )
+
+
+def _is_preset(rule: Rule) -> bool:
+    # A preset speaks of every model: a tied head or a decoder exported alone may leave one of its rules
+    # without work.
+    return rule.origin.startswith("preset ")
+
+
+def _unknown(kind: str, text: str, known: Iterable[str]) -> str:
+    return f"unknown {kind} '{text}'{_closest(text, known)}; there are: {', '.join(known)}"
+
+
+def _closest(text: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

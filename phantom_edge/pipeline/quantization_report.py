@@ -1,0 +1,157 @@
+"""A quantisation as a report: what it cost, per module and over all, and what else was tried on the same
+weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.report.report import Check, Plot, Report, Table, megabytes
+
+if TYPE_CHECKING:
+    from phantom_edge.evaluate.result import EvalResult
+
+COST = "What it costs: next tokens against the original's in fp32, on pictures that nothing was fitted to"
+PRECISION = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
+
+
+def quantization_report(
+    found: Quantization,
+    name: str,
+    rivals: Sequence[Mapping[str, Any]] = (),
+    answers: Sequence[EvalResult] = (),
+) -> Report:
+    """The whole report. ``rivals`` are rows of :mod:`.rival_quantizers`; ``answers`` the quantised model's
+    accuracy and the original's, asked the same.
+    """
+    facts = found.facts
+    report = Report(
+        "quantize", f"{name}: {found.recipe.name}, {found.method}", _facts(found), {COST: _checks(facts)}
+    )
+    report.tables += tables(found)
+    report.plots += plots(found)
+    if rivals:
+        report.tables.insert(0, _rivals(rivals))
+    if answers:
+        report.tables.insert(0, _answers(answers))
+    return report
+
+
+def tables(found: Quantization) -> list[Table]:
+    """The modules, one row each."""
+    columns = (
+        "module",
+        "precision",
+        "bytes",
+        "error before",
+        "after",
+        "int8 inputs",
+        "outlier",
+        "folded scale",
+    )
+    rows = tuple(
+        (r.name, r.precision, r.bytes, r.before, r.after, r.activation, r.outlier, r.scale)
+        for r in found.rows
+    )
+    title = (
+        "Per module: relative error of its output, round-to-nearest before and this method after; the "
+        "error of int8 "
+        "inputs alone; how far the largest input channel stands out"
+    )
+    return [Table(title, columns, rows)]
+
+
+def plots(found: Quantization) -> list[Plot]:
+    """What each module costs at each precision and which was chosen; without a choice, each module's
+    error.
+    """
+    choice = found.facts.get("sensitivity")
+    if not isinstance(choice, Mapping):
+        names, errors = tuple(r.name for r in found.rows), tuple(r.after for r in found.rows)
+        return [Plot("Relative error of each module's output", names, errors, log=True)]
+    labels = tuple(f"{name} ({entry['chosen']})" for name, entry in choice["modules"].items())
+    bits = tuple(float(_bits(entry["chosen"])) for entry in choice["modules"].values())
+    costs = {
+        f"{name}, {option['precision']}"
+        + (" (chosen)" if option["precision"] == entry["chosen"] else ""): option["kl"]
+        for name, entry in choice["modules"].items()
+        for option in entry["options"]
+        if not option["precision"].startswith("fp")
+    }
+    return [
+        Plot("Bits per weight, as chosen", labels, bits),
+        Plot(
+            "KL divergence that each module's integers cost (nats per token)",
+            tuple(costs),
+            (*costs.values(),),
+            True,
+        ),
+    ]
+
+
+def _bits(precision: str) -> int:
+    digits = precision.removeprefix("int").removeprefix("fp").partition(":")[0]
+    return int(digits)
+
+
+def _facts(found: Quantization) -> dict[str, Any]:
+    facts = found.facts
+    told: dict[str, Any] = {"size of all weights": megabytes(facts["bytes"])}
+    for key, title in (("calibration", "calibrated on"), ("measured_on", "measured on")):
+        entry = facts[key]
+        told[title] = f"{entry['name']}, {entry['samples']} samples, {entry['tokens']:,} tokens"
+    fold = facts["fold_from"]
+    told["phantom constants"] = f"from the {fold['chosen']} weights" + (
+        f" (KL {fold['kl']['original']:.3g} from the originals, {fold['kl']['quantised']:.3g} from the "
+        "quantised)"
+        if "kl" in fold
+        else ""
+    )
+    if budget := facts.get("sensitivity", {}).get("budget"):
+        told["budget"] = megabytes(int(budget["bytes"])) if "bytes" in budget else f"{budget['nats']:g} nats"
+    return told
+
+
+def _checks(facts: Mapping[str, Any]) -> list[Check]:
+    rows = []
+    for name, q in facts["measured"].items():
+        detail = f"largest {q['largest']:.3g}; top-1 agreement {100 * q['agreement']:.2f} %, "
+        detail += f"{q['positions']} positions"
+        rows.append(Check(f"{name}: mean KL (nats)", q["kl"], detail=detail))
+    if cache := facts.get("kv_cache"):
+        q = cache["beyond_quantised"]
+        detail = (
+            f"beyond the weights' own; top-1 agreement {100 * q['agreement']:.2f} %; not part of the integers"
+        )
+        rows.append(Check("int8 KV cache: mean KL (nats)", q["kl"], detail=detail))
+    return rows
+
+
+def _rivals(rivals: Sequence[Mapping[str, Any]]) -> Table:
+    columns = ("method", "bytes", "mean KL (nats)", "largest", "top-1 agreement (%)")
+    rows = tuple(
+        (r["name"], r["bytes"], r["kl"], r["largest"], f"{100 * r['agreement']:.2f}") for r in rivals
+    )
+    return Table("Other quantisers on the same weights", columns, rows)
+
+
+def _answers(answers: Sequence[EvalResult]) -> Table:
+    after, before = answers
+    overall, tasks = after.changes_from(before)
+    columns = ("task", "questions", "original", "quantised", "change (95 %)")
+
+    def row(name: str, a, b, change) -> tuple:
+        return (
+            name,
+            b.questions,
+            *(f"{x.percent:.1f} ({x.low:.1f} to {x.high:.1f})" for x in (b, a)),
+            str(change),
+        )
+
+    rows = [row(name, after.tasks[name], before.tasks[name], change) for name, change in tasks.items()]
+    rows.append(row("all questions", after.overall, before.overall, overall))
+    return Table(
+        "Accuracy in percent with its 95 % interval, and the paired change in points", columns, tuple(rows)
+    )

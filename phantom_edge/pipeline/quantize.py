@@ -1,0 +1,104 @@
+"""Quantisation as one call: checkpoint in; one file of integers, and a report of what they cost, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.evaluate.ask import evaluate
+from phantom_edge.evaluate.result import EvalResult
+from phantom_edge.evaluate.scene_tasks import scene_suite
+from phantom_edge.files import cache_folder
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.pipeline.quantization_report import quantization_report
+from phantom_edge.quantize import blockwise, store
+from phantom_edge.quantize.job import QuantizeOptions, to_dict
+from phantom_edge.quantize.job import quantize as quantize_model
+from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.report.report import Report
+from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
+from phantom_edge.runtime.torch_backend import TorchBackend
+
+Step = Callable[[str], None]
+Track = Callable[[Iterable, str], Iterable]
+
+
+@dataclass(frozen=True)
+class QuantizeRequest:
+    """What to quantise and how. ``output`` is a file that ends in ``.safetensors``, or None for the report
+    alone.
+
+    ``compare`` also tries other quantisers on the same weights, ``accuracy`` asks so many questions per scene
+    task.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    options: QuantizeOptions = field(default_factory=QuantizeOptions)
+    fold: str = "exact"
+    output: Path | None = None
+    compare: bool = False
+    accuracy: int = 0
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What was found, and its report."""
+
+    quantization: Quantization
+    report: Report
+    rivals: tuple[dict[str, Any], ...] = ()
+    answers: tuple[EvalResult, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the tensors, for machines; of the answers the accuracies."""
+        told = to_dict(self.quantization) | {"rivals": list(self.rivals)}
+        return told | {"accuracy": [answer.to_dict() for answer in self.answers]}
+
+
+def quantize(
+    request: QuantizeRequest, *, step: Step = lambda _: None, track: Track = lambda items, _: items
+) -> QuantizeResult:
+    """Load, fold, quantise, measure; the file appears when all of it is done.
+
+    Raises :class:`InputError` for bad input before anything is computed, and for a budget that cannot be met.
+
+    >>> quantize(QuantizeRequest(output=Path("nano.safetensors"))).quantization.method     # doctest: +SKIP
+    'gptq'
+    """
+    if request.output is not None:
+        store.check_output(request.output)
+    fold = Fold.parse(request.fold)
+    suite = scene_suite(samples=request.accuracy) if request.accuracy else None
+    step("opening the checkpoint")
+    source = Pretrained.open(request.model, revision=request.revision)
+    model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
+    found = quantize_model(source, model, request.options, cache=cache_folder() / "quantize", step=step)
+    rivals: list[dict[str, Any]] = []
+    if request.compare:
+        from phantom_edge.quantize.other_quantizers import compare
+
+        rivals = compare(source, model, found, step)
+    answers: list[EvalResult] = []
+    if suite is not None:
+        for name, asked in (("quantised", found.apply(model)), ("original", model)):
+            step(f"asking {len(suite.items)} questions: {name}")
+            result = evaluate(session_of(source, asked), suite.items)
+            result.model = name
+            answers.append(result)
+    report = quantization_report(found, source.name, rivals, answers)
+    if request.output is not None:
+        store.save(request.output, found)
+    return QuantizeResult(found, report, tuple(rivals), tuple(answers))
+
+
+def session_of(source: Pretrained, model: FoldedModel) -> Session:
+    """A session over a folded model in torch, integers multiplied out once."""
+    model = replace(model, weights=blockwise.plain({name: model.weights[name] for name in model.weights}))
+    context = min(CHECKPOINT_CONTEXT, source.config.decoder.rope.original_context)
+    backend = TorchBackend(model, context, chunk=context)
+    return Session(backend, source.tokenizer, PromptSpec.of_source(source, folded=True))

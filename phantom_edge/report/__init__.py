@@ -1,0 +1,1 @@
+"""Reports: checks, tables and plots, on a terminal, as JSON and as a page."""

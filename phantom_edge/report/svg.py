@@ -1,0 +1,166 @@
+"""Charts as inline SVG: lines with quartiles over an axis, and stacked bars. Colours are the page's CSS
+classes.
+
+A chart is a string of its own, so that a page needs no script and no file beside it; it scales with the page
+and follows its light or dark colours, because every stroke and fill is a class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 720, 300
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
+COLOURS = 6  # series classes s0..s5, then again
+BAR, GAP = 22, 14
+TICKS = 5
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line: points (x, y, low, high) with the quartiles of y; ``band`` draws them as an area, not as
+    marks.
+    """
+
+    name: str
+    points: tuple[tuple[float, float, float, float], ...]
+    band: bool = False
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A named bar of (part, value) pieces, and the text behind it."""
+
+    name: str
+    parts: tuple[tuple[str, float], ...]
+    text: str = ""
+
+
+def ticks(low: float, high: float, count: int = TICKS) -> list[float]:
+    """Round numbers over a range, about ``count`` of them: steps of 1, 2 or 5 times a power of ten.
+
+    >>> ticks(0, 87)
+    [0.0, 20.0, 40.0, 60.0, 80.0]
+    """
+    if not high > low:
+        return [low]
+    rough = (high - low) / max(1, count - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((power * k for k in (1, 2, 5) if power * k >= rough * 0.55), power * 10)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [round(n * step, 10) for n in range(first, last + 1)]
+
+
+def lines(title: str, series: Sequence[Series], x_title: str, y_title: str) -> str:
+    """A line chart from zero. Raises :class:`ValueError` without a point."""
+    points = [p for s in series for p in s.points]
+    if not points:
+        raise ValueError("no points")
+    x_low, x_high = min(p[0] for p in points), max(p[0] for p in points)
+    y_high = max(p[3] for p in points) * 1.05 or 1.0
+    scale = _Scale(x_low, x_high if x_high > x_low else x_low + 1, y_high)
+    behind_first = sorted(series, key=lambda s: not s.band)
+    body = [_axes(scale, x_title, y_title), *(_series(s, scale) for s in behind_first)]
+    return _figure(title, HEIGHT, body, _described(series, y_title))
+
+
+def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
+    """Horizontal stacked bars from zero, in the order given. Raises :class:`ValueError` without a bar."""
+    if not rows:
+        raise ValueError("no bars")
+    high = max(sum(v for _, v in bar.parts) for bar in rows) or 1.0
+    height = TOP + len(rows) * (2 * BAR + GAP) + 4
+    parts, body = [part for part, _ in rows[0].parts], []
+    for n, bar in enumerate(rows):
+        top = TOP + n * (2 * BAR + GAP)
+        body.append(f'<text class="t" x="0" y="{top + 14}">{escape(bar.name)}</text>')
+        x = 0.0
+        for part, value in bar.parts:
+            width = value / high * (WIDTH - 130)
+            colour = parts.index(part) % COLOURS if part in parts else 0
+            told = escape(f"{part}: {_short(value)} {unit}")
+            body.append(
+                f'<rect class="f{colour}" x="{x:.1f}" y="{top + BAR}" width="{width:.1f}" height="{BAR}">'
+            )
+            body.append(f"<title>{told}</title></rect>")
+            x += width
+        body.append(f'<text class="t" x="{x + 8:.1f}" y="{top + BAR + 16}">{escape(bar.text)}</text>')
+    return _figure(title, height, body, "; ".join(f"{bar.name}: {bar.text}" for bar in rows))
+
+
+@dataclass(frozen=True)
+class _Scale:
+    x_low: float
+    x_high: float
+    y_high: float
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return TOP + (1 - value / self.y_high) * (HEIGHT - TOP - BOTTOM)
+
+
+def _axes(scale: _Scale, x_title: str, y_title: str) -> str:
+    out, floor = [], HEIGHT - BOTTOM
+    for value in ticks(0, scale.y_high):
+        y = scale.y(value)
+        out.append(f'<line class="g" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        out.append(f'<text class="t e" x="{LEFT - 8}" y="{y + 4:.1f}">{_short(value)}</text>')
+    for value in ticks(scale.x_low, scale.x_high, 7):
+        out.append(f'<text class="t m" x="{scale.x(value):.1f}" y="{floor + 18}">{_short(value)}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    out.append(f'<text class="t m" x="{middle:.0f}" y="{HEIGHT - 6}">{escape(x_title)}</text>')
+    turn = (TOP + floor) / 2
+    out.append(f'<text class="t m" transform="translate(14 {turn:.0f}) rotate(-90)">{escape(y_title)}</text>')
+    return "".join(out)
+
+
+def _series(series: Series, scale: _Scale) -> str:
+    colour, out = series.colour % COLOURS, []
+    dots = [(scale.x(x), scale.y(y), scale.y(low), scale.y(high)) for x, y, low, high in series.points]
+    if series.band and len(dots) > 1:
+        edge = [*((x, high) for x, _, _, high in dots), *((x, low) for x, _, low, _ in reversed(dots))]
+        out.append(f'<polygon class="f{colour} a" points="{_path(edge)}"/>')
+    elif len(dots) <= 40:  # a quartile mark per point; a soak's curve has too many
+        out += [
+            f'<line class="s{colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{a:.1f}" y2="{b:.1f}"/>'
+            for x, _, a, b in dots
+        ]
+    dash = " d" if series.band else ""
+    out.append(f'<polyline class="s{colour}{dash}" points="{_path([(x, y) for x, y, _, _ in dots])}"/>')
+    for (x, y, _, _), point in zip(dots, series.points, strict=True):
+        if len(dots) <= 40:
+            told = escape(f"{series.name}: {_short(point[1])} at {_short(point[0])}")
+            out.append(
+                f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{told}</title></circle>'
+            )
+    return "".join(out)
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _described(series: Sequence[Series], y_title: str) -> str:
+    return "; ".join(
+        f"{s.name}: {_short(s.points[0][1])} to {_short(s.points[-1][1])} {y_title}" for s in series
+    )
+
+
+def _figure(title: str, height: float, body: Sequence[str], described: str) -> str:
+    head = (
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(f"{title}. {described}")}">'
+    )
+    return head + "".join(body) + "</svg>"
+
+
+def _short(value: float) -> str:
+    if value and abs(value) < 0.1:
+        return f"{value:.2g}"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""Text and tokens: tokenizers, prompt templates, packed sequences, training triples."""

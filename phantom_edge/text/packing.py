@@ -1,0 +1,134 @@
+"""Several questions about one image in one sequence, each as if it stood alone.
+
+A sequence is the prompt's beginning with its image tokens, once, then segments: question, template, answer. A
+segment sees the prefix and itself, and its positions continue from the prefix, so its numbers are exactly
+those of a prompt with this question only, while the image is encoded and read once. Right and wrong answers
+are segments alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from phantom_edge.errors import InputError
+from phantom_edge.text.prompt import PromptTemplate
+from phantom_edge.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Ids of what follows the image: question and template, then the answer with its end token, which is
+    learned.
+    """
+
+    question: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.question) + len(self.answer)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A batch of B sequences of L tokens, and where in them is what to learn.
+
+    ``mask`` [B, L, L] is True where a token may look. ``sources`` [N] are flat indices (b * L + l) of the
+    positions whose next token is learned, ``targets`` [N] those tokens, ``answers`` [N] the number of the
+    segment each is of.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    sources: torch.Tensor
+    targets: torch.Tensor
+    answers: torch.Tensor
+    segments: int
+
+
+class Packer:
+    """Turns questions and answers into segments and batches, with the checkpoint's own template and
+    tokenizer.
+    """
+
+    def __init__(self, template: PromptTemplate, tokenizer: Tokenizer, tokens_per_tile: int):
+        self._template, self._tokenizer, self._tokens_per_tile = template, tokenizer, tokens_per_tile
+
+    def prefix(self, tiles: int) -> tuple[int, ...]:
+        """Ids up to and with the end of an image of ``tiles`` tiles; for 0, of the prompt's first marker
+        alone.
+        """
+        return tuple(self._tokenizer.encode(self._start(tiles)))
+
+    def _start(self, tiles: int) -> str:
+        t = self._template
+        image = t.image_start + t.image_context * (tiles * self._tokens_per_tile) + t.image_end
+        return t.user_start + image if tiles else t.special_strings[0]
+
+    def segment(self, question: str, answer: str, *, image: bool = True) -> Segment:
+        """The ids of one question with its answer. Raises :class:`InputError` for text that holds a
+        marker.
+        """
+        if any(marker in answer for marker in self._template.special_strings):
+            raise InputError(f"the answer {answer[:40]!r} holds a marker of the prompt template: remove it")
+        # Encoded as a whole: what precedes a piece of text may change its ids (SentencePiece's leading
+        # space).
+        prompt = self._template.render([(question, None)], 1 if image else None)
+        marker = self._template.image_end if image else self._template.special_strings[0]
+        asked = self._tokenizer.encode(prompt)
+        full = self._tokenizer.encode(prompt + answer + self._template.assistant_end)
+        if full[: len(asked)] != asked:  # the answer's first letters merged with the prompt's last
+            full = asked + self._tokenizer.encode(answer + self._template.assistant_end)
+        start = asked.index(self._tokenizer.token_id(marker)) + 1
+        return Segment(tuple(asked[start:]), tuple(full[len(asked) :]))
+
+    def next_segment(self, question: str, answer: str) -> Segment:
+        """The ids of a further turn of the same conversation, after the end token of the answer before."""
+        asked = self._tokenizer.encode(self._template.render_next(question))
+        return Segment(tuple(asked[1:]), self.segment(question, answer).answer)
+
+    def pack(
+        self,
+        prefixes: Sequence[Sequence[int]],
+        groups: Sequence[Sequence[Segment]],
+        chained: Sequence[bool] | None = None,
+    ) -> Packed:
+        """One sequence per prefix with its group of segments, padded to the longest; segments are numbered in
+        order.
+
+        Where ``chained`` is True a row is one conversation: its segments see the ones before, positions run
+        on.
+        """
+        length = max(len(p) + sum(map(len, group)) for p, group in zip(prefixes, groups, strict=True))
+        ids = torch.zeros(len(prefixes), length, dtype=torch.long)
+        positions, parts = torch.zeros_like(ids), torch.zeros_like(ids)
+        sources, targets, answers, count = [], [], [], 0
+        for row, (prefix, group) in enumerate(zip(prefixes, groups, strict=True)):
+            ids[row, : len(prefix)] = torch.tensor(prefix)
+            positions[row, : len(prefix)] = torch.arange(len(prefix))
+            at, linked = len(prefix), chained is not None and chained[row]
+            for number, segment in enumerate(group, start=1):
+                end = at + len(segment)
+                ids[row, at:end] = torch.tensor(segment.question + segment.answer)
+                start = at if linked else len(prefix)
+                positions[row, at:end] = torch.arange(start, start + len(segment))
+                parts[row, at:end] = 0 if linked else number
+                learned = range(at + len(segment.question) - 1, end - 1)
+                sources += [row * length + i for i in learned]
+                targets += segment.answer
+                answers += [count] * len(segment.answer)
+                at, count = end, count + 1
+            parts[row, at:] = -1  # padding: seen by nothing that is learned
+        return Packed(ids, positions, _mask(parts), *map(torch.tensor, (sources, targets, answers)), count)
+
+
+def _mask(parts: torch.Tensor) -> torch.Tensor:
+    """Who sees whom, [B, L, L], from the segment of each token [B, L]: the prefix (0), and one's own segment
+    so far.
+    """
+    same = parts[:, :, None] == parts[:, None]
+    causal = torch.ones(parts.shape[1], parts.shape[1], dtype=torch.bool).tril()
+    return (same | (parts[:, None] == 0)) & causal

@@ -1,0 +1,251 @@
+"""Text to ids and back, from a checkpoint's files, without running any of its code.
+
+Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bundle ships. Decoding is this
+module's own, token by token: text is given out as soon as its bytes form characters, and a bad byte spoils
+itself only, as in SentencePiece (the decoder of `tokenizers` spoils the whole run of bytes around it, which
+no stream could foresee).
+"""
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as RustTokenizer
+
+from phantom_edge.errors import InputError
+from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
+from phantom_edge.text.prompt import PromptTemplate
+
+MAX_FILE_BYTES = 64 * 2**20
+_ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
+
+
+class Tokenizer:
+    """A model's tokenizer: ids without BOS or anything else added, and text from ids.
+
+    >>> tokenizer = Tokenizer.from_checkpoint("../shared/conformance/phantom-0.5b")  # doctest: +SKIP
+    >>> tokenizer.decode(tokenizer.encode("Describe the image"))  # doctest: +SKIP
+    'Describe the image'
+    """
+
+    def __init__(self, inner: RustTokenizer) -> None:
+        inner.no_truncation()  # a tokenizer.json may carry the limits of somebody's training run
+        inner.no_padding()
+        self._inner = inner
+        added = inner.get_added_tokens_decoder()
+        self._special_ids = frozenset(index for index, token in added.items() if token.special)
+        self._size = 1 + max(inner.get_vocab(with_added_tokens=True).values(), default=-1)
+        self._decoder = TextDecoder.from_spec(json.loads(inner.to_str())["decoder"])
+
+    @classmethod
+    def from_checkpoint(cls, folder: str | Path) -> "Tokenizer":
+        """Read a checkpoint folder's `tokenizer.json`, or convert its SentencePiece `tokenizer.model`.
+
+        Tokens of `tokenizer_config.json` (`added_tokens_decoder`) and `added_tokens.json` are included. An
+        `auto_map` is ignored: it names code, and a checkpoint's code is never run.
+
+        Raises:
+            InputError: there is neither file, one is broken, or the conversion is not exact.
+        """
+        folder = Path(folder)
+        added = _added_tokens(folder)
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = cls.from_file(folder / "tokenizer.json")
+            tokenizer._add_missing(added)
+            return cls(tokenizer._inner)
+        if (folder / "tokenizer.model").is_file():
+            # SentencePiece is needed for these checkpoints only: a bundle carries the converted file.
+            from phantom_edge.text.sentencepiece import SentencePieceModel, convert
+
+            model = SentencePieceModel.from_bytes(_read(folder / "tokenizer.model"))
+            with _as_input_error(f"{folder / 'tokenizer.model'} cannot be converted", "download it again"):
+                return cls(convert(model, added))
+        raise InputError(
+            f"{folder} has neither tokenizer.json nor tokenizer.model: download the whole checkpoint"
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Tokenizer":
+        """Read a `tokenizer.json`.
+
+        Raises:
+            InputError: missing, over `MAX_FILE_BYTES`, not JSON, or not a tokenizer that can be decoded.
+        """
+        data = _json(Path(path))
+        with _as_input_error(f"{path} is not a tokenizer", "download it again"):
+            inner = RustTokenizer.from_str(json.dumps(data))
+        return cls(inner)
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the highest id, added tokens included."""
+        return self._size
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text`. Nothing is put before or after; a token's own text in it becomes that token.
+
+        Raises:
+            InputError: the text is not valid Unicode (a lone surrogate).
+        """
+        with _as_input_error("the text cannot be tokenized", "it must be valid Unicode"):
+            return self._inner.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+        """Text of `ids`. Bytes that form no character become U+FFFD, ids without a token (padding rows)
+        nothing.
+        """
+        stream = self.stream(skip_special)
+        return "".join([*map(stream.push, ids), stream.finish()])
+
+    def stream(self, skip_special: bool = True) -> TextStream:
+        """A new stream: `push(id)` gives the text that is certain by then, `finish()` the rest; joined,
+        `decode`.
+        """
+        return TextStream(
+            self._decoder, self._inner.id_to_token, self._special_ids if skip_special else frozenset()
+        )
+
+    def token_id(self, text: str) -> int | None:
+        """Id of the token written exactly so, None when there is none."""
+        return self._inner.token_to_id(text)
+
+    def to_json(self) -> str:
+        """The tokenizer as the text of a `tokenizer.json` that stock tokenizers read with the same result.
+
+        A decoder's `Strip` at the start of a text is written as a replacement. ExecuTorch's runner decodes
+        token by token, so that `Strip` would take the space of every word and break at the first byte of a
+        longer character.
+        """
+        data = json.loads(self._inner.to_str())
+        for step in data["decoder"].get("decoders", []):
+            match step:
+                case {"type": "Strip", "content": " ", "start": start, "stop": 0} if start:
+                    step.clear()
+                    step.update(
+                        {"type": "Replace", "pattern": {"Regex": leading_spaces(start)}, "content": ""}
+                    )
+        return json.dumps(data, ensure_ascii=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_json` to a file."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def _add_missing(self, added: dict[int, AddedToken]) -> None:
+        for index, token in sorted(added.items()):
+            known = self.token_id(token.content)
+            if known is None:
+                self._inner.add_tokens([token])
+                known = self.token_id(token.content)
+            if known != index:
+                raise InputError(
+                    f"token {token.content!r} has id {known} in tokenizer.json, {index} beside it: "
+                    "download it again"
+                )
+
+
+def check_model_tokens(
+    tokenizer: Tokenizer,
+    *,
+    image_token_id: int,
+    end_ids: Iterable[int],
+    template: PromptTemplate,
+    vocab_size: int | None = None,
+) -> None:
+    """Check that a tokenizer fits the model it comes with.
+
+    Args:
+        image_token_id: `image_token_index` of the model's config.
+        end_ids: the ids that end an answer.
+        vocab_size: rows of the embedding table; None leaves that unchecked.
+
+    Raises:
+        InputError: a marker of the template is not a single token, the image token has another id, an end id
+            has no token, or an id lies outside the vocabulary.
+    """
+    for marker in template.special_strings:
+        if tokenizer.encode(marker) != [tokenizer.token_id(marker)]:
+            raise InputError(
+                f"the tokenizer has no single token for {marker}: it does not belong to this "
+                f"{template.name} model"
+            )
+    found = tokenizer.token_id(template.image_context)
+    if found != image_token_id:
+        raise InputError(
+            f"{template.image_context} is token {found}, but the config's image_token_index is "
+            f"{image_token_id}:"
+            " use the tokenizer and config.json of one checkpoint"
+        )
+    if vocab_size is not None and tokenizer.vocab_size > vocab_size:
+        raise InputError(
+            f"the tokenizer has ids up to {tokenizer.vocab_size - 1}, the model only {vocab_size} embeddings:"
+            " use the files of one checkpoint"
+        )
+    if odd := [index for index in end_ids if not 0 <= index < tokenizer.vocab_size]:
+        raise InputError(
+            f"end token ids {odd} are not in the tokenizer ({tokenizer.vocab_size} ids): mend eos_token_id"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(
+                f"{path} is over {MAX_FILE_BYTES // 2**20} MiB, which no tokenizer needs: download it again"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): download the checkpoint again") from None
+
+
+def _json(path: Path) -> dict:
+    try:
+        data = json.loads(_read(path).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}): download it again") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path} is not a JSON object: download it again")
+    return data
+
+
+def _added_tokens(folder: Path) -> dict[int, AddedToken]:
+    """Tokens listed beside the tokenizer, by id: `tokenizer_config.json` has flags, `added_tokens.json` only
+    names.
+    """
+    path, older = folder / "tokenizer_config.json", folder / "added_tokens.json"
+    listed = _json(path).get("added_tokens_decoder", {}) if path.is_file() else {}
+    named = _json(older) if older.is_file() else {}
+    with _as_input_error(
+        f"the added tokens of {folder} are malformed", "download tokenizer_config.json again"
+    ):
+        tokens = {int(index): _added_token(**entry) for index, entry in listed.items()}
+        for content, index in named.items():
+            known = tokens.setdefault(int(index), _added_token(content, special=True))
+            if known.content != content:
+                raise InputError(
+                    f"token {index} of {folder} is {known.content!r} and {content!r}: mend {older.name}"
+                )
+        return tokens
+
+
+def _added_token(content: str, **flags: object) -> AddedToken:
+    # Never `normalized`: the published tokenizer looks for these tokens in the text as it is.
+    return AddedToken(
+        content, normalized=False, **{flag: bool(flags.get(flag, False)) for flag in _ADDED_TOKEN_FLAGS}
+    )
+
+
+@contextlib.contextmanager
+def _as_input_error(what: str, mend: str) -> Iterator[None]:
+    """Whatever goes wrong inside is the fault of the data: one line, no traceback."""
+    try:
+        yield
+    except InputError:
+        raise
+    except BaseException as error:
+        # A panic of the Rust library is no Exception, and its class cannot be imported.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        reason = " ".join(str(error).split())
+        raise InputError(f"{what} ({reason}): {mend}") from None

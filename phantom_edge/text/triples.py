@@ -1,0 +1,209 @@
+"""Triples for Phantom Optimization: one JSON object per line, read strictly, with the line's number in every
+error.
+
+    {"image": "file.png", "question": "...", "answer": "...", "wrong": "..."}
+
+``wrong``, an incorrect or ambiguous answer, and ``image`` may be absent; fields of other names are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from phantom_edge.errors import InputError
+
+MAX_FILE_BYTES = 4 << 30
+MAX_LINE_BYTES = 1 << 20
+MAX_LINES = 5_000_000
+LISTED = 6  # missing pictures named before an error says "and N more"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One triple: its line's number in the file, from 1, its texts, and the picture's name in the folder."""
+
+    number: int
+    question: str
+    answer: str
+    wrong: str | None = None
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class Triples:
+    """The lines of a file, the folder of their pictures, and the SHA-256 of the file."""
+
+    path: Path
+    folder: Path | None
+    lines: tuple[Line, ...]
+    sha256: str
+
+    def where(self, line: Line) -> str:
+        """How an error names a line."""
+        return f"{self.path}, line {line.number}"
+
+    def images(self) -> dict[str, Line]:
+        """Every picture's name with the first line that names it."""
+        first: dict[str, Line] = {}
+        for line in self.lines:
+            if line.image is not None:
+                first.setdefault(line.image, line)
+        return first
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture's file, and its size once it is upright, in pixels."""
+
+    path: Path
+    width: int
+    height: int
+    sha256: str
+
+
+def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
+    """Read and check a file of triples whose pictures lie in the folder ``images``.
+
+    Raises :class:`InputError` naming the line: not JSON, a field that is missing, empty or no text, a picture
+    outside the folder, limits exceeded; and one that lists the pictures that are not there.
+    """
+    path, folder = Path(path), None if images is None else Path(images)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --images takes the folder of the pictures")
+    digest = hashlib.sha256()
+    lines = tuple(_parse(raw, number, path) for number, raw in _raw_lines(path, digest) if raw.strip())
+    if not lines:
+        raise InputError(f"{path}: holds no triple; give one JSON object per line")
+    triples = Triples(path, folder, lines, digest.hexdigest())
+    _check_images(triples)
+    return triples
+
+
+def _raw_lines(path: Path, digest) -> Iterator[tuple[int, bytes]]:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(raw) > MAX_LINE_BYTES:
+                    raise InputError(
+                        f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MiB; shorten it"
+                    )
+                if number > MAX_LINES:
+                    raise InputError(f"{path}: more than {MAX_LINES} lines; split it")
+                digest.update(raw)
+                yield number, raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); --data takes a file of triples"
+        ) from None
+
+
+def _parse(raw: bytes, number: int, path: Path) -> Line:
+    where = f"{path}, line {number}"
+    try:
+        data = json.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise InputError(f"{where}: not JSON ({error}); each line must be one object") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: holds {type(data).__name__}, expected an object with question and answer")
+    question, answer = _text(data, "question", where), _text(data, "answer", where)
+    if question is None or answer is None:
+        raise InputError(f"{where}: {'question' if question is None else 'answer'} is missing")
+    wrong, image = _text(data, "wrong", where), _text(data, "image", where)
+    if wrong == answer:
+        raise InputError(f"{where}: the wrong answer is the right one; change it or leave it out")
+    return Line(number, question, answer, wrong, image)
+
+
+def _text(data: dict, name: str, where: str) -> str | None:
+    value = data.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {name} is {json.dumps(value)[:40]}, expected a text")
+    if not value.strip():
+        raise InputError(f"{where}: {name} is empty; leave the field out or fill it")
+    return value
+
+
+def _check_images(triples: Triples) -> None:
+    missing = []
+    for name, line in triples.images().items():
+        if triples.folder is None:
+            raise InputError(
+                f"{triples.where(line)}: names the picture {name}; say where it is with --images DIR"
+            )
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in name or _leaves(triples.folder, name):
+            raise InputError(
+                f"{triples.where(line)}: the picture {name!r} lies outside {triples.folder}; move it in"
+            )
+        if not (triples.folder / name).is_file():
+            missing.append(f"{name} (line {line.number})")
+    if missing:
+        shown = ", ".join(missing[:LISTED])
+        more = "" if len(missing) <= LISTED else f" and {len(missing) - LISTED} more"
+        raise InputError(
+            f"{triples.path}: {len(missing)} pictures are not in {triples.folder}: {shown}{more}"
+        )
+
+
+def _leaves(folder: Path, name: str) -> bool:
+    """Whether a link takes a name out of the folder."""
+    return not (folder / name).resolve().is_relative_to(folder.resolve())
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+Stamp = list  # bytes, mtime in ns, SHA-256, width, height
+
+
+def survey(
+    triples: Triples, known: Mapping[str, Stamp], tell: Callable[[int, int], None] = lambda done, of: None
+) -> tuple[dict[str, Picture], dict[str, Stamp]]:
+    """Decode every picture once, so that a damaged one is found before any work; their sizes and hashes.
+
+    ``known`` holds what an earlier survey returned as its second value: a file whose size and time of change
+    are still those is not read again. Raises :class:`InputError` naming the line of a picture that cannot be
+    used.
+    """
+    pictures, stamps, images = {}, {}, triples.images()
+    for done, (name, line) in enumerate(images.items(), start=1):
+        path = triples.folder / name
+        stamps[name] = _stamp(path, known.get(name), triples.where(line))
+        *_, sha256, width, height = stamps[name]
+        pictures[name] = Picture(path, width, height, sha256)
+        tell(done, len(images))
+    return pictures, stamps
+
+
+def _stamp(path: Path, known: Stamp | None, where: str) -> Stamp:
+    from phantom_edge.files import file_sha256
+    from phantom_edge.images import load_image
+
+    try:
+        status = os.stat(path)
+        if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
+            return known
+        image = load_image(path)
+        return [status.st_size, status.st_mtime_ns, file_sha256(path), image.width, image.height]
+    except OSError as error:
+        raise InputError(f"{where}: {path} cannot be read ({error.strerror})") from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def data_sha256(triples: Triples, pictures: Mapping[str, Picture]) -> str:
+    """One hash of the lines and of every picture's bytes."""
+    digest = hashlib.sha256(triples.sha256.encode())
+    for name in sorted(pictures):
+        digest.update(f"\n{name}\t{pictures[name].sha256}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What every training in this package shares: objectives, devices, progress and resuming."""

@@ -1,0 +1,1 @@
+"""The recipe that makes Phantom-Nano: `python -m recipes.nano DIR`."""

@@ -1,0 +1,167 @@
+"""Bundles: atomic writing, and every way a finished one can be damaged."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from phantom_edge.bundle.folder import MANIFEST, Bundle, finish, is_bundle, writing
+from phantom_edge.errors import InputError
+from phantom_edge.text.prompt import template_for
+
+FIELDS = {
+    "target": "web",
+    "format": "onnx",
+    "graphs": {},
+    "source": {"name": "x"},
+    "prompt": template_for("qwen2").to_dict(),
+    "tiles": {"size": 56, "tokens": 4, "max": 6},
+    "ids": {"first": 1, "image": 5, "end": [2]},
+    "context": 64,
+    "chunk": 32,
+    "recipe": {},
+    "fold": {},
+}
+
+
+def make(output: Path, text: str = "weights") -> Bundle:
+    with writing(output) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "model.bin").write_text(text)
+        finish(folder, FIELDS)
+    return Bundle.open(output)
+
+
+def siblings(output: Path) -> list[str]:
+    return sorted(p.name for p in output.parent.iterdir())
+
+
+def test_a_bundle_appears_complete_and_is_replaced_whole(tmp_path):
+    output = tmp_path / "b"
+    assert make(output, "one").manifest["schema"] == 1
+    assert make(output, "two").bytes == 3
+    assert (output / "sub" / "model.bin").read_text() == "two"
+    assert siblings(output) == ["b"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, SystemExit])
+def test_whatever_happens_the_earlier_bundle_stays(tmp_path, error):
+    output = tmp_path / "b"
+    make(output, "one")
+
+    def interrupted():
+        with writing(output) as folder:
+            (folder / "half").write_text("written")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert Bundle.open(output).bytes == 3
+    assert siblings(output) == ["b"]
+
+
+def test_private_files_become_ordinary_ones(tmp_path):
+    """Some writers make theirs readable by their owner alone, which a web server is not."""
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    with writing(tmp_path / "b") as folder:
+        (folder / "private").touch(mode=0o600)
+        finish(folder, FIELDS)
+    assert (tmp_path / "b" / "private").stat().st_mode == ordinary.stat().st_mode
+
+
+def test_an_interrupted_swap_puts_the_earlier_bundle_back(tmp_path, monkeypatch):
+    output = tmp_path / "b"
+    make(output, "one")
+    rename = Path.rename
+
+    def fails(self, target):
+        if ".partial-" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(KeyboardInterrupt):
+        make(output, "two")
+    assert (output / "sub" / "model.bin").read_text() == "one"
+    assert siblings(output) == ["b"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(tmp_path):
+    with pytest.raises(InputError, match="disk is full"), writing(tmp_path / "b"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert siblings(tmp_path / "b") == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_something_else_in_the_way_is_refused(tmp_path, kind):
+    output = tmp_path / "b"
+    if kind == "file":
+        output.write_text("mine")
+    elif kind == "folder":
+        output.mkdir()
+        (output / "mine.txt").write_text("mine")
+    else:
+        output.symlink_to(tmp_path)
+    with pytest.raises(InputError, match="choose another --output"), writing(output):
+        pytest.fail("the block must not run")
+    assert output.exists()
+
+
+def damage(change):
+    def apply(folder):
+        manifest = json.loads((folder / MANIFEST).read_text())
+        change(manifest)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return apply
+
+
+def flip(folder):
+    data = bytearray((folder / "sub" / "model.bin").read_bytes())
+    data[2] ^= 1
+    (folder / "sub" / "model.bin").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (flip, "model.bin is not the file that was exported"),
+        (lambda f: (f / "sub" / "model.bin").unlink(), "model.bin is missing"),
+        (lambda f: (f / "sub" / "model.bin").write_text("weightsX"), "not the file"),
+        (lambda f: (f / "added").touch(), "added is not listed"),
+        (lambda f: (f / MANIFEST).unlink(), "not a bundle"),
+        (lambda f: (f / MANIFEST).write_text("{"), "not readable as JSON"),
+        (damage(lambda m: m.update(schema=2)), "schema 2 is newer"),
+        (damage(lambda m: m.pop("schema")), "not the manifest of a phantom-edge bundle"),
+        (damage(lambda m: m.pop("ids")), "ids is missing"),
+        (damage(lambda m: m.update(context="64")), "context is missing or not of type int"),
+        (damage(lambda m: m["files"].update({"../x": {"bytes": 1, "sha256": ""}})), "outside the bundle"),
+        (
+            damage(lambda m: m["files"].update({"/etc/passwd": {"bytes": 1, "sha256": ""}})),
+            "outside the bundle",
+        ),
+        (damage(lambda m: m["files"].update({"sub/model.bin": {"bytes": 7}})), "lacks its size or SHA-256"),
+    ],
+)
+def test_damage_is_named(tmp_path, change, message):
+    make(tmp_path / "b")
+    change(tmp_path / "b")
+    with pytest.raises(InputError, match=message):
+        Bundle.open(tmp_path / "b")
+
+
+def test_a_folder_is_a_bundle_by_its_manifest(tmp_path):
+    assert not is_bundle(tmp_path)
+    make(tmp_path / "b")
+    assert is_bundle(tmp_path / "b")
+
+
+def test_a_browser_runs_what_was_made_for_one():
+    """A desktop's graphs share a data file, which no browser fetches; bundles from before say nothing of
+    it.
+    """
+    made = {"onnx": True, "onnx-webgpu": True, "executorch": False}
+    assert {kind: Bundle(Path(), {"format": kind}).browser for kind in made} == made
+    assert not Bundle(Path(), {"format": "onnx", "browser": False}).browser

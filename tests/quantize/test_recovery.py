@@ -1,0 +1,54 @@
+"""Recovery on a tiny model: integers stay, scales stay on the grid, and the next tokens come nearer."""
+
+import pytest
+import torch
+
+from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.errors import InputError
+from phantom_edge.model.fold import Fold
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.quantize import blockwise, load_recipe, round_scale
+from phantom_edge.quantize.calibration import drawn_set
+from phantom_edge.quantize.layerwise import METHODS, quantize_layerwise
+from phantom_edge.quantize.quality import quality
+from phantom_edge.quantize.recovery import RecoverOptions, recover
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_dirs):
+    source = Pretrained.open(tiny_dirs["qwen2"])
+    model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)
+    fit, held = drawn_set(source, 8, pairs=True), drawn_set(source, 8, split="validation")
+    return model, quantize_layerwise(model, load_recipe("int4"), METHODS["rtn"], fit.samples), fit, held
+
+
+@pytest.mark.parametrize("objective", ["distil", "phantom"])
+def test_it_wins_back_part_of_what_rounding_took(tiny, objective):
+    model, found, fit, held = tiny
+    after = recover(model, found, fit, held, RecoverOptions(steps=8, lr=1e-2, batch=2, objective=objective))
+    told = after.facts["recovery"]
+    if objective == "distil":
+        assert told["kept"]
+        assert told["after"]["kl"] < 0.9 * told["before"]["kl"]
+        applied = after.apply(model)
+        truth = blockwise.logits(model.spec, model.weights, held.samples)
+        again = quality(truth, blockwise.logits(applied.spec, applied.weights, held.samples))
+        assert again.kl == pytest.approx(told["after"]["kl"], rel=1e-6)
+    assert told["loss"][-1] < told["loss"][0]
+    changed = 0
+    for name, weight in after.integers.items():
+        assert torch.equal(weight.values, found.integers[name].values)
+        assert torch.equal(weight.scales, round_scale(weight.scales))
+        changed += int(not torch.equal(weight.scales, found.integers[name].scales))
+    assert changed > 0.8 * len(found.integers) or not told["kept"]
+    assert not any(".phantom." in name or ".gate." in name for name in after.floats)
+
+
+def test_what_makes_no_sense_is_refused(tiny):
+    model, found, _, held = tiny
+    with pytest.raises(InputError, match="needs wrong answers"):
+        recover(model, found, held, held, RecoverOptions(objective="phantom"))
+    with pytest.raises(InputError, match="unknown objective 'sft'; there are distil, phantom"):
+        RecoverOptions(objective="sft")
+    with pytest.raises(InputError, match="at least one step"):
+        RecoverOptions(steps=0)
