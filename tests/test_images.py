@@ -7,11 +7,11 @@ import json
 import random
 import struct
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
+from recorded import CONFORMANCE
 
 from phantom_edge.errors import InputError
 from phantom_edge.images import (
@@ -24,7 +24,6 @@ from phantom_edge.images import (
     tile_grid,
 )
 
-CONFORMANCE = Path(__file__).parents[2] / "shared" / "conformance"
 # Rows of the recording, kept here so that the rule is tested without it: [width, height, tiles].
 RECORDED_TILES = [
     [640, 480, 7], [1920, 1080, 3], [1080, 1920, 3], [448, 448, 1], [1, 1, 1], [3000, 100, 7], [896, 448, 3],

@@ -13,7 +13,7 @@ from phantom_edge.files import file_sha256
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
 
-NANO = Path(__file__).parent / "nano"
+NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "phantom-nano"
 
 

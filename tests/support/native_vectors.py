@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
-from test_tokenizer import ALPHABETS, KINDS, MARKERS, TEXT, added_tokens, random_texts, train_sentencepiece
+from sample_texts import ALPHABETS, KINDS, MARKERS, TEXT, added_tokens, random_texts, train_sentencepiece
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as RustTokenizer
 

@@ -1,0 +1,15 @@
+"""Where the recorded outputs of the published implementation are: in a folder that an environment variable
+names.
+
+Without it, as on a stranger's machine, the tests use checkpoints that they make, and what only recordings can
+show is skipped. ``make conformance`` sets it.
+"""
+
+import os
+from pathlib import Path
+
+VARIABLE = "PHANTOM_EDGE_CONFORMANCE"
+CONFORMANCE = Path(os.environ.get(VARIABLE) or Path(__file__).with_name("no-recordings"))
+RECORDED = sorted(p for p in CONFORMANCE.glob("phantom-*") if (p / "golden.json").exists())
+if os.environ.get(VARIABLE) and not RECORDED:
+    raise FileNotFoundError(f"{VARIABLE}={CONFORMANCE} holds no phantom-*/golden.json")
