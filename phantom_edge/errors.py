@@ -1,5 +1,8 @@
 """The two ways a command can end badly, and the exit code of each."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class PhantomEdgeError(Exception):
     """Base of every error the toolkit raises on purpose: one line that says what is wrong and how to mend
@@ -25,3 +28,13 @@ class CheckError(PhantomEdgeError):
     """A check ran and failed: the artifact is not what it should be. Exit code 1."""
 
     exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error about an unknown name: the nearest known one, or nothing.
+
+    >>> did_you_mean("andriod", ["ios", "android"])
+    " (did you mean 'android'?)"
+    """
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -5,15 +5,14 @@ Nothing here imports a platform's library: exporters and runtimes are named by m
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.interrupts import interrupts_held
 
 if TYPE_CHECKING:
@@ -193,9 +192,4 @@ def format_for(name: str) -> Format:
 def _find(name: str, table: dict[str, Entry], kind: str) -> Entry:
     if name in table:
         return table[name]
-    raise InputError(f"unknown {kind} {name!r}{_nearest(name, table)}; there are {', '.join(table)}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(f"unknown {kind} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")

@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from phantom_edge.apps import native
-from phantom_edge.apps.native import NOTICES, SETTINGS, Step
+from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import android_notices
 from phantom_edge.bundle.folder import MANIFEST, Bundle, writing
 from phantom_edge.errors import InputError
+from phantom_edge.progress import Step, no_step
 
 ASSETS: Final = "app/src/main/assets"
 PACK: Final = "model/src/main/assets/bundle"
@@ -105,12 +106,12 @@ def write_android_app(
     output: str | Path,
     request: AndroidRequest | None = None,
     *,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Path:
     """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at
     all.
 
-    >>> write_android_app("nano-android", "shop-floor")                                   # doctest: +SKIP
+    >>> write_android_app("nano-android", "shop-floor")  # doctest: +SKIP
     PosixPath('shop-floor')
 
     Raises:

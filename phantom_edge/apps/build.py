@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,15 +14,15 @@ from phantom_edge.apps.node import Node, find_node
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
 from phantom_edge.errors import InputError
 from phantom_edge.files import cache_folder
+from phantom_edge.progress import Step, no_step
 
-Step = Callable[[str], None]
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 INSTALLED: Final = Path(
     "node_modules", ".package-lock.json"
 )  # npm writes it when an installation is complete
 
 
-def built_app(step: Step = lambda _: None) -> Path:
+def built_app(step: Step = no_step) -> Path:
     """The folder of the built app without a model, from the cache or built now with Node.js.
 
     Raises:
@@ -54,7 +53,7 @@ def built_app(step: Step = lambda _: None) -> Path:
     return folder
 
 
-def build_project(project: Path, node: Node | None = None, step: Step = lambda _: None) -> Path:
+def build_project(project: Path, node: Node | None = None, step: Step = no_step) -> Path:
     """Install what a project needs, unless that is done, build it, and return the folder with the static
     files.
     """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from phantom_edge import __version__
@@ -15,11 +14,10 @@ from phantom_edge.apps.web import check_web_bundle
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
 from phantom_edge.files import cache_folder
+from phantom_edge.progress import Step, no_step
 
-Step = Callable[[str], None]
 
-
-def nano_bundle(step: Step = lambda _: None, *, target: str = "web") -> Path:
+def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:
     """The embedded Phantom-Nano, exported and verified for browsers or for another target: from the cache, or
     now.
     """
@@ -41,7 +39,7 @@ def nano_bundle(step: Step = lambda _: None, *, target: str = "web") -> Path:
     return folder
 
 
-def demo_mounts(bundle: str | Path | None = None, step: Step = lambda _: None) -> dict[str, Path]:
+def demo_mounts(bundle: str | Path | None = None, step: Step = no_step) -> dict[str, Path]:
     """What to serve for a live demo: the built app, and ``bundle`` (default: the embedded model's) beside it.
 
     Raises:

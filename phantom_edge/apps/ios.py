@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.apps import native
-from phantom_edge.apps.native import NOTICES, SETTINGS, Step
+from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import ios_notices
 from phantom_edge.apps.xcode import XcodeApp
 from phantom_edge.bundle.folder import Bundle, writing
 from phantom_edge.errors import InputError
+from phantom_edge.progress import Step, no_step
 
 BUNDLE: Final = "bundle"
 """Folder reference of the project: the app finds its model there."""
@@ -62,12 +63,12 @@ def check_ios_bundle(bundle: Bundle) -> None:
 
 
 def write_ios_app(
-    bundle: str | Path, output: str | Path, request: IosRequest | None = None, *, step: Step = lambda _: None
+    bundle: str | Path, output: str | Path, request: IosRequest | None = None, *, step: Step = no_step
 ) -> Path:
     """Write an Xcode project with ``bundle`` and the Swift library inside to ``output``, complete or not at
     all.
 
-    >>> write_ios_app("nano-ios", "ShopFloor", IosRequest(team="ABCDE12345"))            # doctest: +SKIP
+    >>> write_ios_app("nano-ios", "ShopFloor", IosRequest(team="ABCDE12345"))  # doctest: +SKIP
     PosixPath('ShopFloor/ShopFloor.xcodeproj')
 
     Raises:

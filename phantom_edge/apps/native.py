@@ -7,15 +7,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import app_sources, source_files
 from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
 from phantom_edge.errors import InputError
-
-Step = Callable[[str], None]
 
 LONGEST_TITLE: Final = 60
 LONGEST_NAME: Final = 50

@@ -106,7 +106,7 @@ def serving(
     With ``certificate`` (and ``key``, where it is apart) it speaks https, which a browser asks for before it
     gives the camera to any host but this one.
 
-    >>> with serving({"": Path("dist")}) as (server, address):        # doctest: +SKIP
+    >>> with serving({"": Path("dist")}) as (server, address):  # doctest: +SKIP
     ...     server.serve_forever()
 
     Raises:

@@ -6,15 +6,13 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
 from phantom_edge.bundle.folder import Bundle, is_bundle, writing
 from phantom_edge.errors import InputError
-
-Step = Callable[[str], None]
+from phantom_edge.progress import Step, no_step
 
 MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
@@ -93,7 +91,7 @@ def write_web_app(
     *,
     name: str | None = None,
     title: str | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Path:
     """Write a project with ``bundle`` inside to ``output``, complete or not at all, and return its folder.
 
@@ -101,7 +99,7 @@ def write_web_app(
     the package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the
     screen.
 
-    >>> write_web_app("nano-web", "nano-app")                                        # doctest: +SKIP
+    >>> write_web_app("nano-web", "nano-app")  # doctest: +SKIP
     PosixPath('nano-app')
 
     Raises:

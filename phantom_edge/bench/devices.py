@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 
 from phantom_edge.bench.report import Results
 from phantom_edge.bench.settings import Settings
-from phantom_edge.errors import InputError
-
-Step = Callable[[str], None]
+from phantom_edge.errors import InputError, did_you_mean
+from phantom_edge.progress import Step, no_step
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def bench(
     settings: Settings | None = None,
     options: Options | None = None,
     *,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Results:
     """Measure ``models`` (bundles; locally also checkpoints, None for Phantom-Nano) on ``device``.
 
@@ -67,13 +65,11 @@ def bench(
     there is no such device or it cannot run the model, :class:`CheckError` when the model computes something
     else there.
 
-    >>> bench(["nano-desktop"], settings=Settings(processes=1)).runs[0].value("decode@0")       # doctest:
-    +SKIP
+    >>> bench(["nano-desktop"], settings=Settings(processes=1)).runs[0].value("decode@0")  # doctest: +SKIP
     """
     name, _, serial = device.partition(":")
     if name not in DRIVERS:
-        close = difflib.get_close_matches(name, DRIVERS, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(name, DRIVERS)
         raise InputError(f"unknown device {device!r}{hint}; use local, browser, adb[:SERIAL] or ios[:UDID]")
     driver, options = DRIVERS[name], options or Options()
     if serial:

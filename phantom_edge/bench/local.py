@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.progress import Step
 from phantom_edge.targets import format_for
 
-Step = Callable[[str], None]
 CONFIG = "config.json"
 NO_THREADS = ("coreml", "coreai")  # formats whose runtime chooses its threads itself
 LAST_LINES = 3  # of what a crashed process said

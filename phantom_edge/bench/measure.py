@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import Task, filler
 from phantom_edge.images import load_image, pixel_values
+from phantom_edge.progress import Step
 from phantom_edge.runtime.session import Session
 
-Step = Callable[[str], None]
 WINDOW = 2.0  # seconds of generating per point of a soak's curve, at least
 SOAK_POINTS = 200  # of a long soak
 SOAK_TOKENS = 256  # generated per answer while soaking, then the prompt again, as in use

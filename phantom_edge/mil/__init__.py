@@ -2,9 +2,9 @@
 
 Example:
     >>> from phantom_edge.mil import MilModel
-    >>> model = MilModel.load("decoder.mlpackage", mode="lifted")   # doctest: +SKIP
-    >>> state = model.make_state()                                  # doctest: +SKIP
-    >>> model.predict({"x": x}, state)["logits"]                    # doctest: +SKIP
+    >>> model = MilModel.load("decoder.mlpackage", mode="lifted")  # doctest: +SKIP
+    >>> state = model.make_state()  # doctest: +SKIP
+    >>> model.predict({"x": x}, state)["logits"]  # doctest: +SKIP
 """
 
 from phantom_edge.mil.model import MilModel

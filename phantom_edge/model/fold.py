@@ -30,6 +30,7 @@ from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
+from phantom_edge.progress import Track, no_track
 
 AUTO_TOLERANCE = (
     1e-3  # of y's size: the phantom dimension keeps its first three digits, about what fp16 keeps
@@ -300,7 +301,7 @@ def fold_weights(
     weights: Mapping[str, torch.Tensor],
     fold: Fold,
     first_id: int,
-    progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
+    progress: Track = no_track,
 ) -> tuple[FoldedSpec, LazyWeights]:
     """The folded model's spec and its named tensors in fp32.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,6 +17,7 @@ from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, vie
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe, apply_recipe
+from phantom_edge.progress import Step, Track, no_step, no_track
 
 
 @dataclass
@@ -27,9 +28,9 @@ class FoldedModel:
     puts the input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV
     cache one of int8.
 
-    >>> model = FoldedModel.of(checkpoint.config, checkpoint, Fold(), first_id=1)    # doctest: +SKIP
-    >>> cache = model.make_cache(2048)                                              # doctest: +SKIP
-    >>> logits = model.decode(model.embed(ids), cache)                              # doctest: +SKIP
+    >>> model = FoldedModel.of(checkpoint.config, checkpoint, Fold(), first_id=1)  # doctest: +SKIP
+    >>> cache = model.make_cache(2048)  # doctest: +SKIP
+    >>> logits = model.decode(model.embed(ids), cache)  # doctest: +SKIP
     """
 
     spec: FoldedSpec
@@ -47,7 +48,7 @@ class FoldedModel:
         weights: Weights,
         fold: Fold,
         first_id: int,
-        progress: Callable[[Iterable, str], Iterable] = lambda items, _: items,
+        progress: Track = no_track,
     ) -> FoldedModel:
         """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read as they are
         needed.
@@ -59,7 +60,7 @@ class FoldedModel:
     def config(self) -> PhantomConfig:
         return self.spec.config
 
-    def quantized(self, recipe: Recipe, step: Callable[[str], None] = lambda _: None) -> FoldedModel:
+    def quantized(self, recipe: Recipe, step: Step = no_step) -> FoldedModel:
         """The same model with its weights on the recipe's grids, each when it is first asked for, and then
         kept.
 

@@ -28,8 +28,8 @@ class Stream:
 
     The models may differ in their fold, its constants and the activation grid. :meth:`forget` ends a layer.
 
-    >>> stream, x = Stream(), model.embed(ids)                                           # doctest: +SKIP
-    >>> for n in range(model.config.decoder.layers):                                     # doctest: +SKIP
+    >>> stream, x = Stream(), model.embed(ids)  # doctest: +SKIP
+    >>> for n in range(model.config.decoder.layers):  # doctest: +SKIP
     ...     x = stream.decoder_layer(model, n, x)
     ...     stream.forget()
     """

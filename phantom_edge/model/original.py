@@ -46,7 +46,7 @@ class PhantomModel:
     would notice. ``keep=False`` reads a weight anew whenever it is used: for one pass over a model that would
     not fit in fp32.
 
-    >>> model = PhantomModel(checkpoint.config, checkpoint)          # doctest: +SKIP
+    >>> model = PhantomModel(checkpoint.config, checkpoint)  # doctest: +SKIP
     >>> logits = model.decode(model.embed(ids), model.make_cache())  # doctest: +SKIP
     """
 

@@ -4,7 +4,6 @@ records.
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
 from phantom_edge.numbers.scale_search import quantize_weight
 
@@ -348,9 +347,4 @@ def _is_preset(rule: Rule) -> bool:
 
 
 def _unknown(kind: str, text: str, known: Iterable[str]) -> str:
-    return f"unknown {kind} '{text}'{_closest(text, known)}; there are: {', '.join(known)}"
-
-
-def _closest(text: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    return f"unknown {kind} '{text}'{did_you_mean(text, known)}; there are: {', '.join(known)}"

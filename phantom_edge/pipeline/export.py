@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe, load_recipe
 from phantom_edge.pipeline.quantization_report import plots, tables
+from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.job import MIXED, QuantizeOptions, calibration, check_source, quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.layerwise import Quantization
@@ -38,8 +38,6 @@ REPORT = "report.html"
 GOLDEN_TOKENS = 16
 LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "numpy")
 FLOAT, INT8 = "float", "int8"
-Step = Callable[[str], None]
-Track = Callable[[Iterable, str], Iterable]
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,14 @@ class ExportResult:
     report: Report | None
 
 
-def export(
-    request: ExportRequest, *, step: Step = lambda _: None, track: Track = lambda items, _: items
-) -> ExportResult:
+def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_track) -> ExportResult:
     """Load, fold, quantise, export and verify; the bundle appears at ``request.output`` only when all of it
     is right.
 
     Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an
     earlier bundle as it was, when a check on the new one fails.
 
-    >>> export(ExportRequest(target="ios", output=Path("nano-ios"))).report.ok      # doctest: +SKIP
+    >>> export(ExportRequest(target="ios", output=Path("nano-ios"))).report.ok  # doctest: +SKIP
     True
     """
     target = target_for(request.target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from phantom_edge.files import cache_folder
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.pipeline.quantization_report import quantization_report
+from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize import blockwise, store
 from phantom_edge.quantize.job import QuantizeOptions, to_dict
 from phantom_edge.quantize.job import quantize as quantize_model
@@ -22,9 +22,6 @@ from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
-
-Step = Callable[[str], None]
-Track = Callable[[Iterable, str], Iterable]
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,12 @@ class QuantizeResult:
         return told | {"accuracy": [answer.to_dict() for answer in self.answers]}
 
 
-def quantize(
-    request: QuantizeRequest, *, step: Step = lambda _: None, track: Track = lambda items, _: items
-) -> QuantizeResult:
+def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = no_track) -> QuantizeResult:
     """Load, fold, quantise, measure; the file appears when all of it is done.
 
     Raises :class:`InputError` for bad input before anything is computed, and for a budget that cannot be met.
 
-    >>> quantize(QuantizeRequest(output=Path("nano.safetensors"))).quantization.method     # doctest: +SKIP
+    >>> quantize(QuantizeRequest(output=Path("nano.safetensors"))).quantization.method  # doctest: +SKIP
     'gptq'
     """
     if request.output is not None:

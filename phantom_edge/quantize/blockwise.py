@@ -22,6 +22,7 @@ from phantom_edge.model.rope import rotary_tables
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.calibration import Sample
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def image_tokens(
     samples: Sequence[Sample],
     *,
     activation: GridOf | None = None,
-    step: Callable[[str], None] = lambda _: None,
+    step: Step = no_step,
 ) -> list[Tensor]:
     """What the vision encoder makes of each sample, [T, tokens, hidden], block by block."""
     states = patches(spec, weights, samples)
@@ -229,7 +230,7 @@ def logits(
     images: Sequence[Tensor] | None = None,
     activation: GridOf | None = None,
     round_cache: RoundCache | None = None,
-    step: Callable[[str], None] = lambda _: None,
+    step: Step = no_step,
 ) -> list[Tensor]:
     """Logits [N, vocab] of each sample at its compared positions, block by block.
 

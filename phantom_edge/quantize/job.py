@@ -20,6 +20,7 @@ from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
 from phantom_edge.numbers.recipe import INT8, PRESETS, Precision, Recipe, load_recipe
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.budget import meet_kl, recipe_of, under_bytes
 from phantom_edge.quantize.cache import Cache, key_of
@@ -48,7 +49,6 @@ GRIDS: Final = {
 """What rounding the inputs of integer products costs as well, on the platforms that do; see
 :class:`ActivationGrid`.
 """
-Step = Callable[[str], None]
 GridOf = Callable[[QuantizedTensor], ActivationGrid]
 
 
@@ -99,7 +99,7 @@ def quantize(
     *,
     activation: GridOf | None = None,
     cache: Path | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Quantization:
     """Quantise a folded model, with everything that was measured in ``facts``.
 
@@ -114,11 +114,10 @@ def quantize(
         CheckError: an activation that is not finite.
 
     Example:
-        >>> source = Pretrained.open(None)                                            # doctest: +SKIP
-        >>> model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)    # doctest:
-        +SKIP
-        >>> found = quantize(source, model, QuantizeOptions(budget_kl=0.001))            # doctest: +SKIP
-        >>> found.apply(model)                                                           # doctest: +SKIP
+        >>> source = Pretrained.open(None)  # doctest: +SKIP
+        >>> model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)  # doctest: +SKIP
+        >>> found = quantize(source, model, QuantizeOptions(budget_kl=0.001))  # doctest: +SKIP
+        >>> found.apply(model)  # doctest: +SKIP
     """
     return _Job(source, model, options, activation, Cache(cache), step).run()
 

@@ -7,7 +7,7 @@ has nothing to do with k's. Keys are as they are cached, after the rotary embedd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.quality import Quality, quality
@@ -67,13 +68,11 @@ class KVScales:
         )
 
 
-def kv_scales(
-    model: FoldedModel, samples: Sequence[Sample], step: Callable[[str], None] = lambda _: None
-) -> KVScales:
+def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Step = no_step) -> KVScales:
     """Scales from the keys and values that ``samples`` give, with a little headroom.
 
-    >>> scales = kv_scales(model, drawn_set(source, 16).samples)                 # doctest: +SKIP
-    >>> scales.keys[0].shape                                                     # doctest: +SKIP
+    >>> scales = kv_scales(model, drawn_set(source, 16).samples)  # doctest: +SKIP
+    >>> scales.keys[0].shape  # doctest: +SKIP
     torch.Size([2, 64])
     """
     largest: dict[int, list[Tensor]] = {}

@@ -22,6 +22,7 @@ from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import PRESETS, Precision, Recipe
 from phantom_edge.numbers.scale_search import quantize_weight
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.gptq import gptq, objective
@@ -29,7 +30,6 @@ from phantom_edge.quantize.hqq import hqq
 from phantom_edge.quantize.input_statistics import Gatherer, Moments
 from phantom_edge.quantize.scaling import Seam, best_scale, candidates, fold_scale, seams
 
-Step = Callable[[str], None]
 GridOf = Callable[[QuantizedTensor], ActivationGrid]
 
 
@@ -109,7 +109,7 @@ class Quantization:
     facts: dict[str, object] = field(default_factory=dict)
     cache: dict[str, Tensor] = field(default_factory=dict)
 
-    def apply(self, model: FoldedModel, step: Step = lambda _: None) -> FoldedModel:
+    def apply(self, model: FoldedModel, step: Step = no_step) -> FoldedModel:
         """The folded model with these numbers in the place of its own.
 
         Raises :class:`InputError` when a tensor is of another model.
@@ -137,7 +137,7 @@ def quantize_layerwise(
     samples: Sequence[Sample],
     *,
     activation: GridOf | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Quantization:
     """Quantise ``model`` by ``recipe`` with ``method`` over calibration samples.
 
@@ -149,10 +149,8 @@ def quantize_layerwise(
         CheckError: an activation that is not finite.
 
     Example:
-        >>> found = quantize_layerwise(model, load_recipe("int4"), Method.parse("gptq"), samples)    #
-        doctest: +SKIP
-        >>> int4 = found.apply(model)                                                                #
-        doctest: +SKIP
+        >>> found = quantize_layerwise(model, load_recipe("int4"), Method.parse("gptq"), samples)  # doctest: +SKIP
+        >>> int4 = found.apply(model)  # doctest: +SKIP
     """
     recipe.plan(model.module_shapes())
     return _Run(model, recipe, method, activation, step).over(samples)
@@ -164,7 +162,7 @@ def forms(
     samples: Sequence[Sample],
     precisions: Mapping[str, Sequence[Precision]],
     *,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> dict[str, dict[Precision, QuantizedTensor]]:
     """Every module in several precisions, each by itself in a model that is otherwise not quantised.
 

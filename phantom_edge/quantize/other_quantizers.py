@@ -22,13 +22,13 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights
 from phantom_edge.numbers.recipe import PRESETS
+from phantom_edge.progress import Step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import drawn_set
 from phantom_edge.quantize.job import HELD_OUT
 from phantom_edge.quantize.layerwise import METHODS, Quantization, overlaid, quantize_layerwise
 from phantom_edge.quantize.quality import quality
 
-Step = Callable[[str], None]
 Quantizer = Callable[[Tensor], Tensor]
 GROUP: Final = 32
 REAL_ZERO_GROUP: Final = 64

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from phantom_edge.errors import CheckError, InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel, is_module
 from phantom_edge.numbers.grid import QuantizedTensor, round_scale
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise, store
 from phantom_edge.quantize.calibration import SAMPLES, CalibrationSet, Sample, drawn_set, folder_set
 from phantom_edge.quantize.job import HELD_OUT, check_source
@@ -38,7 +39,6 @@ from phantom_edge.training.objective import mean_by_answer, preference_loss, sft
 OBJECTIVES: Final = ("distil", "phantom")
 PHANTOM_SHARE: Final = 0.1
 """Of L_PO beside the divergence: the original's tokens come first."""
-Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def recover(
     fit: CalibrationSet,
     held: CalibrationSet,
     options: RecoverOptions | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Quantization:
     """Train scales and vectors of ``found`` on ``fit``; what it bought on ``held`` is in
     ``facts["recovery"]``.
@@ -125,14 +125,14 @@ def recover_file(
     calibrate: str | Path | None = None,
     samples: int = SAMPLES,
     options: RecoverOptions | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Quantization:
     """:func:`recover` from one file of ``phantom-edge quantize`` to another.
 
     ``calibrate`` is a folder as :func:`folder_set` takes it, a quarter of which is held out; None takes drawn
     scenes.
 
-    >>> recover_file("nano.safetensors", "recovered.safetensors")                       # doctest: +SKIP
+    >>> recover_file("nano.safetensors", "recovered.safetensors")  # doctest: +SKIP
     """
     options = options or RecoverOptions()
     store.check_output(output)

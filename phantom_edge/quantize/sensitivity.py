@@ -28,6 +28,7 @@ from phantom_edge.model.weights import LazyWeights
 from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import FP16, Precision
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.layerwise import overlaid
@@ -61,7 +62,7 @@ def shares(
     activation: GridOf | None = None,
     draws: int = DRAWS,
     seed: int = 0,
-    step: Callable[[str], None] = lambda _: None,
+    step: Step = no_step,
 ) -> Options:
     """The cost of each form of each module, and of fp16, by Fisher's information.
 
@@ -95,7 +96,7 @@ def alone(
     samples: Sequence[Sample],
     forms: Forms,
     *,
-    step: Callable[[str], None] = lambda _: None,
+    step: Step = no_step,
 ) -> Options:
     """The same, measured: each module quantised alone, one run of the model for each of its forms."""
     truth = blockwise.logits(model.spec, model.weights, samples)

@@ -40,7 +40,7 @@ def lifted(path: Path) -> Iterator[Path]:
     and, once it is loaded, four bytes a weight in XNNPACK's layout; while it is written, one matrix at a time
     is in memory.
 
-    >>> with lifted(Path("model.pte")) as copy:           # doctest: +SKIP
+    >>> with lifted(Path("model.pte")) as copy:  # doctest: +SKIP
     ...     program = Runtime.get().load_program(copy)
 
     Raises:

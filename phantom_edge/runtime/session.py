@@ -96,8 +96,8 @@ class Timing:
 class Session:
     """A model ready to answer, whatever runs it.
 
-    >>> session = Session.open("bundle")                                            # doctest: +SKIP
-    >>> for piece in session.generate("What colour is it?", image="photo.jpg"):     # doctest: +SKIP
+    >>> session = Session.open("bundle")  # doctest: +SKIP
+    >>> for piece in session.generate("What colour is it?", image="photo.jpg"):  # doctest: +SKIP
     ...     print(piece, end="")
     """
 

@@ -9,7 +9,7 @@ And one more, because this is a Phantom: is the phantom dimension in the artifac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from itertools import zip_longest
 from typing import Any
@@ -25,6 +25,7 @@ from phantom_edge.model.ops import CacheScales
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
+from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.store import SIDECAR, differing, of_bundle
 from phantom_edge.report.report import Check, Plot, Report, megabytes
 from phantom_edge.runtime import tolerances
@@ -40,7 +41,6 @@ UNROUNDED = (
 STRUCTURE = "Is the export right? As it ships, against torch with the same integers"
 QUALITY = "Is the quantisation good? The artifact against the original in fp32"
 GREEDY_TOKENS = 64
-Step = Callable[[str], None]
 
 
 def verify(
@@ -51,7 +51,7 @@ def verify(
     image: Any = None,
     question: str | None = None,
     tokens: int = GREEDY_TOKENS,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Report:
     """Run a bundle's files and compare them with the checkpoint they came from.
 

@@ -39,8 +39,8 @@ class TrainableModel:
     """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom
     dimension.
 
-    >>> model = TrainableModel(checkpoint.config, checkpoint)                        # doctest: +SKIP
-    >>> logits = model.decode(model.embed(ids))                                      # doctest: +SKIP
+    >>> model = TrainableModel(checkpoint.config, checkpoint)  # doctest: +SKIP
+    >>> logits = model.decode(model.embed(ids))  # doctest: +SKIP
     """
 
     def __init__(

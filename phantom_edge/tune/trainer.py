@@ -67,8 +67,8 @@ def tune(
     :class:`InputError` for bad data or arguments before any work, and :class:`CheckError` when the loss stops
     being a number.
 
-    >>> triples = read_triples("triples.jsonl", "pictures")                                   # doctest: +SKIP
-    >>> tune(Pretrained.open("phantom-0.5b"), triples, TuneOptions(lora=16), "tuned")      # doctest: +SKIP
+    >>> triples = read_triples("triples.jsonl", "pictures")  # doctest: +SKIP
+    >>> tune(Pretrained.open("phantom-0.5b"), triples, TuneOptions(lora=16), "tuned")  # doctest: +SKIP
     """
     folder, device = RunFolder(Path(output)), choose_device(options.device)
     finished = folder.finished()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,9 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import QUESTION, golden_picture
 from phantom_edge.bundle.folder import MANIFEST, TOKENIZER, Bundle
 from phantom_edge.errors import InputError, PhantomEdgeError
+from phantom_edge.progress import Step
 from phantom_edge.text.tokenizer import Tokenizer
 
-Step = Callable[[str], None]
 FOLDER = "/data/local/tmp/phantom-bench"
 THROTTLED = ("moderate", "severe", "critical", "emergency", "shutdown")
 

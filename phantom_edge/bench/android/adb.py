@@ -14,8 +14,8 @@ from pathlib import Path
 
 from phantom_edge.bench.android import parse
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.progress import Step
 
-Step = Callable[[str], None]
 # What adb (client/commandline.cpp, transport.cpp, sync) says when the cable or the Wi-Fi is gone.
 LOST = (
     "device offline",

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
 
 from phantom_edge.bench import protocol
 from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.results import Run
 from phantom_edge.errors import CheckError, PhantomEdgeError
+from phantom_edge.progress import Step
 
-Step = Callable[[str], None]
 DEFAULT = "org.phantomedge.app"
 ACTIVITY = ".BenchActivity"
 RESULT = "bench.jsonl"

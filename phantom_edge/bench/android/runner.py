@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from phantom_edge.bench.android import parse, phone
@@ -18,9 +17,9 @@ from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
+from phantom_edge.progress import Step
 from phantom_edge.text.tokenizer import Tokenizer
 
-Step = Callable[[str], None]
 NEEDED = ("model_path", "tokenizer_path", "prompt", "image_path")
 POLL = 0.5  # seconds
 SAMPLE = 0.5  # seconds between the phone's own looks at the runner's memory

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from phantom_edge.bench.apple.devicectl import Devicectl
@@ -19,8 +19,8 @@ from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import MANIFEST, Bundle
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.progress import Step
 
-Step = Callable[[str], None]
 DEFAULT = "org.phantomedge.app"
 FOLDER = "Documents/phantom-bench"
 LEAST = (18,)  # iOS: int4 weights and state

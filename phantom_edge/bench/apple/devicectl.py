@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from phantom_edge.bench import protocol
 from phantom_edge.bench.apple import parse
 from phantom_edge.bench.results import Run
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.progress import Step
 
-Step = Callable[[str], None]
 SHORT, LONG = 60, 3600  # seconds for a question; for copying gigabytes over Wi-Fi
 # Environment variable of the started app: the folder with the job, below its container.
 JOB = "PHANTOM_EDGE_BENCH"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import platform
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from phantom_edge.bench.task import GOLDEN_LIMIT
 from phantom_edge.bundle.folder import GOLDEN, Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import NANO_NAME
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.progress import Step
 
-Step = Callable[[str], None]
 PAGE = Path(__file__).parent / "page"
 PROVIDERS = ("wasm", "webgpu")
 MAX_THREADS = 4  # onnxruntime-web's own choice stops there, too

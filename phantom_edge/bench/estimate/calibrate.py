@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.timing import WARM
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.numbers.recipe import Precision
+from phantom_edge.progress import Step
 from phantom_edge.targets import format_for
 
-Step = Callable[[str], None]
 DEPTH = 1000  # cached tokens at which decoding is timed again
 STEPS = 24
 ANY = 1e30  # a rate so high that it takes no time

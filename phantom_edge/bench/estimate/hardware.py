@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.bench.estimate.roofline import Rates
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.report.report import Report, Table
 
 TABLE = Path(__file__).with_name("devices.toml")
@@ -76,8 +75,7 @@ def device_for(name: str) -> Device:
     known = devices()
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(name, known)
     raise InputError(f"unknown device {name!r}{hint}; there are local, {', '.join(known)}")
 
 

@@ -4,7 +4,7 @@ band.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from phantom_edge.bench.report import Results
 from phantom_edge.bench.results import Band, Run
 from phantom_edge.bench.settings import DEPTHS, Settings
 from phantom_edge.errors import InputError
+from phantom_edge.progress import Step, no_step
 from phantom_edge.text.tokenizer import Tokenizer
 
-Step = Callable[[str], None]
 LOCAL = "local"
 LOCAL_BAND = 0.25  # either way: what the method is held to; see docs/benchmarking.md for what was found
 NOT_MODELLED = {
@@ -55,7 +55,7 @@ def estimate(
     tiles: int = 1,
     threads: int | None = None,
     clock: str = "wall",
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Run:
     """Predict the rows of ``phantom-edge bench`` for ``subject`` on ``device`` (``local``, or a name of the
     table).
@@ -102,7 +102,7 @@ def estimates(
     depths: Sequence[int] = DEPTHS,
     tiles: int = 1,
     threads: int | None = None,
-    step: Step = lambda _: None,
+    step: Step = no_step,
 ) -> Results:
     """The same model on several devices: a bundle, or a checkpoint with ``options`` of
     :meth:`Subject.of_model`.

@@ -23,7 +23,7 @@ def benchmark_suite(name: str, data: str | Path) -> Suite:
     Raises :class:`InputError` for an unknown name, and naming what is missing in ``data`` or not as
     published.
 
-    >>> benchmark_suite("pope", "datasets").tasks      # doctest: +SKIP
+    >>> benchmark_suite("pope", "datasets").tasks  # doctest: +SKIP
     ('random', 'popular', 'adversarial')
     """
     if name not in BENCHMARKS:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 __all__ = ["activation_grid", "export", "reference", "stored_weights"]
 
@@ -62,7 +63,7 @@ def file(graph: str) -> str:
     return f"{graph}.aimodel"
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel`` under ``out``, and
     count.
 

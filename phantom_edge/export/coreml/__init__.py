@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 __all__ = ["activation_grid", "export", "reference", "stored_weights"]
 
@@ -63,7 +64,7 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     return read(folder)
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.mlpackage`` under ``out``, and
     count.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from phantom_edge.export.base import Exported, ExportOptions, Progress, StoredWeights
+from phantom_edge.export.base import Exported, ExportOptions, StoredWeights
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 FILE: Final = "model.pte"
 
@@ -18,7 +19,7 @@ def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
     return ActivationGrid.TOKEN_INT8
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``out/model.pte`` with the three graphs and the metadata that ExecuTorch's runners read.
 
     Raises :class:`CheckError` when what was written lacks an attention op or a quantised weight.

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, require_counts
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.file import write_file
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
@@ -22,9 +22,10 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 
-def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     if model.kv is not None:
         raise InputError(

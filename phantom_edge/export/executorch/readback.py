@@ -54,7 +54,7 @@ class Matmul:
 class StoredProgram:
     """A ``.pte`` file's tables.
 
-    >>> StoredProgram.open(Path("model.pte")).constant("get_max_context_len")     # doctest: +SKIP
+    >>> StoredProgram.open(Path("model.pte")).constant("get_max_context_len")  # doctest: +SKIP
     [2048]
     """
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, Progress, StoredWeights, require_counts
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, StoredWeights, require_counts
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch import activation_grid as decoder_grid
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 DELEGATE: Final = "CoreMLBackend"  # ETCoreMLStrings.mm
 VISION: Final = "vision_encoder"
@@ -35,7 +36,7 @@ NOTE: Final = (
 )
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``out/model.pte``: methods, metadata and arguments are those of the plain ExecuTorch export.
 
     Raises :class:`CheckError` when what was written lacks an attention op, a quantised weight or its

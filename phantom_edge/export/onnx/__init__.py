@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from phantom_edge.export.base import Exported, ExportOptions, Progress
+from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import genai, packages
 from phantom_edge.export.onnx.build import TYPES, dtype_of, write_graphs
 from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
@@ -22,6 +22,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 __all__ = ["activation_grid", "export", "reference", "stored_cache", "stored_weights"]
 
@@ -58,7 +59,7 @@ def reference(model: FoldedModel) -> FoldedModel:
     return model.on_grid(activation_grid)
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what the stock packages
     read.
 

@@ -10,7 +10,7 @@ from typing import Final
 from onnx import TensorProto
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, ExportOptions, Progress, require_counts
+from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
 from phantom_edge.export.onnx.checks import count_ops, wanted_counts
 from phantom_edge.export.onnx.ops import DecoderInputs, OnnxOps, tables
 from phantom_edge.export.onnx.writer import GraphWriter, Place
@@ -18,6 +18,7 @@ from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import static_tables
+from phantom_edge.progress import Step
 
 BATCH, SEQUENCE = "batch_size", "sequence_length"
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -49,7 +50,7 @@ def write_graphs(
     out: Path,
     dtype: str,
     operations: Operations,
-    progress: Progress,
+    progress: Step,
 ) -> Written:
     """Write the graphs of ``model`` below ``out``, named after ``dtype``, and check what was written.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from onnx import TensorProto
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import Exported, ExportOptions, Progress
+from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import dtype_of, write_graphs
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
@@ -23,6 +23,7 @@ from phantom_edge.export.onnx.readback import stored_weights
 from phantom_edge.export.onnx.writer import CONTRIB
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.progress import Step
 
 __all__ = ["export", "reference", "stored_weights"]
 
@@ -67,7 +68,7 @@ def reference(model: FoldedModel) -> FoldedModel:
     return model
 
 
-def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Progress) -> Exported:
+def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what transformers.js reads.
 
     ``options.float_type`` is the type of the arithmetic. Raises as :func:`phantom_edge.export.onnx.export`.
