@@ -332,7 +332,7 @@ def _check_fields(
 def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
     matched = [name for name in shapes if fnmatchcase(name, rule.pattern)]
     if not matched:
-        hint = _closest(rule.pattern, shapes)
+        hint = did_you_mean(rule.pattern, shapes)
         raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
     if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
         raise InputError(

@@ -115,7 +115,8 @@ def quantize(
 
     Example:
         >>> source = Pretrained.open(None)  # doctest: +SKIP
-        >>> model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)  # doctest: +SKIP
+        >>> config, checkpoint = source.config, source.checkpoint  # doctest: +SKIP
+        >>> model = FoldedModel.of(config, checkpoint, Fold(), source.first_id)  # doctest: +SKIP
         >>> found = quantize(source, model, QuantizeOptions(budget_kl=0.001))  # doctest: +SKIP
         >>> found.apply(model)  # doctest: +SKIP
     """

@@ -149,8 +149,9 @@ def quantize_layerwise(
         CheckError: an activation that is not finite.
 
     Example:
-        >>> found = quantize_layerwise(model, load_recipe("int4"), Method.parse("gptq"), samples)  # doctest: +SKIP
-        >>> int4 = found.apply(model)  # doctest: +SKIP
+        >>> int4, gptq = load_recipe("int4"), Method.parse("gptq")
+        >>> found = quantize_layerwise(model, int4, gptq, samples)  # doctest: +SKIP
+        >>> model = found.apply(model)  # doctest: +SKIP
     """
     recipe.plan(model.module_shapes())
     return _Run(model, recipe, method, activation, step).over(samples)
