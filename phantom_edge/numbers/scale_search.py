@@ -83,8 +83,7 @@ def relative_error(weight: Tensor, quantized: QuantizedTensor) -> float:
         InputError: the shapes differ.
 
     Example:
-        >>> weight = torch.arange(-7.0, 9.0).repeat(2, 2)  # 8 is clipped to 7, or the step widened: neither
-        is free
+        >>> weight = torch.arange(-7.0, 9.0).repeat(2, 2)  # 8 is clipped, or the step widened
         >>> relative_error(weight, quantize_weight(weight, 4, 32)) < 0.06
         True
     """
