@@ -76,8 +76,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
     An earlier file stays untouched until then, and nothing is left behind. Raises :class:`InputError` when
     the file cannot be written.
 
-    >>> with replacing_file(Path("report.json")) as partial:  # doctest: +SKIP
-    ...     partial.write_text("{}")
+    >>> with replacing_file(Path("report.json")) as partial:
+    ...     _ = partial.write_text("{}")
     """
     partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:

@@ -127,6 +127,10 @@ class Target:
     ``variants`` are formats that have a form of their own here: what is asked for, and what is written.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
     in float.
+
+    >>> watch = pe.Target("watch", "A watch", format="executorch", recipe="int4", context=512)
+    >>> watch.artifact_format().title
+    'ExecuTorch (.pte, XNNPACK)'
     """
 
     name: str
@@ -161,8 +165,10 @@ BUILT_IN = (
 
 
 def targets() -> dict[str, Target]:
-    """Every target by name: the built-in ones and those that installed packages add under
-    ``phantom_edge.targets``.
+    """Every target by name: the built-in ones and those that installed packages add.
+
+    >>> list(pe.targets())
+    ['ios', 'android', 'web', 'webgpu', 'desktop']
     """
     return {target.name: target for target in (*BUILT_IN, *map(_load, entry_points(group=ENTRY_POINTS)))}
 

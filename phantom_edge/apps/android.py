@@ -111,9 +111,6 @@ def write_android_app(
     """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at
     all.
 
-    >>> write_android_app("nano-android", "shop-floor")  # doctest: +SKIP
-    PosixPath('shop-floor')
-
     Raises:
         InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a
             name that the platform refuses.

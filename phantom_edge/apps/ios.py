@@ -68,9 +68,6 @@ def write_ios_app(
     """Write an Xcode project with ``bundle`` and the Swift library inside to ``output``, complete or not at
     all.
 
-    >>> write_ios_app("nano-ios", "ShopFloor", IosRequest(team="ABCDE12345"))  # doctest: +SKIP
-    PosixPath('ShopFloor/ShopFloor.xcodeproj')
-
     Raises:
         InputError: a bundle of another format, a damaged one, a folder that is not empty, a name that Xcode
             refuses.

@@ -106,9 +106,6 @@ def serving(
     With ``certificate`` (and ``key``, where it is apart) it speaks https, which a browser asks for before it
     gives the camera to any host but this one.
 
-    >>> with serving({"": Path("dist")}) as (server, address):  # doctest: +SKIP
-    ...     server.serve_forever()
-
     Raises:
         InputError: the port is taken or not allowed, or the certificate does not load.
     """

@@ -99,9 +99,6 @@ def write_web_app(
     the package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the
     screen.
 
-    >>> write_web_app("nano-web", "nano-app")  # doctest: +SKIP
-    PosixPath('nano-app')
-
     Raises:
         InputError: no bundle for browsers, a damaged one, a folder that is not empty, a name that npm
             refuses.

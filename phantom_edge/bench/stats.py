@@ -46,7 +46,7 @@ def drift(points: Sequence[tuple[float, float]]) -> float | None:
 
     ``points`` are (seconds, rate) in order. None when either end holds no point.
 
-    >>> drift([(0, 10.0), (1, 10.0), (2, 10.0), (3, 9.0), (4, 9.0)])
+    >>> round(drift([(0, 10.0), (1, 10.0), (2, 10.0), (3, 9.0), (4, 9.0)]), 3)
     -0.1
     """
     if len(points) < 2:

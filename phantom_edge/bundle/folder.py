@@ -42,7 +42,12 @@ _REQUIRED = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its folder and its parsed manifest."""
+    """An opened bundle: its folder and its parsed manifest.
+
+    >>> bundle = pe.Bundle.open("nano-desktop")
+    >>> sorted(bundle.manifest["graphs"])
+    ['text_decoder', 'token_embedding', 'vision_encoder']
+    """
 
     folder: Path
     manifest: dict[str, Any]

@@ -41,9 +41,9 @@ class StoredTensor:
 class Checkpoint(Mapping[str, "torch.Tensor"]):
     """A mapping from canonical names to tensors; nothing is read until it is asked for.
 
-    >>> checkpoint = Checkpoint.open("path/to/phantom-0.5b")  # doctest: +SKIP
-    >>> checkpoint["text_decoder.layers.0.qkv.weight"].shape  # doctest: +SKIP
-    torch.Size([1152, 896])
+    >>> checkpoint = pe.Pretrained.open().checkpoint
+    >>> checkpoint["text_decoder.layers.0.qkv.weight"].shape
+    torch.Size([320, 192])
     """
 
     def __init__(self, folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor]):

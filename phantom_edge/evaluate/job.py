@@ -34,7 +34,7 @@ def build_suite(
 
     Raises :class:`InputError` for what is unknown or missing, and for options that do not go together.
 
-    >>> len(build_suite(tasks=["colour", "count"], samples=5).items)  # doctest: +SKIP
+    >>> len(pe.build_suite(tasks=["colour", "count"], samples=5).items)
     10
     """
     for name, value in (("--samples", samples), ("--limit", limit), ("--max-tokens", max_tokens)):

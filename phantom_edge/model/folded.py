@@ -28,9 +28,10 @@ class FoldedModel:
     puts the input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV
     cache one of int8.
 
-    >>> model = FoldedModel.of(checkpoint.config, checkpoint, Fold(), first_id=1)  # doctest: +SKIP
-    >>> cache = model.make_cache(2048)  # doctest: +SKIP
-    >>> logits = model.decode(model.embed(ids), cache)  # doctest: +SKIP
+    >>> nano = pe.Pretrained.open()
+    >>> model = FoldedModel.of(nano.config, nano.checkpoint, pe.Fold(), nano.first_id)
+    >>> model.decode(model.embed(torch.tensor([[nano.first_id, 5]])), model.make_cache(64)).shape
+    torch.Size([1, 1, 768])
     """
 
     spec: FoldedSpec

@@ -27,11 +27,6 @@ class Stream:
     """Decoder layers, in order, of models whose recipe's modules hold the same weights.
 
     The models may differ in their fold, its constants and the activation grid. :meth:`forget` ends a layer.
-
-    >>> stream, x = Stream(), model.embed(ids)  # doctest: +SKIP
-    >>> for n in range(model.config.decoder.layers):  # doctest: +SKIP
-    ...     x = stream.decoder_layer(model, n, x)
-    ...     stream.forget()
     """
 
     def __init__(self) -> None:

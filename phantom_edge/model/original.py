@@ -46,8 +46,10 @@ class PhantomModel:
     would notice. ``keep=False`` reads a weight anew whenever it is used: for one pass over a model that would
     not fit in fp32.
 
-    >>> model = PhantomModel(checkpoint.config, checkpoint)  # doctest: +SKIP
-    >>> logits = model.decode(model.embed(ids), model.make_cache())  # doctest: +SKIP
+    >>> nano = pe.Pretrained.open()
+    >>> model = PhantomModel(nano.config, nano.checkpoint)
+    >>> model.decode(model.embed(torch.tensor([[nano.first_id, 5]])), model.make_cache()).shape
+    torch.Size([1, 1, 768])
     """
 
     def __init__(

@@ -86,8 +86,9 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an
     earlier bundle as it was, when a check on the new one fails.
 
-    >>> export(ExportRequest(target="ios", output=Path("nano-ios"))).report.ok  # doctest: +SKIP
-    True
+    >>> result = pe.export(pe.ExportRequest(target="desktop", output=Path("nano-fp32"), quant="fp32"))
+    >>> result.report.ok, result.bundle.folder.name
+    (True, 'nano-fp32')
     """
     target = target_for(request.target)
     artifact_format = target.artifact_format(request.format)

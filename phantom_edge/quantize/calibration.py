@@ -115,7 +115,7 @@ def drawn_set(
 ) -> CalibrationSet:
     """The shipped set: ``count`` drawn scenes of a split with their questions, from number ``first`` on.
 
-    >>> drawn_set(Pretrained.open(None), 8).name  # doctest: +SKIP
+    >>> drawn_set(pe.Pretrained.open(), 8).name
     '8 drawn scenes of the train split'
     """
     from phantom_edge.scenes import make_scene

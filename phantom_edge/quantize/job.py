@@ -58,6 +58,10 @@ class QuantizeOptions:
 
     ``method`` None takes GPTQ. ``calibrate`` is a folder of pictures, None the drawn ones; ``samples`` how
     many. ``budget_mb`` is for all the weights, in 10^6 bytes, ``budget_kl`` in nats per next token.
+
+    >>> pe.QuantizeOptions("int4", budget_mb=4.0)
+    Traceback (most recent call last):
+    phantom_edge.errors.InputError: --budget-mb chooses a precision per module: use it with --quant mixed
     """
 
     quant: str = MIXED
@@ -112,13 +116,6 @@ def quantize(
         InputError: bad options or calibration data, a budget that cannot be met, a weight that cannot be
             quantised.
         CheckError: an activation that is not finite.
-
-    Example:
-        >>> source = Pretrained.open(None)  # doctest: +SKIP
-        >>> config, checkpoint = source.config, source.checkpoint  # doctest: +SKIP
-        >>> model = FoldedModel.of(config, checkpoint, Fold(), source.first_id)  # doctest: +SKIP
-        >>> found = quantize(source, model, QuantizeOptions(budget_kl=0.001))  # doctest: +SKIP
-        >>> found.apply(model)  # doctest: +SKIP
     """
     return _Job(source, model, options, activation, Cache(cache), step).run()
 

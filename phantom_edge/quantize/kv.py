@@ -71,8 +71,10 @@ class KVScales:
 def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Step = no_step) -> KVScales:
     """Scales from the keys and values that ``samples`` give, with a little headroom.
 
-    >>> scales = kv_scales(model, drawn_set(source, 16).samples)  # doctest: +SKIP
-    >>> scales.keys[0].shape  # doctest: +SKIP
+    >>> from phantom_edge.quantize.calibration import drawn_set
+    >>> nano = pe.Pretrained.open()
+    >>> model = FoldedModel.of(nano.config, nano.checkpoint, pe.Fold(), nano.first_id)
+    >>> kv_scales(model, drawn_set(nano, 8).samples).keys[0].shape      # kv heads, head and phantom dimension
     torch.Size([2, 64])
     """
     largest: dict[int, list[Tensor]] = {}

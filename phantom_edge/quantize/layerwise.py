@@ -147,11 +147,6 @@ def quantize_layerwise(
     Raises:
         InputError: a weight that cannot be quantised, by name.
         CheckError: an activation that is not finite.
-
-    Example:
-        >>> int4, gptq = load_recipe("int4"), Method.parse("gptq")
-        >>> found = quantize_layerwise(model, int4, gptq, samples)  # doctest: +SKIP
-        >>> model = found.apply(model)  # doctest: +SKIP
     """
     recipe.plan(model.module_shapes())
     return _Run(model, recipe, method, activation, step).over(samples)

@@ -131,8 +131,6 @@ def recover_file(
 
     ``calibrate`` is a folder as :func:`folder_set` takes it, a quarter of which is held out; None takes drawn
     scenes.
-
-    >>> recover_file("nano.safetensors", "recovered.safetensors")  # doctest: +SKIP
     """
     options = options or RecoverOptions()
     store.check_output(output)

@@ -51,7 +51,12 @@ class Plot:
 
 @dataclass
 class Report:
-    """What a command found out; ``groups`` maps a question to its checks."""
+    """What a command computed, as facts, checks, tables and plots; ``groups`` maps a question to its checks.
+
+    >>> report = pe.inspect()
+    >>> report.ok, report.to_html()[:15]
+    (True, '<!doctype html>')
+    """
 
     kind: str
     title: str

@@ -33,10 +33,6 @@ class CoremlBackend:
     fp32 on any machine, where only a fault makes a difference. Any number of caches may be alive, each with
     its own state.
 
-    >>> backend = CoremlBackend(Path("bundle"), context=2048, chunk=256)  # doctest: +SKIP
-    >>> cache = backend.make_cache()  # doctest: +SKIP
-    >>> logits = backend.decode(backend.embed(ids), cache)  # doctest: +SKIP
-
     Raises:
         InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or
             ``chunk``.

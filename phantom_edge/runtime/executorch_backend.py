@@ -37,9 +37,6 @@ class ExecutorchBackend:
     many times faster than all. ``mode`` chooses what runs: ``stock`` the file as it is, ``lifted`` its graphs
     with the stored integers as fp32 weights and activations that are not rounded to integers.
 
-    >>> backend = ExecutorchBackend(Path("bundle"), context=2048, chunk=256)  # doctest: +SKIP
-    >>> logits = backend.decode(backend.embed(ids), backend.make_cache())  # doctest: +SKIP
-
     Raises:
         InputError: the file is missing, damaged, no such program, or was exported for another context or
             chunk.

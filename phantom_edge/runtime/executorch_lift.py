@@ -40,9 +40,6 @@ def lifted(path: Path) -> Iterator[Path]:
     and, once it is loaded, four bytes a weight in XNNPACK's layout; while it is written, one matrix at a time
     is in memory.
 
-    >>> with lifted(Path("model.pte")) as copy:  # doctest: +SKIP
-    ...     program = Runtime.get().load_program(copy)
-
     Raises:
         InputError: a damaged program, or one whose delegates are not as this toolkit writes them.
         NoRoomError: the weights do not fit into memory or into the temporary folder.

@@ -23,8 +23,10 @@ PARTS = {
 
 
 def inspect(model: str | None = None, *, context: int | None = None) -> Report:
-    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded
-    Phantom-Nano).
+    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded Nano).
+
+    >>> pe.inspect("nano-desktop").title
+    'nano-desktop: bundle for desktop'
     """
     if model is not None and is_bundle(model):
         return _bundle(Bundle.open(model))

@@ -54,10 +54,6 @@ class OnnxBackend:
     weights with activations that are not rounded to integers. Any number of caches may be alive; each holds
     its own buffers.
 
-    >>> backend = OnnxBackend(Path("bundle"), context=2048, chunk=256)  # doctest: +SKIP
-    >>> cache = backend.make_cache()  # doctest: +SKIP
-    >>> logits = backend.decode(backend.embed(ids), cache)  # doctest: +SKIP
-
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
             context.

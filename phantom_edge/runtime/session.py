@@ -96,9 +96,9 @@ class Timing:
 class Session:
     """A model ready to answer, whatever runs it.
 
-    >>> session = Session.open("bundle")  # doctest: +SKIP
-    >>> for piece in session.generate("What colour is it?", image="photo.jpg"):  # doctest: +SKIP
-    ...     print(piece, end="")
+    >>> session = pe.Session.open("nano-desktop")
+    >>> "".join(session.generate("How many objects are there?", image="photo.jpg"))
+    '2'
     """
 
     def __init__(self, backend: Backend, tokenizer: Tokenizer, spec: PromptSpec):
@@ -201,7 +201,14 @@ class Session:
 
 @dataclass
 class Chat:
-    """One context: its cache, the ids it holds, and the timing of the last answer."""
+    """One context: its cache, the ids it holds, and the timing of the last answer.
+
+    >>> chat = pe.Session.open("nano-desktop").chat("photo.jpg")
+    >>> ["".join(chat.ask(question)) for question in ("How many objects are there?", "How many diamonds?")]
+    ['2', '1']
+    >>> chat.timing.vision, chat.timing.stop  # the second question does not encode the picture again
+    (0.0, 'end')
+    """
 
     session: Session
     image: Any = None

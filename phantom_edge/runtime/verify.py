@@ -59,6 +59,9 @@ def verify(
     recorded. ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy
     tokens per prompt: the artifact's own choices, at each of which torch is asked for its own. Where they
     agree all along, so do the texts.
+
+    >>> pe.verify(pe.Bundle.open("nano-desktop"), tokens=8).ok
+    True
     """
     m = bundle.manifest
     source = source or _recorded_source(bundle)

@@ -25,8 +25,8 @@ _ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
 class Tokenizer:
     """A model's tokenizer: ids without BOS or anything else added, and text from ids.
 
-    >>> tokenizer = Tokenizer.from_checkpoint("../shared/conformance/phantom-0.5b")  # doctest: +SKIP
-    >>> tokenizer.decode(tokenizer.encode("Describe the image"))  # doctest: +SKIP
+    >>> tokenizer = pe.Pretrained.open().tokenizer
+    >>> tokenizer.decode(tokenizer.encode("Describe the image"))
     'Describe the image'
     """
 

@@ -71,6 +71,9 @@ def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
 
     Raises :class:`InputError` naming the line: not JSON, a field that is missing, empty or no text, a picture
     outside the folder, limits exceeded; and one that lists the pictures that are not there.
+
+    >>> pe.read_triples("scenes/triples.jsonl", "scenes").lines[0].question
+    'Tell me the colour of the diamond.'
     """
     path, folder = Path(path), None if images is None else Path(images)
     if folder is not None and not folder.is_dir():

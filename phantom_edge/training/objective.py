@@ -42,8 +42,7 @@ def preference_loss(
     """The preference term for mean log-probabilities [P] of right answers and of their wrong counterparts
     [P].
 
-    >>> round(float(preference_loss(torch.tensor([-0.5]), torch.tensor([-0.75]))), 4)   # margin 2 * 0.25 -
-    0.5 = 0
+    >>> round(float(preference_loss(torch.tensor([-0.5]), torch.tensor([-0.75]))), 4)  # margin 2 * 0.25 - 0.5
     0.6931
     """
     return -F.logsigmoid(beta * chosen - beta * rejected - gamma).mean()

@@ -39,8 +39,10 @@ class TrainableModel:
     """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom
     dimension.
 
-    >>> model = TrainableModel(checkpoint.config, checkpoint)  # doctest: +SKIP
-    >>> logits = model.decode(model.embed(ids))  # doctest: +SKIP
+    >>> nano = pe.Pretrained.open()
+    >>> model = TrainableModel(nano.config, nano.checkpoint)
+    >>> model.decode(model.embed(torch.tensor([[nano.first_id, 5]]))).shape
+    torch.Size([1, 2, 768])
     """
 
     def __init__(

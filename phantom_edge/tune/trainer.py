@@ -67,8 +67,10 @@ def tune(
     :class:`InputError` for bad data or arguments before any work, and :class:`CheckError` when the loss stops
     being a number.
 
-    >>> triples = read_triples("triples.jsonl", "pictures")  # doctest: +SKIP
-    >>> tune(Pretrained.open("phantom-0.5b"), triples, TuneOptions(lora=16), "tuned")  # doctest: +SKIP
+    >>> triples = pe.read_triples("scenes/triples.jsonl", "scenes")
+    >>> options = pe.TuneOptions(steps_1=1, steps_2=0, batch=4)
+    >>> pe.tune(pe.Pretrained.open(), triples, options, "tuned").output.name
+    'tuned'
     """
     folder, device = RunFolder(Path(output)), choose_device(options.device)
     finished = folder.finished()

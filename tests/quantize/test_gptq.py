@@ -7,6 +7,7 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
+from phantom_edge.quantize import gptq as gptq_module
 from phantom_edge.quantize import quantize_weight
 from phantom_edge.quantize.coordinate_descent import refine
 from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective
@@ -186,7 +187,7 @@ def test_is_repeatable():
 def test_a_few_rows_at_a_time_give_the_same_integers(monkeypatch):
     weight, x = gaussian(13, 64), inputs(200, 64)
     whole, cost = gptq(weight, x.T @ x, 4, 32), objective(weight, quantize_weight(weight, 4, 32), x.T @ x)
-    monkeypatch.setattr("phantom_edge.quantize.gptq._ELEMENTS", 5 * 64)
+    monkeypatch.setattr(gptq_module, "_ELEMENTS", 5 * 64)
     parts = gptq(weight, x.T @ x, 4, 32)
     assert torch.equal(whole.values, parts.values)
     assert torch.equal(whole.scales, parts.scales)

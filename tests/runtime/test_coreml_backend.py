@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.coreml import export, reference
+from phantom_edge.export.coreml import export, reference, toolkit
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.runtime import coreml_backend
 
@@ -324,7 +324,7 @@ class TestNative:
     def test_calls_are_what_coremltools_takes(self, exports, paths, monkeypatch):
         monkeypatch.setattr(coreml_backend, "NATIVE", coreml_backend.sys.platform)
         fake = SimpleNamespace(models=SimpleNamespace(MLModel=FakeCoreml))
-        monkeypatch.setattr("phantom_edge.export.coreml.toolkit.coremltools", lambda: fake)
+        monkeypatch.setattr(toolkit, "coremltools", lambda: fake)
         model, backend = held(paths[0]), load(exports(paths[0])[0], "typed")
         assert backend.name == "coreml"
         ids = random_ids(model, 40)
@@ -338,6 +338,6 @@ class TestNative:
 
         monkeypatch.setattr(coreml_backend, "NATIVE", coreml_backend.sys.platform)
         fake = SimpleNamespace(models=SimpleNamespace(MLModel=broken))
-        monkeypatch.setattr("phantom_edge.export.coreml.toolkit.coremltools", lambda: fake)
+        monkeypatch.setattr(toolkit, "coremltools", lambda: fake)
         with pytest.raises(InputError, match=r"Core ML cannot load it \(no framework\); it needs macOS 15"):
             load(exports(paths[0])[0], "typed")

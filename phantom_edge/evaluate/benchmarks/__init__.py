@@ -22,9 +22,6 @@ def benchmark_suite(name: str, data: str | Path) -> Suite:
 
     Raises :class:`InputError` for an unknown name, and naming what is missing in ``data`` or not as
     published.
-
-    >>> benchmark_suite("pope", "datasets").tasks  # doctest: +SKIP
-    ('random', 'popular', 'adversarial')
     """
     if name not in BENCHMARKS:
         raise InputError(f"unknown benchmark {name!r}; there are {', '.join(BENCHMARKS)}")

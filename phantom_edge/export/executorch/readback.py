@@ -52,11 +52,7 @@ class Matmul:
 
 @dataclass(frozen=True)
 class StoredProgram:
-    """A ``.pte`` file's tables.
-
-    >>> StoredProgram.open(Path("model.pte")).constant("get_max_context_len")  # doctest: +SKIP
-    [2048]
-    """
+    """A ``.pte`` file's tables."""
 
     path: Path
     program: schema.Program
