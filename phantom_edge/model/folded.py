@@ -92,6 +92,11 @@ class FoldedModel:
         }
         return {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) == 2}
 
+    def matrix(self, module: str) -> torch.Tensor:
+        """The weight [out, in] of a module in fp32."""
+        weight = self.weights[f"{module}.weight"]
+        return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
+
     def on_grid(self, activation: Callable[[QuantizedTensor], ActivationGrid] | None) -> FoldedModel:
         """The same integers with activations on a runtime's grid."""
         return replace(self, activation=activation)

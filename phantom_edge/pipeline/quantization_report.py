@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize.other_quantizers import Comparison
 from phantom_edge.report.report import Check, Plot, Report, Table, megabytes
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ PRECISION = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
 def quantization_report(
     found: Quantization,
     name: str,
-    rivals: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Comparison] = (),
     answers: Sequence[EvalResult] = (),
 ) -> Report:
-    """The whole report. ``rivals`` are rows of :mod:`.rival_quantizers`; ``answers`` the quantised model's
-    accuracy and the original's, asked the same.
+    """The whole report.
+
+    ``comparisons`` are with other quantisers, ``answers`` the quantised model's accuracy and the original's.
     """
     facts = found.facts
     report = Report(
@@ -32,8 +34,8 @@ def quantization_report(
     )
     report.tables += tables(found)
     report.plots += plots(found)
-    if rivals:
-        report.tables.insert(0, _rivals(rivals))
+    if comparisons:
+        report.tables.insert(0, _comparisons(comparisons))
     if answers:
         report.tables.insert(0, _answers(answers))
     return report
@@ -129,10 +131,11 @@ def _checks(facts: Mapping[str, Any]) -> list[Check]:
     return rows
 
 
-def _rivals(rivals: Sequence[Mapping[str, Any]]) -> Table:
+def _comparisons(comparisons: Sequence[Comparison]) -> Table:
     columns = ("method", "bytes", "mean KL (nats)", "largest", "top-1 agreement (%)")
     rows = tuple(
-        (r["name"], r["bytes"], r["kl"], r["largest"], f"{100 * r['agreement']:.2f}") for r in rivals
+        (c.name, c.bytes, c.quality.kl, c.quality.largest, f"{100 * c.quality.agreement:.2f}")
+        for c in comparisons
     )
     return Table("Other quantisers on the same weights", columns, rows)
 

@@ -19,6 +19,7 @@ from phantom_edge.quantize import blockwise, store
 from phantom_edge.quantize.job import QuantizeOptions, to_dict
 from phantom_edge.quantize.job import quantize as quantize_model
 from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize.other_quantizers import Comparison, compare
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -48,13 +49,15 @@ class QuantizeResult:
 
     quantization: Quantization
     report: Report
-    rivals: tuple[dict[str, Any], ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
     answers: tuple[EvalResult, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors, for machines; of the answers the accuracies."""
-        told = to_dict(self.quantization) | {"rivals": list(self.rivals)}
-        return told | {"accuracy": [answer.to_dict() for answer in self.answers]}
+        return to_dict(self.quantization) | {
+            "comparisons": [row.to_dict() for row in self.comparisons],
+            "accuracy": [answer.to_dict() for answer in self.answers],
+        }
 
 
 def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = no_track) -> QuantizeResult:
@@ -75,11 +78,7 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
     source = Pretrained.open(request.model, revision=request.revision)
     model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
     found = quantize_model(source, model, request.options, cache=cache_folder() / "quantize", step=step)
-    rivals: list[dict[str, Any]] = []
-    if request.compare:
-        from phantom_edge.quantize.other_quantizers import compare
-
-        rivals = compare(source, model, found, step)
+    comparisons = compare(source, model, found, step) if request.compare else []
     answers: list[EvalResult] = []
     if suite is not None:
         for name, asked in (("quantised", found.apply(model)), ("original", model)):
@@ -87,10 +86,10 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
             result = evaluate(session_of(source, asked), suite.items)
             result.model = name
             answers.append(result)
-    report = quantization_report(found, source.name, rivals, answers)
+    report = quantization_report(found, source.name, comparisons, answers)
     if request.output is not None:
         store.save(request.output, found)
-    return QuantizeResult(found, report, tuple(rivals), tuple(answers))
+    return QuantizeResult(found, report, tuple(comparisons), tuple(answers))
 
 
 def session_of(source: Pretrained, model: FoldedModel) -> Session:

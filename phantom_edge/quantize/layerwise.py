@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -106,8 +106,13 @@ class Quantization:
     integers: dict[str, QuantizedTensor]
     floats: dict[str, Tensor] = field(default_factory=dict)
     rows: tuple[ModuleRow, ...] = ()
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     cache: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Of all modules' weights, without what no recipe touches."""
+        return sum(row.bytes for row in self.rows)
 
     def apply(self, model: FoldedModel, step: Step = no_step) -> FoldedModel:
         """The folded model with these numbers in the place of its own.

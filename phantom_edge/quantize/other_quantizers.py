@@ -2,8 +2,8 @@
 
 All get the decoder's layers, as the ``int4`` preset does; everything else is that preset's in every row.
 Their grids differ: an asymmetric one carries a zero point per group, so that HQQ takes groups of 64 to be as
-large as a symmetric grid with groups of 32. Bytes count scales and real zero points in float16. What a
-quantised matrix stands for is asked of the library that made it.
+large as a symmetric grid with groups of 32. Bytes count scales and real zero points in float16. Each library
+dequantises its own integers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -27,69 +31,87 @@ from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import drawn_set
 from phantom_edge.quantize.job import HELD_OUT
 from phantom_edge.quantize.layerwise import METHODS, Quantization, overlaid, quantize_layerwise
-from phantom_edge.quantize.quality import quality
+from phantom_edge.quantize.quality import Quality, quality
 
-Quantizer = Callable[[Tensor], Tensor]
 GROUP: Final = 32
 REAL_ZERO_GROUP: Final = 64
 
 
-def compare(source: Pretrained, model: FoldedModel, found: Quantization, step: Step) -> list[dict[str, Any]]:
-    """KL divergence, agreement and bytes of every quantiser; the row of ``found`` is first.
+@dataclass(frozen=True)
+class Quantizer:
+    """A quantiser of another library.
+
+    Attributes:
+        name: for the table.
+        bytes_per_group: of scale and zero point, besides the integers.
+        group: input features per scale.
+        dequantized: a weight [out, in] to what its integers stand for.
+    """
+
+    name: str
+    bytes_per_group: float
+    group: int
+    dequantized: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A quantiser, the bytes of all matrices under it, and how near its next tokens are to the original's."""
+
+    name: str
+    bytes: int
+    quality: Quality
+
+    def to_dict(self) -> dict[str, Any]:
+        """One flat row for JSON."""
+        return {"name": self.name, "bytes": self.bytes, **self.quality.to_dict()}
+
+
+def compare(
+    source: Pretrained, model: FoldedModel, quantization: Quantization, step: Step
+) -> list[Comparison]:
+    """Every quantiser on ``model``'s weights; ``quantization`` comes first.
 
     Measured on drawn pictures of the validation split, which no row was fitted to.
     """
     samples = drawn_set(source, HELD_OUT, split="validation").samples
     fitted = drawn_set(source, HELD_OUT).samples
     truth = blockwise.logits(model.spec, model.weights, samples)
-    rows: list[dict[str, Any]] = []
 
-    def add(name: str, other: FoldedModel, size: int) -> None:
-        result = quality(truth, blockwise.logits(other.spec, other.weights, samples))
-        rows.append({"name": name, "bytes": size, **result.to_dict()})
+    def measured(name: str, other: FoldedModel, size: int) -> Comparison:
+        return Comparison(name, size, quality(truth, blockwise.logits(other.spec, other.weights, samples)))
 
-    modules = sum(row.bytes for row in found.rows)
-    add(f"this quantisation: {found.recipe.name}, {found.method}", found.apply(model), modules)
+    name = f"this quantisation: {quantization.recipe.name}, {quantization.method}"
+    rows = [measured(name, quantization.apply(model), quantization.bytes)]
     base = model.quantized(PRESETS["int4"])
-    layers = [name for name in model.module_shapes() if name.startswith("text_decoder.layers.")]
-    rest = sum(base.weights[f"{n}.weight"].nbytes for n in model.module_shapes() if n not in layers)
+    shapes = model.module_shapes()
+    layers = [name for name in shapes if name.startswith("text_decoder.layers.")]
+    rest = sum(base.weights[f"{name}.weight"].nbytes for name in shapes if name not in layers)
     for method in ("rtn", "gptq"):
         step(f"comparing: int4, {method}")
         own = quantize_layerwise(model, PRESETS["int4"], METHODS[method], fitted, step=step)
-        add(f"phantom-edge int4, {method}", own.apply(model), sum(row.bytes for row in own.rows))
-    count = sum(model.weights[f"{n}.weight"].numel() for n in layers)
-    for name, per_group, group, quantizer in _rivals():
-        step(f"comparing: {name}")
-        weights = {f"{n}.weight": quantizer(model.weights[f"{n}.weight"]) for n in layers}
-        other = FoldedModel(
-            model.spec, LazyWeights(overlaid(base.weights, weights)), model.fold, model.first_id
-        )
-        add(name, other, rest + count // 2 + round(per_group * count / group))
+        rows.append(measured(f"phantom-edge int4, {method}", own.apply(model), own.bytes))
+    count = sum(math.prod(shapes[name]) for name in layers)
+    for quantizer in other_quantizers():
+        step(f"comparing: {quantizer.name}")
+        weights = {f"{n}.weight": quantizer.dequantized(model.matrix(n)) for n in layers}
+        other = replace(model, weights=LazyWeights(overlaid(base.weights, weights)))
+        size = rest + count // 2 + round(quantizer.bytes_per_group * count / quantizer.group)
+        rows.append(measured(quantizer.name, other, size))
     return rows
 
 
-def _rivals() -> Iterator[tuple[str, float, int, Quantizer]]:
-    """Name, bytes per group besides the integers, group size, and the quantiser itself."""
-    yield (
-        "onnxruntime RTN, symmetric",
-        2.0,
-        GROUP,
-        lambda w: _onnxruntime(w, "default", GROUP, symmetric=True),
-    )
-    yield (
-        "onnxruntime RTN, asymmetric",
-        2.5,
-        GROUP,
-        lambda w: _onnxruntime(w, "default", GROUP, symmetric=False),
-    )
-    yield "onnxruntime k-quant", 2.5, GROUP, lambda w: _onnxruntime(w, "k_quant", GROUP, symmetric=False)
-    yield (
-        "onnxruntime HQQ",
-        4.0,
-        REAL_ZERO_GROUP,
-        lambda w: _onnxruntime(w, "hqq", REAL_ZERO_GROUP, symmetric=False),
-    )
-    yield "torchao HQQ", 4.0, REAL_ZERO_GROUP, _torchao
+def other_quantizers() -> Iterator[Quantizer]:
+    """The quantisers of other libraries that an export could have used instead."""
+    for name, algorithm, bytes_per_group, group, symmetric in (
+        ("RTN, symmetric", "default", 2.0, GROUP, True),
+        ("RTN, asymmetric", "default", 2.5, GROUP, False),
+        ("k-quant", "k_quant", 2.5, GROUP, False),
+        ("HQQ", "hqq", 4.0, REAL_ZERO_GROUP, False),
+    ):
+        run = partial(_onnxruntime, algorithm=algorithm, group=group, symmetric=symmetric)
+        yield Quantizer(f"onnxruntime {name}", bytes_per_group, group, run)
+    yield Quantizer("torchao HQQ", 4.0, REAL_ZERO_GROUP, _torchao)
 
 
 def _onnxruntime(weight: Tensor, algorithm: str, group: int, *, symmetric: bool) -> Tensor:
@@ -121,8 +143,8 @@ def _onnxruntime(weight: Tensor, algorithm: str, group: int, *, symmetric: bool)
     return torch.from_numpy(product.T.copy())
 
 
-def _matmul(weight: np.ndarray):
-    """A model of one product with ``weight`` [in, out]."""
+def _matmul(weight: NDArray[np.float32]) -> Any:
+    """An ONNX model of one product with ``weight`` [in, out]."""
     from onnx import TensorProto, helper, numpy_helper
 
     width, out = weight.shape
@@ -145,4 +167,5 @@ def _torchao(weight: Tensor) -> Tensor:
         weight, 4, REAL_ZERO_GROUP, compute_dtype=torch.float32, device="cpu", raw_output=True
     )
     blocks = codes.float().unflatten(1, (-1, REAL_ZERO_GROUP))  # [out, in/group, group]
-    return ((blocks - zero.unsqueeze(-1)) * scale.unsqueeze(-1)).flatten(1)
+    dequantized: Tensor = (blocks - zero.unsqueeze(-1)) * scale.unsqueeze(-1)
+    return dequantized.flatten(1)
