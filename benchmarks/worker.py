@@ -96,7 +96,7 @@ def verify(job: Result) -> Iterator[Result]:
     """Verify a bundle that was exported before, with a picture of one tile, one question and a few tokens."""
     from phantom_edge.bundle.folder import Bundle
     from phantom_edge.checkpoint.pretrained import Pretrained
-    from phantom_edge.runtime.probes import default_images
+    from phantom_edge.runtime.traces import default_images
     from phantom_edge.runtime.verify import verify as run_verify
 
     start, source = time.perf_counter(), Pretrained.open(job["model"])

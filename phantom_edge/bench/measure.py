@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from itertools import islice
 
 from phantom_edge.bench import machine
 from phantom_edge.bench.energy import NONE, EnergyCounter
@@ -15,6 +13,8 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import Task, filler
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.progress import Step
+from phantom_edge.runtime.decoding import NO_LOGITS, encode_tiles, forced
+from phantom_edge.runtime.sampling import greedy
 from phantom_edge.runtime.session import Session
 
 WINDOW = 2.0  # seconds of generating per point of a soak's curve, at least
@@ -45,9 +45,9 @@ def first_token(session: Session, task: Task, clock: str = "wall") -> dict[str, 
     spec = session.spec
     pixels = pixel_values(load_image(task.picture), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     marks.append(now())
-    features = np.concatenate(list(session.backend.encode_image(pixels)))  # [T * N, hidden]
+    features = encode_tiles(session.backend, pixels)  # [T * N, hidden]
     marks.append(now())
-    session.prefill(list(task.ids), cache, features).argmax()
+    greedy(session.prefill(list(task.ids), cache, features))
     marks.append(now())
     names = ("preprocess", "vision", "prefill")
     parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
@@ -56,15 +56,11 @@ def first_token(session: Session, task: Task, clock: str = "wall") -> dict[str, 
 
 def decode_steps(session: Session, depth: int, settings: Settings) -> list[float]:
     """Seconds of each generated token (embedding, decoder, greedy choice) after ``depth`` cached ones."""
-    cache, token = _filled(session, depth)
-    for _ in range(settings.warm_steps):
-        token = int(session.decode(token, cache).argmax())
-    seconds, now = [], machine.CLOCKS[settings.clock]
-    for _ in range(settings.steps):
-        start = now()
-        token = int(session.decode(token, cache).argmax())
-        seconds.append(now() - start)
-    return seconds
+    cache, ids = session.backend.make_cache(), filler(session, depth + 1)
+    logits = session.prefill(ids[:depth], cache) if depth else NO_LOGITS
+    choices = session.decode(logits, cache, forced(ids[depth:]), machine.CLOCKS[settings.clock])
+    first = 1 + settings.warm_steps  # the token that is given, and those that warm up
+    return [choice.seconds for choice in islice(choices, first, first + settings.steps)]
 
 
 def soak(session: Session, task: Task, minutes: float, run: Run, step: Step) -> None:
@@ -104,16 +100,6 @@ def _answers(session: Session, task: Task) -> Iterator[float]:
     features = session.encode_image(task.picture)
     while True:
         cache = session.backend.make_cache()
-        token = int(session.prefill(list(task.ids), cache, features).argmax())
-        for _ in range(min(SOAK_TOKENS, session.backend.context - cache.length)):
-            start = time.perf_counter()
-            token = int(session.decode(token, cache).argmax())
-            yield time.perf_counter() - start
-
-
-def _filled(session: Session, depth: int) -> tuple[Any, int]:
-    """A cache that holds ``depth`` tokens, and the token to continue with."""
-    cache, ids = session.backend.make_cache(), filler(session, depth + 1)
-    if depth:
-        session.prefill(ids[:depth], cache)
-    return cache, ids[depth]
+        choices = session.decode(session.prefill(list(task.ids), cache, features), cache)
+        tokens = min(SOAK_TOKENS, session.backend.context - cache.length)
+        yield from (choice.seconds for choice in islice(choices, 1, 1 + tokens))

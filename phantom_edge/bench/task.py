@@ -7,6 +7,7 @@ every device runs the same and can check what it computed before it times it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,13 @@ import numpy as np
 from phantom_edge.bundle.folder import GOLDEN, Bundle
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.images import load_image, tile_count
-from phantom_edge.runtime.probes import default_images
+from phantom_edge.runtime.decoding import encode_tiles
 from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.traces import WHAT_COLOUR, default_images
 
 if TYPE_CHECKING:
     from PIL import Image
 
-QUESTION = "What colour is it?"  # the golden prompt's
 MAX_GOLDEN_BYTES = 256 << 20
 GOLDEN_LIMIT = 0.1
 """Of the golden check: the root mean square difference over the expected values' own. Rounding activations to
@@ -50,7 +51,7 @@ class Task:
         path = folder / "picture.png"
         picture.save(path)
         tiles = tile_count(*picture.size, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
-        prompt = spec.template.render([(QUESTION, None)], tiles * spec.tokens_per_tile)
+        prompt = spec.template.render([(WHAT_COLOUR, None)], tiles * spec.tokens_per_tile)
         return cls(path, tiles, tuple(session.tokenizer.encode(prompt)))
 
 
@@ -102,17 +103,15 @@ def check_golden(session: Session, bundle: Bundle) -> dict[str, Any]:
     timed.
     """
     wanted = golden(bundle)
-    features = np.concatenate(list(session.backend.encode_image(wanted["pixel_values"])))
+    features = encode_tiles(session.backend, wanted["pixel_values"])
     cache, ids = session.backend.make_cache(), wanted["input_ids"][0].tolist()
     logits = session.prefill(ids, cache, features)
     found = {
         "image tokens": relative_error(features, wanted["image_features"]),
         "prefill logits": relative_error(logits, wanted["prefill_logits"]),
     }
-    tokens = []
-    for _ in wanted["generated_ids"]:
-        tokens.append(int(logits.argmax()))
-        logits = session.decode(tokens[-1], cache)
+    choices = islice(session.decode(logits, cache), len(wanted["generated_ids"]))
+    tokens = [choice.token for choice in choices]
     same = sum(a == b for a, b in zip(tokens, wanted["generated_ids"].tolist(), strict=True))
     require_golden(found)
     return {name: round(value, 6) for name, value in found.items()} | {"tokens": f"{same} of {len(tokens)}"}

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate.ask import Progress, evaluate, silent
+from phantom_edge.evaluate.ask import OnReply, evaluate, no_replies
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import SUFFIX, EvalResult, read_records
 from phantom_edge.evaluate.subject import Subject
 
-Watch = Callable[[str], Progress]
+Watch = Callable[[str], OnReply]
 """Given the name of who is about to be asked, gives what is told of the progress."""
 
 
-def unwatched(name: str) -> Progress:
+def unwatched(name: str) -> OnReply:
     """The watch that nobody keeps."""
-    return silent
+    return no_replies
 
 
 def build_suite(

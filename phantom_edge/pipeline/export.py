@@ -27,9 +27,9 @@ from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.store import SIDECAR, is_stored, load, manifest_entry, save
 from phantom_edge.report.report import Report
-from phantom_edge.runtime.probes import Prompt, Runner, default_images, prompts
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.runtime.traces import WHAT_COLOUR, default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import verify
 from phantom_edge.targets import Format, Target, format_for, target_for, targets
 from phantom_edge.versions import installed
@@ -226,15 +226,15 @@ def _write_golden(
 
     image = default_images(spec.tile_size)["square"]
     room = options.context - GOLDEN_TOKENS
-    prompt: Prompt = prompts(spec, source.tokenizer, room, image, "What colour is it?")[0]
-    runner = Runner(TorchBackend(held, options.context, options.chunk), spec.image_token_id, options.chunk)
-    trace, tokens = runner.greedy(prompt, GOLDEN_TOKENS)
+    prompt = prompts(spec, source.tokenizer, room, image, WHAT_COLOUR)[0]
+    backend = TorchBackend(held, options.context, options.chunk)
+    answer, tokens = trace_prompt(backend, prompt, spec.image_token_id, GOLDEN_TOKENS)
     arrays = {
         "image": np.asarray(image),
         "pixel_values": prompt.pixels,
-        "image_features": trace.image_tokens,
+        "image_features": answer.image_tokens,
         "input_ids": np.array([prompt.ids], dtype=np.int64),
-        "prefill_logits": trace.logits[:1],
+        "prefill_logits": answer.logits[:1],
         "generated_ids": np.array(tokens, dtype=np.int64),
     }
     save_file(

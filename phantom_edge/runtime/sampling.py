@@ -6,8 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
+
+Floats = NDArray[np.float32]
+Choose = Callable[[NDArray[np.floating]], int]
+"""From logits [vocab] to a token id."""
+
+
+def greedy(logits: NDArray[np.floating]) -> int:
+    """The most probable token."""
+    return int(logits.argmax())
 
 
 @dataclass(frozen=True)
@@ -30,13 +40,13 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise InputError(f"top-p is {self.top_p}; use more than 0 and at most 1")
 
-    def chooser(self) -> Callable[[np.ndarray], int]:
-        """A function from logits [vocab] to a token id; the same seed gives the same choices."""
+    def chooser(self) -> Choose:
+        """Chooses by these rules; the same seed gives the same choices."""
         if self.temperature == 0:
-            return lambda logits: int(logits.argmax())
+            return greedy
         random = np.random.default_rng(self.seed)
 
-        def choose(logits: np.ndarray) -> int:
+        def choose(logits: NDArray[np.floating]) -> int:
             scaled = logits.astype(np.float64) / self.temperature
             weights = np.exp(scaled - scaled.max())
             order = np.argsort(-weights, kind="stable")

@@ -8,19 +8,19 @@ second prefill.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from phantom_edge.bundle.backend import Backend
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values, tile_count
-from phantom_edge.runtime.sampling import Sampling
+from phantom_edge.runtime import decoding
+from phantom_edge.runtime.decoding import Choice
+from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
 from phantom_edge.targets import format_for
 from phantom_edge.text.prompt import PromptTemplate
 from phantom_edge.text.tokenizer import Tokenizer
@@ -105,7 +105,7 @@ class Session:
         self.backend, self.tokenizer, self.spec = backend, tokenizer, spec
 
     @classmethod
-    def open(cls, model: str | Path | None = None, *, check: bool = True, **options) -> Session:
+    def open(cls, model: str | Path | None = None, *, check: bool = True, **options: Any) -> Session:
         """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None for Nano) in
         torch.
 
@@ -116,7 +116,7 @@ class Session:
         return cls.of_source(Pretrained.open(model))
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, **options) -> Session:
+    def of_bundle(cls, bundle: Bundle, **options: Any) -> Session:
         """The runtime of an opened bundle's format."""
         m = bundle.manifest
         backend = format_for(m["format"]).load(
@@ -136,10 +136,10 @@ class Session:
 
     # --- steps ----------------------------------------------------------------------------------------------
 
-    def encode_image(self, image: Any) -> np.ndarray:
+    def encode_image(self, image: Any) -> Floats:
         """A path or PIL image to image tokens [N, hidden]."""
         pixels = pixel_values(load_image(image), tile_size=self.spec.tile_size, max_tiles=self.spec.max_tiles)
-        return np.concatenate(list(self.backend.encode_image(pixels)))
+        return decoding.encode_tiles(self.backend, pixels)
 
     def image_tokens(self, image: Any) -> int:
         """How many tokens a picture will take, without encoding it."""
@@ -147,61 +147,60 @@ class Session:
         tiles = tile_count(width, height, tile_size=self.spec.tile_size, max_tiles=self.spec.max_tiles)
         return tiles * self.spec.tokens_per_tile
 
-    def prefill(self, ids: list[int], cache: Any, image: np.ndarray | None = None) -> np.ndarray:
-        """Continue ``cache`` with ``ids``, image tokens taken from ``image`` [N, hidden] in order: logits
-        [vocab].
+    def prefill(self, ids: list[int], cache: Any, image: Floats | None = None) -> Floats:
+        """Continue ``cache`` with ``ids``: logits [vocab] of the last.
+
+        Their image tokens are the rows of ``image`` [N, hidden], in order.
 
         Raises :class:`InputError`, before any work, when a new context does not begin with the folded first
         token, when the ids do not fit, or when their image tokens are not as many as the image's.
         """
         self._check(ids, cache.length, 0 if image is None else len(image))
-        start = taken = 0
-        while start < len(ids):
-            part = np.array([ids[start : start + self.backend.chunk]], dtype=np.int64)
-            embeds = np.array(self.backend.embed(part))
-            places = part[0] == self.spec.image_token_id
-            if places.any():
-                embeds[0, places] = image[taken : taken + places.sum()]
-                taken += int(places.sum())
-            logits = self.backend.decode(embeds, cache)
-            start += part.shape[1]
-        return logits
+        chunks = decoding.embed(self.backend, ids, image, self.spec.image_token_id)
+        return decoding.prefill(self.backend, cache, chunks)
 
-    def decode(self, token: int, cache: Any) -> np.ndarray:
-        """Continue ``cache`` with one generated token: logits [vocab]."""
-        return self.backend.decode(self.backend.embed(np.array([[token]], dtype=np.int64)), cache)
+    def decode(
+        self,
+        logits: Floats,
+        cache: Any,
+        choose: Choose = greedy,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> Iterator[Choice]:
+        """Tokens that follow a prefill's ``logits``, without end; see :func:`.decoding.generate`."""
+        return decoding.generate(self.backend, cache, logits, choose, now)
 
     def chat(self, image: Any = None) -> Chat:
         """A new context, about ``image`` (a path or a PIL image) if one is given."""
         return Chat(self, None if image is None else load_image(image))
 
-    def generate(self, question: str, image: Any = None, **options) -> Iterator[str]:
+    def generate(self, question: str, image: Any = None, **options: Any) -> Iterator[str]:
         """One question on a new context; ``options`` as in :meth:`Chat.ask`."""
         return self.chat(image).ask(question, **options)
 
-    def _check(self, ids: list[int], held: int, image_rows: int) -> None:
+    def _check(self, ids: list[int], length: int, image_rows: int) -> None:
+        """Raise :class:`InputError` unless ``ids`` may follow ``length`` cached tokens."""
         first = self.spec.first_id
         if not ids:
             raise InputError("the prompt is empty; give at least one token")
-        if held == 0 and first is not None and ids[0] != first:
+        if length == 0 and first is not None and ids[0] != first:
             raise InputError(
                 f"the prompt begins with token {ids[0]}, but this model was folded for prompts that begin "
-                f"with {first} "
-                f"({self.tokenizer.decode([first], skip_special=False)!r}); use the bundle's prompt template"
+                f"with {first} ({self.tokenizer.decode([first], skip_special=False)!r}); "
+                "use the bundle's prompt template"
             )
-        if held + len(ids) > self.backend.context:
+        if length + len(ids) > self.backend.context:
             raise InputError(
-                f"the prompt needs {held + len(ids)} tokens, the context holds {self.backend.context}; "
+                f"the prompt needs {length + len(ids)} tokens, the context holds {self.backend.context}; "
                 "ask less, use fewer tiles (--max-tiles) or export with a larger --context"
             )
-        wanted = ids.count(self.spec.image_token_id)
-        if wanted != image_rows:
-            raise InputError(f"the prompt has {wanted} image tokens, the image {image_rows}")
+        image_ids = ids.count(self.spec.image_token_id)
+        if image_ids != image_rows:
+            raise InputError(f"the prompt has {image_ids} image tokens, the image {image_rows}")
 
 
 @dataclass
 class Chat:
-    """One context: its cache, the ids it holds, and the timing of the last answer.
+    """One context: its cache, the ids in it, and the timing of the last answer.
 
     >>> chat = pe.Session.open("nano-desktop").chat("photo.jpg")
     >>> ["".join(chat.ask(question)) for question in ("How many objects are there?", "How many diamonds?")]
@@ -215,7 +214,9 @@ class Chat:
     timing: Timing = field(default_factory=Timing)
     ids: list[int] = field(default_factory=list)
     _cache: Any = None
-    _pending: list[int] = field(default_factory=list)
+    _pending: list[int] = field(default_factory=list)  # a generated token that is not in the cache yet
+    _open: bool = False  # a question was asked since the beginning or the last rewind
+    _rewound: bool = False
 
     def ask(
         self,
@@ -234,73 +235,96 @@ class Chat:
         if max_tokens < 1:
             raise InputError(f"max tokens is {max_tokens}; ask for at least one")
         prompt = self._prompt(question)
-        self.session._check([*self._pending, *prompt], len(self.ids), self._rows if not self.ids else 0)
+        self.session._check(prompt, len(self.ids) if self._open else 0, 0 if self._open else self._rows)
         return self._answer(prompt, max_tokens, stop, sampling or Sampling())
+
+    def rewind(self) -> None:
+        """Forget the questions and answers, but keep the picture: the next question is the first again.
+
+        It costs neither the vision encoder nor the picture's part of the prompt. The prompt is then cut where
+        the picture ends, also in a new chat, so that an answer does not depend on what was asked before it: a
+        runtime may keep one range of activations per call.
+        """
+        self.ids = self.ids[: self._end_of_image(self.ids)]
+        self._pending, self._open, self._rewound = [], False, True
 
     @property
     def _rows(self) -> int:
         return 0 if self.image is None else self.session.image_tokens(self.image)
 
     def _prompt(self, question: str) -> list[int]:
+        """What is to be appended to the cache, or the whole of it for a first question."""
         template, encode = self.session.spec.template, self.session.tokenizer.encode
-        if self.ids:
-            return encode(template.render_next(question))
+        if self._open:
+            return [*self._pending, *encode(template.render_next(question))]
         return encode(template.render([(question, None)], self._rows or None))
+
+    def _end_of_image(self, ids: list[int]) -> int:
+        """How many of ``ids`` belong to the picture and what stands before it; 0 without one."""
+        image_id = self.session.spec.image_token_id
+        return len(ids) - ids[::-1].index(image_id) if image_id in ids else 0
 
     def _answer(
         self, prompt: list[int], max_tokens: int, stop: tuple[str, ...], sampling: Sampling
     ) -> Iterator[str]:
-        session, self.timing = self.session, Timing(prompt_tokens=len(prompt))
-        image, clock = None, time.perf_counter()
-        if not self.ids:
-            self._cache = session.backend.make_cache()
-            if self.image is not None:
-                image = session.encode_image(self.image)
-                self.timing.vision = time.perf_counter() - clock
-        clock = time.perf_counter()
-        prompt = [*self._pending, *prompt]
-        logits = session.prefill(prompt, self._cache, image)
-        self.ids, self._pending = [*self.ids, *prompt], []
-        self.timing.prefill = time.perf_counter() - clock
+        self.timing = Timing(prompt_tokens=len(prompt) - len(self._pending))
+        logits = self._prefill(prompt)
         yield from _until(stop, self._tokens(logits, max_tokens, sampling), self.timing)
 
-    def _tokens(self, logits: np.ndarray, max_tokens: int, sampling: Sampling) -> Iterator[str]:
-        """Pieces of text, one per token. A token is appended to the cache when the next one is wanted."""
-        session, stream, choose = self.session, self.session.tokenizer.stream(), sampling.chooser()
-        while True:
-            token = choose(logits)
+    def _prefill(self, prompt: list[int]) -> Floats:
+        """Bring a prompt into the cache, from where it goes on from what is there: logits [vocab]."""
+        session, image, clock = self.session, None, time.perf_counter()
+        if not self._open:
+            if not self.ids or prompt[: len(self.ids)] != self.ids:
+                self.ids, self._cache = [], session.backend.make_cache()
+                if self.image is not None:
+                    image = session.encode_image(self.image)
+                    self.timing.vision = time.perf_counter() - clock
+            prompt = prompt[len(self.ids) :]
+        clock = time.perf_counter()
+        decoding.rewind(self._cache, len(self.ids))  # half a prompt may be left of a call that failed
+        cut = self._end_of_image(prompt) if self._rewound else 0
+        for part in filter(None, (prompt[:cut], prompt[cut:])):
+            logits, image = session.prefill(part, self._cache, image), None
+            self.ids = [*self.ids, *part]
+        self._pending, self._open = [], True
+        self.timing.prefill = time.perf_counter() - clock
+        return logits
+
+    def _tokens(self, logits: Floats, max_tokens: int, sampling: Sampling) -> Iterator[str]:
+        """Pieces of text, one per token. A token is appended to the cache when the next one is taken."""
+        session, timing, stream = self.session, self.timing, self.session.tokenizer.stream()
+        for token, _, seconds in session.decode(logits, self._cache, sampling.chooser()):
+            self.ids, self._pending = [*self.ids, *self._pending], []
+            timing.decode += seconds
             if token in session.spec.end_ids:
-                self.timing.stop = "end"
+                timing.stop = "end"
                 break
-            self.timing.new_tokens += 1
+            timing.new_tokens += 1
             self._pending = [token]
             yield stream.push(token)
-            if self.timing.new_tokens == max_tokens:
-                self.timing.stop = "length"
+            if timing.new_tokens == max_tokens:
+                timing.stop = "length"
                 break
             if self._cache.length == session.backend.context:
-                self.timing.stop = "context"
+                timing.stop = "context"
                 break
-            clock = time.perf_counter()
-            logits = session.decode(token, self._cache)
-            self.ids, self._pending = [*self.ids, token], []
-            self.timing.decode += time.perf_counter() - clock
         yield stream.finish()
 
 
 def _until(stops: tuple[str, ...], pieces: Iterator[str], timing: Timing) -> Iterator[str]:
-    """Pass pieces on up to the first stop string, holding back what could be its beginning."""
-    held = ""
+    """Pass pieces on up to the first stop string, keeping back what could be its beginning."""
+    text = ""
     for piece in pieces:
-        held += piece
-        found = min((held.find(stop) for stop in stops if stop in held), default=-1)
-        if found >= 0:
+        text += piece
+        end = min((text.find(stop) for stop in stops if stop in text), default=-1)
+        if end >= 0:
             timing.stop = "stop"
-            yield held[:found]
+            yield text[:end]
             return
-        keep = max((n for stop in stops for n in range(1, len(stop)) if held.endswith(stop[:n])), default=0)
-        ready, held = held[: len(held) - keep], held[len(held) - keep :]
+        kept = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+        ready, text = text[: len(text) - kept], text[len(text) - kept :]
         if ready:
             yield ready
-    if held:
-        yield held
+    if text:
+        yield text

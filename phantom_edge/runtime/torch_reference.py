@@ -19,7 +19,7 @@ from phantom_edge.model.layer_by_layer import Stream, encode_tiles
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, view
-from phantom_edge.runtime.probes import Prompt, Trace
+from phantom_edge.runtime.traces import Prompt, Trace
 
 Images = list[torch.Tensor | None]
 

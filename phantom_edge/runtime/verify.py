@@ -9,7 +9,7 @@ And one more, because this is a Phantom: is the phantom dimension in the artifac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import zip_longest
 from typing import Any
@@ -29,9 +29,10 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.store import SIDECAR, differing, of_bundle
 from phantom_edge.report.report import Check, Plot, Report, megabytes
 from phantom_edge.runtime import tolerances
-from phantom_edge.runtime.probes import Prompt, Runner, Trace, prompts
+from phantom_edge.runtime.decoding import forced
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_reference import Reference, make_references
+from phantom_edge.runtime.traces import Prompt, Trace, prompts, trace_prompt
 from phantom_edge.targets import Format, format_for
 from phantom_edge.text.tokenizer import Tokenizer
 
@@ -84,7 +85,7 @@ def verify(
     )
 
     step("running the artifact")
-    run, chosen, runtime = _run(bundle, asked, [None] * len(asked), tokens, {})
+    run, chosen, runtime = _run(bundle, asked, [()] * len(asked), tokens, {})
     step("running the torch model with the same integers, and the original")
     original = PhantomModel(source.config, source.checkpoint, keep=False)
     references = make_references(held, original, asked, chosen, source.config.image_token_id, chunk)
@@ -143,20 +144,20 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 
 
 def _run(
-    bundle: Bundle, asked: list[Prompt], answers: list[list[int] | None], count: int, options: dict[str, str]
+    bundle: Bundle,
+    asked: list[Prompt],
+    answers: Sequence[Sequence[int]],
+    count: int,
+    options: dict[str, str],
 ) -> tuple[list[Trace], list[list[int]], str]:
-    """The artifact's traces, the ``count`` tokens of each, its own choice where no answer is given, and its
-    name.
-    """
+    """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
     m = bundle.manifest
     backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"], **options)
-    runner = Runner(backend, m["ids"]["image"], m["chunk"])
-    found = [
-        runner.greedy(prompt, count) if tokens is None else (runner.forced(prompt, tokens), tokens)
-        for prompt, tokens in zip(asked, answers, strict=True)
+    pairs = [
+        trace_prompt(backend, prompt, m["ids"]["image"], count, forced(answer))
+        for prompt, answer in zip(asked, answers, strict=True)
     ]
-    traces, tokens = (list(part) for part in zip(*found, strict=True))
-    return traces, tokens, backend.name
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
 
 
 def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
@@ -164,7 +165,7 @@ def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
     artifact_format = format_for(bundle.manifest["format"])
     asked, answers = [r.prompt for r in references], [r.tokens for r in references]
     try:
-        traces, _, _ = _run(bundle, asked, answers, 0, dict(artifact_format.unrounded))
+        traces, _, _ = _run(bundle, asked, answers, len(answers[0]), dict(artifact_format.unrounded))
     except NoRoomError as error:
         return [Check("left out", "not run", detail=str(error))]
     pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]

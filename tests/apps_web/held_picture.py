@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+from itertools import islice
 
 import numpy as np
 from PIL import Image
 
 from phantom_edge.images import pixel_values
+from phantom_edge.runtime.decoding import forced
 from phantom_edge.runtime.session import Session
 
 
@@ -40,8 +42,7 @@ class HeldPicture:
         logits = session.prefill(prompt[end:], cache)
         wanted = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
         best, gaps = [], []
-        for token in wanted:
-            best.append(int(logits.argmax()))
-            gaps.append(float(logits.max() - logits[token]) / float(np.sqrt((logits**2).mean())))
-            logits = session.decode(token, cache)
+        for token, scores, _ in islice(session.decode(logits, cache, forced(wanted)), len(wanted)):
+            best.append(int(scores.argmax()))
+            gaps.append(float(scores.max() - scores[token]) / float(np.sqrt((scores**2).mean())))
         return session.tokenizer.decode([token for token in best if token not in spec.end_ids]), gaps

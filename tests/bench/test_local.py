@@ -106,13 +106,13 @@ def test_another_picture_is_its_own_tiles(tmp_path, tiny_dirs, bundles):
 
 def test_the_processors_clock_does_not_count_waiting(tmp_path, tiny_dirs, monkeypatch):
     session = Session.open(next(iter(tiny_dirs.values())))
-    decode, settings = session.decode, replace(QUICK, steps=3, warmup=0)
+    decode, settings = session.backend.decode, replace(QUICK, steps=3, warmup=0)
 
-    def waiting(token, cache):
+    def waiting(embeddings, cache):
         time.sleep(0.2)
-        return decode(token, cache)
+        return decode(embeddings, cache)
 
-    monkeypatch.setattr(session, "decode", waiting)
+    monkeypatch.setattr(session.backend, "decode", waiting)
     assert min(decode_steps(session, 0, settings)) >= 0.2
     assert max(decode_steps(session, 0, replace(settings, clock="processor"))) < 0.2
     with pytest.raises(InputError, match="--device adb reads the clock on the wall only"):

@@ -7,8 +7,8 @@ from safetensors.numpy import load_file
 
 from phantom_edge.bundle.folder import GOLDEN, Bundle
 from phantom_edge.pipeline.export import ExportRequest, export
-from phantom_edge.runtime.probes import Prompt, Runner
 from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.traces import Prompt, Runner
 from phantom_edge.runtime.verify import verify
 
 NEEDS = {

@@ -16,7 +16,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, normalize, pixel_values
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.runtime.conform import conform
-from phantom_edge.runtime.probes import default_images
+from phantom_edge.runtime.traces import default_images
 
 
 @pytest.mark.skipif(not RECORDED, reason="the recorded outputs are not beside this checkout")

@@ -10,10 +10,10 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.runtime.probes import default_images
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.runtime.traces import default_images
 
 QUESTION = "What colour is it?"
 

@@ -20,9 +20,9 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.quantize.kv import KVScales
-from phantom_edge.runtime.probes import Runner, default_images, prompts
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.runtime.traces import default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import STRUCTURE, UNROUNDED, divergence, verify
 from phantom_edge.targets import FORMATS, format_for
 
@@ -274,7 +274,7 @@ def test_prompts_that_do_not_fit_are_left_out_or_refused(tiny_dirs):
         prompts(spec, source.tokenizer, shortest - 1)
 
 
-def test_a_runner_cuts_prefill_into_chunks(tiny_dirs):
+def test_chunks_do_not_change_a_trace(tiny_dirs):
     from phantom_edge.model.original import PhantomModel
 
     source = Pretrained.open(tiny_dirs["qwen2"])
@@ -282,7 +282,7 @@ def test_a_runner_cuts_prefill_into_chunks(tiny_dirs):
     traces = []
     for chunk in (7, 10_000):
         backend = TorchBackend(PhantomModel(source.config, source.checkpoint), 10_000, chunk)
-        traces.append(Runner(backend, source.config.image_token_id, chunk).greedy(prompt, 3))
+        traces.append(trace_prompt(backend, prompt, source.config.image_token_id, 3))
     assert np.abs(traces[0][0].logits - traces[1][0].logits).max() < 1e-4
     assert traces[0][1] == traces[1][1]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.pipeline.export import ExportRequest, export
-from phantom_edge.runtime.probes import default_images
 from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.traces import default_images
 from phantom_edge.targets import Format
 
 WEBGPU = Format(
@@ -124,8 +125,8 @@ def answer(session: Session, bundle: Bundle, question: Question, count: int) -> 
     cache: Any = session.backend.make_cache()
     image = None if question.image is None else session.encode_image(question.image)
     logits = session.prefill(prompt, cache, image)
-    while True:
-        ids.append(int(logits.argmax()))
-        if len(ids) == count or ids[-1] in session.spec.end_ids:
-            return Answer(prompt, ids, session.tokenizer.decode(ids))
-        logits = session.decode(ids[-1], cache)
+    for choice in islice(session.decode(logits, cache), count):
+        ids.append(choice.token)
+        if choice.token in session.spec.end_ids:
+            break
+    return Answer(prompt, ids, session.tokenizer.decode(ids))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,9 @@ import numpy as np
 
 from phantom_edge.bench import machine
 from phantom_edge.bench.worker import import_libraries
+from phantom_edge.bundle.backend import Backend
 from phantom_edge.errors import PhantomEdgeError
+from phantom_edge.runtime.decoding import NO_LOGITS, embed, forced, generate, prefill
 from phantom_edge.targets import format_for
 
 WARM, REPEATS = 4, 5
@@ -38,39 +41,35 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
             Path(job["folder"]), context=job["context"], chunk=job["chunk"], threads=job["threads"]
         )
         loading = now() - start
-        found = _time(backend, job)
-    found |= {"loading": loading, "libraries": libraries, "peak": machine.peak_memory()}
-    return found | {"others": usage.others, "seconds": round(usage.seconds, 1)}
+        timed = _time(backend, job)
+    timed |= {"loading": loading, "libraries": libraries, "peak": machine.peak_memory()}
+    return timed | {"others": usage.others, "seconds": round(usage.seconds, 1)}
 
 
-def _time(backend: Any, job: Mapping[str, Any]) -> dict[str, Any]:
+def _time(backend: Backend, job: Mapping[str, Any]) -> dict[str, Any]:
     chunk, context, now = job["chunk"], job["context"], machine.CLOCKS[job["clock"]]
     rng = np.random.default_rng(0)
-    ids = rng.integers(8, job["vocabulary"], (1, context))
+    ids = rng.integers(8, job["vocabulary"], (1, context))[0].tolist()
 
     def filled(length: int) -> Any:
         cache = backend.make_cache()
-        for at in range(0, length, chunk):
-            backend.decode(backend.embed(ids[:, at : min(length, at + chunk)]), cache)
+        prefill(backend, cache, embed(backend, ids[:length]))
         return cache
 
-    decode, prefill = {}, {}
+    decode_seconds, prefill_seconds = {}, {}
     for depth in (0, job["depth"]):
-        cache = filled(depth)
-        times = [
-            _seconds(now, lambda c=cache: backend.decode(backend.embed(ids[:, :1]), c))
-            for _ in range(job["steps"])
-        ]
-        decode[depth] = median(times[WARM:])
+        choices = generate(backend, filled(depth), NO_LOGITS, forced(repeat(ids[0])), now)
+        times = [choice.seconds for choice in islice(choices, 1, 1 + job["steps"])]
+        decode_seconds[depth] = median(times[WARM:])
     for start in (0, context - chunk):
         times = []
         for _ in range(REPEATS):
             cache = filled(start)
-            times.append(_seconds(now, lambda c=cache: backend.decode(backend.embed(ids[:, :chunk]), c)))
-        prefill[start] = median(times[1:])
+            times.append(_seconds(now, lambda c=cache: prefill(backend, c, embed(backend, ids[:chunk]))))
+        prefill_seconds[start] = median(times[1:])
     pixels = rng.random((1, 3, job["tile"], job["tile"]), dtype=np.float32)
     vision = [_seconds(now, lambda: backend.encode_image(pixels)) for _ in range(REPEATS)]
-    return {"vision": median(vision[1:]), "decode": decode, "prefill": prefill}
+    return {"vision": median(vision[1:]), "decode": decode_seconds, "prefill": prefill_seconds}
 
 
 def _seconds(now: Callable[[], float], call: Callable[[], object]) -> float:
