@@ -18,7 +18,7 @@ from phantom_edge.errors import CheckError, InputError
 from phantom_edge.images import load_image, tile_count
 from phantom_edge.runtime.decoding import encode_tiles
 from phantom_edge.runtime.session import Session
-from phantom_edge.runtime.traces import WHAT_COLOUR, default_images
+from phantom_edge.runtime.traces import QUESTION, default_images
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,7 +51,7 @@ class Task:
         path = folder / "picture.png"
         picture.save(path)
         tiles = tile_count(*picture.size, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
-        prompt = spec.template.render([(WHAT_COLOUR, None)], tiles * spec.tokens_per_tile)
+        prompt = spec.template.render([(QUESTION, None)], tiles * spec.tokens_per_tile)
         return cls(path, tiles, tuple(session.tokenizer.encode(prompt)))
 
 

@@ -29,7 +29,7 @@ from phantom_edge.quantize.store import SIDECAR, is_stored, load, manifest_entry
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
-from phantom_edge.runtime.traces import WHAT_COLOUR, default_images, prompts, trace_prompt
+from phantom_edge.runtime.traces import QUESTION, default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import verify
 from phantom_edge.targets import Format, Target, format_for, target_for, targets
 from phantom_edge.versions import installed
@@ -226,7 +226,7 @@ def _write_golden(
 
     image = default_images(spec.tile_size)["square"]
     room = options.context - GOLDEN_TOKENS
-    prompt = prompts(spec, source.tokenizer, room, image, WHAT_COLOUR)[0]
+    prompt = prompts(spec, source.tokenizer, room, image, QUESTION)[0]
     backend = TorchBackend(held, options.context, options.chunk)
     answer, tokens = trace_prompt(backend, prompt, spec.image_token_id, GOLDEN_TOKENS)
     arrays = {

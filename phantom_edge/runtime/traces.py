@@ -17,7 +17,7 @@ from phantom_edge.runtime.sampling import Choose, Floats, greedy
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.text.tokenizer import Tokenizer
 
-WHAT_COLOUR = "What colour is it?"  # the golden prompt's, which benchmarks time as well
+QUESTION = "What colour is it?"  # the golden prompt's, which benchmarks time as well
 DESCRIBE = "Describe the image in detail"
 
 
@@ -66,7 +66,7 @@ def prompts(
     else:
         drawn = default_images(spec.tile_size)
         made = [
-            _prompt(spec, tokenizer, "square", WHAT_COLOUR, drawn["square"]),
+            _prompt(spec, tokenizer, "square", QUESTION, drawn["square"]),
             _prompt(spec, tokenizer, "wide", DESCRIBE, drawn["wide"]),
             _prompt(spec, tokenizer, "text", "What is 2+2? Answer briefly.", None),
         ]

@@ -20,10 +20,11 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bench.task import QUESTION, golden_picture
+from phantom_edge.bench.task import golden_picture
 from phantom_edge.bundle.folder import MANIFEST, TOKENIZER, Bundle
 from phantom_edge.errors import InputError, PhantomEdgeError
 from phantom_edge.progress import Step
+from phantom_edge.runtime.traces import QUESTION
 from phantom_edge.text.tokenizer import Tokenizer
 
 FOLDER = "/data/local/tmp/phantom-bench"

@@ -9,7 +9,6 @@ from typing import Any
 
 from phantom_edge.bench.estimate.count import Model, Work, modelled
 from phantom_edge.bench.facts import model_facts
-from phantom_edge.bench.task import QUESTION
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
@@ -19,6 +18,7 @@ from phantom_edge.model.fold import Fold
 from phantom_edge.model.rope import check_context
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.recipe import Recipe, load_recipe
+from phantom_edge.runtime.traces import QUESTION
 from phantom_edge.targets import format_for, target_for
 from phantom_edge.text.tokenizer import Tokenizer
 
