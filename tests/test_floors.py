@@ -18,9 +18,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("bundle", "mil", "report"),
     ("training", "quantize", "export", "targets"),
     ("runtime",),
-    ("evaluate", "bench", "tune"),
+    ("evaluate", "tune"),
     ("pipeline",),
-    ("apps",),
+    ("apps", "bench"),
     ("", "cli", "__main__", "optimum_register"),
 )
 FORMATS = ("coreai", "coreml", "executorch", "executorch_coreml", "onnx")

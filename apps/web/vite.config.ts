@@ -19,7 +19,7 @@ export default defineConfig({
     reportCompressedSize: false,
     chunkSizeWarningLimit: 600, // three.js, loaded for AR alone
     rolldownOptions: {
-      input: { app: 'index.html', sw: 'src/sw.ts' },
+      input: { app: 'index.html', bench: 'bench.html', sw: 'src/sw.ts' },
       output: { entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
     },
   },

@@ -1,12 +1,11 @@
-"""A web server for a built app: static files of one or two folders, with the headers that WASM threads
-need.
-"""
+"""A web server for a built app: static files of some folders, with the headers that WASM threads need."""
 
 from __future__ import annotations
 
 import errno
+import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -33,14 +32,15 @@ TYPES: Final = {
     ".onnx_data": "application/octet-stream",
     ".safetensors": "application/octet-stream",
 }
-"""Said here, because a machine's own table of types may lack them or know them by other names."""
+"""Written here, because a machine's own table of types may lack them or name them otherwise."""
+NOWHERE: Final = "/dev/null/nothing"  # never a file, so the answer is 404
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class Handler(SimpleHTTPRequestHandler):
     """GET and HEAD of files below the mounted folders; no listings, no links out of them."""
 
     protocol_version = "HTTP/1.1"
-    extensions_map: Final = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
     timeout = 60  # seconds without a request, after which a kept connection is closed
 
     def __init__(self, *args: Any, mounts: Mapping[str, Path], **kwargs: Any):
@@ -48,16 +48,13 @@ class _Handler(SimpleHTTPRequestHandler):
         super().__init__(*args, **kwargs)
 
     def translate_path(self, path: str) -> str:
-        """The file of a request below the mount with the longest matching prefix; a path that is none is not
-        found.
-        """
+        """The file of a request, below the mount with the longest matching prefix."""
         parts = PurePosixPath(unquote(urlsplit(path).path)).parts[1:]
         prefix = next(
             (m for m in sorted(self.mounts, key=len, reverse=True) if not m or parts[:1] == (m,)), None
         )
-        nowhere = "/dev/null/nothing"  # never a file: the handler then answers 404
         if prefix is None or ".." in parts or any("\\" in part or "\0" in part for part in parts):
-            return nowhere
+            return NOWHERE
         root = self.mounts[prefix].resolve()
         target = root.joinpath(*(parts[1:] if prefix else parts))
         if target == root:
@@ -66,7 +63,7 @@ class _Handler(SimpleHTTPRequestHandler):
             inside = target.resolve().is_relative_to(root) and target.is_file()
         except OSError:
             inside = False
-        return str(target) if inside else nowhere
+        return str(target) if inside else NOWHERE
 
     def end_headers(self) -> None:
         for name, value in ISOLATION.items():
@@ -76,7 +73,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
-    def list_directory(self, path: str) -> None:
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -99,6 +96,7 @@ def serving(
     port: int = 0,
     certificate: Path | None = None,
     key: Path | None = None,
+    handler: Callable[..., Handler] = Handler,
 ) -> Iterator[tuple[ThreadingHTTPServer, str]]:
     """A server that is bound and not yet running, and its address.
 
@@ -110,7 +108,7 @@ def serving(
         InputError: the port is taken or not allowed, or the certificate does not load.
     """
     try:
-        server = _Server((host, port), partial(_Handler, mounts=dict(mounts)))
+        server = _Server((host, port), partial(handler, mounts=dict(mounts)))
     except OverflowError:
         raise InputError(f"port {port} is not one; give 1 to 65535, or 0 for a free one") from None
     except OSError as error:

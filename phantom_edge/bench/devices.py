@@ -18,15 +18,13 @@ class Options:
     """What only some drivers take; one that is given to another driver is refused.
 
     ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser``
-    is a Chromium's program, ``onnxruntime_web`` a folder with that npm package, ``providers`` what to run in
-    it. ``runner`` is an ExecuTorch runner built for the device, ``app`` the benchmark app's package or bundle
-    id.
+    is a Chromium's program, ``providers`` what to run in it. ``runner`` is an ExecuTorch runner built for the
+    device, ``app`` the benchmark app's package or bundle id.
     """
 
     serial: str | None = None
     image: str | None = None
     browser: Path | None = None
-    onnxruntime_web: Path | None = None
     providers: tuple[str, ...] = ()
     runner: Path | None = None
     app: str | None = None
@@ -44,11 +42,11 @@ class Driver:
 
 DRIVERS = {
     "local": Driver("phantom_edge.bench.local", ("image",)),
-    "browser": Driver("phantom_edge.bench.browser", ("browser", "onnxruntime_web", "providers")),
+    "browser": Driver("phantom_edge.bench.browser", ("browser", "providers")),
     "adb": Driver("phantom_edge.bench.android", ("serial", "runner", "app")),
     "ios": Driver("phantom_edge.bench.apple", ("serial", "app")),
 }
-_FLAGS = {"onnxruntime_web": "--onnxruntime-web", "providers": "--provider", "serial": "a serial number"}
+_FLAGS = {"providers": "--provider", "serial": "a serial number"}
 
 
 def bench(

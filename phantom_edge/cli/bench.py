@@ -49,10 +49,6 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="Of the runtime. Default: its own choice.")] = None,
     image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
     browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
-    onnxruntime_web: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="browser: folder of that npm package. Default: fetched once."),
-    ] = None,
     provider: Annotated[
         list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")
     ] = None,
@@ -81,7 +77,6 @@ def bench(
     options = Options(
         image=image,
         browser=browser,
-        onnxruntime_web=onnxruntime_web,
         providers=tuple(provider or ()),
         runner=runner,
         app=app_id,

@@ -1,55 +1,61 @@
 """A bundle in a real Chromium, and everything around it: the server, the programs, what is refused.
 
-The end-to-end tests need a Chromium and onnxruntime-web: in $PHANTOM_EDGE_ONNXRUNTIME_WEB, in
-apps/web/node_modules, or among what was fetched before; without them they are skipped.
+The end-to-end tests need a Chromium and the built web app, or Node.js and the libraries to build it; without
+them they are skipped.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from phantom_edge.apps.build import built_app
+from phantom_edge.apps.node import Unreachable
+from phantom_edge.apps.serve import ISOLATION
+from phantom_edge.apps.sources import app_sources
 from phantom_edge.bench import browser
-from phantom_edge.bench.browser import package, program
-from phantom_edge.bench.browser.server import HEADERS, serving
+from phantom_edge.bench.browser import program
+from phantom_edge.bench.browser.server import Page, serving
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.settings import Settings
+from phantom_edge.bench.task import golden
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import file_sha256
 from phantom_edge.errors import CheckError, InputError
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICK = Settings(processes=1, repeats=1, warmup=0, steps=3, depths=(0, 70), threads=1)
-PLACES = (
-    os.environ.get("PHANTOM_EDGE_ONNXRUNTIME_WEB"),
-    ROOT / "apps/web/node_modules/onnxruntime-web",
-    package.cache_folder() / f"{package.NAME}-{package.VERSION}",
-)
-WEB = next((Path(place) for place in PLACES if place and Path(place).is_dir()), None)
-CHROMIUM = next((found for name in program.NAMES if (found := shutil.which(name))), None)
-in_a_browser = pytest.mark.skipif(
-    WEB is None or CHROMIUM is None, reason="needs a Chromium and onnxruntime-web; see the module's docstring"
-)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> None:
+    """Skips where no browser is installed, or no app is built and none can be."""
+    try:
+        program.find(None)
+        built_app()
+    except (InputError, Unreachable) as error:
+        pytest.skip(str(error))
 
 
 # --- end to end
 
 
-@in_a_browser
-def test_a_web_bundle_end_to_end(bundles):
+def test_a_web_bundle_end_to_end(chromium, bundles):
     steps = []
-    options = Options(onnxruntime_web=WEB)
-    (run,) = bench([bundles["web"]], "browser", replace(QUICK, soak=0.005), options, step=steps.append).runs
+    (run,) = bench([bundles["web"]], "browser", replace(QUICK, soak=0.005), step=steps.append).runs
     assert run.runtime["provider"] == "wasm"
-    assert run.runtime["version"].startswith("1.")
+    lock = json.loads((app_sources("web") / "package-lock.json").read_text())["packages"]
+    assert run.runtime["version"] == lock["node_modules/onnxruntime-web"]["version"]
+    assert run.runtime["threads"] == 1
+    expected = golden(Bundle.open(bundles["web"]))
+    assert run.model["prompt_tokens"] == expected["input_ids"].size
     assert {key: len(values) for key, values in run.samples.items()} == {
         "first_token": 1,
         "preprocess": 1,
@@ -63,18 +69,19 @@ def test_a_web_bundle_end_to_end(bundles):
         "bundle": 1,
     } | ({"drift": 1} if "drift" in run.samples else {})
     assert all(value > 0 for key, values in run.samples.items() if key != "drift" for value in values)
-    golden = run.conditions["golden"]
-    assert golden["pixels"] == 0  # PNG, canvas and planes give exactly what Python gives
-    assert golden["image tokens"] < 0.1
-    assert golden["tokens"].endswith(" of 16")
+    check = run.conditions["golden"]
+    assert float(check["Picture to pixels"]) == 0
+    assert float(check["Image tokens"]) < 0.1
+    assert check["Tokens"].endswith(" of 16")
+    first = sum(run.value(part) for part in ("preprocess", "vision", "prefill"))
+    assert run.value("first_token") == pytest.approx(first)
     assert run.conditions["WASM heap, MB"] > 1
     assert run.curves["soak"]
     assert any("checking the golden outputs" in step for step in steps)
     assert not any(Path("/proc").glob("*/cmdline")) or not _running("phantom-bench-browser-")
 
 
-@in_a_browser
-def test_a_model_that_computes_something_else_is_not_timed(bundles, tmp_path):
+def test_a_model_that_computes_something_else_is_not_timed(chromium, bundles, tmp_path):
     folder = shutil.copytree(bundles["web"], tmp_path / "damaged")
     manifest = json.loads((folder / "manifest.json").read_text())
     name = f"{manifest['graphs']['vision_encoder']}_data"
@@ -83,8 +90,8 @@ def test_a_model_that_computes_something_else_is_not_timed(bundles, tmp_path):
     (folder / name).write_bytes(data)
     manifest["files"][name]["sha256"] = file_sha256(folder / name)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckError, match="the golden check failed: image tokens differ"):
-        bench([folder], "browser", QUICK, Options(onnxruntime_web=WEB))
+    with pytest.raises(CheckError, match=r"the golden check failed: Image tokens \S+, limit"):
+        bench([folder], "browser", QUICK)
 
 
 def _running(mark: str) -> bool:
@@ -115,48 +122,25 @@ def test_a_bundle_for_webgpu_runs_there(bundles):
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted", "message"),
+    ("features", "requested", "message"),
     [
         ({"isolated": False}, (), "no cross-origin isolation, so WASM has no threads; use Chromium 92"),
         ({"simd": False}, (), "has no SIMD"),
         ({}, ("webgpu",), "no WebGPU here .no adapter.; use --provider wasm"),
     ],
 )
-def test_a_browser_without_a_feature(told, wanted, message):
+def test_a_browser_without_a_feature(features, requested, message):
     with pytest.raises(InputError, match=message):
-        browser.choose(ABLE | told, wanted)
+        browser.choose(ABLE | features, requested)
 
 
 def test_a_bundle_for_something_else(bundles):
-    with pytest.raises(InputError, match=r"a bundle for android .executorch., which no browser runs"):
+    with pytest.raises(InputError, match=r"made for android .executorch., which no browser runs"):
         bench([bundles["android"]], "browser", QUICK)
     with pytest.raises(InputError, match="phantom-nano: not a bundle"):
         bench([None], "browser", QUICK)
     with pytest.raises(InputError, match="--provider webgl: there are wasm and webgpu"):
         bench([bundles["web"]], "browser", QUICK, Options(providers=("webgl",)))
-
-
-def test_file_names_come_from_the_manifest(bundles, tmp_path):
-    """Files under other names: what the page is told follows the manifest and the model's own references."""
-    folder = shutil.copytree(bundles["web"], tmp_path / "renamed")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    old = manifest["graphs"]["vision_encoder"]
-    data = Path(f"{old}_data").name
-    (folder / "deep").mkdir()
-    for name, new in ((old, "deep/eyes.onnx"), (f"{old}_data", f"deep/{data}")):
-        (folder / name).rename(folder / new)
-        manifest["files"][new] = manifest["files"].pop(name)
-    manifest["graphs"]["vision_encoder"] = "deep/eyes.onnx"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    told = browser._job(Bundle.open(folder), "wasm", QUICK, 2)["graphs"]["vision_encoder"]
-    assert told == {
-        "model": "../bundle/deep/eyes.onnx",
-        "data": [{"name": data, "url": f"../bundle/deep/{data}"}],
-    }
-    del manifest["files"][f"deep/{data}"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=f"deep/{data} is not listed in the manifest"):
-        browser._job(Bundle.open(folder, check=False), "wasm", QUICK, 2)
 
 
 # --- the programs
@@ -178,7 +162,7 @@ def test_a_program_that_is_no_browser(tmp_path, monkeypatch):
     with pytest.raises(
         CheckError, match="the browser ended before the page had a result: cannot open display"
     ):
-        browser._page(tmp_path / "fake", {}, {"do": "features"}, print, webgpu=False)
+        browser._in_page(tmp_path / "fake", {}, {"do": "features"}, print, webgpu=False)
     (tmp_path / "text").write_text("no program")
     (tmp_path / "text").chmod(0o755)
     with (
@@ -215,114 +199,47 @@ def test_a_page_that_says_nothing(monkeypatch, tmp_path):
     (tmp_path / "fake").write_text("#!/bin/sh\nsleep 60\n")
     (tmp_path / "fake").chmod(0o755)
     with pytest.raises(CheckError, match="the page said nothing"):
-        browser._page(tmp_path / "fake", {}, {}, print, webgpu=False)
-
-
-# --- onnxruntime-web
-
-
-def made(folder: Path, name: str = package.NAME, files: tuple[str, ...] = package.FILES) -> Path:
-    (folder / "dist").mkdir(parents=True)
-    (folder / "package.json").write_text(json.dumps({"name": name, "version": "1.30.0"}))
-    for file in files:
-        (folder / "dist" / file).touch()
-    return folder
-
-
-def test_the_package_or_the_project_that_has_it(tmp_path):
-    folder = made(tmp_path / "project" / "node_modules" / package.NAME)
-    (tmp_path / "project" / "package.json").write_text("{}")
-    assert package.find(folder, print) == package.find(tmp_path / "project", print)
-    assert package.find(folder, print).version == "1.30.0"
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda f: f.mkdir(), "holds no package.json"),
-        (lambda f: made(f, name="lodash"), "holds the package 'lodash'"),
-        (lambda f: made(f, files=()), "has no dist/ort.wasm.min.mjs; use version"),
-        (lambda f: (f.mkdir(), (f / "package.json").write_text("{")), "not readable"),
-    ],
-)
-def test_a_folder_that_is_no_such_package(tmp_path, make, message):
-    make(tmp_path / "folder")
-    with pytest.raises(InputError, match=message):
-        package.find(tmp_path / "folder", print)
-
-
-def test_it_is_fetched_once_and_nothing_half_fetched_stays(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}/usr/bin:/bin")
-    npm = bin_folder / "npm"
-    npm.write_text(
-        "#!/bin/sh\nmkdir -p node_modules/onnxruntime-web/dist\necho 'npm ERR! network' >&2\nexit 1\n"
-    )
-    npm.chmod(0o755)
-    with pytest.raises(
-        InputError, match=r"npm could not fetch onnxruntime-web .* .npm ERR! network.; name a folder"
-    ):
-        package.find(None, print)
-    assert list((tmp_path / "cache" / "phantom-edge").iterdir()) == []
-    source = made(tmp_path / "registry")
-    npm.write_text(
-        f"#!/bin/sh\nmkdir node_modules && cp -r {source} node_modules/onnxruntime-web\necho x >> "
-        f"{tmp_path}/n\n"
-    )
-    said = []
-    assert package.find(None, said.append) == package.find(None, said.append)
-    assert said == [f"fetching onnxruntime-web {package.VERSION} with npm, once"]
-    assert (tmp_path / "n").read_text() == "x\n"
-    monkeypatch.setattr(package.shutil, "which", lambda _: None)
-    shutil.rmtree(tmp_path / "cache")
-    with pytest.raises(InputError, match="fetched with npm, which is not installed"):
-        package.find(None, print)
+        browser._in_page(tmp_path / "fake", {}, {}, print, webgpu=False)
 
 
 # --- the server
 
 
-def asked(server, method: str, path: str, body: bytes | None = None):
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+def request(page: Page, method: str, path: str, body: bytes | None = None):
+    connection = http.client.HTTPConnection(urlsplit(page.url).netloc, timeout=10)
     connection.request(method, path, body)
     answer = connection.getresponse()
-    return answer.status, dict(answer.getheaders()), answer.read()
+    return answer.status, answer.headers, answer.read()
 
 
-def test_the_server_gives_what_is_listed_to_who_knows_the_path(tmp_path):
-    (tmp_path / "a.js").write_text("1")
+def test_the_server_gives_files_job_and_ear_to_who_knows_the_path(tmp_path):
+    for folder in ("app", "model"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "app" / "a.js").write_text("1")
+    (tmp_path / "model" / "manifest.json").write_text("{}")
     (tmp_path / "secret").write_text("no")
-    with serving({"page/a.js": tmp_path / "a.js"}, {"do": "x"}) as server:
-        at = f"/{server.secret}"
-        status, headers, body = asked(server, "GET", f"{at}/page/a.js")
+    with serving({"": tmp_path / "app", "bundle": tmp_path / "model"}, {"do": "x"}) as page:
+        at = f"/{page.secret}"
+        assert urlsplit(page.url).path == f"{at}/bench.html"
+        status, headers, body = request(page, "GET", f"{at}/a.js")
         assert (status, body, headers["Content-Type"]) == (200, b"1", "text/javascript")
-        assert HEADERS.items() <= headers.items()
-        assert asked(server, "GET", f"{at}/job.json")[2] == b'{"do": "x"}'
+        assert ISOLATION.items() <= dict(headers).items()
+        assert request(page, "GET", f"{at}/bundle/manifest.json")[2] == b"{}"
+        assert request(page, "GET", f"{at}/job.json")[2] == b'{"do": "x"}'
         for path in (
-            "/page/a.js",
+            "/a.js",
+            "/job.json",
             "/",
             f"{at}/",
-            f"{at}/page/../secret",
-            f"{at}/page/%2e%2e/secret",
-            f"/{'x' * 22}/page/a.js",
+            f"{at}/bundle",
+            f"{at}/../secret",
+            f"{at}/%2e%2e/secret",
+            f"/{'x' * 22}/a.js",
         ):
-            assert asked(server, "GET", path)[0] == 404, path
-        assert asked(server, "POST", f"{at}/told", b'{"step": "one"}')[0] == 204
-        assert asked(server, "POST", f"{at}/told", b"[1]")[0] == 400
-        assert asked(server, "POST", "/told", b'{"step": "two"}')[0] == 404
-        assert server.told.get(timeout=1) == {"step": "one"}
-        assert server.told.empty()
-        assert server.server_address[0] == "127.0.0.1"
-
-
-def test_the_page_refers_to_nothing_that_is_not_served():
-    """Every import of the page's scripts is one of its files or the package's."""
-    import re
-
-    names = {path.name for path in browser.PAGE.iterdir()}
-    for path in browser.PAGE.glob("*.js"):
-        for found in re.findall(r"from '\./([^']+)'", path.read_text()):
-            assert found in names
-    assert {"index.html", "main.js", "worker.js"} <= names
+            assert request(page, "GET", path)[0] == 404, path
+            assert request(page, "HEAD", path)[0] == 404, path
+        assert request(page, "POST", f"{at}/report", b'{"step": "one"}')[0] == 204
+        assert request(page, "POST", f"{at}/report", b"[1]")[0] == 400
+        assert request(page, "POST", "/report", b'{"step": "two"}')[0] == 404
+        assert page.reports.get(timeout=1) == {"step": "one"}
+        assert page.reports.empty()

@@ -13,6 +13,7 @@ function readOptions(): LoadOptions {
     bundle: new URL('./bundle/', location.href).href,
     engine: query.get('engine') === 'fake' ? 'fake' : 'model',
     device: device === 'wasm' || device === 'webgpu' ? device : null,
+    threads: null,
   }
 }
 

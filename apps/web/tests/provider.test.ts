@@ -25,7 +25,7 @@ describe('chooseProvider', () => {
   it('takes the GPU where there is one', async () => {
     browser([])
     expect(await chooseProvider(blocks, null)).toMatchObject({ provider: 'webgpu' })
-    expect(await chooseProvider(blocks, 'wasm')).toMatchObject({ provider: 'wasm', reason: 'asked for' })
+    expect(await chooseProvider(blocks, 'wasm')).toMatchObject({ provider: 'wasm', reason: 'as requested' })
   })
 
   it('asks for 16-bit floats only where the graphs compute in them', async () => {

@@ -70,10 +70,7 @@ describe('Session', () => {
 
   beforeEach(() => {
     graphs = new Recorder()
-    session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, {
-      exact: true,
-      golden: async () => new ArrayBuffer(0),
-    })
+    session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, () => Promise.reject(), true)
   })
 
   it('streams the answer and ends at the end token', async () => {

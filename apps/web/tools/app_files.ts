@@ -8,8 +8,8 @@ import type { Plugin } from 'vite'
 
 const WORKER = 'sw.js'
 const PLACE = '__APP_FILES__'
-/** The model is checked against its own manifest, and the settings may be edited after the build. */
-const NOT_OURS = [/^bundle\//, /^app\.json$/, /^sw\.js$/, /^_headers$/]
+/** The model is checked against its own manifest, the settings may be edited, the benchmark is no part of the app. */
+const NOT_OURS = [/^bundle\//, /^app\.json$/, /^sw\.js$/, /^_headers$/, /^(assets\/)?bench/]
 
 export function appFiles(): Plugin {
   let folder = ''

@@ -1,4 +1,4 @@
-"""A Chromium: found, started with a profile of its own, watched and stopped."""
+"""A Chromium: located, started with a profile of its own, watched and stopped."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ STOPPING = 5  # seconds for a polite end
 class Browser:
     """A running browser. ``pid`` leads a process group of its own."""
 
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     errors: Path
 
     @property
@@ -68,7 +68,7 @@ class Browser:
         return lines[-1][-200:] if lines else f"exit status {self.process.returncode}"
 
     def core_seconds(self) -> float:
-        """What its processes have used of the cores; 0 where /proc does not tell."""
+        """What its processes have used of the cores; 0 without /proc."""
         total = 0
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError, ValueError, IndexError):
@@ -78,9 +78,7 @@ class Browser:
         return total / os.sysconf("SC_CLK_TCK")
 
     def peak_memory(self) -> int | None:
-        """Peak bytes of the page's process, and of the GPU's where there is one; None where /proc does not
-        tell.
-        """
+        """Peak bytes of the page's process, and of the GPU's if there is one; None without /proc."""
         peaks: dict[str, int] = {}
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError):
@@ -97,13 +95,13 @@ class Browser:
 def find(path: Path | None) -> Path:
     """The browser to use. Raises :class:`InputError` when it is no program or none is installed."""
     if path is not None:
-        found = shutil.which(path.resolve() if path.exists() else path)
-        if found is None:
+        named = shutil.which(path.resolve() if path.exists() else path)
+        if named is None:
             raise InputError(f"--browser {path}: no program is there; give the path of a Chromium or Chrome")
-        return Path(found)
+        return Path(named)
     for name in NAMES:
-        if found := shutil.which(name):
-            return Path(found)
+        if installed := shutil.which(name):
+            return Path(installed)
     for app in MAC_APPS:
         if Path(app).is_file():
             return Path(app)
@@ -114,8 +112,9 @@ def find(path: Path | None) -> Path:
 
 @contextmanager
 def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
-    """Open ``url`` headless in a fresh profile while the block runs. Raises :class:`InputError` if it cannot
-    start.
+    """Open ``url`` headless in a fresh profile while the block runs.
+
+    Raises :class:`InputError` if it cannot start.
     """
     arguments = [*ARGUMENTS, *(LINUX_WEBGPU if webgpu and sys.platform == "linux" else ())]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -136,7 +135,7 @@ def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
             _stop(process)
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the browser's own process group, politely first."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -162,8 +161,8 @@ def _descendants(pid: int) -> list[int]:
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The name in brackets may hold spaces and brackets itself.
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found, fresh = [pid] if pid in parents else [], [pid]
+    tree, fresh = [pid] if pid in parents else [], [pid]
     while fresh:
         fresh = [child for child, parent in parents.items() if parent in fresh]
-        found += fresh
-    return found
+        tree += fresh
+    return tree

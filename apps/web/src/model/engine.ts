@@ -26,7 +26,10 @@ export interface ModelInfo {
 
 /** Milliseconds and counts of an answer. */
 export interface Timing {
-  /** Resizing, the vision encoder and the prefill of the image; 0 when the picture had been looked at before. */
+  /** Resizing the picture, and the vision encoder; 0 when the picture had been looked at before. */
+  readonly preprocess: number
+  readonly vision: number
+  /** Both, and the prefill of the image; 0 as well. */
   readonly look: number
   /** From the question to the first token, `look` included. */
   readonly firstToken: number

@@ -29,7 +29,7 @@ export class FakeEngine implements Engine {
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
     const words = `A stand-in answer to “${question}” about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
     const start = performance.now()
-    const timing = { look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
+    const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
     let text = ''
     for (const [n, word] of words.slice(0, options.maxTokens).entries()) {
       await pause(STEP)

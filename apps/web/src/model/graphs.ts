@@ -9,7 +9,7 @@ import type { Provider } from './provider'
 type Ort = typeof import('onnxruntime-web')
 
 const PAST = 'past_key_values.'
-const WANTED: Readonly<Record<Graph, { inputs: readonly string[]; output: string }>> = {
+const NAMES: Readonly<Record<Graph, { inputs: readonly string[]; output: string }>> = {
   vision_encoder: { inputs: ['pixel_values'], output: 'image_features' },
   token_embedding: { inputs: ['input_ids'], output: 'inputs_embeds' },
   text_decoder: { inputs: ['inputs_embeds', 'attention_mask', 'position_ids'], output: 'logits' },
@@ -38,6 +38,7 @@ export class Graphs {
 
   private constructor(
     private readonly ort: Ort,
+    readonly provider: Provider,
     private readonly manifest: Manifest,
     private readonly sessions: Readonly<Record<Graph, InferenceSession>>,
   ) {
@@ -46,7 +47,7 @@ export class Graphs {
   }
 
   /**
-   * Creates the sessions from the files of a bundle. Each file is asked for once and may be dropped afterwards.
+   * Creates the sessions from the files of a bundle. Each file is read once and may be dropped afterwards.
    *
    * @throws {Failure} `memory`, or `model` for a graph that does not load or has other inputs and outputs.
    */
@@ -67,11 +68,17 @@ export class Graphs {
         const options = sessionOptions(provider, graph)
         sessions[graph] = await ort.InferenceSession.create(model, { ...options, externalData })
       }
-      return new Graphs(ort, manifest, sessions as Record<Graph, InferenceSession>)
+      return new Graphs(ort, provider, manifest, sessions as Record<Graph, InferenceSession>)
     } catch (error) {
       for (const session of Object.values(sessions)) await session.release()
       throw asFailure(error, 'model')
     }
+  }
+
+  /** What runs them: onnxruntime-web's version, and its threads. */
+  get runtime(): { readonly version: string; readonly threads: number } {
+    const { versions, wasm } = this.ort.env
+    return { version: versions.web ?? versions.common, threads: wasm.numThreads ?? 1 }
   }
 
   /** One tile [3, S, S] in 0..1 to its image tokens [N * hidden]. */
@@ -143,14 +150,14 @@ function sessionOptions(provider: Provider, graph: Graph): InferenceSession.Sess
 }
 
 function checkNames(graph: Graph, session: InferenceSession): void {
-  const { inputs, output } = WANTED[graph]
+  const { inputs, output } = NAMES[graph]
   const missing = [...inputs.filter((name) => !session.inputNames.includes(name))]
   if (!session.outputNames.includes(output)) missing.push(output)
   if (missing.length) throw new Failure('model', `The graph ${graph} has no ${missing.join(', ')}; export the bundle again.`)
 }
 
 function cacheInputs(decoder: InferenceSession): CacheInput[] {
-  const found = decoder.inputMetadata.flatMap((input): CacheInput[] => {
+  const cache = decoder.inputMetadata.flatMap((input): CacheInput[] => {
     if (!input.isTensor || !input.name.startsWith(PAST)) return []
     const [, heads, , width] = input.shape
     const { type } = input
@@ -160,9 +167,9 @@ function cacheInputs(decoder: InferenceSession): CacheInput[] {
     const present = `present.${input.name.slice(PAST.length)}`
     return [{ name: input.name, present, type, heads, width }]
   })
-  const absent = found.find(({ present }) => !decoder.outputNames.includes(present))
-  if (found.length === 0 || absent) throw new Failure('model', 'The decoder has no KV cache; export the bundle again.')
-  return found
+  const absent = cache.find(({ present }) => !decoder.outputNames.includes(present))
+  if (cache.length === 0 || absent) throw new Failure('model', 'The decoder has no KV cache; export the bundle again.')
+  return cache
 }
 
 function floats(tensor: Tensor | undefined): Float32Array {

@@ -1,6 +1,7 @@
 /** From a bundle's address to an engine that answers. */
 
 import { BundleFiles } from '../bundle/files'
+import { readGolden } from '../bundle/golden'
 import { asFailure, Failure } from '../failure'
 import type { Engine, ModelInfo, Progress } from './engine'
 import { FakeEngine } from './fake'
@@ -23,11 +24,18 @@ export interface LoadOptions {
   /** `fake` answers without a model, for tests of the page. */
   readonly engine: 'model' | 'fake'
   readonly device: Provider | null
+  /** Of WASM; null leaves it to the app. */
+  readonly threads: number | null
 }
 
 /** @throws {Failure} what is wrong with the bundle, the network or the browser. */
 export async function loadEngine(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<Engine> {
   if (options.engine === 'fake') return FakeEngine.load(onProgress)
+  return loadSession(options, onProgress)
+}
+
+/** As {@link loadEngine}, of a real model. */
+export function loadSession(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<Session> {
   return new Loader(onProgress).load(options)
 }
 
@@ -43,10 +51,10 @@ class Loader {
     const files = await BundleFiles.open(new URL(options.bundle), (loaded, total) => this.received(loaded, total))
     const { manifest } = files
     const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
-    const choice = await chooseProvider(manifest, options.device)
+    const choice = await chooseProvider(manifest, options.device, options.threads)
     if (choice.provider === 'wasm') return this.open(files, tokenizer, choice)
     const tried = await this.tryGpu(files, tokenizer, choice)
-    return typeof tried === 'string' ? this.open(files, tokenizer, withoutWebGpu(manifest, tried)) : tried
+    return typeof tried === 'string' ? this.open(files, tokenizer, withoutWebGpu(manifest, tried, options.threads)) : tried
   }
 
   /** A session on the GPU that gives the recorded answers, or why there is none. */
@@ -83,7 +91,8 @@ class Loader {
       runtimeFiles,
     }
     const exact = choice.provider === 'wasm' && !usesIntegers(manifest)
-    return new Session(manifest, info, graphs, tokenizer, { exact, golden: async () => (await read(GOLDEN)).buffer })
+    const golden = async () => readGolden((await read(GOLDEN)).buffer)
+    return new Session(manifest, info, graphs, tokenizer, golden, exact)
   }
 
   /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */

@@ -22,18 +22,22 @@ export interface Choice {
   readonly reason: string
 }
 
-/** Decides from what the bundle is made of and what the browser has. `wanted` overrides, for tests and for the curious. */
-export async function chooseProvider(manifest: Manifest, wanted: Provider | null): Promise<Choice> {
-  if (wanted === 'wasm') return onCpu('asked for')
-  if (wanted === null && operations(manifest).some((name) => CPU_ONLY.includes(name))) {
-    return onCpu('int8 runs on the CPU')
+/** Decides from what the bundle is made of and what the browser has, unless `device` and `threads` say it. */
+export async function chooseProvider(
+  manifest: Manifest,
+  device: Provider | null,
+  threads: number | null = null,
+): Promise<Choice> {
+  if (device === 'wasm') return onCpu('as requested', threads)
+  if (device === null && operations(manifest).some((name) => CPU_ONLY.includes(name))) {
+    return onCpu('int8 runs on the CPU', threads)
   }
   const missing = await missingOfGpu(manifest)
   if (missing === null) return { provider: 'webgpu', threads: 1, reason: 'this browser has WebGPU' }
-  if (wanted === 'webgpu') {
+  if (device === 'webgpu') {
     throw new Failure('browser', `${missing[0]?.toUpperCase()}${missing.slice(1)}. Open the page without ?device=webgpu.`)
   }
-  return withoutWebGpu(manifest, missing)
+  return withoutWebGpu(manifest, missing, threads)
 }
 
 /**
@@ -41,12 +45,12 @@ export async function chooseProvider(manifest: Manifest, wanted: Provider | null
  *
  * @throws {Failure} `browser` for a bundle that runs nowhere else.
  */
-export function withoutWebGpu(manifest: Manifest, reason: string): Choice {
+export function withoutWebGpu(manifest: Manifest, reason: string, threads: number | null = null): Choice {
   if (manifest.format !== 'onnx') {
     const words = `This model is made for ${manifest.target}: ${reason}.`
     throw new Failure('browser', `${words} Use Chrome or Edge on a device with a GPU, or a bundle of --target web.`)
   }
-  return onCpu(operations(manifest).includes('MatMulNBits') ? `${reason}; int8 would be faster` : reason)
+  return onCpu(operations(manifest).includes('MatMulNBits') ? `${reason}; int8 would be faster` : reason, threads)
 }
 
 /** Whether activations are rounded to integers. */
@@ -58,10 +62,10 @@ function operations(manifest: Manifest): string[] {
   return Object.values(manifest.counts).flatMap((counts) => Object.keys(counts ?? {}))
 }
 
-function onCpu(reason: string): Choice {
+function onCpu(reason: string, threads: number | null): Choice {
   const cores = crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1 // without isolation there is no sharing
-  const threads = Math.max(1, Math.min(MOST_THREADS, cores - 1)) // one stays with the camera and the page
-  return { provider: 'wasm', threads, reason }
+  const most = Math.min(MOST_THREADS, cores - 1) // one stays with the camera and the page
+  return { provider: 'wasm', threads: threads ?? Math.max(1, most), reason }
 }
 
 /** The build of onnxruntime-web that has the provider, set up. WASM alone is half as large to download. */

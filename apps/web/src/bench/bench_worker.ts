@@ -1,0 +1,85 @@
+/** Fetches the job beside the page, does it with the app's own engine, and reports every step and the result. */
+
+import { asFailure, Failure } from '../failure'
+import { loadSession } from '../model/load'
+import { buildPrompt } from '../model/prompt'
+import type { Provider } from '../model/provider'
+import type { Session } from '../model/session'
+import { wasmBytes } from '../worker/memory'
+import { type Features, readFeatures } from './features'
+import { measure, type Settings, soak } from './measure'
+
+/** What `phantom_edge/bench/browser` writes as job.json. */
+type Job =
+  | { readonly do: 'features' }
+  | {
+      readonly do: 'measure'
+      readonly provider: Provider
+      readonly question: string
+      /** Whether to run the bundle's recorded inputs first. */
+      readonly check: boolean
+      readonly settings: Settings & { readonly threads: number | null }
+    }
+
+/** One run of `phantom_edge/bench/results.py`. */
+type Run = Record<'device' | 'runtime' | 'model' | 'samples' | 'curves' | 'conditions', object>
+
+export type Report =
+  | { readonly step: string }
+  | { readonly error: string }
+  | { readonly features: Features }
+  | { readonly run: Run }
+
+self.onmessage = async ({ data: page }: MessageEvent<string>) => {
+  const report = async (line: Report) => {
+    postMessage(line)
+    await fetch(new URL('report', page), { method: 'POST', body: JSON.stringify(line) })
+  }
+  try {
+    const job = (await (await fetch(new URL('job.json', page))).json()) as Job
+    if (job.do === 'features') await report({ features: await readFeatures() })
+    else await report({ run: await run(job, new URL('bundle/', page).href, (step) => report({ step })) })
+  } catch (error) {
+    await report({ error: asFailure(error).message })
+  }
+}
+
+async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: string) => Promise<void>): Promise<Run> {
+  const { provider, question, settings } = job
+  await step('loading')
+  const start = performance.now()
+  const options = { bundle, engine: 'model', device: provider, threads: settings.threads } as const
+  const session = await loadSession(options, () => undefined)
+  const load = (performance.now() - start) / 1000
+  if (session.graphs.provider !== provider) throw new Failure('browser', session.info.reason)
+  const conditions: Record<string, unknown> = {}
+  if (job.check) {
+    await step('checking the golden outputs')
+    conditions.golden = await checkGolden(session)
+  }
+  const { image } = await session.golden()
+  const samples = { load: [load], ...(await measure(session, image, question, settings, step)) }
+  const curves = settings.soak ? { soak: await soak(session, settings.soak, step) } : {}
+  conditions['WASM heap, MB'] = Math.round(wasmBytes() / 1e6)
+  return {
+    device: {},
+    runtime: { name: 'onnxruntime-web', provider, ...session.graphs.runtime },
+    model: { prompt_tokens: buildPrompt(session.manifest, session.tokenizer, question).ids.length, tiles: 1 },
+    samples,
+    curves,
+    conditions,
+  }
+}
+
+/** What the app's self-test measures, by row. What is fast but wrong is not timed. */
+async function checkGolden(session: Session): Promise<Record<string, string>> {
+  const measured: Record<string, string> = {}
+  await session.selfTest((row) => {
+    if (!row.passed) {
+      const words = `${row.name} ${row.measured}, limit ${row.limit}`
+      throw new Failure('model', `the golden check failed: ${words}; run \`phantom-edge verify\` on the bundle`)
+    }
+    measured[row.name] = row.measured
+  })
+  return measured
+}
