@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from phantom_edge.bundle.folder import GOLDEN, Bundle
 from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime.session import Session
-from phantom_edge.runtime.traces import Prompt, Runner
+from phantom_edge.runtime.traces import Prompt, trace_prompt
 from phantom_edge.runtime.verify import verify
 
 NEEDS = {
@@ -27,7 +27,7 @@ def test_an_ios_bundle_of_another_format_is_verified_and_answers(asked, written,
     assert report.ok, report.failures
     golden, session = load_file(bundle.folder / GOLDEN), Session.of_bundle(bundle)
     prompt = Prompt("golden", golden["input_ids"][0].tolist(), golden["pixel_values"])
-    runner = Runner(session.backend, bundle.manifest["ids"]["image"], bundle.manifest["chunk"])
-    _, tokens = runner.greedy(prompt, len(golden["generated_ids"]))
+    count = len(golden["generated_ids"])
+    _, tokens = trace_prompt(session.backend, prompt, session.spec.image_token_id, count)
     assert list(tokens) == golden["generated_ids"].tolist()
     assert "".join(session.chat(None).ask("What is 2+2?", max_tokens=4))
