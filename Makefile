@@ -1,28 +1,39 @@
-# make demo   creates .venv, exports the embedded Phantom-Nano for iOS and prints the verification table
-# make test   creates what is missing and runs every test
-PYTHON ?= python3.11
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+# make demo          creates .venv, exports the embedded Phantom-Nano for iOS and prints the verification table
+# make test          creates what is missing and runs every test
+# make check         format, lint, types and the fast tests: for daily work
+# make conformance   what recorded outputs of the published implementation add to the tests
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Tests run in two processes, a file at a time; TESTS=… runs some of them, for example TESTS=tests/text.
+TESTS  ?= tests
+PYTEST := $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile
 
-.PHONY: demo test lint clean
+RECORDINGS = $(or $(PHANTOM_EDGE_CONFORMANCE),$(wildcard ../shared/conformance))
+export PYTHON
+
+.PHONY: demo test check lint conformance clean
 
 demo: $(STAMP)
 	$(BIN)/phantom-edge export --target ios --output demo/nano-ios
 
 test: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(PYTEST) $(TESTS)
+
+check: lint
+	$(PYTEST) -m "not slow and not browser and not native and not stock" $(TESTS)
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
 
-# torch comes first and alone: later releases, which a bare requirement may pick, bring gigabytes of CUDA.
-$(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install -qq --editable ".[dev]"
+conformance: $(STAMP)
+	@test -n "$(RECORDINGS)" || { echo "set PHANTOM_EDGE_CONFORMANCE to the folder of the recorded outputs (docs/conformance.md)"; exit 2; }
+	PHANTOM_EDGE_CONFORMANCE="$(RECORDINGS)" $(PYTEST) -m conformance $(TESTS)
+
+$(STAMP): pyproject.toml scripts/environment
+	scripts/environment $(VENV)
 	touch $@
 
 clean:

@@ -1,6 +1,4 @@
-"""Checkpoints that tests share: the recorded ones where they are at hand, and tiny ones of every decoder
-family.
-"""
+"""Checkpoints that tests share, marks that follow from fixtures, and the count of what was skipped."""
 
 from __future__ import annotations
 
@@ -11,12 +9,30 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported;
 
 import pytest
 import torch
+from needs import skipped_line
 from recorded import RECORDED
 
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 
 # Two threads spin against whatever else runs here: on small models one is faster, alone or not.
 torch.set_num_threads(1)
+
+# Who takes the fixture carries the mark.
+MARKS = {"checkpoint_dirs": "conformance", "chromium": "browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for fixture in MARKS.keys() & item.fixturenames:
+            item.add_marker(MARKS[fixture])
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say what was skipped for want of what."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if line := skipped_line(report.longrepr[2] for report in skipped):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +47,5 @@ def tiny_dirs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def checkpoint_dirs(tiny_dirs) -> dict[str, Path]:
-    """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else the tiny ones by
-    family.
-    """
+    """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else ``tiny_dirs``."""
     return {p.name: p for p in RECORDED} or tiny_dirs

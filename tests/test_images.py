@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
-from recorded import CONFORMANCE
+from recorded import CONFORMANCE, conformance
 
 from phantom_edge.errors import InputError
 from phantom_edge.images import (
@@ -43,7 +43,7 @@ def test_tile_count_is_the_recorded_one(width, height, tiles):
     assert tile_count(width, height, tile_size=448) == tiles
 
 
-@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="no recordings beside the project")
+@conformance
 def test_tile_count_on_every_recorded_size():
     rows = json.loads((CONFORMANCE / "tiles.json").read_text())
     assert len(rows) > 50
@@ -85,7 +85,7 @@ def test_normalize_is_the_formula():
     )
 
 
-@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="no recordings beside the project")
+@conformance
 @pytest.mark.parametrize("size", ["0.5b", "1.8b", "3.8b", "7b"])
 def test_pixels_are_the_recorded_ones(size):
     from safetensors.numpy import load_file

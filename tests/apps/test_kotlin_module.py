@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
 from native_vectors import export_small, write_transcripts, write_vectors
@@ -24,15 +24,6 @@ from phantom_edge.runtime.session import Session
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "apps" / "android" / "phantomedge"
 STUBS = Path(__file__).parent / "stubs" / "android"
-KOTLIN, JAVA = shutil.which("kotlinc"), shutil.which("java")
-JARS = [
-    Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")
-]  # Debian's package junit4
-BUNDLED = ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit", "kotlinx-coroutines-core-jvm")
-needs_kotlin = pytest.mark.skipif(
-    not (KOTLIN and JAVA and all(jar.exists() for jar in JARS)),
-    reason="no Kotlin compiler with JUnit (npm's kotlin-compiler, Debian's junit4)",
-)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +41,7 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
 @needs_kotlin
 def test_kotlin_tests_pass(vectors):
     folder, session = vectors
-    library = Path(KOTLIN).resolve().parents[1] / "lib"
-    classpath = ":".join(map(str, [*JARS, *(library / f"{name}.jar" for name in BUNDLED)]))
+    classpath = ":".join(map(str, CLASSPATH))
     # All of it at once, the Android part and the declarations that it needs too: the compiler is slow to
     # start.
     sources = [*map(str, MODULE.glob("src/*/kotlin/**/*.kt")), *map(str, STUBS.glob("*.kt"))]

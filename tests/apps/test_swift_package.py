@@ -98,5 +98,5 @@ def test_swift_sources_are_formatted():
         [SWIFT, "format", "lint", "-r", *folders], capture_output=True, text=True, check=False
     )
     if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
-        pytest.skip("this Swift has no formatter")
+        pytest.skip("needs a Swift compiler with a formatter")
     assert found.stderr == ""

@@ -6,25 +6,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import pytest
+from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 
 from phantom_edge.apps.sources import app_sources
 
 STUBS = Path(__file__).parent / "stubs" / "android"
 ANDROID = "{http://schemas.android.com/apk/res/android}"
-KOTLIN, JAVA = shutil.which("kotlinc"), shutil.which("java")
-JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest-core.jar")]
-BUNDLED = ("kotlin-stdlib", "kotlin-test", "kotlin-test-junit", "kotlinx-coroutines-core-jvm")
-needs_kotlin = pytest.mark.skipif(
-    not (KOTLIN and JAVA and all(jar.exists() for jar in JARS)),
-    reason="no Kotlin compiler with JUnit (npm's kotlin-compiler, Debian's junit4)",
-)
 
 
 def resources(project: Path) -> dict[str, set[str]]:
@@ -199,22 +191,20 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     """All of the app, type-checked: the library is another module, so what is internal to it is out of reach
     here.
     """
-    library = Path(KOTLIN).resolve().parents[1] / "lib"
-    classpath = [*JARS, *(library / f"{name}.jar" for name in BUNDLED)]
     declared = write_declarations(tmp_path / "declared", android_project)
     core = [*(android_project / "phantomedge/src/main").rglob("*.kt")]
-    module = compile_kotlin("phantomedge", [*core, *declared], classpath, tmp_path / "phantomedge.jar")
+    module = compile_kotlin("phantomedge", [*core, *declared], CLASSPATH, tmp_path / "phantomedge.jar")
     own = [
         *(android_project / "app/src/main").rglob("*.kt"),
         *(android_project / "app/src/test").rglob("*.kt"),
     ]
     app = compile_kotlin(
-        "app", [*own, *STUBS.glob("*.kt"), *declared], [module, *classpath], tmp_path / "app.jar"
+        "app", [*own, *STUBS.glob("*.kt"), *declared], [module, *CLASSPATH], tmp_path / "app.jar"
     )
     tests = [p for p in own if p.name.endswith("Test.kt")]
     assert len(tests) >= 6
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
-    words = [JAVA, "-cp", ":".join(map(str, [app, module, *classpath])), "org.junit.runner.JUnitCore", *names]
+    words = [JAVA, "-cp", ":".join(map(str, [app, module, *CLASSPATH])), "org.junit.runner.JUnitCore", *names]
     environment = {**os.environ, "PHANTOM_EDGE_BUNDLE": str(tiny_bundle)}
     found = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
     wrong = re.findall(r"^\d+\) .*\n.*", found.stdout, flags=re.MULTILINE)

@@ -19,7 +19,7 @@ NAME = "ShopFloor"
 @pytest.fixture(scope="module")
 def objects(ios_project) -> dict[str, dict]:
     """The project's objects, as an OpenStep parser reads them."""
-    parser = pytest.importorskip("openstep_parser", reason="no parser of Xcode projects (PyPI: pbxproj)")
+    parser = pytest.importorskip("openstep_parser", reason="needs a parser of Xcode projects (PyPI: pbxproj)")
     with open(ios_project / f"{NAME}.xcodeproj" / "project.pbxproj", encoding="utf-8") as file:
         tree = parser.OpenStepDecoder.ParseFromFile(file)
     assert (tree["archiveVersion"], tree["objectVersion"]) == ("1", "77")
@@ -41,7 +41,7 @@ def test_every_reference_has_an_object_and_every_object_a_reference(objects):
 
 
 def test_an_editor_of_projects_opens_it_and_writes_it_again(ios_project, tmp_path):
-    pbxproj = pytest.importorskip("pbxproj", reason="no editor of Xcode projects (PyPI: pbxproj)")
+    pbxproj = pytest.importorskip("pbxproj", reason="needs a parser of Xcode projects (PyPI: pbxproj)")
     copy = tmp_path / "project.pbxproj"
     copy.write_bytes((ios_project / f"{NAME}.xcodeproj" / "project.pbxproj").read_bytes())
     project = pbxproj.XcodeProject.load(str(copy))

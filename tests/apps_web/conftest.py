@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from node_packages import installed, node_or_skip
 from scene_video import some_scenes, write_video
 from web_serving import served
 
-from phantom_edge.apps.build import INSTALL, INSTALLED, build_project
-from phantom_edge.apps.node import Node, Unreachable, find_node
+from phantom_edge.apps.build import build_project
+from phantom_edge.apps.node import Node
 from phantom_edge.apps.sources import app_sources
 from phantom_edge.apps.web import write_web_app
-from phantom_edge.errors import InputError
 from phantom_edge.pipeline.export import ExportRequest, export
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -30,32 +30,19 @@ SECONDS = 600  # for one scenario in the browser: no timing, only an end
 
 @pytest.fixture(scope="session")
 def node() -> Node:
-    try:
-        return find_node()
-    except InputError as error:
-        pytest.skip(str(error))
+    return node_or_skip()
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    return found or pytest.skip("there is no Chromium; install one, or set CHROMIUM to its path")
+    return found or pytest.skip("needs Chromium (install it, or set CHROMIUM to its path)")
 
 
 @pytest.fixture(scope="session")
 def sources(node) -> Path:
     """The app's sources with their libraries installed: `npm ci`, once."""
-    folder = app_sources("web")
-    if not (folder / INSTALLED).is_file() or _older(folder / INSTALLED, folder / "package-lock.json"):
-        try:
-            node.run_npm(folder, *INSTALL)
-        except Unreachable as error:
-            pytest.skip(f"the app's libraries are not installed: {error}")
-    return folder
-
-
-def _older(first: Path, second: Path) -> bool:
-    return first.stat().st_mtime < second.stat().st_mtime
+    return installed(app_sources("web"), node)
 
 
 @pytest.fixture(scope="session")

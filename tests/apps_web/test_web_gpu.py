@@ -27,7 +27,7 @@ def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):
     with served({"": app, "bundle": bundle}) as server:
         seen = check("webgpu", url=server.address, video=video, subgroups=False)
     if not seen["adapter"]:
-        pytest.skip("this Chromium has no WebGPU without a GPU")
+        pytest.skip("needs WebGPU (this Chromium has none without a GPU)")
     assert seen["notice"] == ""
     assert seen["device"] == "WebGPU (this browser has WebGPU)"
     held = HeldPicture(Session.open(bundle), picture_of(seen["frame"]))
@@ -43,8 +43,8 @@ def test_a_gpu_that_computes_wrongly_does_not_answer(check, app, bundle, video):
     with served({"": app, "bundle": bundle}) as server:
         seen = check("webgpu", url=server.address, video=video, subgroups=True)
     if not seen["adapter"]:
-        pytest.skip("this Chromium has no WebGPU without a GPU")
+        pytest.skip("needs WebGPU (this Chromium has none without a GPU)")
     if not seen["notice"]:
-        pytest.skip("the runtime now computes rightly on this adapter")
+        pytest.skip("needs an adapter on which subgroups compute wrongly")
     assert "WebGPU computes wrongly on this device (Image tokens: " in seen["notice"]
     assert "answer" not in seen

@@ -325,7 +325,7 @@ def test_not_enough_space(device, bundles, program):
 @pytest.fixture
 def served(device, monkeypatch, tmp_path):
     if REAL_ADB is None:
-        pytest.skip("adb is not installed")
+        pytest.skip("needs adb")
     spec = importlib.util.spec_from_file_location("adb_server", HERE / "fakes" / "adb_server.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -39,9 +39,14 @@ def chromium() -> None:
     """Skips where no browser is installed, or no app is built and none can be."""
     try:
         program.find(None)
+    except InputError as error:
+        pytest.skip(f"needs Chromium: {error}")
+    try:
         built_app()
-    except (InputError, Unreachable) as error:
-        pytest.skip(str(error))
+    except InputError as error:
+        pytest.skip(f"needs Node.js: {error}")
+    except Unreachable as error:
+        pytest.skip(f"needs the network, once: {error}")
 
 
 # --- end to end

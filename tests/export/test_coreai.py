@@ -14,7 +14,7 @@ from phantom_edge.export import coreai
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.runtime.coreai_backend import CoreaiBackend
 
-pytest.importorskip("coreai_torch", reason="no coreai-torch (the extra `coreai`)")
+pytest.importorskip("coreai_torch", reason="needs coreai-torch (the extra `coreai`)")
 
 CONTEXT, CHUNK = 40, 8
 OPTIONS = ExportOptions(CONTEXT, CHUNK, "fp32", (2,))

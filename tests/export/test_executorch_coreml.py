@@ -20,7 +20,9 @@ from phantom_edge.runtime.torch_backend import TorchBackend
 
 OPTIONS = ExportOptions(CONTEXT, CHUNK, "fp16", (2, 5))
 
-pytest.importorskip("executorch.backends.apple.coreml.executorchcoreml")
+pytest.importorskip(
+    "executorch.backends.apple.coreml.executorchcoreml", reason="needs an ExecuTorch with the Core ML backend"
+)
 
 
 @pytest.fixture(scope="module")

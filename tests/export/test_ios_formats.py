@@ -19,7 +19,7 @@ NEEDS = {
 
 @pytest.mark.parametrize(("asked", "written"), [("executorch", "executorch-coreml"), ("coreai", "coreai")])
 def test_an_ios_bundle_of_another_format_is_verified_and_answers(asked, written, tmp_path):
-    pytest.importorskip(NEEDS[asked])
+    pytest.importorskip(NEEDS[asked], reason=f"needs {NEEDS[asked]}")
     result = export(ExportRequest("ios", format=asked, output=tmp_path / "bundle", context=256, verify=False))
     bundle = Bundle.open(result.bundle.folder)
     assert bundle.manifest["format"] == written

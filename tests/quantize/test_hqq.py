@@ -26,7 +26,6 @@ def test_the_shrinkage_minimises_what_it_is_derived_from():
 
 @pytest.mark.parametrize("group", [32, 64])
 def test_is_as_good_as_torchaos_on_the_same_grid(group):
-    pytest.importorskip("torchao")
     from torchao.quantization.quant_primitives import _choose_qparams_and_quantize_affine_hqq as reference
 
     weight = heavy_tailed(24, 128)

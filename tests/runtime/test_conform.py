@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from recorded import RECORDED
+from recorded import RECORDED, conformance
 from safetensors.numpy import save_file
 
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -19,7 +19,7 @@ from phantom_edge.runtime.conform import conform
 from phantom_edge.runtime.traces import default_images
 
 
-@pytest.mark.skipif(not RECORDED, reason="the recorded outputs are not beside this checkout")
+@conformance
 @pytest.mark.parametrize("folder", RECORDED, ids=lambda p: p.name)
 def test_original_and_fold_are_the_published_implementation(folder):
     report = conform(folder)
@@ -27,7 +27,7 @@ def test_original_and_fold_are_the_published_implementation(folder):
     assert [len(rows) for rows in report.groups.values()] == [9, 9]
 
 
-@pytest.mark.skipif(not RECORDED, reason="the recorded outputs are not beside this checkout")
+@conformance
 def test_without_phantom_it_fails():
     report = conform(RECORDED[0], phantom=False)
     assert {"last logits", "hidden state", "logits at every 64th position"} <= {

@@ -14,7 +14,7 @@ import torch
 from coreml_models import difference, load, write
 from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
 from onnx_models import CHUNK, CONTEXT, embed, tile
-from recorded import RECORDED
+from recorded import RECORDED, conformance
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
@@ -177,7 +177,7 @@ class TestPhantom:
         assert difference(whole, without) > MARGIN * TYPED["fp16"]
 
 
-@pytest.mark.skipif(not RECORDED, reason="needs the recorded outputs of the published implementation")
+@conformance
 class TestPublished:
     def test_image_then_text(self, tmp_path):
         """The whole way of one picture in the artifact alone, against what the authors' own code computed."""

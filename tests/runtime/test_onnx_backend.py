@@ -13,7 +13,7 @@ import pytest
 import torch
 from folded_models import Exports, backend_logits, folded, quantized, random_ids, torch_logits
 from onnx_models import CHUNK, CONTEXT, embed, tile, write
-from recorded import RECORDED
+from recorded import RECORDED, conformance
 from safetensors.numpy import load_file
 
 from phantom_edge.errors import InputError
@@ -183,7 +183,7 @@ def zero_weights(path, ending: str) -> int:
     return count
 
 
-@pytest.mark.skipif(not RECORDED, reason="needs the recorded outputs of the published implementation")
+@conformance
 @pytest.mark.parametrize("checkpoint", RECORDED, ids=lambda path: path.name)
 class TestPublished:
     def test_text(self, checkpoint, exports, tmp_path):

@@ -13,6 +13,7 @@ from stock_bundles import DOCS, QUESTIONS, Bundles, Question, answer, documented
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.runtime.session import Session
 
+pytestmark = pytest.mark.stock
 TOKENS, ENOUGH = 16, 4
 CANDIDATES = (
     *QUESTIONS,

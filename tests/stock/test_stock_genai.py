@@ -12,7 +12,8 @@ from stock_bundles import Bundles, Question, answer, documented, questions
 
 from phantom_edge.runtime.session import Session
 
-og = pytest.importorskip("onnxruntime_genai")
+pytestmark = pytest.mark.stock
+og = pytest.importorskip("onnxruntime_genai", reason="needs onnxruntime-genai")
 
 TOKENS = 16
 

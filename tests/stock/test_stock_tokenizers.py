@@ -18,6 +18,8 @@ from phantom_edge.text.prompt import template_for
 from phantom_edge.text.sentencepiece import PROBES
 from phantom_edge.text.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.stock
+
 
 @pytest.fixture(scope="module")
 def folders(checkpoint_dirs, tmp_path_factory) -> dict[str, Path]:
@@ -132,7 +134,7 @@ def test_transformers_js_encodes_and_decodes_the_same(folders, texts, tmp_path):
 
 
 def test_genai_encodes_the_same_for_a_byte_level_vocabulary(texts, tmp_path_factory):
-    og = pytest.importorskip("onnxruntime_genai")
+    og = pytest.importorskip("onnxruntime_genai", reason="needs onnxruntime-genai")
     bundle = Bundles(tmp_path_factory.mktemp("genai"))("desktop")
     stock, tokenizer = og.Tokenizer(og.Model(str(bundle.folder))), ours(bundle.folder)
     for text in texts:

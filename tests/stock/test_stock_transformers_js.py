@@ -16,6 +16,7 @@ from phantom_edge.runtime.session import Session
 from phantom_edge.targets import FORMATS
 from phantom_edge.text.tokenizer import Tokenizer
 
+pytestmark = pytest.mark.stock
 TOKENS = 12
 ROUNDED = 1.01 / 255  # Pillow sums in fixed point: one step of 8 bits where a value lies on a half
 

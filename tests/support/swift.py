@@ -14,13 +14,16 @@ SWIFT, SWIFTC = shutil.which("swift"), shutil.which("swiftc")
 def complaint() -> str:
     """Why no Swift compiler can be used on the repository's files; empty where one can."""
     if SWIFT is None or SWIFTC is None:
-        return "no Swift compiler (swift.org, or `swiftlang` in Debian 13)"
+        return "needs a Swift compiler (swift.org, or `swiftlang` in Debian 13)"
     here = Path(__file__).parent
-    told = subprocess.run([SWIFTC, "--version"], capture_output=True, text=True, cwd=here, check=False)
-    return (
-        "" if told.returncode == 0 else f"the Swift compiler does not run here: {told.stderr.strip()[-200:]}"
-    )
+    version = subprocess.run([SWIFTC, "--version"], capture_output=True, text=True, cwd=here, check=False)
+    works = version.returncode == 0
+    return "" if works else f"needs a Swift compiler that runs here: {version.stderr.strip()[-200:]}"
 
 
 REASON = complaint()
-needs_swift = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+
+def needs_swift(test):
+    """Mark a test that runs the Swift compiler; it is skipped where that cannot be."""
+    return pytest.mark.native(pytest.mark.skipif(bool(REASON), reason=REASON)(test))

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from recorded import CONFORMANCE
+from recorded import CONFORMANCE, conformance
 from sample_texts import (
     ALPHABETS,
     COMPATIBILITY,
@@ -230,12 +230,12 @@ def test_a_saved_tokenizer_is_the_same(converted, tmp_path):
         assert again.decode(ids) == converted.decode(ids)
 
 
+# It does not fuse unknown characters; the published models have byte fallback, so have none.
+@pytest.mark.parametrize("model", [kind for kind in KINDS if kind != "no byte fallback"], indirect=True)
 def test_the_stock_executorch_tokenizer_reads_the_conversion(converted, model, tmp_path):
-    if not model.proto.trainer_spec.byte_fallback:
-        pytest.skip(
-            "it does not fuse unknown characters; the published models have byte fallback, so have none"
-        )
-    cpp = pytest.importorskip("pytorch_tokenizers").CppHFTokenizer()
+    from pytorch_tokenizers import CppHFTokenizer
+
+    cpp = CppHFTokenizer()
     converted.save(tmp_path / "tokenizer.json")
     cpp.load(str(tmp_path / "tokenizer.json"))
     for probe in PROBES:
@@ -361,7 +361,7 @@ def test_a_tokenizer_of_another_model_is_refused(byte_level):
             check_model_tokens(tokenizer, **good | change)
 
 
-@pytest.mark.skipif(not CONFORMANCE.is_dir(), reason="no recordings beside the project")
+@conformance
 @pytest.mark.parametrize(("size", "decoder"), PUBLISHED)
 def test_ids_and_text_are_the_recorded_ones(size, decoder):
     from safetensors.numpy import load_file

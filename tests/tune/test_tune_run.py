@@ -167,7 +167,7 @@ def test_two_runs_do_not_work_on_one_output(source, triples, tmp_path):
 
 def test_a_machine_without_cuda_says_so(source, triples, tmp_path):
     if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device")
+        pytest.skip("needs a machine without CUDA")
     refused(source, triples, tmp_path, "--device cuda: this torch sees no CUDA device", device="cuda")
 
 
