@@ -1,6 +1,4 @@
-"""The app for Android phones: a complete Gradle project around a bundle, checked before anything is
-written.
-"""
+"""The app for Android phones: the Gradle project of `apps/android`, filled in around a bundle."""
 
 from __future__ import annotations
 
@@ -29,13 +27,10 @@ _APPLICATION_ID: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9
 _JAVA: Final = frozenset(
     re.findall(
         r"\w+",
-        "abstract assert boolean break byte case catch char class const continue default do double else "
-        "enum extends "
-        "final finally float for goto if implements import instanceof int interface long native new "
-        "package private "
-        "protected public return short static strictfp super switch synchronized this throw throws "
-        "transient try void "
-        "volatile while true false null",
+        "abstract assert boolean break byte case catch char class const continue default do double else enum "
+        "extends final finally float for goto if implements import instanceof int interface long native new "
+        "package private protected public return short static strictfp super switch synchronized this throw "
+        "throws transient try void volatile while true false null",
     )
 )
 _IGNORED: Final = ".gradle/\nbuild/\nlocal.properties\n.idea/\n"
@@ -55,8 +50,9 @@ class AndroidRequest:
     model_url: str | None = None
 
     def resolve(self, output: Path) -> AndroidRequest:
-        """With every field filled in. Raises :class:`InputError` for what Gradle or Google Play would
-        refuse.
+        """With every field filled in.
+
+        Raises :class:`InputError` for what Gradle or Google Play would refuse.
         """
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(None)["title"] if self.title is None else native.check_title(self.title)
@@ -88,9 +84,7 @@ def _plain(address: str) -> bool:
 
 
 def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
-    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, where it is not
-    fetched.
-    """
+    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, or it is fetched."""
     native.check_format(bundle, "executorch", "Android", "android")
     size = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
     if size > PACK_BYTES and not fetched:
@@ -108,8 +102,7 @@ def write_android_app(
     *,
     step: Step = no_step,
 ) -> Path:
-    """Write a Gradle project with ``bundle`` and the Kotlin library inside to ``output``, complete or not at
-    all.
+    """Write a Gradle project with ``bundle`` and the Kotlin library to ``output``, complete or not at all.
 
     Raises:
         InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a
@@ -149,8 +142,6 @@ def _rename(folder: Path, app: AndroidRequest) -> None:
 
 
 def _resource(text: str) -> str:
-    """A text as Android's resources want it: backslash, quotes, and a first character that would be a
-    reference.
-    """
+    """A text as Android's resources want it: quotes and a first character that would be a reference escaped."""
     quoted = re.sub(r"([\\'\"])", r"\\\1", text)
     return escape(f"\\{quoted}" if quoted[:1] in ("@", "?") else quoted)

@@ -1,6 +1,4 @@
-"""The app for iPhone and iPad: a complete Xcode project around a bundle, checked before anything is
-written.
-"""
+"""The app for iPhone and iPad: the Xcode project of `apps/ios`, filled in around a bundle."""
 
 from __future__ import annotations
 
@@ -12,13 +10,19 @@ from typing import Final
 from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import ios_notices
-from phantom_edge.apps.xcode import XcodeApp
 from phantom_edge.bundle.folder import Bundle, writing
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 
 BUNDLE: Final = "bundle"
 """Folder reference of the project: the app finds its model there."""
+PROJECT: Final = f"{native.DEFAULT_NAME}.xcodeproj"
+CONFIGURATION: Final = f"{native.DEFAULT_NAME}.xcconfig"
+_OWN_BUNDLE_ID: Final = "org.example.$(PHANTOM_NAME)$(DEVELOPMENT_TEAM)"  # unique through the team
+# Targets and products in a project file. The folder and the module keep their name in every app.
+_NAMED: Final = re.compile(
+    rf"\b(name|productName|remoteInfo|path) = {native.DEFAULT_NAME}(|Tests|UITests)(|\.app|\.xctest);"
+)
 _BUNDLE_ID: Final = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _TEAM: Final = re.compile(r"[A-Z0-9]{10}")
 _IGNORED: Final = "xcuserdata/\n.build/\nDerivedData/\n"
@@ -36,9 +40,10 @@ class IosRequest:
     bundle_id: str | None = None
     team: str | None = None
 
-    def resolve(self, output: Path) -> XcodeApp:
-        """The project's names. Raises :class:`InputError` for one that Xcode or the App Store would
-        refuse.
+    def resolve(self, output: Path) -> IosRequest:
+        """With every field filled in.
+
+        Raises :class:`InputError` for what Xcode or the App Store would refuse.
         """
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(self.title)["title"] if self.title is None else native.check_title(self.title)
@@ -47,14 +52,13 @@ class IosRequest:
             raise InputError(
                 f"{team!r} is no team id: ten capitals and digits, as developer.apple.com/account shows it"
             )
-        # The team makes it unique, so that signing needs nothing but the team.
-        own = self.bundle_id or f"org.example.{name.replace('_', '-')}$(DEVELOPMENT_TEAM)"
+        own = self.bundle_id or _OWN_BUNDLE_ID.replace("$(PHANTOM_NAME)", name.replace("_", "-"))
         if self.bundle_id and (len(own) > 155 or not _BUNDLE_ID.fullmatch(own)):
             raise InputError(
                 f"{own!r} is no bundle id: letters, digits and '-' in two or more parts with dots; "
                 f"for example --bundle-id com.company.{name.replace('_', '-').lower()}"
             )
-        return XcodeApp(name, title, own, team)
+        return IosRequest(name, title, own, team)
 
 
 def check_ios_bundle(bundle: Bundle) -> None:
@@ -65,8 +69,7 @@ def check_ios_bundle(bundle: Bundle) -> None:
 def write_ios_app(
     bundle: str | Path, output: str | Path, request: IosRequest | None = None, *, step: Step = no_step
 ) -> Path:
-    """Write an Xcode project with ``bundle`` and the Swift library inside to ``output``, complete or not at
-    all.
+    """Write an Xcode project with ``bundle`` and the Swift library to ``output``, complete or not at all.
 
     Raises:
         InputError: a bundle of another format, a damaged one, a folder that is not empty, a name that Xcode
@@ -81,12 +84,36 @@ def write_ios_app(
     with writing(output) as folder:
         step("writing the project")
         native.copy_sources("ios", folder)
-        project = folder / f"{app.name}.xcodeproj"
-        native.write(project / "project.pbxproj", app.pbxproj())
-        native.write(project / "xcshareddata" / "xcschemes" / f"{app.name}.xcscheme", app.scheme())
+        _rename(folder, app)
         native.write(folder / ".gitignore", _IGNORED)
         native.write_settings(folder / SETTINGS, native.settings(app.title))
         native.write(folder / NOTICES, ios_notices(opened))
         step("embedding the bundle")
         native.embed(opened, folder / BUNDLE)
-    return output / project.name
+    return output / f"{app.name}.xcodeproj"
+
+
+def _rename(folder: Path, app: IosRequest) -> None:
+    values = {
+        f"PHANTOM_NAME = {native.DEFAULT_NAME}\n": f"PHANTOM_NAME = {app.name}\n",
+        "PHANTOM_TITLE = Phantom Edge\n": f"PHANTOM_TITLE = {_setting(app.title or '')}\n",
+        f"PHANTOM_BUNDLE_ID = {_OWN_BUNDLE_ID}\n": f"PHANTOM_BUNDLE_ID = {app.bundle_id}\n",
+        "DEVELOPMENT_TEAM =\n": f"DEVELOPMENT_TEAM = {app.team}".rstrip() + "\n",
+    }
+    native.edit(folder / CONFIGURATION, values)
+    project = (folder / PROJECT).rename(folder / f"{app.name}.xcodeproj") / "project.pbxproj"
+    project.write_text(_NAMED.sub(lambda match: _named(match, app), project.read_text("utf-8")), "utf-8")
+    schemes = project.parent / "xcshareddata" / "xcschemes"
+    scheme = (schemes / f"{native.DEFAULT_NAME}.xcscheme").rename(schemes / f"{app.name}.xcscheme")
+    scheme.write_text(scheme.read_text("utf-8").replace(native.DEFAULT_NAME, app.name or ""), "utf-8")
+
+
+def _named(match: re.Match[str], app: IosRequest) -> str:
+    key, kind, suffix = match.groups()
+    is_folder = key == "path" and not suffix
+    return match[0] if is_folder else f'{key} = "{app.name}{kind}{suffix}";'
+
+
+def _setting(text: str) -> str:
+    """A text as the value of a setting: two slashes would begin a comment."""
+    return text.replace("//", "/$()/")

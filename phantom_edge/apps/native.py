@@ -1,6 +1,4 @@
-"""What the two apps for phones share: what is checked before anything is written, the settings, the embedded
-bundle.
-"""
+"""What the two apps for phones share: checks before anything is written, settings, the embedded bundle."""
 
 from __future__ import annotations
 
@@ -21,16 +19,15 @@ SETTINGS: Final = "app.json"
 NOTICES: Final = "THIRD_PARTY_NOTICES.txt"
 DEFAULT_NAME: Final = "PhantomAR"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_BUILT: Final = {"DerivedData", "xcuserdata"}
+_NOT_COPIED: Final = {"DerivedData", "xcuserdata", "bundle"}
 
 
-def check_format(bundle: Bundle, wanted: str, platform: str, target: str) -> None:
-    """Raise :class:`InputError` unless a bundle's format is ``wanted``, saying what to export instead."""
-    found = bundle.manifest["format"]
-    if found != wanted:
-        made = f"made for {bundle.manifest['target']} ({found})"
+def check_format(bundle: Bundle, format_name: str, platform: str, target: str) -> None:
+    """Raise :class:`InputError` unless a bundle is of a format, saying what to export instead."""
+    if bundle.manifest["format"] != format_name:
+        made = f"made for {bundle.manifest['target']} ({bundle.manifest['format']})"
         hint = f"export one with `phantom-edge export --target {target}`"
-        raise InputError(f"{bundle.folder}: {made}, and the {platform} app runs {wanted}; {hint}")
+        raise InputError(f"{bundle.folder}: {made}, and the {platform} app runs {format_name}; {hint}")
 
 
 def check_place(output: Path) -> None:
@@ -43,9 +40,7 @@ def check_place(output: Path) -> None:
 
 
 def check_name(name: str) -> str:
-    """The project's name again. Raises :class:`InputError` with a name that Xcode, Gradle and file systems
-    take.
-    """
+    """The project's name again. Raises :class:`InputError` with a name that Xcode and Gradle take."""
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name):
         return name
     near = near_name(name)
@@ -77,10 +72,10 @@ def settings(title: str | None) -> dict[str, Any]:
 
 
 def copy_sources(platform: str, folder: Path) -> None:
-    """Every source of an app, without what was built beside it."""
+    """Every source of an app, without what was built or embedded beside it."""
     sources = app_sources(platform)
     for path in source_files(sources):
-        if not _BUILT.intersection(Path(path).parts):
+        if not _NOT_COPIED.intersection(Path(path).parts):
             copy(sources / path, folder / path)
 
 
