@@ -84,7 +84,7 @@ def _plain(address: str) -> bool:
 
 
 def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
-    """Raise :class:`InputError` unless the app runs the bundle and Google Play delivers it, or it is fetched."""
+    """Raise :class:`InputError` unless the app runs the bundle and Google Play takes it, or it is fetched."""
     native.check_format(bundle, "executorch", "Android", "android")
     size = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
     if size > PACK_BYTES and not fetched:
@@ -142,6 +142,6 @@ def _rename(folder: Path, app: AndroidRequest) -> None:
 
 
 def _resource(text: str) -> str:
-    """A text as Android's resources want it: quotes and a first character that would be a reference escaped."""
+    """A text as Android's resources want it: quotes, and a first character that would refer, escaped."""
     quoted = re.sub(r"([\\'\"])", r"\\\1", text)
     return escape(f"\\{quoted}" if quoted[:1] in ("@", "?") else quoted)
