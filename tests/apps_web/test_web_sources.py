@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 from phantom_edge.images import pixel_values
-from phantom_edge.text.tokenizer import Tokenizer
+from phantom_edge.runtime.session import PromptSpec
 
 SIZES = [
     (193, 191),
@@ -36,6 +37,7 @@ TEXTS = [
     "it's 5%, isn't it? I'll say they're 1,000.5",
     "",
 ]
+QUESTIONS = ["Why?", "What colour is it?", "Ça va? 東京 🙂", "«so» 1,000.5%"]
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +64,37 @@ def pixel_cases(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tokenizer_cases(web_bundle, tmp_path_factory) -> Path:
-    """Texts through the tokenizers of every decoder family and of the embedded model."""
+def tokenizer_cases(tmp_path_factory) -> Path:
+    """Texts and whole prompts through the tokenizers of every decoder family and of the embedded model."""
     folder = tmp_path_factory.mktemp("tokenizers")
-    files = {"nano": web_bundle / "tokenizer.json"}
-    for family, sizes in TINY_FAMILIES.items():
-        checkpoint = write_checkpoint(folder / family, sizes)
-        Tokenizer.from_checkpoint(checkpoint).save(folder / f"{family}.json")
-        files[family] = folder / f"{family}.json"
     families = []
-    for family, path in files.items():
-        tokenizer = Tokenizer.from_file(path)
+    for family in ("nano", *TINY_FAMILIES):
+        checkpoint = write_checkpoint(folder / family, TINY_FAMILIES[family]) if family != "nano" else None
+        source = Pretrained.open(checkpoint)
+        spec, tokenizer = PromptSpec.of_source(source, folded=True), source.tokenizer
+        path = folder / f"{family}.json"
+        tokenizer.save(path)
         encoded = [(text, tokenizer.encode(text)) for text in TEXTS]
-        texts = [{"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded]
-        families.append({"family": family, "json": str(path), "texts": texts})
+        prompts = [spec.template.render([(question, None)], spec.tokens_per_tile) for question in QUESTIONS]
+        families.append(
+            {
+                "family": family,
+                "json": str(path),
+                "texts": [
+                    {"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded
+                ],
+                "manifest": {
+                    "prompt": spec.template.to_dict(),
+                    "ids": {"first": spec.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
+                    "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile},
+                    "context": 2048,
+                },
+                "prompts": [
+                    {"question": question, "ids": tokenizer.encode(prompt)}
+                    for question, prompt in zip(QUESTIONS, prompts, strict=True)
+                ],
+            }
+        )
     (folder / "cases.json").write_text(json.dumps(families))
     return folder / "cases.json"
 
@@ -104,7 +123,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(node, sources, pixel_cases, 
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: both kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 1 + len(TINY_FAMILIES)
+    assert sum("Tokenizer and Python" in name for name in names) == 2 * (1 + len(TINY_FAMILIES))
 
 
 def test_types_are_right(node, sources):

@@ -1,6 +1,4 @@
-"""The code of the documentation in the stock npm package, natively in Node and as its browser build on
-WASM.
-"""
+"""The code of the documentation in the stock npm package, natively in Node and as its browser build."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ from pathlib import Path
 import npm
 import pytest
 from PIL import Image
-from stock_bundles import WEBGPU, Bundles, answer, documented, questions, tiles
+from stock_bundles import WEBGPU, Bundles, Question, answer, documented, questions, tiles
 
 from phantom_edge.runtime.session import Session
 from phantom_edge.targets import FORMATS
@@ -19,6 +17,19 @@ from phantom_edge.text.tokenizer import Tokenizer
 pytestmark = pytest.mark.stock
 TOKENS = 12
 ROUNDED = 1.01 / 255  # Pillow sums in fixed point: one step of 8 bits where a value lies on a half
+CHAT = [("What is it?", "A cube."), ("Why so?", None)]
+"""A conversation, encoded as a whole: a tokenizer may treat the beginning of a text differently."""
+
+
+def _messages(picture: bool) -> list[dict]:
+    """The conversation as transformers takes it."""
+    (question, reply), (next_question, _) = CHAT
+    content = [{"type": "image"}, {"type": "text", "text": question}] if picture else question
+    return [
+        {"role": "user", "content": content},
+        {"role": "assistant", "content": reply},
+        {"role": "user", "content": next_question},
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +49,19 @@ class Job:
         self.root, self.folder = root, folder
         self.content: dict = {"root": str(root), "bundles": [], "pictures": []}
         self.expected: dict[str, list] = {}
+        self.chats: dict[str, list[list[int]]] = {}
 
-    def add(self, bundle, asked, tokens: int = TOKENS, **options) -> None:
+    def add(self, bundle, questions: list[Question], tokens: int = TOKENS, **options) -> None:
         name, session = bundle.folder.name, Session.of_bundle(bundle, threads=1)
-        self.expected[name] = [answer(session, bundle, question, tokens) for question in asked]
+        self.expected[name] = [answer(session, bundle, question, tokens) for question in questions]
         made = [
             {"text": q.text, "pixels": q.image and self._pixels(bundle, q.image), "tokens": tokens}
-            for q in asked
+            for q in questions
         ]
-        self.content["bundles"].append({"name": name, "questions": made, "options": options})
+        encode, render = session.tokenizer.encode, session.spec.template.render
+        self.chats[name] = [encode(render(CHAT, rows)) for rows in (None, 1)]
+        chats = [_messages(picture) for picture in (False, True)]
+        self.content["bundles"].append({"name": name, "questions": made, "options": options, "chats": chats})
 
     def picture(self, bundle, image: Path, text: str) -> None:
         policy = bundle.manifest["tiles"]
@@ -62,14 +77,14 @@ class Job:
 
     def check(self, results: dict) -> None:
         for name, expected in self.expected.items():
-            for found, wanted in zip(results["answers"][name], expected, strict=True):
-                assert found["prompt"] == wanted.prompt
-                assert found["ids"] == wanted.ids
-                if "\ufffd" not in wanted.text:
-                    assert found["text"] == wanted.text
-            assert (
-                len({tuple(answer.ids) for answer in expected}) > 1
-            )  # else pictures and prompts would not matter
+            for theirs, ours in zip(results["answers"][name], expected, strict=True):
+                assert theirs["prompt"] == ours.prompt
+                assert theirs["ids"] == ours.ids
+                if "\ufffd" not in ours.text:
+                    assert theirs["text"] == ours.text
+            # Else pictures and prompts would not matter.
+            assert len({tuple(answer.ids) for answer in expected}) > 1
+        assert results["chats"] == self.chats
 
     def _pixels(self, bundle, image: Path) -> dict:
         array, file = tiles(bundle, image), self.folder / f"{bundle.folder.name}-{image.stem}.f32"
@@ -86,11 +101,11 @@ def test_node_answers_as_our_session_does(packages, bundles, checkpoint_dirs, ti
     exact = {"extra": {"session": {"x64quantprecision": "1"}}}  # as our backend has it
     for bundle in (web, bundles("desktop"), bundles("web", other, quant="fp16"), uneven):
         job.add(bundle, questions(bundle, tmp_path), session_options=exact)
-    asked = questions(web, tmp_path)
+    pictures = [question.image for question in questions(web, tmp_path)[:2]]
     prompt = web.manifest["prompt"]
     text = prompt["user_start"] + prompt["image_start"] + prompt["image_context"] + prompt["image_end"]
-    Image.open(asked[1].image).resize((391, 277)).save(tmp_path / "odd.png")
-    for image in (asked[0].image, asked[1].image, tmp_path / "odd.png"):
+    Image.open(pictures[1]).resize((391, 277)).save(tmp_path / "odd.png")
+    for image in (*pictures, tmp_path / "odd.png"):
         job.picture(web, image, text)
     results = job.run("native")
     job.check(results)
@@ -109,9 +124,7 @@ def test_node_answers_as_our_session_does(packages, bundles, checkpoint_dirs, ti
 
 
 def test_half_precision_made_for_webgpu(packages, bundles, tmp_path, monkeypatch):
-    """On the CPU: fp16 in the decoder and its cache, fp32 at the borders, as the package hands them
-    around.
-    """
+    """On the CPU: fp16 in the decoder and its cache, fp32 at the borders, as the package has them."""
     monkeypatch.setitem(FORMATS, WEBGPU.name, WEBGPU)
     bundle = bundles("web", format=WEBGPU.name, quant="int4")
     job = Job(bundles.root, tmp_path)

@@ -2,8 +2,10 @@ import { readFileSync } from 'node:fs'
 
 import { describe, expect, it } from 'vitest'
 
+import { parseManifest } from '../src/bundle/manifest'
+import { buildPrompt } from '../src/model/prompt'
 import { Tokenizer } from '../src/model/tokenizer'
-import { byteTokenizer } from './helpers'
+import { byteTokenizer, changed } from './helpers'
 
 describe('Tokenizer', () => {
   const tokenizer = Tokenizer.fromJson(byteTokenizer())
@@ -36,18 +38,34 @@ describe('Tokenizer', () => {
   })
 })
 
-/** Written by tests/apps_web: texts with the ids and the decoded text of phantom_edge's tokenizers. */
+interface Family {
+  readonly family: string
+  readonly json: string
+  readonly texts: readonly { readonly text: string; readonly ids: number[]; readonly decoded: string }[]
+  readonly manifest: Record<string, unknown>
+  readonly prompts: readonly { readonly question: string; readonly ids: number[] }[]
+}
+
+/** Written by tests/apps_web: what phantom_edge's tokenizers make of texts, and of the prompts about a picture. */
 const cases = process.env.TOKENIZER_CASES
 describe.skipIf(!cases)('Tokenizer and Python', () => {
-  const families: { family: string; json: string; texts: { text: string; ids: number[]; decoded: string }[] }[] = cases
-    ? JSON.parse(readFileSync(cases, 'utf8'))
-    : []
+  const families: Family[] = cases ? JSON.parse(readFileSync(cases, 'utf8')) : []
+  const open = (json: string) => Tokenizer.fromJson(JSON.parse(readFileSync(json, 'utf8')))
 
   it.each(families)('agree on every text: $family', ({ json, texts }) => {
-    const tokenizer = Tokenizer.fromJson(JSON.parse(readFileSync(json, 'utf8')))
+    const tokenizer = open(json)
     for (const { text, ids, decoded } of texts) {
       expect(tokenizer.encode(text), text).toEqual(ids)
       expect(tokenizer.decode(ids), text).toBe(decoded)
     }
+  })
+
+  it.each(families)('agree on every prompt, which begins with the same ids up to the question: $family', (family) => {
+    const manifest = parseManifest(changed(family.manifest))
+    const tokenizer = open(family.json)
+    const made = family.prompts.map(({ question }) => buildPrompt(manifest, tokenizer, question))
+    expect(made.map(({ ids }) => ids)).toEqual(family.prompts.map(({ ids }) => ids))
+    const looks = new Set(made.map(({ ids, prefix }) => ids.slice(0, prefix).join()))
+    expect(looks.size).toBe(1) // so one look serves all questions
   })
 })

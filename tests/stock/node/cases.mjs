@@ -4,8 +4,8 @@ import { join } from 'node:path';
 
 export async function run({ root, bundles, pictures = [] }, transformers, { open, ask, pixelValues }) {
   const { Tensor, RawImage } = transformers;
-  const results = { answers: {}, types: {}, pictures: [], processed: [] };
-  for (const { name, questions, options } of bundles) {
+  const results = { answers: {}, types: {}, chats: {}, pictures: [], processed: [] };
+  for (const { name, questions, options, chats } of bundles) {
     const bundle = await open(name, JSON.parse(await readFile(join(root, name, 'manifest.json'))), options);
     results.types[name] = Object.values(bundle.model.sessions).map(({ config }) => config);
     results.answers[name] = [];
@@ -13,6 +13,10 @@ export async function run({ root, bundles, pictures = [] }, transformers, { open
       const tiles = pixels && new Tensor('float32', await floats(pixels.file), pixels.shape);
       results.answers[name].push(await watched(bundle, () => ask(bundle, text, tiles, { max_new_tokens: tokens })));
     }
+    results.chats[name] = chats.map((messages) => {
+      const text = bundle.tokenizer.apply_chat_template(messages, { tokenize: false, add_generation_prompt: true });
+      return bundle.tokenizer.encode(text, { add_special_tokens: false });
+    });
     await bundle.model.dispose();
   }
   for (const { image, tiles, file, shape, bundle, text } of pictures) {
@@ -33,12 +37,12 @@ async function floats(file) {
 }
 
 /** The largest difference of each of `parts` equal pieces. */
-function differences(found, wanted, parts) {
-  const size = wanted.length / parts;
+function differences(values, expected, parts) {
+  const size = expected.length / parts;
   const worst = Array(parts).fill(0);
-  wanted.forEach((value, at) => {
+  expected.forEach((value, at) => {
     const part = Math.floor(at / size);
-    worst[part] = Math.max(worst[part], Math.abs(value - found[at]));
+    worst[part] = Math.max(worst[part], Math.abs(value - values[at]));
   });
   return worst;
 }
