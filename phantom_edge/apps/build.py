@@ -1,6 +1,4 @@
-"""Building the app for the browser, once per version of its sources; the model comes beside it and is not
-built in.
-"""
+"""Building the app for the browser, once per version of its sources; the model is not built in."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from phantom_edge.files import cache_folder
 from phantom_edge.progress import Step, no_step
 
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
-INSTALLED: Final = Path(
-    "node_modules", ".package-lock.json"
-)  # npm writes it when an installation is complete
+INSTALLED: Final = Path("node_modules", ".package-lock.json")  # written when an installation is complete
 
 
 def built_app(step: Step = no_step) -> Path:
@@ -54,9 +50,7 @@ def built_app(step: Step = no_step) -> Path:
 
 
 def build_project(project: Path, node: Node | None = None, step: Step = no_step) -> Path:
-    """Install what a project needs, unless that is done, build it, and return the folder with the static
-    files.
-    """
+    """Install what a project needs, unless that is done, build it, and return the folder of static files."""
     node = node or find_node()
     if not (project / INSTALLED).is_file():
         step("installing the app's libraries (npm ci)")
@@ -67,9 +61,7 @@ def build_project(project: Path, node: Node | None = None, step: Step = no_step)
 
 
 def _take_modules(sources: Path, work: Path) -> None:
-    """In a checkout whose libraries are installed, use those: what is installed says the lock file it came
-    from.
-    """
+    """In a checkout whose libraries are installed by its present lock file, use those."""
     installed = sources / INSTALLED
     lock = sources / "package-lock.json"
     if installed.is_file() and installed.stat().st_mtime >= lock.stat().st_mtime:

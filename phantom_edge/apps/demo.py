@@ -1,6 +1,4 @@
-"""The demo in one step: the embedded model's bundle and the built app, each made once and then taken from the
-cache.
-"""
+"""The demo in one step: the embedded model's bundle and the built app, each made once and then cached."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ from phantom_edge.progress import Step, no_step
 
 
 def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:
-    """The embedded Phantom-Nano, exported and verified for browsers or for another target: from the cache, or
-    now.
-    """
+    """Phantom-Nano, exported and verified for browsers or another target: from the cache, or made now."""
     from phantom_edge.checkpoint.pretrained import NANO
 
     files = sorted(path for path in NANO.iterdir() if path.is_file())

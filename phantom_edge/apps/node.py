@@ -64,8 +64,7 @@ class Node:
         said = done.stderr or done.stdout
         if code := _NO_NETWORK.search(said):
             raise Unreachable(
-                f"{command} does not reach the npm registry ({code[1]}): connect this once, or set npm's "
-                "registry"
+                f"{command} does not reach the npm registry ({code[1]}): connect once, or set npm's registry"
             )
         lines = [
             line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()

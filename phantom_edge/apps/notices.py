@@ -14,9 +14,7 @@ RULE: Final = f"\n\n{'-' * 100}\n\n"
 
 @dataclass(frozen=True)
 class Part:
-    """Software of others: its licence by SPDX, its home, and which file of which Python package has the
-    text.
-    """
+    """Software of others: its licence by SPDX, its home, and the file of a Python package with the text."""
 
     name: str
     licence: str
@@ -27,8 +25,7 @@ class Part:
 
 APACHE: Final = "Apache-2.0"
 _TORCH: Final = "third_party/{}/LICENSE"
-# What the Gradle build links: its own dependencies, theirs, and what ExecuTorch's native library is built
-# from.
+# What the Gradle build links: its own dependencies, theirs, and the parts of ExecuTorch's native library.
 ANDROID: Final = (
     Part(
         "ExecuTorch for Android",
@@ -126,7 +123,7 @@ def _text(package: str, file: str) -> str:
     if not package:
         return ""
     try:
-        found = distribution(package).read_text(f"licenses/{file}")
+        text = distribution(package).read_text(f"licenses/{file}")
     except PackageNotFoundError:
         return ""
-    return (found or "").strip()
+    return (text or "").strip()

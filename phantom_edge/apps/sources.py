@@ -29,19 +29,16 @@ def app_sources(name: str) -> Path:
 
 
 def source_files(folder: Path) -> list[str]:
-    """Paths of the files that make an app, sorted, with forward slashes: nothing hidden, installed, built or
-    embedded.
+    """Paths of the files that make an app, sorted, with forward slashes.
 
-    A link is no source: it could lead anywhere.
+    Nothing hidden, installed, built or embedded, and no links, which could lead anywhere.
     """
-    found = []
+    files = []
     for root, folders, names in os.walk(folder):
         here = Path(root)
         folders[:] = [name for name in folders if _belongs(folder, here / name)]
-        found += [
-            (here / name).relative_to(folder).as_posix() for name in names if _belongs(folder, here / name)
-        ]
-    return sorted(found)
+        files += [here / name for name in names if _belongs(folder, here / name)]
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def _belongs(folder: Path, path: Path) -> bool:

@@ -16,9 +16,7 @@ from phantom_edge.progress import Step, no_step
 
 MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
-measured to take about twice its files: once as they are and once packed for the kernels
-(docs/apps-web.md).
-"""
+measured to take about twice its files: once as they are and once packed for the kernels."""
 LONGEST_NAME: Final = 214  # npm's own
 LONGEST_TITLE: Final = 60
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -39,8 +37,7 @@ def check_web_bundle(bundle: Bundle) -> None:
     if size > MOST_BYTES:
         raise InputError(
             f"{bundle.folder}: the model is {size / 1e9:.1f} GB, a browser holds {MOST_BYTES / 1e9:.1f} GB "
-            "at most; "
-            "export with --quant int8 or int4, or take a smaller checkpoint (Phantom-0.5B fits)"
+            "at most; export with --quant int8 or int4, or take a smaller checkpoint (Phantom-0.5B fits)"
         )
 
 
@@ -55,24 +52,19 @@ def model_bytes(bundle: Bundle) -> int:
 
 
 def check_project_name(name: str) -> str:
-    """The name again, if npm takes it for a package. Raises :class:`InputError` with a name that it would
-    take.
-    """
+    """The name again, if npm takes it for a package, else :class:`InputError` with one that it takes."""
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) and name not in _RESERVED:
         return name
     near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:LONGEST_NAME] or "phantom-edge-web"
     near = f"{near}-app" if near in _RESERVED else near
     raise InputError(
         f"{name!r} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning with "
-        "a letter or "
-        f"digit; for example --name {near}"
+        f"a letter or digit; for example --name {near}"
     )
 
 
 def check_request(output: str | Path, *, name: str | None = None, title: str | None = None) -> str:
-    """The package's name for a project at ``output``. Raises :class:`InputError` for what cannot be
-    written.
-    """
+    """The package's name for a project at ``output``. Raises :class:`InputError` if none can be written."""
     output = Path(output)
     package = check_project_name(name) if name is not None else _name_from(output)
     if title is not None and (not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable()):
@@ -143,9 +135,7 @@ def _rename(folder: Path, package: str, title: str | None) -> None:
 
 
 def _add_runtime_notices(folder: Path) -> None:
-    """What ONNX Runtime is built from: its npm package leaves that out, the Python one, which is installed,
-    has it.
-    """
+    """What ONNX Runtime is built from: its npm package leaves that out, the Python package has it."""
     spec = importlib.util.find_spec("onnxruntime")
     for package in [] if spec is None else spec.submodule_search_locations or []:
         notices = Path(package) / "ThirdPartyNotices.txt"

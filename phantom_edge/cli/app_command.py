@@ -37,8 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 @apps.command(
     epilog="Example: phantom-edge app web --bundle phantom-nano-web --output nano-app && cd nano-app && "
-    "npm ci && "
-    "npm run dev"
+    "npm ci && npm run dev"
 )
 @command
 def web(

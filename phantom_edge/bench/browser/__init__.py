@@ -19,11 +19,11 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bench.task import QUESTION
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import NANO_NAME
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
+from phantom_edge.runtime.traces import QUESTION
 
 PROVIDERS = ("wasm", "webgpu")
 SILENCE = 900.0  # seconds without a word from the page: a large model's prefill in one thread takes minutes
