@@ -1,6 +1,4 @@
-"""The web app as users get it: written by the command line's own function, built, served, opened in
-Chromium.
-"""
+"""The web app as users get it: written, built, served, and opened in Chromium."""
 
 from __future__ import annotations
 
@@ -35,8 +33,8 @@ def node() -> Node:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    return found or pytest.skip("needs Chromium (install it, or set CHROMIUM to its path)")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    return path or pytest.skip("needs Chromium (install it, or set CHROMIUM to its path)")
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,10 @@ _ASKED = {
 
 def truths(scene: Scene) -> dict[str, Triple]:
     """The presets that have one clear answer in the scene, each with it."""
-    found = {}
+    answers = {}
     for preset, (phrase, *words) in _ASKED.items():
         forms = {form.format(*words) for form in PHRASES[phrase]}
         triple = next((triple for triple in scene.triples() if triple.question in forms), None)
         if triple is not None:
-            found[preset] = triple
-    return found
+            answers[preset] = triple
+    return answers

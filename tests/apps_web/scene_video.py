@@ -28,7 +28,7 @@ def write_video(
 
 
 def some_scenes(count: int) -> list[Scene]:
-    """The first held-out scenes of all kinds."""
+    """The first test scenes of all kinds."""
     return [make_scene("test", index) for index in range(count)]
 
 

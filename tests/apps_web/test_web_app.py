@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from held_picture import HeldPicture, picture_of
+from one_picture import OnePicture, picture_of
 from PIL import Image
 from web_serving import plainly_served, served
 
@@ -21,16 +21,16 @@ PRESETS = 6
 
 
 @pytest.fixture(scope="module")
-def asked(check, address, video) -> dict:
-    """Every preset asked about one held picture."""
+def presets(check, address, video) -> dict:
+    """Every preset about one still picture."""
     return check("answers", url=address, video=video)
 
 
-def test_the_camera_is_answered(asked):
-    assert asked["complaints"] == []
-    assert asked["first"]["tokens"] >= 1
-    assert asked["frame"]["held"]
-    assert [answer["question"] for answer in asked["answers"]] == [
+def test_the_camera_is_answered(presets):
+    assert presets["complaints"] == []
+    assert presets["first"]["tokens"] >= 1
+    assert presets["frame"]["still"]
+    assert [answer["question"] for answer in presets["answers"]] == [
         "What colour is the largest object?",
         "How many objects are there?",
         "What does the sign say?",
@@ -40,30 +40,30 @@ def test_the_camera_is_answered(asked):
     ]
     assert all(
         shown.startswith(answer["text"])
-        for shown, answer in zip(asked["shown"], asked["answers"], strict=True)
+        for shown, answer in zip(presets["shown"], presets["answers"], strict=True)
     )
 
 
-def test_the_model_looks_once_at_a_held_picture(asked):
-    looks = [answer["look"] for answer in asked["answers"]]
+def test_the_model_looks_once_at_a_still_picture(presets):
+    looks = [answer["look"] for answer in presets["answers"]]
     assert looks[0] > 0
     assert looks[1:] == [0] * (PRESETS - 1)
 
 
-def test_answers_are_the_python_sessions_on_the_same_pixels(asked, web_bundle):
+def test_answers_are_the_python_sessions_on_the_same_pixels(presets, web_bundle):
     session = Session.open(web_bundle)
-    held = HeldPicture(session, picture_of(asked["frame"]))
+    picture = OnePicture(session, picture_of(presets["frame"]))
     differences = []
-    for answer in asked["answers"]:
-        expected, gaps = held.follow(answer["question"], answer["ids"], answer["stop"])
+    for answer in presets["answers"]:
+        expected, gaps = picture.follow(answer["question"], answer["ids"], answer["stop"])
         if expected != answer["text"]:
             differences.append((answer["question"], expected, answer["text"], max(gaps)))
     # A trained model's answers are not ties; a random one's may be, and then the two kernels may round apart.
     assert all(gap <= TIE for *_, gap in differences), differences
 
 
-def test_the_self_test_passes_in_the_browser(asked):
-    rows = {row[0]: row[1:] for row in asked["selfTest"]}
+def test_the_self_test_passes_in_the_browser(presets):
+    rows = {row[0]: row[1:] for row in presets["selfTest"]}
     assert list(rows) == ["Picture to pixels", "Image tokens", "Logits", "Tokens"]
     assert all(row[-1] == "passed" for row in rows.values()), rows
     assert float(rows["Picture to pixels"][0]) == 0
@@ -123,7 +123,7 @@ def test_the_page_is_right_in_every_size(check, address, video, tmp_path):
     seen = check("screens", url=address, video=video, folder=tmp_path)
     assert seen["complaints"] == []
     assert seen["streaming"] == []  # nothing moved while three answers streamed
-    for state in seen["found"]:
+    for state in seen["states"]:
         assert state["contrast"] == [], state
         assert state.get("axe", []) == [], state
         layout = state.get("layout")
@@ -179,7 +179,7 @@ class Trouble:
 
 TROUBLES = {
     "the user refuses": Trouble("camera-refused", "Allow it for this page", camera="refused"),
-    "WebGPU is asked for": Trouble("browser", "no WebGPU", query="?device=webgpu"),
+    "WebGPU is required": Trouble("browser", "no WebGPU", query="?device=webgpu"),
 }
 
 

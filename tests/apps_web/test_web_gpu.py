@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from held_picture import HeldPicture, picture_of
+from one_picture import OnePicture, picture_of
 from web_serving import served
 
 from phantom_edge.pipeline.export import ExportRequest, export
@@ -30,9 +30,9 @@ def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):
         pytest.skip("needs WebGPU (this Chromium has none without a GPU)")
     assert seen["notice"] == ""
     assert seen["device"] == "WebGPU (this browser has WebGPU)"
-    held = HeldPicture(Session.open(bundle), picture_of(seen["frame"]))
+    picture = OnePicture(Session.open(bundle), picture_of(seen["frame"]))
     answer = seen["answer"]
-    expected, gaps = held.follow(answer["question"], answer["ids"], answer["stop"])
+    expected, gaps = picture.follow(answer["question"], answer["ids"], answer["stop"])
     assert expected == answer["text"] or max(gaps) <= TIE
     assert [
         line for line in seen["complaints"] if "blocked by Playwright" not in line

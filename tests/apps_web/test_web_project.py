@@ -188,8 +188,8 @@ def test_node_from_the_python_package_does_too(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path / 'none'}:/bin:/usr/bin")
     monkeypatch.setattr(node_module.shutil, "which", lambda name: None)
     monkeypatch.syspath_prepend(tmp_path)
-    found = find_node()
-    found.run_npm(tmp_path, "ci")
+    packaged = find_node()
+    packaged.run_npm(tmp_path, "ci")
     assert (tmp_path / "called").read_text().split() == [str(npm), "ci"]
 
 

@@ -1,6 +1,4 @@
-"""Whether the app answers rightly: what its camera shows is known, and the Python session is asked the
-same.
-"""
+"""Whether the app answers rightly: the camera's scenes are known, and the Python session answers, too."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from held_picture import HeldPicture, picture_of
+from one_picture import OnePicture, picture_of
 from PIL import Image
 from preset_truth import ARROW, CAPTION, COUNT, LARGEST, SIGN, truths
 from scene_video import LAPTOP, PHONE, write_video
@@ -45,14 +43,14 @@ def session(web_bundle) -> Session:
 
 
 @pytest.fixture(scope="module")
-def asked(check, address, scenes, tmp_path_factory) -> list[tuple[Scene, dict]]:
+def answered(check, address, scenes, tmp_path_factory) -> list[tuple[Scene, dict]]:
     """Every preset about every scene: the scenes with what the app said and the pixels it said it about."""
     video = write_video(tmp_path_factory.mktemp("scenes") / "scenes.y4m", scenes)
     seen = check("scenes", url=address, video=video, count=SCENES)
     assert seen["complaints"] == []
-    found = [(_shown(picture_of(entry["frame"]), scenes), entry) for entry in seen["found"]]
-    assert {scene.index for scene, _ in found} == {scene.index for scene in scenes}
-    return found
+    shown = [(_shown(picture_of(entry["frame"]), scenes), entry) for entry in seen["entries"]]
+    assert {scene.index for scene, _ in shown} == {scene.index for scene in scenes}
+    return shown
 
 
 def _shown(picture: Image.Image, scenes: list[Scene]) -> Scene:
@@ -64,9 +62,9 @@ def _shown(picture: Image.Image, scenes: list[Scene]) -> Scene:
     return min(scenes, key=lambda scene: float(np.abs(small(scene.render()) - small(picture)).mean()))
 
 
-def test_answers_are_as_right_as_the_models_own(asked, session):
+def test_answers_are_as_right_as_the_models_own(answered, session):
     right = own = total = 0
-    for scene, entry in asked:
+    for scene, entry in answered:
         answers = {answer["question"]: answer["text"] for answer in entry["answers"]}
         picture = scene.render(480)
         for question, truth in truths(scene).items():
@@ -78,12 +76,12 @@ def test_answers_are_as_right_as_the_models_own(asked, session):
     assert right >= own - 2, (right, own, total)  # a camera loses a little of the colours
 
 
-def test_answers_are_the_python_sessions_on_the_same_frames(asked, session):
+def test_answers_are_the_python_sessions_on_the_same_frames(answered, session):
     differences = []
-    for _, entry in asked:
-        held = HeldPicture(session, picture_of(entry["frame"]))
+    for _, entry in answered:
+        picture = OnePicture(session, picture_of(entry["frame"]))
         for answer in entry["answers"]:
-            expected, gaps = held.follow(answer["question"], answer["ids"], answer["stop"])
+            expected, gaps = picture.follow(answer["question"], answer["ids"], answer["stop"])
             if expected != answer["text"]:
                 differences.append((answer["question"], expected, answer["text"], max(gaps)))
     assert all(gap <= TIE for *_, gap in differences), differences
@@ -138,10 +136,10 @@ def _right(answer: dict, truth: Triple) -> bool:
 def _place(scene: Scene, portrait: bool) -> tuple[float, float]:
     """Where to tap: on what the last question is about, in parts of the camera's picture."""
 
-    def wanted(part: Part) -> float:
+    def size(part: Part) -> float:
         return part.radius if part.kind == ("object" if portrait else "sign") else -1
 
-    part = max(scene.parts, key=wanted)
+    part = max(scene.parts, key=size)
     across, down = PHONE if portrait else LAPTOP
     side = min(across, down)
     y = part.y if portrait else part.y + 0.4 * part.radius  # not on the sign's letters

@@ -1,23 +1,23 @@
-/** Asking as a user does, and what the app was asked about. */
+/** Asking as a user does, and the pixels that the questions are about. */
 
-/** Holds the picture, asks every preset about it and waits for the answers. */
+/** Asks every preset about the picture and waits for the answers. */
 export async function askAll(page) {
-  const asked = await page.evaluate(() => globalThis.answers.length)
+  const before = await page.evaluate(() => globalThis.answers.length)
   await page.click('#all')
-  const presets = await page.$$eval('#presets .asked', (cards) => cards.map((card) => card.textContent))
+  const presets = await page.$$eval('#presets .question', (cards) => cards.map((card) => card.textContent))
   await page.waitForFunction(
-    ({ asked, presets }) => {
-      const last = globalThis.answers.slice(asked).slice(-presets.length)
+    ({ before, presets }) => {
+      const last = globalThis.answers.slice(before).slice(-presets.length)
       return JSON.stringify(last.map(({ question }) => question)) === JSON.stringify(presets)
     },
-    { asked, presets },
+    { before, presets },
     { timeout: 120_000 },
   )
   return page.evaluate((count) => globalThis.answers.slice(-count), presets.length)
 }
 
-/** The pixels of the square that is held, as base64 of RGBA. */
-export function heldFrame(page) {
+/** The pixels of the stopped picture's square, as base64 of RGBA. */
+export function stillFrame(page) {
   return page.evaluate(() => {
     const [x, y, side] = document.querySelector('#stage').dataset.square.split(',').map(Number)
     const canvas = document.querySelector('#still')
@@ -26,7 +26,7 @@ export function heldFrame(page) {
     const { data } = copy.getImageData(0, 0, side, side)
     let text = ''
     for (let n = 0; n < data.length; n += 0x8000) text += String.fromCharCode(...data.subarray(n, n + 0x8000))
-    return { side, rgba: btoa(text), held: !canvas.hidden }
+    return { side, rgba: btoa(text), still: !canvas.hidden }
   })
 }
 

@@ -9,11 +9,11 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-s
 export const PORTRAIT = { width: 390, height: 844 }
 export const LANDSCAPE = { width: 1280, height: 800 }
 
-/** The browser to use: $CHROMIUM, or the first found on the PATH. */
+/** The browser to use: $CHROMIUM, or the first on the PATH. */
 export function findChromium() {
   const folders = (process.env.PATH ?? '').split(delimiter)
-  const found = NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
-  const path = process.env.CHROMIUM ?? found
+  const installed = NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(existsSync)
+  const path = process.env.CHROMIUM ?? installed
   if (!path) throw new Error('no Chromium: set CHROMIUM to its path')
   return path
 }
@@ -54,7 +54,7 @@ export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, p
 
 /** Waits until `count` answers have been given since the page was opened, and returns all of them. */
 export async function waitForAnswers(page, count, timeout = 120_000) {
-  await page.waitForFunction((wanted) => globalThis.answers.length >= wanted, count, { timeout, polling: 50 })
+  await page.waitForFunction((least) => globalThis.answers.length >= least, count, { timeout, polling: 50 })
   return page.evaluate(() => globalThis.answers)
 }
 

@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
-import { askAll, heldFrame, pointOnStage } from './asking.mjs'
+import { askAll, stillFrame, pointOnStage } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
 import { ar } from './emulated_ar.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
@@ -18,14 +18,14 @@ const [name, json] = process.argv.slice(2)
 const result = await SCENARIOS[name](JSON.parse(json ?? '{}'))
 console.log(JSON.stringify(result))
 
-/** All preset questions about one held picture, with the very pixels that were asked about; then the self-test. */
+/** All preset questions about one still picture, with its pixels; then the self-test. */
 async function answers({ url, video }) {
   const { page, complaints, close } = await openPage({ video })
   await page.goto(url)
   const [first] = await waitForAnswers(page, 1)
   const firstAnswer = await page.evaluate(() => performance.now())
   const all = await askAll(page)
-  const frame = await heldFrame(page)
+  const frame = await stillFrame(page)
   const shown = await page.$$eval('#presets .answer', (cells) => cells.map((cell) => cell.textContent))
   await page.click('#about')
   await page.click('#test')
@@ -54,22 +54,22 @@ async function scenes({ url, video, count }) {
       return true
     }
   })
-  const found = []
-  while (found.length < count) {
+  const entries = []
+  while (entries.length < count) {
     await page.waitForFunction(() => globalThis.isNew('#video', false), null, { timeout: 60_000, polling: 100 })
     await page.click('#pause')
     // On a slow machine the camera may have gone on in the meantime.
     if (await page.evaluate(() => globalThis.isNew('#still', true))) {
       const answers = await askAll(page)
-      found.push({ answers, frame: await heldFrame(page) })
+      entries.push({ answers, frame: await stillFrame(page) })
     }
     await page.click('#pause')
   }
   await close()
-  return { found, complaints }
+  return { entries, complaints }
 }
 
-/** What the app looks like: questions asked one after the other at a point of the picture, then a picture of the page. */
+/** What the app looks like: questions one after the other at a point of the picture, then a picture of the page. */
 async function show({ url, video, portrait, scale, at, questions, file }) {
   const { page, complaints, close } = await openPage({ video, viewport: portrait ? PORTRAIT : LANDSCAPE, scale })
   await page.goto(url)
@@ -79,8 +79,8 @@ async function show({ url, video, portrait, scale, at, questions, file }) {
     await page.getByRole('button', { name: question }).click()
     // Twice, because a tap on the pin where it already is moves nothing; what was answered before is then forgotten.
     if (n === 0) for (const point of [[0.5, 0.15], at]) await page.mouse.click(...(await pointOnStage(page, point)))
-    const asked = await page.evaluate(() => globalThis.answers.length)
-    await page.waitForFunction((count) => globalThis.answers.length > count, asked, { timeout: 60_000 })
+    const before = await page.evaluate(() => globalThis.answers.length)
+    await page.waitForFunction((count) => globalThis.answers.length > count, before, { timeout: 60_000 })
     answers.push(await page.evaluate(() => globalThis.answers.at(-1)))
   }
   const label = await page.$$eval('.label p', (lines) => lines.map((line) => line.textContent))
@@ -95,8 +95,8 @@ async function steady({ url, video, answers: count }) {
   await page.goto(url)
   const session = await context.newCDPSession(page)
   const marks = []
-  for (const wanted of [Math.ceil(count / 3), count]) {
-    const all = await waitForAnswers(page, wanted, 240_000)
+  for (const least of [Math.ceil(count / 3), count]) {
+    const all = await waitForAnswers(page, least, 240_000)
     for (const place of [...page.workers(), page]) await place.evaluate(() => globalThis.gc())
     await page.waitForTimeout(300) // buffers are given back a little later
     const { usedSize } = await session.send('Runtime.getHeapUsage')
@@ -190,7 +190,7 @@ async function keyboard({ url, video }) {
   await page.keyboard.type('Is it 3 o clock?')
   await page.keyboard.press('Enter')
   await page.waitForFunction(() => globalThis.answers.at(-1).question.startsWith('Is it'))
-  seen.own = await page.textContent('.label .asked')
+  seen.own = await page.textContent('.label .question')
   seen.spoken = await page.textContent('#spoken')
   await page.focus('#about')
   await page.keyboard.press('Enter')
@@ -206,7 +206,7 @@ async function keyboard({ url, video }) {
 
 /** Looks at the page in several sizes and states: accessibility, contrast, layout; and that streaming moves nothing. */
 async function screens({ url, video, folder }) {
-  const found = []
+  const states = []
   const sizes = {
     portrait: PORTRAIT,
     small: { width: 320, height: 568 },
@@ -233,13 +233,13 @@ async function screens({ url, video, folder }) {
     const state = { size, layout: await measureLayout(page), contrast: await lowContrast(page) }
     if (['portrait', 'landscape'].includes(size)) state.axe = await auditAccessibility(page)
     if (folder) await page.screenshot({ path: `${folder}/${size}.png` })
-    found.push(state)
+    states.push(state)
   }
   await page.click('#about')
-  found.push({ size: 'about', axe: await auditAccessibility(page), contrast: await lowContrast(page) })
+  states.push({ size: 'about', axe: await auditAccessibility(page), contrast: await lowContrast(page) })
   if (folder) await page.screenshot({ path: `${folder}/about.png` })
   await close()
-  return { streaming, found, complaints }
+  return { streaming, states, complaints }
 }
 
 /** Pages that cannot work as they are: what does each say? */

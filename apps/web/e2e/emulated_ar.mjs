@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import { openPage, PORTRAIT, waitForAnswers } from './browser.mjs'
 
 const emulator = readFileSync(createRequire(import.meta.url).resolve('iwer/build/iwer.min.js'), 'utf8')
-/** Chromium without a GPU draws WebGL only when it is told so. */
+/** Chromium without a GPU draws WebGL only with this argument. */
 const AR_FLAGS = ['--enable-unsafe-swiftshader']
 
 /** An AR session: pins on a wall, each with its answer, that stay where they are while the device turns. */
@@ -23,9 +23,9 @@ export async function ar({ url, video, picture, question, file }) {
   await page.click('#ar')
   await page.waitForFunction(() => document.querySelector('#pill-text').textContent.startsWith('Tap'), null, { timeout: 60_000 })
   seen.camera = await page.$eval('#video', (video) => video.hidden)
-  const asked = await page.evaluate(() => globalThis.answers.length)
+  const before = await page.evaluate(() => globalThis.answers.length)
   await select(page)
-  seen.answer = (await waitForAnswers(page, asked + 1)).at(-1)
+  seen.answer = (await waitForAnswers(page, before + 1)).at(-1)
   seen.stage = await page.$eval('#stage', (stage) => [stage.clientWidth, stage.clientHeight])
   seen.fov = await page.evaluate(() => globalThis.device.fovy)
   const labels = () =>

@@ -35,13 +35,13 @@ export function lowContrast(page) {
       return (high + 0.05) / (low + 0.05)
     }
     const layers = (node) => {
-      const found = []
+      const colours = []
       for (let at = node; at; at = at.parentElement) {
         const colour = channels(getComputedStyle(at).backgroundColor)
-        if (colour.a > 0) found.push(colour)
+        if (colour.a > 0) colours.push(colour)
         if (colour.a === 1 || at.id === 'overlay') break // the overlay lies over the camera
       }
-      return found.reverse()
+      return colours.reverse()
     }
     const behind = (node, base) => layers(node).reduce((under, top) => over(top, under), base)
     const low = []

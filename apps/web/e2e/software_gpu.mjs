@@ -1,6 +1,6 @@
 /** The app on WebGPU without a GPU. */
 
-import { heldFrame } from './asking.mjs'
+import { stillFrame } from './asking.mjs'
 import { openPage } from './browser.mjs'
 
 /**
@@ -26,11 +26,11 @@ export async function webgpu({ url, video, subgroups }) {
   const seen = { adapter: true, notice: await page.evaluate(() => document.querySelector('#notice-text').textContent) }
   if (!seen.notice) {
     await page.click('#pause')
-    const asked = await page.evaluate(() => globalThis.answers.length)
+    const before = await page.evaluate(() => globalThis.answers.length)
     await page.keyboard.press('3')
-    await page.waitForFunction((count) => globalThis.answers.length > count, asked, { timeout: 120_000 })
+    await page.waitForFunction((count) => globalThis.answers.length > count, before, { timeout: 120_000 })
     seen.answer = await page.evaluate(() => globalThis.answers.at(-1))
-    seen.frame = await heldFrame(page)
+    seen.frame = await stillFrame(page)
     seen.device = await page.$$eval('#facts dd', (cells) => cells[2].textContent)
   }
   await close()

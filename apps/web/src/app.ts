@@ -33,7 +33,7 @@ export class App implements LoopHost {
   private source: Source | null = null
   private facing: Facing = 'environment'
   private question: string
-  /** Held by the user's wish; a picture from a file is always held. */
+  /** Whether the user stopped the picture; one from a file never moves. */
   private paused = false
 
   constructor(

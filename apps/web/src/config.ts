@@ -4,7 +4,7 @@ import { Failure } from './failure'
 
 export interface AppConfig {
   readonly title: string
-  /** Questions to choose from; the first is asked when the app starts. */
+  /** Questions to choose from; the app starts with the first. */
   readonly presets: readonly string[]
   /** Most tokens of an answer. */
   readonly longestAnswer: number

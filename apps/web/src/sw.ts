@@ -77,8 +77,8 @@ async function keepSettings(response: Response): Promise<Response> {
 
 async function dropOthers(): Promise<void> {
   const cache = await caches.open(STORE)
-  const wanted = new Set([addressOf(SETTINGS), ...Object.keys(FILES).map(keyOf)])
-  for (const { url } of await cache.keys()) if (!wanted.has(url)) await cache.delete(url)
+  const current = new Set([addressOf(SETTINGS), ...Object.keys(FILES).map(keyOf)])
+  for (const { url } of await cache.keys()) if (!current.has(url)) await cache.delete(url)
 }
 
 async function answer(request: Request, url: URL): Promise<Response> {

@@ -25,7 +25,7 @@ describe('View', () => {
     expect(left.side).toBe(640)
   })
 
-  it('shows the whole picture when asked to, and points beside it are on its edge', () => {
+  it('shows the whole picture if it is to, and points beside it are on its edge', () => {
     const view = new View({ width: 400, height: 600 }, { width: 200, height: 100 }, 'contain')
     expect(view.square({ x: 100, y: 50 })).toEqual({ x: 50, y: 0, side: 100 })
     expect(view.toSource({ x: 200, y: 0 })).toEqual({ x: 100, y: 0 })

@@ -14,14 +14,14 @@ class Host implements LoopHost {
   hasPicture = true
   failure: Error | null = null
   readonly log: string[] = []
-  readonly asked: { frame: number; question: string; at: number }[] = []
+  readonly questions: { frame: number; question: string; at: number }[] = []
 
   async grab(): Promise<Frame | null> {
     return this.hasPicture ? { id: ++this.frames, width: 1, height: 1, rgba: new ArrayBuffer(4) } : null
   }
 
   ask: LoopHost['ask'] = (frame, question, signal, onText) => {
-    this.asked.push({ frame: frame.id, question, at: Date.now() })
+    this.questions.push({ frame: frame.id, question, at: Date.now() })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
     const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }
     return new Promise((resolve, reject) => {
@@ -64,16 +64,16 @@ describe('AnswerLoop', () => {
   it('answers again and again, one at a time, each about a new picture', async () => {
     loop.startLive('a')
     await vi.advanceTimersByTimeAsync(10 * (TAKES + 100))
-    expect(host.asked.map(({ frame }) => frame)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].slice(0, host.asked.length))
-    expect(host.asked.length).toBeGreaterThanOrEqual(10)
-    expect(host.frames).toBe(host.asked.length) // no picture is taken that is not asked about: nothing queues up
+    expect(host.questions.map(({ frame }) => frame)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].slice(0, host.questions.length))
+    expect(host.questions.length).toBeGreaterThanOrEqual(10)
+    expect(host.frames).toBe(host.questions.length) // a picture is taken for a question only: nothing queues up
     expect(host.mostRunning).toBe(1)
   })
 
   it('rests between answers', async () => {
     loop.startLive('a')
     await vi.advanceTimersByTimeAsync(3000)
-    expect(host.asked[1]!.at - host.asked[0]!.at).toBe(TAKES + 100)
+    expect(host.questions[1]!.at - host.questions[0]!.at).toBe(TAKES + 100)
   })
 
   it('drops what is under way when the question changes, and shows none of it', async () => {
@@ -82,20 +82,20 @@ describe('AnswerLoop', () => {
     loop.startLive('b')
     await vi.advanceTimersByTimeAsync(TAKES)
     expect(host.log).toEqual(['idle', 'start a', 'start b', 'text b', 'answer b'])
-    expect(host.asked[1]!.at - host.asked[0]!.at).toBe(500) // at once, not after the old answer or a rest
+    expect(host.questions[1]!.at - host.questions[0]!.at).toBe(500) // at once, not after the old answer or a rest
   })
 
   it('asks each question once, in order, and then waits', async () => {
     loop.ask('a', 'b', 'c')
     await vi.advanceTimersByTimeAsync(20_000)
-    expect(host.asked.map(({ question }) => question)).toEqual(['a', 'b', 'c'])
+    expect(host.questions.map(({ question }) => question)).toEqual(['a', 'b', 'c'])
     expect(host.log.at(-1)).toBe('idle')
     loop.ask('d')
     await vi.advanceTimersByTimeAsync(2000)
-    expect(host.asked.map(({ question }) => question)).toEqual(['a', 'b', 'c', 'd'])
+    expect(host.questions.map(({ question }) => question)).toEqual(['a', 'b', 'c', 'd'])
   })
 
-  it('stops at once when paused, and goes on when asked to', async () => {
+  it('stops at once when paused, and goes on when it is to', async () => {
     loop.startLive('a')
     await vi.advanceTimersByTimeAsync(500)
     loop.pause()
@@ -110,10 +110,10 @@ describe('AnswerLoop', () => {
     host.hasPicture = false
     loop.ask('a')
     await vi.advanceTimersByTimeAsync(1000)
-    expect(host.asked).toEqual([])
+    expect(host.questions).toEqual([])
     host.hasPicture = true
     await vi.advanceTimersByTimeAsync(2 * TAKES)
-    expect(host.asked.map(({ question }) => question)).toEqual(['a'])
+    expect(host.questions.map(({ question }) => question)).toEqual(['a'])
   })
 
   it('stops at a failure and says which', async () => {

@@ -57,11 +57,11 @@ describe.skipIf(!cases || !existsSync(cases))('pixelValues and Python', () => {
   it.each(list)('differ by less than two steps in 255: $width x $height', ({ width, height, side, image, pixels }) => {
     const data = new Uint8Array(readFileSync(join(cases!, image)))
     const bytes = readFileSync(join(cases!, pixels))
-    const wanted = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
+    const expected = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength))
     const values = pixelValues({ width, height, channels: 3, data }, side)
-    expect(values.length).toBe(wanted.length)
+    expect(values.length).toBe(expected.length)
     let worst = 0
-    for (let n = 0; n < values.length; n++) worst = Math.max(worst, Math.abs(values[n]! - wanted[n]!))
+    for (let n = 0; n < values.length; n++) worst = Math.max(worst, Math.abs(values[n]! - expected[n]!))
     expect(worst).toBeLessThanOrEqual(2 / 255)
     expect(worst).toBe(0) // the arithmetic is Pillow's own: anything else is a change that should be looked at
   })

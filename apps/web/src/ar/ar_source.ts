@@ -59,8 +59,8 @@ export class ArSource implements Source {
   private hits: XRHitTestSource | null = null
   private touches: XRTransientInputHitTestSource | null = null
   private latest: { hit: XRHitTestResult | null; pose: Matrix4 | null } = { hit: null, pose: null }
-  private wanted: Request | null = null
-  private held: Frame | null = null
+  private request: Request | null = null
+  private frame: Frame | null = null
   private frozen = false
 
   private constructor(
@@ -105,10 +105,10 @@ export class ArSource implements Source {
   }
 
   async grab(square: Square): Promise<Frame | null> {
-    if (this.frozen && this.held) return this.held
-    this.wanted?.resolve(null)
+    if (this.frozen && this.frame) return this.frame
+    this.request?.resolve(null)
     return new Promise((resolve) => {
-      this.wanted = { square, resolve }
+      this.request = { square, resolve }
     })
   }
 
@@ -146,7 +146,7 @@ export class ArSource implements Source {
 
   private ended(): void {
     this.renderer.setAnimationLoop(null)
-    this.wanted?.resolve(null)
+    this.request?.resolve(null)
     for (const pin of this.pins) if (pin.label !== this.stage.label) pin.label.remove()
     this.reader.dispose()
     this.renderer.dispose()
@@ -226,15 +226,15 @@ export class ArSource implements Source {
     const xrCamera = pose.views.find((view) => view.camera)?.camera
     if (!xrCamera) return
     this.size = { width: xrCamera.width, height: xrCamera.height }
-    const request = this.wanted
+    const request = this.request
     // three.js takes WebXR's camera here; its types say its own class of nearly that name.
     const texture = request && this.renderer.xr.getCameraTexture(xrCamera as never)
     if (!request || !texture) return
-    this.wanted = null
+    this.request = null
     const { square, resolve } = request
     void this.reader.read(texture, this.size, square).then((rgba) => {
-      this.held = rgba && frameOf(square.side, square.side, rgba)
-      resolve(this.held)
+      this.frame = rgba && frameOf(square.side, square.side, rgba)
+      resolve(this.frame)
     })
   }
 

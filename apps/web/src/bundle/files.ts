@@ -111,9 +111,9 @@ export class BundleFiles {
   /** Forgets files of an earlier model. */
   private async dropOthers(): Promise<void> {
     if (!this.store) return
-    const wanted = new Set([new URL(MANIFEST, this.base).href])
-    for (const name of Object.keys(this.manifest.files)) wanted.add(this.key(name))
-    for (const { url } of await this.store.keys()) if (!wanted.has(url)) await this.store.delete(url)
+    const current = new Set([new URL(MANIFEST, this.base).href])
+    for (const name of Object.keys(this.manifest.files)) current.add(this.key(name))
+    for (const { url } of await this.store.keys()) if (!current.has(url)) await this.store.delete(url)
   }
 }
 

@@ -188,8 +188,8 @@ class Reader {
     return Object.hasOwn(this.values, key) ? this.values[key] : undefined
   }
 
-  private wrong(key: string, wanted: string): Failure {
-    return refused(`${this.path}${key} is not ${wanted}`)
+  private wrong(key: string, kind: string): Failure {
+    return refused(`${this.path}${key} is not ${kind}`)
   }
 }
 

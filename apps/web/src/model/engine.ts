@@ -61,7 +61,7 @@ export interface CheckRow {
 
 export interface Engine {
   readonly info: ModelInfo
-  /** Answers a question about `frame`. Frames are told apart by identity: several questions on one cost one look. */
+  /** Answers a question about `frame`. The same object is the same frame: several questions on one cost one look. */
   ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer>
   /** Runs the bundle's recorded inputs and compares. */
   selfTest(onRow: (row: CheckRow) => void): Promise<void>

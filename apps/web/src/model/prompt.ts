@@ -31,8 +31,8 @@ export function checkQuestion(template: PromptTemplate, question: string): strin
 }
 
 /**
- * Encodes the prompt as a whole, because a tokenizer may treat the beginning of a text differently, and finds where the
- * image ends in it.
+ * Encodes the prompt as a whole, because a tokenizer may treat the beginning of a text differently, and looks up where
+ * the image ends in it.
  *
  * @throws {Failure} `prompt` when the question is refused or does not fit the context, `model` when the tokenizer does
  *   not give the image tokens or the first token that the graphs were folded for.
@@ -40,8 +40,8 @@ export function checkQuestion(template: PromptTemplate, question: string): strin
 export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: string): Prompt {
   const { prompt: template, tiles, ids: known, context } = manifest
   const image = template.image_start + template.image_context.repeat(tiles.tokens) + template.image_end
-  const asked = checkQuestion(template, question)
-  const ids = tokenizer.encode(template.user_start + image + asked + template.user_end + template.assistant_start)
+  const text = checkQuestion(template, question)
+  const ids = tokenizer.encode(template.user_start + image + text + template.user_end + template.assistant_start)
   if (ids[0] !== known.first) {
     throw new Failure('model', `The prompt begins with token ${ids[0]}, the model was folded for ${known.first}.`)
   }

@@ -28,7 +28,7 @@ export class Tokenizer {
     return this.inner.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false })
   }
 
-  /** The text that is certain while an answer grows: a character whose bytes are not all there yet is held back. */
+  /** The text that is certain while an answer grows: without a last character whose bytes are not all there yet. */
   decodeSoFar(ids: readonly number[]): string {
     return this.decode(ids).replace(UNFINISHED, '')
   }

@@ -2,9 +2,9 @@
 
 /** The element with that id. @throws {TypeError} when the page has none of that type: page and code must agree. */
 export function element<T extends Element>(id: string, type: abstract new () => T): T {
-  const found = document.getElementById(id)
-  if (!(found instanceof type)) throw new TypeError(`index.html has no ${type.name} #${id}`)
-  return found
+  const node = document.getElementById(id)
+  if (!(node instanceof type)) throw new TypeError(`index.html has no ${type.name} #${id}`)
+  return node
 }
 
 export function button(id: string): HTMLButtonElement {

@@ -13,20 +13,20 @@ const DOT = 10 // radius of the pin
 export class Label {
   private readonly box = make('div', 'label')
   private readonly leader = make('div', 'leader')
-  private readonly asked = make('p', 'asked')
+  private readonly question = make('p', 'question')
   private readonly answer = make('p', 'answer')
   private complete = ''
 
   constructor(parent: HTMLElement) {
-    this.box.append(this.asked, this.answer)
+    this.box.append(this.question, this.answer)
     parent.append(this.leader, this.box)
     this.hide()
   }
 
-  /** A question is being asked; its last answer stays until there is another. */
+  /** Shows the question under way; its last answer stays until there is another. */
   begin(question: string): void {
-    if (this.asked.textContent === question) return
-    this.asked.textContent = question
+    if (this.question.textContent === question) return
+    this.question.textContent = question
     this.answer.textContent = ''
     this.complete = ''
   }
@@ -44,7 +44,7 @@ export class Label {
 
   /** Starts anew at another place. */
   clear(): void {
-    this.asked.textContent = ''
+    this.question.textContent = ''
     this.answer.textContent = ''
     this.complete = ''
   }

@@ -39,7 +39,7 @@ export class Panel {
       const answer = make('span', 'answer', '–')
       card.type = 'button'
       card.disabled = true
-      card.append(make('span', 'asked', question), answer)
+      card.append(make('span', 'question', question), answer)
       card.addEventListener('click', () => this.host.onQuestion(question))
       const item = make('li')
       item.append(card)
@@ -53,16 +53,16 @@ export class Panel {
     for (const { card } of this.cards.values()) card.disabled = false
   }
 
-  /** Marks the question that is being asked. */
+  /** Marks the question under way. */
   choose(question: string): void {
     for (const [known, { card }] of this.cards) card.setAttribute('aria-pressed', String(known === question))
   }
 
   answer(question: string, answer: string): void {
-    const found = this.cards.get(question)
-    if (!found) return
-    found.answer.textContent = answer || 'no answer'
-    found.card.title = answer
+    const shown = this.cards.get(question)
+    if (!shown) return
+    shown.answer.textContent = answer || 'no answer'
+    shown.card.title = answer
   }
 
   /** Forgets the answers: they were about another picture. */

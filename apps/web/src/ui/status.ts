@@ -1,4 +1,4 @@
-/** What the app is doing: the pill, the loading card, the notice of a failure, and what a screen reader is told. */
+/** What the app is doing: the pill, the loading card, the notice of a failure, and the words for a screen reader. */
 
 import type { Failure } from '../failure'
 import type { Progress } from '../model/engine'

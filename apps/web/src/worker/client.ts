@@ -6,7 +6,7 @@ import type { LoadOptions } from '../model/load'
 import type { FrameData, FromWorker, ToWorker } from './messages'
 
 export interface Frame extends FrameData {
-  /** A copy of the pixels may be wanted on the page too, as a thumbnail; the worker gets this one. */
+  /** This copy of the pixels goes to the worker; the page may keep another as a thumbnail. */
   readonly rgba: ArrayBuffer
 }
 

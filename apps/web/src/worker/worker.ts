@@ -8,7 +8,7 @@ import { wasmBytes } from './memory'
 import type { FrameData, FromWorker, ToWorker } from './messages'
 
 let engine: Engine | null = null
-let held: { id: number; pixels: Pixels } | null = null
+let latest: { id: number; pixels: Pixels } | null = null
 let running: { job: number; abort: AbortController } | null = null
 
 const say = (message: FromWorker) => postMessage(message)
@@ -65,12 +65,12 @@ function ready(): Engine {
   return engine
 }
 
-/** The frame that came with the message, or the one that is held. */
+/** The frame that came with the message, or the one of the question before. */
 function take(id: number, frame: FrameData | null): Pixels {
   if (frame) {
     const { width, height, rgba } = frame
-    held = { id, pixels: { width, height, channels: 4, data: new Uint8Array(rgba) } }
+    latest = { id, pixels: { width, height, channels: 4, data: new Uint8Array(rgba) } }
   }
-  if (held?.id !== id) throw new Failure('model', 'The picture is no longer there. Ask again.')
-  return held.pixels
+  if (latest?.id !== id) throw new Failure('model', 'The picture is no longer there. Ask again.')
+  return latest.pixels
 }

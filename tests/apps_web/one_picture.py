@@ -1,4 +1,4 @@
-"""What the Python session answers about the pixels that the app held."""
+"""What the Python session answers about the pixels that the app showed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from phantom_edge.runtime.session import Session
 
 
 def picture_of(frame: dict) -> Image.Image:
-    """The held square, as `e2e/check.mjs` hands it out."""
+    """The still picture's square, as `e2e/check.mjs` hands it out."""
     side = frame["side"]
     rgba = np.frombuffer(base64.b64decode(frame["rgba"]), np.uint8).reshape(side, side, 4)
     assert (rgba[..., 3] == 255).all()
     return Image.fromarray(rgba[..., :3].copy())
 
 
-class HeldPicture:
+class OnePicture:
     """One picture in the Python session, prefilled as the app does it: the image first, then the question."""
 
     def __init__(self, session: Session, picture: Image.Image):
@@ -40,9 +40,9 @@ class HeldPicture:
         cache = session.backend.make_cache()
         session.prefill(prompt[:end], cache, self.features)
         logits = session.prefill(prompt[end:], cache)
-        wanted = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
+        tokens = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
         best, gaps = [], []
-        for token, scores, _ in islice(session.decode(logits, cache, forced(wanted)), len(wanted)):
+        for token, scores, _ in islice(session.decode(logits, cache, forced(tokens)), len(tokens)):
             best.append(int(scores.argmax()))
             gaps.append(float(scores.max() - scores[token]) / float(np.sqrt((scores**2).mean())))
         return session.tokenizer.decode([token for token in best if token not in spec.end_ids]), gaps
