@@ -4,7 +4,7 @@ with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -31,6 +31,7 @@ class Pretrained:
     tokenizer: Tokenizer
     template: PromptTemplate
     first_id: int
+    _hashes: dict[Path, tuple[tuple[int, ...], str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, model: str | Path | None = None, *, revision: str | None = None) -> Pretrained:
@@ -57,6 +58,16 @@ class Pretrained:
         return self.checkpoint.config
 
     def sha256(self) -> dict[str, str]:
-        """SHA-256 of config and weights by file name, so that a bundle can say what it was made from."""
+        """SHA-256 of config and weights by file name, so that a bundle can say what it was made from.
+
+        A file is read again only when its size, time of change or inode is another than before.
+        """
         files = [self.checkpoint.folder / "config.json", *self.checkpoint.files]
-        return {file.name: file_sha256(file) for file in files}
+        return {file.name: self._sha256(file) for file in files}
+
+    def _sha256(self, file: Path) -> str:
+        stat = file.stat()
+        state = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        if self._hashes.get(file, ((), ""))[0] != state:
+            self._hashes[file] = state, file_sha256(file)
+        return self._hashes[file][1]

@@ -19,17 +19,15 @@ from phantom_edge.model.fold import (
     PhantomConstants,
     bases_of,
     distance,
-    first_token_states,
     phantom_constants,
     simplex_samples,
 )
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import Stream
-from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.original_run import PROBE_TOKENS, OriginalRun, probe_ids
 from phantom_edge.model.spec import ETA
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
-PROBE_TOKENS = 48
 
 
 @dataclass(frozen=True)
@@ -67,24 +65,25 @@ def certify(
     weights: Mapping[str, torch.Tensor],
     model: FoldedModel,
     exact: FoldedModel | None = None,
+    original: OriginalRun | None = None,
 ) -> FoldCertificate:
-    """Bound and measure what ``model``'s fold changes. ``exact`` is the exact fold of the same weights, if at
-    hand.
+    """Bound and measure what ``model``'s fold changes.
+
+    ``exact`` is the exact fold of the same weights and ``original`` their run, if they are at hand.
     """
-    ids = probe_ids(config, model.first_id)
-    logits = _original_logits(config, weights, ids)
+    original = original or OriginalRun.of(config, weights, model.first_id)
+    ids, logits = probe_ids(config, model.first_id), original.probe_logits
     if model.fold.kind == "exact":
         change = (probe_logits(model, ids) - logits).abs().max().item()
         layers = [
             LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in enumerate(model.spec.phantom_dims)
         ]
         return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
-    moved, folded = layer_changes(
-        exact or FoldedModel.of(config, weights, Fold(), model.first_id), model, ids
-    )
+    exact = exact or FoldedModel.of(config, weights, Fold(), model.first_id, original=original)
+    moved, folded = layer_changes(exact, model, ids)
     change = (folded - logits).abs().max().item()
     layers = []
-    for n, first in enumerate(first_token_states(config, weights, model.first_id)):
+    for n, first in enumerate(original.firsts):
         dim = model.spec.phantom_dims[n]
         if dim == config.decoder.head_dim:
             layers.append(LayerCertificate(n, dim, 0.0, 0.0, True, 0.0))
@@ -93,13 +92,6 @@ def certify(
         score, output, proved = _bounds(constants, bases_of(constants, dim) if dim else None)
         layers.append(LayerCertificate(n, dim, score, output, proved, moved[n]))
     return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
-
-
-def _original_logits(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], ids: torch.Tensor
-) -> torch.Tensor:
-    original = PhantomModel(config, weights, keep=False)
-    return original.decode(original.embed(ids), original.make_cache(), all_positions=True)
 
 
 def contributions(config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int) -> list[float]:
@@ -135,14 +127,6 @@ def layer_changes(
     reference = stream.logits(base, plain)
     changes = [(stream.logits(base, x[None]) - reference).abs().max().item() for x in states]
     return dict(zip(branches, changes, strict=True)), stream.logits(other, whole)
-
-
-def probe_ids(config: PhantomConfig, first_id: int) -> torch.Tensor:
-    """A fixed pseudo-random prompt [1, 48] that begins with the folded token."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(config.decoder.vocab_size, (1, PROBE_TOKENS), generator=generator)
-    ids[0, 0] = first_id
-    return ids
 
 
 def probe_logits(model: FoldedModel, ids: torch.Tensor) -> torch.Tensor:

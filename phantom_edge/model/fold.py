@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import InputError
 from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
-from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.original_run import FirstStates, first_token_states
 from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 from phantom_edge.progress import Track, no_track
@@ -104,24 +104,6 @@ class PhantomConstants:
     def of_weights(self, weights: torch.Tensor) -> torch.Tensor:
         """y of softmax weights [..., heads]: the only values that y can take."""
         return F.gelu(F.linear(weights, self.mix))
-
-
-def first_token_states(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Per layer, the first token's ``query`` [H, d], ``key`` and ``value`` [Hkv, d] after RoPE, in fp32.
-
-    The original itself runs the one token, so nothing about the layers is written a second time.
-    """
-    model = PhantomModel(config, weights, keep=False)
-    cache = model.make_cache()
-    model.hidden(model.embed(torch.tensor([[first_id]])), cache)
-    group = config.decoder.heads // config.decoder.kv_heads
-    for state in cache.layers:
-        q, k, v = (t[0, 0] for t in state.first)  # repeated to [H, d]
-        # A softmax over duplicated heads equals the softmax over the unique ones, so one of each group is
-        # kept.
-        yield {"query": q, "key": k[::group], "value": v[::group]}
 
 
 def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: dict[str, torch.Tensor]):
@@ -302,6 +284,7 @@ def fold_weights(
     fold: Fold,
     first_id: int,
     progress: Track = no_track,
+    firsts: FirstStates | None = None,
 ) -> tuple[FoldedSpec, LazyWeights]:
     """The folded model's spec and its named tensors in fp32.
 
@@ -311,12 +294,13 @@ def fold_weights(
     dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))
     makers |= dict(_as_they_are(weights, ["token_embedding.weight"]))
-    firsts = first_token_states(config, weights, first_id) if any(dims) else None
+    if firsts is None and any(dims):
+        firsts = first_token_states(config, weights, first_id)
     for n in progress(range(config.decoder.layers), "folding"):
         layer = f"text_decoder.layers.{n}"
         makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in PLAIN]))
-        if firsts is not None:
-            constants = phantom_constants(weights, layer, next(firsts))
+        if firsts is not None and any(dims):
+            constants = phantom_constants(weights, layer, firsts[n])
             if fold.kind == "auto":
                 dims[n] = smallest_rank(constants, fold.tolerance)
             bases = bases_of(constants, dims[n]) if dims[n] < config.decoder.head_dim else None

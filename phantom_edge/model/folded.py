@@ -12,6 +12,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
 from phantom_edge.model.ops import CacheScales, KVCache, TorchOps, Weights
+from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
@@ -50,11 +51,14 @@ class FoldedModel:
         fold: Fold,
         first_id: int,
         progress: Track = no_track,
+        original: OriginalRun | None = None,
     ) -> FoldedModel:
-        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read as they are
-        needed.
+        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read when needed.
+
+        ``original`` is their run if it is at hand.
         """
-        spec, folded = fold_weights(config, weights, fold, first_id, progress)
+        firsts = original and original.firsts
+        spec, folded = fold_weights(config, weights, fold, first_id, progress, firsts)
         return cls(spec, folded, fold, first_id)
 
     @property

@@ -63,12 +63,13 @@ class PhantomModel:
         self.config, self.phantom, self._keep = config, phantom, keep
         self._weights = weights
         self._loaded: dict[str, torch.Tensor] = {}
+        self._in_layer = False  # of several sequences, which share what is read
 
     def _w(self, name: str) -> torch.Tensor:
         if name in self._loaded:
             return self._loaded[name]
         weight = self._weights[name].to(torch.float32)
-        if self._keep:
+        if self._keep or self._in_layer:
             self._loaded[name] = weight
         return weight
 
@@ -159,7 +160,11 @@ class PhantomModel:
             for cache, end in zip(caches, lengths, strict=True)
         ]
         for n in range(d.layers):
+            self._in_layer = True
             states = [self._layer(n, x, *at) for x, *at in zip(states, tables, caches, strict=True)]
+            self._in_layer = False
+            if not self._keep:
+                self._loaded.clear()
         for cache, length in zip(caches, lengths, strict=True):
             cache.length = length
         return [self._rms_norm(x, "text_decoder.norm") for x in states]

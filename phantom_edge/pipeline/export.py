@@ -18,6 +18,7 @@ from phantom_edge.files import cache_folder
 from phantom_edge.model.certificate import FoldCertificate, certify
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe, load_recipe
 from phantom_edge.pipeline.quantization_report import plots, tables
@@ -107,9 +108,11 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         check_source(stored, source)
     output = request.output or Path(f"{Path(source.name).name}-{target.name}")
     check_output(output)
-    model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
+    step("running the original")
+    original = OriginalRun.of(source.config, source.checkpoint, source.first_id)
+    model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track, original)
     step("certifying the fold")
-    certificate = certify(source.config, source.checkpoint, model)
+    certificate = certify(source.config, source.checkpoint, model, original=original)
     found = stored or (
         quantize(source, model, quant, cache=cache_folder() / "quantize", step=step) if quant else None
     )

@@ -11,10 +11,11 @@ import torch
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
-from phantom_edge.model.certificate import certify, contributions, layer_changes, probe_ids, probe_logits
+from phantom_edge.model.certificate import certify, contributions, layer_changes, probe_logits
 from phantom_edge.model.fold import KINDS, Fold, PhantomConstants, bases_of, simplex_samples
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.original_run import probe_ids
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, view
 from phantom_edge.numbers.grid import QuantizedTensor
