@@ -11,9 +11,11 @@ from executorch_models import CHUNK, CONTEXT, random_tiles
 from folded_models import folded, integers, quantized
 
 from phantom_edge.errors import InputError
+from phantom_edge.export import executorch_coreml
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.executorch import FILE, coreml_payload, coreml_vision
+from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.readback import StoredProgram
+from phantom_edge.export.executorch_coreml import payload as coreml_payload
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 from phantom_edge.runtime.executorch_coreml_backend import ExecutorchCoremlBackend
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -33,7 +35,7 @@ def model(tiny_dirs):
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("combined")
-    return folder, coreml_vision.export(model, OPTIONS, folder, lambda _: None)
+    return folder, executorch_coreml.export(model, OPTIONS, folder, lambda _: None)
 
 
 def answer(backend, tiles, ids):
@@ -44,7 +46,7 @@ def answer(backend, tiles, ids):
 
 
 def test_lifted_it_is_the_torch_model_with_the_same_integers(model, exported):
-    held = coreml_vision.reference(model).on_grid(None)
+    held = executorch_coreml.reference(model).on_grid(None)
     tiles, ids = random_tiles(model, 2), np.array([[1, 7, 9, 4]])
     found = answer(
         ExecutorchCoremlBackend(exported[0], context=CONTEXT, chunk=CHUNK, mode="lifted"), tiles, ids
@@ -54,7 +56,7 @@ def test_lifted_it_is_the_torch_model_with_the_same_integers(model, exported):
 
 
 def test_as_it_ships_only_the_platforms_roundings_are_added(model, exported):
-    held = coreml_vision.reference(model)
+    held = executorch_coreml.reference(model)
     tiles, ids = random_tiles(model), np.array([[1, 7, 9, 4]])
     backend = ExecutorchCoremlBackend(exported[0], context=CONTEXT, chunk=CHUNK)
     assert "mil-interpreter" in backend.name
@@ -62,7 +64,7 @@ def test_as_it_ships_only_the_platforms_roundings_are_added(model, exported):
     wanted, logits, _ = answer(TorchBackend(held, CONTEXT, CHUNK), tiles, ids)
     assert np.abs(image - wanted).max() < 0.03 * np.sqrt(np.mean(wanted**2))
     # Core ML rounds no activation to integers: on XNNPACK's grid the vision encoder's would lie elsewhere.
-    on_grid = TorchBackend(model.on_grid(coreml_vision.decoder_grid), CONTEXT, CHUNK).encode_image(tiles)
+    on_grid = TorchBackend(model.on_grid(executorch_coreml.decoder_grid), CONTEXT, CHUNK).encode_image(tiles)
     assert np.abs(image - wanted).max() < 0.5 * np.abs(on_grid - wanted).max()
     plain = answer(TorchBackend(held.on_grid(None), CONTEXT, CHUNK), tiles, ids)[1]
     assert np.sqrt(np.mean((prefill - logits) ** 2)) < 2 * np.sqrt(np.mean((plain - logits) ** 2))
@@ -70,7 +72,7 @@ def test_as_it_ships_only_the_platforms_roundings_are_added(model, exported):
 
 def test_every_integer_is_the_models(model, exported):
     wanted = {name.removesuffix(".weight"): w for name, w in integers(model).items()}
-    stored = coreml_vision.stored_weights(exported[0])
+    stored = executorch_coreml.stored_weights(exported[0])
     assert stored.keys() == wanted.keys()
     for name, weight in wanted.items():
         assert (stored[name].values == weight.values).all()
@@ -102,7 +104,7 @@ def test_the_delegate_is_what_the_stock_runtime_reads(model, exported, tmp_path)
 
 
 def test_the_same_export_is_compiled_once(model, exported, tmp_path):
-    coreml_vision.export(model, OPTIONS, tmp_path, lambda _: None)
+    executorch_coreml.export(model, OPTIONS, tmp_path, lambda _: None)
 
     def identifier(folder):
         stored = StoredProgram.open(folder / FILE)
