@@ -47,10 +47,8 @@ self.onmessage = async ({ data: page }: MessageEvent<string>) => {
 async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: string) => Promise<void>): Promise<Run> {
   const { provider, question, settings } = job
   await step('loading')
-  const start = performance.now()
   const options = { bundle, engine: 'model', device: provider, threads: settings.threads } as const
   const session = await loadSession(options, () => undefined)
-  const load = (performance.now() - start) / 1000
   if (session.graphs.provider !== provider) throw new Failure('browser', session.info.reason)
   const conditions: Record<string, unknown> = {}
   if (job.check) {
@@ -58,7 +56,7 @@ async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: st
     conditions.golden = await checkGolden(session)
   }
   const { image } = await session.golden()
-  const samples = { load: [load], ...(await measure(session, image, question, settings, step)) }
+  const samples = { load: [session.info.loadTime / 1000], ...(await measure(session, image, question, settings, step)) }
   const curves = settings.soak ? { soak: await soak(session, settings.soak, step) } : {}
   conditions['WASM heap, MB'] = Math.round(wasmBytes() / 1e6)
   return {

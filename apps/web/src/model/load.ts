@@ -1,12 +1,14 @@
 /** From a bundle's address to an engine that answers. */
 
 import { BundleFiles } from '../bundle/files'
-import { readGolden } from '../bundle/golden'
+import { type Golden, readGolden } from '../bundle/golden'
+import type { Manifest } from '../bundle/manifest'
 import { asFailure, Failure } from '../failure'
 import type { Engine, ModelInfo, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
 import { type Choice, chooseProvider, loadOrt, type Provider, usesIntegers, withoutWebGpu } from './provider'
+import { runGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
 
@@ -52,59 +54,50 @@ class Loader {
     const { manifest } = files
     const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     const choice = await chooseProvider(manifest, options.device, options.threads)
-    if (choice.provider === 'wasm') return this.open(files, tokenizer, choice)
-    const tried = await this.tryGpu(files, tokenizer, choice)
-    return typeof tried === 'string' ? this.open(files, tokenizer, withoutWebGpu(manifest, tried, options.threads)) : tried
-  }
-
-  /** A session on the GPU that gives the recorded answers, or why there is none. */
-  private async tryGpu(files: BundleFiles, tokenizer: Tokenizer, choice: Choice): Promise<Session | string> {
-    let session: Session
     try {
-      session = await this.open(files, tokenizer, choice)
+      return await this.open(files, tokenizer, choice)
     } catch (error) {
       const failure = asFailure(error)
-      if (failure.code !== 'model') throw failure // a file, not the GPU
-      return `WebGPU does not run it here (${failure.message})`
+      if (choice.provider === 'wasm' || failure.code !== 'model') throw failure // the CPU's fault, or a file's
+      const reason = `WebGPU does not run it rightly here (${failure.message})`
+      return this.open(files, tokenizer, withoutWebGpu(manifest, reason, options.threads))
     }
-    const wrong = await this.findFault(session)
-    if (wrong === null) return session
-    await session.graphs.release()
-    return `WebGPU computes wrongly on this device (${wrong})`
   }
 
   private async open(files: BundleFiles, tokenizer: Tokenizer, choice: Choice): Promise<Session> {
     const { manifest } = files
     const { ort, files: runtimeFiles } = await loadOrt(choice)
     const read = (path: string) => files.read(path)
+    const golden = async () => readGolden((await read(GOLDEN)).buffer)
+    const gpu = choice.provider === 'webgpu'
+    const exact = !gpu && !usesIntegers(manifest)
     const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
+    if (gpu) await this.checkGpu(graphs, manifest, await golden())
     const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
     const info: ModelInfo = {
       name: manifest.source.name,
       parameters: manifest.source.parameters,
       recipe: manifest.recipe,
       bytes: files.bytes,
-      device: choice.provider === 'webgpu' ? 'WebGPU' : `WASM, ${threads}`,
+      device: gpu ? 'WebGPU' : `WASM, ${threads}`,
       reason: choice.reason,
       tile: manifest.tiles.size,
       loadTime: performance.now() - this.start,
       runtimeFiles,
     }
-    const exact = choice.provider === 'wasm' && !usesIntegers(manifest)
-    const golden = async () => readGolden((await read(GOLDEN)).buffer)
     return new Session(manifest, info, graphs, tokenizer, golden, exact)
   }
 
   /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */
-  private async findFault(session: Session): Promise<string | null> {
+  private async checkGpu(graphs: Graphs, manifest: Manifest, golden: Golden): Promise<void> {
     this.began('Checking the GPU')
     try {
-      await session.selfTest(({ name, measured, passed }) => {
+      await runGolden(graphs, manifest, golden, false, ({ name, measured, passed }) => {
         if (!passed) throw new Failure('model', `${name}: ${measured}`)
       })
-      return null
     } catch (error) {
-      return asFailure(error).message // also a shader that this GPU does not run
+      await graphs.release()
+      throw asFailure(error) // also a shader that this GPU does not run
     }
   }
 
