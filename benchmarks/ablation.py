@@ -4,7 +4,7 @@
 
 Every seed trains two models from nothing, with and without the phantom dimension, on the stages of Nano's
 recipe at a smaller size; from each, two go on for the same number of steps: with L_PO and then supervised, or
-supervised only. All are scored on the same held-out scenes. The state of each is kept in DIR, so that a
+supervised only. All are scored on the same held-out scenes. The state of each stays in DIR, so that a
 stopped run goes on.
 """
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from recipes.nano.train import RECIPE, SIZES, NanoTraining, Stage
+from recipes.nano.form import SIZES
+from recipes.nano.train import RECIPE, NanoTraining, Stage
 
 SMALL = replace(
     SIZES, hidden=128, ffn=320, layers=3, heads=4, kv_heads=2, vision_hidden=128, vision_ffn=384,
@@ -48,22 +48,16 @@ def branches(scale: float) -> dict[str, tuple[Stage, ...]]:
 def run(folder: Path, seed: int, phantom: bool, scale: float) -> dict[str, dict[str, float]]:
     """Accuracy per task of both branches of one trunk."""
     root = folder / f"seed{seed}-{'phantom' if phantom else 'plain'}"
-    NanoTraining(root / "trunk", seed=seed, phantom=phantom, sizes=SMALL).run(
-        trunk(scale), report=_quiet, workers=1
-    )
+    shared = NanoTraining(root / "trunk", trunk(scale), seed=seed, phantom=phantom, sizes=SMALL)
+    shared.run()
     out = {}
     for name, stages in branches(scale).items():
-        place = root / name.replace(" + ", "-")
-        if not place.exists():
-            shutil.copytree(root / "trunk", place)
-        training = NanoTraining(place, seed=seed, phantom=phantom, sizes=SMALL)
-        training.run((*trunk(scale), *stages), report=_quiet, workers=1)
-        out[name] = training.accuracy(count=TEST_BATCHES, split="test")
+        place, stages = root / name.replace(" + ", "-"), (*trunk(scale), *stages)
+        training = NanoTraining(place, stages, seed=seed, phantom=phantom, sizes=SMALL)
+        training.go_on_from(shared)
+        training.run()
+        out[name] = training.accuracy(TEST_BATCHES, "test")
     return out
-
-
-def _quiet(line: str) -> None:
-    """Progress is told per model here."""
 
 
 def summary(results: dict[str, dict[str, dict[str, float]]]) -> list[tuple[str, float, float]]:

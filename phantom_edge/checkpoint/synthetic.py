@@ -11,10 +11,18 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers.pre_tokenizers import PreTokenizer
+
+    from phantom_edge.checkpoint.config import PhantomConfig
 
 # Factor on linear_o: the phantom dimension then moves logits by tenths, as in the recorded outputs.
 AMPLIFY = 3000.0
@@ -148,33 +156,40 @@ def write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
     special = SPECIAL_TOKENS[sizes.decoder] + IMAGE_TOKENS
     if sizes.decoder == "internlm2":
         return _write_sentencepiece(folder, sizes, special)
+    from tokenizers import pre_tokenizers
+
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return write_byte_level(folder, sizes, split, TEXT.splitlines(keepends=True) * 4)
+
+
+def write_byte_level(folder: Path, sizes: Sizes, split: PreTokenizer, texts: Iterable[str]) -> dict[str, int]:
+    """Train a byte-level BPE on some texts and write it; the ids of its special tokens.
+
+    It is made exactly as large as the model's vocabulary, since some runtimes read as many logits as it has.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+    def special_token(text: str) -> AddedToken:
+        return AddedToken(text, special=True, normalized=False)
+
+    special = SPECIAL_TOKENS[sizes.decoder] + IMAGE_TOKENS
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=sizes.vocabulary,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
+        special_tokens=list(map(special_token, special)),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(TEXT.splitlines(keepends=True) * 4, trainer)
-    _fill(tokenizer, sizes.vocabulary)
+    tokenizer.train_from_iterator(texts, trainer)
+    spare = sizes.vocabulary - tokenizer.get_vocab_size()
+    tokenizer.add_tokens([special_token(f"<|spare_{i}|>") for i in range(spare)])
     tokenizer.save(str(folder / "tokenizer.json"))
     fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKENS[sizes.decoder]}
     (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
-    return {token: tokenizer.token_to_id(token) for token in special}
-
-
-def _fill(tokenizer, vocabulary: int) -> None:
-    """Make the tokenizer exactly as large as the model's vocabulary: some runtimes read as many logits as it
-    has.
-    """
-    from tokenizers import AddedToken
-
-    spare = vocabulary - tokenizer.get_vocab_size()
-    tokenizer.add_tokens([AddedToken(f"<|spare_{i}|>", special=True, normalized=False) for i in range(spare)])
+    ids = tokenizer.get_vocab()
+    return {token: ids[token] for token in special}
 
 
 def _write_sentencepiece(folder: Path, sizes: Sizes, special: list[str]) -> dict[str, int]:
@@ -200,7 +215,9 @@ def _write_sentencepiece(folder: Path, sizes: Sizes, special: list[str]) -> dict
     return ids
 
 
-def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: float, shards: int) -> None:
+def _write_weights(
+    folder: Path, config: dict[str, Any], seed: int, dtype: str, amplify: float, shards: int
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -232,7 +249,9 @@ def _write_weights(folder: Path, config: dict, seed: int, dtype: str, amplify: f
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def random_weight(key: str, shape: tuple[int, ...], config, amplify: float, generator):
+def random_weight(
+    key: str, shape: tuple[int, ...], config: PhantomConfig, amplify: float, generator: torch.Generator
+) -> torch.Tensor:
     """One tensor, scaled by what it is: norms near 1, biases small, matrices by 1/sqrt(fan-in)."""
     import torch
 
@@ -244,12 +263,9 @@ def random_weight(key: str, shape: tuple[int, ...], config, amplify: float, gene
     if key.endswith(("bias", "class_embedding", "position_embedding")):
         return 0.1 * draw
     if key.endswith(("embed_tokens.weight", "tok_embeddings.weight", "lm_head.weight", "output.weight")):
-        return draw * LOGIT_STD * config.decoder.hidden_size**-0.5
-    fan_in = 1
-    for size in shape[1:]:
-        fan_in *= size
+        return draw * LOGIT_STD * math.pow(config.decoder.hidden_size, -0.5)
     scale = amplify if key.endswith("phantom.linear_o.weight") else 1.0
-    return draw * scale * fan_in**-0.5
+    return draw * scale * math.pow(math.prod(shape[1:]), -0.5)
 
 
 if __name__ == "__main__":

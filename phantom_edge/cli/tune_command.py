@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,9 +22,8 @@ REFRESH = 0.1  # seconds between two lines shown
 
 
 @app.command(
-    epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B -o "
-    "tuned "
-    "--lora 16  |  phantom-edge export -m tuned --target ios  |  "
+    epilog="Examples: phantom-edge tune --data triples.jsonl --images pictures -m BK-Lee/Phantom-0.5B "
+    "-o tuned --lora 16  |  phantom-edge export -m tuned --target ios  |  "
     "phantom-edge tune --recover nano.safetensors -o recovered.safetensors"
 )
 @command
@@ -122,7 +121,7 @@ def tune(
         save_every=save_every,
     )
     from phantom_edge.checkpoint.pretrained import Pretrained
-    from phantom_edge.text.triples import read_triples
+    from phantom_edge.training.triples import read_triples
     from phantom_edge.tune.trainer import tune as run_tune
 
     try:
@@ -160,17 +159,17 @@ def _recover(
 
     options = RecoverOptions(steps=steps, objective=objective, seed=seed)
     with progress(quiet=as_json) as p:
-        found = recover_file(
+        quantization = recover_file(
             file, output, model=model, revision=revision, calibrate=calibrate, options=options, step=p.step
         )
-    told = found.facts["recovery"]
+    recovery = quantization.facts["recovery"]
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **told}, indent=2))
+        typer.echo(json.dumps({"output": str(output), **recovery}, indent=2))
         return
     for name in ("before", "after"):
-        q = told[name]
+        q = recovery[name]
         typer.echo(f"{name}: mean KL {q['kl']:.3g} nats, top-1 agreement {100 * q['agreement']:.2f} %")
-    if not told["kept"]:
+    if not recovery["kept"]:
         typer.echo("training did not help on the pictures held out: the scales stay as they were")
     typer.echo(f"wrote {output}")
 
@@ -179,23 +178,23 @@ def _shown(step: Callable[[str], None]) -> Callable[[TuneProgress], None]:
     """Shows a few lines a second, however many there are."""
     last = 0.0
 
-    def tell(event: TuneProgress) -> None:
+    def report(event: TuneProgress) -> None:
         nonlocal last
         if event.done == event.of or time.monotonic() - last > REFRESH:
             last = time.monotonic()
             step(str(event))
 
-    return tell
+    return report
 
 
-def _summary(result: TuneResult) -> dict:
+def _summary(result: TuneResult) -> dict[str, Any]:
     """What ``training.json`` says, with the first and the last point of each step's curve only."""
     rest = {name: value for name, value in result.training.items() if name != "curve"}
     return {"output": str(result.output), **rest, "curve": _ends(result)}
 
 
-def _ends(result: TuneResult) -> list[dict]:
-    stages: dict[int, list[dict]] = {}
+def _ends(result: TuneResult) -> list[dict[str, Any]]:
+    stages: dict[int, list[dict[str, Any]]] = {}
     for point in result.training["curve"]:
         stages.setdefault(point["stage"], []).append(point)
     return [point for points in stages.values() for point in (points[:1] + points[1:][-1:])]
@@ -205,7 +204,8 @@ def _print(result: TuneResult) -> None:
     from phantom_edge.training.progress import loss_words
 
     for point in _ends(result):
-        typer.echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(point))}")
+        terms = {name: value for name, value in point.items() if name not in ("stage", "step", "lr")}
+        typer.echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(terms))}")
     for name, losses in result.validation.items():
         typer.echo(f"validation, {name}: {', '.join(loss_words(losses))}")
     typer.echo(f"wrote {result.output}")

@@ -226,7 +226,7 @@ def _asked_of(folder: Path) -> dict[Path, list[Asked]]:
             for path in sorted(folder.iterdir())
             if path.suffix.lower() in SUFFIXES and path.is_file()
         }
-    from phantom_edge.text.triples import read_triples
+    from phantom_edge.training.triples import read_triples
 
     pictures: dict[Path, list[Asked]] = {}
     for line in read_triples(lines[0], folder).lines:

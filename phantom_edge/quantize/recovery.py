@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import CheckError, InputError
+from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel, is_module
 from phantom_edge.numbers.grid import QuantizedTensor, round_scale
@@ -34,6 +34,7 @@ from phantom_edge.quantize.calibration import SAMPLES, CalibrationSet, Sample, d
 from phantom_edge.quantize.job import HELD_OUT, check_source
 from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.quality import Quality, quality
+from phantom_edge.training.loop import Stage, Trainer
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
 
 OBJECTIVES: Final = ("distil", "phantom")
@@ -66,26 +67,25 @@ class RecoverOptions:
 
 def recover(
     model: FoldedModel,
-    found: Quantization,
+    quantization: Quantization,
     fit: CalibrationSet,
-    held: CalibrationSet,
+    held_out: CalibrationSet,
     options: RecoverOptions | None = None,
     step: Step = no_step,
 ) -> Quantization:
-    """Train scales and vectors of ``found`` on ``fit``; what it bought on ``held`` is in
-    ``facts["recovery"]``.
+    """Train scales and vectors of a quantisation; what that bought is in ``facts["recovery"]``.
 
     Args:
         model: folded, not quantised: the teacher.
-        found: its quantisation.
+        quantization: the model's.
         fit: samples to learn from; made with ``pairs=True`` for the phantom objective.
-        held: samples to measure on.
+        held_out: samples to measure on.
         options: how long and how fast.
-        step: told how far it is.
+        step: called with how far it is.
 
     Returns:
-        The same integers with trained scales and vectors, or ``found``'s own numbers where training did not
-        help.
+        The same integers with trained scales and vectors, or the quantisation as it was where training did
+        not help.
 
     Raises:
         InputError: the phantom objective without wrong answers.
@@ -95,25 +95,25 @@ def recover(
     if options.objective == "phantom" and not any(_pairs(sample)[1] for sample in fit.samples):
         raise InputError("the phantom objective needs wrong answers; give lines with `wrong`, or use distil")
     step("running the original")
-    truth = blockwise.logits(model.spec, model.weights, held.samples)
-    before = _quality(truth, found, model, held)
-    student = _Student(model, found)
-    curve = _train(student, model, fit.samples, options, step)
-    trained = student.result(found)
+    truth = blockwise.logits(model.spec, model.weights, held_out.samples)
+    before = _quality(truth, quantization, model, held_out)
+    recovery = _Recovery(model, quantization, fit.samples, options, step)
+    recovery.train()
+    trained = recovery.result(quantization)
     step("measuring")
-    after = _quality(truth, trained, model, held)
+    after = _quality(truth, trained, model, held_out)
     kept = after.kl < before.kl
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         **asdict(options),
         "before": before.to_dict(),
         "after": after.to_dict(),
         "kept": kept,
-        "loss": [curve[0], curve[-1]],
-        "learned": student.count,
+        "loss": [recovery.state.curve[n]["loss"] for n in (0, -1)],
+        "learned": recovery.count,
         "fitted_on": fit.to_dict(),
     }
-    chosen = trained if kept else found
-    return replace(chosen, facts=found.facts | {"recovery": told})
+    chosen = trained if kept else quantization
+    return replace(chosen, facts=quantization.facts | {"recovery": facts})
 
 
 def recover_file(
@@ -134,50 +134,61 @@ def recover_file(
     """
     options = options or RecoverOptions()
     store.check_output(output)
-    found = store.load(file)
+    quantization = store.load(file)
     step("opening the checkpoint")
     source = Pretrained.open(model, revision=revision)
-    check_source(found, source)
-    fold = Fold.parse(str(found.facts.get("fold", "exact")))
+    check_source(quantization, source)
+    fold = Fold.parse(str(quantization.facts.get("fold", "exact")))
     folded = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id)
     pairs = options.objective == "phantom"
     step("preparing calibration")
     if calibrate is None:
-        fit, held = drawn_set(source, samples, pairs=pairs), drawn_set(source, HELD_OUT, split="validation")
+        fit = drawn_set(source, samples, pairs=pairs)
+        held_out = drawn_set(source, HELD_OUT, split="validation")
     else:
         fit, _ = folder_set(source, calibrate, pairs=pairs).parts(0.25)
-        _, held = folder_set(source, calibrate).parts(0.25)
-    recovered = recover(folded, found, fit, held, options, step)
+        _, held_out = folder_set(source, calibrate).parts(0.25)
+    recovered = recover(folded, quantization, fit, held_out, options, step)
     store.save(output, recovered)
     return recovered
 
 
 def _quality(
-    truth: Sequence[Tensor], found: Quantization, model: FoldedModel, held: CalibrationSet
+    truth: Sequence[Tensor], quantization: Quantization, model: FoldedModel, held_out: CalibrationSet
 ) -> Quality:
-    applied = found.apply(model)
-    return quality(truth, blockwise.logits(applied.spec, applied.weights, held.samples))
+    applied = quantization.apply(model)
+    return quality(truth, blockwise.logits(applied.spec, applied.weights, held_out.samples))
 
 
-class _Student:
-    """The quantised model with its scales and vectors as leaves of a graph."""
+class _Recovery(Trainer[Stage, int]):
+    """Scales and vectors of a quantised model as leaves of a graph; a micro-batch is a sample's number."""
 
-    def __init__(self, model: FoldedModel, found: Quantization):
-        applied = found.apply(model)
+    remedy = "recover with a smaller --lr"
+
+    def __init__(
+        self,
+        model: FoldedModel,
+        quantization: Quantization,
+        samples: Sequence[Sample],
+        options: RecoverOptions,
+        step: Step,
+    ):
+        super().__init__([Stage("recovering", options.steps)], lambda event: step(str(event)))
+        self.samples, self.options = samples, options
+        self.teacher = blockwise.logits(model.spec, model.weights, samples)
+        applied = quantization.apply(model)
         self.spec = applied.spec
-        self.fixed: dict[str, Tensor | QuantizedTensor] = {n: applied.weights[n] for n in applied.weights}
+        tensors = {name: applied.weights[name] for name in applied.weights}
+        self.integers = {name: w for name, w in tensors.items() if isinstance(w, QuantizedTensor)}
+        self.floats = {name: w.float() for name, w in tensors.items() if isinstance(w, Tensor)}
         self.factors = {
-            name: torch.zeros_like(w.scales, requires_grad=True)
-            for name, w in self.fixed.items()
-            if isinstance(w, QuantizedTensor)
+            name: torch.zeros_like(w.scales, requires_grad=True) for name, w in self.integers.items()
         }
-        self.codes = {
-            n: self.fixed[n].values.float().unflatten(1, (-1, self.fixed[n].block)) for n in self.factors
-        }
+        self.codes = {n: w.values.float().unflatten(1, (-1, w.block)) for n, w in self.integers.items()}
         self.vectors = {
-            name: w.float().clone().requires_grad_()
-            for name, w in self.fixed.items()
-            if isinstance(w, Tensor) and w.ndim == 1 and is_module(name)
+            name: w.clone().requires_grad_()
+            for name, w in self.floats.items()
+            if w.ndim == 1 and is_module(name)
         }
 
     @property
@@ -185,75 +196,69 @@ class _Student:
         """Parameters that learn."""
         return sum(t.numel() for t in (*self.factors.values(), *self.vectors.values()))
 
-    def groups(self, lr: float) -> list[dict[str, Any]]:
-        return [
-            {"params": [*self.factors.values()], "lr": lr},
-            {"params": [*self.vectors.values()], "lr": 0.1 * lr},
+    def begin(self, stage: Stage) -> tuple[dict[str, Tensor], list[torch.optim.Optimizer]]:
+        groups = [
+            {"params": [*self.factors.values()], "lr": self.options.lr},
+            {"params": [*self.vectors.values()], "lr": 0.1 * self.options.lr},
         ]
+        return {}, [torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0)]
+
+    def batches(self, stage: Stage, first: int) -> Iterator[list[int]]:
+        """Numbers of samples, each of which comes once before any comes again."""
+        rng, count = random.Random(self.options.seed), len(self.samples)
+        order: list[int] = []
+        for _ in range(stage.steps):
+            batch = []
+            for _ in range(min(self.options.batch, count)):
+                order = order or rng.sample(range(count), count)
+                batch.append(order.pop())
+            yield batch
+
+    def schedule(self, stage: Stage, step: int) -> float:
+        return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * step / stage.steps))
+
+    def loss(self, part: int, parts: Sequence[int]) -> Tensor:
+        sample = self.samples[part]
+        logits = blockwise.logits_of_one(
+            blockwise.PackedOps(self.spec, self.weights(), packed=sample.packed), self.spec, sample
+        )  # [N, vocab]
+        loss = _loss(logits, sample, self.teacher[part], self.options.objective) / self.options.batch
+        # The sum over the batch, counted as one value.
+        self.state.totals.add("loss", float(loss.detach()), int(self.state.micro == 0))
+        return loss
 
     def scales(self, name: str) -> Tensor:
         """The scales of a weight, on the grid, with a gradient."""
-        exact = self.fixed[name].scales * self.factors[name].exp()
+        exact = self.integers[name].scales * self.factors[name].exp()
         return exact + (round_scale(exact.detach()) - exact.detach())
 
     def weights(self) -> dict[str, Tensor]:
         """Every tensor of the model as it is now."""
-        made = {n: w.float() for n, w in self.fixed.items() if isinstance(w, Tensor)} | self.vectors
-        for name, codes in self.codes.items():
-            made[name] = (codes * self.scales(name).unsqueeze(-1)).flatten(1)  # [out, in]
-        return made
+        matrices = {
+            name: (codes * self.scales(name).unsqueeze(-1)).flatten(1)  # [out, in]
+            for name, codes in self.codes.items()
+        }
+        return self.floats | self.vectors | matrices
 
     @torch.no_grad()
-    def result(self, found: Quantization) -> Quantization:
-        integers = {}
-        for name in self.factors:
-            weight: QuantizedTensor = self.fixed[name]
-            scales = round_scale(self.scales(name))
-            integers[name.removesuffix(".weight")] = QuantizedTensor(
-                weight.values, scales, weight.bits, weight.group
-            )
-        floats = found.floats | {name: vector.detach().clone() for name, vector in self.vectors.items()}
-        return replace(found, integers=integers, floats=floats)
+    def result(self, quantization: Quantization) -> Quantization:
+        """The quantisation with the scales and vectors as they are now."""
+        integers = {
+            name.removesuffix(".weight"): replace(weight, scales=round_scale(self.scales(name)))
+            for name, weight in self.integers.items()
+        }
+        floats = quantization.floats | {name: v.detach().clone() for name, v in self.vectors.items()}
+        return replace(quantization, integers=integers, floats=floats)
 
 
-def _train(
-    student: _Student, model: FoldedModel, samples: Sequence[Sample], options: RecoverOptions, step: Step
-) -> list[float]:
-    """Descend for so many steps; the loss of each."""
-    teacher = blockwise.logits(model.spec, model.weights, samples)
-    optimizer = torch.optim.AdamW(student.groups(options.lr), betas=(0.9, 0.99), weight_decay=0.0)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    rng, curve = random.Random(options.seed), []
-    order: list[int] = []
-    for number in range(options.steps):
-        step(
-            f"recovering: step {number + 1} of {options.steps}" + (f", loss {curve[-1]:.3g}" if curve else "")
-        )
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * number / options.steps)))
-        total = 0.0
-        for _ in range(min(options.batch, len(samples))):
-            order = order or rng.sample(range(len(samples)), len(samples))
-            index = order.pop()
-            loss = _loss(student, samples[index], teacher[index], options) / options.batch
-            loss.backward()
-            total += float(loss.detach())
-        if not math.isfinite(total):
-            raise CheckError(f"the loss of step {number + 1} is not a number; recover with a smaller --lr")
-        optimizer.step()
-        optimizer.zero_grad()
-        curve.append(total)
-    return curve
-
-
-def _loss(student: _Student, sample: Sample, teacher: Tensor, options: RecoverOptions) -> Tensor:
-    logits = _forward(student, sample)  # [N, vocab]
+def _loss(logits: Tensor, sample: Sample, teacher: Tensor, objective: str) -> Tensor:
+    """The divergence of logits [N, vocab] from the original's, and with ``phantom`` a share of L_PO."""
     packed = sample.packed
     chosen, rejected = _pairs(sample)
     right = ~torch.isin(packed.answers, torch.tensor(rejected, dtype=torch.long))
     target = teacher[right].log_softmax(-1)
     loss = F.kl_div(logits[right].log_softmax(-1), target, log_target=True, reduction="batchmean")
-    if options.objective == "distil":
+    if objective == "distil":
         return loss
     log_probs = token_log_probs(logits, packed.targets)
     po = sft_loss(log_probs[right])
@@ -274,10 +279,3 @@ def _pairs(sample: Sample) -> tuple[list[int], list[int]]:
             rejected.append(number + 1)
         number += 2 if asked.wrong else 1
     return chosen, rejected
-
-
-def _forward(student: _Student, sample: Sample) -> Tensor:
-    spec = student.spec
-    return blockwise.logits_of_one(
-        blockwise.PackedOps(spec, student.weights(), packed=sample.packed), spec, sample
-    )

@@ -9,7 +9,7 @@ are segments alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,9 +20,7 @@ from phantom_edge.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Segment:
-    """Ids of what follows the image: question and template, then the answer with its end token, which is
-    learned.
-    """
+    """Ids of what follows the image: question and template, then the answer and its end token, learned."""
 
     question: tuple[int, ...]
     answer: tuple[int, ...]
@@ -48,19 +46,20 @@ class Packed:
     answers: torch.Tensor
     segments: int
 
+    def to(self, device: str) -> Packed:
+        """The same on another device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if name != "segments"}
+        return replace(self, **tensors)
+
 
 class Packer:
-    """Turns questions and answers into segments and batches, with the checkpoint's own template and
-    tokenizer.
-    """
+    """Turns questions and answers into segments and batches, with a checkpoint's template and tokenizer."""
 
     def __init__(self, template: PromptTemplate, tokenizer: Tokenizer, tokens_per_tile: int):
         self._template, self._tokenizer, self._tokens_per_tile = template, tokenizer, tokens_per_tile
 
     def prefix(self, tiles: int) -> tuple[int, ...]:
-        """Ids up to and with the end of an image of ``tiles`` tiles; for 0, of the prompt's first marker
-        alone.
-        """
+        """Ids up to and with the end of an image of ``tiles`` tiles; for 0, the prompt's first marker."""
         return tuple(self._tokenizer.encode(self._start(tiles)))
 
     def _start(self, tiles: int) -> str:
@@ -69,26 +68,24 @@ class Packer:
         return t.user_start + image if tiles else t.special_strings[0]
 
     def segment(self, question: str, answer: str, *, image: bool = True) -> Segment:
-        """The ids of one question with its answer. Raises :class:`InputError` for text that holds a
-        marker.
-        """
+        """The ids of a question with its answer. Raises :class:`InputError` for text with a marker."""
         if any(marker in answer for marker in self._template.special_strings):
             raise InputError(f"the answer {answer[:40]!r} holds a marker of the prompt template: remove it")
-        # Encoded as a whole: what precedes a piece of text may change its ids (SentencePiece's leading
-        # space).
+        # Encoded as a whole, because what precedes a text may change its ids (SentencePiece's first space).
         prompt = self._template.render([(question, None)], 1 if image else None)
         marker = self._template.image_end if image else self._template.special_strings[0]
-        asked = self._tokenizer.encode(prompt)
+        question_ids = self._tokenizer.encode(prompt)
         full = self._tokenizer.encode(prompt + answer + self._template.assistant_end)
-        if full[: len(asked)] != asked:  # the answer's first letters merged with the prompt's last
-            full = asked + self._tokenizer.encode(answer + self._template.assistant_end)
-        start = asked.index(self._tokenizer.token_id(marker)) + 1
-        return Segment(tuple(asked[start:]), tuple(full[len(asked) :]))
+        if full[: len(question_ids)] != question_ids:  # the answer's first letters merged with the prompt
+            full = question_ids + self._tokenizer.encode(answer + self._template.assistant_end)
+        [marker_id] = self._tokenizer.encode(marker)
+        start = question_ids.index(marker_id) + 1
+        return Segment(tuple(question_ids[start:]), tuple(full[len(question_ids) :]))
 
     def next_segment(self, question: str, answer: str) -> Segment:
         """The ids of a further turn of the same conversation, after the end token of the answer before."""
-        asked = self._tokenizer.encode(self._template.render_next(question))
-        return Segment(tuple(asked[1:]), self.segment(question, answer).answer)
+        ids = self._tokenizer.encode(self._template.render_next(question))
+        return Segment(tuple(ids[1:]), self.segment(question, answer).answer)
 
     def pack(
         self,
@@ -96,16 +93,17 @@ class Packer:
         groups: Sequence[Sequence[Segment]],
         chained: Sequence[bool] | None = None,
     ) -> Packed:
-        """One sequence per prefix with its group of segments, padded to the longest; segments are numbered in
-        order.
+        """One sequence per prefix with its group of segments, padded to the longest, segments numbered.
 
-        Where ``chained`` is True a row is one conversation: its segments see the ones before, positions run
-        on.
+        Where ``chained`` is True a row is one conversation: its segments see those before, positions run on.
         """
         length = max(len(p) + sum(map(len, group)) for p, group in zip(prefixes, groups, strict=True))
         ids = torch.zeros(len(prefixes), length, dtype=torch.long)
         positions, parts = torch.zeros_like(ids), torch.zeros_like(ids)
-        sources, targets, answers, count = [], [], [], 0
+        sources: list[int] = []
+        targets: list[int] = []
+        answers: list[int] = []
+        count = 0
         for row, (prefix, group) in enumerate(zip(prefixes, groups, strict=True)):
             ids[row, : len(prefix)] = torch.tensor(prefix)
             positions[row, : len(prefix)] = torch.arange(len(prefix))
@@ -122,13 +120,12 @@ class Packer:
                 answers += [count] * len(segment.answer)
                 at, count = end, count + 1
             parts[row, at:] = -1  # padding: seen by nothing that is learned
-        return Packed(ids, positions, _mask(parts), *map(torch.tensor, (sources, targets, answers)), count)
+        places, tokens, segments = (torch.tensor(values) for values in (sources, targets, answers))
+        return Packed(ids, positions, _mask(parts), places, tokens, segments, count)
 
 
 def _mask(parts: torch.Tensor) -> torch.Tensor:
-    """Who sees whom, [B, L, L], from the segment of each token [B, L]: the prefix (0), and one's own segment
-    so far.
-    """
+    """Who sees whom [B, L, L], by each token's segment [B, L]: the prefix (0) and the own segment so far."""
     same = parts[:, :, None] == parts[:, None]
     causal = torch.ones(parts.shape[1], parts.shape[1], dtype=torch.bool).tril()
     return (same | (parts[:, None] == 0)) & causal

@@ -1,4 +1,4 @@
-"""What a run tells while it works."""
+"""What a run reports while it works."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Tell = Callable[[Progress], None]
 
 
 def loss_words(losses: Mapping[str, float | None]) -> list[str]:
-    """Both terms of the loss and the preference accuracy, those that there are."""
-    words = [f"{name} {losses[name]:.4f}" for name in ("sft", "preference") if losses.get(name) is not None]
-    if losses.get("preferred") is not None:
-        words.append(f"right preferred {100 * losses['preferred']:.0f} %")
-    return words
+    """The terms of a loss and how often the right answer is preferred, those that there are."""
+    terms = {name: value for name, value in losses.items() if value is not None}
+    preferred = terms.pop("preferred", None)
+    words = [f"{name} {value:.4f}" for name, value in terms.items()]
+    return words if preferred is None else [*words, f"right preferred {100 * preferred:.0f} %"]
 
 
 def _duration(seconds: float) -> str:

@@ -1,13 +1,11 @@
-"""Lines into what the model takes, and in which order: made from seed and step alone, so any step can be made
-again.
-"""
+"""Lines into what the model takes, and in which order; any step can be made again from seed and number."""
 
 from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -15,12 +13,13 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, pixel_values, tile_count
 from phantom_edge.text.packing import Packed, Packer, Segment
-from phantom_edge.text.triples import Line, Picture, Triples
+from phantom_edge.training.triples import Line, Triples
+from phantom_edge.tune.pictures import Pictures
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The ids of one line: the right answer's segment, and the wrong one's where it is wanted."""
+    """The ids of one line: the right answer's segment, and the wrong one's where it takes part."""
 
     line: Line
     right: Segment
@@ -33,10 +32,10 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Micro:
+class MicroBatch:
     """Lines that are computed together.
 
-    ``pixels`` holds one [T, 3, S, S] per picture, in the order of the sequences. ``right`` [N] is True at
+    ``pixels`` has one [T, 3, S, S] per picture, in the order of the sequences. ``right`` [N] is True at
     tokens of right answers; ``chosen`` and ``rejected`` [P] number the segments of each pair. ``tokens``
     counts what is read.
     """
@@ -53,23 +52,18 @@ class Micro:
     def pairs(self) -> int:
         return len(self.chosen)
 
-    def to(self, device: str) -> Micro:
+    def to(self, device: str) -> MicroBatch:
         """The same on another device."""
-
-        def moved(value: object) -> object:
-            return value.to(device) if isinstance(value, torch.Tensor) else value
-
-        packed = Packed(**{name: moved(value) for name, value in vars(self.packed).items()})
-        mine = {name: moved(value) for name, value in vars(self).items()}
-        return Micro(**mine | {"packed": packed, "pixels": tuple(p.to(device) for p in self.pixels)})
+        right, chosen, rejected = (t.to(device) for t in (self.right, self.chosen, self.rejected))
+        pixels = tuple(p.to(device) for p in self.pixels)
+        packed = self.packed.to(device)
+        return replace(self, packed=packed, pixels=pixels, right=right, chosen=chosen, rejected=rejected)
 
 
 class Collator:
-    """Encodes lines with the checkpoint's own template and tokenizer, and puts those of one picture in one
-    sequence.
-    """
+    """Encodes lines with the checkpoint's template and tokenizer; those of one picture share a sequence."""
 
-    def __init__(self, source: Pretrained, triples: Triples, pictures: Mapping[str, Picture], max_tiles: int):
+    def __init__(self, source: Pretrained, triples: Triples, pictures: Pictures, max_tiles: int):
         self.packer = Packer(source.template, source.tokenizer, source.config.tokens_per_tile)
         self._triples, self._pictures = triples, pictures
         self._tile_size, self._max_tiles = source.config.tile_size, max_tiles
@@ -77,9 +71,7 @@ class Collator:
         self._prefix = functools.cache(self.packer.prefix)
 
     def encode(self, line: Line, *, wrong: bool) -> Encoded:
-        """The ids of a line. Raises :class:`InputError` naming it: reserved text, or more tokens than the
-        context.
-        """
+        """The ids of a line. Raises :class:`InputError` naming it: reserved text, or too long a one."""
         try:
             segments = [
                 self.packer.segment(line.question, answer, image=line.image is not None)
@@ -95,20 +87,20 @@ class Collator:
             )
             raise InputError(
                 f"{self._triples.where(line)}: {length} tokens{image}, the model's context holds "
-                f"{self._context}; "
-                "shorten the text"
+                f"{self._context}; shorten the text"
             )
         return Encoded(line, segments[0], segments[1] if len(segments) > 1 else None)
 
-    def collate(self, batch: Sequence[Encoded]) -> Micro:
-        """Sequences of a batch: one per picture, in order of appearance, and one of the lines without a
-        picture.
-        """
+    def collate(self, batch: Sequence[Encoded]) -> MicroBatch:
+        """One sequence per picture, in order of appearance, and one of the lines without a picture."""
         rows: dict[str | None, list[Encoded]] = {}
         for encoded in batch:
             rows.setdefault(encoded.line.image, []).append(encoded)
         groups: list[list[Segment]] = []
-        right, chosen, rejected, count = [], [], [], 0
+        right: list[int] = []
+        chosen: list[int] = []
+        rejected: list[int] = []
+        count = 0
         for row in rows.values():
             groups.append([])
             for encoded in row:
@@ -121,7 +113,7 @@ class Collator:
                 count += len(new)
         prefixes = [self._prefix(self._tiles(image)) for image in rows]
         packed = self.packer.pack(prefixes, groups)
-        return Micro(
+        return MicroBatch(
             packed,
             tuple(self._pixels(image) for image in rows if image is not None),
             torch.isin(packed.answers, torch.tensor(right)),
@@ -138,7 +130,7 @@ class Collator:
         return tile_count(picture.width, picture.height, tile_size=self._tile_size, max_tiles=self._max_tiles)
 
     def _pixels(self, image: str) -> torch.Tensor:
-        rgb = load_image(self._pictures[image].path)
+        rgb = load_image(self._triples.picture(image))
         return torch.from_numpy(pixel_values(rgb, tile_size=self._tile_size, max_tiles=self._max_tiles))
 
 
@@ -176,11 +168,12 @@ def hold_out(lines: Sequence[Line], count: int, seed: int) -> tuple[list[Line], 
     """
     chosen = Order(lines, 1, seed).one_pass(0, 0)[:count]
     numbers, images = {line.number for line in chosen}, {line.image for line in chosen} - {None}
-    train, held = [], []
+    train: list[Line] = []
+    held_out: list[Line] = []
     for line in lines:
-        (held if line.number in numbers or line.image in images else train).append(line)
+        (held_out if line.number in numbers or line.image in images else train).append(line)
     if not train:
         raise InputError(
             f"--validation {count} holds out all {len(lines)} lines (a picture's go together): give less"
         )
-    return train, held
+    return train, held_out

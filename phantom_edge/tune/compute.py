@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 
 from phantom_edge.training.objective import Losses, mean_by_answer, preference_loss, sft_loss, token_log_probs
-from phantom_edge.training.state import Totals
-from phantom_edge.tune.batches import Encoded, Micro
+from phantom_edge.training.run_folder import Totals
+from phantom_edge.tune.batches import Encoded, MicroBatch
 from phantom_edge.tune.trainable import TrainableModel
 
 
-def log_probs_of(model: TrainableModel, micro: Micro) -> torch.Tensor:
+def log_probs_of(model: TrainableModel, micro: MicroBatch) -> torch.Tensor:
     """Log-probability [N] of every answer token of a micro-batch."""
     packed = micro.packed
     x = model.embed(packed.ids)  # [B, L, hidden]
@@ -26,7 +26,7 @@ def log_probs_of(model: TrainableModel, micro: Micro) -> torch.Tensor:
     return token_log_probs(logits, packed.targets)
 
 
-def losses_of(model: TrainableModel, micro: Micro, *, beta: float, gamma: float) -> Losses:
+def losses_of(model: TrainableModel, micro: MicroBatch, *, beta: float, gamma: float) -> Losses:
     """Both terms of the loss over the lines of a micro-batch; the preference term where it has pairs."""
     log_probs = log_probs_of(model, micro)
     sft = sft_loss(log_probs[micro.right])
@@ -38,9 +38,8 @@ def losses_of(model: TrainableModel, micro: Micro, *, beta: float, gamma: float)
     return Losses(sft, preference_loss(chosen, rejected, beta=beta, gamma=gamma), preferred)
 
 
-def share_of(losses: Losses, micro: Micro, batch: Sequence[Encoded]) -> torch.Tensor:
-    """What a micro-batch adds to its batch's loss: the sum of these is the loss of the batch computed in one
-    piece.
+def share_of(losses: Losses, micro: MicroBatch, batch: Sequence[Encoded]) -> torch.Tensor:
+    """What a micro-batch adds to its batch's loss; the sum of these is the loss of the batch in one piece.
 
     The terms are means over the batch's tokens and over its pairs, so that neither the size of a micro-batch
     nor which lines it got makes a difference.
@@ -51,11 +50,9 @@ def share_of(losses: Losses, micro: Micro, batch: Sequence[Encoded]) -> torch.Te
     return share + losses.preference * (micro.pairs / sum(encoded.wrong is not None for encoded in batch))
 
 
-def add(totals: Totals, micro: Micro, losses: Losses) -> None:
+def add(totals: Totals, micro: MicroBatch, losses: Losses) -> None:
     """Count a micro-batch's losses in."""
-    totals.sft += float(losses.sft.detach()) * micro.learned
-    totals.learned += micro.learned
-    if losses.preference is not None:
-        totals.preference += float(losses.preference.detach()) * micro.pairs
-        totals.preferred += round(losses.preferred * micro.pairs)
-        totals.pairs += micro.pairs
+    totals.add("sft", float(losses.sft.detach()) * micro.learned, micro.learned)
+    preference = 0.0 if losses.preference is None else float(losses.preference.detach())
+    totals.add("preference", preference * micro.pairs, micro.pairs)
+    totals.add("preferred", round((losses.preferred or 0.0) * micro.pairs), micro.pairs)

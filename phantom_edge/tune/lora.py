@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
-
-from phantom_edge.tune.trainable import Adapter
 
 SCALE = 2.0  # alpha / rank: what an adapter's product is multiplied with
 _ADAPTED = re.compile(
     r"(text_decoder\.layers\.\d+\.(qkv|o|gate_up|down)|vision_encoder\.layers\.\d+\.(qkv|proj|fc1|fc2))\.weight"
 )
+
+
+@dataclass
+class Adapter:
+    """A low-rank update of one weight: ``weight + scale * up @ down`` (section 4.1)."""
+
+    down: torch.Tensor  # [rank, in]
+    up: torch.Tensor  # [out, rank]
+    scale: float
 
 
 def is_adapted(name: str) -> bool:
@@ -27,8 +35,7 @@ def is_adapted(name: str) -> bool:
 
 
 def make_adapters(weights: Mapping[str, torch.Tensor], rank: int, seed: int) -> dict[str, Adapter]:
-    """An adapter of ``rank`` for every weight that gets one: ``up`` is zero, so that nothing changes at
-    first.
+    """An adapter of ``rank`` for every weight that gets one; ``up`` is zero, so nothing changes at first.
 
     Each is drawn from seed and name (section 4.1: down at random, up zero); a weight thinner than the rank
     bounds it.

@@ -1,4 +1,4 @@
-"""What a run holds in memory whatever its batches are: weights, gradients, moments."""
+"""What a run keeps in memory whatever its batches are: weights, gradients, moments."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from collections.abc import Iterator, Sequence
 
 from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
 from phantom_edge.errors import NoRoomError
-from phantom_edge.tune.lean import learns_first, stays_stored
 from phantom_edge.tune.lora import is_adapted
-from phantom_edge.tune.trainable import TIED
+from phantom_edge.tune.trainable import TIED, learns_first, stays_stored
 
 FP32 = 4
 LEARNING = 4 * FP32  # bytes: a weight, its gradient and AdamW's two moments
 
 
 def learning_parameters(checkpoint: Checkpoint, stage: int, lora: int | None) -> int:
-    """Number of parameters that learn in step ``stage`` (1 or 2) of the recipe, adapters of rank ``lora``
-    included.
-    """
+    """Number of parameters that learn in step ``stage`` (1 or 2), adapters of rank ``lora`` included."""
     return sum(learns for learns, _ in _parameters(checkpoint, stage, lora))
 
 
-def held_bytes(checkpoint: Checkpoint, stage: int, lora: int | None) -> int:
+def resident_bytes(checkpoint: Checkpoint, stage: int, lora: int | None) -> int:
     """Bytes of weights, gradients and moments in step ``stage`` of the recipe."""
     return sum(LEARNING * learns + rest for learns, rest in _parameters(checkpoint, stage, lora))
 
@@ -39,13 +36,13 @@ def _parameters(checkpoint: Checkpoint, stage: int, lora: int | None) -> Iterato
             yield count, 0
             continue
         stored = FLOAT_TYPES[checkpoint.stored[source.keys[0]].dtype]
-        adapter = min(lora, *shape) * sum(shape) if stage == 2 and is_adapted(name) else 0
+        adapter = min(lora, *shape) * sum(shape) if stage == 2 and lora and is_adapted(name) else 0
         yield adapter, count * (stored if stays_stored(name, len(shape)) else FP32)
 
 
 def check_memory(checkpoint: Checkpoint, stages: Sequence[int], lora: int | None, room: int) -> None:
-    """Raise :class:`NoRoomError` when one of these steps of the recipe holds more than ``room`` bytes."""
-    needed = max(held_bytes(checkpoint, stage, lora) for stage in stages)
+    """Raise :class:`NoRoomError` when one of these steps of the recipe needs more than ``room`` bytes."""
+    needed = max(resident_bytes(checkpoint, stage, lora) for stage in stages)
     if needed > room:
         hint = "--lora 16 needs less" if lora is None and 2 in stages else "take one with more"
         raise NoRoomError(

@@ -71,23 +71,25 @@ class TuneOptions:
     def count_steps(self, lines: int) -> tuple[int, int]:
         """Optimiser steps of step 1 and of step 2 over so many lines."""
         whole = math.ceil(self.epochs * lines / self.batch_of(lines))
-        return tuple(whole if steps is None else steps for steps in (self.steps_1, self.steps_2))
+        first, second = (whole if steps is None else steps for steps in (self.steps_1, self.steps_2))
+        return first, second
 
     def batch_of(self, lines: int) -> int:
         """Lines of one optimiser step: no line is in a batch twice."""
         return min(self.batch, lines)
-
-    def learning_rate(self, step: int, steps: int) -> float:
-        """Rate of optimiser step ``step`` (from 0) of ``steps``: a cosine from ``lr`` to a tenth of it.
-
-        >>> [round(TuneOptions(lr=1.0).learning_rate(step, 3), 4) for step in range(3)]
-        [1.0, 0.55, 0.1]
-        """
-        share = 0.5 * (1 + math.cos(math.pi * step / max(steps - 1, 1)))
-        return self.lr * (LR_END + (1 - LR_END) * share)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that the result depends on."""
         values = asdict(self)
         del values["save_every"]
         return values
+
+
+def schedule(step: int, steps: int) -> float:
+    """The learning rate of optimiser step ``step`` (from 0) of ``steps``: a cosine from 1 to a tenth.
+
+    >>> [round(schedule(step, 3), 4) for step in range(3)]
+    [1.0, 0.55, 0.1]
+    """
+    share = 0.5 * (1 + math.cos(math.pi * step / max(steps - 1, 1)))
+    return LR_END + (1 - LR_END) * share

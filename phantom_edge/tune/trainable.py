@@ -1,4 +1,4 @@
-"""The model with gradients: the original's arithmetic in a form that is quick to train.
+"""The model with gradients: the original's arithmetic in a form that is quick to train, in little memory.
 
 Same numbers as :class:`~phantom_edge.model.original.PhantomModel` (a test compares them), but whole sequences
 at once, any mask, y computed per kv head and the value's phantom half kept apart from v until after attention
@@ -8,36 +8,40 @@ at once, any mask, y computed per kv head and the value's phantom half kept apar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.images import IMAGENET_MEAN, IMAGENET_STD
 from phantom_edge.model.original import pixel_shuffle
 from phantom_edge.model.rope import rotary_tables
 from phantom_edge.model.spec import ETA
+from phantom_edge.tune.lora import Adapter, low_rank, merged
 
 TIED = "text_decoder.head.weight"
+EMBEDDING = "token_embedding.weight"
+PROJECTOR = "vision_encoder.projector."
 PHANTOM_PARTS = (".phantom.", ".gate1.", ".gate2.")
 
+Tables = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines of the rotary embedding, each [B or 1, 1, S, D / 2]."""
 
-@dataclass
-class Adapter:
-    """A low-rank update of one weight: ``weight + scale * up @ down`` (LoRA, arXiv 2106.09685, section
-    4.1).
-    """
 
-    down: torch.Tensor  # [rank, in]
-    up: torch.Tensor  # [out, rank]
-    scale: float
+def learns_first(name: str) -> bool:
+    """Whether a weight learns in step 1: the projector's, the phantom cross-attention's and the gates'."""
+    return name.startswith(PROJECTOR) or any(part in name for part in PHANTOM_PARTS)
 
 
 class TrainableModel:
-    """Weights under canonical names, with autograd; ``phantom=False`` trains a model without the phantom
-    dimension.
+    """Weights under canonical names, with autograd; ``phantom=False`` leaves the phantom dimension out.
+
+    Three ways to need less memory change no number: only what learns is kept in fp32, frozen matrices in the
+    type they are stored in; ``recompute`` keeps one layer's intermediate results at a time and computes them
+    again for the gradients; an adapter is two thin products, never a matrix of the weight's size.
+    ``progress`` is called with how many weights are read, and of how many.
 
     >>> nano = pe.Pretrained.open()
     >>> model = TrainableModel(nano.config, nano.checkpoint)
@@ -51,14 +55,26 @@ class TrainableModel:
         weights: Mapping[str, torch.Tensor],
         *,
         phantom: bool = True,
-        dtype: torch.dtype = torch.float32,
+        recompute: bool = False,
+        device: str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, of: None,
     ):
-        self.config, self.phantom = config, phantom
+        self.config, self.phantom, self.recompute = config, phantom, recompute
         self.tied = config.decoder.tied_head
-        self.weights = {
-            name: weights[name].to(dtype).clone() for name in weights if not (self.tied and name == TIED)
-        }
+        self.weights: dict[str, torch.Tensor] = {}
         self.adapters: dict[str, Adapter] = {}
+        for done, name in enumerate(weights, start=1):
+            if not (self.tied and name == TIED):
+                self.weights[name] = _at_rest(name, weights[name]).to(device, copy=True)
+            progress(done, len(weights))
+
+    def learn(self, learns: Callable[[str], bool]) -> None:
+        """Let these weights learn, in fp32, and freeze the others as they are. Adapters always learn."""
+        for name, weight in self.weights.items():
+            if not learns(name):
+                weight.requires_grad_(False)
+            elif not weight.requires_grad:
+                self.weights[name] = weight.float().requires_grad_()
 
     def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor that learns at the moment, adapters among them, under a stable name."""
@@ -66,15 +82,31 @@ class TrainableModel:
         for name, adapter in self.adapters.items():
             yield from ((f"{name}.{part}", getattr(adapter, part)) for part in ("down", "up"))
 
+    @torch.no_grad()
+    def settle(self, dtype: torch.dtype) -> None:
+        """End training: merge the adapters and round every weight to ``dtype``, as a checkpoint stores it."""
+        for name, weight in self.weights.items():
+            adapter = self.adapters.pop(name, None)
+            final = weight.detach() if adapter is None else merged(weight, adapter)
+            self.weights[name] = _at_rest(name, final.to(dtype))
+
     def _w(self, name: str) -> torch.Tensor:
-        name = "token_embedding.weight" if self.tied and name == TIED else name
-        weight = self.weights[name]
-        if (adapter := self.adapters.get(name)) is None:
+        weight = self.weights[EMBEDDING if self.tied and name == TIED else name]
+        if weight.dtype == torch.float32 or torch.is_autocast_enabled(weight.device.type):
             return weight
-        return weight + (adapter.scale * adapter.up @ adapter.down).to(weight.dtype)
+        return weight.float()
 
     def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return F.linear(x, self._w(f"{name}.weight"), self.weights.get(f"{name}.bias"))
+        out = F.linear(x, self._w(f"{name}.weight"), self.weights.get(f"{name}.bias"))
+        adapter = self.adapters.get(f"{name}.weight")
+        return out if adapter is None else out + low_rank(x, adapter)
+
+    def _recomputed(self, function: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
+        """A layer's output, of which only the arguments are kept for the gradients."""
+        if not (self.recompute and torch.is_grad_enabled()):
+            return function(*arguments)
+        out: torch.Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+        return out
 
     # --- vision ---------------------------------------------------------------------------------------------
 
@@ -96,7 +128,7 @@ class TrainableModel:
         x = torch.cat([self._w(f"{at}.class_embedding").expand(len(x), 1, -1).to(x.dtype), x], dim=1)
         x = x + self._w(f"{at}.position_embedding")
         for n in range(v.layers):
-            x = self._vision_layer(x, f"{at}.layers.{n}")
+            x = self._recomputed(self._vision_layer, x, f"{at}.layers.{n}")
         return pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
 
     def _vision_layer(self, x: torch.Tensor, layer: str) -> torch.Tensor:
@@ -124,7 +156,7 @@ class TrainableModel:
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids [B, S] to embeddings [B, S, hidden]."""
-        return F.embedding(ids, self._w("token_embedding.weight"))
+        return F.embedding(ids, self.weights[EMBEDDING]).float()
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., hidden] to logits [..., vocab]."""
@@ -149,13 +181,13 @@ class TrainableModel:
         bias = (
             torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
         )
-        tables = rotary_tables(d.rope, d.head_dim, positions.flatten(), length)
-        tables = tuple(table.view(len(positions), 1, length, -1) for table in tables)  # [B or 1, 1, S, D/2]
+        cos, sin = rotary_tables(d.rope, d.head_dim, positions.flatten(), length)  # [B or 1 * S, D / 2]
+        tables = (cos.view(len(positions), 1, length, -1), sin.view(len(positions), 1, length, -1))
         for n in range(d.layers):
-            x = self._layer(x, f"text_decoder.layers.{n}", tables, bias)
+            x = self._recomputed(self._layer, x, f"text_decoder.layers.{n}", tables, bias)
         return self._rms_norm(x, "text_decoder.norm")
 
-    def _layer(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
+    def _layer(self, x: torch.Tensor, layer: str, tables: Tables, bias: torch.Tensor) -> torch.Tensor:
         x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
         gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
         return x + self._linear(F.silu(gate) * up, f"{layer}.down")
@@ -165,7 +197,7 @@ class TrainableModel:
             x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps
         )
 
-    def _attention(self, x: torch.Tensor, layer: str, tables, bias: torch.Tensor) -> torch.Tensor:
+    def _attention(self, x: torch.Tensor, layer: str, tables: Tables, bias: torch.Tensor) -> torch.Tensor:
         d = self.config.decoder
         qkv = (
             self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim)).transpose(1, 2)
@@ -175,7 +207,9 @@ class TrainableModel:
         out = self._phantom_attention(q, k, v, layer, bias)  # [B, H, S, D]
         return self._linear(out.transpose(1, 2).flatten(2), f"{layer}.o")
 
-    def _phantom_attention(self, q, k, v, layer: str, bias: torch.Tensor) -> torch.Tensor:
+    def _phantom_attention(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layer: str, bias: torch.Tensor
+    ) -> torch.Tensor:
         scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
         if not self.phantom:
             return attend(q, k, v, scale, bias)
@@ -183,8 +217,8 @@ class TrainableModel:
             self._xattention(x, f"{layer}.phantom.{kind}")
             for x, kind in ((q, "query"), (k, "key"), (v, "value"))
         )
-        wide = (torch.cat(pair, dim=-1) for pair in ((q, ETA * y_q), (k, ETA * y_k), (v, y_v)))
-        o1, z = attend(*wide, scale, bias).chunk(2, dim=-1)  # [B, H, S, D]
+        q, k, v = (torch.cat(pair, dim=-1) for pair in ((q, ETA * y_q), (k, ETA * y_k), (v, y_v)))
+        o1, z = attend(q, k, v, scale, bias).chunk(2, dim=-1)  # [B, H, S, D]
         o2 = o1 + ETA * z
         share = torch.sigmoid(self._linear(o2, f"{layer}.gate2") - self._linear(o1, f"{layer}.gate1"))
         return o1 + share * (ETA * z)
@@ -197,7 +231,9 @@ class TrainableModel:
         return F.gelu(self._linear(weights.softmax(-1) @ m[:, None], f"{name}.o"))
 
 
-def attend(q, k, v, scale: float, bias: torch.Tensor | None = None) -> torch.Tensor:
+def attend(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bias: torch.Tensor | None = None
+) -> torch.Tensor:
     """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D] to [B, H, S, D]; ``bias`` [B or 1, 1, S, N] is
     added.
 
@@ -209,10 +245,20 @@ def attend(q, k, v, scale: float, bias: torch.Tensor | None = None) -> torch.Ten
     rows = (q * scale).unflatten(1, (-1, group)).flatten(2, 3)  # [B, Hkv, g * S, D]
     scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # [B, H, S, N]
     weights = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(-1)
-    return (weights.view(*k.shape[:2], -1, k.shape[2]) @ v).view(*q.shape[:3], -1)
+    out: torch.Tensor = weights.view(*k.shape[:2], -1, k.shape[2]) @ v  # [B, Hkv, g * S, D]
+    return out.view(*q.shape[:3], -1)
 
 
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotate ``x`` [B, H, S, D], whose two halves are the pairs, by tables [B or 1, 1, S, D/2]."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+def stays_stored(name: str, dimensions: int) -> bool:
+    """Whether a frozen weight stays in its stored type: matrices do; the rest, parts of sums, are fp32."""
+    return name.endswith(".weight") and dimensions > 1
+
+
+def _at_rest(name: str, weight: torch.Tensor) -> torch.Tensor:
+    return weight if stays_stored(name, weight.dim()) else weight.float()

@@ -37,9 +37,7 @@ class DenseTargets:
 
 
 def dense_targets(scenes: Sequence[Sequence[Part]], grid: int) -> DenseTargets:
-    """Targets of each scene's parts on a grid of patches; of several parts that cover a patch the smallest
-    wins.
-    """
+    """Targets of each scene's parts on a grid of patches; the smallest part that covers a patch wins."""
     rows = [_on_grid(parts, grid) for parts in scenes]
     values = torch.from_numpy(np.stack(rows))  # [T, P, 2 + OFFSETS]
     things, colours = (pixel_shuffle(values[..., i : i + 1], grid, 2).long() for i in (0, 1))

@@ -1,6 +1,4 @@
-"""Batches of scenes with their questions, for training Phantom-Nano: made by index, so any step can be made
-again.
-"""
+"""Batches of scenes with their questions for Phantom-Nano: made by number, so any can be made again."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import numpy as np
 import torch
 
 from phantom_edge.scenes import Scene, Triple, make_scene
-from phantom_edge.text.packing import Packed, Packer
+from phantom_edge.text.packing import Packed, Packer, Segment
 from recipes.nano.dense import DenseTargets, dense_targets
 
 CHAINED = 0.15  # share of scenes whose questions are turns of one conversation
@@ -26,7 +24,7 @@ class SceneBatch:
     """
 
     pixels: torch.Tensor
-    packed: Packed | None
+    packed: Packed
     tasks: tuple[str, ...]
     dense: DenseTargets
 
@@ -59,7 +57,7 @@ class Mixture:
         scenes = [make_scene(self.split, number, self.seed, self.kinds) for number in numbers]
         pixels = np.stack([np.asarray(scene.render(self.image_size)) for scene in scenes])
         dense = dense_targets([scene.parts for scene in scenes], self.grid)
-        packed, tasks = self._questions(scenes, step) if self.questions else (None, ())
+        packed, tasks = self._questions(scenes, step)
         return SceneBatch(torch.from_numpy(pixels), packed, tasks, dense)
 
     def _questions(self, scenes: Sequence[Scene], step: int) -> tuple[Packed, tuple[str, ...]]:
@@ -68,7 +66,8 @@ class Mixture:
         groups, chained, tasks = [], [], []
         for scene in scenes:
             chain = not self.pairs and rng.random() < CHAINED
-            segments, names = [], []
+            segments: list[Segment] = []
+            names: list[str] = []
             for triple in self._choose(scene, rng):
                 segments += self._segments(triple, further=chain and bool(segments))
                 names += [triple.task] * (2 if self.pairs else 1)
@@ -78,9 +77,7 @@ class Mixture:
         return self.packer.pack([prefix] * len(scenes), groups, chained), tuple(tasks)
 
     def _choose(self, scene: Scene, rng: random.Random) -> list[Triple]:
-        """A few questions of a scene, tasks taken in turn so that frequent ones do not crowd out the
-        others.
-        """
+        """A few questions of a scene, tasks in turn, so that frequent ones do not crowd out the others."""
         by_task: dict[str, list[Triple]] = {}
         for triple in scene.triples():
             by_task.setdefault(triple.task, []).append(triple)
@@ -101,14 +98,14 @@ class Mixture:
         rng.shuffle(chosen)
         return chosen
 
-    def _segments(self, triple: Triple, further: bool):
+    def _segments(self, triple: Triple, further: bool) -> list[Segment]:
         if further:
             return [self.packer.next_segment(triple.question, triple.answer)]
         answers = [triple.answer, triple.wrong] if self.pairs else [triple.answer]
         return [self.packer.segment(triple.question, answer) for answer in answers]
 
 
-class _Steps(torch.utils.data.Dataset):
+class _Steps(torch.utils.data.Dataset[SceneBatch]):
     def __init__(self, mixture: Mixture, steps: range):
         self._mixture, self._steps = mixture, steps
 

@@ -1,7 +1,5 @@
 """How the embedded Phantom-Nano is made, from nothing, on a CPU.
 
-    python -m recipes.nano.train DIR            # about two hours on two quiet cores; resumes if it is stopped
-
 The vision encoder alone, on what its patches show; everything, on questions and their answers; then the two
 steps of Phantom Optimization: L_PO while decoder and vision encoder are frozen, and supervised with
 everything. A second round practises what the first was weak at, and ends with the same two steps.
@@ -9,59 +7,39 @@ everything. A second round practises what the first was weak at, and ends with t
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
 import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.key_map import tensor_sources
-from phantom_edge.checkpoint.synthetic import (
-    AMPLIFY,
-    END_TOKENS,
-    IMAGE_TOKENS,
-    SPECIAL_TOKENS,
-    TEXT,
-    Sizes,
-    published_config,
-)
-from phantom_edge.scenes import make_scene
-from phantom_edge.text.packing import Packer
+from phantom_edge.checkpoint.saving import save_checkpoint
+from phantom_edge.checkpoint.synthetic import AMPLIFY, Sizes
+from phantom_edge.text.packing import Packed, Packer
 from phantom_edge.text.prompt import template_for
 from phantom_edge.text.tokenizer import Tokenizer
+from phantom_edge.training import loop
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
-from phantom_edge.tune.save import save_checkpoint
-from phantom_edge.tune.trainable import PHANTOM_PARTS, TrainableModel
+from phantom_edge.training.progress import Tell
+from phantom_edge.training.run_folder import RunFolder, RunState
+from phantom_edge.tune.trainable import PHANTOM_PARTS, TrainableModel, learns_first
 from recipes.nano.dense import DenseHeads
+from recipes.nano.form import SIZES, initial_weights, write_form
 from recipes.nano.mixture import Mixture, SceneBatch, batches
 
-SIZES = Sizes(
-    hidden=192, ffn=512, layers=4, heads=6, kv_heads=2, vocabulary=768,
-    vision_hidden=192, vision_ffn=768, vision_layers=8, vision_heads=3, image_size=192, patch_size=16,
-)  # fmt: skip
 SAVE_EVERY = 60.0  # seconds between two states on disk
-VALIDATION_BATCHES = 8
-# Letters and digits stand alone, so that a sign is spelt; other words may become one token, with the space
-# before them.
-SPLIT = r" ?[A-Z]?[a-z]+| ?[A-Z]|[0-9]| ?[^\sA-Za-z0-9]+|\s+"
+VALIDATION_BATCHES, TEST_BATCHES = 8, 32  # of 32 scenes
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage: what it optimises (``vision``, ``answers`` or ``preference``), for how long, and at which
-    rate.
-    """
+class Stage(loop.Stage):
+    """What a stage optimises (``vision``, ``answers`` or ``preference``), for how long, at which rate."""
 
-    name: str
     goal: str
-    steps: int
     lr: float
     batch: int = 32
     dense: float = 0.0  # weight of the dense loss beside the answers'
@@ -70,122 +48,85 @@ class Stage:
     kinds: tuple[tuple[str, float], ...] = ()  # shares of the kinds of scene; empty: the usual ones
 
 
-# Reading is learnt from pictures of text, of which the usual shares hold few.
+# Reading is learnt from pictures of text, of which the usual shares have few.
 HARD = (("objects", 44), ("sign", 18), ("display", 24), ("gauge", 6), ("arrow", 3), ("mixed", 5))
 RECIPE = (
-    Stage("see", "vision", steps=1500, lr=4e-3),
-    Stage("answer", "answers", steps=3600, lr=3e-3, dense=1.0),
-    Stage("prefer", "preference", steps=200, lr=5e-4),
-    Stage("settle", "answers", steps=400, lr=5e-4, dense=0.1),
-    Stage("practise", "answers", steps=4200, lr=2e-3, dense=0.5, kinds=HARD),
-    Stage("prefer again", "preference", steps=200, lr=3e-4),
-    Stage("settle again", "answers", steps=300, lr=3e-4, dense=0.1),
+    Stage("see", 1500, "vision", lr=4e-3),
+    Stage("answer", 3600, "answers", lr=3e-3, dense=1.0),
+    Stage("prefer", 200, "preference", lr=5e-4),
+    Stage("settle", 400, "answers", lr=5e-4, dense=0.1),
+    Stage("practise", 4200, "answers", lr=2e-3, dense=0.5, kinds=HARD),
+    Stage("prefer again", 200, "preference", lr=3e-4),
+    Stage("settle again", 300, "answers", lr=3e-4, dense=0.1),
 )
 
 
-def write_nano_tokenizer(folder: Path, sizes: Sizes = SIZES) -> dict[str, int]:
-    """Train the byte-level BPE on the scenes' own words and write it; the ids of its special tokens."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+class NanoTraining(loop.Trainer[Stage, SceneBatch]):
+    """The model and its heads, taken through the stages; ``OUTPUT.partial`` has the state between runs.
 
-    special = SPECIAL_TOKENS["qwen2"] + IMAGE_TOKENS
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=sizes.vocabulary,
-        special_tokens=[AddedToken(token, special=True, normalized=False) for token in special],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    triples = [triple for i in range(1500) for triple in make_scene("train", i).triples()]
-    words = [f"user\n{t.question}assistant\n{t.answer}\n{t.wrong}" for t in triples]
-    tokenizer.train_from_iterator(words + TEXT.splitlines(keepends=True) * 20, trainer)
-    spare = sizes.vocabulary - tokenizer.get_vocab_size()
-    tokenizer.add_tokens([AddedToken(f"<|spare_{i}|>", special=True, normalized=False) for i in range(spare)])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKENS["qwen2"]}
-    (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
-    return {token: tokenizer.token_to_id(token) for token in special}
-
-
-def write_form(folder: Path, sizes: Sizes = SIZES) -> PhantomConfig:
-    """Write tokenizer and ``config.json`` of a Phantom-Nano that is not trained yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = write_nano_tokenizer(folder, sizes)
-    config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
-    config["phantom_edge"] = {"max_tiles": 1}  # all it ever sees in training
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    return PhantomConfig.from_dict(config)
-
-
-def initial_weights(config: PhantomConfig, seed: int) -> dict[str, torch.Tensor]:
-    """Weights to begin with, by canonical name.
-
-    The phantom's output matrices begin ``AMPLIFY`` times larger than the others, because eta = 1e-4 would
-    otherwise make the phantom dimension of so small a model too faint to learn anything.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    weights = {
-        name: _initial(name, shape, config, generator)
-        for name, source in tensor_sources(config).items()
-        for shape in [(sum(s[0] for _, s in source.parts), *source.parts[0][1][1:])]
-    }
-    if config.decoder.tied_head:
-        weights["text_decoder.head.weight"] = weights["token_embedding.weight"]
-    return weights
-
-
-def _initial(
-    name: str, shape: tuple[int, ...], config: PhantomConfig, generator: torch.Generator
-) -> torch.Tensor:
-    if name.endswith("position_embedding"):
-        return 0.5 * _sine_positions(config.vision.grid, config.vision.hidden_size)
-    if "norm" in name:
-        return torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
-    if name.endswith((".scale1", ".scale2")):
-        return torch.full(shape, 0.5)
-    if name.endswith("bias"):
-        return torch.zeros(shape)
-    draw = torch.randn(shape, generator=generator)
-    if name.endswith(("class_embedding", "token_embedding.weight", "head.weight")):
-        return 0.05 * draw
-    fan_in = math.prod(shape[1:])
-    deep = 2 * (config.vision.layers if name.startswith("vision") else config.decoder.layers)
-    if ".phantom." in name:
-        return draw * fan_in**-0.5 * (AMPLIFY if name.endswith(".o.weight") else 1.0)
-    ends_branch = ".layers." in name and name.endswith(
-        (".proj.weight", ".fc2.weight", ".o.weight", ".down.weight")
-    )
-    return draw * fan_in**-0.5 * (deep**-0.5 if ends_branch else 1.0)
-
-
-def _sine_positions(grid: int, width: int) -> torch.Tensor:
-    """Sines and cosines of row and column [1, 1 + grid * grid, width]; the class token's row is zero."""
-    frequency = torch.exp(torch.arange(width // 4) * (-math.log(100.0) / (width // 4)))
-    at = torch.arange(grid).float()[:, None] * frequency  # [grid, width / 4]
-    axis = torch.cat([at.sin(), at.cos()], dim=-1)  # [grid, width / 2]
-    rows, columns = axis[:, None].expand(-1, grid, -1), axis[None].expand(grid, -1, -1)
-    places = torch.cat([rows, columns], dim=-1).flatten(0, 1)
-    return torch.cat([torch.zeros(1, width), places])[None]
-
-
-class NanoTraining:
-    """The model, its heads and its optimiser, taken through the stages; a folder holds the state between
-    runs.
+    ``workers`` processes draw the scenes; 0 draws them in this one.
     """
 
-    def __init__(self, folder: Path, *, seed: int = 0, phantom: bool = True, sizes: Sizes = SIZES):
-        self.folder, self.seed = folder, seed
-        self.config = write_form(folder, sizes)
+    clip = 1.0
+    remedy = "give the stage a lower rate"
+
+    def __init__(
+        self,
+        output: Path,
+        stages: Sequence[Stage] = RECIPE,
+        *,
+        seed: int = 0,
+        phantom: bool = True,
+        sizes: Sizes = SIZES,
+        workers: int = 1,
+        progress: Tell = lambda _: None,
+        save_every: float = SAVE_EVERY,
+    ):
+        self.output = RunFolder(output)
+        super().__init__(stages, progress, self.output, save_every)
+        self.seed, self.workers = seed, workers
+        self._form = tempfile.TemporaryDirectory()  # tokenizer and config
+        self.config = write_form(Path(self._form.name), sizes)
         self.model = TrainableModel(self.config, initial_weights(self.config, seed), phantom=phantom)
         self.heads = DenseHeads(self.config.vision.hidden_size, torch.Generator().manual_seed(seed + 1))
-        tokenizer = Tokenizer.from_checkpoint(folder)
+        tokenizer = Tokenizer.from_checkpoint(self._form.name)
         self.packer = Packer(template_for(self.config.decoder.type), tokenizer, self.config.tokens_per_tile)
-        self.log: list[dict] = []
-        self.save_every = SAVE_EVERY
+        self.arguments = {
+            "seed": seed,
+            "phantom": phantom,
+            "sizes": asdict(sizes),
+            "stages": [asdict(stage) | {"kinds": [list(kind) for kind in stage.kinds]} for stage in stages],
+        }
+
+    def run(self) -> None:
+        """Go through the stages, from where the state on disk left off."""
+        with self.output.locked(self.arguments):
+            self.train()
+
+    def make(self) -> dict[str, Any]:
+        """Train, measure on the test split and write the checkpoint; what ``training.json`` says.
+
+        A finished checkpoint is not made again. Raises :class:`InputError` where something else is.
+        """
+        if (training := self.output.finished()) is not None:
+            self.output.check_finished(training, self.arguments)
+            return training
+        self.run()
+        accuracy = self.accuracy(TEST_BATCHES, "test")
+        training = {"arguments": self.arguments, "accuracy": accuracy, **self.record()}
+        with self.output.finishing(training) as result:
+            self.save(result)
+        return training
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint as it is now, in the published format, bfloat16."""
+        save_checkpoint(folder, Path(self._form.name), self.config, self.model.weights, torch.bfloat16)
+
+    def go_on_from(self, trunk: NanoTraining) -> None:
+        """Begin after another training's last stage, with its weights."""
+        for name, tensor in self.saved().items():
+            tensor.data.copy_(trunk.saved()[name].detach())
+        self.state = RunState(stage=len(trunk.stages) + 1)
 
     def mixture(self, stage: Stage, split: str = "train") -> Mixture:
         return Mixture(
@@ -201,23 +142,27 @@ class NanoTraining:
             kinds=dict(stage.kinds) or None,
         )
 
-    def learning(self, stage: Stage) -> dict[str, torch.Tensor]:
-        """What a stage trains. Preference: the projector, the phantom cross-attention and the gates, as
-        published.
-        """
-        named = self.model.weights
+    def weights_of(self, stage: Stage) -> dict[str, torch.Tensor]:
+        """What a stage trains; a preference the projector, the phantom cross-attention and the gates."""
+        weights = self.model.weights
         heads = {f"heads.{name}": tensor for name, tensor in self.heads.weights.items()}
         if stage.goal == "vision":
-            return heads | {
-                n: t for n, t in named.items() if n.startswith("vision_encoder") and "projector" not in n
-            }
+            vision = (n for n in weights if n.startswith("vision_encoder") and "projector" not in n)
+            return heads | {n: weights[n] for n in vision}
         if stage.goal == "preference":
-            return {
-                n: t for n, t in named.items() if "projector" in n or any(part in n for part in PHANTOM_PARTS)
-            }
-        return named | (heads if stage.dense else {})
+            return {n: weights[n] for n in weights if learns_first(n)}
+        return weights | (heads if stage.dense else {})
 
-    def optimizers(self, learning: dict[str, torch.Tensor]) -> list[torch.optim.Optimizer]:
+    def saved(self) -> dict[str, torch.Tensor]:
+        return self.model.weights | {f"heads.{name}": tensor for name, tensor in self.heads.weights.items()}
+
+    def begin(self, stage: Stage) -> tuple[dict[str, torch.Tensor], list[torch.optim.Optimizer]]:
+        learning = self.weights_of(stage)
+        for name, tensor in self.saved().items():
+            tensor.requires_grad_(name in learning)
+        return learning, self.optimizers_of(learning)
+
+    def optimizers_of(self, learning: Mapping[str, torch.Tensor]) -> list[torch.optim.Optimizer]:
         """Muon for the matrices of the layers and the projector, AdamW for all else.
 
         Muon (Jordan et al. 2024, with the step size of arXiv 2502.16982) needs about a third of AdamW's steps
@@ -230,14 +175,31 @@ class NanoTraining:
             amplified = ".phantom." in name and name.endswith(".o.weight")
             kinds["amplified" if amplified else "muon" if matrix and not phantom else "plain"].append(tensor)
         groups = [
-            {"params": kinds["plain"], "factor": 0.3},
-            {"params": kinds["amplified"], "factor": 0.3 * AMPLIFY},  # steps in proportion to their size
+            {"params": kinds["plain"], "lr": 0.3},
+            {"params": kinds["amplified"], "lr": 0.3 * AMPLIFY},  # steps in proportion to their size
         ]
         groups = [group for group in groups if group["params"]]
         # eps far below the gradients that eta lets through to the phantom's weights
         adam = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.98), eps=1e-14, weight_decay=0.0, fused=True)
-        matrices = [{"params": kinds["muon"], "factor": 1.0}]
+        matrices = [{"params": kinds["muon"], "lr": 1.0}]
         return [adam, torch.optim.Muon(matrices, lr=1.0, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")]
+
+    def batches(self, stage: Stage, first: int) -> Iterator[list[SceneBatch]]:
+        offset = 1_000_000 * (self.state.stage - 1)  # stages never share a scene
+        steps = range(offset + first, offset + stage.steps)
+        return ([batch] for batch in batches(self.mixture(stage), steps, self.workers))
+
+    def schedule(self, stage: Stage, step: int) -> float:
+        """A linear warm-up, then a cosine down to the stage's floor."""
+        warm = min(1.0, (step + 1) / stage.warmup)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / stage.steps)))
+        return stage.lr * warm * (stage.floor + (1 - stage.floor) * fall)
+
+    def loss(self, part: SceneBatch, parts: Sequence[SceneBatch]) -> torch.Tensor:
+        terms = self.losses(self.stages[self.state.stage - 1], part)
+        for name, term in terms.items():
+            self.state.totals.add(name, float(term.detach()), 1)
+        return functools.reduce(torch.add, terms.values())
 
     def losses(self, stage: Stage, batch: SceneBatch) -> dict[str, torch.Tensor]:
         """The stage's loss terms; their sum is what it descends."""
@@ -247,7 +209,7 @@ class NanoTraining:
             if stage.goal == "vision" or stage.dense:
                 weight = 1.0 if stage.goal == "vision" else stage.dense
                 out["dense"] = weight * self.heads.loss(features, batch.dense)
-            if batch.packed is None:
+            if stage.goal == "vision":
                 return out
             logits = self.logits(features, batch.packed)
         log_probs = token_log_probs(logits, batch.packed.targets)
@@ -260,7 +222,7 @@ class NanoTraining:
             "preference": preference_loss(means[0::2], means[1::2]),
         }
 
-    def logits(self, features: torch.Tensor, packed) -> torch.Tensor:
+    def logits(self, features: torch.Tensor, packed: Packed) -> torch.Tensor:
         """Logits [N, vocab] at the positions whose next token is an answer's."""
         embeds = self.model.embed(packed.ids)
         image = self.model.project(features)
@@ -269,57 +231,15 @@ class NanoTraining:
         hidden = self.model.hidden(embeds, packed.positions, packed.mask)
         return self.model.head(hidden.flatten(0, 1)[packed.sources])
 
-    def run(self, recipe: tuple[Stage, ...], report: Callable[[str], None] = print, workers: int = 1) -> None:
-        """Go through the stages, from where the folder's state left off."""
-        first, start, moments = self._load()
-        for number, stage in enumerate(recipe):
-            if number >= first:
-                self._run_stage(number, stage, start if number == first else 0, moments, report, workers)
-                moments = {}
-
-    def _run_stage(self, number: int, stage: Stage, start: int, moments: dict, report, workers: int) -> None:
-        learning = self.learning(stage)
-        for name, tensor in (*self.model.weights.items(), *self.heads.weights.items()):
-            tensor.requires_grad_(name in learning or f"heads.{name}" in learning)
-        optimizers = self.optimizers(learning)
-        _restore(optimizers, learning, moments, start)
-        saved = told = time.monotonic()
-        offset = 1_000_000 * number  # stages never share a scene
-        steps = range(offset + start, offset + stage.steps)
-        for step, batch in enumerate(batches(self.mixture(stage), steps, workers), start):
-            terms = self.losses(stage, batch)
-            sum(terms.values()).backward()
-            norm = torch.nn.utils.clip_grad_norm_(list(learning.values()), 1.0)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate(stage, step) * group["factor"]
-                optimizer.step()
-                optimizer.zero_grad()
-            self.log.append(
-                {"stage": stage.name, "step": step, **{k: round(v.item(), 4) for k, v in terms.items()}}
-            )
-            if step % 50 == 0:
-                now = time.monotonic()
-                report(
-                    f"{stage.name} {step}/{stage.steps} {_mean(self.log[-50:])} norm {norm:.2f} "
-                    f"{now - told:.1f} s"
-                )
-                told = now
-            if stage.goal != "vision" and (step + 1) % 500 == 0:
-                report(f"{stage.name} {step + 1}: {self.accuracy()}")
-            if time.monotonic() - saved >= self.save_every or step + 1 == stage.steps:
-                done = step + 1 == stage.steps
-                self._save(
-                    number + done, 0 if done else step + 1, {} if done else _moments(optimizers, learning)
-                )
-                saved = time.monotonic()
+    def validate(self, name: str) -> Mapping[str, Any]:
+        """Accuracy per task once answers have been learnt."""
+        learnt = any(stage.name == name and stage.goal != "vision" for stage in self.stages)
+        return self.accuracy(VALIDATION_BATCHES, "validation") if learnt else {}
 
     @torch.no_grad()
-    def accuracy(self, count: int = VALIDATION_BATCHES, split: str = "validation") -> dict[str, float]:
-        """Share of answers whose every token is the likeliest one (which is greedy decoding's answer), per
-        task.
-        """
-        stage = Stage("validate", "answers", 0, 0.0)
+    def accuracy(self, count: int, split: str) -> dict[str, float]:
+        """Per task, the share of answers whose every token is the likeliest one, as in greedy decoding."""
+        stage = Stage("validate", 0, "answers", 0.0)
         right: dict[str, list[bool]] = {}
         for step in range(count):
             batch = self.mixture(stage, split).make(step)
@@ -330,95 +250,3 @@ class NanoTraining:
             for task, misses in zip(batch.tasks, missed.tolist(), strict=True):
                 right.setdefault(task, []).append(misses == 0)
         return {task: round(sum(hits) / len(hits), 3) for task, hits in sorted(right.items())}
-
-    def save(self, folder: Path) -> None:
-        """Write the checkpoint in the published format, bfloat16."""
-        save_checkpoint(folder, self.folder, self.config, self.model.weights, torch.bfloat16)
-
-    # --- state between runs ---------------------------------------------------------------------------------
-
-    def _save(self, stage: int, step: int, moments: dict[str, torch.Tensor]) -> None:
-        heads = {f"heads.{name}": tensor for name, tensor in self.heads.weights.items()}
-        tensors = {
-            name: t.detach().contiguous() for name, t in (self.model.weights | heads | moments).items()
-        }
-        place = {"stage": str(stage), "step": str(step)}
-        save_file(tensors, self.folder / "state.partial", metadata=place)
-        (self.folder / "state.partial").replace(self.folder / "state.safetensors")
-        (self.folder / "log.json").write_text(json.dumps(self.log))
-
-    def _load(self) -> tuple[int, int, dict[str, torch.Tensor]]:
-        state = self.folder / "state.safetensors"
-        if not state.is_file():
-            return 0, 0, {}
-        with safe_open(state, "pt") as file:
-            place = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        for name, tensor in self.model.weights.items():
-            tensor.data.copy_(tensors.pop(name))
-        for name, tensor in self.heads.weights.items():
-            tensor.data.copy_(tensors.pop(f"heads.{name}"))
-        if (self.folder / "log.json").is_file():
-            self.log = json.loads((self.folder / "log.json").read_text())
-        return int(place["stage"]), int(place["step"]), tensors
-
-
-def rate(stage: Stage, step: int) -> float:
-    """The learning rate: a linear warm-up, then a cosine down to the stage's floor."""
-    warm = min(1.0, (step + 1) / stage.warmup)
-    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, step / stage.steps)))
-    return stage.lr * warm * (stage.floor + (1 - stage.floor) * fall)
-
-
-MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
-
-
-def _moments(optimizers: list, learning: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    states = {
-        name: o.state[tensor] for o in optimizers for name, tensor in learning.items() if tensor in o.state
-    }
-    return {f"moments.{kind}.{name}": s[kind] for name, s in states.items() for kind in MOMENTS if kind in s}
-
-
-def _restore(
-    optimizers: list, learning: dict[str, torch.Tensor], moments: dict[str, torch.Tensor], step: int
-) -> None:
-    owner = {id(p): o for o in optimizers for group in o.param_groups for p in group["params"]}
-    for name, tensor in learning.items():
-        kept = {
-            kind: moments[f"moments.{kind}.{name}"] for kind in MOMENTS if f"moments.{kind}.{name}" in moments
-        }
-        if kept:
-            counted = {"step": torch.tensor(float(step))} if "exp_avg" in kept else {}
-            owner[id(tensor)].state[tensor] = counted | kept
-
-
-def _mean(rows: list[dict]) -> str:
-    rows = [row for row in rows if row["stage"] == rows[-1]["stage"]]
-    means = {
-        key: sum(row[key] for row in rows) / len(rows) for key in rows[-1] if key not in ("stage", "step")
-    }
-    return " ".join(f"{key} {value:.3f}" for key, value in means.items())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train Phantom-Nano from nothing; run again to resume.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--without-phantom", action="store_true", help="train a model that has no phantom dimension"
-    )
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on every stage's steps")
-    arguments = parser.parse_args()
-    recipe = tuple(replace(stage, steps=max(1, round(stage.steps * arguments.scale))) for stage in RECIPE)
-    training = NanoTraining(arguments.folder, seed=arguments.seed, phantom=not arguments.without_phantom)
-    training.run(recipe, report=lambda line: print(line, flush=True))
-    training.save(arguments.folder / "checkpoint")
-    accuracy = training.accuracy(count=32, split="test")
-    summary = {"recipe": [asdict(stage) for stage in recipe], "accuracy": accuracy, "seed": arguments.seed}
-    (arguments.folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    print(accuracy)
-
-
-if __name__ == "__main__":
-    main()

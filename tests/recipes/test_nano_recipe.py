@@ -1,9 +1,8 @@
-"""The recipe of Phantom-Nano: its batches, its stages, its state; and that the embedded checkpoint has its
-form.
-"""
+"""The recipe of Phantom-Nano: its batches, stages and state; the embedded checkpoint has its form."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from phantom_edge.checkpoint.loading import Checkpoint
-from phantom_edge.checkpoint.pretrained import NANO
-from recipes.nano.train import RECIPE, SIZES, NanoTraining, Stage, write_nano_tokenizer
+from phantom_edge.checkpoint.pretrained import NANO, Pretrained
+from phantom_edge.errors import InputError
+from phantom_edge.training.progress import Progress
+from recipes.nano import train
+from recipes.nano.form import SIZES, write_form
+from recipes.nano.train import RECIPE, NanoTraining, Stage
 
 SMALL = replace(
     SIZES, hidden=64, ffn=96, layers=2, heads=2, kv_heads=1, vision_hidden=32, vision_ffn=64, vision_layers=2,
@@ -27,7 +30,10 @@ def training(tmp_path) -> NanoTraining:
 
 
 def test_the_embedded_checkpoint_has_the_recipes_form(tmp_path):
-    write_nano_tokenizer(tmp_path)
+    write_form(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
+        (NANO / "config.json").read_text()
+    )
     assert (tmp_path / "tokenizer.json").read_bytes() == (NANO / "tokenizer.json").read_bytes()
     config = Checkpoint.open(NANO).config
     assert (config.decoder.hidden_size, config.vision.layers) == (SIZES.hidden, SIZES.vision_layers)
@@ -44,7 +50,7 @@ def test_a_batch_is_the_same_whenever_it_is_made(training):
 
 
 def test_pairs_come_as_right_and_wrong(training):
-    batch = training.mixture(Stage("prefer", "preference", 1, 1e-3, batch=2)).make(0)
+    batch = training.mixture(Stage("prefer", 1, "preference", 1e-3, batch=2)).make(0)
     packed = batch.packed
     assert packed.segments % 2 == 0
     assert len(batch.tasks) == packed.segments
@@ -53,44 +59,84 @@ def test_pairs_come_as_right_and_wrong(training):
 
 
 def test_published_parts_learn_in_the_preference_step(training):
-    names = set(training.learning(RECIPE[2]))
+    names = set(training.weights_of(RECIPE[2]))
     assert all("projector" in n or ".phantom." in n or ".gate" in n for n in names)
     assert any("projector" in n for n in names)
     assert any(".phantom.query." in n for n in names)
     assert not any(n.endswith((".gate_up.weight", ".qkv.weight")) for n in names)
 
 
-def test_stopping_and_going_on_changes_nothing(tmp_path):
-    recipe = (
-        Stage("see", "vision", 2, 1e-3, batch=2),
-        Stage("answer", "answers", 4, 1e-3, batch=2, dense=0.3),
-        Stage("prefer", "preference", 2, 1e-3, batch=2),
-    )
+SHORT = (
+    Stage("see", 2, "vision", 1e-3, batch=2),
+    Stage("answer", 4, "answers", 1e-3, batch=2, dense=0.3),
+    Stage("prefer", 2, "preference", 1e-3, batch=2),
+)
 
-    def run(folder: Path, stop_after: int | None) -> dict[str, torch.Tensor]:
-        training = NanoTraining(folder, sizes=SMALL)
-        training.save_every = 0.0  # a state after every step
 
-        def report(line: str) -> None:
-            if stop_after is not None and line.startswith(f"prefer 0/{recipe[2].steps}"):
-                raise KeyboardInterrupt
+class Stopped(Exception):
+    pass
 
-        try:
-            training.run(recipe, report=report, workers=0)
-        except KeyboardInterrupt:
-            return run(folder, None)
-        training.save(folder / "checkpoint")
-        return load_file(folder / "checkpoint" / "model.safetensors")
 
-    straight, stopped = run(tmp_path / "a", None), run(tmp_path / "b", 1)
-    assert straight.keys() == stopped.keys()
-    assert all(torch.equal(straight[name], stopped[name]) for name in straight)
+def made(folder: Path, stop_at: tuple[str, int] | None = None) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors and ``training.json`` of a short training, stopped once on the way and repeated."""
+
+    def progress(event: Progress) -> None:
+        if (event.stage, event.done) == stop_at:
+            raise Stopped
+
+    training = NanoTraining(folder, SHORT, sizes=SMALL, workers=0, save_every=0.0, progress=progress)
+    if stop_at is None:
+        training.make()
+        return load_file(folder / "model.safetensors"), json.loads((folder / "training.json").read_text())
+    with pytest.raises(Stopped):
+        training.make()
+    return made(folder)
+
+
+@pytest.fixture
+def few_scenes(monkeypatch):
+    """Measure accuracy on one batch."""
+    monkeypatch.setattr(train, "VALIDATION_BATCHES", 1)
+    monkeypatch.setattr(train, "TEST_BATCHES", 1)
+
+
+def test_stopping_and_going_on_changes_nothing(tmp_path, few_scenes):
+    straight, record = made(tmp_path / "a")
+    assert record["resumed"] == []
+    assert record["steps"] == {"see": 2, "answer": 4, "prefer": 2}
+    assert list(record["validation"]) == ["answer"]
+    for name, place, resumed in (("b", ("answer", 3), [2, 2, 0]), ("c", ("prefer", 1), [3, 0, 0])):
+        stopped, again = made(tmp_path / name, place)
+        assert again["resumed"][0][0] == resumed[0]
+        assert straight.keys() == stopped.keys()
+        assert all(torch.equal(straight[key], stopped[key]) for key in straight)
+        assert again["curve"] == record["curve"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert Pretrained.open(tmp_path / "a").config == Checkpoint.open(tmp_path / "b").config
+
+
+def test_another_recipe_does_not_go_on_with_it(tmp_path, few_scenes):
+    made(tmp_path / "nano")
+    with pytest.raises(InputError, match=r"trained with other arguments \(seed was 0, now 1\)"):
+        NanoTraining(tmp_path / "nano", SHORT, sizes=SMALL, seed=1).make()
+
+
+def test_a_branch_begins_with_the_weights_of_its_trunk(tmp_path, few_scenes):
+    trunk = NanoTraining(tmp_path / "trunk", SHORT[:2], sizes=SMALL, workers=0)
+    trunk.run()
+    branch = NanoTraining(tmp_path / "branch", SHORT, sizes=SMALL, workers=0)
+    branch.go_on_from(trunk)
+    branch.run()
+    branch.save(tmp_path / "saved")
+    straight, _ = made(tmp_path / "straight")
+    stored = load_file(tmp_path / "saved" / "model.safetensors")
+    assert all(torch.equal(straight[name], stored[name]) for name in straight)
 
 
 def test_a_model_without_phantom_can_be_trained(tmp_path):
     training = NanoTraining(tmp_path, phantom=False, sizes=SMALL)
-    stage = Stage("answer", "answers", 1, 1e-3, batch=2)
-    for tensor in training.learning(stage).values():
+    stage = Stage("answer", 1, "answers", 1e-3, batch=2)
+    for tensor in training.weights_of(stage).values():
         tensor.requires_grad_(True)
     sum(training.losses(stage, training.mixture(stage).make(0)).values()).backward()
     grads = {name: tensor.grad for name, tensor in training.model.weights.items()}

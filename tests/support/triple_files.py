@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.text.triples import Triples, read_triples, survey
+from phantom_edge.training.triples import Triples, read_triples
 from phantom_edge.tune.batches import Collator
+from phantom_edge.tune.pictures import survey
 
 # At 56 px per tile: one tile, two and a thumbnail, and a row of six and a thumbnail.
 SIZES = {"square.png": (56, 56), "wide.png": (130, 60), "deep/long.png": (400, 60)}
@@ -61,4 +62,4 @@ def read(folder: Path, lines=LINES) -> Triples:
 
 
 def collator(source: Pretrained, triples: Triples, max_tiles: int = 6) -> Collator:
-    return Collator(source, triples, survey(triples, {})[0], max_tiles)
+    return Collator(source, triples, survey(triples, {}), max_tiles)

@@ -13,8 +13,7 @@ from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
 from phantom_edge.tune.compute import losses_of, share_of
-from phantom_edge.tune.lean import LeanModel, learns_first
-from phantom_edge.tune.trainable import TrainableModel
+from phantom_edge.tune.trainable import TrainableModel, learns_first
 
 
 def logits_for(*probabilities: float) -> torch.Tensor:
@@ -126,11 +125,10 @@ def test_packed_questions_are_those_of_the_original_one_at_a_time(case, beta, ga
     micro = lines.collate([lines.encode(line, wrong=True) for line in triples.lines])
     assert len(micro.packed.ids) == 4  # three pictures, and the lines without one
     assert [len(pixels) for pixels in micro.pixels] == [1, 3, 7]
-    for model in (LeanModel, TrainableModel):
-        losses = losses_of(model(source.config, source.checkpoint), micro, beta=beta, gamma=gamma)
-        assert float(losses.sft) == pytest.approx(sft, rel=1e-5)
-        assert float(losses.preference) == pytest.approx(preference, rel=1e-4)
-        assert losses.preferred == pytest.approx(preferred)
+    losses = losses_of(TrainableModel(source.config, source.checkpoint), micro, beta=beta, gamma=gamma)
+    assert float(losses.sft) == pytest.approx(sft, rel=1e-5)
+    assert float(losses.preference) == pytest.approx(preference, rel=1e-4)
+    assert losses.preferred == pytest.approx(preferred)
 
 
 def test_that_would_notice_a_missing_phantom_dimension(case):
@@ -144,7 +142,7 @@ def test_the_size_of_a_micro_batch_changes_neither_loss_nor_gradient(case):
     batch = [lines.encode(line, wrong=True) for line in triples.lines]
     seen = []
     for size in (1, 3, len(batch)):
-        model = LeanModel(source.config, source.checkpoint)
+        model = TrainableModel(source.config, source.checkpoint)
         model.learn(learns_first)
         total = 0.0
         for start in range(0, len(batch), size):

@@ -1,4 +1,4 @@
-"""The models that learn: the original's numbers, gradients where they belong, adapters, memory."""
+"""The model that learns: the original's numbers, gradients where they belong, adapters, memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from phantom_edge.model.original import PhantomModel
 from phantom_edge.training.device import computing
 from phantom_edge.training.objective import mean_by_answer
 from phantom_edge.tune.compute import log_probs_of, losses_of
-from phantom_edge.tune.lean import LeanModel, learns_first
 from phantom_edge.tune.lora import is_adapted, make_adapters
-from phantom_edge.tune.memory import check_memory, held_bytes, learning_parameters
-from phantom_edge.tune.trainable import TrainableModel
+from phantom_edge.tune.memory import check_memory, learning_parameters, resident_bytes
+from phantom_edge.tune.trainable import TrainableModel, learns_first
 
 
 @pytest.fixture(scope="module", params=list(TINY_FAMILIES))
@@ -35,7 +34,7 @@ def batch(qwen2, tmp_path_factory):
     return lines.collate([lines.encode(line, wrong=True) for line in triples.lines])
 
 
-def test_both_models_compute_what_the_original_does(source):
+def test_the_model_computes_what_the_original_does(source):
     generator = torch.Generator().manual_seed(1)
     pixels = torch.rand(2, 3, 56, 56, generator=generator)
     first = source.first_id
@@ -48,8 +47,7 @@ def test_both_models_compute_what_the_original_does(source):
     assert float((without.decode(without.embed(ids)) - logits).abs().max()) > 1e-2
     for model in (
         TrainableModel(source.config, source.checkpoint),
-        LeanModel(source.config, source.checkpoint),
-        LeanModel(source.config, source.checkpoint, recompute=True),
+        TrainableModel(source.config, source.checkpoint, recompute=True),
     ):
         assert float((model.encode_image(pixels) - image).abs().max()) < 1e-5
         assert float((model.decode(model.embed(ids)) - logits).abs().max()) < 1e-5
@@ -57,10 +55,8 @@ def test_both_models_compute_what_the_original_does(source):
 
 def test_weights_stored_in_bf16_are_computed_with_in_fp32(tmp_path):
     source = Pretrained.open(write_checkpoint(tmp_path / "half", TINY, dtype="bfloat16"))
-    lean, plain = (
-        LeanModel(source.config, source.checkpoint),
-        TrainableModel(source.config, source.checkpoint),
-    )
+    lean = TrainableModel(source.config, source.checkpoint)
+    plain = TrainableModel(source.config, {name: w.float() for name, w in source.checkpoint.items()})
     assert lean.weights["text_decoder.layers.0.qkv.weight"].dtype == torch.bfloat16
     ids = torch.tensor([[source.first_id, 40, 41, 42]])
     assert torch.equal(lean.decode(lean.embed(ids)), plain.decode(plain.embed(ids)))
@@ -70,7 +66,7 @@ def test_only_what_learns_gets_gradients(source, tmp_path):
     triples = read(tmp_path)
     lines = collator(source, triples)
     micro = lines.collate([lines.encode(line, wrong=True) for line in triples.lines])
-    model = LeanModel(source.config, source.checkpoint, recompute=True)
+    model = TrainableModel(source.config, source.checkpoint, recompute=True)
     model.learn(learns_first)
     losses = losses_of(model, micro, beta=2.0, gamma=0.5)
     (losses.sft + losses.preference).backward()
@@ -89,7 +85,7 @@ def test_only_what_learns_gets_gradients(source, tmp_path):
 
 
 def gradients(source, batch, *, precision="fp32", **options):
-    model = LeanModel(source.config, source.checkpoint, **options)
+    model = TrainableModel(source.config, source.checkpoint, **options)
     model.learn(lambda name: True)
     with computing("cpu", precision):
         losses = losses_of(model, batch, beta=2.0, gamma=0.5)
@@ -116,8 +112,8 @@ def test_bf16_is_near_fp32_and_learns_in_fp32(qwen2, batch):
 # --- adapters -----------------------------------------------------------------------------------------------
 
 
-def with_adapters(source, **options) -> LeanModel:
-    model = LeanModel(source.config, source.checkpoint, **options)
+def with_adapters(source, **options) -> TrainableModel:
+    model = TrainableModel(source.config, source.checkpoint, **options)
     model.adapters = make_adapters(model.weights, rank=3, seed=0)
     return model
 
@@ -126,7 +122,7 @@ def test_adapters_lie_on_the_layers_linear_weights_and_change_nothing_at_first(s
     model = with_adapters(source)
     d, v = source.config.decoder, source.config.vision
     assert len(model.adapters) == 4 * (d.layers + v.layers)
-    plain, ids = LeanModel(source.config, source.checkpoint), torch.tensor([[source.first_id, 40, 41]])
+    plain, ids = TrainableModel(source.config, source.checkpoint), torch.tensor([[source.first_id, 40, 41]])
     assert torch.equal(model.decode(model.embed(ids)), plain.decode(plain.embed(ids)))
     same, other = (make_adapters(plain.weights, 3, seed) for seed in (0, 1))
     name = "text_decoder.layers.1.o.weight"
@@ -140,7 +136,8 @@ def test_merged_adapters_equal_the_model_with_them(source):
     with torch.no_grad():
         for adapter in model.adapters.values():
             adapter.up.copy_(torch.randn(adapter.up.shape, generator=generator) * 0.1)
-    plain.adapters = dict(model.adapters)
+    for name, adapter in model.adapters.items():
+        plain.weights[name] = plain.weights[name] + adapter.scale * adapter.up @ adapter.down
     pixels, ids = (
         torch.rand(1, 3, 56, 56, generator=generator),
         torch.tensor([[source.first_id, 40, 41, 42, 43]]),
@@ -149,7 +146,7 @@ def test_merged_adapters_equal_the_model_with_them(source):
     def outputs(model):
         return model.encode_image(pixels), model.decode(model.embed(ids))
 
-    before, unadapted = outputs(model), outputs(LeanModel(source.config, source.checkpoint))
+    before, unadapted = outputs(model), outputs(TrainableModel(source.config, source.checkpoint))
     assert all(float((a - b).detach().abs().max()) > 0.01 for a, b in zip(before, unadapted, strict=True))
     assert all(
         float((a - b).detach().abs().max()) < 1e-4 for a, b in zip(before, outputs(plain), strict=True)
@@ -162,7 +159,7 @@ def test_merged_adapters_equal_the_model_with_them(source):
 
 
 def test_a_rank_above_a_weights_own_is_bounded_by_it(qwen2):
-    adapters = make_adapters(LeanModel(qwen2.config, qwen2.checkpoint).weights, 1000, 0)
+    adapters = make_adapters(TrainableModel(qwen2.config, qwen2.checkpoint).weights, 1000, 0)
     assert adapters["vision_encoder.layers.0.proj.weight"].down.shape == (32, 32)
 
 
@@ -173,14 +170,14 @@ def test_a_rank_above_a_weights_own_is_bounded_by_it(qwen2):
 @pytest.mark.parametrize(("stage", "rank"), [(1, None), (2, None), (2, 3)])
 def test_the_memory_foretold_is_what_the_tensors_take(tmp_path, dtype, stage, rank):
     source = Pretrained.open(write_checkpoint(tmp_path / "model", TINY, dtype=dtype))
-    model = LeanModel(source.config, source.checkpoint)
+    model = TrainableModel(source.config, source.checkpoint)
     if rank:
         model.adapters = make_adapters(model.weights, rank, 0)
     model.learn(learns_first if stage == 1 or rank else lambda name: True)
     trained = [tensor for _, tensor in model.trained()]
     frozen = sum(w.nbytes for w in model.weights.values() if not w.requires_grad)
     assert learning_parameters(source.checkpoint, stage, rank) == sum(t.numel() for t in trained)
-    assert held_bytes(source.checkpoint, stage, rank) == frozen + 4 * sum(t.nbytes for t in trained)
+    assert resident_bytes(source.checkpoint, stage, rank) == frozen + 4 * sum(t.nbytes for t in trained)
 
 
 def test_too_little_memory_is_said_before_any_work(qwen2):
@@ -195,7 +192,7 @@ def test_every_tensor_of_a_pass_is_made_on_the_device(qwen2, batch):
     """The meta device has no memory, so it is everywhere at hand; like any other it does not mix with the
     CPU.
     """
-    model = LeanModel(qwen2.config, qwen2.checkpoint, recompute=True, device="meta")
+    model = TrainableModel(qwen2.config, qwen2.checkpoint, recompute=True, device="meta")
     model.learn(lambda name: True)
     micro = batch.to("meta")
     with computing("meta", "fp32"):

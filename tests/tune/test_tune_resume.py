@@ -17,7 +17,7 @@ from triple_files import LINES, write_triples
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
-from phantom_edge.text.triples import read_triples
+from phantom_edge.training.triples import read_triples
 from phantom_edge.tune.options import TuneOptions
 from phantom_edge.tune.trainer import tune
 

@@ -15,10 +15,10 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.scenes import make_scene
-from phantom_edge.text.triples import read_triples
-from phantom_edge.tune.lean import learns_first
+from phantom_edge.training.triples import read_triples
 from phantom_edge.tune.lora import is_adapted
 from phantom_edge.tune.options import TuneOptions
+from phantom_edge.tune.trainable import learns_first
 from phantom_edge.tune.trainer import tune
 
 
@@ -117,7 +117,7 @@ def test_what_is_written(source, triples, tmp_path):
     assert {(point["stage"], point["step"]) for point in training["curve"]} == {(1, 1), (2, 1)}
     assert tune(source, triples, options, tmp_path / "out").training == training  # finished: not done again
     with pytest.raises(
-        InputError, match=r"tuned with other arguments .*seed was 0, now 1.*choose another --output"
+        InputError, match=r"trained with other arguments .*seed was 0, now 1.*choose another output"
     ):
         tune(
             source,
@@ -154,7 +154,7 @@ def test_bad_lines_leave_nothing_behind(source, tmp_path):
 def test_something_else_in_the_way_is_left_alone(source, triples, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    refused(source, triples, tmp_path, "holds something that no tuning made")
+    refused(source, triples, tmp_path, "holds something that no training made")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 
 
@@ -162,7 +162,7 @@ def test_two_runs_do_not_work_on_one_output(source, triples, tmp_path):
     (tmp_path / "out.partial").mkdir()
     with (tmp_path / "out.partial" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused(source, triples, tmp_path, "another tune is at work on it")
+        refused(source, triples, tmp_path, "another training is at work on it")
 
 
 def test_a_machine_without_cuda_says_so(source, triples, tmp_path):

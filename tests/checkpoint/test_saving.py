@@ -6,22 +6,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from phantom_edge.checkpoint import saving
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
-from phantom_edge.tune import save
-from phantom_edge.tune.lean import LeanModel
+from phantom_edge.tune.trainable import TrainableModel
 
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)
 def test_a_saved_checkpoint_opens_with_the_same_tensors(tiny_dirs, tmp_path, family, monkeypatch):
     source = Pretrained.open(tiny_dirs[family])
-    weights = LeanModel(source.config, source.checkpoint).weights
+    weights = TrainableModel(source.config, source.checkpoint).weights
     generator = torch.Generator().manual_seed(0)
     changed = {name: w + torch.randn(w.shape, generator=generator) for name, w in weights.items()}
-    monkeypatch.setattr(save, "MAX_SHARD_BYTES", 100_000)
+    monkeypatch.setattr(saving, "MAX_SHARD_BYTES", 100_000)
     for name, kept in (("same", weights), ("changed", changed)):
-        save.save_checkpoint(tmp_path / name, tiny_dirs[family], source.config, kept, torch.float32)
+        saving.save_checkpoint(tmp_path / name, tiny_dirs[family], source.config, kept, torch.float32)
         opened = Pretrained.open(tmp_path / name)
         assert len(opened.checkpoint.files) > 3
         assert all(torch.equal(opened.checkpoint[key], weight) for key, weight in kept.items())

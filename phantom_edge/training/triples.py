@@ -1,5 +1,4 @@
-"""Triples for Phantom Optimization: one JSON object per line, read strictly, with the line's number in every
-error.
+"""Triples for Phantom Optimization: one JSON object per line, read strictly; errors name the line.
 
     {"image": "file.png", "question": "...", "answer": "...", "wrong": "..."}
 
@@ -10,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from phantom_edge.errors import InputError
 
@@ -47,6 +46,11 @@ class Triples:
         """How an error names a line."""
         return f"{self.path}, line {line.number}"
 
+    def picture(self, name: str) -> Path:
+        """The file of a picture that a line names."""
+        assert self.folder is not None, "lines that name pictures are refused without a folder"
+        return self.folder / name
+
     def images(self) -> dict[str, Line]:
         """Every picture's name with the first line that names it."""
         first: dict[str, Line] = {}
@@ -54,16 +58,6 @@ class Triples:
             if line.image is not None:
                 first.setdefault(line.image, line)
         return first
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture's file, and its size once it is upright, in pixels."""
-
-    path: Path
-    width: int
-    height: int
-    sha256: str
 
 
 def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
@@ -87,7 +81,7 @@ def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
     return triples
 
 
-def _raw_lines(path: Path, digest) -> Iterator[tuple[int, bytes]]:
+def _raw_lines(path: Path, digest: hashlib._Hash) -> Iterator[tuple[int, bytes]]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
@@ -126,7 +120,7 @@ def _parse(raw: bytes, number: int, path: Path) -> Line:
     return Line(number, question, answer, wrong, image)
 
 
-def _text(data: dict, name: str, where: str) -> str | None:
+def _text(data: dict[str, Any], name: str, where: str) -> str | None:
     value = data.get(name)
     if value is None:
         return None
@@ -162,51 +156,3 @@ def _check_images(triples: Triples) -> None:
 def _leaves(folder: Path, name: str) -> bool:
     """Whether a link takes a name out of the folder."""
     return not (folder / name).resolve().is_relative_to(folder.resolve())
-
-
-# --- pictures -----------------------------------------------------------------------------------------------
-
-Stamp = list  # bytes, mtime in ns, SHA-256, width, height
-
-
-def survey(
-    triples: Triples, known: Mapping[str, Stamp], tell: Callable[[int, int], None] = lambda done, of: None
-) -> tuple[dict[str, Picture], dict[str, Stamp]]:
-    """Decode every picture once, so that a damaged one is found before any work; their sizes and hashes.
-
-    ``known`` holds what an earlier survey returned as its second value: a file whose size and time of change
-    are still those is not read again. Raises :class:`InputError` naming the line of a picture that cannot be
-    used.
-    """
-    pictures, stamps, images = {}, {}, triples.images()
-    for done, (name, line) in enumerate(images.items(), start=1):
-        path = triples.folder / name
-        stamps[name] = _stamp(path, known.get(name), triples.where(line))
-        *_, sha256, width, height = stamps[name]
-        pictures[name] = Picture(path, width, height, sha256)
-        tell(done, len(images))
-    return pictures, stamps
-
-
-def _stamp(path: Path, known: Stamp | None, where: str) -> Stamp:
-    from phantom_edge.files import file_sha256
-    from phantom_edge.images import load_image
-
-    try:
-        status = os.stat(path)
-        if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
-            return known
-        image = load_image(path)
-        return [status.st_size, status.st_mtime_ns, file_sha256(path), image.width, image.height]
-    except OSError as error:
-        raise InputError(f"{where}: {path} cannot be read ({error.strerror})") from None
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def data_sha256(triples: Triples, pictures: Mapping[str, Picture]) -> str:
-    """One hash of the lines and of every picture's bytes."""
-    digest = hashlib.sha256(triples.sha256.encode())
-    for name in sorted(pictures):
-        digest.update(f"\n{name}\t{pictures[name].sha256}".encode())
-    return digest.hexdigest()
