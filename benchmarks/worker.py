@@ -149,7 +149,7 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
         manifest = export(request, step=step, track=track).bundle.manifest
         config, dims = (
             Pretrained.open(job["model"]).config,
-            [x["phantom_dim"] for x in manifest["fold"]["layers"]],
+            [layer.phantom_dim for layer in manifest.fold.layers],
         )
         return FoldedSpec(config, tuple(dims))
     # The graphs alone, for the pipeline rightly refuses fold "off".

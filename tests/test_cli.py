@@ -96,12 +96,8 @@ def test_export_prints_the_table_and_the_place(model, tmp_path):
     assert "greedy tokens that differ" in done.stdout
     assert done.stdout.rstrip().endswith("wrote " + str(tmp_path / "out")) or "wrote out" in done.stdout
     manifest = Bundle.open(tmp_path / "out").manifest
-    assert (manifest["fold"]["fold"], manifest["recipe"]["name"], manifest["context"]) == (
-        "rank:8",
-        "int4",
-        160,
-    )
-    assert manifest["shape"]["cache_widths"] == [24, 24]
+    assert (manifest.fold.fold, manifest.recipe.name, manifest.context) == ("rank:8", "int4", 160)
+    assert manifest.shape.cache_widths == (24, 24)
 
 
 def test_export_as_json_with_overrides_and_a_recipe_file(model, tmp_path):
@@ -131,7 +127,7 @@ def test_export_as_json_with_overrides_and_a_recipe_file(model, tmp_path):
 def test_the_default_output_names_model_and_target(model, tmp_path):
     done = run("export", "-m", model, "-t", "web", "--context", 160, "--no-verify", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert Bundle.open(tmp_path / "tiny-web").manifest["verification"] is None
+    assert Bundle.open(tmp_path / "tiny-web").manifest.verification is None
 
 
 def test_verify_a_bundle_and_a_damaged_one(bundle, tmp_path):
@@ -279,6 +275,10 @@ def test_bundles_that_are_damaged_or_newer(bundle, tmp_path):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
     refused(run("inspect", "-m", copy), "schema 99 is newer")
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "schema": 1}))
+    refused(
+        run("inspect", "-m", copy), "schema 1 is of an earlier phantom-edge, and this one reads 2; export"
+    )
     refused(run("verify", tmp_path), "not a bundle")
 
 
@@ -357,7 +357,7 @@ def test_optimum_hands_over(model, tmp_path):
         tmp_path / "out",
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    assert Bundle.open(tmp_path / "out").manifest["recipe"]["name"] == "int4", done.stderr
+    assert Bundle.open(tmp_path / "out").manifest.recipe.name == "int4", done.stderr
 
 
 def test_an_unexpected_error_is_a_line_and_a_traceback_with_debug(model, tmp_path, monkeypatch):

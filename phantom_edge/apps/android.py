@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import android_notices
-from phantom_edge.bundle.folder import MANIFEST, Bundle, writing
+from phantom_edge.bundle.folder import Bundle, writing
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 
@@ -86,7 +87,7 @@ def _plain(address: str) -> bool:
 def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
     """Raise :class:`InputError` unless the app runs the bundle and Google Play takes it, or it is fetched."""
     native.check_format(bundle, "executorch", "Android", "android")
-    size = sum(entry["bytes"] for entry in bundle.manifest["files"].values())
+    size = sum(entry.bytes for entry in bundle.manifest.files.values())
     if size > PACK_BYTES and not fetched:
         raise InputError(
             f"{bundle.folder}: the model is {size / 1e9:.1f} GB, Google Play installs at most "
@@ -123,7 +124,7 @@ def write_android_app(
         native.write(folder / ASSETS / NOTICES, android_notices(opened))
         step("embedding the bundle")
         native.embed(opened, folder / ASSETS, [MANIFEST])
-        native.embed(opened, folder / PACK, [] if app.model_url else opened.manifest["files"])
+        native.embed(opened, folder / PACK, [] if app.model_url else opened.manifest.files)
     return output
 
 

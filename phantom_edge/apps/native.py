@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import app_sources, source_files
-from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
 
 LONGEST_TITLE: Final = 60
@@ -24,8 +25,8 @@ _NOT_COPIED: Final = {"DerivedData", "xcuserdata", "bundle"}
 
 def check_format(bundle: Bundle, format_name: str, platform: str, target: str) -> None:
     """Raise :class:`InputError` unless a bundle is of a format, saying what to export instead."""
-    if bundle.manifest["format"] != format_name:
-        made = f"made for {bundle.manifest['target']} ({bundle.manifest['format']})"
+    if bundle.manifest.format != format_name:
+        made = f"made for {bundle.manifest.target} ({bundle.manifest.format})"
         hint = f"export one with `phantom-edge export --target {target}`"
         raise InputError(f"{bundle.folder}: {made}, and the {platform} app runs {format_name}; {hint}")
 
@@ -81,7 +82,7 @@ def copy_sources(platform: str, folder: Path) -> None:
 
 def embed(bundle: Bundle, folder: Path, paths: Iterable[str] | None = None) -> None:
     """Copy a bundle's manifest and files, or only ``paths``, to ``folder``."""
-    for path in [MANIFEST, *bundle.manifest["files"]] if paths is None else paths:
+    for path in [MANIFEST, *bundle.manifest.files] if paths is None else paths:
         copy(bundle.folder / path, folder / path)
 
 

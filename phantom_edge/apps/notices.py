@@ -94,9 +94,7 @@ def android_notices(bundle: Bundle) -> str:
 
 
 def _head(bundle: Bundle, links: str) -> str:
-    model = Path(
-        bundle.manifest["source"].get("name", "a checkpoint")
-    ).name  # a folder's path is nobody's business
+    model = Path(bundle.manifest.source.name).name  # a folder's path is nobody's business
     return (
         f"This app was made with phantom-edge. {links}\n\n"
         f"The model: {model}. Its weights come under the terms of whoever published them."

@@ -6,11 +6,13 @@ import importlib.util
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
 from phantom_edge.bundle.folder import Bundle, is_bundle, writing
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 
@@ -27,11 +29,10 @@ _IGNORED: Final = "node_modules/\ndist/\n"
 
 def check_web_bundle(bundle: Bundle) -> None:
     """Raise :class:`InputError` unless the bundle is one that a browser runs, and small enough."""
-    format_name, target = bundle.manifest["format"], bundle.manifest["target"]
     if not bundle.browser:
         raise InputError(
-            f"{bundle.folder}: made for {target} ({format_name}), which no browser runs; "
-            "export one with `phantom-edge export --target web`"
+            f"{bundle.folder}: made for {bundle.manifest.target} ({bundle.manifest.format}), which no "
+            "browser runs; export one with `phantom-edge export --target web`"
         )
     size = model_bytes(bundle)
     if size > MOST_BYTES:
@@ -43,11 +44,11 @@ def check_web_bundle(bundle: Bundle) -> None:
 
 def model_bytes(bundle: Bundle) -> int:
     """Bytes of the graphs and the files of their weights, which is what a browser loads."""
-    files, graphs = bundle.manifest["files"], bundle.manifest["graphs"].values()
+    graphs = asdict(bundle.manifest.graphs).values()
     return sum(
-        e["bytes"]
-        for name, e in files.items()
-        if any(name == g or name.startswith(f"{g}_data") for g in graphs)
+        entry.bytes
+        for name, entry in bundle.manifest.files.items()
+        if any(name == graph or name.startswith(f"{graph}_data") for graph in graphs)
     )
 
 
@@ -109,7 +110,7 @@ def write_web_app(
         _rename(folder, package, title)
         _add_runtime_notices(folder)
         step("embedding the bundle")
-        for path in ["manifest.json", *opened.manifest["files"]]:
+        for path in [MANIFEST, *opened.manifest.files]:
             _copy(opened.folder / path, folder / BUNDLE / path)
     return output
 

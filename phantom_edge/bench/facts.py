@@ -24,13 +24,13 @@ def bundle_for(target: str, model: str | None, runs: str) -> Bundle:
 
     Raises :class:`InputError` for anything else.
     """
-    wanted = f"phantom-edge export --target {target}"
+    command = f"phantom-edge export --target {target}"
     if model is None or not is_bundle(model):
-        raise InputError(f"{model or NANO_NAME}: not a bundle; {runs}: {wanted}")
+        raise InputError(f"{model or NANO_NAME}: not a bundle; {runs}: {command}")
     bundle = Bundle.open(model)
-    found = bundle.manifest["format"]
-    if found != target_for(target).format:
-        raise InputError(f"{model}: a bundle for {bundle.manifest['target']} ({found}); {runs}: {wanted}")
+    m = bundle.manifest
+    if m.format != target_for(target).format:
+        raise InputError(f"{model}: a bundle for {m.target} ({m.format}); {runs}: {command}")
     return bundle
 
 
@@ -39,12 +39,12 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
     m = bundle.manifest
     return {
         "name": bundle.folder.resolve().name,
-        "source": m["source"].get("name", "?"),
-        "target": m["target"],
-        "format": m["format"],
-        "recipe": m["recipe"].get("name", "?"),
-        "fold": m["fold"].get("fold", "?"),
-        "context": m["context"],
+        "source": m.source.name,
+        "target": m.target,
+        "format": m.format,
+        "recipe": m.recipe.name,
+        "fold": m.fold.fold,
+        "context": m.context,
     }
 
 

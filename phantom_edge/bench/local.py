@@ -18,7 +18,8 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle.folder import MANIFEST, Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
@@ -79,7 +80,7 @@ def _prepared(model: str | None, settings: Settings) -> Run:
 
 
 def _of_bundle(bundle: Bundle, device: dict[str, Any], settings: Settings) -> Run:
-    if settings.threads is not None and format_for(bundle.manifest["format"]).name in NO_THREADS:
+    if settings.threads is not None and format_for(bundle.manifest.format).name in NO_THREADS:
         raise InputError(f"{bundle.folder}: Core ML chooses its threads itself; leave out --threads")
     run = Run(device, {}, model_facts(bundle), settings.to_dict())
     run.add("bundle", bundle.bytes)

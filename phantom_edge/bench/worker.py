@@ -80,7 +80,7 @@ def _open(model: str | None, settings: Settings, run: Run):
     from phantom_edge.runtime.session import Session
 
     bundle = Bundle.open(model, check=False) if model is not None and is_bundle(model) else None
-    import_libraries("checkpoint" if bundle is None else bundle.manifest["format"])
+    import_libraries("checkpoint" if bundle is None else bundle.manifest.format)
     threads, now = settings.threads, machine.CLOCKS[settings.clock]
     if bundle is None and threads is not None:
         import torch

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from phantom_edge.errors import InputError
 from phantom_edge.files import read_json
+from phantom_edge.records import limits
 
 DECODER_TYPES = ("qwen2", "internlm2", "phi3")
-# Largest value accepted for any dimension: far above every published size, far below what would exhaust
-# memory.
 MAX_DIMENSION = 1 << 20
+"""Largest value of any dimension: far above every published size, far below what would exhaust memory."""
+Dimension = Annotated[int, limits(minimum=1, maximum=MAX_DIMENSION)]
+TokenId = Annotated[int, limits(minimum=0, maximum=MAX_DIMENSION - 1)]
 
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """InternViT's dimensions. ``image_size`` and ``patch_size`` are in pixels."""
+    """InternViT's dimensions."""
 
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    image_size: int
-    patch_size: int
+    hidden_size: Dimension
+    intermediate_size: Dimension
+    layers: Dimension
+    heads: Dimension
+    image_size: Dimension
+    """Side of a tile in pixels."""
+    patch_size: Dimension
+    """Side of a patch in pixels."""
     layer_norm_eps: float
     qkv_bias: bool
 
@@ -49,37 +53,39 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary embedding: ``default``, ``dynamic`` (InternLM2's NTK) or ``su`` (Phi-3's two factor tables).
+    """Rotary embedding: ``default``, ``dynamic`` (InternLM2's NTK) or ``su`` (Phi-3's two factor tables)."""
 
-    ``original_context`` is the length up to which the short form holds: the base of ``dynamic`` and the
-    factors of ``su`` change beyond it. ``factor`` is used by ``dynamic`` only, the factor tuples by ``su``
-    only.
-    """
-
-    kind: str
+    kind: Annotated[str, limits(enum=("default", "dynamic", "su"))]
     theta: float
-    original_context: int
-    max_context: int
+    """Its base."""
+    original_context: Dimension
+    """Tokens up to which the short form holds: base (``dynamic``) or factors (``su``) change beyond it."""
+    max_context: Dimension
     factor: float = 1.0
+    """Of ``dynamic`` only."""
     short_factor: tuple[float, ...] = ()
+    """Of ``su`` only, one for every two channels of a head."""
     long_factor: tuple[float, ...] = ()
+    """Of ``su`` only, one for every two channels of a head."""
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """The language model's dimensions; ``type`` is one of :data:`DECODER_TYPES`."""
+    """The language model's dimensions."""
 
-    type: str
-    hidden_size: int
-    intermediate_size: int
-    layers: int
-    heads: int
-    kv_heads: int
-    vocab_size: int
+    type: Annotated[str, limits(enum=DECODER_TYPES)]
+    hidden_size: Dimension
+    intermediate_size: Dimension
+    layers: Dimension
+    heads: Dimension
+    kv_heads: Dimension
+    vocab_size: Dimension
     rms_norm_eps: float
     tied_head: bool
+    """Whether the head's weight is the token embedding's."""
     qkv_bias: bool
-    max_context: int
+    max_context: Dimension
+    """Tokens that the decoder was made for."""
     rope: RopeConfig
 
     @property
@@ -89,19 +95,19 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class PhantomConfig:
-    """One Phantom checkpoint: vision encoder, projector and decoder, and the ids its prompt needs.
-
-    ``max_tiles`` is the most tiles it was trained with, where its config says so: ``"phantom_edge":
-    {"max_tiles": 1}`` is this toolkit's own field. The published checkpoints have none, and take the
-    published tiling.
-    """
+    """One Phantom checkpoint: vision encoder, projector and decoder, and the ids its prompt needs."""
 
     vision: VisionConfig
     decoder: DecoderConfig
-    image_token_id: int
-    end_ids: tuple[int, ...]
-    downsample: int = 2
-    max_tiles: int | None = None
+    image_token_id: TokenId
+    end_ids: Annotated[tuple[TokenId, ...], limits(minItems=1)]
+    downsample: Dimension = 2
+    """Patches along one side of the square that becomes one image token."""
+    max_tiles: Dimension | None = None
+    """The most tiles it was trained with, or null: then any number that the published tiling gives.
+
+    ``"phantom_edge": {"max_tiles": 1}`` in ``config.json`` is this toolkit's own field.
+    """
 
     @property
     def tile_size(self) -> int:

@@ -85,6 +85,7 @@ def export(
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
     from phantom_edge.pipeline.export import ExportRequest
     from phantom_edge.pipeline.export import export as run_export
+    from phantom_edge.records import to_json
 
     request = ExportRequest(
         target=target,
@@ -108,7 +109,9 @@ def export(
     with progress(quiet=as_json) as p:
         result = run_export(request, step=p.step, track=p.track)
     if as_json:
-        typer.echo(json.dumps({"bundle": str(result.bundle.folder), **result.bundle.manifest}, indent=2))
+        typer.echo(
+            json.dumps({"bundle": str(result.bundle.folder), **to_json(result.bundle.manifest)}, indent=2)
+        )
         return
     if result.report is not None:
         show(result.report, as_json=False)

@@ -34,12 +34,12 @@ class Subject:
             return {"format": "checkpoint"}
         m = self.model.manifest
         return {
-            "target": m["target"],
-            "format": m["format"],
-            "recipe": m["recipe"].get("name", "?"),
-            "fold": m["fold"].get("fold", "?"),
-            "context": m["context"],
-            "made_from": m["source"].get("name", "?"),
+            "target": m.target,
+            "format": m.format,
+            "recipe": m.recipe.name,
+            "fold": m.fold.fold,
+            "context": m.context,
+            "made_from": m.source.name,
         }
 
     def open(self) -> Session:

@@ -8,11 +8,11 @@ of GELU *prove* the bound. With more heads the largest value over samples is sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 
 import torch
 
 from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.model.bounds import FoldCertificate, LayerCertificate
 from phantom_edge.model.fold import (
     Bases,
     Fold,
@@ -28,36 +28,6 @@ from phantom_edge.model.original_run import PROBE_TOKENS, OriginalRun, probe_ids
 from phantom_edge.model.spec import ETA
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
-
-
-@dataclass(frozen=True)
-class LayerCertificate:
-    """One layer. Bounds are on absolute changes: of an attention score, and of one value of a head's output.
-
-    ``proved`` is False where the residual is the largest of many samples instead of a bound.
-    """
-
-    layer: int
-    phantom_dim: int
-    score_bound: float
-    output_bound: float
-    proved: bool
-    logit_change: float
-
-
-@dataclass(frozen=True)
-class FoldCertificate:
-    """A fold with its layers; ``logit_change`` is the largest change of any logit against the original, in
-    fp32.
-    """
-
-    fold: str
-    layers: tuple[LayerCertificate, ...]
-    logit_change: float
-    probe_tokens: int
-
-    def to_dict(self) -> dict:
-        return asdict(self)
 
 
 def certify(

@@ -16,8 +16,9 @@ from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.numbers.apply import apply_recipe
 from phantom_edge.numbers.grid import QuantizedTensor
-from phantom_edge.numbers.recipe import Recipe, apply_recipe
+from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.progress import Step, Track, no_step, no_track
 
 

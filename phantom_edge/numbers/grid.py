@@ -16,9 +16,6 @@ from torch import Tensor
 
 from phantom_edge.errors import InputError
 
-GROUPS: Final = (32, 64, 128)
-"""Group sizes that XNNPACK (multiples of 32), MatMulNBits (powers of two) and Core ML (any) all accept."""
-
 RANGES: Final = {4: (-8, 7), 8: (-127, 127)}
 """Lowest and highest integer by bits. -128 is left out of int8: kernels that negate a weight overflow on
 it.

@@ -6,18 +6,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from phantom_edge.errors import InputError, did_you_mean
-from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
-from phantom_edge.numbers.scale_search import quantize_weight
+
+if TYPE_CHECKING:
+    import torch
+
+GROUPS: Final = (32, 64, 128)
+"""Group sizes that XNNPACK (multiples of 32), MatMulNBits (powers of two) and Core ML (any) all accept."""
 
 _MATMUL: Final = re.compile(
     r"vision_encoder\.layers\.\d+\.(qkv|proj|fc1|fc2)"
@@ -69,6 +70,8 @@ class Precision:
     @property
     def dtype(self) -> torch.dtype:
         """The float type of a float precision."""
+        import torch
+
         return torch.float32 if self.bits == 32 else torch.float16
 
     def __str__(self) -> str:
@@ -87,14 +90,16 @@ _PRECISIONS: Final[dict[str, Precision]] = {
 }
 
 
-class Rule(NamedTuple):
-    """`pattern` (fnmatch over module names; * also crosses dots) becomes `precision`; `origin` is who asked
-    for it.
-    """
+@dataclass(frozen=True)
+class Rule:
+    """What the modules of one pattern become."""
 
-    pattern: str
-    precision: Precision
+    pattern: str = field(metadata={"json": "match"})
+    """Over the modules' names, as fnmatch has it; ``*`` also crosses dots."""
+    precision: Precision = field(metadata={"json": "to"})
+    """Such as ``int4:32``, 4 bits in groups of 32."""
     origin: str = "recipe"
+    """Who gave the rule: a preset, a file or the command line."""
 
 
 class Assignment(NamedTuple):
@@ -110,11 +115,6 @@ class Assignment(NamedTuple):
 class Recipe:
     """Precisions by module name; the last rule that matches wins, so that overrides are appended.
 
-    Attributes:
-        name: for the manifest and for messages.
-        rules: in order.
-        float_type: what a module becomes that no rule matches, or that has no matrix product (FP32 or FP16).
-
     Raises:
         InputError: `float_type` is not a float.
 
@@ -125,11 +125,13 @@ class Recipe:
     """
 
     name: str
+    """For messages."""
     rules: tuple[Rule, ...] = ()
-    float_type: Precision = FP16
+    """In order."""
+    float_type: Precision = field(default=FP16, metadata={"json": "float"})
+    """What a module becomes that no rule matches, or that has no matrix product: ``fp32`` or ``fp16``."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rules", tuple(Rule(*rule) for rule in self.rules))
         if self.float_type.is_integer:
             raise InputError(f"recipe {self.name}: float type must be fp32 or fp16, not {self.float_type}")
 
@@ -155,24 +157,6 @@ class Recipe:
             if not _is_preset(rule):
                 _check_has_work(rule, shapes)
         return [self._assign(name, shape) for name, shape in shapes.items()]
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON, read back by `from_dict`."""
-        rules = [{"match": r.pattern, "to": str(r.precision), "origin": r.origin} for r in self.rules]
-        return {"name": self.name, "float": str(self.float_type), "rules": rules}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> Recipe:
-        """Undo `to_dict`.
-
-        Raises:
-            InputError: a field is missing or unknown.
-        """
-        _check_fields("recipe", data, required=("name", "float", "rules"))
-        rules = [
-            _rule_from(entry, "recipe", ("match", "to", "origin")) for entry in _list_of_tables(data["rules"])
-        ]
-        return cls(str(data["name"]), tuple(rules), Precision.parse(str(data["float"])))
 
     def _assign(self, name: str, shape: Shape) -> Assignment:
         rule = next((r for r in reversed(self.rules) if fnmatchcase(name, r.pattern)), None)
@@ -251,47 +235,6 @@ def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
     return replace(recipe, name=f"{recipe.name}+{len(extra)}", rules=(*recipe.rules, *extra))
 
 
-def apply_recipe(
-    weights: Iterable[tuple[str, Tensor]], recipe: Recipe
-) -> Iterator[tuple[str, QuantizedTensor | Tensor]]:
-    """Convert weights one at a time, so that a checkpoint larger than memory can stream through.
-
-    Args:
-        weights: (name, tensor); matrices [out, in] under their module's name, anything else under any name.
-        recipe: what they become.
-
-    Yields:
-        (name, integers or a tensor in the float type); tensors that are not floats pass as they are.
-
-    Raises:
-        InputError: a weight that is not finite, or that float16 would turn into infinity; names it.
-
-    Example:
-        >>> weights = [("text_decoder.layers.0.down", torch.randn(8, 64))]
-        >>> [(name, w.bits) for name, w in apply_recipe(weights, PRESETS["int4"])]
-        [('text_decoder.layers.0.down', 4)]
-    """
-    for name, weight in weights:
-        if not weight.is_floating_point():
-            yield name, weight
-            continue
-        shape = (weight.shape[0], weight.shape[1]) if weight.ndim == 2 else (0, 0)
-        precision = recipe.resolve(name, shape) if weight.ndim == 2 else recipe.float_type
-        yield name, _convert(name, weight, precision)
-
-
-def _convert(name: str, weight: Tensor, precision: Precision) -> QuantizedTensor | Tensor:
-    if precision.is_integer:
-        try:
-            return quantize_weight(weight, precision.bits, precision.group)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
-    converted = weight.to(precision.dtype)
-    if not bool(torch.isfinite(converted).all()):
-        raise InputError(f"{name}: holds a value that is not finite in {precision}")
-    return converted
-
-
 def _load_file(path: Path) -> Recipe:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -302,13 +245,13 @@ def _load_file(path: Path) -> Recipe:
     base = data["base"]
     if base not in PRESETS:
         raise InputError(f"{origin}: {_unknown('base', str(base), PRESETS)}")
-    rules = [_rule_from(entry, origin, ("match", "to")) for entry in _list_of_tables(data.get("rule", []))]
+    rules = [_rule_from(entry, origin) for entry in _list_of_tables(data.get("rule", []))]
     return replace(PRESETS[base], name=path.stem, rules=(*PRESETS[base].rules, *rules))
 
 
-def _rule_from(entry: Mapping[str, object], origin: str, fields: tuple[str, ...]) -> Rule:
-    _check_fields(f"{origin}: rule", entry, required=fields)
-    return Rule(str(entry["match"]), Precision.parse(str(entry["to"])), str(entry.get("origin", origin)))
+def _rule_from(entry: Mapping[str, object], origin: str) -> Rule:
+    _check_fields(f"{origin}: rule", entry, required=("match", "to"))
+    return Rule(str(entry["match"]), Precision.parse(str(entry["to"])), origin)
 
 
 def _list_of_tables(value: object) -> list[Mapping[str, object]]:
@@ -321,10 +264,10 @@ def _check_fields(
     where: str, data: Mapping[str, object], required: tuple[str, ...], optional: tuple[str, ...] = ()
 ) -> None:
     known = (*required, *optional)
-    for field in data:
-        if field not in known:
-            raise InputError(f"{where}: {_unknown('field', field, known)}")
-    missing = [field for field in required if field not in data]
+    for name in data:
+        if name not in known:
+            raise InputError(f"{where}: {_unknown('field', name, known)}")
+    missing = [name for name in required if name not in data]
     if missing:
         raise InputError(f"{where}: missing {', '.join(missing)}")
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from phantom_edge import __version__
 from phantom_edge.bundle.folder import GOLDEN, TOKENIZER, Bundle, check_output, finish, writing
+from phantom_edge.bundle.manifest import (
+    FLOAT,
+    INT8,
+    DecoderShape,
+    GraphFiles,
+    Manifest,
+    ModelSource,
+    TilePolicy,
+    TokenIds,
+    Verification,
+)
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.files import cache_folder
-from phantom_edge.model.certificate import FoldCertificate, certify
+from phantom_edge.model.bounds import FoldCertificate
+from phantom_edge.model.certificate import certify
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
@@ -38,7 +49,6 @@ from phantom_edge.versions import installed
 REPORT = "report.html"
 GOLDEN_TOKENS = 16
 LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "numpy")
-FLOAT, INT8 = "float", "int8"
 
 
 @dataclass(frozen=True)
@@ -128,17 +138,17 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         _write_golden(folder / GOLDEN, artifact_format.reference(model), source, spec, options)
         manifest = _manifest(target, artifact_format, source, model, spec, options, certificate, exported)
         if found:
-            manifest["quantization"] = manifest_entry(found)
+            manifest = replace(manifest, quantization=manifest_entry(found))
         report = None
         if request.verify:
-            report = verify(Bundle(folder, {**manifest, "files": {}}), source, model=model, step=step)
+            report = verify(Bundle(folder, manifest), source, model=model, step=step)
             if not report.ok:
                 raise CheckError(_failure(report))
             page = (
                 replace(report, tables=tables(found), plots=report.plots + plots(found)) if found else report
             )
             (folder / REPORT).write_text(page.to_html(), encoding="utf-8")
-            manifest["verification"] = report.to_dict()
+            manifest = replace(manifest, verification=Verification.of(report))
         finish(folder, manifest)
     return ExportResult(Bundle.open(output, check=False), report)
 
@@ -256,43 +266,35 @@ def _manifest(
     options: ExportOptions,
     certificate: FoldCertificate,
     exported: Exported,
-) -> dict[str, Any]:
+) -> Manifest:
     plan = model.recipe.plan(model.module_shapes())
     d = source.config.decoder
-    return {
-        "producer": {
+    widths = tuple(model.spec.width(n) for n in range(d.layers))
+    return Manifest(
+        producer={
             "phantom_edge": __version__,
             "python": platform.python_version(),
             **installed(*LIBRARIES),
         },
-        "target": target.name,
-        "browser": target.browser,
-        "format": artifact_format.name,
-        "graphs": {name: str(path) for name, path in exported.files.items()},
-        "counts": exported.counts,
-        "source": {"name": source.name, "decoder": d.type, "parameters": source.checkpoint.parameters}
-        | {"sha256": source.sha256()},
-        "prompt": spec.template.to_dict(),
-        "tiles": {
-            "size": spec.tile_size,
-            "tokens": spec.tokens_per_tile,
-            "max": spec.max_tiles,
-            "thumbnail": True,
-        },
-        "ids": {"first": source.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
-        "shape": {
-            "hidden": d.hidden_size,
-            "vocabulary": d.vocab_size,
-            "layers": d.layers,
-            "kv_heads": d.kv_heads,
-            "cache_widths": [model.spec.width(n) for n in range(d.layers)],
-        },
-        "context": options.context,
-        "chunk": options.chunk,
-        "kv_cache": FLOAT if model.kv is None else INT8,
-        "recipe": model.recipe.to_dict(),
-        "fallbacks": {a.name: a.reason for a in plan if a.fallback},
-        "fold": certificate.to_dict(),
-        "notes": list(exported.notes),
-        "verification": None,
-    }
+        target=target.name,
+        browser=target.browser,
+        format=artifact_format.name,
+        graphs=GraphFiles(**{name: path.as_posix() for name, path in exported.files.items()}),
+        counts=exported.counts,
+        source=ModelSource(source.name, source.checkpoint.parameters, source.sha256()),
+        config=source.config,
+        prompt=spec.template,
+        tiles=TilePolicy(spec.tile_size, spec.tokens_per_tile, spec.max_tiles, thumbnail=True),
+        ids=TokenIds(source.first_id, spec.image_token_id, spec.end_ids),
+        shape=DecoderShape(d.hidden_size, d.vocab_size, d.layers, d.kv_heads, widths),
+        context=options.context,
+        chunk=options.chunk,
+        kv_cache=FLOAT if model.kv is None else INT8,
+        recipe=model.recipe,
+        fallbacks={assignment.name: assignment.reason for assignment in plan if assignment.fallback},
+        fold=certificate,
+        notes=exported.notes,
+        verification=None,
+        quantization=None,
+        files={},
+    )

@@ -3,6 +3,7 @@ grids.
 """
 
 from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.apply import apply_recipe
 from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
 from phantom_edge.numbers.recipe import (
     PRESETS,
@@ -10,7 +11,6 @@ from phantom_edge.numbers.recipe import (
     Precision,
     Recipe,
     Rule,
-    apply_recipe,
     load_recipe,
 )
 from phantom_edge.numbers.scale_search import quantize_weight, relative_error

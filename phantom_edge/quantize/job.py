@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from phantom_edge.model.fold import fold_weights
 from phantom_edge.model.folded import FoldedModel, is_module
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
-from phantom_edge.numbers.grid import GROUPS, QuantizedTensor
-from phantom_edge.numbers.recipe import INT8, PRESETS, Precision, Recipe, load_recipe
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import GROUPS, INT8, PRESETS, Precision, Recipe, load_recipe
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.budget import meet_kl, recipe_of, under_bytes
@@ -29,6 +29,7 @@ from phantom_edge.quantize.kv import kv_quality, kv_scales
 from phantom_edge.quantize.layerwise import Method, Quantization, forms, quantize_layerwise
 from phantom_edge.quantize.quality import Quality, quality
 from phantom_edge.quantize.sensitivity import Options, shares, total
+from phantom_edge.records import to_json
 
 MIXED: Final = "mixed"
 MIXED_SIZE: Final = 1.1
@@ -178,7 +179,7 @@ class _Job:
             {
                 "what": what,
                 "options": options,
-                "recipe": self.options.base.to_dict(),
+                "recipe": to_json(self.options.base),
                 "source": self.source.sha256(),
                 "fold": self.model.fold,
                 "fit": self.fit.sha256,
@@ -422,8 +423,8 @@ def to_dict(found: Quantization) -> dict[str, Any]:
     """Everything about a quantisation but its tensors, for machines."""
     return {
         "method": found.method,
-        "recipe": found.recipe.to_dict(),
-        "modules": [asdict(row) for row in found.rows],
+        "recipe": to_json(found.recipe),
+        "modules": to_json(found.rows),
         **found.facts,
     }
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
+from phantom_edge.bundle.manifest import ModuleRow
 from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
@@ -69,28 +70,6 @@ METHODS: Final = {
     "gptq-awq": Method("gptq", scaled=True),
 }
 """``rtn``: error-searched round-to-nearest; ``awq``: the same after scaling; ``gptq-awq``: both."""
-
-
-@dataclass(frozen=True)
-class ModuleRow:
-    """What became of one module.
-
-    Errors are of its output over the calibration inputs, relative, in the root mean square: ``before`` of
-    error-searched rounding, ``after`` of the method, ``activation`` of rounding the inputs alone to int8 per
-    token. ``outlier`` is the largest input channel over the median one.
-    """
-
-    name: str
-    precision: str
-    bytes: int
-    before: float
-    after: float
-    activation: float
-    outlier: float
-    scale: str = "none"
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
 
 
 @dataclass

@@ -17,11 +17,13 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from phantom_edge.bundle.manifest import CalibratedQuantization, ModuleRow
 from phantom_edge.errors import InputError
 from phantom_edge.files import replacing_file
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
-from phantom_edge.quantize.layerwise import ModuleRow, Quantization
+from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.records import from_json, to_json
 
 SUFFIX: Final = ".safetensors"
 SIDECAR: Final = "quantization.safetensors"
@@ -57,8 +59,8 @@ def save(path: str | Path, found: Quantization, *, integers: bool = True) -> Pat
     document = {
         "schema": SCHEMA,
         "method": found.method,
-        "recipe": found.recipe.to_dict(),
-        "modules": [row.to_dict() for row in found.rows],
+        "recipe": to_json(found.recipe),
+        "modules": to_json(found.rows),
         "facts": found.facts,
     }
     with replacing_file(path) as partial:
@@ -93,8 +95,8 @@ def load(path: str | Path) -> Quantization:
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged or not a quantisation ({error}); make it again") from None
     try:
-        recipe = Recipe.from_dict(document["recipe"])
-        rows = tuple(ModuleRow(**row) for row in document["modules"])
+        recipe = from_json(Recipe, document["recipe"])
+        rows = tuple(from_json(ModuleRow, row) for row in document["modules"])
         integers, floats = _integers(tensors), _under(tensors, "floats/")
         cache = _under(tensors, "cache/")
         return Quantization(
@@ -109,14 +111,10 @@ def is_stored(text: str | None) -> bool:
     return text is not None and text.endswith(SUFFIX)
 
 
-def manifest_entry(found: Quantization) -> dict[str, Any]:
+def manifest_entry(found: Quantization) -> CalibratedQuantization:
     """What a bundle's manifest says of it: method, facts, the modules' table, and the integers' hashes."""
-    return {
-        "method": found.method,
-        **found.facts,
-        "modules": [row.to_dict() for row in found.rows],
-        "integers": {name: fingerprint(weight) for name, weight in sorted(found.integers.items())},
-    }
+    integers = {name: fingerprint(weight) for name, weight in sorted(found.integers.items())}
+    return CalibratedQuantization(found.method, found.facts, found.rows, integers)
 
 
 def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantization:
@@ -126,9 +124,8 @@ def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantizat
     return found
 
 
-def differing(entry: Mapping[str, Any], stored: Mapping[str, QuantizedTensor]) -> list[str]:
-    """Names of the modules whose integers are not those that a manifest's entry recorded."""
-    recorded = entry.get("integers", {})
+def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]) -> list[str]:
+    """Names of the modules whose integers are not those of the recorded hashes."""
     names = sorted({*recorded, *stored})
     return [name for name in names if name not in stored or fingerprint(stored[name]) != recorded.get(name)]
 

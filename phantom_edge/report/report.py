@@ -15,14 +15,18 @@ TEMPLATE = "report.html.jinja"
 
 @dataclass(frozen=True)
 class Check:
-    """One measured value against its limit. ``limit`` None only informs; ``reason`` says why it is there."""
+    """One measured value against its limit."""
 
     name: str
     value: float | int | str
     limit: float | None = None
+    """The most that passes, or null for what only informs."""
     passed: bool | None = None
+    """Null where there is no limit."""
     detail: str = ""
+    """What was measured, in words."""
     reason: str = ""
+    """Why the limit is what it is."""
 
     @classmethod
     def at_most(cls, name: str, value: float, limit: float, reason: str, detail: str = "") -> Check:

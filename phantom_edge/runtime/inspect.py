@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.manifest import Manifest
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -115,40 +116,33 @@ def _bundle(bundle: Bundle) -> Report:
     m = bundle.manifest
     report = Report(
         "inspect",
-        f"{bundle.folder.name}: bundle for {m['target']}",
+        f"{bundle.folder.name}: bundle for {m.target}",
         {
-            "format": m["format"],
-            "made from": m["source"].get("name", "?"),
-            "recipe": m["recipe"].get("name", "?"),
-            "fold": m["fold"].get("fold", "?"),
-            "context": m["context"],
-            "KV cache": m.get("kv_cache", "float"),
-            "tiles": f"at most {m['tiles']['max']} of {m['tiles']['size']} px, "
-            f"{m['tiles']['tokens']} tokens each",
+            "format": m.format,
+            "made from": m.source.name,
+            "recipe": m.recipe.name,
+            "fold": m.fold.fold,
+            "context": m.context,
+            "KV cache": m.kv_cache,
+            "tiles": f"at most {m.tiles.max} of {m.tiles.size} px, {m.tiles.tokens} tokens each",
             "size": megabytes(bundle.bytes),
             "verified": _verified(m),
         },
     )
-    files = sorted(m["files"].items(), key=lambda item: -item[1]["bytes"])
-    report.tables.append(
-        Table("Files", ("file", "size"), tuple((n, megabytes(e["bytes"])) for n, e in files))
-    )
-    counts = [(g, op, n) for g, ops in m.get("counts", {}).items() for op, n in ops.items()]
+    files = sorted(m.files.items(), key=lambda item: -item[1].bytes)
+    report.tables.append(Table("Files", ("file", "size"), tuple((n, megabytes(e.bytes)) for n, e in files)))
+    counts = [(graph, op, n) for graph, ops in m.counts.items() for op, n in ops.items()]
     report.tables.append(Table("Checked operations", ("graph", "operation", "count"), tuple(counts)))
-    rows = [
-        (x["layer"], x["phantom_dim"], x["score_bound"], x["output_bound"], x["logit_change"])
-        for x in m["fold"]["layers"]
-    ]
+    rows = [(x.layer, x.phantom_dim, x.score_bound, x.output_bound, x.logit_change) for x in m.fold.layers]
     columns = ("layer", "phantom dim", "score bound", "output bound", "logit change")
     report.tables.append(Table("Fold certificate", columns, tuple(rows)))
-    for title, items in (("Notes", m.get("notes", [])), ("Fallbacks", m.get("fallbacks", {}).values())):
+    for title, items in (("Notes", m.notes), ("Fallbacks", m.fallbacks.values())):
         if items:
             report.tables.append(Table(title, ("",), tuple((item,) for item in items)))
     return report
 
 
-def _verified(manifest: dict) -> str:
-    result = manifest.get("verification")
-    if not result:
+def _verified(manifest: Manifest) -> str:
+    if manifest.verification is None:
         return "no, it was switched off"
-    return "yes, every check passed" if result.get("ok") else "yes, and it failed"
+    return "yes, every check passed" if manifest.verification.ok else "yes, and it failed"

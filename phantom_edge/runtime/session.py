@@ -57,21 +57,10 @@ class PromptSpec:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> PromptSpec:
-        ids, tiles = bundle.manifest["ids"], bundle.manifest["tiles"]
-        try:
-            return cls(
-                bundle.template,
-                ids["image"],
-                tuple(ids["end"]),
-                ids["first"],
-                tiles["size"],
-                tiles["tokens"],
-                tiles["max"],
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{bundle.folder}: the manifest lacks {error}; export the bundle again"
-            ) from None
+        """What a bundle's manifest says of its prompts."""
+        m = bundle.manifest
+        ids, tiles = m.ids, m.tiles
+        return cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
 
 
 @dataclass
@@ -119,9 +108,7 @@ class Session:
     def of_bundle(cls, bundle: Bundle, **options: Any) -> Session:
         """The runtime of an opened bundle's format."""
         m = bundle.manifest
-        backend = format_for(m["format"]).load(
-            bundle.folder, context=m["context"], chunk=m["chunk"], **options
-        )
+        backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
         return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), PromptSpec.of_bundle(bundle))
 
     @classmethod

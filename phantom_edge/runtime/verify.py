@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.manifest import CalibratedQuantization
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.model.fold import Fold
@@ -67,19 +68,22 @@ def verify(
     m = bundle.manifest
     source = source or _recorded_source(bundle)
     _check_source(bundle, source)
-    recipe = Recipe.from_dict(m["recipe"])
-    artifact_format, entry = format_for(m["format"]), m.get("quantization")
+    recipe, calibrated = m.recipe, m.quantization
+    artifact_format = format_for(m.format)
     stored, cache = artifact_format.stored_weights(bundle.folder), _stored_cache(artifact_format, bundle)
     if model is None:
         step("folding and quantising the original")
-        fold = Fold.parse(m["fold"]["fold"])
-        model = FoldedModel.of(source.config, source.checkpoint, fold, m["ids"]["first"])
-        model = of_bundle(bundle.folder / SIDECAR, stored).apply(model) if entry else model.quantized(recipe)
+        fold = Fold.parse(m.fold.fold)
+        model = FoldedModel.of(source.config, source.checkpoint, fold, m.ids.first)
+        if calibrated:
+            model = of_bundle(bundle.folder / SIDECAR, stored).apply(model)
+        else:
+            model = model.quantized(recipe)
         model = model.with_kv(cache)
-    structure = [_integers(stored, model, entry), *_cache_grid(cache, model)]
+    structure = [_integers(stored, model, calibrated), *_cache_grid(cache, model)]
     del stored  # a byte a weight, and from here on the model's own are enough
     held = artifact_format.reference(model)
-    spec, context, chunk = PromptSpec.of_bundle(bundle), m["context"], m["chunk"]
+    spec, context, chunk = PromptSpec.of_bundle(bundle), m.context, m.chunk
     asked = prompts(
         spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question
     )
@@ -104,10 +108,10 @@ def verify(
 
     report = Report(
         "verify",
-        f"{m['source']['name']} for {m['target']}: {artifact_format.title}, {recipe.name}",
+        f"{m.source.name} for {m.target}: {artifact_format.title}, {recipe.name}",
         {
             "runtime": runtime,
-            "fold": m["fold"]["fold"],
+            "fold": m.fold.fold,
             "size": megabytes(bundle.bytes),
             "prompts": ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references),
         },
@@ -118,7 +122,7 @@ def verify(
 
 
 def _recorded_source(bundle: Bundle) -> Pretrained:
-    name = bundle.manifest["source"].get("name")
+    name = bundle.manifest.source.name
     try:
         return Pretrained.open(name)
     except InputError as error:
@@ -129,8 +133,7 @@ def _recorded_source(bundle: Bundle) -> Pretrained:
 
 
 def _check_source(bundle: Bundle, source: Pretrained) -> None:
-    recorded = bundle.manifest["source"].get("sha256")
-    if recorded is not None and recorded != source.sha256():
+    if bundle.manifest.source.sha256 != source.sha256():
         raise InputError(
             f"{source.checkpoint.folder}: not the checkpoint that {bundle.folder} was made from (SHA-256 "
             "differs); "
@@ -152,9 +155,9 @@ def _run(
 ) -> tuple[list[Trace], list[list[int]], str]:
     """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
     m = bundle.manifest
-    backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"], **options)
+    backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
     pairs = [
-        trace_prompt(backend, prompt, m["ids"]["image"], count, forced(answer))
+        trace_prompt(backend, prompt, m.ids.image, count, forced(answer))
         for prompt, answer in zip(asked, answers, strict=True)
     ]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
@@ -162,7 +165,7 @@ def _run(
 
 def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
     """The artifact's graphs and integers in fp32 arithmetic, against torch in the same."""
-    artifact_format = format_for(bundle.manifest["format"])
+    artifact_format = format_for(bundle.manifest.format)
     asked, answers = [r.prompt for r in references], [r.tokens for r in references]
     try:
         traces, _, _ = _run(bundle, asked, answers, len(answers[0]), dict(artifact_format.unrounded))
@@ -173,11 +176,13 @@ def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
 
 
 def _integers(
-    stored: Mapping[str, QuantizedTensor], model: FoldedModel, entry: Mapping[str, Any] | None = None
+    stored: Mapping[str, QuantizedTensor],
+    model: FoldedModel,
+    calibrated: CalibratedQuantization | None = None,
 ) -> Check:
     """Every quantised weight of the model is in the artifact, integer by integer and scale by scale.
 
-    ``entry`` is the manifest's on a calibrated quantisation: it holds the hashes that its integers must have.
+    ``calibrated`` holds the hashes that the integers must have.
     """
     wrong, wanted = [], set()
     for name in model.weights:
@@ -187,7 +192,7 @@ def _integers(
             if module not in stored or not _same(stored[module], weight):
                 wrong.append(module)
     wrong += sorted(set(stored) - wanted)
-    wrong = sorted({*wrong, *(differing(entry, stored) if entry else ())})
+    wrong = sorted({*wrong, *(differing(calibrated.integers, stored) if calibrated else ())})
     detail = f"{len(wanted)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
     return Check.at_most(
         "integers that differ", len(wrong), 0, "one set of integers serves every format", detail

@@ -3,9 +3,11 @@
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
 from phantom_edge.errors import InputError
+from phantom_edge.records import limits
 
 _MARKER = re.compile(r"<[^<>\s]+>")
 _PLACEHOLDER = "<image>"
@@ -13,23 +15,33 @@ _PLACEHOLDER = "<image>"
 needed.
 """
 
+Text = Annotated[str, limits(minLength=1)]
+
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """What surrounds a question and an answer. No BOS, no system prompt, nothing between an end token and
-    what follows.
+    """What surrounds a question and an answer.
+
+    No BOS, no system prompt, nothing between an end token and what follows.
 
     Source: `prompt_rule` in the published `modeling_phantom.py` of each size.
     """
 
-    name: str
-    user_start: str
-    user_end: str
-    assistant_start: str
-    assistant_end: str
-    image_start: str = "<img>"
-    image_context: str = "<IMG_CONTEXT>"
-    image_end: str = "</img>"
+    name: Text
+    user_start: Text
+    """Before the image and the question."""
+    user_end: Text
+    """After the question."""
+    assistant_start: Text
+    """Before the answer."""
+    assistant_end: Text
+    """After an answer, before the next question."""
+    image_start: Text = "<img>"
+    """Before the image tokens."""
+    image_context: Text = "<IMG_CONTEXT>"
+    """In the place of each image token."""
+    image_end: Text = "</img>"
+    """After the image tokens."""
 
     @property
     def special_strings(self) -> tuple[str, ...]:
@@ -72,31 +84,6 @@ class PromptTemplate:
         '<|end|><|user|>\\nWhy?<|end|><|assistant|>\\n'
         """
         return self.assistant_end + self._ask(question, "")
-
-    def to_dict(self) -> dict[str, str]:
-        """The template as plain strings, for a bundle's manifest."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "PromptTemplate":
-        """The template back from `to_dict`.
-
-        Raises:
-            InputError: a field is missing, unknown, not a string or empty.
-        """
-        if not isinstance(values, Mapping):
-            raise InputError(
-                f"the prompt template is a {type(values).__name__}: it must be an object of strings"
-            )
-        known = {field.name for field in fields(cls)}
-        if odd := sorted(map(str, values.keys() ^ known)):
-            raise InputError(
-                f"the prompt template has missing or unknown fields: {', '.join(odd)}; export the bundle "
-                "again"
-            )
-        if odd := sorted(key for key, value in values.items() if not isinstance(value, str) or not value):
-            raise InputError(f"fields of the prompt template must be non-empty strings: {', '.join(odd)}")
-        return cls(**values)
 
     def _image(self, tokens: int) -> str:
         if tokens < 1:

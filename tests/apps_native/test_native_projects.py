@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from phantom_edge.apps.ios import IosRequest, write_ios_app
 from phantom_edge.apps.native import near_name
 from phantom_edge.apps.sources import app_sources
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.manifest import FileEntry
 from phantom_edge.errors import InputError
 
 WRITERS = {"ios": write_ios_app, "android": write_android_app}
@@ -63,7 +65,7 @@ def test_what_is_refused_leaves_nothing_behind(platform, bundles, tiny_bundle, r
         write(bundles[other], out)
     with pytest.raises(InputError, match=r"made for web \(onnx\)"):
         write(tiny_bundle, out)
-    damaged = relabelled(platform, Bundle.open(good, check=False).manifest["format"])
+    damaged = relabelled(platform, Bundle.open(good, check=False).manifest.format)
     (damaged / "tokenizer.json").write_bytes((damaged / "tokenizer.json").read_bytes()[:-1] + b" ")
     with pytest.raises(InputError, match="is not the file that was exported"):
         write(damaged, out)
@@ -131,9 +133,9 @@ def test_ids_that_a_store_would_refuse(request_, message):
 
 def test_a_model_too_large_for_the_store_is_refused_with_sizes_unless_it_is_fetched(android_bundle):
     opened = Bundle.open(android_bundle)
-    name = next(iter(opened.manifest["files"]))
-    files = {**opened.manifest["files"], name: {"bytes": PACK_BYTES + 10**8, "sha256": ""}}
-    large = Bundle(opened.folder, {**opened.manifest, "files": files})
+    name = next(iter(opened.manifest.files))
+    files = {**opened.manifest.files, name: FileEntry(PACK_BYTES + 10**8, "")}
+    large = Bundle(opened.folder, replace(opened.manifest, files=files))
     with pytest.raises(InputError, match=r"is 1\.1 GB, Google Play installs at most 1\.0 GB"):
         check_android_bundle(large)
     check_android_bundle(large, fetched=True)

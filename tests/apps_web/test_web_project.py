@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from email.message import Message
 from functools import partial
 from pathlib import Path
@@ -143,14 +144,14 @@ def test_a_title_that_cannot_be_shown_is_refused(bundle, tmp_path, title):
 
 def test_a_model_too_large_for_a_browser_is_refused_with_sizes(bundle):
     opened = Bundle.open(bundle)
-    files = dict(opened.manifest["files"])
+    files = dict(opened.manifest.files)
     weights = next(name for name in files if name.endswith("_data"))
     for size, message in (
         (MOST_BYTES + 10**8, r"is 1\.7 GB, a browser holds 1\.6 GB at most"),
         (10**6, None),
     ):
-        files[weights] = {**files[weights], "bytes": size}
-        changed = Bundle(opened.folder, {**opened.manifest, "files": files})
+        files[weights] = replace(files[weights], bytes=size)
+        changed = Bundle(opened.folder, replace(opened.manifest, files=files))
         if message is None:
             check_web_bundle(changed)
         else:
@@ -323,8 +324,8 @@ def test_serve_says_its_address_and_ends_without_an_error(project, app):
 def test_the_demo_serves_the_embedded_model_in_the_built_app(sources, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     mounts = demo_mounts()
-    assert Bundle.open(mounts["bundle"]).manifest["source"]["name"] == "phantom-nano"
-    assert Bundle.open(mounts["bundle"]).manifest["verification"]["ok"]
+    assert Bundle.open(mounts["bundle"]).manifest.source.name == "phantom-nano"
+    assert Bundle.open(mounts["bundle"]).manifest.verification.ok
     with served(mounts) as server:
         assert b"Phantom Edge" in fetch(server.address)[2]
         manifest = json.loads(fetch(f"{server.address}bundle/manifest.json")[2])

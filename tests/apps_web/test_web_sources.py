@@ -14,6 +14,7 @@ from PIL import Image
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 from phantom_edge.images import pixel_values
+from phantom_edge.records import to_json
 from phantom_edge.runtime.session import PromptSpec
 
 SIZES = [
@@ -84,7 +85,7 @@ def tokenizer_cases(tmp_path_factory) -> Path:
                     {"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded
                 ],
                 "manifest": {
-                    "prompt": spec.template.to_dict(),
+                    "prompt": to_json(spec.template),
                     "ids": {"first": spec.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
                     "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile},
                     "context": 2048,

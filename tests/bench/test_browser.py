@@ -123,7 +123,7 @@ def test_providers_follow_from_the_browser():
 def test_a_bundle_for_webgpu_runs_there(bundles):
     bundle = Bundle.open(bundles["web"], check=False)
     assert not browser.is_for_gpu(bundle)
-    assert browser.is_for_gpu(Bundle(bundle.folder, bundle.manifest | {"target": "webgpu"}))
+    assert browser.is_for_gpu(Bundle(bundle.folder, replace(bundle.manifest, target="webgpu")))
 
 
 @pytest.mark.parametrize(

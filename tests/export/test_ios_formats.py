@@ -22,7 +22,7 @@ def test_an_ios_bundle_of_another_format_is_verified_and_answers(asked, written,
     pytest.importorskip(NEEDS[asked], reason=f"needs {NEEDS[asked]}")
     result = export(ExportRequest("ios", format=asked, output=tmp_path / "bundle", context=256, verify=False))
     bundle = Bundle.open(result.bundle.folder)
-    assert bundle.manifest["format"] == written
+    assert bundle.manifest.format == written
     report = verify(bundle, tokens=8)
     assert report.ok, report.failures
     golden, session = load_file(bundle.folder / GOLDEN), Session.of_bundle(bundle)

@@ -63,13 +63,15 @@ def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
     result = export(request)
     assert result.report.ok
     manifest = result.bundle.manifest
-    assert manifest["quantization"]["method"] == "gptq"
-    assert manifest["quantization"]["integers"]["text_decoder.head"]
+    assert manifest.quantization.method == "gptq"
+    assert manifest.quantization.integers["text_decoder.head"]
     assert "Bits per weight, as chosen" in (tmp_path / "out" / "report.html").read_text()
     assert verify(
         Bundle.open(tmp_path / "out"), tokens=4
     ).ok  # rebuilds the model from the sidecar and the artifact
-    other = dict(manifest, quantization={**manifest["quantization"], "integers": {"text_decoder.head": "00"}})
+    other = replace(
+        manifest, quantization=replace(manifest.quantization, integers={"text_decoder.head": "00"})
+    )
     report = verify(Bundle(tmp_path / "out", other), tokens=1)
     assert [check.name for check in report.failures] == ["integers that differ"]
     with pytest.raises(InputError, match="holds finished integers"):

@@ -7,9 +7,10 @@ import torch
 from calibrated import model_of
 from safetensors.torch import save_file
 
+from phantom_edge.bundle.manifest import ModuleRow
 from phantom_edge.errors import InputError
 from phantom_edge.quantize import QuantizedTensor, load_recipe, quantize_weight
-from phantom_edge.quantize.layerwise import ModuleRow, Quantization
+from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.store import differing, fingerprint, load, manifest_entry, of_bundle, save
 
 MODULE = "text_decoder.layers.1.down"
@@ -63,7 +64,7 @@ def test_a_bundle_keeps_everything_but_the_integers_and_their_hashes_tell_on_a_c
     sidecar = save(tmp_path / "quantization.safetensors", found, integers=False)
     assert not load(sidecar).integers
     assert of_bundle(sidecar, found.integers).integers == found.integers
-    entry = manifest_entry(found)
+    entry = manifest_entry(found).integers
     assert differing(entry, found.integers) == []
     weight = found.integers[MODULE]
     values = weight.values.clone()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from phantom_edge.bundle.folder import MANIFEST, Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained, file_sha256
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.onnx import stored_cache
@@ -103,6 +105,13 @@ def test_a_right_bundle_passes(bundles, name):
     )
 
 
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_real_manifest_keeps_to_the_published_schema(bundles, name):
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    manifest = json.loads((bundles[name].folder / MANIFEST).read_text(encoding="utf-8"))
+    jsonschema.validate(manifest, schema)
+
+
 def test_an_artifact_without_phantom_fails(copy):
     folder, rehash = copy
 
@@ -155,7 +164,7 @@ def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
     bundle = export(
         ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)
     ).bundle
-    assert bundle.manifest["kv_cache"] == "int8"
+    assert bundle.manifest.kv_cache == "int8"
     assert not bundle.browser
     assert not list(bundle.folder.rglob("*config.json")), "what other packages read says that they can run it"
     report = verify(bundle, tokens=TOKENS)
@@ -179,7 +188,7 @@ def test_another_checkpoint_is_refused(bundles, tiny_dirs):
 
 def test_a_checkpoint_that_has_moved_is_asked_for(copy):
     folder, rehash = copy
-    bundle = rehash(source={**Bundle.open(folder).manifest["source"], "name": "gone/for/good"})
+    bundle = rehash(source={**json.loads((folder / MANIFEST).read_text())["source"], "name": "gone/for/good"})
     with pytest.raises(InputError, match=r"made from 'gone/for/good'.*give the checkpoint with --model"):
         verify(bundle)
 
@@ -207,11 +216,11 @@ def test_a_failed_verification_discards_the_export(tiny_dirs, tmp_path, monkeypa
 def test_the_result_is_in_the_manifest_and_on_a_page(tiny_dirs, tmp_path):
     request = ExportRequest(target="web", model=str(tiny_dirs["phi3"]), output=tmp_path / "out", context=128)
     result = export(request)
-    assert result.bundle.manifest["verification"]["ok"] is True
+    assert result.bundle.manifest.verification.ok
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Every check passed." in page
     assert "http" not in page.replace("http-equiv", "")
-    assert Bundle.open(tmp_path / "out").manifest["recipe"]["name"] == "int8"
+    assert Bundle.open(tmp_path / "out").manifest.recipe.name == "int8"
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -245,7 +254,7 @@ def test_golden_vectors_are_what_the_artifact_computes(bundles, name):
 
     bundle = bundles[name]
     golden, m = load_file(bundle.folder / "golden.safetensors"), bundle.manifest
-    backend = format_for(m["format"]).load(bundle.folder, context=m["context"], chunk=m["chunk"])
+    backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk)
     features = backend.encode_image(golden["pixel_values"])
     rms = np.sqrt(np.mean(golden["image_features"] ** 2))
     assert np.sqrt(np.mean((features - golden["image_features"]) ** 2)) < 0.03 * rms

@@ -87,7 +87,7 @@ def pictures(bundle: Bundle, folder: Path) -> dict[str, Path]:
     thumbnail.
     """
     paths = {}
-    for name, image in default_images(bundle.manifest["tiles"]["size"]).items():
+    for name, image in default_images(bundle.manifest.tiles.size).items():
         paths[name] = folder / f"{name}.png"
         image.save(paths[name])
     return paths
@@ -105,16 +105,14 @@ def questions(bundle: Bundle, folder: Path) -> list[Question]:
 
 def tiles(bundle: Bundle, image: Path) -> np.ndarray:
     """A picture's tiles [T, 3, S, S]."""
-    policy = bundle.manifest["tiles"]
-    return pixel_values(load_image(image), tile_size=policy["size"], max_tiles=policy["max"])
+    policy = bundle.manifest.tiles
+    return pixel_values(load_image(image), tile_size=policy.size, max_tiles=policy.max)
 
 
 def prompt_of(session: Session, bundle: Bundle, question: Question) -> list[int]:
     """The ids of a question's prompt."""
     rows = (
-        None
-        if question.image is None
-        else len(tiles(bundle, question.image)) * bundle.manifest["tiles"]["tokens"]
+        None if question.image is None else len(tiles(bundle, question.image)) * bundle.manifest.tiles.tokens
     )
     return session.tokenizer.encode(session.spec.template.render([(question.text, None)], rows))
 

@@ -11,6 +11,7 @@ import pytest
 from stock_bundles import DOCS, QUESTIONS, Bundles, Question, answer, documented, pictures
 
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.records import to_json
 from phantom_edge.runtime.session import Session
 
 pytestmark = pytest.mark.stock
@@ -122,7 +123,7 @@ def ids_of(inputs: Iterable[Any], bundle: Bundle) -> list[int]:
     tokenizer, ids = stock_tokenizer(bundle), []
     for part in inputs:
         if part.is_image():
-            ids += [bundle.manifest["ids"]["image"]] * bundle.manifest["tiles"]["tokens"]
+            ids += [bundle.manifest.ids.image] * bundle.manifest.tiles.tokens
         elif part.is_tokens():
             ids += part.get_tokens()
         else:
@@ -134,7 +135,8 @@ def snippet_texts(bundle: Bundle, question: str) -> dict[str, list[str]]:
     """What the documentation's Kotlin lines hand over as texts, by the comment above them."""
     (block,) = re.findall(r"^```kotlin\n(val model = LlmModule.*?)^```", DOCS.read_text("utf-8"), re.M | re.S)
     snake = {
-        re.sub(r"_(.)", lambda m: m[1].upper(), key): text for key, text in bundle.manifest["prompt"].items()
+        re.sub(r"_(.)", lambda m: m[1].upper(), key): text
+        for key, text in to_json(bundle.manifest.prompt).items()
     }
     texts: dict[str, list[str]] = {}
     for line in block.splitlines():
@@ -164,7 +166,7 @@ def test_the_decoder_sees_the_ids_of_our_session(bundle, stock, tmp_path, questi
     for image in (None, made["square"], made["wide"]):
         inputs = stock["first_inputs"](bundle.folder, question, image)
         assert ids_of(inputs, bundle) == expected_ids(session, question, image)
-        assert all(len(part.get_tokens()) <= bundle.manifest["chunk"] for part in inputs if part.is_tokens())
+        assert all(len(part.get_tokens()) <= bundle.manifest.chunk for part in inputs if part.is_tokens())
     assert ids_of(stock["next_inputs"](bundle.folder, question), bundle) == next_ids(session, question)
 
 
@@ -185,17 +187,17 @@ def test_the_texts_of_the_phones_have_the_ids_of_our_session(bundle, stock, tmp_
 def test_a_text_that_begins_with_no_marker_gets_a_space_from_sentencepiece(bundle):
     """What the documentation warns of; a question cut where it says has the ids of the whole."""
     encode = stock_tokenizer(bundle).encode
-    prompt = bundle.manifest["prompt"]
-    whole = [*encode(prompt["user_start"] + "Is it red?", 0, 0)]
-    parts = [*encode(prompt["user_start"], 0, 0), *encode("Is it red?", 0, 0)]
+    prompt = bundle.manifest.prompt
+    whole = [*encode(prompt.user_start + "Is it red?", 0, 0)]
+    parts = [*encode(prompt.user_start, 0, 0), *encode("Is it red?", 0, 0)]
     puts_space = '"Prepend"' in (bundle.folder / "tokenizer.json").read_text(encoding="utf-8")
     assert (parts != whole) == puts_space
     words = LONG.split(" ")
     for cut in range(1, len(words) - 1, 7):
         first, second = " ".join(words[:cut]), " ".join(words[cut:])
         second = second if puts_space else " " + second
-        seam = [*encode(prompt["user_start"] + first, 0, 0), *encode(second, 0, 0)]
-        assert seam == [*encode(prompt["user_start"] + LONG, 0, 0)], cut
+        seam = [*encode(prompt.user_start + first, 0, 0), *encode(second, 0, 0)]
+        assert seam == [*encode(prompt.user_start + LONG, 0, 0)], cut
 
 
 def test_the_runner_counts_the_ids_of_our_session(bundle, stock, tmp_path):
@@ -254,15 +256,15 @@ def test_the_runner_stops_at_the_bundles_end_token(bundles, stock):
 def test_a_question_longer_than_one_call_is_answered(bundles, stock):
     bundle = bundles("android")
     session, runner = Session.of_bundle(bundle, threads=1), stock["open_runner"](bundle.folder)
-    prompt, chunk = bundle.manifest["prompt"], bundle.manifest["chunk"]
+    prompt, chunk = bundle.manifest.prompt, bundle.manifest.chunk
     sentence = "Describe the image in detail. "
     question = sentence * (chunk * 4 // 3 // len(session.tokenizer.encode(sentence)))
     ids = expected_ids(session, question, None)
-    assert chunk < len(ids) < bundle.manifest["context"]
+    assert chunk < len(ids) < bundle.manifest.context
     logits = session.prefill(ids, session.backend.make_cache())
     text = stock["ask_runner"](runner, bundle.folder, question, None, 1)
     assert text == session.tokenizer.decode([int(logits.argmax())], skip_special=False)
-    whole = prompt["user_start"] + question + prompt["user_end"] + prompt["assistant_start"]
+    whole = prompt.user_start + question + prompt.user_end + prompt.assistant_start
     config = stock["GenerationConfig"](max_new_tokens=1, temperature=0.0, echo=False)
     runner.reset()
     with pytest.raises(RuntimeError):
@@ -272,4 +274,4 @@ def test_a_question_longer_than_one_call_is_answered(bundles, stock):
 def test_logits_are_at_least_as_wide_as_the_runners_tokenizer(bundles):
     """The runner reads as many logits as its tokenizer counts, whatever there are."""
     bundle = bundles("android")
-    assert 0 < stock_tokenizer(bundle).vocab_size() <= bundle.manifest["shape"]["vocabulary"]
+    assert 0 < stock_tokenizer(bundle).vocab_size() <= bundle.manifest.shape.vocabulary

@@ -52,7 +52,7 @@ def test_other_checkpoints_answer_as_in_our_session(bundles, code, checkpoint_di
 
 def test_a_cache_of_uneven_widths(bundles, code, tiny_dirs, tmp_path):
     bundle = bundles("desktop", tiny_dirs["internlm2"], fold="auto", quant="fp16")
-    assert len(set(bundle.manifest["shape"]["cache_widths"])) > 1
+    assert len(set(bundle.manifest.shape.cache_widths)) > 1
     check(bundle, code, tmp_path)
 
 
@@ -95,8 +95,8 @@ def test_the_config_names_files_inputs_and_outputs_that_there_are(bundles):
                 name % n if "%d" in name else name for name in model[part][side].values() for n in layers
             }
             assert named == {value.name for value in values}, (part, side)
-    assert model["eos_token_id"] == bundle.manifest["ids"]["end"]
-    assert model["context_length"] == bundle.manifest["context"]
+    assert model["eos_token_id"] == list(bundle.manifest.ids.end)
+    assert model["context_length"] == bundle.manifest.context
 
 
 def test_the_added_graphs_hold_no_weights_of_their_own(bundles):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from stock_bundles import WEBGPU, Bundles, Question, answer, documented, questions, tiles
 
+from phantom_edge.records import to_json
 from phantom_edge.runtime.session import Session
 from phantom_edge.targets import FORMATS
 from phantom_edge.text.tokenizer import Tokenizer
@@ -64,7 +65,7 @@ class Job:
         self.content["bundles"].append({"name": name, "questions": made, "options": options, "chats": chats})
 
     def picture(self, bundle, image: Path, text: str) -> None:
-        policy = bundle.manifest["tiles"]
+        policy = to_json(bundle.manifest.tiles)
         place = {"image": str(image), "tiles": policy, "bundle": bundle.folder.name, "text": text}
         self.content["pictures"].append(place | self._pixels(bundle, image))
 
@@ -97,13 +98,13 @@ def test_node_answers_as_our_session_does(packages, bundles, checkpoint_dirs, ti
     other = next(path for name, path in checkpoint_dirs.items() if name in ("internlm2", "phantom-1.8b"))
     job = Job(bundles.root, tmp_path)
     web, uneven = bundles("web"), bundles("web", tiny_dirs["internlm2"], fold="auto", quant="fp16")
-    assert len(set(uneven.manifest["shape"]["cache_widths"])) > 1
+    assert len(set(uneven.manifest.shape.cache_widths)) > 1
     exact = {"extra": {"session": {"x64quantprecision": "1"}}}  # as our backend has it
     for bundle in (web, bundles("desktop"), bundles("web", other, quant="fp16"), uneven):
         job.add(bundle, questions(bundle, tmp_path), session_options=exact)
     pictures = [question.image for question in questions(web, tmp_path)[:2]]
-    prompt = web.manifest["prompt"]
-    text = prompt["user_start"] + prompt["image_start"] + prompt["image_context"] + prompt["image_end"]
+    prompt = web.manifest.prompt
+    text = prompt.user_start + prompt.image_start + prompt.image_context + prompt.image_end
     Image.open(pictures[1]).resize((391, 277)).save(tmp_path / "odd.png")
     for image in (*pictures, tmp_path / "odd.png"):
         job.picture(web, image, text)
@@ -118,9 +119,9 @@ def test_node_answers_as_our_session_does(packages, bundles, checkpoint_dirs, ti
     (processed,) = results["processed"]
     assert processed["shape"] == one["shape"]
     assert processed["worst"][0] < 1e-6  # it multiplies by 1 / 255
-    rows = prompt["image_context"] * web.manifest["tiles"]["tokens"]
+    rows = prompt.image_context * web.manifest.tiles.tokens
     tokenizer = Tokenizer.from_file(web.folder / "tokenizer.json")
-    assert processed["ids"] == tokenizer.encode(text.replace(prompt["image_context"], rows))
+    assert processed["ids"] == tokenizer.encode(text.replace(prompt.image_context, rows))
 
 
 def test_half_precision_made_for_webgpu(packages, bundles, tmp_path, monkeypatch):

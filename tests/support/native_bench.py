@@ -59,7 +59,7 @@ def assert_the_lines_are_those_of_local(folder: Path, threads: int | None = None
     settings = {
         **SETTINGS.to_dict(),
         "threads": threads,
-        "depths": list(SETTINGS.fitting(bundle.manifest["context"])),
+        "depths": list(SETTINGS.fitting(bundle.manifest.context)),
     }
     local = _complete(
         bundle,

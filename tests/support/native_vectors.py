@@ -27,6 +27,7 @@ from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.synthetic import SMALL, write_checkpoint
 from phantom_edge.images import load_image, tile_grid
 from phantom_edge.pipeline.export import ExportRequest
+from phantom_edge.records import to_json
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import Session
 from phantom_edge.text.prompt import TEMPLATES
@@ -153,7 +154,7 @@ def _transparency(arrays: Arrays) -> dict[str, int]:
 def _prompts() -> list[dict[str, Any]]:
     return [
         {
-            "template": template.to_dict(),
+            "template": to_json(template),
             "question": question,
             "image_tokens": tokens,
             "text": template.render([(question, None)], tokens),

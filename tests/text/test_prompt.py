@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from phantom_edge.errors import InputError
-from phantom_edge.text.prompt import TEMPLATES, PromptTemplate, template_for
+from phantom_edge.text.prompt import TEMPLATES, template_for
 
 TURNS = [("What is it?", "A cat."), ("And its colour?", "Black\nand white."), ("Sure?", None)]
 
@@ -90,25 +90,6 @@ def test_turns_are_checked():
             template.render(turns)
     with pytest.raises(InputError, match="0 tokens"):
         template.render([("a", None)], image_tokens=0)
-
-
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_a_template_survives_the_manifest(name):
-    assert PromptTemplate.from_dict(TEMPLATES[name].to_dict()) == TEMPLATES[name]
-
-
-def test_a_damaged_manifest_is_named():
-    good = template_for("qwen2").to_dict()
-    cases = [
-        ({**good, "user_end": ""}, "non-empty strings: user_end"),
-        ({**good, "name": 3}, "non-empty strings: name"),
-        ({**good, "system": "x"}, "unknown fields: system"),
-        ({key: value for key, value in good.items() if key != "image_end"}, "fields: image_end"),
-        (["chatml"], "a list"),
-    ]
-    for values, reason in cases:
-        with pytest.raises(InputError, match=reason):
-            PromptTemplate.from_dict(values)
 
 
 def test_an_unknown_decoder_is_named():

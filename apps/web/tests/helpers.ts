@@ -48,7 +48,7 @@ const file = { bytes: 4, sha256: '0'.repeat(64) }
 /** A manifest as the exporter writes it, with what the app does not read. */
 export function manifestJson(): Record<string, unknown> {
   return {
-    schema: 1,
+    schema: 2,
     producer: { phantom_edge: '0.1.0' },
     target: 'web',
     format: 'onnx',

@@ -14,7 +14,7 @@ describe('parseManifest', () => {
 
   it.each([
     ['another platform', changed({ format: 'coreml', target: 'ios' }), /it is for ios \(coreml\)/],
-    ['a newer schema', changed({ schema: 2 }), /schema 2 is newer/],
+    ['a newer schema', changed({ schema: 3 }), /schema 3 is newer/],
     ['no object', [1, 2], /not an object/],
     ['a missing field', changed({ context: undefined }), /context is not a whole number/],
     ['a field of another type', changed({ ids: { first: 1, image: '5', end: [2] } }), /ids\.image is not a whole number/],

@@ -21,7 +21,8 @@ from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import golden_picture
-from phantom_edge.bundle.folder import MANIFEST, TOKENIZER, Bundle
+from phantom_edge.bundle.folder import TOKENIZER, Bundle
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, PhantomEdgeError
 from phantom_edge.progress import Step
 from phantom_edge.runtime.traces import QUESTION
@@ -74,8 +75,8 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
         "name": f"executorch, {program.name}",
         "threads": settings.threads or "the runner's choice",
     }
-    run.model |= {"image_tokens": bundle.manifest["tiles"]["tokens"], "tiles": 1}
-    model = bundle.manifest["graphs"]["text_decoder"]
+    run.model |= {"image_tokens": bundle.manifest.tiles.tokens, "tiles": 1}
+    model = bundle.manifest.graphs.text_decoder
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         picture = Path(here) / "picture.png"
         golden_picture(bundle).save(picture)
@@ -97,8 +98,8 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
 
 def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings, step: Step) -> None:
     run.runtime["name"] = f"executorch, {package}"
-    files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest["files"])}
-    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest["context"]))}
+    files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest.files)}
+    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     with (
         _pushed(adb, files, run, step) as folder,
         tempfile.TemporaryDirectory(prefix="phantom-bench-") as here,

@@ -17,7 +17,8 @@ from phantom_edge.bench.devices import Options
 from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle.folder import MANIFEST, Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
 
@@ -56,14 +57,14 @@ def _measured(
 ) -> Run:
     run = Run(dict(device), {"name": f"coreml, {app}"}, model_facts(bundle), settings.to_dict())
     run.add("bundle", bundle.bytes)
-    for name in (MANIFEST, *bundle.manifest["files"]):
+    for name in (MANIFEST, *bundle.manifest.files):
         path = bundle.folder / name
         step(f"copying {name}, {path.stat().st_size / 1e6:,.0f} MB")
         try:
             xcode.push(app, path, f"{FOLDER}/{name}")
         except CheckError as error:
             raise CheckError(f"{name} could not be copied to {app} on {xcode.device.name}: {error}") from None
-    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest["context"]))}
+    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         for n in range(settings.processes):
             last = n == settings.processes - 1

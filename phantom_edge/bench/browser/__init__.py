@@ -95,7 +95,7 @@ def choose(features: Mapping[str, Any], requested: Sequence[str]) -> list[str]:
 
 def is_for_gpu(bundle: Bundle) -> bool:
     """Whether a bundle's operations are WebGPU's: on the CPU its fp16 has no kernels."""
-    return "webgpu" in f"{bundle.manifest['target']} {bundle.manifest['format']}"
+    return "webgpu" in f"{bundle.manifest.target} {bundle.manifest.format}"
 
 
 def _opened(model: str | None) -> Bundle:

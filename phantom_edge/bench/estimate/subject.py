@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 from phantom_edge.bench.estimate.count import Model, Work, modelled
 from phantom_edge.bench.facts import model_facts
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
+from phantom_edge.bundle.manifest import INT8
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import InputError
-from phantom_edge.files import file_sha256
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.rope import check_context
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.numbers.recipe import Recipe, load_recipe
+from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.runtime.traces import QUESTION
 from phantom_edge.targets import format_for, target_for
 from phantom_edge.text.tokenizer import Tokenizer
@@ -79,21 +78,16 @@ class Subject:
 
     @classmethod
     def of_bundle(cls, folder: str | Path) -> Subject:
-        """A bundle: its manifest, and the config of the checkpoint that it names, or of its own artifact."""
+        """A bundle, by its manifest and the sizes of its files."""
         if not is_bundle(folder):
             raise InputError(f"{folder}: not a bundle; make one with `phantom-edge export`, or use --model")
         bundle = Bundle.open(folder, check=False)
         m = bundle.manifest
-        config = _config_of(bundle)
-        try:
-            dims = tuple(width - config.decoder.head_dim for width in m["shape"]["cache_widths"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder}: the manifest lacks {error}; export the bundle again") from None
-        spec, recipe = FoldedSpec(config, dims), Recipe.from_dict(m["recipe"])
-        model = Model(spec, recipe, modelled(m["format"]), m.get("kv_cache") == "int8")
+        dims = tuple(width - m.config.decoder.head_dim for width in m.shape.cache_widths)
+        model = Model(FoldedSpec(m.config, dims), m.recipe, modelled(m.format), m.kv_cache == INT8)
         path = bundle.folder / TOKENIZER
-        text = len(Tokenizer.from_file(path).encode(bundle.template.render([(QUESTION, None)], 1))) - 1
-        return cls(model, m["context"], m["chunk"], bundle.bytes, text, True, model_facts(bundle), path)
+        text = len(Tokenizer.from_file(path).encode(m.prompt.render([(QUESTION, None)], 1))) - 1
+        return cls(model, m.context, m.chunk, bundle.bytes, text, True, model_facts(bundle), path)
 
     @classmethod
     def of_model(
@@ -130,65 +124,3 @@ def _config(model: str | None) -> tuple[PhantomConfig, int]:
             return config, TEXT_TOKENS
     source = Pretrained.open(model)
     return source.config, len(source.tokenizer.encode(source.template.render([(QUESTION, None)], 1))) - 1
-
-
-def _config_of(bundle: Bundle) -> PhantomConfig:
-    """The config that a bundle was made with: from its checkpoint, or worked out from its integers."""
-    source = bundle.manifest["source"]
-    name = str(source.get("name", ""))
-    path = (NANO if name == NANO_NAME else Path(name)) / CONFIG
-    if path.is_file() and source.get("sha256", {}).get(CONFIG) == file_sha256(path):
-        return PhantomConfig.from_file(path)
-    return config_of_artifact(bundle)
-
-
-def config_of_artifact(bundle: Bundle) -> PhantomConfig:
-    """Dimensions from the shapes of an artifact's quantised matrices and its manifest: enough to count with.
-
-    Raises :class:`InputError` when the matrices that tell are not quantised: then the checkpoint is needed.
-    """
-    m = bundle.manifest
-    stored = {n: w.shape for n, w in format_for(m["format"]).stored_weights(bundle.folder).items()}
-    try:
-        qkv, gate_up = stored["text_decoder.layers.0.qkv"], stored["text_decoder.layers.0.gate_up"]
-        patch_side = m["tiles"]["size"] // (2 * round(m["tiles"]["tokens"] ** 0.5))
-        hidden, kv_heads = m["shape"]["hidden"], m["shape"]["kv_heads"]
-        head_dim = (qkv[0] - hidden) // (2 * kv_heads)
-        width = stored["vision_encoder.layers.0.qkv"][1]
-        llm = {
-            "model_type": m["source"]["decoder"],
-            "hidden_act": "silu",
-            "hidden_size": hidden,
-            "intermediate_size": gate_up[0] // 2,
-            "num_hidden_layers": m["shape"]["layers"],
-            "num_attention_heads": hidden // head_dim,
-            "num_key_value_heads": kv_heads,
-            "vocab_size": m["shape"]["vocabulary"],
-            "max_position_embeddings": m["context"],
-            "rms_norm_eps": 1e-6,
-            "rope_theta": 1e6,
-            "tie_word_embeddings": False,
-        }
-        vision = {
-            "hidden_act": "gelu",
-            "norm_type": "layer_norm",
-            "hidden_size": width,
-            "intermediate_size": stored["vision_encoder.layers.0.fc1"][0],
-            "num_hidden_layers": len(
-                {n.split(".")[2] for n in stored if n.startswith("vision_encoder.layers.")}
-            ),
-            "num_attention_heads": max(1, width // 64),
-            "image_size": m["tiles"]["size"],
-            "patch_size": patch_side,
-            "layer_norm_eps": 1e-6,
-            "qkv_bias": True,
-        }
-        ids = {"image_token_index": m["ids"]["image"], "eos_token_id": m["ids"]["end"]}
-    except (KeyError, TypeError, ZeroDivisionError) as error:
-        name = m["source"].get("name", "?")
-        raise InputError(
-            f"{bundle.folder}: its checkpoint {name} is not at hand and its weights do not tell {error}; "
-            "give the checkpoint with --model and the same --target and --quant"
-        ) from None
-    top = {"model_type": "phantom", "downsample_ratio": 0.5, "llm_config": llm, "vision_config": vision}
-    return PhantomConfig.from_dict(json.loads(json.dumps(top | ids)))

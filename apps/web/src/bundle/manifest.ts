@@ -2,7 +2,7 @@
 
 import { Failure } from '../failure'
 
-export const SCHEMA = 1
+export const SCHEMA = 2
 export const GRAPHS = ['vision_encoder', 'token_embedding', 'text_decoder'] as const
 /** The exporter's ONNX formats: `onnx`, which runs everywhere, and variants of it for one device. */
 const ONNX = /^onnx(-|$)/

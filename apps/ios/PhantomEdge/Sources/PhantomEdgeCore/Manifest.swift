@@ -3,7 +3,7 @@ import Foundation
 /// What `manifest.json` says about a bundle, as far as an app needs it. Sizes are in tokens unless said otherwise.
 public struct Manifest: Decodable, Sendable {
     /// The newest layout that this library reads.
-    public static let newestSchema = 1
+    public static let newestSchema = 2
 
     /// One file's size in bytes and its SHA-256 in hex.
     public struct FileEntry: Decodable, Sendable {

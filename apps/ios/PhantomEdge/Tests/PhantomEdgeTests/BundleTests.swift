@@ -64,7 +64,7 @@ final class BundleTests: XCTestCase {
         let whole = try Data(contentsOf: Vectors.folder().appendingPathComponent("bundle/manifest.json"))
         let json = try XCTUnwrap(JSONSerialization.jsonObject(with: whole) as? [String: Any])
         let damages: [(String, Any?, String)] = [
-            ("schema", nil, "not one of a phantom-edge bundle"), ("schema", 2, "newer than this library"),
+            ("schema", nil, "not one of a phantom-edge bundle"), ("schema", 3, "newer than this library"),
             ("context", nil, "lacks context"), ("context", 0, "context is 0"), ("chunk", -1, "chunk is -1"),
             ("tiles", ["size": 1], "lacks tiles.tokens"), ("ids", ["image": 1 << 30, "end": []], "contradicts"),
             ("files", ["../x": ["bytes": 1, "sha256": ""]], "lies outside"),

@@ -92,7 +92,7 @@ class Manifest internal constructor(private val json: Any?) {
 
     companion object {
         /** The newest layout that this library reads. */
-        const val NEWEST_SCHEMA = 1
+        const val NEWEST_SCHEMA = 2
         private const val SIZE_LIMIT = 1 shl 24
 
         /** Whether a relative path stays below the folder that it starts from. */

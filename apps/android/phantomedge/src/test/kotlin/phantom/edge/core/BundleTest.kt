@@ -54,7 +54,7 @@ class BundleTest {
         val damages =
             listOf(
                 Triple("schema", null, "not one of a phantom-edge bundle"),
-                Triple("schema", 2.0, "newer than this library"),
+                Triple("schema", 3.0, "newer than this library"),
                 Triple("context", null, "lacks context"), Triple("context", 0.0, "context is 0"),
                 Triple("chunk", -1.0, "chunk is -1"), Triple("tiles", mapOf("size" to 1.0), "lacks tiles.tokens"),
                 Triple("ids", mapOf("image" to 1e9, "end" to emptyList<Double>()), "contradicts"),

@@ -1,0 +1,267 @@
+"""The manifest of a bundle: what the folder holds, how to use it, how it was made and how it was verified.
+
+It is the only contract between an export and what runs it, in four languages. ``manifest.schema.json`` is
+generated from the classes here (``python -m phantom_edge.bundle.manifest``), and the apps' readers are
+checked against it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from phantom_edge.checkpoint.config import Dimension, PhantomConfig, TokenId
+from phantom_edge.errors import InputError
+from phantom_edge.files import read_json
+from phantom_edge.model.bounds import FoldCertificate
+from phantom_edge.numbers.recipe import Recipe
+from phantom_edge.records import from_json, json_schema, limits, to_json
+from phantom_edge.report.report import Check, Report
+from phantom_edge.text.prompt import PromptTemplate
+
+SCHEMA: Final = 2
+MANIFEST: Final = "manifest.json"
+SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
+MAX_BYTES: Final = 16 << 20
+FLOAT, INT8 = "float", "int8"
+
+Sha256 = Annotated[str, limits(pattern="^[0-9a-f]{64}$", title="a SHA-256 in hexadecimal")]
+FilePath = Annotated[
+    str,
+    limits(
+        pattern=r"^(?!\.\.?(/|$))[^/\\:?#]+(/(?!\.\.?(/|$))[^/\\:?#]+)*$",
+        title="a path that stays inside the bundle",
+    ),
+]
+Tokens = Annotated[int, limits(minimum=1, maximum=1 << 24)]
+
+
+@dataclass(frozen=True)
+class GraphFiles:
+    """Where each graph lies below the bundle; several may lie in one file."""
+
+    vision_encoder: FilePath
+    """Tiles [T, 3, size, size] of RGB in 0..1 to image tokens [T, tokens, hidden]."""
+    token_embedding: FilePath
+    """Ids [1, S] to embeddings [1, S, hidden]."""
+    text_decoder: FilePath
+    """Embeddings [1, S, hidden] after what the KV cache holds to logits of the last position."""
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """The checkpoint that was exported."""
+
+    name: str
+    """A folder, a Hugging Face id, or the embedded model's name."""
+    parameters: int
+    sha256: Mapping[str, Sha256]
+    """Of ``config.json`` and of the weights, by file name."""
+
+
+@dataclass(frozen=True)
+class TilePolicy:
+    """How a picture becomes tiles."""
+
+    size: Dimension
+    """Side of a tile in pixels."""
+    tokens: Dimension
+    """Image tokens of one tile."""
+    max: Dimension
+    """The most tiles that a picture is cut into, the thumbnail apart."""
+    thumbnail: bool
+    """Whether the whole picture follows as one more tile where there are several."""
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Ids of the tokens with a meaning of their own."""
+
+    first: TokenId
+    """The token that every prompt must begin with: its state is folded into constants."""
+    image: TokenId
+    """In the place of an image token."""
+    end: Annotated[tuple[TokenId, ...], limits(minItems=1)]
+    """Each ends an answer."""
+
+
+@dataclass(frozen=True)
+class DecoderShape:
+    """What of the decoder's dimensions is seen from outside."""
+
+    hidden: Dimension
+    """Channels of an embedding and of an image token."""
+    vocabulary: Dimension
+    """Logits of one position."""
+    layers: Dimension
+    kv_heads: Dimension
+    cache_widths: tuple[Dimension, ...]
+    """Channels of a cached key or value, layer by layer: the head dimension and the phantom's."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What ``phantom-edge verify`` measured on the files when the bundle was made."""
+
+    ok: bool
+    """Whether no check failed."""
+    title: str
+    facts: Mapping[str, str]
+    groups: Mapping[str, tuple[Check, ...]]
+    """Checks by the question that they answer."""
+
+    @classmethod
+    def of(cls, report: Report) -> Verification:
+        groups = {question: tuple(checks) for question, checks in report.groups.items()}
+        return cls(report.ok, report.title, report.facts, groups)
+
+
+@dataclass(frozen=True)
+class ModuleRow:
+    """What became of one module.
+
+    Errors are of its output over the calibration inputs, relative, in the root mean square.
+    """
+
+    name: str
+    precision: str
+    bytes: int
+    before: float
+    """Error of error-searched rounding."""
+    after: float
+    """Error of the method."""
+    activation: float
+    """Error of rounding the inputs alone to int8 per token."""
+    outlier: float
+    """The largest input channel over the median one."""
+    scale: str = "none"
+    """The scale that was folded into the layer before."""
+
+
+@dataclass(frozen=True)
+class CalibratedQuantization:
+    """How calibration data chose the integers."""
+
+    method: str
+    """``rtn``, ``hqq``, ``awq``, ``gptq`` or ``gptq-awq``."""
+    facts: Mapping[str, Any]
+    """What was measured and on what, for people."""
+    modules: tuple[ModuleRow, ...]
+    integers: Mapping[str, Sha256]
+    """Of each module's integers and scales."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file's size and hash."""
+
+    bytes: Annotated[int, limits(minimum=0)]
+    sha256: Sha256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a bundle is: how to use it, how it was made, how it was verified, and the hash of every file."""
+
+    schema: Annotated[int, limits(enum=(SCHEMA,))] = SCHEMA
+    """The version of this layout."""
+    producer: Mapping[str, str]
+    """Versions of this toolkit, of Python and of the libraries that made it."""
+    target: str
+    """What it was made for, such as ``ios`` or ``web``."""
+    browser: bool
+    """Whether it was made for browsers: each graph has weights of its own, and the caller makes the cache."""
+    format: str
+    """Of the graphs, such as ``coreml``, ``executorch`` or ``onnx``."""
+    graphs: GraphFiles
+    counts: Mapping[str, Mapping[str, int]]
+    """Operations by graph and type that were counted in the artifact."""
+    source: ModelSource
+    config: PhantomConfig
+    """The configuration of the model that was exported."""
+    prompt: PromptTemplate
+    tiles: TilePolicy
+    ids: TokenIds
+    shape: DecoderShape
+    context: Tokens
+    """Tokens that the KV cache holds."""
+    chunk: Tokens
+    """The most tokens that one call of the decoder takes."""
+    kv_cache: Annotated[str, limits(enum=(FLOAT, INT8))]
+    """What the KV cache holds: ``float``, or ``int8`` with a scale for every channel."""
+    recipe: Recipe
+    """What each module's weight became."""
+    fallbacks: Mapping[str, str]
+    """Modules that became something else than the recipe says, with the reason."""
+    fold: FoldCertificate
+    notes: tuple[str, ...]
+    """Where the artifact deviates from the model, in sentences."""
+    verification: Verification | None
+    """Null where it was switched off."""
+    quantization: CalibratedQuantization | None
+    """Null where weights were rounded to the nearest."""
+    files: Mapping[FilePath, FileEntry]
+    """Every file of the bundle but the manifest, by its path."""
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Parse a ``manifest.json``.
+
+        Raises:
+            InputError: no manifest, one of another schema, or a field that is missing, unknown, mistyped or
+                contradicts another; names the field and the file.
+        """
+        values = read_json(path, MAX_BYTES)
+        schema = values.get("schema")
+        if type(schema) is not int or schema < 1:
+            raise InputError(f"{path}: not the manifest of a phantom-edge bundle")
+        if schema > SCHEMA:
+            raise InputError(
+                f"{path}: schema {schema} is newer than this phantom-edge reads ({SCHEMA}); update it"
+            )
+        if schema < SCHEMA:
+            raise InputError(
+                f"{path}: schema {schema} is of an earlier phantom-edge, and this one reads {SCHEMA}; "
+                "export the bundle again"
+            )
+        try:
+            manifest = from_json(cls, values)
+            manifest._check_agreement()
+        except InputError as error:
+            raise InputError(f"{path}: {error}; export the bundle again") from None
+        return manifest
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``."""
+        return json.dumps(to_json(self), indent=2, ensure_ascii=False) + "\n"
+
+    def _check_agreement(self) -> None:
+        """Raise :class:`InputError` for a field that says another thing than the model's configuration."""
+        config, decoder = self.config, self.config.decoder
+        for name, value, expected in (
+            ("tiles.size", self.tiles.size, config.tile_size),
+            ("tiles.tokens", self.tiles.tokens, config.tokens_per_tile),
+            ("ids.image", self.ids.image, config.image_token_id),
+            ("ids.end", self.ids.end, config.end_ids),
+            ("shape.hidden", self.shape.hidden, decoder.hidden_size),
+            ("shape.vocabulary", self.shape.vocabulary, decoder.vocab_size),
+            ("shape.layers", self.shape.layers, decoder.layers),
+            ("shape.kv_heads", self.shape.kv_heads, decoder.kv_heads),
+            ("the length of shape.cache_widths", len(self.shape.cache_widths), decoder.layers),
+        ):
+            if value != expected:
+                raise InputError(f"{name} is {value}, and config makes it {expected}")
+        if odd := [n for n in (self.ids.first, self.ids.image, *self.ids.end) if n >= decoder.vocab_size]:
+            raise InputError(f"ids: {odd[0]} is no id below a vocabulary of {decoder.vocab_size}")
+
+
+def schema_text() -> str:
+    """What ``manifest.schema.json`` must hold."""
+    return json.dumps(json_schema(Manifest), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
