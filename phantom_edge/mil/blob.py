@@ -13,8 +13,10 @@ import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil.types import DType, count_elements
@@ -55,7 +57,7 @@ class BlobFile:
             self._bytes = np.memmap(path, dtype=np.uint8, mode="c")
         except OSError as error:
             raise InputError(f"{path}: cannot read it ({error.strerror}); copy the package again") from error
-        self.count, version = HEADER.unpack_from(self._bytes, 0)
+        self.count, version = HEADER.unpack_from(self._bytes.data, 0)
         if version != VERSION:
             raise InputError(
                 f"{path}: weight file version {version}, not {VERSION}; export with coremltools 9"
@@ -65,7 +67,7 @@ class BlobFile:
         """The record at `offset`, its sentinel and bounds checked."""
         if offset % ALIGNMENT or not ALIGNMENT <= offset <= len(self._bytes) - ALIGNMENT:
             raise self._damaged(f"no blob can start at byte {offset} of {len(self._bytes)}")
-        sentinel, code, size, start, padding = RECORD.unpack_from(self._bytes, offset)
+        sentinel, code, size, start, padding = RECORD.unpack_from(self._bytes.data, offset)
         if sentinel != SENTINEL:
             raise self._damaged(f"no blob record at byte {offset}")
         total = len(self._bytes)
@@ -88,7 +90,7 @@ class BlobFile:
             )
         return record
 
-    def read(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    def read(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
         """The tensor at `offset`: a view of the mapped file, or unpacked bytes where an element is less than
         one.
         """
@@ -97,7 +99,7 @@ class BlobFile:
 
     def read_rows(
         self, offset: int, dtype: DType, shape: tuple[int, ...], start: int, end: int
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         """`read`'s ``[start:end]``, of a tensor with at least one dimension, without reading the rest."""
         size, odd = divmod(math.prod(shape[1:]) * dtype.bits, 8)  # bytes of a row
         if odd:
@@ -107,41 +109,21 @@ class BlobFile:
             record.offset + start * size, (end - start) * size, dtype, (end - start, *shape[1:])
         )
 
-    def _tensor(self, start: int, size: int, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    def _tensor(self, start: int, size: int, dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
         data = np.asarray(self._bytes[start : start + size])
         if dtype.bits < 8:
-            return unpack_bits(data, dtype, shape)
+            return unpack_nibbles(data, dtype, shape)
         return data.view(dtype.numpy).reshape(shape)
 
     def _damaged(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}; the file is damaged, export or copy it again")
 
 
-def unpack_bits(data: np.ndarray, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    """Elements of 1 to 7 bits out of a stream of bytes, least significant bit first; one byte each, of
-    `shape`.
-    """
-    bits, count = dtype.bits, math.prod(shape)
-    values = (_nibbles(data) if bits == 4 else _elements(data, bits))[:count].reshape(shape)
-    if dtype.is_signed:  # two's complement of `bits` bits
-        half = 1 << (bits - 1)
-        return (values ^ half).view(np.int8) - np.int8(half)
-    return values
-
-
-def _nibbles(data: np.ndarray) -> np.ndarray:
+def unpack_nibbles(data: NDArray[np.uint8], dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Elements of four bits out of a stream of bytes, low half first; one byte each, of `shape`."""
     pairs = data.astype("<u2")  # the second nibble of a byte becomes the low one of the byte that follows
-    return ((pairs | pairs << 4) & 0x0F0F).view(np.uint8)
-
-
-def _elements(data: np.ndarray, bits: int) -> np.ndarray:
-    groups = -(-len(data) // bits)  # `bits` bytes hold exactly 8 elements
-    padded = np.zeros(groups * bits, dtype=np.uint8)
-    padded[: len(data)] = data
-    words = np.zeros(groups, dtype=np.uint64)
-    for i, column in enumerate(padded.reshape(groups, bits).T):
-        words |= column.astype(np.uint64) << np.uint64(8 * i)
-    values = np.empty((groups, 8), dtype=np.uint8)
-    for j in range(8):
-        values[:, j] = (words >> np.uint64(bits * j)) & np.uint64(2**bits - 1)
-    return values.reshape(-1)
+    nibbles = ((pairs | pairs << 4) & 0x0F0F).view(np.uint8)
+    values = nibbles[: math.prod(shape)].reshape(shape)
+    if dtype.is_signed:  # two's complement of four bits
+        return np.asarray((values ^ 8).view(np.int8) - np.int8(8))
+    return np.asarray(values)

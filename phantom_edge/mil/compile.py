@@ -1,6 +1,4 @@
-"""From a MIL function to a flat list of steps: names become slots, constants are bound, last uses are
-known.
-"""
+"""From a MIL function to a flat list of steps: names become slots, constants are bound, last uses known."""
 
 from __future__ import annotations
 
@@ -13,9 +11,9 @@ from typing import Any
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.mil import ops_elementwise, ops_index, ops_math, ops_shape  # noqa: F401 (they fill OPS)
+from phantom_edge.mil import ops_arithmetic, ops_layout  # noqa: F401 (they fill OPS)
 from phantom_edge.mil.constants import Constant, ConstExpr, decode_value
-from phantom_edge.mil.constexpr import CONSTEXPR
+from phantom_edge.mil.constexpr import BLOCKWISE
 from phantom_edge.mil.package import Package
 from phantom_edge.mil.registry import OPS, OpSpec
 from phantom_edge.mil.types import DType, Mode, finisher, parse_type
@@ -47,8 +45,7 @@ class Step:
 
 @dataclass
 class Function:
-    """A compiled function. `inputs` and `states` give slots by name; `constants` those to be filled before
-    running.
+    """A compiled function: slots of `inputs` and `states` by name, and `constants` to fill before it runs.
 
     `matrices` are the constants that are nothing but weights of ``linear``.
     """
@@ -69,7 +66,7 @@ class Function:
 def unsupported_ops(program: Any, path: Path) -> list[str]:
     """Names of ops without an implementation, over all functions, sorted."""
     names = {op.type for function in program.functions.values() for op in _block(function, path).operations}
-    return sorted(names - OPS.keys() - CONSTEXPR.keys() - {"const"})
+    return sorted(names - OPS.keys() - {BLOCKWISE, "const"})
 
 
 def compile_function(name: str, function: Any, package: Package, mode: Mode) -> Function:
@@ -91,7 +88,7 @@ def _block(function: Any, path: Path) -> Any:
 def _name(operation: Any) -> str:
     """Of its first output, or its own where it has none (``write_state``)."""
     if operation.outputs:
-        return operation.outputs[0].name
+        return str(operation.outputs[0].name)
     return next(iter(operation.attributes["name"].immediateValue.tensor.strings.values), "")
 
 
@@ -109,14 +106,15 @@ class _Compiler:
 
     def compile(self, function: Any) -> Function:
         block = _block(function, self.package.path)
-        inputs, states = {}, {}
+        inputs: dict[str, int] = {}
+        states: dict[str, int] = {}
         for item in function.inputs:
             is_state = item.type.WhichOneof("type") == "stateType"
             (states if is_state else inputs)[item.name] = self._define(item)
         for operation in block.operations:
             if operation.type == "const":
                 self._const(operation)
-            elif operation.type in CONSTEXPR:
+            elif operation.type == BLOCKWISE:
                 self._constexpr(operation)
             else:
                 self._step(operation)
@@ -163,32 +161,26 @@ class _Compiler:
         self._remember(operation.outputs[0], replace(value, name=name))
 
     def _constexpr(self, operation: Any) -> None:
-        """Parameters are attributes up to iOS 17, inputs (values, or names of other constants) from iOS 18
-        on.
-        """
         if len(operation.outputs) != 1:
             raise InputError(
                 self._where(f"{operation.type} with {len(operation.outputs)} outputs; export it again")
             )
         name = operation.outputs[0].name
         where = self._where(f"{operation.type} {name!r}")
-        params: dict[str, Constant | ConstExpr] = {
-            key: decode_value(value, self.package, f"{where}, {key}")
-            for key, value in operation.attributes.items()
-            if key != "name"
-        }
+        params: dict[str, Constant] = {}
         for key, argument in operation.inputs.items():
             if len(argument.arguments) != 1:
                 raise InputError(f"{where}: {len(argument.arguments)} values for {key}; export it again")
             binding = argument.arguments[0]
             if binding.WhichOneof("binding") == "value":
                 params[key] = decode_value(binding.value, self.package, f"{where}, {key}")
-            elif binding.name in self.known:
-                params[key] = self.known[binding.name]
+            elif isinstance(constant := self.known.get(binding.name), Constant):
+                params[key] = constant
             else:
                 raise InputError(f"{where}: {key} is {binding.name!r}, not a constant; export it again")
         dtype, shape = parse_type(operation.outputs[0].type, where)
-        self._remember(operation.outputs[0], ConstExpr(name, operation.type, dtype, shape, params))
+        sizes = tuple(dim for dim in shape if dim is not None)
+        self._remember(operation.outputs[0], ConstExpr(name, operation.type, dtype, sizes, params))
 
     def _remember(self, output: Any, value: Constant | ConstExpr) -> None:
         self._define(output)
@@ -212,12 +204,12 @@ class _Compiler:
         lists: list[tuple[str, tuple[int, ...]]] = []
         for key, argument in operation.inputs.items():
             names = [self._bound(binding, label, key) for binding in argument.arguments]
-            if key == "values":  # the only tuples of tensors: concat, stack, einsum
+            if key == "values":  # the only tuple of tensors: concat's
                 lists.append((key, tuple(self._slot(name, label) for name in names)))
             elif len(names) != 1:
                 raise InputError(self._where(f"{label} has {len(names)} values for {key}; export it again"))
-            elif key in spec.host and isinstance(self.known.get(names[0]), Constant):
-                static[key] = self.known[names[0]].host()
+            elif key in spec.host and isinstance(constant := self.known.get(names[0]), Constant):
+                static[key] = constant.host()
             else:
                 slots.append((key, self._slot(names[0], label)))
         outs = tuple(self._define(output) for output in operation.outputs)
@@ -240,7 +232,7 @@ class _Compiler:
     def _bound(self, binding: Any, label: str, key: str) -> str:
         """The name an argument is bound to; a literal becomes a constant under a name of its own."""
         if binding.WhichOneof("binding") == "name":
-            return binding.name
+            return str(binding.name)
         name = f"{label}.{key}.{len(self.slots)}"
         value = decode_value(binding.value, self.package, self._where(f"{label}, {key}"))
         self.slots[name] = len(self.slots)
@@ -270,8 +262,8 @@ class _Compiler:
 
     def _release(self, kept: set[int]) -> None:
         """Marks on each step the values that nobody needs after it."""
-        seen = kept | self.constants.keys()
+        needed_later = kept | self.constants.keys()
         for step in reversed(self.steps):
             used = set(step.reads()) | set(step.outs)
-            step.free = tuple(sorted(used - seen))
-            seen |= used
+            step.free = tuple(sorted(used - needed_later))
+            needed_later |= used

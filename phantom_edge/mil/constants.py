@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
-from phantom_edge.mil.blob import unpack_bits
+from phantom_edge.mil.blob import unpack_nibbles
 from phantom_edge.mil.package import Package
 from phantom_edge.mil.types import STRING, DType, count_elements, parse_type
 
@@ -27,8 +28,8 @@ class Constant:
     dtype: DType
     shape: tuple[int, ...]
     key: Hashable
-    read: Callable[[], np.ndarray] = field(repr=False)
-    rows: Callable[[int, int], np.ndarray] = field(repr=False)
+    read: Callable[[], NDArray[Any]] = field(repr=False)
+    rows: Callable[[int, int], NDArray[Any]] = field(repr=False)
     op: str = "const"
 
     def host(self) -> Any:
@@ -36,20 +37,20 @@ class Constant:
         return self.read().tolist()
 
     @property
-    def fields(self) -> dict[str, np.ndarray]:
+    def fields(self) -> dict[str, NDArray[Any]]:
         """Raw stored values by parameter name: {"val": array}."""
         return {"val": self.read()}
 
 
 @dataclass(frozen=True)
 class ConstExpr:
-    """A ``constexpr_*`` op: its parameters, not yet computed."""
+    """A compressed weight: the parameters of its ``constexpr_*`` op, not yet computed."""
 
     name: str
     op: str
     dtype: DType
     shape: tuple[int, ...]
-    params: dict[str, Constant | ConstExpr]
+    params: dict[str, Constant]
 
     @property
     def key(self) -> Hashable:
@@ -61,13 +62,13 @@ class ConstExpr:
         )
 
     @property
-    def fields(self) -> dict[str, np.ndarray]:
-        """Raw stored values by parameter name; a parameter which is itself a ``constexpr_*`` is left out."""
-        return {name: p.read() for name, p in self.params.items() if isinstance(p, Constant)}
+    def fields(self) -> dict[str, NDArray[Any]]:
+        """Raw stored values by parameter name."""
+        return {name: p.read() for name, p in self.params.items()}
 
 
 def decode_value(value: Any, package: Package, where: str) -> Constant:
-    """A ``Value`` message as a `Constant`; sizes are checked now, large data is read when asked for.
+    """A ``Value`` message as a `Constant`; sizes are checked now, large data is read when it is used.
 
     Raises:
         InputError: the value does not fit its declared type, or the weight file is damaged.
@@ -93,7 +94,7 @@ def _value_type(value: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
     return parse_type(value.type, where)
 
 
-def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> np.ndarray:
+def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> NDArray[Any]:
     """A value written out in the model file. fp16 and the types up to a byte come as bytes, others as
     numbers.
     """
@@ -103,12 +104,12 @@ def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> 
         )
     kind = literal.tensor.WhichOneof("value")
     count = count_elements(shape, where)
-    values = getattr(literal.tensor, kind).values if kind else []
+    values: Any = getattr(literal.tensor, kind).values if kind else []
     try:
         if kind == "bytes" and dtype.bits < 8:
             if len(values) != -(-count * dtype.bits // 8):
                 raise ValueError
-            return unpack_bits(np.frombuffer(values, np.uint8), dtype, shape)
+            return unpack_nibbles(np.frombuffer(values, np.uint8), dtype, shape)
         if kind == "bytes":
             return np.frombuffer(bytearray(values), dtype.numpy).reshape(shape)
         if (kind == "strings") != (dtype is STRING):

@@ -7,7 +7,7 @@ this, each would copy the cache. The result is the same bit for bit; what cannot
 from __future__ import annotations
 
 from phantom_edge.mil.compile import Function
-from phantom_edge.mil.ops_index import slice_update_in_place
+from phantom_edge.mil.ops_layout import slice_update_in_place
 from phantom_edge.mil.registry import OPS
 
 
@@ -46,8 +46,7 @@ def _is_safe(
     sharing: dict[int, set[int]],
     last_use: dict[int, int],
 ) -> bool:
-    """Whether the old rows are needed by nothing else, and the next thing that happens to the state is this
-    write.
+    """Whether nothing else needs the old rows, and this write is the next thing that happens to the state.
 
     A state written anew since it was read needs no care: that write has bound another tensor to it.
     """

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil.compile import Function, compile_function, unsupported_ops
@@ -24,11 +25,7 @@ from phantom_edge.mil.types import MODES, DType, Mode, TensorType, convert, fini
 
 DENSE_BYTES: Final = 4 << 30
 """Up to about a billion weights a program holds them in fp32."""
-Quantized = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-_INTEGERS = {  # op -> its names for data, scale and offset
-    "constexpr_blockwise_shift_scale": ("data", "scale", "offset"),
-    "constexpr_affine_dequantize": ("quantized_data", "scale", "zero_point"),
-}
+Quantized = tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]
 
 
 class MilModel:
@@ -70,7 +67,7 @@ class MilModel:
         if missing:
             raise InputError(
                 f"{path}: no implementation of {', '.join(missing)}; rewrite the model without them, "
-                "or add them to phantom_edge/runtime/mil"
+                "or add them to phantom_edge/mil"
             )
         functions = {
             name: compile_function(name, program.functions[name], package, mode)
@@ -92,18 +89,18 @@ class MilModel:
 
     def inputs(self, function: str | None = None) -> dict[str, TensorType]:
         """Inputs by name, in order, states aside."""
-        found = self._function(function)
-        return described_types(self._package.model, found, tuple(found.inputs))
+        compiled = self._function(function)
+        return described_types(self._package.model, compiled, tuple(compiled.inputs))
 
     def outputs(self, function: str | None = None) -> dict[str, TensorType]:
         """Outputs by name, in order."""
-        found = self._function(function)
-        return {name: TensorType(found.types[name][0].name, found.types[name][1]) for name in found.outputs}
+        compiled = self._function(function)
+        return {name: _tensor_type(compiled, name) for name in compiled.outputs}
 
     def states(self, function: str | None = None) -> dict[str, TensorType]:
         """States by name, in order."""
-        found = self._function(function)
-        return {name: TensorType(found.types[name][0].name, found.types[name][1]) for name in found.states}
+        compiled = self._function(function)
+        return {name: _tensor_type(compiled, name) for name in compiled.states}
 
     def op_counts(self, function: str | None = None) -> dict[str, int]:
         """How often each op type occurs, ``const`` and ``constexpr_*`` among them."""
@@ -118,18 +115,17 @@ class MilModel:
     def quantized_weights(self, function: str | None = None) -> dict[str, Quantized]:
         """Stored integers of each quantised weight by output name: (data, scale, offset or None).
 
-        Covers ``constexpr_blockwise_shift_scale`` and ``constexpr_affine_dequantize``. int4 and int8 data
-        come as int8, uint4 and uint8 as uint8, in the weight's shape; scales in their stored type and shape.
+        int4 and int8 data come as int8, uint4 and uint8 as uint8, in the weight's shape; scales in their
+        stored type and shape.
         """
-        result = {}
-        for value in self.constants(function):
-            if isinstance(value, ConstExpr) and value.op in _INTEGERS:
-                data, scale, offset = (_raw(value.params.get(name)) for name in _INTEGERS[value.op])
-                result[value.name] = (data, scale, offset)
-        return result
+        return {
+            value.name: (fields["data"], fields["scale"], fields.get("offset"))
+            for value in self.constants(function)
+            if isinstance(value, ConstExpr) and (fields := value.fields)
+        }
 
     @property
-    def held_bytes(self) -> int:
+    def constant_bytes(self) -> int:
         """Memory that constants take so far: all but the matrices that stay in the file."""
         return sum(tensor.nbytes for tensor in self._tensors.values())
 
@@ -137,17 +133,18 @@ class MilModel:
         """State buffers of zeros, as a device makes them; good for every function with the same states."""
         buffers = {}
         for name, tensor_type in self.states(function).items():
-            if None in tensor_type.shape:
+            shape = tuple(dim for dim in tensor_type.shape if dim is not None)
+            if len(shape) != len(tensor_type.shape):
                 raise InputError(
                     f"state {name!r} has shape {tensor_type}; a state must have a fixed one, export again"
                 )
             dtype = self._function(function).types[name][0]
-            buffers[name] = Buffer(dtype, torch.zeros(tensor_type.shape, dtype=dtype.held))
+            buffers[name] = Buffer(dtype, torch.zeros(shape, dtype=dtype.torch_dtype))
         return MilState(buffers, self.mode)
 
     def predict(
-        self, inputs: dict[str, np.ndarray], state: MilState | None = None, function: str | None = None
-    ) -> dict[str, np.ndarray]:
+        self, inputs: dict[str, NDArray[Any]], state: MilState | None = None, function: str | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Runs one function.
 
         Args:
@@ -162,17 +159,17 @@ class MilModel:
         Raises:
             InputError: inputs or state that do not fit, or an op that fails on them.
         """
-        found = self._function(function)
+        compiled = self._function(function)
         with torch.inference_mode():
-            env = self._template(found).copy()
-            for name, tensor in self._checked_inputs(found, inputs).items():
-                env[found.inputs[name]] = tensor
-            for name, buffer in self._checked_state(found, state).items():
-                env[found.states[name]] = buffer
-            run_steps(found, env)
+            env = self._template(compiled).copy()
+            for name, tensor in self._checked_inputs(compiled, inputs).items():
+                env[compiled.inputs[name]] = tensor
+            for name, buffer in self._checked_state(compiled, state).items():
+                env[compiled.states[name]] = buffer
+            run_steps(compiled, env)
             return {
-                name: to_numpy(env[slot], found.types[name][0], self.mode)
-                for name, slot in found.outputs.items()
+                name: to_numpy(env[slot], compiled.types[name][0], self.mode)
+                for name, slot in compiled.outputs.items()
             }
 
     def _function(self, name: str | None) -> Function:
@@ -208,22 +205,22 @@ class MilModel:
             array = array.astype(np.int64)
         return convert(torch.from_numpy(array), constant.dtype)
 
-    def _checked_inputs(self, function: Function, inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
-        wanted = self.inputs(function.name)
-        if inputs.keys() != wanted.keys():
+    def _checked_inputs(self, function: Function, inputs: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
+        types = self.inputs(function.name)
+        if inputs.keys() != types.keys():
             raise InputError(
-                f"function {function.name!r} takes {', '.join(wanted) or 'no inputs'}; "
+                f"function {function.name!r} takes {', '.join(types) or 'no inputs'}; "
                 f"given {', '.join(inputs) or 'none'}"
             )
         result = {}
-        for name, tensor_type in wanted.items():
+        for name, tensor_type in types.items():
             array = np.asarray(inputs[name])
             if not tensor_type.accepts(array.shape):
                 raise InputError(f"input {name!r} takes {tensor_type}, not shape {list(array.shape)}")
             result[name] = self._input_tensor(name, array, function.types[name][0])
         return result
 
-    def _input_tensor(self, name: str, array: np.ndarray, dtype: DType) -> torch.Tensor:
+    def _input_tensor(self, name: str, array: NDArray[Any], dtype: DType) -> torch.Tensor:
         """Integers may become floats and integers of another size that hold them; floats never become
         integers.
         """
@@ -256,13 +253,12 @@ class MilModel:
         return {name: state.buffers[name] for name in function.states}
 
 
+def _tensor_type(function: Function, name: str) -> TensorType:
+    dtype, shape = function.types[name]
+    return TensorType(dtype.name, shape)
+
+
 def _matrix_bytes(functions: dict[str, Function]) -> int:
     """What all weights of ``linear`` take in fp32, those counted once that functions share."""
     matrices = {f.constants[slot].key: f.constants[slot] for f in functions.values() for slot in f.matrices}
     return sum(4 * math.prod(matrix.shape) for matrix in matrices.values())
-
-
-def _raw(param: Constant | ConstExpr | None) -> np.ndarray | None:
-    if param is None:
-        return None
-    return param.read() if isinstance(param, Constant) else dense(param).numpy()

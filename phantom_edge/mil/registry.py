@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,7 +16,7 @@ class OpSpec:
 
     Attributes:
         run: takes the MIL parameters by name, gives a tensor or a tuple of them.
-        host: parameters wanted as plain Python values when they are constants (lists, numbers, texts).
+        host: parameters taken as plain Python values when they are constants (lists, numbers, texts).
         moves: the result holds only values of the inputs, so that there is nothing to round.
         fresh: the result never shares memory with an input.
         required, known: names of parameters, read off `run`'s signature.
@@ -31,22 +31,18 @@ class OpSpec:
 
 
 OPS: dict[str, OpSpec] = {}
+Run = TypeVar("Run", bound=Callable[..., Any])
 
 
-def op(
-    *names: str, host: str = "", moves: bool = False, fresh: bool | None = None
-) -> Callable[[Callable], Callable]:
-    """Registers a function for the MIL ops `names`; what moves values is taken to share memory unless
-    `fresh`.
-    """
+def op(name: str, host: str = "", moves: bool = False, fresh: bool | None = None) -> Callable[[Run], Run]:
+    """Registers a function for a MIL op; what `moves` values is taken to share memory unless `fresh`."""
 
-    def register(run: Callable) -> Callable:
+    def register(run: Run) -> Run:
         parameters = inspect.signature(run).parameters.values()
         required = frozenset(p.name for p in parameters if p.default is p.empty)
         known = frozenset(p.name for p in parameters)
         is_fresh = not moves if fresh is None else fresh
-        for name in names:
-            OPS[name] = OpSpec(run, frozenset(host.split()), moves, is_fresh, required, known)
+        OPS[name] = OpSpec(run, frozenset(host.split()), moves, is_fresh, required, known)
         return run
 
     return register
@@ -57,10 +53,3 @@ def ints(value: Any) -> list[int]:
     if isinstance(value, torch.Tensor):
         value = value.tolist()
     return value if isinstance(value, list) else [value]
-
-
-def scalar(value: Any) -> Any:
-    """A number from a constant (already Python) or from a tensor of one element."""
-    if isinstance(value, torch.Tensor):
-        return value.item()
-    return value[0] if isinstance(value, list) else value

@@ -47,7 +47,7 @@ def run_steps(function: Function, env: list[Any]) -> None:
 
 def _fits(shape: torch.Size, declared: Shape) -> bool:
     return len(shape) == len(declared) and all(
-        want is None or want == got for got, want in zip(shape, declared, strict=True)
+        expected is None or expected == size for size, expected in zip(shape, declared, strict=True)
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil.types import DType, Mode, round_fp16, to_numpy
@@ -39,15 +40,15 @@ class MilState:
     def __iter__(self) -> Iterator[str]:
         return iter(self.buffers)
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         buffer = self._buffer(name)
         return to_numpy(buffer.value, buffer.dtype, self.mode)
 
-    def __setitem__(self, name: str, array: np.ndarray) -> None:
+    def __setitem__(self, name: str, array: NDArray[Any]) -> None:
         buffer = self._buffer(name)
         if array.shape != tuple(buffer.value.shape):
             raise InputError(f"state {name!r} has shape {list(buffer.value.shape)}, not {list(array.shape)}")
-        value = torch.tensor(array, dtype=buffer.dtype.held)
+        value = torch.tensor(array, dtype=buffer.dtype.torch_dtype)
         buffer.value = round_fp16(value) if self.mode == "typed" and buffer.dtype.name == "fp16" else value
 
     def copy(self) -> MilState:

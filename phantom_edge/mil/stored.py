@@ -7,16 +7,13 @@ back.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 
 from phantom_edge.mil.constants import Constant, ConstExpr
-from phantom_edge.mil.constexpr import dense
+from phantom_edge.mil.constexpr import BLOCKWISE, dense
 from phantom_edge.mil.types import Mode, convert, finisher
 from phantom_edge.model import linear_by_rows
-
-_BLOCKWISE: Final = "constexpr_blockwise_shift_scale"
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,12 @@ class StoredMatrix:
             return None
         if isinstance(value, Constant):
             return cls(value, mode)
-        apart = value.op == _BLOCKWISE and all(_has_rows(p, value.shape[0]) for p in value.params.values())
+        apart = value.op == BLOCKWISE and all(_has_rows(p, value.shape[0]) for p in value.params.values())
         return cls(value, mode) if apart else None
 
     def linear(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """[..., D_in] -> [..., D_out]."""
-        return linear_by_rows.linear(x, self.value.shape, self._rows, bias)
+        return linear_by_rows.linear(x, (self.value.shape[0], self.value.shape[1]), self._rows, bias)
 
     def _rows(self, start: int, end: int) -> torch.Tensor:
         """Rows ``start`` to ``end`` in fp32, rounded as the whole would be."""
@@ -48,14 +45,17 @@ class StoredMatrix:
         return convert(torch.from_numpy(part.read()), part.dtype)
 
 
-def _has_rows(param: Constant | ConstExpr, rows: int) -> bool:
+def _has_rows(param: Constant, rows: int) -> bool:
     """Whether a parameter has an entry for each row, or one for all."""
-    return isinstance(param, Constant) and len(param.shape) == 2 and param.shape[0] in (1, rows)
+    return len(param.shape) == 2 and param.shape[0] in (1, rows)
 
 
 def _cut(value: Constant | ConstExpr, start: int, end: int) -> Constant | ConstExpr:
-    shape = (end - start, *value.shape[1:])
     if isinstance(value, Constant):
-        return replace(value, shape=shape, read=lambda: value.rows(start, end))
-    params = {name: p if p.shape[0] == 1 else _cut(p, start, end) for name, p in value.params.items()}
-    return replace(value, shape=shape, params=params)
+        return _cut_constant(value, start, end)
+    params = {n: p if p.shape[0] == 1 else _cut_constant(p, start, end) for n, p in value.params.items()}
+    return replace(value, shape=(end - start, *value.shape[1:]), params=params)
+
+
+def _cut_constant(value: Constant, start: int, end: int) -> Constant:
+    return replace(value, shape=(end - start, *value.shape[1:]), read=lambda: value.rows(start, end))

@@ -1,4 +1,4 @@
-"""Element types of MIL: how each is declared, stored in files and held while computing.
+"""Element types of MIL: how each is declared, stored in files and computed with.
 
 Source: ``DataType`` of MIL.proto and ``BlobDataType`` of the MIL blob storage, as written by coremltools 9.
 """
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 
@@ -24,23 +25,22 @@ MAX_ELEMENTS = 2**32
 
 @dataclass(frozen=True)
 class DType:
-    """One element type: `bits` in a file, `numpy` for values handed out, `held` for tensors being computed
-    with.
+    """One element type: its `bits` in a file, the `numpy` type handed out, the `torch_dtype` computed with.
 
-    Floats are held in fp32 in both modes: typed mode rounds each result to the declared type, so that
-    an fp16 value is an fp32 number which fp16 can represent, and no matmul converts its weights.
-    uint16 and uint32 are held one size up, since torch computes with neither.
+    Floats are fp32 tensors in both modes: typed mode rounds each result to the declared type, so that an fp16
+    value is an fp32 number which fp16 can represent, and no matmul converts its weights. uint16 and uint32
+    are one size up, since torch computes with neither.
     """
 
     name: str
     bits: int
     numpy: np.dtype
-    held: torch.dtype
+    torch_dtype: torch.dtype
     blob_code: int | None = None
 
     @property
     def is_float(self) -> bool:
-        return self.held is torch.float32
+        return self.torch_dtype is torch.float32
 
     @property
     def is_signed(self) -> bool:
@@ -48,7 +48,7 @@ class DType:
 
 
 def _table() -> dict[int, DType]:
-    rows = [  # proto code, name, bits, numpy, held, blob code
+    rows = [  # proto code, name, bits, numpy, torch, blob code
         (1, "bool", 8, np.bool_, torch.bool, None),
         (10, "fp16", 16, np.float16, torch.float32, 1),
         (11, "fp32", 32, np.float32, torch.float32, 2),
@@ -61,13 +61,10 @@ def _table() -> dict[int, DType]:
         (32, "uint16", 16, np.uint16, torch.int32, 7),
         (33, "uint32", 32, np.uint32, torch.int64, 15),
         (35, "uint4", 4, np.uint8, torch.uint8, 11),
-        (36, "uint2", 2, np.uint8, torch.uint8, 10),
-        (37, "uint1", 1, np.uint8, torch.uint8, 9),
-        (38, "uint6", 6, np.uint8, torch.uint8, 13),
-        (39, "uint3", 3, np.uint8, torch.uint8, 12),
     ]
     return {
-        code: DType(name, bits, np.dtype(numpy), held, blob) for code, name, bits, numpy, held, blob in rows
+        code: DType(name, bits, np.dtype(numpy), computed, blob)
+        for code, name, bits, numpy, computed, blob in rows
     }
 
 
@@ -100,10 +97,10 @@ class TensorType:
             return False
         if self.enumerated and shape not in self.enumerated:
             return False
-        if any(want is not None and want != got for want, got in zip(self.shape, shape, strict=True)):
+        if any(size is not None and size != given for size, given in zip(self.shape, shape, strict=True)):
             return False
         bounds = zip(shape, self.ranges, strict=True) if self.ranges else ()
-        return all(low <= got and (high is None or got <= high) for got, (low, high) in bounds)
+        return all(low <= size and (high is None or size <= high) for size, (low, high) in bounds)
 
     def __str__(self) -> str:
         if self.enumerated:
@@ -154,32 +151,30 @@ def count_elements(shape: tuple[int, ...], where: str) -> int:
 
 
 def convert(x: torch.Tensor, dtype: DType) -> torch.Tensor:
-    """`x` as it is held for `dtype`: floats become integers by truncation, too large integers wrap around."""
-    if x.dtype is dtype.held:
+    """`x` in the type that `dtype` is computed with: floats are truncated, too large integers wrap around."""
+    if x.dtype is dtype.torch_dtype:
         return x
     if dtype.name in ("uint16", "uint32") and x.dtype is not torch.bool:
-        return (x.to(torch.int64) & (2**dtype.bits - 1)).to(dtype.held)
-    return x.to(dtype.held)
+        return torch.bitwise_and(x.to(torch.int64), 2**dtype.bits - 1).to(dtype.torch_dtype)
+    return x.to(dtype.torch_dtype)
 
 
 def round_fp16(x: torch.Tensor) -> torch.Tensor:
-    """`x` rounded to the nearest fp16 value (infinite beyond 65504), still held in fp32."""
-    return x.half().float()
+    """`x` rounded to the nearest fp16 value (infinite beyond 65504), still in fp32."""
+    rounded: torch.Tensor = x.half().float()
+    return rounded
 
 
 def finisher(dtype: DType, mode: Mode) -> Callable[[torch.Tensor], torch.Tensor]:
     """What turns an op's fp32 or integer result into a value of the declared `dtype`."""
     if mode == "typed" and dtype.name == "fp16":
         return round_fp16
-    if (
-        dtype.name == "uint16"
-    ):  # held in int32 as other integers are, so that only the wrap-around tells them apart
+    if dtype.name == "uint16":  # an int32 tensor, as other integers are: only the wrap-around differs
         return lambda x: convert(x.to(torch.int64), dtype)
-    held = dtype.held
-    return lambda x: x if x.dtype is held else convert(x, dtype)
+    return lambda x: x if x.dtype is dtype.torch_dtype else convert(x, dtype)
 
 
-def to_numpy(x: torch.Tensor, dtype: DType, mode: Mode) -> np.ndarray:
+def to_numpy(x: torch.Tensor, dtype: DType, mode: Mode) -> NDArray[Any]:
     """A copy of `x` for the caller: the declared type, except that floats stay fp32 in lifted mode."""
-    wanted = np.dtype(np.float32) if mode == "lifted" and dtype.is_float else dtype.numpy
-    return np.array(x.numpy(), dtype=wanted, order="C", copy=True)
+    kind = np.dtype(np.float32) if mode == "lifted" and dtype.is_float else dtype.numpy
+    return np.array(x.numpy(), dtype=kind, order="C", copy=True)

@@ -26,10 +26,6 @@ WRITTEN = {  # type -> (the writer's method, values)
     "uint32": ("write_uint32_data", RANDOM.integers(0, 2**32, COUNT).astype(np.uint32)),
     "int4": ("write_int4_data", RANDOM.integers(-8, 8, COUNT).astype(np.int8)),
     "uint4": ("write_uint4_data", RANDOM.integers(0, 16, COUNT).astype(np.uint8)),
-    "uint1": ("write_uint1_data", RANDOM.integers(0, 2, COUNT).astype(np.uint8)),
-    "uint2": ("write_uint2_data", RANDOM.integers(0, 4, COUNT).astype(np.uint8)),
-    "uint3": ("write_uint3_data", RANDOM.integers(0, 8, COUNT).astype(np.uint8)),
-    "uint6": ("write_uint6_data", RANDOM.integers(0, 64, COUNT).astype(np.uint8)),
 }
 
 

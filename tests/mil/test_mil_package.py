@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.proto import Model_pb2
-from mil_programs import build
+from mil_programs import FP32_TOLERANCE, build
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil import MilModel, TensorType
@@ -23,9 +23,9 @@ X = np.arange(24, dtype=np.float32).reshape(2, 12) / 8
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
-    """y = relu(x W^T), its weight in weight.bin."""
+    """y = silu(x W^T), its weight in weight.bin."""
     path = tmp_path_factory.mktemp("good") / "m.mlpackage"
-    return build(path, {"x": X}, lambda x: {"y": mb.relu(x=mb.linear(x=x, weight=WEIGHT))})
+    return build(path, {"x": X}, lambda x: {"y": mb.silu(x=mb.linear(x=x, weight=WEIGHT))})
 
 
 @pytest.fixture
@@ -74,7 +74,8 @@ def test_tells_what_it_is(good):
     stored = [value for value in model.constants() if value.shape == (4, 12)]
     assert [value.op for value in stored] == ["const"]
     assert np.array_equal(stored[0].fields["val"], WEIGHT)
-    assert np.array_equal(model.predict({"x": X})["y"], np.maximum(X @ WEIGHT.T, 0))
+    product = X @ WEIGHT.T
+    assert np.allclose(model.predict({"x": X})["y"], product / (1 + np.exp(-product)), rtol=FP32_TOLERANCE)
 
 
 def test_functions_share_weights(tmp_path):
@@ -164,7 +165,7 @@ def test_refuses_what_is_no_program(package):
 
 def test_names_all_missing_ops_at_once(package):
     def change(model):
-        _operation(model, "relu").type = "whirl"
+        _operation(model, "silu").type = "whirl"
         _operation(model, "linear").type = "lstm"
 
     _edit(package, change)
@@ -173,16 +174,16 @@ def test_names_all_missing_ops_at_once(package):
 
 def test_refuses_a_parameter_it_does_not_know(package):
     def change(model):
-        relu = _operation(model, "relu")
-        relu.inputs["alpha"].CopyFrom(relu.inputs["x"])
+        silu = _operation(model, "silu")
+        silu.inputs["alpha"].CopyFrom(silu.inputs["x"])
 
     _edit(package, change)
-    _refused(package, "relu 'relu_0' has parameters unknown alpha")
+    _refused(package, "silu 'y' has parameters unknown alpha")
 
 
 def test_refuses_an_undefined_name(package):
     def change(model):
-        _operation(model, "relu").inputs["x"].arguments[0].name = "nobody"
+        _operation(model, "silu").inputs["x"].arguments[0].name = "nobody"
 
     _edit(package, change)
     _refused(package, "uses 'nobody', which is not defined")
@@ -202,10 +203,10 @@ def test_refuses_a_shape_that_the_weights_do_not_have(package, size):
 
 def test_finds_a_result_of_another_shape_than_declared(package):
     def change(model):
-        _operation(model, "relu").outputs[0].type.tensorType.dimensions[1].constant.size = 5
+        _operation(model, "silu").outputs[0].type.tensorType.dimensions[1].constant.size = 5
 
     _edit(package, change)
-    with pytest.raises(InputError, match=r"relu 'relu_0': it gives shape \[2, 4\], \[2, 5\] is declared"):
+    with pytest.raises(InputError, match=r"silu 'y': it gives shape \[2, 4\], \[2, 5\] is declared"):
         MilModel.load(package).predict({"x": X})
 
 

@@ -17,7 +17,6 @@ import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.ops.defs.iOS18.compression import constexpr_blockwise_shift_scale
-from coremltools.optimize._utils import lut_to_dense
 from mil_programs import FP16_ULP, FP32_TOLERANCE, build, convert
 
 from phantom_edge.mil import MilModel
@@ -92,18 +91,20 @@ def dequantised(blocks) -> dict[str, dict[str, np.ndarray]]:
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blockwise_integers_are_exact(stored, dequantised, name):
-    want = BLOCKS[name]
+    blocks = BLOCKS[name]
     data, scale, offset = stored[name]
     assert data.dtype == (np.uint8 if name.startswith("u") else np.int8)
-    assert np.array_equal(data, want.data.astype(np.int16))
+    assert np.array_equal(data, blocks.data.astype(np.int16))
     assert scale.dtype == np.float16
-    assert np.array_equal(scale, want.scale)
-    if want.offset is None:
+    assert np.array_equal(scale, blocks.scale)
+    if blocks.offset is None:
         assert offset is None
     else:
-        assert np.array_equal(offset, want.offset.astype(np.int16))
-    assert np.array_equal(dequantised["typed"][f"out_{name}"], want.expect(want.scale))
-    assert np.array_equal(dequantised["lifted"][f"out_{name}"], want.expect(want.scale.astype(np.float32)))
+        assert np.array_equal(offset, blocks.offset.astype(np.int16))
+    assert np.array_equal(dequantised["typed"][f"out_{name}"], blocks.expect(blocks.scale))
+    assert np.array_equal(
+        dequantised["lifted"][f"out_{name}"], blocks.expect(blocks.scale.astype(np.float32))
+    )
 
 
 def test_integers_of_coremltools_quantiser_survive_the_file(tmp_path):
@@ -124,101 +125,6 @@ def test_integers_of_coremltools_quantiser_survive_the_file(tmp_path):
     assert offset is None
     assert np.array_equal(data, op.data.val.astype(np.int8))
     assert np.array_equal(scale, op.scale.val)
-
-
-@dataclass(frozen=True)
-class _Table:
-    indices: np.ndarray
-    lut: np.ndarray
-    axis: int
-
-    def make(self) -> Any:
-        extra = {"vector_axis": self.axis} if self.lut.shape[-1] > 1 else {}
-        return mb.constexpr_lut_to_dense(indices=self.indices, lut=self.lut, **extra)
-
-
-TABLES = {
-    f"uint{bits}_{groups[0]}_{groups[1]}_vector{vector}_axis{axis}": _Table(
-        RANDOM.integers(0, 2**bits, (8, 12)).astype(
-            types.nptype_from_builtin(types.string_to_builtin(f"uint{bits}"))
-        ),
-        RANDOM.normal(size=(*groups, 2**bits, vector)).astype(np.float16),
-        axis,
-    )
-    for bits, groups, vector in [
-        (4, (1, 1), 1),
-        (4, (2, 1), 1),
-        (6, (1, 4), 1),
-        (3, (2, 2), 1),
-        (2, (1, 2), 3),
-        (1, (4, 1), 2),
-        (8, (1, 1), 1),
-    ]
-    for axis in ((0, 1) if vector > 1 else (0,))
-}
-
-
-@pytest.fixture(scope="module")
-def looked_up(tmp_path_factory) -> dict[str, np.ndarray]:
-    path = tmp_path_factory.mktemp("tables") / "m.mlpackage"
-    return _outputs(_weights(path, {name: table.make for name, table in TABLES.items()}))
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_table_lookup_equals_coremltools(looked_up, name):
-    table = TABLES[name]
-    want = lut_to_dense(table.indices, table.lut, table.axis)
-    assert np.array_equal(looked_up[f"out_{name}"], want.astype(np.float32))
-
-
-def test_scaled_table_of_integers(tmp_path):
-    """A palette of int8 scaled per channel: one constexpr op inside another."""
-    kind = types.nptype_from_builtin(types.string_to_builtin("uint4"))
-    indices, lut = RANDOM.integers(0, 16, (6, 8)).astype(kind), _integers("int8", (1, 1, 16, 1))
-    scale = RANDOM.uniform(0.01, 0.1, (6, 1)).astype(np.float16)
-    path = _weights(
-        tmp_path / "m.mlpackage",
-        {
-            "w": lambda: mb.constexpr_blockwise_shift_scale(
-                data=mb.constexpr_lut_to_dense(indices=indices, lut=lut), scale=scale
-            )
-        },
-    )
-    model = MilModel.load(path)
-    ((data, _, _),) = model.quantized_weights().values()
-    want = lut_to_dense(indices, lut)
-    assert np.array_equal(data, want)
-    assert np.array_equal(_outputs(path)["out_w"], (want.astype(np.float16) * scale).astype(np.float32))
-
-
-def test_forms_of_ios16(tmp_path):
-    """Up to iOS 17 the parameters are attributes, and a table's indices are packed by hand."""
-    data, zero = _integers("int8", (6, 10)), _integers("int8", (6,))
-    scale = RANDOM.uniform(0.01, 0.1, 6).astype(np.float32)
-    indices, lut = RANDOM.integers(0, 4, 60).astype(np.uint8), RANDOM.normal(size=4).astype(np.float32)
-    two_bits = np.unpackbits(indices[:, None], axis=1, bitorder="little")[:, :2]
-    packed = np.packbits(two_bits.reshape(-1), bitorder="little")
-    half = RANDOM.normal(size=(6, 10)).astype(np.float16)
-    made = {
-        "affine": lambda: mb.constexpr_affine_dequantize(
-            quantized_data=data, zero_point=zero, scale=scale, axis=0
-        ),
-        "lut": lambda: mb.constexpr_lut_to_dense(indices=packed, lut=lut, shape=np.uint32([6, 10])),
-        "cast": lambda: mb.constexpr_cast(source_val=half, output_dtype="fp32"),
-    }
-    want = {
-        "affine": scale[:, None] * (data.astype(np.float32) - zero.astype(np.float32)[:, None]),
-        "lut": lut[indices].reshape(6, 10),
-        "cast": half.astype(np.float32),
-    }
-    path = _weights(tmp_path / "m.mlpackage", made, ct.target.iOS16)
-    for name, array in want.items():
-        assert np.allclose(_outputs(path)[f"out_{name}"], array, rtol=FP32_TOLERANCE)
-    weights = MilModel.load(path).quantized_weights()
-    ((got_data, got_scale, got_zero),) = weights.values()
-    assert np.array_equal(got_data, data)
-    assert np.array_equal(got_scale, scale)
-    assert np.array_equal(got_zero, zero)
 
 
 LINEAR = {
@@ -250,9 +156,11 @@ def test_stored_matrices_give_what_dense_ones_give(tmp_path, monkeypatch, mode):
     whole, apart = MilModel.load(path, mode), MilModel.load(path, mode, dense_bytes=0)
     assert whole.keeps_dense
     assert not apart.keeps_dense
-    want, got = whole.predict({"x": x}), apart.predict({"x": x})
+    expected, answers = whole.predict({"x": x}), apart.predict({"x": x})
     # Dense in both: the one that is used otherwise too, and the one whose scales span rows.
-    assert whole.held_bytes - apart.held_bytes == 3 * 4 * 8 * 64
-    for name in want:
-        unit = (FP16_ULP if mode == "typed" else FP32_TOLERANCE) * np.abs(want[name]).max()
-        assert np.allclose(got[name], want[name], rtol=0, atol=unit), name  # sums of 64 in another order
+    assert whole.constant_bytes - apart.constant_bytes == 3 * 4 * 8 * 64
+    for name in expected:
+        unit = (FP16_ULP if mode == "typed" else FP32_TOLERANCE) * np.abs(expected[name]).max()
+        assert np.allclose(answers[name], expected[name], rtol=0, atol=unit), (
+            name
+        )  # sums of 64 in another order

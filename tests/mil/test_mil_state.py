@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import coremltools as ct
 import numpy as np
 import pytest
 import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
-from mil_programs import IOS18, convert, save
+from mil_programs import IOS18, save
 
 from phantom_edge.errors import InputError
-from phantom_edge.mil import MilModel, TensorType
+from phantom_edge.mil import MilModel, MilState, TensorType
 from phantom_edge.mil.compile import compile_function
 from phantom_edge.mil.inplace import use_state_in_place
 from phantom_edge.mil.package import Package
@@ -56,7 +55,7 @@ def _rows(x, cache, first: int):
 
 
 def _simple(x, cache):
-    return mb.identity(x=_rows(x, cache, 1), name="y")
+    return mb.reshape(x=_rows(x, cache, 1), shape=[4, 3], name="y")
 
 
 def _old_value_lives(x, cache):
@@ -73,7 +72,7 @@ def _old_view_lives(x, cache):
 
 def _update_from_itself(x, cache):
     own = mb.slice_by_index(x=_rows(x, cache, 0), begin=[0, 0], end=[2, 3])
-    return mb.identity(x=_rows(own, cache, 1), name="y")
+    return mb.reshape(x=_rows(own, cache, 1), shape=[4, 3], name="y")
 
 
 def _not_written_back(x, cache):
@@ -152,96 +151,88 @@ def test_updates_in_place_only_where_nobody_sees_it(tmp_path, body, in_place):
     state = model.make_state()
     state["cache"] = start
     output = model.predict({"x": x}, state)["y"]
-    want, after = _expect(body.__name__, x, start)
-    assert np.array_equal(output, want)
+    expected, after = _expect(body.__name__, x, start)
+    assert np.array_equal(output, expected)
     assert np.array_equal(state["cache"], after)
     package = Package(path)
     function = compile_function("main", package.model.mlProgram.functions["main"], package, "typed")
     assert use_state_in_place(function) == in_place
 
 
-class _Attention(torch.nn.Module):
-    """One decoder layer with its cache in buffers, positions from the mask's width."""
-
-    def __init__(self, width: int = 32, heads: int = 2, context: int = 16):
-        super().__init__()
-        self.heads, self.head_dim = heads, width // heads
-        self.qkv, self.out = torch.nn.Linear(width, 3 * width), torch.nn.Linear(width, width)
-        for name in ("k_cache", "v_cache"):
-            self.register_buffer(name, torch.zeros(1, heads, context, self.head_dim))
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        length, end = x.shape[1], mask.shape[-1]
-        q, k, v = (
-            self.qkv(x).reshape(1, length, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind(0)
-        )
-        self.k_cache[:, :, end - length : end] = k
-        self.v_cache[:, :, end - length : end] = v
-        k, v = self.k_cache[:, :, :end], self.v_cache[:, :, :end]
-        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, mask)
-        return x + self.out(mixed.transpose(1, 2).reshape(1, length, -1))
-
-
-def _mask(length: int, end: int) -> torch.Tensor:
-    return torch.full((length, end), -1e4).triu(end - length + 1)[None, None]
+CONTEXT, WIDTH = 16, 8
 
 
 @pytest.fixture(scope="module")
-def attention(tmp_path_factory) -> tuple[torch.nn.Module, Path]:
-    torch.manual_seed(0)
-    module = _Attention().eval()
-    module.load_state_dict({name: value.half().float() for name, value in module.state_dict().items()})
-    sizes = {
-        "x": {1: torch.export.Dim("q", min=1, max=15)},
-        "mask": {2: torch.export.Dim("q", min=1, max=15), 3: torch.export.Dim("end", min=1, max=15)},
-    }
-    states = [
-        ct.StateType(wrapped_type=ct.TensorType(shape=tuple(buffer.shape), dtype=np.float16), name=name)
-        for name, buffer in module.named_buffers()
-    ]
-    path = tmp_path_factory.mktemp("attention") / "m.mlpackage"
-    example = (torch.zeros(1, 3, 32), _mask(3, 5))
-    return module, convert(module, example, path, "fp16", dynamic_shapes=sizes, states=states)
+def attention(tmp_path_factory) -> Path:
+    """Attention over a cache of two states: keys are the inputs, values half of them; two rows a call."""
+    caches = [mb.StateTensorSpec((1, CONTEXT, WIDTH), dtype=types.fp16) for _ in range(2)]
+
+    @mb.program(
+        input_specs=[
+            mb.TensorSpec((1, 2, WIDTH), dtype=types.fp16),
+            mb.TensorSpec((1,), dtype=types.int32),
+            mb.TensorSpec((2, CONTEXT), dtype=types.fp16),
+            *caches,
+        ],
+        opset_version=IOS18,
+    )
+    def program(x, start, mask, k_cache, v_cache):
+        begin = mb.concat(values=[[0], start, [0]], axis=0)
+        end = mb.concat(values=[[1], mb.add(x=start, y=np.int32(2)), [WIDTH]], axis=0)
+
+        def appended(state, rows):
+            updated = mb.slice_update(x=mb.read_state(input=state), update=rows, begin=begin, end=end)
+            return mb.coreml_update_state(state=state, value=updated)
+
+        k, v = appended(k_cache, x), appended(v_cache, mb.mul(x=x, y=np.float16(0.5)))
+        return mb.scaled_dot_product_attention(query=x, key=k, value=v, attn_mask=mask, name="y")
+
+    return save(program, tmp_path_factory.mktemp("attention") / "m.mlpackage")
+
+
+def _mask(start: int) -> np.ndarray:
+    """0 up to each row's own position, -1e4 after it."""
+    return np.where(np.arange(CONTEXT) <= start + np.arange(2)[:, None], 0.0, -1e4).astype(np.float32)
+
+
+def _call(model: MilModel, x: np.ndarray, start: int, state: MilState) -> np.ndarray:
+    return model.predict({"x": x, "start": np.int32([start]), "mask": _mask(start)}, state)["y"]
 
 
 @pytest.mark.parametrize(
     ("mode", "tolerance"), [("lifted", LIFTED_STATE_TOLERANCE), ("typed", TYPED_STATE_TOLERANCE)]
 )
-def test_kv_cache_equals_torch_over_prefill_chunks_and_decode(attention, mode, tolerance):
-    module, path = attention
-    model = MilModel.load(path, mode)
-    assert model.op_counts()["scaled_dot_product_attention"] == 1
+def test_a_kv_cache_equals_attention_over_all_rows(attention, mode, tolerance):
+    model = MilModel.load(attention, mode)
     assert set(model.states()) == {"k_cache", "v_cache"}
-    state, end = model.make_state(), 0
-    generator = torch.Generator().manual_seed(1)
-    for buffer in module.buffers():
-        buffer.zero_()
-    for length in (4, 3, 1, 1, 2):
-        end += length
-        x = torch.randn(1, length, 32, generator=generator).half().float()
-        with torch.no_grad():
-            want = module(x, _mask(length, end)).numpy()
-        (got,) = model.predict({"x": x.numpy(), "mask": _mask(length, end).numpy()}, state).values()
-        assert np.abs(got - want).max() < tolerance
-    for name, buffer in module.named_buffers():
-        assert np.abs(state[name] - buffer.numpy()).max() < tolerance
+    state = model.make_state()
+    rows = np.random.default_rng(1).normal(size=(1, CONTEXT, WIDTH)).astype(np.float16).astype(np.float32)
+    for start in range(0, CONTEXT, 2):
+        keys = torch.from_numpy(rows[:, : start + 2])
+        expected = torch.nn.functional.scaled_dot_product_attention(
+            keys[:, -2:], keys, keys / 2, torch.from_numpy(_mask(start)[:, : start + 2])
+        )
+        answer = _call(model, rows[:, start : start + 2], start, state)
+        assert np.abs(answer - expected.numpy()).max() < tolerance
+    assert np.array_equal(state["k_cache"], rows)
+    assert np.array_equal(state["v_cache"], rows / 2)
 
 
 def test_a_copied_state_is_independent(attention):
-    model = MilModel.load(attention[1])
-    inputs = {"x": np.ones((1, 2, 32), np.float32), "mask": _mask(2, 2).numpy()}
+    model = MilModel.load(attention)
+    x = np.ones((1, 2, WIDTH), np.float32)
     state = model.make_state()
-    model.predict(inputs, state)
-    kept = state.copy()
-    before = kept["k_cache"]
-    model.predict({**inputs, "x": -inputs["x"]}, state)
-    assert np.array_equal(kept["k_cache"], before)
+    _call(model, x, 0, state)
+    copy = state.copy()
+    before = copy["k_cache"]
+    _call(model, -x, 0, state)
+    assert np.array_equal(copy["k_cache"], before)
     assert not np.array_equal(state["k_cache"], before)
 
 
 def test_refuses_a_state_that_does_not_fit(attention):
-    lifted, typed = (MilModel.load(attention[1], mode) for mode in ("lifted", "typed"))
-    inputs = {"x": np.ones((1, 2, 32), np.float32), "mask": _mask(2, 2).numpy()}
+    lifted, typed = (MilModel.load(attention, mode) for mode in ("lifted", "typed"))
+    inputs = {"x": np.ones((1, 2, WIDTH)), "start": np.int32([0]), "mask": _mask(0)}
     with pytest.raises(InputError, match=r"has states .*; give make_state"):
         typed.predict(inputs)
     with pytest.raises(InputError, match="the state is lifted, the model typed"):

@@ -46,27 +46,28 @@ def save(program: Program, path: Path, target: Any = IOS18) -> Path:
 
 
 def build(path: Path, arrays: dict[str, np.ndarray], body: Callable[..., Any], target: Any = IOS18) -> Path:
-    """A package whose inputs have the shapes and types of `arrays`; `body` gives {output name: var} from the
-    vars.
+    """A package with inputs like `arrays`; `body` gives {output name: var} from their vars.
 
     Core ML has no bool input: a bool array becomes an int32 input, compared with 0 inside.
     """
 
-    def held(array: np.ndarray) -> np.ndarray:
-        return array.astype(np.int32) if array.dtype == bool else array
-
     inputs = {
-        name: mb.placeholder(shape=a.shape, dtype=MIL_TYPES[held(a).dtype]) for name, a in arrays.items()
+        name: mb.placeholder(
+            shape=a.shape, dtype=MIL_TYPES[np.dtype(np.int32) if a.dtype == bool else a.dtype]
+        )
+        for name, a in arrays.items()
     }
     with Function(inputs, opset_version=target) as function:
         values = {
-            name: mb.not_equal(x=function.inputs[name], y=np.int32(0))
+            name: mb.less_equal(x=np.int32(1), y=function.inputs[name])
             if a.dtype == bool
             else function.inputs[name]
             for name, a in arrays.items()
         }
         outputs = body(**values)
-        function.set_outputs([mb.identity(x=var, name=name) for name, var in outputs.items()])
+        for name, var in outputs.items():
+            var.set_name(name)
+        function.set_outputs(list(outputs.values()))
     program = Program()
     program.add_function("main", function)
     return save(program, path, target)

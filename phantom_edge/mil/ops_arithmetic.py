@@ -1,6 +1,7 @@
-"""Reductions, normalisations, products, convolution and attention, all in fp32.
+"""Ops that compute: element-wise, activations, normalisation, products, convolution, attention; all in fp32.
 
-Semantics: coremltools ``reduction``, ``normalization``, ``linear``, ``conv`` and ``iOS18/transformers``.
+Semantics: coremltools' ``elementwise_binary``, ``activation``, ``normalization``, ``linear``, ``conv`` and
+``iOS18/transformers``. Only what the exporters of this package emit is here.
 """
 
 from __future__ import annotations
@@ -13,55 +14,59 @@ from torch import Tensor
 
 from phantom_edge.mil.registry import op
 from phantom_edge.mil.stored import StoredMatrix
+from phantom_edge.mil.types import BY_NAME, convert
+
+
+@op("add")
+def add(x: Tensor, y: Tensor) -> Tensor:
+    return torch.add(x, y)
+
+
+@op("sub")
+def sub(x: Tensor, y: Tensor) -> Tensor:
+    return torch.sub(x, y)
+
+
+@op("mul")
+def mul(x: Tensor, y: Tensor) -> Tensor:
+    return torch.mul(x, y)
+
+
+@op("less_equal")
+def less_equal(x: Tensor, y: Tensor) -> Tensor:
+    return torch.le(x, y)
+
+
+@op("sigmoid")
+def sigmoid(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+@op("silu")
+def silu(x: Tensor) -> Tensor:
+    return F.silu(x)
+
+
+@op("gelu", host="mode")
+def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
+    if mode == "SIGMOID_APPROXIMATION":
+        return x * torch.sigmoid(1.702 * x)
+    return F.gelu(x, approximate={"EXACT": "none", "TANH_APPROXIMATION": "tanh"}[mode])
+
+
+@op("softmax", host="axis")
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    return torch.softmax(x, axis)
+
+
+@op("cast", host="dtype", fresh=False)
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """To fp16 the interpreter rounds afterwards, by the declared type, and only in typed mode."""
+    return convert(x, BY_NAME[dtype])
 
 
 def _axes(x: Tensor, axes: list[int] | None) -> list[int]:
     return list(range(x.ndim)) if axes is None else axes
-
-
-@op("reduce_mean", host="axes keep_dims")
-def reduce_mean(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.mean(x.to(torch.float32), _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_sum", host="axes keep_dims")
-def reduce_sum(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.sum(x, _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_sum_square", host="axes keep_dims")
-def reduce_sum_square(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.sum(x * x, _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_l2_norm", host="axes keep_dims")
-def reduce_l2_norm(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.sqrt(torch.sum(x * x, _axes(x, axes), keepdim=keep_dims))
-
-
-@op("reduce_max", host="axes keep_dims", moves=True, fresh=True)
-def reduce_max(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.amax(x, _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_min", host="axes keep_dims", moves=True, fresh=True)
-def reduce_min(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.amin(x, _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_log_sum_exp", host="axes keep_dims")
-def reduce_log_sum_exp(x: Tensor, axes: list[int] | None = None, keep_dims: bool = False) -> Tensor:
-    return torch.logsumexp(x, _axes(x, axes), keepdim=keep_dims)
-
-
-@op("reduce_argmax", host="axis keep_dims output_dtype")
-def reduce_argmax(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Tensor:
-    return torch.argmax(x, axis, keepdim=keep_dims)  # the declared output type is what counts
-
-
-@op("reduce_argmin", host="axis keep_dims output_dtype")
-def reduce_argmin(x: Tensor, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Tensor:
-    return torch.argmin(x, axis, keepdim=keep_dims)
 
 
 @op("layer_norm", host="axes epsilon")
@@ -84,18 +89,6 @@ def layer_norm(
     return result if beta is None else result + beta.reshape(wide)
 
 
-@op("batch_norm", host="epsilon")
-def batch_norm(
-    x: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-    gamma: Tensor | None = None,
-    beta: Tensor | None = None,
-    epsilon: float = 1e-5,
-) -> Tensor:
-    return F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=epsilon)
-
-
 @op("linear")
 def linear(x: Tensor, weight: Tensor | StoredMatrix, bias: Tensor | None = None) -> Tensor:
     if isinstance(weight, StoredMatrix):
@@ -108,11 +101,6 @@ def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = 
     x = x.transpose(-1, -2) if transpose_x else x
     y = y.transpose(-1, -2) if transpose_y else y
     return torch.matmul(x, y)
-
-
-@op("einsum", host="equation")
-def einsum(values: list[Tensor], equation: str) -> Tensor:
-    return torch.einsum(equation, *values)
 
 
 @op("conv", host="strides pad_type pad dilations groups")
