@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.interrupts import interrupts_held
@@ -48,22 +48,26 @@ class Format:
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
     ) -> Exported:
         """Write the three graphs below ``out``."""
-        return _imported(self.exporter).export(model, options, out, progress)
+        exported: Exported = _imported(self.exporter).export(model, options, out, progress)
+        return exported
 
     def reference(self, model: FoldedModel) -> FoldedModel:
         """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and
         grids.
         """
-        return _imported(self.exporter).reference(model)
+        folded: FoldedModel = _imported(self.exporter).reference(model)
+        return folded
 
     def stored_weights(self, folder: Path) -> Mapping[str, QuantizedTensor]:
         """The integers and scales read back out of an artifact, by module name."""
-        return _imported(self.exporter).stored_weights(folder)
+        weights: Mapping[str, QuantizedTensor] = _imported(self.exporter).stored_weights(folder)
+        return weights
 
-    def load(self, folder: Path, *, context: int, chunk: int, **options) -> Backend:
+    def load(self, folder: Path, *, context: int, chunk: int, **options: Any) -> Backend:
         """The runtime for an artifact in ``folder``."""
         module, _, name = self.backend.partition(":")
-        return getattr(_imported(module), name)(folder, context=context, chunk=chunk, **options)
+        backend: Backend = getattr(_imported(module), name)(folder, context=context, chunk=chunk, **options)
+        return backend
 
 
 def _imported(module: str) -> ModuleType:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from phantom_edge.errors import CheckError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Exported:
 
 
 class StoredWeights(Mapping[str, "QuantizedTensor"]):
-    """An artifact's integers by module name, each read from its file whenever it is asked for.
+    """An artifact's integers by module name, each read from its file at every access.
 
     Reading may raise :class:`InputError`, for data that are damaged or not as this toolkit writes them.
     """
@@ -70,10 +72,19 @@ class StoredWeights(Mapping[str, "QuantizedTensor"]):
         return len(self._readers)
 
 
-def require_counts(graph: str, found: dict[str, int], wanted: dict[str, int]) -> None:
+def require_counts(graph: str, counts: dict[str, int], expected: dict[str, int]) -> None:
     """Raise :class:`CheckError` when the artifact lacks a fused attention op or a quantised weight, or has
     extra.
     """
-    wrong = [f"{op} {found.get(op, 0)} (expected {n})" for op, n in wanted.items() if found.get(op, 0) != n]
+    wrong = [
+        f"{op} {counts.get(op, 0)} (expected {n})" for op, n in expected.items() if counts.get(op, 0) != n
+    ]
     if wrong:
-        raise CheckError(f"{graph}: the exported graph is not what was asked for: {', '.join(wrong)}")
+        raise CheckError(f"{graph}: the exported graph is not what its model needs: {', '.join(wrong)}")
+
+
+def float_tensor(weight: torch.Tensor | QuantizedTensor, name: str) -> torch.Tensor:
+    """A weight that no recipe quantises, such as a norm, a bias or a phantom constant, by its name."""
+    if not isinstance(weight, torch.Tensor):
+        raise CheckError(f"{name}: is quantised, which no format takes here; report it")
+    return weight

@@ -21,7 +21,7 @@ STEMS: Final = {
 }
 """transformers.js's name of each graph (``session_config.js``, ImageTextToText)."""
 SUFFIXES: Final = {"fp32": "", "fp16": "_fp16", "q8": "_quantized", "q4": "_q4", "q4f16": "_q4f16"}
-"""By type (``utils/dtypes.js``). What runs in a browser without being asked for is q8."""
+"""By type (``utils/dtypes.js``). A browser without other settings runs q8."""
 
 
 def file_name(graph: str, dtype: str) -> str:
@@ -40,10 +40,10 @@ def find(folder: Path, graph: str) -> Path:
         InputError: there is none, or files of several types, of which none is meant more than another.
     """
     paths = [folder / FOLDER / file_name(graph, dtype) for dtype in SUFFIXES]
-    found = [path for path in paths if path.exists()]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    present = [path for path in paths if path.exists()]
+    if len(present) == 1:
+        return present[0]
+    if not present:
         raise InputError(f"{folder / FOLDER}: no {STEMS[graph]}.onnx of any type; export the bundle again")
-    names = ", ".join(path.name for path in found)
+    names = ", ".join(path.name for path in present)
     raise InputError(f"{folder / FOLDER}: {names}: one bundle holds one type; remove the others")

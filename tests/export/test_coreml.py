@@ -158,11 +158,11 @@ class TestFunctions:
         embeds = np.random.default_rng(0).normal(0, 0.5, (1, 9, hidden)).astype(np.float32)
         states = {model: model.make_state() for model in (whole, apart)}
         for rows, function in ((range(9), "main"), ([9], "decode")):
-            wanted, found = (
+            expected, answer = (
                 run(m, embeds[:, : len(rows)], rows, states[m], function) for m in (whole, apart)
             )
-            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
-        assert apart.held_bytes < 0.2 * whole.held_bytes
+            np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+        assert apart.constant_bytes < 0.2 * whole.constant_bytes
 
     def test_functions_that_store_their_own_are_refused(self, qwen, tmp_path, monkeypatch):
         from phantom_edge.export.coreml import programs
@@ -341,9 +341,7 @@ def stored(constants: Constants, name: str) -> tuple[torch.Tensor, float]:
 class TestRmsNorm:
     @pytest.mark.parametrize("size", [1.0, 1e3, 6e4])
     def test_holds_where_squares_leave_float16(self, qwen, tmp_path, size):
-        """Run from the saved file with every result rounded to float16; the plain formula is infinite from
-        256 on.
-        """
+        """Run from the saved file, every result rounded to float16; plain squares are infinite from 256 on."""
         from phantom_edge.export.coreml import ops
         from phantom_edge.export.coreml.package import write_package
         from phantom_edge.export.coreml.programs import BuiltProgram, _program
@@ -352,30 +350,16 @@ class TestRmsNorm:
         model, name = quantized(qwen, "fp16"), "text_decoder.layers.0.norm1"
         mil = ops.MilOps(model.spec, model.weights, "fp16")
         width = model.config.decoder.hidden_size
-
-        def body(x):
-            plain = ops.mb.reduce_mean(x=ops.mb.square(x=x), axes=[-1], keep_dims=True)
-            return mil.rms_norm(x, name, 1e-6), plain
-
-        def first(x):
-            return body(x)[0]
-
-        def second(x):
-            return body(x)[1]
-
         x = torch.randn(1, 5, width, generator=torch.Generator().manual_seed(0))
         x = (x / x.abs().max() * size).half()
-        found = []
-        for run in (first, second):
-            inputs = {"x": ops.mb.placeholder(shape=(1, 5, width), dtype=ops.types.fp16)}
-            path = write_package(
-                BuiltProgram(_program(inputs, run, "y"), [], set()), "text_decoder", tmp_path
-            )
-            found.append(MilModel.load(path, mode="typed").predict({"x": x.numpy()})["y"])
+        assert torch.isfinite(x * x).all() == (size < 256)
+        inputs = {"x": ops.mb.placeholder(shape=(1, 5, width), dtype=ops.types.fp16)}
+        program = _program(inputs, lambda x: mil.rms_norm(x, name, 1e-6), "y")
+        path = write_package(BuiltProgram(program, [], set()), "text_decoder", tmp_path)
+        answer = MilModel.load(path, mode="typed").predict({"x": x.numpy()})["y"]
         weight = model.weights[f"{name}.weight"].half()
         expected = torch.nn.functional.rms_norm(x.double(), (width,), weight.double(), 1e-6)
-        assert torch.allclose(torch.from_numpy(found[0]).double(), expected, rtol=2 * FP16, atol=1e-6)
-        assert np.isfinite(found[1]).all() == (size < 256)
+        assert torch.allclose(torch.from_numpy(answer).double(), expected, rtol=2 * FP16, atol=1e-6)
 
 
 class TestFiles:

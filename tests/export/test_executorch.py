@@ -102,10 +102,10 @@ class TestIntegers:
             export(quantized(qwen, "int8"), OPTIONS, tmp_path, lambda _: None)
 
     def test_a_lost_attention_op_is_an_error(self, exports, qwen):
-        from phantom_edge.export.executorch.lower import wanted_counts
+        from phantom_edge.export.executorch.lower import expected_counts
 
         counts = dict(exports(qwen)[1].counts["text_decoder"])
-        wanted = wanted_counts(folded(qwen).spec, {})["text_decoder"]
+        wanted = expected_counts(folded(qwen).spec, {})["text_decoder"]
         require_counts("text_decoder", counts, wanted)
         counts["attention"] -= 1
         with pytest.raises(CheckError, match="attention"):

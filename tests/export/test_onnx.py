@@ -20,7 +20,7 @@ from onnx_models import embed, tile, write
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
 from phantom_edge.export.onnx import activation_grid, export, packing, reference, stored_cache, stored_weights
-from phantom_edge.export.onnx.checks import count_ops, wanted_counts
+from phantom_edge.export.onnx.checks import count_ops, expected_counts
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.model.weights import shape_of
 from phantom_edge.numbers.activations import fake_quantize
@@ -353,7 +353,7 @@ class TestChecks:
 
 def _checked(checkpoint) -> dict[str, int]:
     kinds = {"a": "MatMulNBits", "b": "DynamicQuantizeMatMul"}
-    return wanted_counts("text_decoder", folded(checkpoint).spec, kinds)
+    return expected_counts("text_decoder", folded(checkpoint).spec, kinds)
 
 
 class Streamed(Mapping):

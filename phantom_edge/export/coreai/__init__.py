@@ -78,7 +78,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         CheckError: an attention op or a quantised weight is missing from an asset, or a weight went nowhere.
         InputError: no ``coreai-torch``, or a context beyond the rotary embedding's.
     """
-    from phantom_edge.export.coreai.asset import Asset, wanted_counts
+    from phantom_edge.export.coreai.asset import Asset, expected_counts
     from phantom_edge.export.coreai.convert import write_asset
 
     out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         read = write_asset(graph, model, options, out / file(graph))
         counts[graph] = Asset.open(out / file(graph)).counts()
         widths = [bits for bits in read.values() if bits is not None]
-        require_counts(graph, counts[graph], wanted_counts(graph, model.spec, widths))
+        require_counts(graph, counts[graph], expected_counts(graph, model.spec, widths))
         unread -= set(read)
     if unread:
         raise CheckError(f"weights that no graph used: {', '.join(sorted(unread)[:8])}")

@@ -70,11 +70,11 @@ class Asset:
         with.
         """
         first, *others = self.functions
-        wanted = self._counts(first)
+        expected = self._counts(first)
         for name in others:
-            if self._counts(name) != wanted or self._sources(name) != self._sources(first):
+            if self._counts(name) != expected or self._sources(name) != self._sources(first):
                 raise CheckError(f"{self.path.name}: function {name} is not {first} at another length")
-        return dict(wanted)
+        return dict(expected)
 
     def weights(self) -> dict[str, QuantizedTensor]:
         """Every quantised weight by module name. Raises :class:`InputError` for what this toolkit does not
@@ -92,7 +92,7 @@ class Asset:
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{self.path}: damaged weights ({first_line(error)}); export it again") from None
 
-    def _counts(self, function: str) -> Counter:
+    def _counts(self, function: str) -> Counter[str]:
         ops = self.functions[function]
         widths = Counter(f"int{BITS.get(_kind(values), 0)} weight" for values, _ in self._integers(function))
         calls = [SYMBOL.search(str(op.attributes["callee"])) for op in ops if op.name == "coreai.invoke"]
@@ -115,20 +115,20 @@ class Asset:
     def _sources(self, function: str) -> list[str]:
         return [_source(value) for pair in self._integers(function) for value in pair]
 
-    def _blobs(self, wanted: set[str]) -> dict[str, bytes]:
+    def _blobs(self, names: set[str]) -> dict[str, bytes]:
         """Contents of the constants that are stored apart: a program gives them in its text alone."""
-        found = {}
+        blobs: dict[str, bytes] = {}
         with tempfile.TemporaryFile("w+", encoding="ascii", errors="replace") as text:
             self.program.print(file=text)
             text.seek(0)
             for line in text:
                 match = BLOB.match(line)
-                if match and match[1] in wanted:
-                    found[match[1]] = bytes.fromhex(match[2])[ALIGNMENT_BYTES:]
-        return found
+                if match and match[1] in names:
+                    blobs[match[1]] = bytes.fromhex(match[2])[ALIGNMENT_BYTES:]
+        return blobs
 
 
-def wanted_counts(graph: str, spec: FoldedSpec, widths: list[int]) -> dict[str, int]:
+def expected_counts(graph: str, spec: FoldedSpec, widths: list[int]) -> dict[str, int]:
     """One attention op per layer, integers of these ``widths`` (a table's as int8), one write per cache."""
     bits = Counter(f"int{8 if graph == 'token_embedding' else width} weight" for width in widths)
     states = 2 * spec.config.decoder.layers if graph == "text_decoder" else 0
@@ -154,8 +154,8 @@ def _source(value: Any) -> str:
 def _weight(
     values: Any, scales: Any, blobs: dict[str, bytes], bits: int, group: int | None
 ) -> QuantizedTensor:
-    held = torch.from_numpy(_array(values, blobs))
-    return QuantizedTensor(held, torch.from_numpy(_array(scales, blobs)), bits, group)
+    integers = torch.from_numpy(_array(values, blobs))
+    return QuantizedTensor(integers, torch.from_numpy(_array(scales, blobs)), bits, group)
 
 
 def _array(value: Any, blobs: dict[str, bytes]) -> np.ndarray:

@@ -52,14 +52,16 @@ def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Pa
         program = converter.to_coreai()
     asset = program.save_asset(path)
     asset.update_metadata(lambda metadata: metadata.set_custom(WEIGHTS, _described(module)))
-    return {name: grid and grid.bits for name, grid in module.held.items()}
+    return {name: None if grid is None else grid.bits for name, grid in module.grids.items()}
 
 
 def _layers(model: FoldedModel) -> int:
     return model.config.decoder.layers
 
 
-def _functions(graph: str, model: FoldedModel, options: ExportOptions) -> list[tuple[str, tuple, Any]]:
+def _functions(
+    graph: str, model: FoldedModel, options: ExportOptions
+) -> list[tuple[str, tuple[Any, ...], Any]]:
     """Name, example arguments and open dimensions of each function of ``graph``."""
     side, hidden = model.config.tile_size, model.config.decoder.hidden_size
     if graph == "vision_encoder":
@@ -71,7 +73,7 @@ def _functions(graph: str, model: FoldedModel, options: ExportOptions) -> list[t
     return [(name, (torch.zeros(1, n, hidden), torch.arange(n)), None) for name, n in lengths.items()]
 
 
-def _traced(module: Graph, arguments: tuple, dynamic: Any, table: Any) -> Any:
+def _traced(module: Graph, arguments: tuple[Any, ...], dynamic: Any, table: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of its own deprecated calls
         return torch.export.export(module, arguments, dynamic_shapes=dynamic).run_decompositions(table)
@@ -80,6 +82,6 @@ def _traced(module: Graph, arguments: tuple, dynamic: Any, table: Any) -> Any:
 def _described(module: Graph) -> list[list[Any]]:
     return [
         [name.removesuffix(".weight"), g.bits, g.group or 0]
-        for name, g in module.held.items()
+        for name, g in module.grids.items()
         if g is not None
     ]

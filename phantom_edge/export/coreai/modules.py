@@ -16,6 +16,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import TorchOps, Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import Weight
 from phantom_edge.numbers.grid import QuantizedTensor
 
 MASKED = -1e4  # added to the score of a position that is not to be seen
@@ -39,44 +40,46 @@ class Grid:
 class Graph(nn.Module):
     """One graph over a folded model. Weights become buffers at its first call, which must not be a trace.
 
-    ``held`` are the weights by name in the order of their use, each with its grid if it is quantised.
+    ``grids`` are the weights by name in the order of their use, each with its grid if it is quantised.
     """
 
     def __init__(self, model: FoldedModel):
         super().__init__()
         self.spec, self.source = model.spec, model.weights
-        self.held: dict[str, Grid | None] = {}
+        self.grids: dict[str, Grid | None] = {}
 
     def hold(self, name: str) -> tuple[Grid | None, list[Tensor]]:
         """A weight's grid and its buffers: values and scales, or itself."""
         at = name.replace(".", "__")
-        if name not in self.held:
+        if name not in self.grids:
             weight = self.source[name]
             if isinstance(weight, QuantizedTensor):
                 self.register_buffer(f"{at}__values", weight.values.contiguous())
                 self.register_buffer(f"{at}__scales", weight.scales.contiguous())
-                self.held[name] = Grid(weight.bits, weight.group, weight.block)
+                self.grids[name] = Grid(weight.bits, weight.group, weight.block)
             else:
                 # Not as float16 with a cast in the graph: the converter folds that, and the result is 1e-4
                 # off.
                 self.register_buffer(at, weight.detach().float().contiguous())
-                self.held[name] = None
-        parts = [at] if self.held[name] is None else [f"{at}__values", f"{at}__scales"]
-        return self.held[name], [self.get_buffer(part) for part in parts]
+                self.grids[name] = None
+        parts = [at] if self.grids[name] is None else [f"{at}__values", f"{at}__scales"]
+        return self.grids[name], [self.get_buffer(part) for part in parts]
 
 
 class VisionEncoder(Graph):
     """Pixels [1, 3, S, S] in 0..1 to image tokens [1, N, hidden]."""
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return graphs.vision_encoder(TracedOps(self), self.spec, pixel_values)
+        tokens: Tensor = graphs.vision_encoder(TracedOps(self), self.spec, pixel_values)
+        return tokens
 
 
 class TokenEmbedding(Graph):
     """Ids [1, S] to embeddings [1, S, hidden]."""
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        return graphs.token_embedding(TracedOps(self), input_ids)
+        rows: Tensor = graphs.token_embedding(TracedOps(self), input_ids)
+        return rows
 
 
 class TextDecoder(Graph):
@@ -93,10 +96,11 @@ class TextDecoder(Graph):
                 self.register_buffer(name, torch.zeros(1, d.kv_heads, context, model.spec.width(n)))
 
     def forward(self, inputs_embeds: Tensor, position_ids: Tensor) -> Tensor:
-        return graphs.text_decoder(CachedOps(self, position_ids), self.spec, inputs_embeds)
+        logits: Tensor = graphs.text_decoder(CachedOps(self, position_ids), self.spec, inputs_embeds)
+        return logits
 
 
-class TracedWeights(Mapping):
+class TracedWeights(Mapping[str, Tensor]):
     """A graph's weights as the tensors that a trace sees: a buffer, or the dequantised integers of one."""
 
     def __init__(self, graph: Graph):
@@ -106,8 +110,9 @@ class TracedWeights(Mapping):
         grid, buffers = self.graph.hold(name)
         if grid is None:
             return buffers[0]
-        kind = torch.int4 if grid.bits == 4 else torch.int8
-        return torch.ops.coreai.constexpr_blockwise_shift_scale(*buffers, input_dtype=kind)
+        kind = getattr(torch, "int4") if grid.bits == 4 else torch.int8  # noqa: B009 (no stub has it)
+        dense: Tensor = torch.ops.coreai.constexpr_blockwise_shift_scale(*buffers, input_dtype=kind)
+        return dense
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.graph.source)
@@ -124,16 +129,17 @@ class TracedOps(TorchOps):
         super().__init__(graph.spec, weights)
         self.graph = graph
 
-    def product(self, x, name, weight, bias):
+    def product(self, x: Tensor, name: str, weight: Weight, bias: Tensor | None) -> Tensor:
         return F.linear(x, self.dense(name, weight), bias)  # in one piece: this is a graph, not a computation
 
-    def embedding(self, ids):
+    def embedding(self, ids: Tensor) -> Tensor:
         grid, buffers = self.graph.hold(EMBEDDING)
         if grid is None:
             return super().embedding(ids)
         # Rows are looked up before they are scaled: the whole table is never dequantised.
         values, scales = buffers
-        rows = F.embedding(ids, values).float().unflatten(-1, (-1, grid.block))  # [1, S, blocks, block]
+        rows = F.embedding(ids, values).float()
+        rows = rows.reshape(*ids.shape, -1, grid.block)  # [1, S, blocks, block]
         return (rows * F.embedding(ids, scales).unsqueeze(-1)).flatten(-2)  # [1, S, hidden]
 
 
@@ -143,12 +149,13 @@ class CachedOps(TracedOps):
     def __init__(self, graph: TextDecoder, positions: Tensor):
         super().__init__(graph)
         self.positions = positions
-        self.tables = graph.cos[positions], graph.sin[positions]  # [S, D/2]
-        columns = torch.arange(graph.key_cache_0.shape[2])
+        buffers = dict(graph.named_buffers(recurse=False))
+        self.tables = buffers["cos"][positions], buffers["sin"][positions]  # [S, D/2]
+        columns = torch.arange(buffers[cache_names(0)[0]].shape[2])
         seen = columns[None] <= positions[:, None]  # [S, context]
         self.mask = torch.where(seen, 0.0, MASKED)
 
-    def cached_attention(self, q, k, v, layer, scale):
+    def cached_attention(self, q: Tensor, k: Tensor, v: Tensor, layer: int, scale: float) -> Tensor:
         keys, values = (getattr(self.graph, name) for name in cache_names(layer))  # [1, Hkv, context, W]
         keys.index_copy_(2, self.positions, k.transpose(1, 2))
         values.index_copy_(2, self.positions, v.transpose(1, 2))

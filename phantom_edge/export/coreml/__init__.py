@@ -84,7 +84,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         CheckError: an attention op or a quantised weight is missing from a package, or a weight went nowhere.
         InputError: a context beyond the rotary embedding's, or a constant that float16 cannot hold.
     """
-    from phantom_edge.export.coreml.checks import count_ops, wanted_counts
+    from phantom_edge.export.coreml.checks import count_ops, expected_counts
     from phantom_edge.export.coreml.package import write_package
     from phantom_edge.export.coreml.programs import build
 
@@ -97,7 +97,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         path = write_package(built, graph, out)
         counts[graph] = count_ops(path)
         integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
-        require_counts(graph, counts[graph], wanted_counts(graph, model.spec, integers, options.float_type))
+        require_counts(graph, counts[graph], expected_counts(graph, model.spec, integers, options.float_type))
         unread -= built.read
     if unread:
         raise CheckError(f"weights that no graph used: {', '.join(sorted(unread)[:8])}")

@@ -28,11 +28,11 @@ def count_ops(path: Path) -> dict[str, int]:
     model = MilModel.load(path)
     values = {name: list(model.constants(name)) for name in model.functions}
     first = model.functions[0]
-    for name, found in values.items():
-        if model.op_counts(name) != model.op_counts(first) or _large(found) != _large(values[first]):
+    for name, stored in values.items():
+        if model.op_counts(name) != model.op_counts(first) or _large(stored) != _large(values[first]):
             raise CheckError(f"{path.name}: function {name} is not {first} at another length")
-    stored = Counter(v.params["data"].dtype.name for v in values[first] if v.op == QUANTIZED)
-    return model.op_counts() | {f"{name} weight": count for name, count in stored.items()}
+    kinds = Counter(v.params["data"].dtype.name for v in values[first] if isinstance(v, ConstExpr))
+    return model.op_counts() | {f"{name} weight": count for name, count in kinds.items()}
 
 
 def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
@@ -40,21 +40,21 @@ def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
     return {value.key for value in values if math.prod(value.shape) > LARGE}
 
 
-def wanted_counts(
+def expected_counts(
     graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str
 ) -> dict[str, int]:
     """One fused attention op per layer, ``weights`` as integers of their width, one write per cache, no stray
     cast.
     """
     bits = Counter(f"int{weight.bits} weight" for weight in weights)
-    wanted = {name: bits[name] for name in ("int4 weight", "int8 weight")}
-    wanted |= {QUANTIZED: len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}
+    expected = {name: bits[name] for name in ("int4 weight", "int8 weight")}
+    expected |= {QUANTIZED: len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}
     d, v = spec.config.decoder, spec.config.vision
     if graph == "vision_encoder":
-        wanted |= {ATTENTION: v.layers, "layer_norm": LAYER_NORMS * v.layers + 1, "conv": 1}
+        expected |= {ATTENTION: v.layers, "layer_norm": LAYER_NORMS * v.layers + 1, "conv": 1}
     if graph == "text_decoder":
         tables = 0 if float_type == "fp32" else 2
-        wanted |= {
+        expected |= {
             ATTENTION: d.layers,
             "layer_norm": RMS_NORMS * d.layers + 1,
             "softmax": PHANTOM_SOFTMAXES * sum(size > 0 for size in spec.phantom_dims),
@@ -63,4 +63,4 @@ def wanted_counts(
             # The mask, the rotary tables, and with fp32 every update of the fp16 cache and its reading.
             "cast": 1 + tables + (4 * d.layers if float_type == "fp32" else 0),
         }
-    return wanted
+    return expected

@@ -9,13 +9,13 @@ normal numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from phantom_edge.errors import InputError
+from phantom_edge.export.base import float_tensor
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 
@@ -42,19 +42,20 @@ class Scaling:
 class Constants:
     """Float weights by name as the program stores them in ``float_type`` (``fp16`` or ``fp32``).
 
-    ``read`` holds the names that were asked for.
+    ``read`` holds the names that were used.
     """
 
     def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str):
         self.spec, self.weights = spec, weights
         self.read: set[str] = set()
         self.type = TYPES[float_type]
-        self._layer, self._scalings = "", {}
+        self._layer = ""
+        self._scalings: dict[str, Scaling] = {}
 
     def stored(self, name: str) -> torch.Tensor:
         """The values to write. Raises :class:`InputError` for one that float16 cannot hold."""
         self.read.add(name)
-        tensor = self.weights[name].detach()
+        tensor = float_tensor(self.weights[name], name).detach()
         before = self.scaling(name).before
         if isinstance(before, torch.Tensor) or before != 1.0:
             tensor = tensor.float() * before
@@ -84,24 +85,21 @@ class Constants:
         return self._scalings.get(name, Scaling())
 
 
-def _scalings(weights: Mapping[str, torch.Tensor], layer: str, *, compressed: bool) -> dict[str, Scaling]:
+def _scalings(weights: Weights, layer: str, *, compressed: bool) -> dict[str, Scaling]:
     part = "basis" if compressed else "scale"
     names = {kind: f"{layer}.phantom.{kind}.{part}" for kind in ("query", "key", "value")} | {
         "gate": f"{layer}.gate.{part}"
     }
-    size = {kind: weights[name].abs().max().item() for kind, name in names.items()}
+    size = {kind: float(float_tensor(weights[name], name).abs().max()) for kind, name in names.items()}
     balance = _exponent(size["key"], size["query"]) // 2
     lift = max(0, min(SPARE, _exponent(SMALL, size["gate"])))
     moved = {"query": balance, "key": -balance, "value": -lift, "gate": lift}
     result = {name: _scaling(size[kind], moved[kind], compressed) for kind, name in names.items()}
     gate = f"{layer}.gate.weight"  # [1, D + r]: the part over z sees values made smaller by 2^lift
-    before = torch.ones_like(weights[gate], dtype=torch.float32)
-    before[:, -_phantom_width(weights[names["value"]], weights[gate], compressed) :] = 2.0**lift
+    before = torch.ones(weights[gate].shape, dtype=torch.float32)
+    width = weights[names["value"]].shape[0] if compressed else before.shape[-1] // 2
+    before[:, -width:] = 2.0**lift
     return result | {gate: Scaling(before)}
-
-
-def _phantom_width(value: torch.Tensor, gate: torch.Tensor, compressed: bool) -> int:
-    return value.shape[0] if compressed else gate.shape[-1] // 2
 
 
 def _exponent(above: float, below: float) -> int:

@@ -129,7 +129,7 @@ class DecoderOps(MilOps):
         """Write [1, S, Hkv, W] at this call's positions; the whole cache [1, Hkv, context, W] afterwards."""
         update = mb.transpose(x=x, perm=[0, 2, 1, 3])  # [1, Hkv, S, W]
         whole = [True, True, False, True]
-        held = mb.slice_update(
+        updated = mb.slice_update(
             x=mb.read_state(input=cache),
             update=self._cast(update, "fp16"),
             begin=self.begin,
@@ -137,8 +137,8 @@ class DecoderOps(MilOps):
             begin_mask=whole,
             end_mask=whole,
         )
-        held = mb.coreml_update_state(state=cache, value=held)
-        return self._cast(held, self.float_type)
+        updated = mb.coreml_update_state(state=cache, value=updated)
+        return self._cast(updated, self.float_type)
 
     def last(self, x: Var) -> Var:
         # [1, 1, C]

@@ -19,7 +19,7 @@ NUMPY = {"fp16": np.float16, "fp32": np.float32}
 
 @dataclass
 class Shared:
-    """Arrays by name, for the functions of one program: made once, held once, written once."""
+    """Arrays by name, for the functions of one program: each made, kept and written once."""
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -136,7 +136,7 @@ class MilOps:
         return mb.mul(x=a, y=b)
 
     def split(self, x: Var, sizes: Sequence[int]) -> Sequence[Var]:
-        return mb.split(x=x, split_sizes=list(sizes), axis=-1)
+        return list(mb.split(x=x, split_sizes=list(sizes), axis=-1))
 
     def concat(self, values: Sequence[Var]) -> Var:
         return mb.concat(values=list(values), axis=-1)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.mil import MilModel
+from phantom_edge.mil.constants import ConstExpr
 from phantom_edge.numbers.grid import QuantizedTensor
 
 SEPARATOR = "__"  # Core ML names are identifiers; a weight's dots are written so, and read back
@@ -31,7 +34,7 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not
     write.
     """
-    result = {}
+    result: dict[str, QuantizedTensor] = {}
     for graph in GRAPHS:
         result |= package_weights(Path(folder) / f"{graph}.mlpackage")
     return result
@@ -40,10 +43,9 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 def package_weights(path: Path) -> dict[str, QuantizedTensor]:
     """Every quantised weight of one package by module name; raises as :func:`stored_weights`."""
     coremltools()  # in silence, before the interpreter imports a part of it
-    model, result = MilModel.load(path), {}
-    types = {
-        v.name: v.params["data"].dtype.name for v in model.constants() if "data" in getattr(v, "params", {})
-    }
+    model = MilModel.load(path)
+    result: dict[str, QuantizedTensor] = {}
+    types = {v.name: v.params["data"].dtype.name for v in model.constants() if isinstance(v, ConstExpr)}
     for name, (data, scale, offset) in model.quantized_weights().items():
         module = name.replace(SEPARATOR, ".").removesuffix(".weight")
         bits = BITS.get(types.get(name, ""))
@@ -53,7 +55,7 @@ def package_weights(path: Path) -> dict[str, QuantizedTensor]:
     return result
 
 
-def _tensor(data, scale, bits: int) -> QuantizedTensor:
+def _tensor(data: NDArray[Any], scale: NDArray[Any], bits: int) -> QuantizedTensor:
     scales = torch.from_numpy(scale.astype("float32"))
     group = data.shape[1] // scale.shape[1] if bits == 4 else None
     return QuantizedTensor(torch.from_numpy(data.copy()), scales, bits, group)

@@ -1,8 +1,8 @@
 """coremltools without its import-time warnings, which say nothing about what is done here.
 
 It reports an untested torch, a scikit-learn it does not need, and the native library that only macOS has.
-They go through ``logging`` and ``warnings``, so both are held back while the import runs, and from then on
-coremltools is asked for errors only.
+They go through ``logging`` and ``warnings``, so both are silenced while the import runs, and from then on
+coremltools reports errors only.
 """
 
 from __future__ import annotations
@@ -36,4 +36,5 @@ def coremltools() -> ModuleType:
     with quiet():
         import coremltools as ct
     logging.getLogger("coremltools").setLevel(logging.ERROR)
-    return ct
+    module: ModuleType = ct
+    return module

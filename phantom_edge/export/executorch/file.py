@@ -91,11 +91,11 @@ def tables(program: schema.Program, size: int) -> bytes:
     """The program's tables behind ExecuTorch's header, for ``size`` bytes of segments; as
     ``serialize_pte_binary``.
     """
-    found = _program_to_flatbuffer(program)
-    length = aligned(_ExtendedHeader.EXPECTED_LENGTH, found.max_alignment)
-    total = length + len(found.data)
+    serialized = _program_to_flatbuffer(program)
+    length = aligned(_ExtendedHeader.EXPECTED_LENGTH, serialized.max_alignment)
+    total = length + len(serialized.data)
     header = _ExtendedHeader(total, aligned(total), size).to_bytes().ljust(length, b"\0")
-    return _insert_flatbuffer_header(found.data, MAGIC, header)
+    return bytes(_insert_flatbuffer_header(serialized.data, MAGIC, header))
 
 
 def aligned(size: int, alignment: int = ALIGNMENT) -> int:

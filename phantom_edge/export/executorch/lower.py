@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,6 +22,7 @@ from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import Weight
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
@@ -31,7 +33,9 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
         raise InputError(
             "ExecuTorch's attention over an int8 KV cache is slower than over fp32; leave it in float"
         )
-    constants, buffers, payloads, plans = Constants(), Buffers(), [], []
+    constants, buffers = Constants(), Buffers()
+    payloads: list[Any] = []
+    plans: list[Any] = []
     weights = RecordedWeights(model.weights)
     model = replace(model, weights=weights)
     write = {
@@ -47,7 +51,7 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
     progress(f"packing {FILE}")
     write_file(out / FILE, plans, buffers, payloads, constants)
-    counts = _checked_counts(wanted_counts(model.spec, weights.kinds), out / FILE)
+    counts = _checked_counts(expected_counts(model.spec, weights.kinds), out / FILE)
     return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
 
 
@@ -65,15 +69,16 @@ def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
     }
 
 
-class RecordedWeights(Mapping):
+class RecordedWeights(Mapping[str, Weight]):
     """Weights that remember the type of each that was read: they may be made on demand, so they are read
     once.
     """
 
     def __init__(self, weights: Weights):
-        self.weights, self.kinds = weights, {}
+        self.weights = weights
+        self.kinds: dict[str, str] = {}
 
-    def __getitem__(self, name: str) -> torch.Tensor | QuantizedTensor:
+    def __getitem__(self, name: str) -> Weight:
         weight = self.weights[name]
         self.kinds[name] = f"int{weight.bits}" if isinstance(weight, QuantizedTensor) else str(weight.dtype)
         return weight
@@ -85,14 +90,14 @@ class RecordedWeights(Mapping):
         return len(self.weights)
 
 
-def wanted_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str, int]]:
+def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str, int]]:
     """What each method of the file must hold (see :meth:`StoredProgram.counts`), from the weights that were
     read.
     """
-    counts = {name: Counter() for name in GRAPHS}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in GRAPHS}
     for name, kind in kinds.items():
         counts[name.split(".")[0]][kind] += 1
-    integers = {name: {kind: found[kind] for kind in ("int4", "int8")} for name, found in counts.items()}
+    integers = {graph: {kind: ops[kind] for kind in ("int4", "int8")} for graph, ops in counts.items()}
     layers = spec.config.decoder.layers
     return {
         "vision_encoder": {**integers["vision_encoder"], "wrong input": 0, "delegates": 1},
@@ -134,11 +139,11 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
     return tuple(lines)
 
 
-def _checked_counts(wanted: dict[str, dict[str, int]], path: Path) -> dict[str, dict[str, int]]:
+def _checked_counts(expected: dict[str, dict[str, int]], path: Path) -> dict[str, dict[str, int]]:
     stored = StoredProgram.open(path)
     counts = {name: stored.counts(name) for name in GRAPHS}
-    for name, found in counts.items():
-        require_counts(name, found, wanted[name])
+    for graph, ops in counts.items():
+        require_counts(graph, ops, expected[graph])
     return counts
 
 
@@ -149,14 +154,15 @@ def _ops(method: Method, model: FoldedModel, options: ExportOptions) -> XnnOps:
 def write_vision_encoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     side = model.config.tile_size
     ops = _ops(method, model, options)
-    output = graphs.vision_encoder(ops, model.spec, method.input((1, 3, side, side), torch.float32))
+    output: Value = graphs.vision_encoder(ops, model.spec, method.input((1, 3, side, side), torch.float32))
     ops.finish(output)
     return output
 
 
 def write_token_embedding(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
     ids = method.input(dynamic((1, options.chunk), 1), torch.int64)
-    return graphs.token_embedding(_ops(method, model, options), ids)
+    rows: Value = graphs.token_embedding(_ops(method, model, options), ids)
+    return rows
 
 
 def write_text_decoder(method: Method, model: FoldedModel, options: ExportOptions) -> Value:
@@ -165,6 +171,6 @@ def write_text_decoder(method: Method, model: FoldedModel, options: ExportOption
     positions = method.input(dynamic((options.chunk,), 0), torch.int64)
     ops = _ops(method, model, options)
     ops.begin_decoder(embeds, positions)
-    output = graphs.text_decoder(ops, model.spec, embeds)
+    output: Value = graphs.text_decoder(ops, model.spec, embeds)
     ops.finish(output)
     return output

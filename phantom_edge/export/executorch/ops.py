@@ -13,11 +13,13 @@ import torch
 from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema
 from executorch.backends.xnnpack.utils.xnnpack_constants import XNN_INVALID_VALUE_ID
 
+from phantom_edge.export.base import float_tensor
 from phantom_edge.export.executorch.program import Method
 from phantom_edge.export.executorch.xnnpack import Steps, Subgraph, Value
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import Weight
 from phantom_edge.numbers.grid import RANGES, QuantizedTensor, pack_nibbles
 
 END = torch.iinfo(torch.int64).max  # "to the end" of a slice
@@ -47,9 +49,8 @@ class XnnOps:
         count = call("aten::sym_size.int", embeds, 1, out=self.method.integer())
         end = call("executorch_prim::add.Scalar", self.start, count, out=self.method.integer())
         tables = static_tables(config.rope, config.head_dim, self.context)
-        self.tables = tuple(
-            self._rows(table[:, None], embeds.shape[1], end) for table in tables
-        )  # [S, 1, D/2]
+        cos, sin = (self._rows(table[:, None], embeds.shape[1], end) for table in tables)  # [S, 1, D/2]
+        self.tables = cos, sin
 
     def finish(self, output: Value) -> None:
         """Close the last subgraph."""
@@ -57,79 +58,82 @@ class XnnOps:
         self._close()
 
     # --- arithmetic shared by both graphs
-    def linear(self, x, name):
-        weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
+    def linear(self, x: Value, name: str) -> Value:
+        weight = self.weights[f"{name}.weight"]
+        bias = self.weights.get(f"{name}.bias")
         if isinstance(weight, QuantizedTensor):
             x = self.graph.token_int8(x)
-        return self._product(x, f"{name}.weight", weight, None if bias is None else (f"{name}.bias", bias))
+        return self._product(
+            x, f"{name}.weight", weight, None if bias is None else (f"{name}.bias", float_tensor(bias, name))
+        )
 
-    def project(self, x, name):
+    def project(self, x: Value, name: str) -> Value:
         return self._product(x, name, self.weights[name])
 
-    def scale(self, x, name):
+    def scale(self, x: Value, name: str) -> Value:
         return self.graph.binary(schema.XNNMultiply, x, self._constant(name))
 
-    def layer_norm(self, x, name, eps):
+    def layer_norm(self, x: Value, name: str, eps: float) -> Value:
         centred = self.graph.binary(schema.XNNSubtract, x, self._mean(x))
         scaled = self._unit_variance(centred, f"{name}.weight", eps)
         return self.graph.binary(schema.XNNAdd, scaled, self._constant(f"{name}.bias"))
 
-    def rms_norm(self, x, name, eps):
+    def rms_norm(self, x: Value, name: str, eps: float) -> Value:
         return self._unit_variance(x, f"{name}.weight", eps)
 
-    def gelu(self, x):
+    def gelu(self, x: Value) -> Value:
         return self.graph.unary(schema.XNNGelu, x)
 
-    def silu(self, x):
+    def silu(self, x: Value) -> Value:
         return self.mul(x, self.sigmoid(x))
 
-    def sigmoid(self, x):
+    def sigmoid(self, x: Value) -> Value:
         return self.graph.unary(schema.XNNSigmoid, x)
 
-    def softmax(self, x):
+    def softmax(self, x: Value) -> Value:
         return self.graph.unary(schema.XNNSoftmax, x)
 
-    def add(self, a, b):
+    def add(self, a: Value, b: Value) -> Value:
         return self.graph.binary(schema.XNNAdd, a, b)
 
-    def mul(self, a, b):
+    def mul(self, a: Value, b: Value) -> Value:
         return self.graph.binary(schema.XNNMultiply, a, b)
 
-    def split(self, x, sizes):
+    def split(self, x: Value, sizes: Sequence[int]) -> list[Value]:
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         return [
             self.graph.narrow(x, len(x.shape) - 1, at, size) for at, size in zip(starts, sizes, strict=True)
         ]
 
-    def concat(self, values):
+    def concat(self, values: Sequence[Value]) -> Value:
         first, *rest = values
         for value in rest:
             first = self.graph.concat(first, value)
         return first
 
-    def split_heads(self, x, heads):
+    def split_heads(self, x: Value, heads: int) -> Value:
         return self.graph.reshape(x, (*x.shape[:2], heads, x.shape[2] // heads))  # [B, S, H, D]
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: Value) -> Value:
         return self.graph.reshape(x, (*x.shape[:2], x.shape[2] * x.shape[3]))  # [B, S, H*D]
 
     # --- vision: one tile, [1, ...]
-    def patches(self, pixels):
+    def patches(self, pixels: Value) -> Value:
         at, v = "vision_encoder", self.spec.config.vision
         p, g, graph = v.patch_size, v.grid, self.graph
         x = graph.transpose(graph.reshape(pixels, (3, g, p, g, p)), (1, 3, 0, 2, 4))  # [row, column, 3, p, p]
         x = graph.reshape(x, (1, g * g, 3 * p * p))
-        weight = self.weights[f"{at}.patch_embedding.weight"].flatten(1)  # [C, 3*p*p]
-        bias = (f"{at}.patch_embedding.bias", self.weights[f"{at}.patch_embedding.bias"])
+        weight = self._tensor(f"{at}.patch_embedding.weight").flatten(1)  # [C, 3*p*p]
+        bias = (f"{at}.patch_embedding.bias", self._tensor(f"{at}.patch_embedding.bias"))
         x = self._product(x, f"{at}.patch_embedding.weight", weight, bias)
         # The class token and the positions are both constants: one table is added, its first row to a row of
         # zeros.
-        table = self.weights[f"{at}.position_embedding"].float().clone()  # [1, 1 + P, C]
-        table[:, :1] += self.weights[f"{at}.class_embedding"].float()
+        table = self._tensor(f"{at}.position_embedding").float().clone()  # [1, 1 + P, C]
+        table[:, :1] += self._tensor(f"{at}.class_embedding").float()
         x = graph.pad_front(x, 1, 1)
         return graph.binary(schema.XNNAdd, x, graph.tensor(f"{at}.position_embedding", table))
 
-    def full_attention(self, q, k, v):
+    def full_attention(self, q: Value, k: Value, v: Value) -> Value:
         graph = self.graph
         root = graph.tensor(f"root.{q.shape[-1]}", torch.tensor([q.shape[-1] ** -0.5]))
         q = graph.transpose(graph.binary(schema.XNNMultiply, q, root), (0, 2, 1, 3))  # [B, H, N, D]
@@ -138,7 +142,7 @@ class XnnOps:
             graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3)
         )  # [B, N, H, D]
 
-    def shuffle(self, x):
+    def shuffle(self, x: Value) -> Value:
         grid, factor, graph = self.spec.config.vision.grid, self.spec.config.downsample, self.graph
         small, channels = grid // factor, x.shape[-1]
         x = graph.narrow(x, 1, 1, grid * grid)
@@ -146,7 +150,7 @@ class XnnOps:
         return graph.reshape(x, (1, small * small, factor * factor * channels))
 
     # --- decoder
-    def embedding(self, ids):
+    def embedding(self, ids: Value) -> Value:
         weight, call = self.weights["token_embedding.weight"], self.method.call
         shape = (*ids.shape, weight.shape[1])
         if isinstance(weight, QuantizedTensor):
@@ -157,16 +161,16 @@ class XnnOps:
             return rows
         return call("dim_order_ops::_to_dim_order_copy.out", rows, False, None, out=self.method.tensor(shape))
 
-    def rope(self, x):
+    def rope(self, x: Value) -> Value:
         half, graph = x.shape[-1] // 2, self.graph
         first, second = self.split(x, [half, half])
-        cos, sin = (
-            graph.reshape(table, (1, table.shape[0], 1, half)) for table in self.tables
-        )  # [1, S, 1, D/2]
+        assert self.tables is not None, "begin_decoder comes first"
+        steps = self.tables[0].shape[0]
+        cos, sin = (graph.reshape(table, (1, steps, 1, half)) for table in self.tables)  # [1, S, 1, D/2]
         left = graph.binary(schema.XNNSubtract, self.mul(first, cos), self.mul(second, sin))
         return graph.concat(left, self.add(self.mul(second, cos), self.mul(first, sin)))
 
-    def cached_attention(self, q, k, v, layer, scale):
+    def cached_attention(self, q: Value, k: Value, v: Value, layer: int, scale: float) -> Value:
         for value in (q, k, v):
             self.method.slot(value)
         self._close()
@@ -182,14 +186,16 @@ class XnnOps:
             "llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out
         )
 
-    def last(self, x):
+    def last(self, x: Value) -> Value:
         self.method.slot(x)
         self._close()
         out = self.method.tensor((1, 1, x.shape[-1]))
         return self.method.call("aten::slice_copy.Tensor_out", x, 1, -1, END, 1, out=out)
 
     # --- parts
-    def _product(self, x, key: str, weight, bias=None) -> Value:
+    def _product(
+        self, x: Value, key: str, weight: Weight, bias: tuple[str, torch.Tensor] | None = None
+    ) -> Value:
         bias_id = XNN_INVALID_VALUE_ID if bias is None else self.graph.tensor(bias[0], bias[1].float())
         return self.graph.linear(x, self.graph.matrix(key, weight), weight.shape[0], bias_id)
 
@@ -198,25 +204,28 @@ class XnnOps:
             op, table, scales = "byte", weight.values, weight.scales[:, 0]
         else:  # rows of bytes, an even column in the high half
             op, table, scales = "4bit", pack_nibbles(weight.values, high_first=True, offset=8), weight.scales
-        table, scales = self.method.constant(table), self.method.constant(scales)
+        stored = [self.method.constant(table), self.method.constant(scales)]
         name = f"quantized_decomposed::embedding_{op}.out"
-        return self.method.call(name, table, scales, None, *RANGES[weight.bits], ids, out=out)
+        return self.method.call(name, *stored, None, *RANGES[weight.bits], ids, out=out)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        return float_tensor(self.weights[name], name)
 
     def _constant(self, name: str) -> int:
-        return self.graph.tensor(name, self.weights[name].float())
+        return self.graph.tensor(name, self._tensor(name).float())
 
-    def _mean(self, x) -> Value:
+    def _mean(self, x: Value) -> Value:
         size = x.shape[-1]
         return self.graph.linear(x, self.graph.tensor(f"mean.{size}", torch.full((1, size), 1 / size)), 1)
 
-    def _unit_variance(self, x, weight: str, eps: float) -> Value:
+    def _unit_variance(self, x: Value, weight: str, eps: float) -> Value:
         graph = self.graph
         variance = self._mean(graph.unary(schema.XNNSquare, x))  # [B, S, 1]
         shifted = graph.binary(schema.XNNAdd, variance, graph.tensor(f"eps.{eps}", torch.tensor([eps])))
         x = graph.binary(schema.XNNMultiply, x, graph.unary(schema.XNNReciprocalSquareRoot, shifted))
         return graph.binary(schema.XNNMultiply, x, self._constant(weight))
 
-    def _rows(self, table: torch.Tensor, steps: Steps, end: Value) -> Value:
+    def _rows(self, table: torch.Tensor, steps: int, end: Value) -> Value:
         out = self.method.tensor((steps, *table.shape[1:]))
         constant = self.method.constant(table)
         return self.method.call("aten::slice_copy.Tensor_out", constant, 0, self.start, end, 1, out=out)

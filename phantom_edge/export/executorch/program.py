@@ -72,11 +72,9 @@ class Method:
         return self.tensor(tuple(tensor.shape), tensor.dtype, self.buffers.add(tensor))
 
     def state(self, shape: Sequence[int]) -> Value:
-        """A tensor that lives as long as the loaded method: a KV cache. It starts with meaningless
-        content.
-        """
+        """A tensor that lives as long as the loaded method, such as a KV cache; it starts undefined."""
         value = self.tensor(shape)
-        self._states.add(value.slot)
+        self._states.add(self.slot(value))
         return value
 
     def integer(self) -> Value:
@@ -103,12 +101,16 @@ class Method:
         """The index of ``value``, which a subgraph may have computed."""
         if value.slot is None:
             value.slot = self._append(_tensor(value.shape, torch.float32, 0))
+            if value.home is None:
+                raise ValueError("a value without a slot has no subgraph that computes it")
             value.home.give(value)
         return value.slot
 
     def finish(self, output: Value, payloads: list[schema.BackendDelegateInlineData]) -> schema.ExecutionPlan:
         """The method as ExecuTorch stores it; adds the payload of every subgraph to ``payloads``."""
-        out, delegates, instructions = self.slot(output), [], []
+        out = self.slot(output)
+        delegates: list[schema.BackendDelegate] = []
+        instructions: list[schema.Instruction] = []
         for subgraph in (s for s in self.steps if isinstance(s, Subgraph)):
             for value in (*subgraph.inputs, *subgraph.outputs):
                 self.slot(value)
@@ -121,7 +123,7 @@ class Method:
             payloads.append(schema.BackendDelegateInlineData(step.serialize()))
             instructions.append(schema.Instruction(schema.DelegateCall(len(delegates), args)))
             delegates.append(schema.BackendDelegate("XnnpackBackend", reference, []))
-        inputs = [v.slot for v in self.inputs]
+        inputs = [self.slot(value) for value in self.inputs]
         arenas = [self._plan(inputs, out), *([self._plan_states()] if self._states else [])]
         return schema.ExecutionPlan(
             name=self.name,
@@ -136,7 +138,7 @@ class Method:
         )
 
     def _args(self, step: Kernel | Subgraph) -> list[int]:
-        return step.args if isinstance(step, Kernel) else [v.slot for v in (*step.inputs, *step.outputs)]
+        return step.args if isinstance(step, Kernel) else list(map(self.slot, (*step.inputs, *step.outputs)))
 
     def _append(self, value: schema.KernelTypes) -> int:
         self._values.append(schema.EValue(value))
@@ -151,9 +153,7 @@ class Method:
 
     # --- memory
     def _plan(self, inputs: list[int], output: int) -> int:
-        """Give every tensor its place, largest first, into the lowest gap free while it lives. Returns the
-        size.
-        """
+        """Give every tensor the lowest gap free while it lives, largest first; returns the size."""
         lives: dict[int, tuple[int, int]] = dict.fromkeys(inputs, (-1, -1))
         for time, step in enumerate(self.steps):
             for slot in self._args(step):
@@ -191,8 +191,7 @@ class Method:
 
 def constant_method(name: str, value: bool | int | Sequence[int]) -> schema.ExecutionPlan:
     """A method without arguments that returns ``value``, as ExecuTorch's runners read metadata."""
-    many = not isinstance(value, int)  # bool is an int
-    items = list(value) if many else [value]
+    items = list(value) if isinstance(value, Sequence) else [value]
     values = [schema.EValue(schema.Bool(v) if isinstance(v, bool) else schema.Int(v)) for v in items]
     return schema.ExecutionPlan(
         name=name,

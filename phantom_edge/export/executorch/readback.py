@@ -1,6 +1,6 @@
 """What a finished ``.pte`` holds, read from the file alone: its operations, its integers and its metadata.
 
-Only the program's own tables are read up front; weights stay in the file until they are asked for.
+Only the program's own tables are read up front; weights stay in the file until they are read.
 """
 
 from __future__ import annotations
@@ -152,12 +152,12 @@ class StoredProgram:
 
     def weights(self) -> StoredWeights:
         """Every quantised weight by module name, as the runtime finds it."""
-        found = dict(self._gathered())
+        readers = dict(self._gathered())
         for method in ("vision_encoder", "text_decoder"):
             for matmul in self.matmuls(method):
                 if matmul.bits:
-                    found[matmul.key.removesuffix(".weight")] = partial(self.quantized, matmul)
-        return StoredWeights(found)
+                    readers[matmul.key.removesuffix(".weight")] = partial(self.quantized, matmul)
+        return StoredWeights(readers)
 
     def quantized(self, matmul: Matmul) -> QuantizedTensor:
         """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another
@@ -166,13 +166,13 @@ class StoredProgram:
         rows, columns = matmul.shape
         stored = self.named(matmul.key), self.named(matmul.scales)
         item = 2 if matmul.bits == 4 else 4  # bytes of a scale: bfloat16 or float32
-        wanted = (
+        expected = (
             rows * -(-columns * matmul.bits // 8),
             rows * (columns // (matmul.group or columns or 1)) * item,
         )
-        if not all(wanted) or tuple(map(len, stored)) != wanted:
+        if not all(expected) or tuple(map(len, stored)) != expected:
             raise InputError(
-                f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(wanted)}"
+                f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(expected)}"
             )
         raw, scales = (torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored)
         values = (
@@ -244,7 +244,8 @@ def decode(payload: bytes) -> dict[str, Any]:
         definition.write_bytes(text)
         binary.write_bytes(graph)
         _flatc_decompile(folder, str(definition), str(binary))
-        return json.loads(binary.with_suffix(".json").read_text())
+        document: dict[str, Any] = json.loads(binary.with_suffix(".json").read_text())
+        return document
 
 
 def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:

@@ -207,7 +207,7 @@ class Subgraph:
             tensor.external_id = external
         ids = [[self._ids[v] for v in side] for side in (self.inputs, self.outputs)]
         graph = schema.XNNGraph("0", self._nodes, self._values, sum(map(len, ids)), *ids, self._data)
-        return serialize_xnnpack_binary(graph, bytearray())
+        return bytes(serialize_xnnpack_binary(graph, bytearray()))
 
     def _value(self, shape: tuple[int, ...]) -> Value:
         value = Value(shape, self)

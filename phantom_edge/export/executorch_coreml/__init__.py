@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, StoredWeights, require_counts
@@ -25,6 +25,9 @@ from phantom_edge.model.weights import LazyWeights, Maker, Weight, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
+
+if TYPE_CHECKING:
+    from phantom_edge.export.executorch.program import Method
 
 DELEGATE: Final = "CoreMLBackend"  # ETCoreMLStrings.mm
 VISION: Final = "vision_encoder"
@@ -48,7 +51,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     from phantom_edge.export.executorch.readback import StoredProgram
     from phantom_edge.export.executorch.xnnpack import Constants
 
-    constants, buffers, payloads = Constants(), Buffers(), []
+    constants, buffers = Constants(), Buffers()
+    payloads: list[Any] = []
     progress(f"writing {VISION} for Core ML")
     payload, counts = _vision_payload(model, options)
     plans = [_vision_plan(Method(VISION, constants, buffers), model, payload, payloads)]
@@ -65,7 +69,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     plans += [constant_method(name, value) for name, value in lower.metadata(options).items()]
     progress(f"packing {FILE}")
     write_file(out / FILE, plans, buffers, payloads, constants)
-    wanted = lower.wanted_counts(model.spec, weights.kinds)
+    expected = lower.expected_counts(model.spec, weights.kinds)
     stored = StoredProgram.open(out / FILE)
     delegates = [delegate.id for delegate in stored.plan(VISION).delegates]
     require_counts(
@@ -73,13 +77,13 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         {DELEGATE: delegates.count(DELEGATE), "delegates": len(delegates)},
         {DELEGATE: 1, "delegates": 1},
     )
-    found = {VISION: counts | {"delegates": 1}}
+    counted = {VISION: counts | {"delegates": 1}}
     for name in GRAPHS[1:]:
-        found[name] = stored.counts(name)
-        require_counts(name, found[name], wanted[name])
+        counted[name] = stored.counts(name)
+        require_counts(name, counted[name], expected[name])
     about_xnnpack = lower.notes(model.spec, weights.kinds, options)
     notes = (NOTE, *(line for line in about_xnnpack if "vision encoder" not in line))
-    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), found, notes)
+    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counted, notes)
 
 
 def reference(model: FoldedModel) -> FoldedModel:
@@ -92,7 +96,7 @@ def reference(model: FoldedModel) -> FoldedModel:
 
     stored = Constants(model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32")
 
-    def held(name: str) -> Callable[[], Weight]:
+    def maker_of(name: str) -> Callable[[], Weight]:
         def make() -> Weight:
             weight = model.weights[name]
             if isinstance(weight, QuantizedTensor):
@@ -102,7 +106,7 @@ def reference(model: FoldedModel) -> FoldedModel:
         return make
 
     makers = view(model.weights, lambda name: name.startswith(PREFIX))
-    vision = LazyWeights({name: Maker(maker.shape, held(name)) for name, maker in makers.items()}, keep=True)
+    vision = LazyWeights({n: Maker(maker.shape, maker_of(n)) for n, maker in makers.items()}, keep=True)
     weights = view(model.weights, lambda name: not name.startswith(PREFIX)) | view(vision, lambda _: True)
     return replace(model, weights=LazyWeights(weights), activation=_grid)
 
@@ -152,7 +156,7 @@ def vision_package(path: Path) -> Iterator[Path]:
 
 def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, dict[str, int]]:
     """The delegate's payload, and what was counted in its package."""
-    from phantom_edge.export.coreml.checks import count_ops, wanted_counts
+    from phantom_edge.export.coreml.checks import count_ops, expected_counts
     from phantom_edge.export.coreml.package import write_package
     from phantom_edge.export.coreml.programs import float32_vision_encoder
     from phantom_edge.export.executorch_coreml.payload import MODEL, pack
@@ -165,12 +169,12 @@ def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, 
         counts = count_ops(package)
         integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
         casts = 0 if options.float_type == "fp32" else 2
-        wanted = wanted_counts(VISION, model.spec, integers, options.float_type) | {"cast": casts}
-        require_counts(VISION, counts, wanted)
+        expected = expected_counts(VISION, model.spec, integers, options.float_type) | {"cast": casts}
+        require_counts(VISION, counts, expected)
         return pack(folder, [INPUT], [OUTPUT]), counts
 
 
-def _vision_plan(method, model: FoldedModel, payload: bytes, payloads: list):
+def _vision_plan(method: Method, model: FoldedModel, payload: bytes, payloads: list[Any]) -> Any:
     """The method: its input straight into the delegate, and its output straight out of it."""
     import torch
     from executorch.exir.backend.compile_spec_schema import CompileSpec

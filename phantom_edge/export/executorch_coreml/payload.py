@@ -38,7 +38,7 @@ def pack(folder: Path, inputs: list[str], outputs: list[str]) -> bytes:
         "identifier": f"executorch_{_digest(folder / MODEL)}",
     }
     (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
-    return executorchcoreml.flatten_directory_contents(str(folder.resolve()))
+    return bytes(executorchcoreml.flatten_directory_contents(str(folder.resolve())))
 
 
 def unpack(payload: bytes, folder: Path) -> Path:

@@ -92,10 +92,10 @@ def _cache_notes(model: FoldedModel) -> tuple[str, ...]:
         return ()
     widths = {model.spec.width(n) for n in range(model.config.decoder.layers)}
     if slow := sorted(width for width in widths if width % FAST_WIDTH):
-        told = ", ".join(map(str, slow))
+        names = ", ".join(map(str, slow))
         return (
             CACHE_NOTE,
-            f"heads {told} wide: attention over an int8 cache saves memory there, and time only at "
+            f"heads {names} wide: attention over an int8 cache saves memory there, and time only at "
             "multiples of "
             f"{FAST_WIDTH}; --fold rank:R can make them so",
         )

@@ -11,13 +11,14 @@ from onnx import TensorProto
 
 from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
-from phantom_edge.export.onnx.checks import count_ops, wanted_counts
+from phantom_edge.export.onnx.checks import count_ops, expected_counts
 from phantom_edge.export.onnx.ops import DecoderInputs, OnnxOps, tables
 from phantom_edge.export.onnx.writer import GraphWriter, Place
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import static_tables
+from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.progress import Step
 
 BATCH, SEQUENCE = "batch_size", "sequence_length"
@@ -72,7 +73,7 @@ def write_graphs(
             ops = build(graph, model, options, operations)
             graph.save()
         counts[name] = count_ops(graph.path)
-        require_counts(name, counts[name], wanted_counts(name, model.spec, ops.kinds))
+        require_counts(name, counts[name], expected_counts(name, model.spec, ops.kinds))
         kinds |= set(ops.kinds.values())
         read |= ops.read
     if left := sorted(set(model.weights) - read):
@@ -118,7 +119,10 @@ def _text_decoder(
     return ops
 
 
-def _each_cache(spec, element: int, prefix: str, length: str, declare: Callable) -> None:
+Declare = Callable[[str, int, list[str | int]], object]
+
+
+def _each_cache(spec: FoldedSpec, element: int, prefix: str, length: str, declare: Declare) -> None:
     for n in range(spec.config.decoder.layers):
         for kind in ("key", "value"):
             declare(

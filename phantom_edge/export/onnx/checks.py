@@ -23,7 +23,7 @@ def _label(node: onnx.NodeProto, integers: set[str]) -> str:
     return "Gather int8" if node.op_type == "Gather" and node.input[0] in integers else node.op_type
 
 
-def wanted_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, int]:
+def expected_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, int]:
     """One fused attention op per layer, one quantised operation per quantised weight of ``kinds``, no other.
 
     Args:
@@ -32,14 +32,14 @@ def wanted_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[s
     d, v = spec.config.decoder, spec.config.vision
     quantised = ("MatMulNBits", "DynamicQuantizeMatMul", "Gather int8", "GatherBlockQuantized")
     by_kind = Counter(kinds.values())
-    wanted = {op: by_kind[op] for op in quantised}
+    expected = {op: by_kind[op] for op in quantised}
     if graph == "vision_encoder":
-        wanted |= {"MultiHeadAttention": v.layers, "Softmax": 0}
+        expected |= {"MultiHeadAttention": v.layers, "Softmax": 0}
     if graph == "text_decoder":
         wide = sum(size > 0 for size in spec.phantom_dims)
-        wanted |= {
+        expected |= {
             "GroupQueryAttention": d.layers,
             "RotaryEmbedding": 2 * d.layers,
             "Softmax": PHANTOM_SOFTMAXES * wide,
         }
-    return wanted
+    return expected

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from onnx import TensorProto
 
 from phantom_edge.errors import InputError
+from phantom_edge.export.base import float_tensor
 from phantom_edge.export.onnx import packing
-from phantom_edge.export.onnx.writer import CONTRIB, GraphWriter
+from phantom_edge.export.onnx.writer import CONTRIB, Attributes, GraphWriter
 from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -19,10 +20,8 @@ ACCURACY_INT8 = 4  # MatMulNBits' accuracy_level: multiply integers; its other l
 NO_LIMIT = 2**63 - 1
 UNUSED_ATTENTION_INPUTS = 5  # of GroupQueryAttention, between the lengths and the cache's scales
 PER_CHANNEL = "PER_CHANNEL"
-VALUES, SCALES = (
-    ".values",
-    ".scales",
-)  # an initializer's name is its weight's, with one of these when it is quantised
+# An initializer's name is its weight's, with one of these when it is quantised.
+VALUES, SCALES = ".values", ".scales"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ class OnnxOps:
         return value if stored == self.arithmetic else self._cast(value, self.arithmetic)
 
     def _constant(self, name: str) -> str:
-        return self._float(name, self._get(name))
+        self.read.add(name)
+        return self._float(name, float_tensor(self.weights[name], name))
 
     def _cast(self, value: str, element: int) -> str:
         return self.graph.node("Cast", [value], to=element)
@@ -83,14 +83,14 @@ class OnnxOps:
         return value if self.arithmetic == TensorProto.FLOAT else self._cast(value, TensorProto.FLOAT)
 
     def _bias(self, name: str) -> str | None:
-        tensor = self.weights.get(name)  # one read; `in` would be another for a mapping that loads on access
-        if tensor is None:
+        weight = self.weights.get(name)  # one read: `in` would be another for weights that are made on access
+        if weight is None:
             return None
         self.read.add(name)
-        return self._float(name, tensor)
+        return self._float(name, float_tensor(weight, name))
 
     # --- matmuls
-    def linear(self, x, name):
+    def linear(self, x: str, name: str) -> str:
         weight = self._get(f"{name}.weight")
         bias = self._bias(f"{name}.bias")
         if not isinstance(weight, QuantizedTensor):
@@ -115,7 +115,13 @@ class OnnxOps:
         # silently.
         scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
         n, k = weight.shape
-        sizes = {"K": k, "N": n, "bits": 4, "block_size": weight.group, "accuracy_level": ACCURACY_INT8}
+        sizes: Attributes = {
+            "K": k,
+            "N": n,
+            "bits": 4,
+            "block_size": weight.group,
+            "accuracy_level": ACCURACY_INT8,
+        }
         return self.graph.node("MatMulNBits", [x, values, scales], domain=CONTRIB, **sizes)
 
     def _matmul_channels(self, x: str, name: str, weight: QuantizedTensor, bias: str | None) -> str:
@@ -125,63 +131,64 @@ class OnnxOps:
         inputs = [x, values, scales, *(["", bias] if bias else [])]
         return self.graph.node("DynamicQuantizeMatMul", inputs, domain=CONTRIB)
 
-    def project(self, x, name):
-        return self._matmul(x, name, self._get(name))
+    def project(self, x: str, name: str) -> str:
+        self.read.add(name)
+        return self._matmul(x, name, float_tensor(self.weights[name], name))
 
-    def scale(self, x, name):
+    def scale(self, x: str, name: str) -> str:
         return self.graph.node("Mul", [x, self._constant(name)])
 
     # --- norms, activations, arithmetic
-    def layer_norm(self, x, name, eps):
+    def layer_norm(self, x: str, name: str, eps: float) -> str:
         inputs = [x, self._constant(f"{name}.weight"), self._constant(f"{name}.bias")]
         return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=eps)
 
-    def rms_norm(self, x, name, eps):
+    def rms_norm(self, x: str, name: str, eps: float) -> str:
         inputs = [x, self._constant(f"{name}.weight")]
         return self.graph.node("SimplifiedLayerNormalization", inputs, axis=-1, epsilon=eps, stash_type=1)
 
-    def gelu(self, x):
+    def gelu(self, x: str) -> str:
         return self.graph.node("Gelu", [x], domain=CONTRIB)
 
-    def silu(self, x):
+    def silu(self, x: str) -> str:
         return self.graph.node("Mul", [x, self.sigmoid(x)])
 
-    def sigmoid(self, x):
+    def sigmoid(self, x: str) -> str:
         return self.graph.node("Sigmoid", [x])
 
-    def softmax(self, x):
+    def softmax(self, x: str) -> str:
         return self.graph.node("Softmax", [x], axis=-1)
 
-    def add(self, a, b):
+    def add(self, a: str, b: str) -> str:
         return self.graph.node("Add", [a, b])
 
-    def mul(self, a, b):
+    def mul(self, a: str, b: str) -> str:
         return self.graph.node("Mul", [a, b])
 
     # --- shapes
-    def split(self, x, sizes):
+    def split(self, x: str, sizes: Sequence[int]) -> list[str]:
         parts = [f"{x}_part{n}" for n in range(len(sizes))]
         self.graph.node("Split", [x, self.graph.ints(*sizes)], parts, axis=-1)
         return parts
 
-    def concat(self, values):
+    def concat(self, values: Sequence[str]) -> str:
         return self.graph.node("Concat", list(values), axis=-1)
 
     def _reshape(self, x: str, *shape: int) -> str:
         return self.graph.node("Reshape", [x, self.graph.ints(*shape)])  # a 0 keeps the dimension
 
-    def split_heads(self, x, heads):
+    def split_heads(self, x: str, heads: int) -> str:
         apart = self._reshape(x, 0, 0, heads, -1)  # [B, S, H, D]
         self._flat[apart] = x
         return apart
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: str) -> str:
         if x not in self._flat:
             self._flat[x] = self._reshape(x, 0, 0, -1)  # [B, S, H*D]
         return self._flat[x]
 
     # --- vision
-    def patches(self, pixels):
+    def patches(self, pixels: str) -> str:
         at, size = "vision_encoder", self.spec.config.vision.patch_size
         parts = [self._constant(f"{at}.patch_embedding.{part}") for part in ("weight", "bias")]
         x = self.graph.node("Conv", [pixels, *parts], kernel_shape=[size, size], strides=[size, size])
@@ -193,14 +200,14 @@ class OnnxOps:
         x = self.graph.node("Concat", [first, x], axis=1)  # [T, 1 + P, C]
         return self.add(x, self._constant(f"{at}.position_embedding"))
 
-    def full_attention(self, q, k, v):
+    def full_attention(self, q: str, k: str, v: str) -> str:
         heads = self.spec.config.vision.heads
         flat = [self.merge_heads(value) for value in (q, k, v)]  # [T, S, C]
         return self.split_heads(
             self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads), heads
         )
 
-    def shuffle(self, x):
+    def shuffle(self, x: str) -> str:
         ints, factor = self.graph.ints, self.spec.config.downsample
         x = self.graph.node("Slice", [x, ints(1), ints(NO_LIMIT), ints(1)])  # [T, P, C]
         small, width = self.spec.config.vision.grid // factor, self.spec.config.vision.hidden_size
@@ -211,7 +218,7 @@ class OnnxOps:
         return self._reshape(x, 0, small * small, factor * factor * width)  # [T, tokens, 4C]
 
     # --- decoder
-    def embedding(self, ids):
+    def embedding(self, ids: str) -> str:
         name = "token_embedding"
         weight = self._get(f"{name}.weight")
         if not isinstance(weight, QuantizedTensor):
@@ -238,31 +245,36 @@ class OnnxOps:
             ids,
             self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy()),
         ]
-        sizes = {"bits": 4, "block_size": weight.group, "gather_axis": 0, "quantize_axis": 1}
+        sizes: Attributes = {"bits": 4, "block_size": weight.group, "gather_axis": 0, "quantize_axis": 1}
         return self.graph.node("GatherBlockQuantized", inputs, domain=CONTRIB, **sizes)
 
-    def rope(self, x):
-        inputs = [self.merge_heads(x), self.decoder.positions, self.decoder.cos, self.decoder.sin]
+    def rope(self, x: str) -> str:
+        shared = self._shared()
+        inputs = [self.merge_heads(x), shared.positions, shared.cos, shared.sin]
         turned = self.graph.node("RotaryEmbedding", inputs, domain=CONTRIB)
         return self._heads_apart(turned, self.spec.config.decoder.head_dim)
+
+    def _shared(self) -> DecoderInputs:
+        assert self.decoder is not None, "the decoder's inputs come first"
+        return self.decoder
 
     def _heads_apart(self, flat: str, width: int) -> str:
         apart = self._reshape(flat, 0, 0, -1, width)  # [B, S, H, D]
         self._flat[apart] = flat
         return apart
 
-    def cached_attention(self, q, k, v, layer, scale):
-        d, names = self.spec.config.decoder, [f"{layer}.key", f"{layer}.value"]
+    def cached_attention(self, q: str, k: str, v: str, layer: int, scale: float) -> str:
+        d, names, shared = self.spec.config.decoder, [f"{layer}.key", f"{layer}.value"], self._shared()
         inputs = [
             *(self.merge_heads(value) for value in (q, k, v)),  # [B, S, H*W]
             *(f"past_key_values.{name}" for name in names),
-            self.decoder.seqlens,
-            self.decoder.total,
+            shared.seqlens,
+            shared.total,
         ]
         outputs = [f"attention.{layer}", *(f"present.{name}" for name in names)]
-        sizes = {"num_heads": d.heads, "kv_num_heads": d.kv_heads, "do_rotary": 0, "scale": scale}
+        sizes: Attributes = {"num_heads": d.heads, "kv_num_heads": d.kv_heads, "do_rotary": 0, "scale": scale}
         if self.kv is not None:
-            inputs += [*[""] * UNUSED_ATTENTION_INPUTS, *self._cache_scales(layer)]
+            inputs += [*[""] * UNUSED_ATTENTION_INPUTS, *self._cache_scales(self.kv, layer)]
             sizes |= {"kv_cache_bit_width": 8, "k_quant_type": PER_CHANNEL, "v_quant_type": PER_CHANNEL}
         self.graph.node("GroupQueryAttention", inputs, outputs, domain=CONTRIB, **sizes)
         return self._heads_apart(outputs[0], self.spec.width(layer))
@@ -272,17 +284,17 @@ class OnnxOps:
         """The element type of the KV cache."""
         return self.arithmetic if self.kv is None else TensorProto.INT8
 
-    def _cache_scales(self, layer: int) -> list[str]:
-        pairs = (("key", self.kv.keys[layer]), ("value", self.kv.values[layer]))
+    def _cache_scales(self, kv: CacheScales, layer: int) -> list[str]:
+        pairs = (("key", kv.keys[layer]), ("value", kv.values[layer]))
         return [
             self.graph.initializer(f"cache.{layer}.{kind}{SCALES}", scale[None, :, None].contiguous().numpy())
             for kind, scale in pairs  # [1, Hkv, 1, W]
         ]
 
-    def last(self, x):
+    def last(self, x: str) -> str:
         return self.graph.node("Gather", [x, self.graph.ints(-1)], axis=1)  # [B, 1, C]
 
 
 def tables(graph: GraphWriter, cos: torch.Tensor, sin: torch.Tensor) -> tuple[str, str]:
     """RoPE's cos and sin [context, D / 2] as initializers, always fp32."""
-    return tuple(graph.initializer(name, np.asarray(t)) for name, t in (("rope.cos", cos), ("rope.sin", sin)))
+    return graph.initializer("rope.cos", cos.numpy()), graph.initializer("rope.sin", sin.numpy())

@@ -27,7 +27,7 @@ CHANNEL_BLOCKS: Final = (128, 64, 32)
 def pack_blocks(weight: QuantizedTensor) -> np.ndarray:
     """int4 [N, K] in groups to ``MatMulNBits``' B: uint8 [N, K / group, group / 2]."""
     packed = pack_nibbles(weight.values, offset=OFFSET)  # [N, K/2]
-    return packed.unflatten(1, (-1, weight.block // 2)).numpy()  # [N, K/group, group/2]
+    return packed.reshape(len(packed), -1, weight.block // 2).numpy()  # [N, K/group, group/2]
 
 
 def unpack_blocks(packed: np.ndarray, scales: np.ndarray, group: int) -> QuantizedTensor:
@@ -60,7 +60,7 @@ def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
     block = channel_block(k) or CHANNEL_BLOCKS[-1]
     bytes_ = (weight.values.to(torch.int16) + BYTE_OFFSET).to(torch.uint8)  # [N, K]
     filled = torch.nn.functional.pad(bytes_, (0, -k % block), value=BYTE_OFFSET)
-    blocks = filled.unflatten(1, (-1, block))  # [N, blocks, block]
+    blocks = filled.reshape(len(filled), -1, block)  # [N, blocks, block]
     return blocks.contiguous().numpy(), weight.scales.expand(-1, blocks.shape[1]).contiguous()
 
 

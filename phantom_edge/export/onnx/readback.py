@@ -1,4 +1,4 @@
-"""The integers and scales that an artifact really holds, found by the operations that use them."""
+"""The integers and scales that an artifact really holds, looked up by the operations that use them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def stored_weights(folder: Path) -> StoredWeights:
         InputError: a file that is missing, damaged, or not of this toolkit's form; for the weights' own data,
             when a weight is read.
     """
-    found = {}
+    readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
         with _naming(path):
             graph = onnx.load(path, load_external_data=False).graph
-            found |= dict(_Reader(path, graph).modules())
-    return StoredWeights(found)
+            readers |= dict(_Reader(path, graph).modules())
+    return StoredWeights(readers)
 
 
 def stored_cache(folder: Path) -> KVScales | None:

@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from phantom_edge.errors import InputError
@@ -20,7 +23,7 @@ from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import dtype_of, write_graphs
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
 from phantom_edge.export.onnx.readback import stored_weights
-from phantom_edge.export.onnx.writer import CONTRIB
+from phantom_edge.export.onnx.writer import CONTRIB, Attributes
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
@@ -31,14 +34,16 @@ __all__ = ["export", "reference", "stored_weights"]
 class WebGpuOps(OnnxOps):
     """:class:`OnnxOps` without integer activations, in fp32."""
 
-    def _matmul_blocks(self, x, name, weight):
+    def _matmul_blocks(self, x: str, name: str, weight: QuantizedTensor) -> str:
         return self._matmul_bits(x, name, weight, packing.pack_blocks(weight), weight.scales)
 
-    def _matmul_channels(self, x, name, weight, bias):
+    def _matmul_channels(self, x: str, name: str, weight: QuantizedTensor, bias: str | None) -> str:
         packed, scales = packing.pack_channels(weight)
         return self._add_bias(self._matmul_bits(x, name, weight, packed, scales), bias)
 
-    def _matmul_bits(self, x: str, name: str, weight: QuantizedTensor, packed, scales) -> str:
+    def _matmul_bits(
+        self, x: str, name: str, weight: QuantizedTensor, packed: NDArray[np.uint8], scales: torch.Tensor
+    ) -> str:
         self.kinds[name] = "MatMulNBits"
         values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
         # Not behind a Cast, as other constants are: ORT without optimisation would read other numbers. Every
@@ -46,7 +51,12 @@ class WebGpuOps(OnnxOps):
         half = self.arithmetic == TensorProto.FLOAT16
         stored = self.graph.initializer(f"{name}.weight{SCALES}", (scales.half() if half else scales).numpy())
         n, k = weight.shape
-        sizes = {"K": k, "N": n, "bits": weight.bits, "block_size": _inputs_per_block(packed, weight.bits)}
+        sizes: Attributes = {
+            "K": k,
+            "N": n,
+            "bits": weight.bits,
+            "block_size": _inputs_per_block(packed, weight.bits),
+        }
         return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes)
 
 
@@ -56,15 +66,13 @@ class WebGpuHalfOps(WebGpuOps):
     arithmetic = TensorProto.FLOAT16
 
 
-def _inputs_per_block(packed, bits: int) -> int:
+def _inputs_per_block(packed: NDArray[np.uint8], bits: int) -> int:
     """Inputs per block of packed weights [N, blocks, bytes]."""
-    return packed.shape[2] * 8 // bits
+    return int(packed.shape[2]) * 8 // bits
 
 
 def reference(model: FoldedModel) -> FoldedModel:
-    """The torch model that an artifact of ``model`` must agree with: the same integers, activations not
-    rounded.
-    """
+    """The torch model that an artifact must agree with: the same integers, activations not rounded."""
     return model
 
 

@@ -1,16 +1,15 @@
-"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file as they
-come.
-"""
+"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from onnx import TensorProto, helper, save_model
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, save_model
 from onnx.helper import np_dtype_to_tensor_dtype
 
 CONTRIB: Final = "com.microsoft"
@@ -18,11 +17,12 @@ OPSET: Final = 17
 """The first with LayerNormalization; every runtime that has the fused attention ops reads it."""
 IR_VERSION: Final = 8  # goes with opset 17
 INLINE_BYTES: Final = 1024  # smaller initializers stay in the .onnx file, where shape inference can see them
-ALIGNMENT: Final = (
-    64  # of each tensor in the data file: a cache line, so that a mapped tensor can be used in place
-)
+ALIGNMENT: Final = 64
+"""Of each tensor in the data file: a cache line, so that a mapped tensor can be used in place."""
 SHARED_BYTES: Final = 1 << 12  # less is not worth a file that two graphs need
 PRODUCER: Final = "phantom-edge"
+Attributes = dict[str, Any]
+"""Of a node, by name."""
 Place = dict[str, str | int]
 """``location``, ``offset`` and ``length`` of external data."""
 
@@ -31,17 +31,20 @@ class GraphWriter:
     """Collects the nodes of one graph; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
 
     Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is
-    never held twice. ``written``, if given, is what the graphs of one folder share: a large initializer whose
-    bytes an earlier one has written is read from that one's file. Use as a context manager, which closes the
-    data file.
+    never in memory twice. ``written``, if given, is what the graphs of one folder share: a large initializer
+    whose bytes an earlier one has written is read from that one's file. Use as a context manager, which
+    closes the data file.
     """
 
     def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
         self.name, self.path, self._written = name, folder / f"{name}.onnx", written
         self.data_path = folder / f"{name}.onnx_data"
         self._data = self.data_path.open("wb")
-        self._nodes, self._inputs, self._outputs, self._initializers = [], [], [], []
-        self._constants: dict[tuple, str] = {}
+        self._nodes: list[NodeProto] = []
+        self._inputs: list[ValueInfoProto] = []
+        self._outputs: list[ValueInfoProto] = []
+        self._initializers: list[TensorProto] = []
+        self._constants: dict[tuple[tuple[int, ...], bool], str] = {}
 
     def __enter__(self) -> GraphWriter:
         return self
@@ -59,11 +62,15 @@ class GraphWriter:
         self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def node(
-        self, op: str, inputs: Sequence[str], outputs: Sequence[str] = (), *, domain: str = "", **attributes
+        self,
+        op: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str] = (),
+        *,
+        domain: str = "",
+        **attributes: Any,
     ) -> str:
-        """Append a node and return its first output, which is named after the operation unless ``outputs``
-        says.
-        """
+        """Append a node; returns its first output, named after the operation unless ``outputs`` says."""
         index = len(self._nodes)
         names = list(outputs) or [f"{op}_{index}"]
         self._nodes.append(
@@ -71,7 +78,7 @@ class GraphWriter:
         )
         return names[0]
 
-    def initializer(self, name: str, array: np.ndarray) -> str:
+    def initializer(self, name: str, array: NDArray[Any]) -> str:
         """Store ``array`` under ``name``: in the data file, or inline when it is small."""
         array = np.ascontiguousarray(array)
         tensor = TensorProto(name=name, dims=array.shape, data_type=np_dtype_to_tensor_dtype(array.dtype))
@@ -84,23 +91,23 @@ class GraphWriter:
         self._initializers.append(tensor)
         return name
 
-    def _place(self, array: np.ndarray) -> Place:
+    def _place(self, array: NDArray[Any]) -> Place:
         """Where the bytes of ``array`` lie; writes them unless they are there."""
         if self._written is None or array.nbytes < SHARED_BYTES:
             return self._append(array)
-        digest = hashlib.sha256(array).digest()
+        digest = hashlib.sha256(array.data).digest()
         if digest not in self._written:
             self._written[digest] = self._append(array)
         return self._written[digest]
 
-    def _append(self, array: np.ndarray) -> Place:
+    def _append(self, array: NDArray[Any]) -> Place:
         self._data.write(bytes(-self._data.tell() % ALIGNMENT))
-        place = {"location": self.data_path.name, "offset": self._data.tell(), "length": array.nbytes}
+        place: Place = {"location": self.data_path.name, "offset": self._data.tell(), "length": array.nbytes}
         array.tofile(self._data)
         return place
 
     def ints(self, *values: int, scalar: bool = False) -> str:
-        """An int64 constant, shared by all who ask for the same."""
+        """An int64 constant; equal ones are one initializer."""
         key = (values, scalar)
         if key not in self._constants:
             array = np.array(values[0] if scalar else values, dtype=np.int64)
@@ -122,12 +129,12 @@ class GraphWriter:
             self.data_path.unlink()
         save_model(model, self.path)
 
-    def _live_nodes(self) -> list:
+    def _live_nodes(self) -> list[NodeProto]:
         # A value that has two forms (heads apart or together) may never be used in one of them.
-        wanted = {output.name for output in self._outputs}
-        live = []
+        used = {output.name for output in self._outputs}
+        live: list[NodeProto] = []
         for node in reversed(self._nodes):
-            if wanted.intersection(node.output):
+            if used.intersection(node.output):
                 live.append(node)
-                wanted.update(node.input)
+                used.update(node.input)
         return live[::-1]
