@@ -341,7 +341,7 @@ def stored(constants: Constants, name: str) -> tuple[torch.Tensor, float]:
 class TestRmsNorm:
     @pytest.mark.parametrize("size", [1.0, 1e3, 6e4])
     def test_holds_where_squares_leave_float16(self, qwen, tmp_path, size):
-        """Run from the saved file, every result rounded to float16; plain squares are infinite from 256 on."""
+        """Run from the saved file, all results rounded to float16; plain squares are infinite from 256 on."""
         from phantom_edge.export.coreml import ops
         from phantom_edge.export.coreml.package import write_package
         from phantom_edge.export.coreml.programs import BuiltProgram, _program
