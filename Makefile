@@ -1,6 +1,7 @@
 # make demo          creates .venv, exports the embedded Phantom-Nano for iOS and prints the verification table
 # make test          creates what is missing and runs every test
 # make check         format, lint, types and the fast tests: for daily work
+# make docs          the documentation as a site, in build/site
 # make conformance   what recorded outputs of the published implementation add to the tests
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -12,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadf
 RECORDINGS = $(or $(PHANTOM_EDGE_CONFORMANCE),$(wildcard ../shared/conformance))
 export PYTHON
 
-.PHONY: demo test check lint conformance clean
+.PHONY: demo test check lint docs conformance clean
 
 demo: $(STAMP)
 	$(BIN)/phantom-edge export --target ios --output demo/nano-ios
@@ -27,6 +28,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/ruff check --quiet
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs build/site
 
 conformance: $(STAMP)
 	@test -n "$(RECORDINGS)" || { echo "set PHANTOM_EDGE_CONFORMANCE to the folder of the recorded outputs (docs/conformance.md)"; exit 2; }

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from phantom_edge.bench.devices import bench
     from phantom_edge.bench.settings import Settings as BenchSettings
+    from phantom_edge.bench.task import check_golden
     from phantom_edge.bundle.folder import Bundle
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
@@ -65,6 +66,7 @@ _HOMES = {
     "TuneOptions": "tune.options",
     "bench": "bench.devices",
     "build_suite": "evaluate.job",
+    "check_golden": "bench.task",
     "evaluate_models": "evaluate.job",
     "export": "pipeline.export",
     "inspect": "runtime.inspect",
@@ -98,6 +100,7 @@ __all__ = [
     "__version__",
     "bench",
     "build_suite",
+    "check_golden",
     "evaluate_models",
     "export",
     "inspect",

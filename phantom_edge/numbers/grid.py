@@ -17,9 +17,7 @@ from torch import Tensor
 from phantom_edge.errors import InputError
 
 RANGES: Final = {4: (-8, 7), 8: (-127, 127)}
-"""Lowest and highest integer by bits. -128 is left out of int8: kernels that negate a weight overflow on
-it.
-"""
+"""Lowest and highest integer by bits; int8 leaves out -128, which overflows where a kernel negates it."""
 
 SCALE_MIN: Final = 2.0**-24  # float16's smallest subnormal
 SCALE_MAX: Final = 65280.0  # 255 * 2^8: the last value of eight significant bits below float16's 65504

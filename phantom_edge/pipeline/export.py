@@ -97,7 +97,8 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an
     earlier bundle as it was, when a check on the new one fails.
 
-    >>> result = pe.export(pe.ExportRequest(target="desktop", output=Path("nano-fp32"), quant="fp32"))
+    >>> request = pe.ExportRequest(target="desktop", output=Path("nano-fp32"), quant="fp32")
+    >>> result = pe.export(request)
     >>> result.report.ok, result.bundle.folder.name
     (True, 'nano-fp32')
     """

@@ -1,0 +1,32 @@
+"""Read a bundle's manifest and run its recorded inputs: what an app does on the device it runs on.
+
+python examples/check_bundle.py nano-desktop
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import phantom_edge as pe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle")
+    arguments = parser.parse_args()
+
+    bundle = pe.Bundle.open(arguments.bundle)  # every file's size and SHA-256 is compared
+    manifest = bundle.manifest
+    print(f"{manifest['source']['name']} for {manifest['target']}, {manifest['recipe']['name']}")
+    print(f"context {manifest['context']} tokens, fold {manifest['fold']['fold']}")
+    for graph, path in manifest["graphs"].items():
+        print(f"  {graph}: {path}")
+
+    session = pe.Session.of_bundle(bundle)
+    errors = pe.check_golden(session, bundle)  # raises CheckError beyond the limits
+    for name, value in errors.items():
+        print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    main()
