@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from phantom_edge.runtime.session import Chat, Session
     from phantom_edge.runtime.verify import verify
     from phantom_edge.targets import Target, targets
-    from phantom_edge.text.triples import read_triples
+    from phantom_edge.training.triples import read_triples
     from phantom_edge.tune.options import TuneOptions
     from phantom_edge.tune.trainer import tune
 
@@ -72,7 +72,7 @@ _HOMES = {
     "inspect": "runtime.inspect",
     "load_recipe": "numbers.recipe",
     "quantize": "pipeline.quantize",
-    "read_triples": "text.triples",
+    "read_triples": "training.triples",
     "targets": "targets",
     "tune": "tune.trainer",
     "verify": "runtime.verify",
