@@ -24,6 +24,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_parser"]
 myst_enable_extensions = ["html_image"]
 myst_heading_anchors = 3
 default_role = "code"
+highlight_language = "none"
 python_use_unqualified_type_names = True
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
