@@ -8,7 +8,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Tests run in two processes, a file at a time; TESTS=… runs some of them, for example TESTS=tests/text.
 TESTS  ?= tests
-PYTEST := $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 RECORDINGS = $(or $(PHANTOM_EDGE_CONFORMANCE),$(wildcard ../shared/conformance))
 export PYTHON
