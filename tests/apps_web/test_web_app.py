@@ -224,7 +224,7 @@ def _damaged(original: Path, bundle: Path, name: str) -> Path:
         case "a missing file":
             weights.unlink()
         case "a bundle for another platform":
-            manifest |= {"format": "coreml", "target": "ios"}
+            manifest |= {"format": "coreml", "target": "ios", "browser": False}
         case "a model larger than the memory":
             manifest["files"][weights.relative_to(bundle).as_posix()]["bytes"] = 60_000_000_000
     (bundle / "manifest.json").write_text(json.dumps(manifest))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 from phantom_edge.images import pixel_values
@@ -100,6 +101,15 @@ def tokenizer_cases(tmp_path_factory) -> Path:
     return folder / "cases.json"
 
 
+@pytest.fixture(scope="module")
+def manifest_cases(web_bundle, tmp_path_factory) -> Path:
+    """The generated schema, and the manifest of a real bundle."""
+    files = {"schema": SCHEMA_FILE, "manifest": web_bundle / MANIFEST}
+    path = tmp_path_factory.mktemp("manifest") / "cases.json"
+    path.write_text(json.dumps({name: json.loads(file.read_text()) for name, file in files.items()}))
+    return path
+
+
 def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [*node.npm, "run", "--silent", *arguments],
@@ -107,11 +117,14 @@ def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.
     )  # fmt: skip
 
 
-def test_unit_tests_pass_and_the_shared_cases_agree(node, sources, pixel_cases, tokenizer_cases, tmp_path):
+def test_unit_tests_pass_and_the_shared_cases_agree(
+    node, sources, pixel_cases, tokenizer_cases, manifest_cases, tmp_path
+):
     report = tmp_path / "report.json"
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
+        MANIFEST_CASES=str(manifest_cases),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -122,9 +135,10 @@ def test_unit_tests_pass_and_the_shared_cases_agree(node, sources, pixel_cases, 
     ]
     assert done.returncode == 0, "\n".join(failures) or done.stderr[-2000:]
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
-    assert result["numPendingTests"] == 0  # nothing was skipped: both kinds of shared cases were there
+    assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
     assert sum("Tokenizer and Python" in name for name in names) == 2 * (1 + len(TINY_FAMILIES))
+    assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
 
 
 def test_types_are_right(node, sources):

@@ -51,6 +51,7 @@ export function manifestJson(): Record<string, unknown> {
     schema: 2,
     producer: { phantom_edge: '0.1.0' },
     target: 'web',
+    browser: true,
     format: 'onnx',
     graphs: {
       vision_encoder: 'onnx/vision_encoder.onnx',

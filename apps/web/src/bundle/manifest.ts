@@ -1,11 +1,13 @@
-/** A bundle's manifest.json: the one contract between the exporter and this app. Checked once, here. */
+/** What this app reads of a bundle's manifest.json, by the rules of phantom_edge/bundle/manifest.schema.json. */
 
 import { Failure } from '../failure'
 
 export const SCHEMA = 2
 export const GRAPHS = ['vision_encoder', 'token_embedding', 'text_decoder'] as const
-/** The exporter's ONNX formats: `onnx`, which runs everywhere, and variants of it for one device. */
-const ONNX = /^onnx(-|$)/
+const MOST_TOKENS = 1 << 24
+const MOST = 1 << 20 // of any dimension
+const PATH = /^(?!\.\.?(\/|$))[^/\\:?#]+(\/(?!\.\.?(\/|$))[^/\\:?#]+)*$/
+const SHA256 = /^[0-9a-f]{64}$/
 export type Graph = (typeof GRAPHS)[number]
 
 export interface FileEntry {
@@ -25,11 +27,12 @@ export interface PromptTemplate {
 
 export interface Manifest {
   readonly target: string
+  /** `onnx`, which runs everywhere, or a variant of it for one device. */
   readonly format: string
   /** Path of each graph below the bundle. */
   readonly graphs: Readonly<Record<Graph, string>>
   /** Operations of each graph, by type; what the graphs are made of decides where they run. */
-  readonly counts: Readonly<Partial<Record<Graph, Readonly<Record<string, number>>>>>
+  readonly counts: Readonly<Record<string, Readonly<Record<string, number>>>>
   readonly source: { readonly name: string; readonly parameters: number }
   readonly recipe: string
   /** Type of what the recipe does not quantise. */
@@ -54,15 +57,16 @@ export interface Manifest {
 export function parseManifest(json: unknown): Manifest {
   const root = new Reader(json, '')
   const schema = root.integer('schema')
-  if (schema > SCHEMA) throw refused(`schema ${schema} is newer than this app reads (${SCHEMA}); rebuild the app`)
+  if (schema > SCHEMA) {
+    throw new Failure('manifest', `This app is older than the bundle (schema ${schema}, ${SCHEMA} here): update the app.`)
+  }
+  if (schema < SCHEMA) throw refused(`schema ${schema} is of an earlier phantom-edge; export the bundle again`)
   const format = root.text('format')
   const target = root.text('target')
-  if (!ONNX.test(format)) {
-    throw refused(`it is for ${target} (${format}); this app runs ONNX: phantom-edge export --target web`)
-  }
+  if (!root.flag('browser')) throw refused(`it is for ${target} (${format}); export one with --target web`)
   const files = readFiles(root.object('files'))
   const graphs = root.object('graphs')
-  const paths = Object.fromEntries(GRAPHS.map((name) => [name, graphs.text(name)])) as Record<Graph, string>
+  const paths = Object.fromEntries(GRAPHS.map((name) => [name, graphs.text(name, PATH)])) as Record<Graph, string>
   for (const path of [...Object.values(paths), 'tokenizer.json']) {
     if (!(path in files)) throw refused(`${path} is not among its files`)
   }
@@ -76,7 +80,7 @@ export function parseManifest(json: unknown): Manifest {
     target,
     format,
     graphs: paths,
-    counts: readCounts(json),
+    counts: readCounts(root.object('counts')),
     source: { name: source.text('name'), parameters: source.integer('parameters') },
     recipe: recipe.text('name'),
     float: recipe.text('float'),
@@ -89,15 +93,15 @@ export function parseManifest(json: unknown): Manifest {
       image_context: prompt.text('image_context'),
       image_end: prompt.text('image_end'),
     },
-    tiles: { size: tiles.count('size', 4096), tokens: tiles.count('tokens', 1 << 16) },
-    ids: { first: ids.integer('first'), image: ids.integer('image'), end: ids.integers('end') },
+    tiles: { size: tiles.count('size', MOST), tokens: tiles.count('tokens', MOST) },
+    ids: { first: ids.integer('first', MOST - 1), image: ids.integer('image', MOST - 1), end: ids.integers('end', MOST - 1) },
     shape: {
-      hidden: shape.count('hidden', 1 << 20),
-      vocabulary: shape.count('vocabulary', 1 << 24),
-      layers: shape.count('layers', 1 << 12),
+      hidden: shape.count('hidden', MOST),
+      vocabulary: shape.count('vocabulary', MOST),
+      layers: shape.count('layers', MOST),
     },
-    context: root.count('context', 1 << 24),
-    chunk: root.count('chunk', 1 << 24),
+    context: root.count('context', MOST_TOKENS),
+    chunk: root.count('chunk', MOST_TOKENS),
     files,
   }
 }
@@ -116,21 +120,16 @@ export function neededFiles(manifest: Manifest): string[] {
 function readFiles(files: Reader): Record<string, FileEntry> {
   const entries: Record<string, FileEntry> = {}
   for (const name of files.keys()) {
-    const parts = name.split('/')
-    if (name.startsWith('/') || /[\\:?#]/.test(name) || parts.some((part) => part === '..' || part === '')) {
-      throw refused(`${JSON.stringify(name)} lies outside the bundle`)
-    }
+    if (!PATH.test(name)) throw refused(`${JSON.stringify(name)} lies outside the bundle`)
     const entry = files.object(name)
-    const sha256 = entry.text('sha256')
-    if (!/^[0-9a-f]{64}$/.test(sha256)) throw refused(`the SHA-256 of ${name} is not one`)
-    entries[name] = { bytes: entry.integer('bytes'), sha256 }
+    entries[name] = { bytes: entry.integer('bytes'), sha256: entry.text('sha256', SHA256) }
   }
   return entries
 }
 
-function readCounts(json: unknown): Manifest['counts'] {
-  const counts = (json as { counts?: unknown }).counts
-  return typeof counts === 'object' && counts !== null ? (counts as Manifest['counts']) : {}
+function readCounts(counts: Reader): Manifest['counts'] {
+  const read = (types: Reader) => Object.fromEntries(types.keys().map((type) => [type, types.integer(type)]))
+  return Object.fromEntries(counts.keys().map((graph) => [graph, read(counts.object(graph))]))
 }
 
 function refused(reason: string): Failure {
@@ -159,15 +158,23 @@ class Reader {
     return new Reader(this.get(key), `${this.path}${key}.`)
   }
 
-  text(key: string): string {
+  flag(key: string): boolean {
     const value = this.get(key)
-    if (typeof value !== 'string' || value === '') throw this.wrong(key, 'text')
+    if (typeof value !== 'boolean') throw this.wrong(key, 'true or false')
     return value
   }
 
-  integer(key: string): number {
+  text(key: string, pattern = /./s): string {
     const value = this.get(key)
-    if (!isCount(value)) throw this.wrong(key, 'a whole number')
+    if (typeof value !== 'string' || value === '') throw this.wrong(key, 'text')
+    if (!pattern.test(value)) throw this.wrong(key, 'of the right form')
+    return value
+  }
+
+  /** An integer of 0 to `most`. */
+  integer(key: string, most = Number.MAX_SAFE_INTEGER): number {
+    const value = this.get(key)
+    if (!isCount(value) || value > most) throw this.wrong(key, `a whole number up to ${most}`)
     return value
   }
 
@@ -178,9 +185,10 @@ class Reader {
     return value
   }
 
-  integers(key: string): number[] {
+  integers(key: string, most: number): number[] {
     const value = this.get(key)
-    if (!Array.isArray(value) || value.length === 0 || !value.every(isCount)) throw this.wrong(key, 'a list of numbers')
+    const right = (entry: unknown) => isCount(entry) && entry <= most
+    if (!Array.isArray(value) || value.length === 0 || !value.every(right)) throw this.wrong(key, 'a list of ids')
     return value
   }
 
