@@ -5,9 +5,7 @@ from collections.abc import Iterable
 
 
 class PhantomEdgeError(Exception):
-    """Base of every error the toolkit raises on purpose: one line that says what is wrong and how to mend
-    it.
-    """
+    """Base of the toolkit's own errors: one line that says what is wrong and how to mend it."""
 
     exit_code = 1
 
@@ -19,9 +17,7 @@ class InputError(PhantomEdgeError):
 
 
 class NoRoomError(InputError):
-    """What was asked needs more memory or disk than this machine has. A check that meets it says so and is
-    left out.
-    """
+    """A task needs more memory or disk than this machine has; verification then leaves the check out."""
 
 
 class CheckError(PhantomEdgeError):

@@ -22,14 +22,16 @@ LEAST_ROOM = 4 << 20  # bytes; a disk with less left is full for anything that i
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for this package, which may not exist yet: built apps, the embedded model's
-    bundle, calibrations, runtimes for the benchmark. ``XDG_CACHE_HOME`` is honoured everywhere.
+    """The user's cache folder for this package, which may not exist yet.
+
+    It keeps built apps, the embedded model's bundle, calibrations, and runtimes for the benchmark.
+    ``XDG_CACHE_HOME`` is honoured everywhere.
     """
     base = os.environ.get("XDG_CACHE_HOME")
-    if not base:
-        local = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None
-        base = local or Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return Path(base).absolute() / "phantom-edge"
+    if not base and sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    default = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(base or default).absolute() / "phantom-edge"
 
 
 def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:

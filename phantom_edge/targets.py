@@ -33,8 +33,9 @@ class Format:
 
     The exporter module has ``export(model, options, out, progress)``, ``reference(model)`` and
     ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded``
-    are the backend's options for a run without the platform's own rounding, where it has one: structure shows
-    there. ``int8_cache`` says whether its runtime gains by a KV cache in int8, and the exporter writes one.
+    are the backend's options for a run without the platform's own rounding, where it has one: there a fault
+    of structure cannot hide. ``int8_cache`` says whether the exporter writes a KV cache in int8, which it
+    does where the runtime gains by it.
     """
 
     name: str
@@ -52,9 +53,7 @@ class Format:
         return exported
 
     def reference(self, model: FoldedModel) -> FoldedModel:
-        """The torch model that holds what an artifact of ``model`` holds: same integers, same roundings and
-        grids.
-        """
+        """The torch model of what an artifact holds: the same integers, roundings and activation grids."""
         folded: FoldedModel = _imported(self.exporter).reference(model)
         return folded
 
@@ -128,7 +127,7 @@ FORMATS: dict[str, Format] = {
 class Target:
     """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
 
-    ``variants`` are formats that have a form of their own here: what is asked for, and what is written.
+    ``variants`` are pairs of formats: where a user names the first, this target gets the second.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
     in float.
 
@@ -147,9 +146,9 @@ class Target:
     variants: tuple[tuple[str, str], ...] = ()
     browser: bool = False
 
-    def artifact_format(self, asked: str | None = None) -> Format:
+    def artifact_format(self, name: str | None = None) -> Format:
         """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""
-        name = asked or self.format
+        name = name or self.format
         return format_for(dict(self.variants).get(name, name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
 
@@ -11,10 +12,8 @@ def installed(*names: str) -> dict[str, str]:
     >>> list(installed("numpy", "no-such-library"))
     ['numpy']
     """
-    found = {}
+    versions = {}
     for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

@@ -18,6 +18,7 @@ MODULES = sorted(
     for path in (ROOT / "phantom_edge").rglob("*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
+SLOW = {"phantom_edge.pipeline.quantize"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in MODULES]
+)
 def test_examples(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     names = {"pe": pe, "Path": Path}
