@@ -1,21 +1,23 @@
-"""The Android driver: parsers on transcripts of the real tools, and a phone that speaks adb's command line.
+"""The Android driver: parsers on transcripts of the real tools, and a phone behind a server of the tests.
 
-No phone takes part: `fakes/adb` runs the driver's own shell commands in a folder, so quoting, files,
-background processes and lost connections are real, the numbers are the transcripts'.
+No phone takes part: `fakes/adb_server.py` speaks the protocol of adb's server and runs the driver's own shell
+commands in a folder, so quoting, files, background processes and lost connections are real, the numbers are
+the transcripts'.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
+import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adb_server import AdbServer
 
 from phantom_edge.bench import android
 from phantom_edge.bench.android import adb as adb_module
@@ -28,7 +30,6 @@ from phantom_edge.errors import CheckError, InputError
 
 HERE = Path(__file__).parent
 SERIAL = "3A021JEHN01234"
-REAL_ADB = shutil.which("adb")
 APP = app.DEFAULT
 FAST = Settings(processes=2, repeats=1, steps=8, depths=(0,))
 
@@ -91,18 +92,16 @@ class Phone:
 
 
 @pytest.fixture
-def device(tmp_path, monkeypatch) -> Phone:
-    made = Phone(tmp_path / "phone")
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "adb").write_text(f'#!/bin/sh\nexec {sys.executable} -IS {HERE}/fakes/adb "$@"\n')
-    (programs / "adb").chmod(0o755)
-    monkeypatch.setenv("FAKE_PHONE", str(made.root))
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+def device(tmp_path, monkeypatch) -> Iterator[Phone]:
+    phone = Phone(tmp_path / "phone")
     monkeypatch.setattr(runner, "POLL", 0.05)
     monkeypatch.setattr(runner, "SAMPLE", 0.05)
     monkeypatch.setattr(app, "POLL", 0.05)
-    return made
+    with AdbServer(phone.root, SERIAL) as server:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.server_address[1]))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield phone
+        server.shutdown()
 
 
 @pytest.fixture
@@ -123,13 +122,10 @@ def connect(step=lambda _: None) -> Adb:
 
 
 def test_devices():
-    assert parse.devices("List of devices attached\n" + transcript("devices-two")) == [
+    assert parse.devices(transcript("devices-two")) == [
         parse.Listed(SERIAL, "device", "Pixel_8"),
         parse.Listed("R5CX10ABCDE", "device", "SM_S921B"),
     ]
-    starting = "* daemon not running; starting now at tcp:5037\n* daemon started successfully\n"
-    starting += "List of devices attached\n\n"
-    assert parse.devices(starting) == []
 
 
 def test_battery_and_heat():
@@ -230,20 +226,21 @@ def test_a_device_that_cannot_be_used(device, listed, message):
         connect()
 
 
-def test_adb_is_not_there_or_does_not_work(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match="adb is not installed"):
-        connect()
-    (tmp_path / "adb").write_text("#!/bin/sh\necho 'cannot bind to 127.0.0.1:5037' >&2\nexit 1\n")
+def test_an_adb_server_that_does_not_answer(monkeypatch, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(free.getsockname()[1]))
+    (tmp_path / "adb").write_text("#!/bin/sh\nexit 1\n")  # adbutils starts this one
     (tmp_path / "adb").chmod(0o755)
-    with pytest.raises(InputError, match=r"adb does not work here .cannot bind"):
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "adb"))
+    with pytest.raises(InputError, match=r"no adb server answers .*run `adb devices`"):
         connect()
 
 
 def test_what_the_phone_is(device):
-    found = phone.describe(connect())
-    assert found["name"] == "Google Pixel 8"
-    assert (found["system"], found["abi"], found["soc"]) == (
+    facts = phone.describe(connect())
+    assert facts["name"] == "Google Pixel 8"
+    assert (facts["system"], facts["abi"], facts["soc"]) == (
         "Android 15 (API 35)",
         "arm64-v8a",
         "Google Tensor G3",
@@ -285,15 +282,6 @@ def test_a_device_that_stays_away_is_said(device, monkeypatch):
         adb.shell("echo here")
 
 
-@pytest.mark.parametrize("name", ["lost-shell", "lost-push", "lost-all", "lost-half"])
-def test_what_adb_says_of_a_lost_device_is_understood(name):
-    said = transcript(name)
-    adb = Adb("adb", "nodevice", print)
-    assert adb._is_lost(said)
-    assert adb._is_lost(said.replace("error:", "adb:", 1))  # as newer versions begin
-    assert not adb._is_lost("/system/bin/sh: nowhere: not found\n")  # the phone's own words
-
-
 def test_a_failing_command_is_no_lost_device(device):
     with pytest.raises(CheckError, match="failed: ls: cannot access 'nowhere'") as caught:
         connect().shell("ls nowhere")
@@ -319,51 +307,16 @@ def test_not_enough_space(device, bundles, program):
     assert device.left == []
 
 
-# --- the real adb program, on a server that speaks its protocol
-
-
-@pytest.fixture
-def served(device, monkeypatch, tmp_path):
-    if REAL_ADB is None:
-        pytest.skip("needs adb")
-    spec = importlib.util.spec_from_file_location("adb_server", HERE / "fakes" / "adb_server.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    (tmp_path / "programs" / "adb").unlink()
-    (tmp_path / "programs" / "adb").symlink_to(REAL_ADB)
-    with module.AdbServer(device.root, SERIAL) as server:
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.server_address[1]))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield device
-        server.shutdown()
-
-
-def test_the_real_adb_runs_copies_and_comes_back(served, tmp_path):
-    said = []
-    adb = connect(said.append)
-    assert adb.serial == SERIAL
+def test_commands_are_quoted_and_come_back_after_every_kind_of_loss(device):
+    steps = []
+    adb = connect(steps.append)
     assert adb.shell("echo 'a  b' \"$((1 + 1))\"; printf c") == "a  b 2\nc"
-    with pytest.raises(CheckError, match="failed: ls: cannot access 'nowhere'"):
-        adb.shell("ls nowhere")
-    (tmp_path / "big file").write_bytes(bytes(range(256)) * 1000)
-    served.fault("^push", "half")  # the connection breaks in the middle
-    adb.push(tmp_path / "big file", "/data/local/tmp/big file")
-    assert (served.root / "fs/data/local/tmp/big file").read_bytes() == (tmp_path / "big file").read_bytes()
+    assert adb.shell("echo out; echo err >&2") == "out\n"
+    assert adb.shell("echo err >&2") == ""
     for how in ("lost", "cut"):
-        served.fault("echo one", how)
+        device.fault("echo one", how)
         assert adb.shell("echo one; echo two") == "one\ntwo\n"
-    assert said == [f"{SERIAL} is gone; waiting for it"] * 3
-
-
-def test_the_real_adb_and_the_runner(served, bundles, program):
-    served.stock_runner("observer", seconds=0.6)
-    served.fault("cat .*/rc", "lost")
-    (run,) = bench([bundles["android"]], "adb", FAST, Options(runner=program)).runs
-    assert len(run.samples["decode@271"]) == 2
-    assert served.left == []
-
-
-# --- the stock runner
+    assert steps == [f"{SERIAL} is gone; waiting for it"] * 2
 
 
 def test_the_runner_end_to_end(device, bundles, program):

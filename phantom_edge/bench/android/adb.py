@@ -1,39 +1,32 @@
-"""Calls of the ``adb`` program: one device, every failure one clear line, and a lost connection waited
-for.
+"""One Android device behind an adb server: every failure one clear line, and a lost connection waited for.
+
+The transport is adbutils, which speaks to a running adb server and starts its own where there is none.
 """
 
 from __future__ import annotations
 
 import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from phantom_edge.bench.android import parse
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
 
-# What adb (client/commandline.cpp, transport.cpp, sync) says when the cable or the Wi-Fi is gone.
-LOST = (
-    "device offline",
-    "not found",
-    "no devices/emulators found",
-    "error: closed",
-    "connection reset",
-    "protocol fault",
-    "device still connecting",
-    "couldn't read from device",
-    "failed to read",
-    "write failed: broken pipe",
-)
+if TYPE_CHECKING:
+    from adbutils import AdbClient, AdbDevice
+
+Result = TypeVar("Result")
 ATTEMPTS = 5
-# Printed after a command: adb ends with 0 and half an output when the connection breaks.
-END = "phantom-bench-end"
 RECONNECT = 120  # seconds that a lost device is waited for
-SHORT, LONG = 60, 3600  # seconds for a shell command; for pushing gigabytes over USB 2
+SHORT = 60  # seconds of silence that end a call
+# What an adb server (transport.cpp, adb.cpp) answers when the device is gone.
+LOST = ("device offline", "not found", "no devices/emulators found", "device still", "closed")
+# What adbutils says of an answer that a broken connection cut.
+CUT = ("unknown data", "shell output invalid")
 MEND = {
     "unauthorized": "unlock the phone and accept its question about USB debugging",
     "authorizing": "wait a moment and try again",
@@ -51,69 +44,58 @@ class LostError(CheckError):
 
 @dataclass(frozen=True)
 class Adb:
-    """One device behind the ``adb`` program."""
+    """One device, by its serial."""
 
-    program: str
+    client: AdbClient
     serial: str
     step: Step
 
     @classmethod
     def connect(cls, serial: str | None, step: Step) -> Adb:
         """The device of that serial, or the only one. Raises :class:`InputError` for none or several."""
-        program = shutil.which("adb")
-        if program is None:
-            raise InputError(
-                "adb is not installed; install Android's platform tools (Debian: apt install adb)"
-            )
+        import adbutils
+
+        client = adbutils.AdbClient(socket_timeout=SHORT)
         try:
-            done = subprocess.run([program, "devices", "-l"], capture_output=True, text=True, timeout=SHORT)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"adb said nothing for {SHORT} s; run `adb kill-server` and try again") from None
-        if done.returncode:
+            with client.make_connection() as connection:
+                connection.send_command("host:devices-l")
+                connection.check_okay()
+                listing = connection.read_string_block()
+        except (adbutils.AdbError, OSError, ValueError) as error:
             raise InputError(
-                f"adb does not work here ({_last(done.stderr)}); run `adb devices` and mend what it says"
-            )
-        return cls(program, _choose(parse.devices(done.stdout), serial).serial, step)
+                f"no adb server answers ({error}); run `adb devices` and mend what it says"
+            ) from None
+        return cls(client, _choose(parse.devices(listing), serial).serial, step)
+
+    @property
+    def _device(self) -> AdbDevice:
+        return self.client.device(serial=self.serial)
 
     def shell(self, command: str, *, check: bool = True, timeout: float = SHORT) -> str:
         """Output of a shell command, run again after a lost connection: so only commands that may run twice.
 
-        The exit status comes with the output, because phones before Android 7 send none. Raises
-        :class:`CheckError` when it fails and ``check`` is set, or when the device does not come back.
+        ``timeout`` is in seconds of silence. Raises :class:`CheckError` when the command fails and ``check``
+        is set, or when the device does not come back.
         """
-        return self._kept(lambda: self._shell(command, check, timeout))
-
-    def _shell(self, command: str, check: bool, timeout: float) -> str:
-        done = self._run(["shell", f"{command}\necho {END} $?"], timeout)
-        output, end, status = done.stdout.replace("\r\n", "\n").rpartition(END)
-        if not end or not status.strip().isdigit():
-            raise LostError(f"{self.serial}: the connection broke")
-        if check and int(status):
-            raise CheckError(f"{self.serial}: `{command[:80]}` failed: {_last(done.stderr or output)}")
-        return output
+        result = self._retried(lambda: self._device.shell2(command, timeout=timeout, v2=True))
+        if check and result.returncode:
+            raise CheckError(
+                f"{self.serial}: `{command[:80]}` failed: {_last(result.stderr or result.output)}"
+            )
+        # Phones before Android 7 have one stream for both, with the line ends of a terminal.
+        apart = result.stdout or result.stderr
+        return str(result.stdout if apart else result.output).replace("\r\n", "\n")
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the device and compare sizes; a copy that was cut off is made again."""
-        size, ask = local.stat().st_size, f"stat -c %s {shlex.quote(remote)} 2>/dev/null"
+        query = f"stat -c %s {shlex.quote(remote)} 2>/dev/null"
         for _ in range(ATTEMPTS):
-            self._kept(lambda: self._copy(local, remote))
-            if self.shell(ask, check=False).strip() == str(size):
+            self._retried(lambda: self._device.sync.push(local, remote))
+            if self.shell(query, check=False).strip() == str(local.stat().st_size):
                 return
         raise CheckError(
             f"{local.name} did not arrive whole on the device after {ATTEMPTS} attempts; check the cable"
         )
-
-    def _copy(self, local: Path, remote: str) -> str:
-        done = self._run(["push", str(local), remote], LONG)
-        if not done.returncode:
-            return done.stdout
-        said = (
-            f"{done.stdout}{done.stderr}"  # adb tells on stdout why a copy failed, and then how far it came
-        )
-        why = next((line for line in said.splitlines() if "error" in line), _last(said))
-        if self._is_lost(said):
-            raise LostError(f"{self.serial}: {why}")
-        raise CheckError(f"{self.serial}: {local.name} could not be copied: {why}")
 
     def read(self, remote: str) -> str | None:
         """A text file's content, None while there is none."""
@@ -121,75 +103,59 @@ class Adb:
         text = self.shell(f"cat {shlex.quote(remote)} 2>/dev/null || echo {mark}", check=False)
         return None if text.strip().endswith(mark) else text
 
-    def wait(self) -> None:
+    def _wait(self) -> None:
         """Wait until the device is back. Raises :class:`LostError` when it stays away."""
+        import adbutils
+
         self.step(f"{self.serial} is gone; waiting for it")
         end = time.monotonic() + RECONNECT
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
             try:
-                command = [self.program, "-s", self.serial, "wait-for-device", "shell", "true"]
-                if (
-                    subprocess.run(
-                        command, capture_output=True, timeout=max(1, end - time.monotonic())
-                    ).returncode
-                    == 0
-                ):
-                    return
-            except subprocess.TimeoutExpired:
-                break
-            time.sleep(1)
+                self.client.wait_for(self.serial, timeout=max(1.0, left))
+                return
+            except (adbutils.AdbError, OSError):
+                time.sleep(min(1.0, max(0.0, end - time.monotonic())))
         raise LostError(
             f"{self.serial} did not come back within {RECONNECT} s; check the cable and start again"
         )
 
-    def _kept(self, call: Callable[[], str]) -> str:
+    def _retried(self, call: Callable[[], Result]) -> Result:
+        """What ``call`` gives, called again after each lost connection."""
+        from adbutils.errors import AdbConnectionError, AdbError, AdbTimeout
+
         for _ in range(ATTEMPTS):
             try:
                 return call()
-            except LostError:
-                self.wait()
+            except (EOFError, OSError, AdbTimeout, AdbConnectionError):
+                self._wait()
+            except AdbError as error:
+                if not _is_lost(str(error)):
+                    raise CheckError(f"{self.serial}: adb failed: {_last(str(error))}") from None
+                self._wait()
         raise LostError(f"{self.serial}: the connection broke {ATTEMPTS} times; use another cable or port")
 
-    def _run(self, arguments: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """One call of adb. Raises :class:`LostError` when it says that the device is gone, or nothing at
-        all.
-        """
-        command = [self.program, "-s", self.serial, *arguments]
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout,
-            )
-        except subprocess.TimeoutExpired:
-            raise LostError(f"{self.serial}: `adb {arguments[0]}` took more than {timeout:.0f} s") from None
-        if done.returncode and self._is_lost(done.stderr):
-            raise LostError(_last(done.stderr))
-        return done
 
-    def _is_lost(self, said: str) -> bool:
-        lines = [
-            line for line in said.lower().splitlines() if line.startswith(("adb:", "error:", "- waiting"))
-        ]
-        return any(sign in line for line in lines for sign in LOST)
+def _is_lost(message: str) -> bool:
+    # A connection that broke within an answer leaves adbutils with an empty or cut one.
+    return (
+        any(sign in message.lower() for sign in (*LOST, "unknown data", "shell output invalid"))
+        or not message
+    )
 
 
-def _choose(found: list[parse.Listed], serial: str | None) -> parse.Listed:
-    names = ", ".join(f"{d.serial}{f' ({d.model})' if d.model else ''}" for d in found)
+def _choose(devices: list[parse.Listed], serial: str | None) -> parse.Listed:
+    names = ", ".join(f"{d.serial}{f' ({d.model})' if d.model else ''}" for d in devices)
     if serial is not None:
-        found = [d for d in found if d.serial == serial]
-        if not found:
+        devices = [d for d in devices if d.serial == serial]
+        if not devices:
             raise InputError(f"no device {serial!r}; adb sees {names or 'none'}")
-    if not found:
+    if not devices:
         raise InputError(
             "adb sees no device; plug a phone in and switch USB debugging on, or `adb connect` to it"
         )
-    ready = [d for d in found if d.state == "device"]
+    ready = [d for d in devices if d.state == "device"]
     if not ready:
-        first = found[0]
+        first = devices[0]
         mend = MEND.get(first.state, "run `adb devices` and mend what it says")
         raise InputError(f"{first.serial} is {first.state}; {mend}")
     if len(ready) > 1:

@@ -1,6 +1,6 @@
 """What adb and Android's own tools print, as values. Pure text in, values out.
 
-Where each form comes from: ``adb devices -l``: adb's ``transport.cpp``; ``dumpsys battery``:
+Where each form comes from: the list of devices: adb's ``transport.cpp``; ``dumpsys battery``:
 ``BatteryService.java`` (``dumpInternal``); ``dumpsys thermalservice``: ``ThermalManagerService.java`` and
 ``Temperature.java`` (``toString``); ``df -k``: toybox; the runner's line: ExecuTorch's
 ``extension/llm/runner/stats.h`` (``print_report``), its flags: gflags' ``--help``.
@@ -19,15 +19,8 @@ OBSERVER = re.compile(r"PyTorchObserver (\{.*\})")
 FLAG = re.compile(r"^\s+-(\w+) \(", re.M)
 TEMPERATURE = re.compile(r"Temperature\{mValue=([-\d.]+), mType=(-?\d+), mName=([^,]*), mStatus=(\d+)\}")
 HAL_SECTION = "Current temperatures from HAL:"
-STATUS = (
-    "none",
-    "light",
-    "moderate",
-    "severe",
-    "critical",
-    "emergency",
-    "shutdown",
-)  # PowerManager.THERMAL_STATUS_*
+# PowerManager.THERMAL_STATUS_*
+STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 CPU, SKIN = 0, 3  # Temperature.TYPE_*
 STATS = ("prompt_tokens", "generated_tokens", "inference_start_ms", "inference_end_ms")
 STATS += ("prompt_eval_end_ms", "first_token_ms", "model_load_start_ms", "model_load_end_ms")
@@ -35,7 +28,7 @@ STATS += ("prompt_eval_end_ms", "first_token_ms", "model_load_start_ms", "model_
 
 @dataclass(frozen=True)
 class Listed:
-    """A line of ``adb devices -l``: serial, state (``device``, ``unauthorized``, ``offline``…) and model."""
+    """A device that adb lists: serial, state (``device``, ``unauthorized``, ``offline``…) and model."""
 
     serial: str
     state: str
@@ -43,22 +36,21 @@ class Listed:
 
 
 def devices(text: str) -> list[Listed]:
-    """The devices of ``adb devices -l``; lines of a starting server are passed over.
+    """The devices of an adb server's long listing.
 
-    >>> devices("List of devices attached\\n39V4\\tdevice usb:1-1 product:x model:Pixel_8 device:y\\n")
+    >>> devices("39V4\\tdevice usb:1-1 product:x model:Pixel_8 device:y\\n")
     [Listed(serial='39V4', state='device', model='Pixel_8')]
     """
-    found = []
-    _, _, body = text.partition("List of devices attached")
-    for line in body.splitlines():
+    listed = []
+    for line in text.splitlines():
         fields = line.split()
-        if len(fields) < 2 or line.startswith("*"):
+        if len(fields) < 2:
             continue
         model = re.search(r"model:(\S+)", line)
         # "no permissions (…)" is a state of two words.
         state = "no permissions" if fields[1] == "no" else fields[1]
-        found.append(Listed(fields[0], state, model[1] if model else ""))
-    return found
+        listed.append(Listed(fields[0], state, model[1] if model else ""))
+    return listed
 
 
 def free_bytes(text: str) -> int | None:
@@ -74,41 +66,37 @@ def free_bytes(text: str) -> int | None:
 
 
 def battery(text: str) -> dict[str, Any]:
-    """Of ``dumpsys battery``: ``level`` (%), ``celsius``, ``volts``, ``powered``, ``charge`` (microampere
-    hours).
-    """
+    """Of ``dumpsys battery``: ``level`` (%), ``celsius``, ``volts``, ``powered``, ``charge`` (µAh)."""
     fields = dict(re.findall(r"^\s*([A-Za-z ]+): (\S+)\s*$", text, re.M))
     sources = ("AC", "USB", "Wireless", "Dock")
-    found: dict[str, Any] = {"powered": any(fields.get(f"{name} powered") == "true" for name in sources)}
+    state: dict[str, Any] = {"powered": any(fields.get(f"{name} powered") == "true" for name in sources)}
     for name, key, scale in (
         ("level", "level", 1),
         ("temperature", "celsius", 0.1),
         ("voltage", "volts", 0.001),
     ):
         if re.fullmatch(r"-?\d+", fields.get(name, "")):
-            found[key] = round(int(fields[name]) * scale, 3)
+            state[key] = round(int(fields[name]) * scale, 3)
     charge = fields.get("Charge counter", "")
     if charge.isdigit() and int(charge) > 0:  # phones without a counter say 0 or a negative number
-        found["charge"] = int(charge)
-    return found
+        state["charge"] = int(charge)
+    return state
 
 
 def thermal(text: str) -> dict[str, Any]:
-    """Of ``dumpsys thermalservice``: ``status`` in a word, and ``celsius`` of the hottest CPU (or else skin)
-    sensor.
-    """
-    found: dict[str, Any] = {}
+    """Of ``dumpsys thermalservice``: ``status`` in a word, ``celsius`` of the hottest CPU or skin."""
+    state: dict[str, Any] = {}
     if status := re.search(r"^Thermal Status: (\d+)", text, re.M):
-        found["status"] = STATUS[min(int(status[1]), len(STATUS) - 1)]
+        state["status"] = STATUS[min(int(status[1]), len(STATUS) - 1)]
     # The cached values before this line may be old; phones without the section have only those.
     section = text.partition(HAL_SECTION)[2].partition(" cooling devices")[0] or text
     sensors = [(int(kind), float(value)) for value, kind, _, _ in TEMPERATURE.findall(section)]
-    for wanted in (CPU, SKIN):
-        values = [value for kind, value in sensors if kind == wanted and 0 < value < 150]
+    for sensor in (CPU, SKIN):
+        values = [value for kind, value in sensors if kind == sensor and 0 < value < 150]
         if values:
-            found["celsius"] = max(values)
+            state["celsius"] = max(values)
             break
-    return found
+    return state
 
 
 def runner_flags(text: str) -> set[str]:
@@ -136,8 +124,8 @@ def runner_stats(text: str) -> dict[str, int]:
 
 def peak_bytes(text: str) -> int | None:
     """``VmHWM`` of a ``/proc/PID/status`` in bytes."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", text, re.M)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(r"^VmHWM:\s+(\d+) kB", text, re.M)
+    return int(match[1]) * 1024 if match else None
 
 
 def properties(text: str) -> dict[str, str]:

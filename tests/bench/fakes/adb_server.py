@@ -1,5 +1,4 @@
-"""An adb server for the real adb program: its smart-socket protocol in front of the phone in a folder
-(`fakes/adb`).
+"""An adb server: its smart-socket protocol in front of the phone in a folder (`fakes/adb`).
 
 What OVERVIEW.TXT, SERVICES.TXT and SYNC.TXT of adb's sources describe, as far as devices, shell and push need
 it: a request is four hexadecimal digits of length and a text, an answer OKAY or FAIL. A lost phone fails, and
@@ -16,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-VERSION = 41  # of adb 1.0.41: the program starts a server of its own for any other
+VERSION = 41  # of adb 1.0.41
 FEATURES = b"shell_v2,cmd"
 STDOUT, STDERR, EXIT = 1, 2, 3
 FAKE = Path(__file__).with_name("adb")
@@ -103,10 +102,10 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _stat(self, path: str) -> tuple[int, int, int]:
         try:
-            found = (self.server.root / "fs" / path.lstrip("/")).stat()
+            entry = (self.server.root / "fs" / path.lstrip("/")).stat()
         except OSError:
             return 0, 0, 0
-        return found.st_mode, found.st_size, int(found.st_mtime)
+        return entry.st_mode, entry.st_size, int(entry.st_mtime)
 
     def _received(self, remote: str) -> bool:
         with tempfile.NamedTemporaryFile() as file:
