@@ -22,7 +22,7 @@ import typer
 from phantom_edge.bench import machine
 from phantom_edge.bench.devices import bench
 from phantom_edge.bench.estimate.predict import LOCAL_BAND, estimate
-from phantom_edge.bench.estimate.subject import Subject
+from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bench.results import Run, metric
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.view import number
@@ -114,7 +114,7 @@ def main(
     try:
         settings = Settings(processes, repeats, steps=steps, threads=threads, clock=clock)
         for bundle in bundles:
-            predicted = estimate(Subject.of_bundle(bundle), "local", threads=threads, clock=clock, step=_say)
+            predicted = estimate(Workload.of_bundle(bundle), "local", threads=threads, clock=clock, step=_say)
             measured = []
             for n in range(rounds):
                 measured += bench(

@@ -19,3 +19,12 @@ def no_step(text: str) -> None:
 def no_track(items: Iterable[Any], text: str) -> Iterable[Any]:
     """A :data:`Track` that shows nothing."""
     return items
+
+
+def prefixed(step: Step, prefix: str) -> Step:
+    """A :data:`Step` that says before each text what it belongs to.
+
+    >>> prefixed(print, "process 1 of 2")("loading")
+    process 1 of 2: loading
+    """
+    return lambda text: step(f"{prefix}: {text}")

@@ -1,4 +1,4 @@
-"""``--device``: which driver measures, and what it is told. A driver's module is imported when it is used."""
+"""``--device``: which driver measures, and its options. A driver's module is imported when it is used."""
 
 from __future__ import annotations
 

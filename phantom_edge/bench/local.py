@@ -15,14 +15,14 @@ from typing import Any
 
 from phantom_edge.bench import machine, protocol
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
+from phantom_edge.bench.runs import conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.progress import Step
+from phantom_edge.progress import Step, prefixed
 from phantom_edge.targets import format_for
 
 CONFIG = "config.json"
@@ -45,8 +45,8 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
             last = n == settings.processes - 1
             job = {"model": model, "image": options.image, "settings": settings.to_dict(), "check": n == 0}
             job["soak"] = last and settings.soak > 0
-            told = f"{run.model['name']}, process {n + 1} of {settings.processes}"
-            merge(run, _process(job, lambda text, told=told: step(f"{told}: {text}")))
+            label = f"{run.model['name']}, process {n + 1} of {settings.processes}"
+            merge(run, _process(job, prefixed(step, label)))
     for run in runs:
         conclude(run, settings)
         if run.runtime.get("name", "").startswith("mil-interpreter"):
@@ -97,7 +97,7 @@ def _process(job: dict[str, Any], step: Step) -> Run:
             command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=errors, text=True, env=environment
         )
         try:
-            run = protocol.read(child.stdout, step)
+            run = protocol.read(child.stdout or (), step)
             child.wait()
         finally:
             if child.poll() is None:

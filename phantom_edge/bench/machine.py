@@ -18,18 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FLAGS = (
-    "avx2",
-    "fma",
-    "avx_vnni",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_int8",
-    "amx_bf16",
-)
-FLAGS += ("asimddp", "i8mm", "bf16", "sve")  # the same on Arm
+# What integer and half-precision kernels look for, on x86 and on Arm.
+FLAGS: tuple[str, ...] = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16")
+FLAGS += ("amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
 NOISY_SHARE = 0.05  # of all cores, used by other processes: above it a timing is marked as noisy
 STREAM_BYTES = 512 << 20  # far beyond any cache
 STREAM_ROUNDS = 7
@@ -110,25 +101,25 @@ class Usage:
 
 @contextmanager
 def watched() -> Iterator[Usage]:
-    """Measure the block's duration and how busy the cores were with anything but this process and its
-    children.
-    """
+    """Measure the block's duration, and how busy the cores were with anything but this process."""
     usage = Usage()
     busy, own, start = _busy(), _own(), time.perf_counter()
     yield usage
     usage.seconds = time.perf_counter() - start
-    if busy is not None:
-        usage.foreign = (_busy() - busy) - (_own() - own)
+    now = _busy()
+    if busy is not None and now is not None:
+        usage.foreign = (now - busy) - (_own() - own)
 
 
 def status_bytes(*names: str, text: str | None = None) -> dict[str, int]:
     """Fields of /proc/self/status (``VmRSS``, ``RssAnon``, ``VmHWM``…) in bytes."""
     text = (PROC / "self" / "status").read_text() if text is None else text
-    return {name: int(re.search(rf"^{name}:\s+(\d+) kB", text, re.M)[1]) * 1024 for name in names}
+    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", text, re.M))
+    return {name: int(sizes[name]) * 1024 for name in names}
 
 
 def peak_memory() -> int:
-    """The most memory this process held at once, in bytes."""
+    """The most memory that this process took at once, in bytes."""
     if (PROC / "self" / "status").exists():
         return status_bytes("VmHWM")["VmHWM"]
     import resource
@@ -139,13 +130,13 @@ def peak_memory() -> int:
 
 def temperature(root: Path = THERMAL) -> float | None:
     """The hottest zone in degrees Celsius, None where there is none."""
-    found = []
+    celsius = []
     for path in root.glob("thermal_zone*/temp"):
         try:
-            found.append(int(path.read_text()) / 1000)
+            celsius.append(int(path.read_text()) / 1000)
         except (OSError, ValueError):
             continue
-    return max(found, default=None)
+    return max(celsius, default=None)
 
 
 def _text(path: Path) -> str:

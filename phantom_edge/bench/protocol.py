@@ -40,7 +40,7 @@ def parsed(text: str) -> dict[str, Any]:
     if len(text) > MAX_LINE or not text.lstrip().startswith("{"):
         return {}
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}

@@ -64,15 +64,15 @@ def metric(key: str) -> Metric:
     """
     if key in _BY_KEY:
         return _BY_KEY[key]
-    if found := DECODE.fullmatch(key):
-        return Metric(key, f"decode, {int(found[1])} tokens cached", "tok/s", higher=True)
+    if match := DECODE.fullmatch(key):
+        return Metric(key, f"decode, {int(match[1])} tokens cached", "tok/s", higher=True)
     raise InputError(f"unknown row {key!r}; there are {', '.join(_ORDER)} and decode@DEPTH")
 
 
 def order(key: str) -> tuple[int, int]:
     """Sort key that puts rows in the order of :data:`METRICS`, decode by depth after prefill."""
-    if found := DECODE.fullmatch(key):
-        return _ORDER.index("prefill_rate"), 1 + int(found[1])
+    if match := DECODE.fullmatch(key):
+        return _ORDER.index("prefill_rate"), 1 + int(match[1])
     return _ORDER.index(key), 0
 
 
@@ -115,24 +115,24 @@ class Run:
 
     def summary(self, key: str) -> Summary | None:
         """Median and quartiles of a measured row, None when it has no samples."""
-        found, tokens = self.samples.get(key), self.prompt_tokens
-        times = self.summary("prefill") if key == "prefill_rate" and found and tokens else None
-        if times is not None and times.low > 0:
+        samples, tokens = self.samples.get(key), self.prompt_tokens
+        times = self.summary("prefill") if key == "prefill_rate" and samples else None
+        if tokens and times is not None and times.low > 0:
             # Of few samples the median of rates is not the rate of the median time: the two rows must agree.
             return Summary(tokens / times.median, tokens / times.high, tokens / times.low, times.count)
-        return summary(found) if found else None
+        return summary(samples) if samples else None
 
     def value(self, key: str) -> float | None:
         """The row's median, or its typical predicted value."""
-        if found := self.summary(key):
-            return found.median
+        if summary := self.summary(key):
+            return summary.median
         return self.bands[key].typical if key in self.bands else None
 
     @property
     def prompt_tokens(self) -> int | None:
         """Length of the prompt, None where whoever measured does not tell."""
-        found = self.model.get("prompt_tokens")
-        return found if isinstance(found, int) and found > 0 else None
+        count = self.model.get("prompt_tokens")
+        return count if isinstance(count, int) and count > 0 else None
 
     @property
     def estimated(self) -> bool:
@@ -147,7 +147,7 @@ class Run:
     @property
     def depths(self) -> list[int]:
         """Cache depths at which decoding has a value."""
-        return [int(found[1]) for key in self.keys if (found := DECODE.fullmatch(key))]
+        return [int(match[1]) for key in self.keys if (match := DECODE.fullmatch(key))]
 
     @property
     def title(self) -> str:
@@ -158,9 +158,7 @@ class Run:
         return f"{name}{f' {recipe}' if recipe else ''}, {runtime}, {kind}{self.device.get('name', '?')}"
 
     def derive(self) -> Run:
-        """Add the rows that follow from others: prefill in tokens per second, drift of the soak. Returns
-        itself.
-        """
+        """Add the rows that follow from others: prefill in tokens per second, drift of the soak."""
         from phantom_edge.bench.stats import drift
 
         tokens = self.prompt_tokens
@@ -174,19 +172,17 @@ class Run:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        found = asdict(self)
-        found["bands"] = {key: band.to_dict() for key, band in self.bands.items()}
-        found["summary"] = {key: vars(self.summary(key)) for key in self.keys if self.samples.get(key)}
-        return found
+        data = asdict(self)
+        data["bands"] = {key: band.to_dict() for key, band in self.bands.items()}
+        data["summary"] = {key: vars(self.summary(key)) for key in self.keys if self.samples.get(key)}
+        return data
 
     @classmethod
     def from_dict(cls, data: Any) -> Run:
         """Read a run back, whoever wrote it. Raises :class:`InputError` naming what is not as it must be."""
         fields = _object(data, "a run")
-        plain = {
-            name: _object(fields.get(name, {}), name) for name in ("device", "runtime", "model", "settings")
-        }
-        plain["conditions"] = _object(fields.get("conditions", {}), "conditions")
+        names = ("device", "runtime", "model", "settings", "conditions")
+        plain: dict[str, Any] = {name: _object(fields.get(name, {}), name) for name in names}
         samples = {_row(k): _numbers(v, k) for k, v in _object(fields.get("samples", {}), "samples").items()}
         bands = {_row(k): _band(v, k) for k, v in _object(fields.get("bands", {}), "bands").items()}
         curves = {str(k): _points(v, k) for k, v in _object(fields.get("curves", {}), "curves").items()}

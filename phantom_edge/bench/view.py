@@ -78,8 +78,8 @@ def report(runs: Sequence[Run]) -> Report:
 
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs; in brackets against the first"
     out = Report("bench", escape(title), _facts(runs[0]) if len(runs) == 1 else {})
-    found, names = table(runs), labels(runs)
-    tables = [(LEAD, found.columns, found.rows)]
+    comparison, names = table(runs), labels(runs)
+    tables = [(LEAD, comparison.columns, comparison.rows)]
     gaps = [(f"{metric(key).title.strip()}: {why}", name) for key, why, name in _gaps(runs, names)]
     notes = [(note, name) for name, run in zip(names, runs, strict=True) for note in run.notes]
     for heading, items in (("Not in the table", gaps), ("Notes", notes)):
@@ -92,10 +92,10 @@ def report(runs: Sequence[Run]) -> Report:
 
 
 def _gaps(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, str, str]]:
-    found = [
+    gaps = [
         (key, why, name) for name, run in zip(names, runs, strict=True) for key, why in run.missing.items()
     ]
-    return sorted(found, key=lambda gap: order(gap[0]))
+    return sorted(gaps, key=lambda gap: order(gap[0]))
 
 
 def _grouped(items: Sequence[tuple[str, str]], count: int) -> tuple[tuple[str, str], ...]:
@@ -162,7 +162,7 @@ def _decode(runs: Sequence[Run]) -> Figure | None:
 
 
 def _soak(runs: Sequence[Run]) -> list[Figure]:
-    found = []
+    figures = []
     for curve, title, unit in (
         ("soak", "Speed over time", "tok/s"),
         ("temperature", "Temperature over time", "°C"),
@@ -175,8 +175,8 @@ def _soak(runs: Sequence[Run]) -> list[Figure]:
         if series:
             key = tuple((s.colour % svg.COLOURS, s.name) for s in series)
             chart = svg.lines(title, series, "minutes", unit)
-            found.append(Figure(title, chart, key, "While answering the same prompt again and again."))
-    return found
+            figures.append(Figure(title, chart, key, "While answering the same prompt again and again."))
+    return figures
 
 
 def _memory(runs: Sequence[Run]) -> Figure | None:
@@ -196,17 +196,17 @@ def _memory(runs: Sequence[Run]) -> Figure | None:
 
 
 def _quartiles(run: Run, key: str) -> tuple[float, float, float]:
-    if found := run.summary(key):
-        return found.median, found.low, found.high
+    if summary := run.summary(key):
+        return summary.median, summary.low, summary.high
     band = run.bands[key]
     return band.typical, band.low, band.high
 
 
 def _cell(run: Run, row: Metric) -> str:
-    if found := run.summary(row.key):
+    if summary := run.summary(row.key):
         noisy = "*" if run.conditions.get("noisy") and row.key not in UNTIMED else ""
-        spread = f" ±{found.spread:.0%}" if found.count > 1 and row.key not in UNTIMED else ""
-        return f"{number(found.median / row.divide)}{spread}{noisy}"
+        spread = f" ±{summary.spread:.0%}" if summary.count > 1 and row.key not in UNTIMED else ""
+        return f"{number(summary.median / row.divide)}{spread}{noisy}"
     if row.key in run.bands:
         band = run.bands[row.key]
         low, high = number(band.low / row.divide), number(band.high / row.divide)
@@ -224,10 +224,10 @@ def number(value: float) -> str:
 
 
 def _detail(run: Run, row: Metric) -> list[str]:
-    found = run.summary(row.key)
-    if found is None:
+    summary = run.summary(row.key)
+    if summary is None:
         return ["estimate", MISSING]
-    return [f"{number(found.low / row.divide)} to {number(found.high / row.divide)}", str(found.count)]
+    return [f"{number(summary.low / row.divide)} to {number(summary.high / row.divide)}", str(summary.count)]
 
 
 def _ratio(first: Run, other: Run, key: str) -> str:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
@@ -21,6 +21,10 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.runtime.native import quiet_native
 from phantom_edge.versions import installed
+
+if TYPE_CHECKING:
+    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.runtime.session import Session
 
 # What a format's first session would import: on a phone that is part of the app, not of loading a model.
 _ONNX = ("phantom_edge.runtime.onnx_backend",)
@@ -72,10 +76,8 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     return run
 
 
-def _open(model: str | None, settings: Settings, run: Run):
-    """The session of a bundle or a checkpoint, and the bundle. Libraries are imported before loading is
-    timed.
-    """
+def _open(model: str | None, settings: Settings, run: Run) -> tuple[Session, Bundle | None]:
+    """The session of a bundle or a checkpoint, and the bundle; libraries are imported before the timing."""
     from phantom_edge.bundle.folder import Bundle, is_bundle
     from phantom_edge.runtime.session import Session
 
@@ -99,15 +101,15 @@ def import_libraries(format_name: str) -> None:
     with quiet_native():
         for entry in IMPORTS.get(format_name, ()):
             module, _, function = entry.partition(":")
-            found = import_module(module)
+            loaded = import_module(module)
             if function:
-                getattr(found, function)()
+                getattr(loaded, function)()
 
 
 def _runtime(name: str) -> dict[str, Any]:
-    library = next((found for prefix, found in LIBRARIES.items() if name.startswith(prefix)), None)
-    found = installed(library).get(library) if library else None
-    return {"name": name, "version": found} if found else {"name": name}
+    library = next((library for prefix, library in LIBRARIES.items() if name.startswith(prefix)), None)
+    version = installed(library).get(library) if library else None
+    return {"name": name, "version": version} if version else {"name": name}
 
 
 def main(job: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from phantom_edge.bench.estimate.hardware import LEVELS, device_for, devices, ru
 from phantom_edge.bench.estimate.predict import TARGETS, estimate, estimates
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.shapes import folded_shapes
-from phantom_edge.bench.estimate.subject import Subject
+from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -106,29 +106,29 @@ def test_bytes_are_those_of_real_files(bundles, target):
     graphs = {name for name in bundle.manifest.files if name.endswith((".onnx", ".onnx_data", ".pte"))}
     graphs -= {name for name in graphs if "genai" in name}  # further packages' views of the same weights
     files = sum(bundle.manifest.files[name].bytes for name in graphs)
-    counted = Subject.of_model(None, target=target).bytes
+    counted = Workload.of_model(None, target=target).bytes
     assert counted < files < 1.25 * counted + 600_000
 
 
 def test_a_bundle_without_its_checkpoint_counts_the_same(bundles, tmp_path):
-    assert Subject.of_bundle(bundles["web"]).model.spec.config == Pretrained.open(None).config
+    assert Workload.of_bundle(bundles["web"]).model.spec.config == Pretrained.open(None).config
     folder = shutil.copytree(bundles["web"], tmp_path / "moved")
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["source"]["name"] = "/nowhere"
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert Subject.of_bundle(folder).model.vision() == Subject.of_bundle(bundles["web"]).model.vision()
+    assert Workload.of_bundle(folder).model.vision() == Workload.of_bundle(bundles["web"]).model.vision()
 
 
-def test_a_subject_knows_its_prompt(bundles):
-    subject = Subject.of_bundle(bundles["web"])
-    golden_tokens = subject.prompt_tokens(1)
+def test_a_workload_knows_its_prompt(bundles):
+    workload = Workload.of_bundle(bundles["web"])
+    golden_tokens = workload.prompt_tokens(1)
     source = Pretrained.open(None)
     rows = source.config.tokens_per_tile
     ids = source.tokenizer.encode(source.template.render([("What colour is it?", None)], rows))
     assert golden_tokens == len(ids)
-    assert subject.prompt_tokens(3) == golden_tokens + 2 * rows
-    assert subject.kinds() == {"layers": "int8", "head": "int8", "vision": "int8"}
-    assert Subject.of_model(None, target="desktop", quant="fp16").kinds() == dict.fromkeys(
+    assert workload.prompt_tokens(3) == golden_tokens + 2 * rows
+    assert workload.kinds() == {"layers": "int8", "head": "int8", "vision": "int8"}
+    assert Workload.of_model(None, target="desktop", quant="fp16").kinds() == dict.fromkeys(
         ("layers", "head", "vision"), "fp16"
     )
 
@@ -206,7 +206,7 @@ def test_every_figure_has_a_source_and_a_size():
 
 
 def test_an_estimate_has_the_rows_of_a_benchmark_and_a_band_on_each():
-    run = estimate(Subject.of_model(None, target="ios"), "iphone-16-pro", depths=(0, 512, 9000))
+    run = estimate(Workload.of_model(None, target="ios"), "iphone-16-pro", depths=(0, 512, 9000))
     assert set(run.keys) == {
         "first_token",
         "vision",
@@ -229,7 +229,7 @@ def test_an_estimate_has_the_rows_of_a_benchmark_and_a_band_on_each():
 
 def test_faster_and_larger_go_the_right_way():
     def row(device: str, key: str, **options) -> float:
-        return estimate(Subject.of_model(None, target="android", **options), device).value(key)
+        return estimate(Workload.of_model(None, target="android", **options), device).value(key)
 
     assert row("galaxy-s25", "decode@0") > row("raspberry-pi-5", "decode@0")
     assert row("galaxy-s25", "decode@0", quant="int4") > row("galaxy-s25", "decode@0", quant="fp16")
@@ -238,18 +238,18 @@ def test_faster_and_larger_go_the_right_way():
 
 
 def test_every_bad_request_is_one_line(bundles, tmp_path):
-    subject = Subject.of_model(None, target="ios")
+    workload = Workload.of_model(None, target="ios")
     for device, message in (
         ("iphone-16-prp", "did you mean 'iphone-16-pro'"),
         ("pixel-8", "runs executorch, the model is for coreml; choose another --target"),
         ("local", "there is nothing to estimate"),
     ):
         with pytest.raises(InputError, match=message):
-            estimate(subject, device)
+            estimate(workload, device)
     with pytest.raises(InputError, match="the speed of format 'onnx-webgpu' is not modelled"):
         modelled("onnx-webgpu")
     with pytest.raises(InputError, match="--threads is for --device local"):
-        estimate(subject, "iphone-16", threads=2)
+        estimate(workload, "iphone-16", threads=2)
     with pytest.raises(InputError, match="say which --device"):
         estimates([])
     with pytest.raises(InputError, match="a bundle has its own model"):

@@ -16,8 +16,8 @@ import pytest
 from native_server import LiveServer
 
 from phantom_edge.bench import protocol
-from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
+from phantom_edge.bench.runs import conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.worker import work
 from phantom_edge.bundle.folder import Bundle

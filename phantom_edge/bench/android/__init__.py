@@ -17,14 +17,14 @@ from pathlib import Path
 from phantom_edge.bench.android import app, phone, runner
 from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
+from phantom_edge.bench.runs import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bench.task import golden_picture
 from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, PhantomEdgeError
-from phantom_edge.progress import Step
+from phantom_edge.progress import Step, prefixed
 from phantom_edge.runtime.traces import QUESTION
 from phantom_edge.text.tokenizer import Tokenizer
 
@@ -99,7 +99,7 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
 def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings, step: Step) -> None:
     run.runtime["name"] = f"executorch, {package}"
     files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest.files)}
-    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
+    options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     with (
         _pushed(adb, files, run, step) as folder,
         tempfile.TemporaryDirectory(prefix="phantom-bench-") as here,
@@ -108,13 +108,13 @@ def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings
             last = n == settings.processes - 1
             job = Path(here) / "job.json"
             job.write_text(
-                json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0})
+                json.dumps({"settings": options, "check": n == 0, "soak": last and settings.soak > 0})
             )
             adb.shell(f"rm -f {folder}/job.json")
             adb.push(job, f"{folder}/job.json")
             adb.shell(f"chmod a+r {folder}/job.json")
             at = f"process {n + 1} of {settings.processes}"
-            merge(run, app.measure(adb, package, folder, lambda text, at=at: step(f"{at}: {text}")))
+            merge(run, app.measure(adb, package, folder, prefixed(step, at)))
 
 
 @contextmanager

@@ -38,9 +38,10 @@ def measure(adb: Adb, app: str, folder: str, step: Step) -> Run:
     """
     result, stop = f"/sdcard/Android/data/{app}/files/{RESULT}", f"am force-stop {app}"
     adb.shell(f"rm -f {result}; {stop}", check=False)
-    told = adb.shell(f"am start -W -n {app}/{app}{ACTIVITY} --es folder {folder}", check=False)
-    if "Error" in told or "Status: ok" not in told:  # am's own words; its exit status is 0 all the same
-        why = next((line.strip() for line in told.splitlines() if "Error" in line), "no answer from am start")
+    answer = adb.shell(f"am start -W -n {app}/{app}{ACTIVITY} --es folder {folder}", check=False)
+    if "Error" in answer or "Status: ok" not in answer:  # am's own words; its exit status is 0 all the same
+        errors = [line.strip() for line in answer.splitlines() if "Error" in line]
+        why = errors[0] if errors else "no answer from am start"
         raise CheckError(
             f"{app} could not be started: {why}; install a build that has {ACTIVITY.lstrip('.')}"
         )

@@ -22,7 +22,7 @@ HAL_SECTION = "Current temperatures from HAL:"
 # PowerManager.THERMAL_STATUS_*
 STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 CPU, SKIN = 0, 3  # Temperature.TYPE_*
-STATS = ("prompt_tokens", "generated_tokens", "inference_start_ms", "inference_end_ms")
+STATS: tuple[str, ...] = ("prompt_tokens", "generated_tokens", "inference_start_ms", "inference_end_ms")
 STATS += ("prompt_eval_end_ms", "first_token_ms", "model_load_start_ms", "model_load_end_ms")
 
 

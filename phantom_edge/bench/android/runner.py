@@ -11,6 +11,7 @@ import contextlib
 import shlex
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from phantom_edge.bench.android import parse, phone
 from phantom_edge.bench.android.adb import Adb
@@ -45,10 +46,10 @@ class StockRunner:
         """Ask the program for its flags. Raises :class:`InputError` for one that cannot run a picture and a
         prompt.
         """
-        told = self.adb.shell(f"cd {self.folder} && ./runner --help 2>&1", check=False)
-        self.flags = parse.runner_flags(told)
+        output = self.adb.shell(f"cd {self.folder} && ./runner --help 2>&1", check=False)
+        self.flags = parse.runner_flags(output)
         if not self.flags:
-            last = (told.strip().splitlines() or ["no output"])[-1].strip()[:200]
+            last = (output.strip().splitlines() or ["no output"])[-1].strip()[:200]
             raise InputError(
                 f"--runner {name}: no runner that the phone can start ({last}); build it with the NDK"
             )
@@ -77,7 +78,7 @@ class StockRunner:
         try:
             self._start(arguments)
             output, peak = self._finished()
-        except BaseException:  # an interruption, too: it outlives the connection, so it must be told
+        except BaseException:  # an interruption, too: it outlives the connection, so it must be ended
             with contextlib.suppress(PhantomEdgeError):
                 self.adb.shell(f"kill $(cat {self.folder}/pid)", check=False)
             raise
@@ -119,9 +120,9 @@ def measure(
 ) -> None:
     """Fill ``run``: every process one prompt, as short as it is and then grown to each depth."""
     context = run.model["context"]
-    wanted = [0, *(d for d in settings.fitting(context) if d)]
+    depths = [0, *(d for d in settings.fitting(context) if d)]
     for n in range(settings.processes):
-        for depth in wanted:
+        for depth in depths:
             step(
                 f"process {n + 1} of {settings.processes}, "
                 f"{f'{depth} tokens' if depth else 'the question alone'}"
@@ -173,9 +174,9 @@ def soak(runner: StockRunner, question: str, settings: Settings, run: Run, step:
         if stats["generated_tokens"] > 0 and seconds > 0:
             speed.append((time.monotonic() - begin, stats["generated_tokens"] / seconds))
             tokens += stats["generated_tokens"]
-        told = phone.condition(runner.adb)
-        if "thermal celsius" in told:
-            heat.append((time.monotonic() - begin, told["thermal celsius"]))
+        state = phone.condition(runner.adb)
+        if "thermal celsius" in state:
+            heat.append((time.monotonic() - begin, state["thermal celsius"]))
         step(f"soaking, {now / 60:.1f} of {settings.soak:g} minutes")
     run.curves["soak"] = speed
     if heat:
@@ -184,7 +185,7 @@ def soak(runner: StockRunner, question: str, settings: Settings, run: Run, step:
     energy(run, before, after, tokens)
 
 
-def energy(run: Run, before: dict, after: dict, tokens: int) -> None:
+def energy(run: Run, before: dict[str, Any], after: dict[str, Any], tokens: int) -> None:
     """Joules per generated token from the charge that left the battery, loading and prefill included."""
     if before["powered"] or after["powered"]:
         why = "the phone was charging; connect over Wi-Fi (`adb tcpip 5555`, `adb connect`) and unplug it"
@@ -202,6 +203,6 @@ def energy(run: Run, before: dict, after: dict, tokens: int) -> None:
 
 def grown(tokenizer: Tokenizer, question: str, tokens: int) -> str:
     """The question, followed by enough text that the whole has about ``tokens`` tokens."""
-    held = len(tokenizer.encode(question))
-    more = len(tokenizer.encode(question + GROWN)) - held
-    return question + GROWN * max(0, (tokens - held) // max(1, more))
+    length = len(tokenizer.encode(question))
+    more = len(tokenizer.encode(question + GROWN)) - length
+    return question + GROWN * max(0, (tokens - length) // max(1, more))

@@ -11,16 +11,17 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from phantom_edge.bench.apple.devicectl import Devicectl
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.results import Run
+from phantom_edge.bench.runs import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.progress import Step
+from phantom_edge.progress import Step, prefixed
 
 DEFAULT = "org.phantomedge.app"
 FOLDER = "Documents/phantom-bench"
@@ -53,7 +54,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
 
 
 def _measured(
-    xcode: Devicectl, app: str, bundle: Bundle, device: dict, settings: Settings, step: Step
+    xcode: Devicectl, app: str, bundle: Bundle, device: dict[str, Any], settings: Settings, step: Step
 ) -> Run:
     run = Run(dict(device), {"name": f"coreml, {app}"}, model_facts(bundle), settings.to_dict())
     run.add("bundle", bundle.bytes)
@@ -64,17 +65,17 @@ def _measured(
             xcode.push(app, path, f"{FOLDER}/{name}")
         except CheckError as error:
             raise CheckError(f"{name} could not be copied to {app} on {xcode.device.name}: {error}") from None
-    told = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
+    options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         for n in range(settings.processes):
             last = n == settings.processes - 1
             job = Path(here) / "job.json"
             job.write_text(
-                json.dumps({"settings": told, "check": n == 0, "soak": last and settings.soak > 0})
+                json.dumps({"settings": options, "check": n == 0, "soak": last and settings.soak > 0})
             )
             xcode.push(app, job, f"{FOLDER}/{job.name}")
             at = f"process {n + 1} of {settings.processes}"
-            merge(run, xcode.launch(app, FOLDER, lambda text, at=at: step(f"{at}: {text}")))
+            merge(run, xcode.launch(app, FOLDER, prefixed(step, at)))
     run.notes.append(
         f"the bundle stays in the app's container ({FOLDER}); devicectl cannot remove it, the app can"
     )

@@ -33,7 +33,7 @@ class Devicectl:
     device: parse.AppleDevice
 
     @classmethod
-    def connect(cls, wanted: str | None) -> Devicectl:
+    def connect(cls, name: str | None) -> Devicectl:
         """The device of that UDID, identifier or name, or the only one that can be used.
 
         Raises :class:`InputError` when this is no Mac with Xcode, or there is no such device, or several.
@@ -43,10 +43,10 @@ class Devicectl:
                 "--device ios needs Xcode's command-line tools, on a Mac; here there is no xcrun"
             )
         try:
-            told = _call(["list", "devices"], SHORT)
+            document = _call(["list", "devices"], SHORT)
         except CheckError as error:
             raise InputError(f"xcrun devicectl does not work ({error}); it needs Xcode 15 or newer") from None
-        return cls(_choose(parse.devices(told), wanted))
+        return cls(_choose(parse.devices(document), name))
 
     def push(self, app: str, local: Path, remote: str) -> None:
         """Copy one file into the app's container: of a folder devicectl copies only the folder itself."""
@@ -60,7 +60,7 @@ class Devicectl:
         """
         arguments = ["device", "process", "launch", "--device", self.device.identifier, "--console"]
         arguments += ["--terminate-existing", "--environment-variables", json.dumps({JOB: folder}), app]
-        with _told() as path:
+        with _json_output() as path:
             command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
             pipe = subprocess.PIPE
             child = subprocess.Popen(
@@ -72,7 +72,7 @@ class Devicectl:
                 errors="replace",
             )
             try:
-                run = protocol.read(child.stdout, step)
+                run = protocol.read(child.stdout or (), step)
                 if run is not None:
                     return run
                 child.wait()
@@ -80,9 +80,9 @@ class Devicectl:
                 if child.poll() is None:
                     child.terminate()
                     child.wait()
-            told = _read(path)
-        parse.outcome(told)
-        code = parse.exit_code(told)
+            document = _read(path)
+        parse.outcome(document)
+        code = parse.exit_code(document)
         raise CheckError(
             f"{app} ended{f' with {code}' if code is not None else ''} and no result; see the device's log "
             "in Xcode "
@@ -90,17 +90,17 @@ class Devicectl:
         )
 
 
-def _choose(found: list[parse.AppleDevice], wanted: str | None) -> parse.AppleDevice:
-    names = ", ".join(f"{d.name} ({d.identifier})" for d in found)
-    if wanted is not None:
-        found = [d for d in found if wanted in d.names]
-        if not found:
-            raise InputError(f"no iPhone or iPad {wanted!r}; Xcode knows {names or 'none'}")
-    if not found:
+def _choose(devices: list[parse.AppleDevice], name: str | None) -> parse.AppleDevice:
+    names = ", ".join(f"{d.name} ({d.identifier})" for d in devices)
+    if name is not None:
+        devices = [d for d in devices if name in d.names]
+        if not devices:
+            raise InputError(f"no iPhone or iPad {name!r}; Xcode knows {names or 'none'}")
+    if not devices:
         raise InputError("Xcode knows no iPhone or iPad; connect one and trust this Mac on it")
-    ready = [d for d in found if d.paired and d.reachable and d.developer]
+    ready = [d for d in devices if d.paired and d.reachable and d.developer]
     if not ready:
-        raise InputError(f"{found[0].name} cannot be used: {_why(found[0])}")
+        raise InputError(f"{devices[0].name} cannot be used: {_why(devices[0])}")
     if len(ready) > 1:
         raise InputError(f"Xcode knows several devices: {names}; say which with --device ios:UDID")
     return ready[0]
@@ -120,7 +120,7 @@ def _container(app: str) -> list[str]:
 
 def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
     """Run one command to its end: its JSON. Raises :class:`CheckError` when it fails."""
-    with _told() as path:
+    with _json_output() as path:
         command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
         try:
             done = subprocess.run(
@@ -130,16 +130,16 @@ def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
             raise CheckError(
                 f"`devicectl {' '.join(arguments[:3])}` took more than {timeout:.0f} s"
             ) from None
-        told = _read(path)
-    if not told:
+        document = _read(path)
+    if not document:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise CheckError(f"devicectl: {lines[-1].strip()[:200]}")
-    parse.outcome(told)
-    return told
+    parse.outcome(document)
+    return document
 
 
 @contextmanager
-def _told() -> Iterator[Path]:
+def _json_output() -> Iterator[Path]:
     handle, name = tempfile.mkstemp(suffix=".json", prefix="devicectl-")
     os.close(handle)
     try:

@@ -35,13 +35,13 @@ class AppleDevice:
         return tuple(filter(None, (self.identifier, self.udid, self.name)))
 
 
-def devices(told: Mapping[str, Any]) -> list[AppleDevice]:
+def devices(document: Mapping[str, Any]) -> list[AppleDevice]:
     """The iPhones and iPads of ``devicectl list devices``; watches, televisions and headsets are left out."""
-    return [d for d in _devices(told) if d.platform in ("iOS", "iPadOS", "")]
+    return [d for d in _devices(document) if d.platform in ("iOS", "iPadOS", "")]
 
 
-def _devices(told: Mapping[str, Any]) -> Iterator[AppleDevice]:
-    for entry in _section(told, "result").get("devices") or []:
+def _devices(document: Mapping[str, Any]) -> Iterator[AppleDevice]:
+    for entry in _section(document, "result").get("devices") or []:
         connection, device, hardware = (
             _section(entry, f"{part}Properties") for part in ("connection", "device", "hardware")
         )
@@ -61,16 +61,16 @@ def _devices(told: Mapping[str, Any]) -> Iterator[AppleDevice]:
         )
 
 
-def outcome(told: Mapping[str, Any]) -> None:
+def outcome(document: Mapping[str, Any]) -> None:
     """Raise :class:`CheckError` with the reason when a command failed."""
-    if _section(told, "info").get("outcome") == "success":
+    if _section(document, "info").get("outcome") == "success":
         return
-    raise CheckError(f"devicectl: {reason(told)}")
+    raise CheckError(f"devicectl: {reason(document)}")
 
 
-def reason(told: Mapping[str, Any]) -> str:
+def reason(document: Mapping[str, Any]) -> str:
     """The most telling description in a failed command's ``error``: the innermost one."""
-    error, text = _section(told, "error"), "no reason given"
+    error, text = _section(document, "error"), "no reason given"
     while error:
         info = _section(error, "userInfo")
         described = _section(info, "NSLocalizedDescription").get("string")
@@ -79,9 +79,9 @@ def reason(told: Mapping[str, Any]) -> str:
     return text
 
 
-def exit_code(told: Mapping[str, Any]) -> int | None:
+def exit_code(document: Mapping[str, Any]) -> int | None:
     """With what ``device process launch --console`` says that the app ended."""
-    code = _section(_section(told, "result"), "terminationResult").get("exitCode")
+    code = _section(_section(document, "result"), "terminationResult").get("exitCode")
     return code if isinstance(code, int) else None
 
 

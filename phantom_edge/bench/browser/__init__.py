@@ -16,8 +16,8 @@ from phantom_edge.bench import machine
 from phantom_edge.bench.browser import program
 from phantom_edge.bench.browser.server import Page, serving
 from phantom_edge.bench.devices import Options
-from phantom_edge.bench.facts import conclude, merge, model_facts
 from phantom_edge.bench.results import Run
+from phantom_edge.bench.runs import conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import NANO_NAME

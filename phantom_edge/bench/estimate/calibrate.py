@@ -89,13 +89,13 @@ def calibrate(
         for probe in chosen:
             step(f"calibrating: timing the {probe.name} model")
             place = Path(folder) / probe.name
-            told = _process(_job(probe, format_name, place, threads, clock))
-            others.append(told.pop("others") or 0.0)
-            seconds += told.pop("seconds")
+            timing = _process(_job(probe, format_name, place, threads, clock))
+            others.append(timing.pop("others") or 0.0)
+            seconds += timing.pop("seconds")
             for part in ("decode", "prefill"):  # JSON has made their keys texts
-                told[part] = {int(k): v for k, v in told[part].items()}
+                timing[part] = {int(k): v for k, v in timing[part].items()}
             timed[probe.name] = Timed(
-                **told, stored=sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
+                **timing, stored=sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
             )
     models = {probe.name: probe.model(format_name) for probe in chosen}
     facts = {"others": max(others), "seconds": round(seconds, 1), "threads": threads or machine.cores()}
@@ -106,10 +106,10 @@ def memory(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[flo
     """Peak bytes per stored byte, from two probes whose activations are alike, and what is left of the large
     one's.
     """
-    held = {name: t.peak - models[name].cache_bytes(CONTEXT) for name, t in timed.items()}
+    peaks = {name: t.peak - models[name].cache_bytes(CONTEXT) for name, t in timed.items()}
     more = timed["headed"].stored - timed["thin"].stored
-    share = max(1.0, (held["headed"] - held["thin"]) / more) if more > 0 else 1.0
-    return share, max(0.0, held["large"] - share * timed["large"].stored)
+    share = max(1.0, (peaks["headed"] - peaks["thin"]) / more) if more > 0 else 1.0
+    return share, max(0.0, peaks["large"] - share * timed["large"].stored)
 
 
 def loading(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[float, float]:
@@ -143,7 +143,7 @@ def _process(job: Mapping[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
     for line in map(protocol.parsed, done.stdout.splitlines()):
         if "timed" in line:
-            return line["timed"]
+            return dict(line["timed"])
         if "error" in line:
             raise (InputError if line["code"] == InputError.exit_code else CheckError)(line["error"])
     last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
@@ -159,7 +159,7 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
     negative rates: products and attention of the decoder from prefills at two depths, of the vision encoder
     from two sizes of picture. Everything else that many tokens cost (norms, activations, the phantom
     dimension's small products) is part of the products' rate: it grows with them, and apart from them it is
-    too small to be told from noise.
+    too small to stand out from noise.
     """
     large, thin, headed = models["large"], models["thin"], models["headed"]
     empty, deep, little = large.decoder(1, 0), large.decoder(1, DEPTH), thin.decoder(1, 0)
@@ -235,7 +235,7 @@ def nonnegative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             x = x + step * (y - x)
             free &= x > 1e-15
         x = y
-    return x / scale
+    return np.asarray(x / scale)
 
 
 def _calls(model: Model) -> int:

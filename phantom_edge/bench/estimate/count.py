@@ -113,10 +113,10 @@ class Model:
 
     def stored_kinds(self) -> Counter[str]:
         """The same by kind of weight."""
-        found: Counter[str] = Counter()
+        bytes_by_kind: Counter[str] = Counter()
         for name, shape in folded_shapes(self.spec).items():
-            found[self.kind(name, shape)] += self._stored(name, shape)
-        return found
+            bytes_by_kind[self.kind(name, shape)] += self._stored(name, shape)
+        return bytes_by_kind
 
     def operations(self) -> int:
         """Operations of the three graphs together, of any kind."""

@@ -39,15 +39,19 @@ class Device:
     int8: Figure | None = None
 
 
+Levels = tuple[float, ...]
+"""A low, a typical and a high value."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Shares of a device's figures that a runtime reaches, low, typical and high; see ``devices.toml``."""
 
-    bandwidth: tuple[float, float, float]
-    int8: tuple[float, float, float]
-    float: tuple[float, float, float]
-    call: tuple[float, float, float]
-    memory: tuple[float, float, float]
+    bandwidth: Levels
+    int8: Levels
+    float: Levels
+    call: Levels
+    memory: Levels
     source: str
 
     def rates(self, device: Device, level: int) -> Rates:
@@ -106,9 +110,8 @@ def table() -> Report:
 def runtime_for(format_name: str) -> Runtime:
     """What the runtime of a modelled format reaches."""
     fields = _table()["runtime"][format_name]
-    return Runtime(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-    )
+    figures: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return Runtime(**figures)
 
 
 @cache

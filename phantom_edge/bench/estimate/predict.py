@@ -13,7 +13,7 @@ from phantom_edge.bench import machine
 from phantom_edge.bench.estimate.calibrate import calibrate
 from phantom_edge.bench.estimate.hardware import LEVELS, Device, device_for, runtime_for
 from phantom_edge.bench.estimate.roofline import Rates
-from phantom_edge.bench.estimate.subject import Subject
+from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bench.report import Results
 from phantom_edge.bench.results import Band, Run
 from phantom_edge.bench.settings import DEPTHS, Settings
@@ -22,7 +22,7 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.text.tokenizer import Tokenizer
 
 LOCAL = "local"
-LOCAL_BAND = 0.25  # either way: what the method is held to; see docs/benchmarking.md for what was found
+LOCAL_BAND = 0.25  # either way: the method's aim; docs/benchmarking.md has what was measured
 NOT_MODELLED = {
     "preprocess": "not modelled: a decoder and a resize, a few milliseconds",
     "load": "not modelled: storage differs more than anything else",
@@ -48,7 +48,7 @@ class Level:
 
 
 def estimate(
-    subject: Subject,
+    workload: Workload,
     device: str,
     *,
     depths: Sequence[int] = DEPTHS,
@@ -57,38 +57,39 @@ def estimate(
     clock: str = "wall",
     step: Step = no_step,
 ) -> Run:
-    """Predict the rows of ``phantom-edge bench`` for ``subject`` on ``device`` (``local``, or a name of the
+    """Predict the rows of ``phantom-edge bench`` for ``workload`` on ``device`` (``local``, or a name of the
     table).
 
     ``local`` is calibrated first, which takes half a minute, by that ``clock`` of
     :class:`~phantom_edge.bench.settings.Settings`. Raises :class:`InputError` for an unknown device, or one
-    that does not run the subject's format.
+    that does not run the workload's format.
 
-    >>> run = estimate(Subject.of_model(None, target="ios"), "iphone-16-pro")
+    >>> run = estimate(Workload.of_model(None, target="ios"), "iphone-16-pro")
     >>> run.bands["decode@0"].low < run.bands["decode@0"].typical < run.bands["decode@0"].high
     True
     """
     if device == LOCAL:
-        return _local(subject, depths, tiles, threads, clock, step)
+        return _local(workload, depths, tiles, threads, clock, step)
     if threads is not None:
         raise InputError(
             "--threads is for --device local; a device of the table is taken with all its large cores"
         )
-    found = device_for(device)
-    if subject.model.format not in found.formats:
+    hardware = device_for(device)
+    if workload.model.format not in hardware.formats:
         raise InputError(
-            f"{found.title} runs {' and '.join(found.formats)}, the model is for {subject.model.format}; "
-            "choose another --target or --device"
+            f"{hardware.title} runs {' and '.join(hardware.formats)}, the model is for "
+            f"{workload.model.format}; choose another --target or --device"
         )
-    runtime = runtime_for(subject.model.format)
-    levels = [Level(runtime.rates(found, n), runtime.memory[n]) for n in range(len(LEVELS))]
-    run = _run(subject, {"kind": "table", "name": found.title, **_figures(found)}, levels, depths, tiles)
+    runtime = runtime_for(workload.model.format)
+    levels = [Level(runtime.rates(hardware, n), runtime.memory[n]) for n in range(len(LEVELS))]
+    facts = {"kind": "table", "name": hardware.title, **_figures(hardware)}
+    run = _run(workload, facts, levels, depths, tiles)
     run.notes.append("peak memory is the model's: the app and the runtime's libraries come on top")
     run.notes += [f"shares of the published figures: {' '.join(runtime.source.split())}"]
-    limit = found.memory * 1e9
+    limit = hardware.memory * 1e9
     if run.bands["memory"].typical > limit / 2:
         run.notes.append(
-            f"this takes more than half of the device's {found.memory} GB: an app may not get as much"
+            f"this takes more than half of the device's {hardware.memory} GB: an app may not get as much"
         )
     return run
 
@@ -105,7 +106,7 @@ def estimates(
     step: Step = no_step,
 ) -> Results:
     """The same model on several devices: a bundle, or a checkpoint with ``options`` of
-    :meth:`Subject.of_model`.
+    :meth:`Workload.of_model`.
 
     Without a target among the options, each device has its own.
     """
@@ -123,36 +124,36 @@ def estimates(
     runs = []
     for name in devices:
         if bundle is not None:
-            subject = Subject.of_bundle(bundle)
+            workload = Workload.of_bundle(bundle)
         else:
             target = "desktop" if name == LOCAL else TARGETS[device_for(name).formats[0]]
-            subject = Subject.of_model(model, **{"target": target, **given})
+            workload = Workload.of_model(model, **{"target": target, **given})
         step(f"estimating for {name}")
-        runs.append(estimate(subject, name, depths=depths, tiles=tiles, threads=threads, step=step))
+        runs.append(estimate(workload, name, depths=depths, tiles=tiles, threads=threads, step=step))
     return Results(runs)
 
 
 def _local(
-    subject: Subject, depths: Sequence[int], tiles: int, threads: int | None, clock: str, step: Step
+    workload: Workload, depths: Sequence[int], tiles: int, threads: int | None, clock: str, step: Step
 ) -> Run:
-    found = calibrate(subject.model.format, subject.kinds(), threads, step, clock)
-    level = Level(found.rates, found.memory, found.fixed)
+    calibration = calibrate(workload.model.format, workload.kinds(), threads, step, clock)
+    level = Level(calibration.rates, calibration.memory, calibration.fixed)
     facts = machine.describe()
-    run = _run(subject, {"kind": LOCAL, "name": facts["cpu"], **facts}, [level] * len(LEVELS), depths, tiles)
-    if subject.tokenizer is None:
+    run = _run(workload, {"kind": LOCAL, "name": facts["cpu"], **facts}, [level] * len(LEVELS), depths, tiles)
+    if workload.tokenizer is None:
         run.missing["load"] = "modelled for a bundle that exists, whose tokenizer can be timed"
     else:
-        per_byte, per_operation = found.load
-        seconds = subject.model.stored_bytes() * per_byte + subject.model.operations() * per_operation
-        seconds += _seconds_of_tokenizer(subject.tokenizer, clock)
+        per_byte, per_operation = calibration.load
+        seconds = workload.model.stored_bytes() * per_byte + workload.model.operations() * per_operation
+        seconds += _seconds_of_tokenizer(workload.tokenizer, clock)
         run.bands["load"] = Band(*[seconds] * 3)
         run.missing.pop("load")
     for key in run.bands.keys() - {"bundle"}:
         typical = run.bands[key].typical
         run.bands[key] = Band(typical, typical * (1 - LOCAL_BAND), typical * (1 + LOCAL_BAND))
-    run.runtime |= {"threads": found.facts["threads"]}
-    run.conditions |= {"calibration, s": found.facts["seconds"], "others": found.facts["others"]}
-    if (found.facts["others"] or 0) > machine.NOISY_SHARE:
+    run.runtime |= {"threads": calibration.facts["threads"]}
+    run.conditions |= {"calibration, s": calibration.facts["seconds"], "others": calibration.facts["others"]}
+    if (calibration.facts["others"] or 0) > machine.NOISY_SHARE:
         run.notes.append(
             "other processes used the machine during the calibration: run it again on a quiet one"
         )
@@ -169,36 +170,38 @@ def _seconds_of_tokenizer(path: Path, clock: str) -> float:
     return now() - start
 
 
-def _run(subject: Subject, device: dict, levels: Sequence[Level], depths: Sequence[int], tiles: int) -> Run:
+def _run(
+    workload: Workload, device: dict[str, Any], levels: Sequence[Level], depths: Sequence[int], tiles: int
+) -> Run:
     """The rows at every level, low to high."""
-    model, tokens = subject.model, subject.prompt_tokens(tiles)
-    run = Run(device, {"name": model.format}, {**subject.facts, "tiles": tiles, "prompt_tokens": tokens})
+    model, tokens = workload.model, workload.prompt_tokens(tiles)
+    run = Run(device, {"name": model.format}, {**workload.facts, "tiles": tiles, "prompt_tokens": tokens})
     rows: dict[str, list[float]] = {}
 
     def put(key: str, value: float) -> None:
         rows.setdefault(key, []).append(value)
 
-    fitting = Settings(depths=tuple(depths)).fitting(subject.context)
+    fitting = Settings(depths=tuple(depths)).fitting(workload.context)
     for level in levels:
         vision = tiles * level.rates.vision(model)
-        prefill = level.rates.prefill(model, tokens, subject.chunk)
+        prefill = level.rates.prefill(model, tokens, workload.chunk)
         put("vision", vision)
         put("prefill", prefill)
         put("first_token", vision + prefill)
         put("prefill_rate", tokens / prefill)
         for depth in fitting:
             put(f"decode@{depth}", 1 / level.rates.decode(model, depth))
-        put("memory", subject.bytes * level.memory + model.cache_bytes(subject.context) + level.fixed)
-        if not subject.built:
-            put("bundle", subject.bytes)
+        put("memory", workload.bytes * level.memory + model.cache_bytes(workload.context) + level.fixed)
+        if not workload.built:
+            put("bundle", workload.bytes)
     for key, values in rows.items():
         run.bands[key] = Band(values[len(values) // 2], min(values), max(values))
-    if subject.built:
-        run.add("bundle", subject.bytes)
+    if workload.built:
+        run.add("bundle", workload.bytes)
     run.missing |= NOT_MODELLED
     left = sorted(set(depths) - set(fitting))
     run.missing |= {
-        f"decode@{d}": f"a context of {subject.context} tokens holds no {d} and more" for d in left
+        f"decode@{d}": f"a context of {workload.context} tokens holds no {d} and more" for d in left
     }
     run.notes.append("the first token is without preprocessing")
     return run
@@ -206,5 +209,5 @@ def _run(subject: Subject, device: dict, levels: Sequence[Level], depths: Sequen
 
 def _figures(device: Device) -> dict[str, str]:
     units = {"bandwidth": "GB/s", "int8": "10^12 int8 operations/s", "float": "10^12 float operations/s"}
-    found = {name: getattr(device, name) for name in units if getattr(device, name) is not None}
-    return {units[name]: f"{figure.value:g} ({figure.source})" for name, figure in found.items()}
+    published = {name: getattr(device, name) for name in units if getattr(device, name) is not None}
+    return {units[name]: f"{figure.value:g} ({figure.source})" for name, figure in published.items()}

@@ -7,6 +7,7 @@ reading them.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,8 +106,7 @@ def _weight(model: Model, name: str, shape: Shape) -> Weight:
     # By name: an artifact holds equal tensors once, and then the probe would be smaller than it counts.
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
     if model.kind(name, shape) == "float":
-        fan_in = torch.tensor(shape[1:]).prod().item()
-        return torch.randn(shape, generator=generator) * fan_in**-0.5
+        return torch.randn(shape, generator=generator).mul_(math.prod(shape[1:]) ** -0.5)
     precision = model.recipe.resolve(name.removesuffix(".weight"), (shape[0], shape[1]))
     return _integers(shape, precision, generator)
 

@@ -38,7 +38,8 @@ def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
     compressed.
     """
     d, rank, at = spec.config.decoder, spec.phantom_dims[layer], f"text_decoder.layers.{layer}"
-    dim, shapes = d.head_dim, {}
+    dim = d.head_dim
+    shapes: dict[str, Shape] = {}
     for kind, heads in (("query", d.heads), ("key", d.kv_heads), ("value", d.kv_heads)):
         name = f"{at}.phantom.{kind}"
         shapes |= {f"{name}.in": (dim, dim), f"{name}.heads": (heads, dim), f"{name}.mix": (dim, heads)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -65,11 +66,15 @@ def _time(backend: Backend, job: Mapping[str, Any]) -> dict[str, Any]:
         times = []
         for _ in range(REPEATS):
             cache = filled(start)
-            times.append(_seconds(now, lambda c=cache: prefill(backend, c, embed(backend, ids[:chunk]))))
+            times.append(_seconds(now, partial(_prefilled, backend, cache, ids[:chunk])))
         prefill_seconds[start] = median(times[1:])
     pixels = rng.random((1, 3, job["tile"], job["tile"]), dtype=np.float32)
     vision = [_seconds(now, lambda: backend.encode_image(pixels)) for _ in range(REPEATS)]
     return {"vision": median(vision[1:]), "decode": decode_seconds, "prefill": prefill_seconds}
+
+
+def _prefilled(backend: Backend, cache: Any, ids: list[int]) -> None:
+    prefill(backend, cache, embed(backend, ids))
 
 
 def _seconds(now: Callable[[], float], call: Callable[[], object]) -> float:

@@ -37,9 +37,14 @@ def build(graph: str, model: FoldedModel, options: ExportOptions) -> BuiltProgra
     )
 
 
+def _ops(model: FoldedModel, options: ExportOptions) -> Any:
+    """Operations of the graphs without a cache; :class:`DecoderOps` has the decoder's, too."""
+    return MilOps(model.spec, model.weights, options.float_type)
+
+
 def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     size = model.config.tile_size
-    ops = MilOps(model.spec, model.weights, options.float_type)
+    ops = _ops(model, options)
     pixels = mb.placeholder(shape=(1, 3, size, size), dtype=MIL[options.float_type])
 
     def body(pixel_values: Var) -> Var:
@@ -51,7 +56,7 @@ def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
 def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The vision encoder with float32 pixels and image tokens, whatever type it works in."""
     size = model.config.tile_size
-    ops = MilOps(model.spec, model.weights, options.float_type)
+    ops = _ops(model, options)
     pixels = mb.placeholder(shape=(1, 3, size, size), dtype=types.fp32)
 
     def body(pixel_values: Var) -> Var:
@@ -64,7 +69,7 @@ def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltP
 
 
 def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
-    ops = MilOps(model.spec, model.weights, options.float_type)
+    ops = _ops(model, options)
     ids = mb.placeholder(shape=(1, get_new_symbol()), dtype=types.int32)
 
     def body(input_ids: Var) -> Var:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.bench.estimate.count import Model, Work, modelled
-from phantom_edge.bench.facts import model_facts
+from phantom_edge.bench.runs import model_facts
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.bundle.manifest import INT8
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -26,7 +26,7 @@ CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
-class Subject:
+class Workload:
     """A model as it would be shipped: what its calls do, how long its cache is, what its files weigh.
 
     ``built`` says that ``bytes`` are those of files that exist, ``tokenizer`` being one of them.
@@ -47,7 +47,8 @@ class Subject:
 
     def kinds(self) -> dict[str, str]:
         """What most bytes of the layers, of the head and of the vision encoder are, as recipes name it."""
-        groups = {r.precision.group for r in self.model.recipe.rules if r.precision.bits == 4}
+        rules = self.model.recipe.rules
+        groups = {p.group for p in (rule.precision for rule in rules) if p.bits == 4 and p.group}
         names = {"int4": f"int4:{min(groups)}" if groups else "int4", "int8": "int8"}
         names["float"] = str(self.model.recipe.float_type)
         head = self.model.kind("text_decoder.head.weight", (self._vocabulary, self._hidden))
@@ -77,7 +78,7 @@ class Subject:
         return max(work.weights, key=lambda kind: work.weights[kind])
 
     @classmethod
-    def of_bundle(cls, folder: str | Path) -> Subject:
+    def of_bundle(cls, folder: str | Path) -> Workload:
         """A bundle, by its manifest and the sizes of its files."""
         if not is_bundle(folder):
             raise InputError(f"{folder}: not a bundle; make one with `phantom-edge export`, or use --model")
@@ -99,10 +100,8 @@ class Subject:
         quant: str | None = None,
         fold: str = "exact",
         context: int | None = None,
-    ) -> Subject:
-        """What ``phantom-edge export`` would make of a checkpoint; of a folder only ``config.json`` is
-        read.
-        """
+    ) -> Workload:
+        """What ``phantom-edge export`` would make of a checkpoint; only its ``config.json`` is read."""
         chosen, name = target_for(target), NANO_NAME if model is None else model
         config, text = _config(model)
         recipe, folded = load_recipe(quant or chosen.recipe), Fold.parse(fold)
@@ -110,7 +109,12 @@ class Subject:
         check_context(config.decoder.rope, length)
         spec = FoldedSpec(config, folded.phantom_dims(config))
         made = Model(spec, recipe, modelled(format_for(format or chosen.format).name))
-        facts = {"name": Path(name).name, "target": chosen.name, "format": made.format, "recipe": recipe.name}
+        facts: dict[str, Any] = {
+            "name": Path(name).name,
+            "target": chosen.name,
+            "format": made.format,
+            "recipe": recipe.name,
+        }
         facts |= {"fold": str(folded), "context": length}
         return cls(made, length, min(chosen.chunk, length), made.stored_bytes(), text, False, facts)
 
