@@ -17,10 +17,9 @@ def main() -> None:
 
     bundle = pe.Bundle.open(arguments.bundle)  # every file's size and SHA-256 is compared
     manifest = bundle.manifest
-    print(f"{manifest['source']['name']} for {manifest['target']}, {manifest['recipe']['name']}")
-    print(f"context {manifest['context']} tokens, fold {manifest['fold']['fold']}")
-    for graph, path in manifest["graphs"].items():
-        print(f"  {graph}: {path}")
+    print(f"{manifest.source.name} for {manifest.target}, {manifest.recipe.name}")
+    print(f"{manifest.config.decoder.layers} layers, context {manifest.context}, fold {manifest.fold.fold}")
+    print(f"vision encoder {manifest.graphs.vision_encoder}, decoder {manifest.graphs.text_decoder}")
 
     session = pe.Session.of_bundle(bundle)
     errors = pe.check_golden(session, bundle)  # raises CheckError beyond the limits

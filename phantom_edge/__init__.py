@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from phantom_edge.bench.settings import Settings as BenchSettings
     from phantom_edge.bench.task import check_golden
     from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.manifest import Manifest
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
     from phantom_edge.evaluate.job import build_suite, evaluate_models
@@ -53,6 +54,7 @@ _HOMES = {
     "ExportResult": "pipeline.export",
     "Fold": "model.fold",
     "InputError": "errors",
+    "Manifest": "bundle.manifest",
     "PhantomEdgeError": "errors",
     "Pretrained": "checkpoint.pretrained",
     "QuantizeOptions": "quantize.job",
@@ -86,6 +88,7 @@ __all__ = [
     "ExportResult",
     "Fold",
     "InputError",
+    "Manifest",
     "PhantomEdgeError",
     "Pretrained",
     "QuantizeOptions",

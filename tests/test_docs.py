@@ -85,5 +85,5 @@ def test_another_package_adds_a_target_by_the_page(tmp_path):
     assert re.search(r"^kiosk +onnx +int8 +context 512, chunk 128 +Shop kiosks", run("targets"), re.MULTILINE)
     run("export", "--target", "kiosk", "--output", "nano-kiosk")
     bundle = pe.Bundle.open(tmp_path / "nano-kiosk")
-    assert (bundle.manifest["target"], bundle.manifest["context"]) == ("kiosk", 512)
-    assert bundle.manifest["verification"]["ok"]
+    assert (bundle.manifest.target, bundle.manifest.context) == ("kiosk", 512)
+    assert bundle.manifest.verification.ok

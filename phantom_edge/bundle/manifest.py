@@ -164,7 +164,12 @@ class FileEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a bundle is: how to use it, how it was made, how it was verified, and the hash of every file."""
+    """What a bundle is: how to use it, how it was made, how it was verified, and the hash of every file.
+
+    >>> manifest = pe.Manifest.read(Path("nano-desktop/manifest.json"))
+    >>> manifest.target, manifest.config.decoder.type, manifest.graphs.text_decoder
+    ('desktop', 'qwen2', 'onnx/decoder_model_merged_q4.onnx')
+    """
 
     schema: Annotated[int, limits(enum=(SCHEMA,))] = SCHEMA
     """The version of this layout."""

@@ -74,12 +74,16 @@ def _benchmark(
 def evaluate_models(
     models: Sequence[str | Path | None], suite: Suite, watch: Watch = unwatched
 ) -> list[EvalResult]:
-    """Ask each model the same, one after the other: bundles, checkpoints (None for Nano), or records of
-    earlier runs.
+    """Ask each model the same questions, one model after the other.
 
-    Everything is checked before the first question. Only one model is loaded at a time.
+    A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. Everything is
+    checked before the first question. Only one model is loaded at a time.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
+
+    >>> suite = pe.build_suite(tasks=["colour"], samples=4)
+    >>> [result.model for result in pe.evaluate_models(["nano-desktop", None], suite)]
+    ['nano-desktop', 'phantom-nano']
     """
     subjects = [read_records(model, suite) if _is_records(model) else Subject.of(model) for model in models]
     results = [s if isinstance(s, EvalResult) else _evaluate(s, suite, watch) for s in subjects]

@@ -61,6 +61,9 @@ class ExportRequest:
     ``kv_cache`` is ``float`` or ``int8``: with a scale for every channel, from the quantisation's file or
     found over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
     cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
+
+    >>> pe.ExportRequest(target="web", quant="int8", overrides=("*.fc2=fp16",)).fold
+    'exact'
     """
 
     target: str = "ios"
@@ -91,8 +94,7 @@ class ExportResult:
 
 
 def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_track) -> ExportResult:
-    """Load, fold, quantise, export and verify; the bundle appears at ``request.output`` only when all of it
-    is right.
+    """Load, fold, quantise, export and verify; a bundle appears only when all of it is right.
 
     Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an
     earlier bundle as it was, when a check on the new one fails.

@@ -27,11 +27,13 @@ from phantom_edge.runtime.torch_backend import TorchBackend
 
 @dataclass(frozen=True)
 class QuantizeRequest:
-    """What to quantise and how. ``output`` is a file that ends in ``.safetensors``, or None for the report
-    alone.
+    """What to quantise and how.
 
-    ``compare`` also tries other quantisers on the same weights, ``accuracy`` asks so many questions per scene
-    task.
+    ``output`` is a file that ends in ``.safetensors``, or None for the report alone. ``compare`` also tries
+    other quantisers on the same weights, ``accuracy`` asks so many questions per scene task.
+
+    >>> pe.QuantizeRequest(options=pe.QuantizeOptions("int4", method="awq")).fold
+    'exact'
     """
 
     model: str | None = None
@@ -45,7 +47,7 @@ class QuantizeRequest:
 
 @dataclass(frozen=True)
 class QuantizeResult:
-    """What was found, and its report."""
+    """The quantised weights, and the report of what they cost."""
 
     quantization: Quantization
     report: Report
