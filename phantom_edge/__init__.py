@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from phantom_edge.numbers.recipe import Recipe, load_recipe
     from phantom_edge.pipeline.export import ExportRequest, ExportResult, export
     from phantom_edge.pipeline.quantize import QuantizeRequest, QuantizeResult, quantize
-    from phantom_edge.quantize.job import QuantizeOptions
+    from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
     from phantom_edge.runtime.inspect import inspect
     from phantom_edge.runtime.sampling import Sampling
@@ -57,7 +57,7 @@ _HOMES = {
     "Manifest": "bundle.manifest",
     "PhantomEdgeError": "errors",
     "Pretrained": "checkpoint.pretrained",
-    "QuantizeOptions": "quantize.job",
+    "QuantizeOptions": "quantize.options",
     "QuantizeRequest": "pipeline.quantize",
     "QuantizeResult": "pipeline.quantize",
     "Recipe": "numbers.recipe",

@@ -76,7 +76,7 @@ def quantize(
     from phantom_edge.evaluate.result import check_file
     from phantom_edge.pipeline.quantize import QuantizeRequest
     from phantom_edge.pipeline.quantize import quantize as run_quantize
-    from phantom_edge.quantize.job import QuantizeOptions
+    from phantom_edge.quantize.options import QuantizeOptions
 
     if html is not None:
         check_file(html)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.model.bounds import FoldCertificate, LayerCertificate
@@ -23,8 +24,9 @@ from phantom_edge.model.fold import (
     simplex_samples,
 )
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.model.layer_by_layer import Stream
+from phantom_edge.model.layer_by_layer import decoder_blocks, head, load
 from phantom_edge.model.original_run import PROBE_TOKENS, OriginalRun, probe_ids
+from phantom_edge.model.sequence_ops import ModelInput
 from phantom_edge.model.spec import ETA
 
 GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
@@ -32,7 +34,7 @@ GELU_LIPSCHITZ = 1.13  # the largest slope of GELU is 1.1290, at x = sqrt(2)
 
 def certify(
     config: PhantomConfig,
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, Tensor],
     model: FoldedModel,
     exact: FoldedModel | None = None,
     original: OriginalRun | None = None,
@@ -45,9 +47,8 @@ def certify(
     ids, logits = probe_ids(config, model.first_id), original.probe_logits
     if model.fold.kind == "exact":
         change = (probe_logits(model, ids) - logits).abs().max().item()
-        layers = [
-            LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in enumerate(model.spec.phantom_dims)
-        ]
+        dims = enumerate(model.spec.phantom_dims)
+        layers = [LayerCertificate(n, dim, 0.0, 0.0, True, 0.0) for n, dim in dims]
         return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
     exact = exact or FoldedModel.of(config, weights, Fold(), model.first_id, original=original)
     moved, folded = layer_changes(exact, model, ids)
@@ -64,56 +65,54 @@ def certify(
     return FoldCertificate(str(model.fold), tuple(layers), change, PROBE_TOKENS)
 
 
-def contributions(config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int) -> list[float]:
-    """Per layer, the largest change of any probe logit when that layer's phantom dimension is switched
-    off.
-    """
+def contributions(config: PhantomConfig, weights: Mapping[str, Tensor], first_id: int) -> list[float]:
+    """Per layer, the largest change of any logit when its phantom dimension is switched off."""
     exact, off = (FoldedModel.of(config, weights, Fold(kind), first_id) for kind in ("exact", "off"))
     moved, _ = layer_changes(exact, off, probe_ids(config, first_id))
     return [moved[n] for n in range(config.decoder.layers)]
 
 
-def layer_changes(
-    base: FoldedModel, other: FoldedModel, ids: torch.Tensor
-) -> tuple[dict[int, float], torch.Tensor]:
-    """What each layer of ``other``, alone within ``base``, does to the logits; and ``other``'s logits [1, S,
-    vocab].
+@torch.inference_mode()
+def layer_changes(base: FoldedModel, other: FoldedModel, ids: Tensor) -> tuple[dict[int, float], Tensor]:
+    """What each layer of ``other``, alone within ``base``, does to the logits; ``other``'s own [1, S, vocab].
 
     Both are folds of the same weights. The first is the largest change of any logit, by layer, where the
     folds differ at all. A model that has one layer of ``other`` is ``base`` up to there, so that one pass
     over the weights does: each layer takes the states of all models that have branched off by then, as a
     batch.
     """
-    stream, branches = Stream(), []
+    prompt = ModelInput(name="the probe prompt", ids=ids, sources=torch.arange(ids.shape[1]))
+    branches: list[int] = []
     plain = whole = base.embed(ids)  # [1, S, hidden]
     states = plain[:0]  # [branches, S, hidden]
-    for n, (dim, other_dim) in enumerate(zip(base.spec.phantom_dims, other.spec.phantom_dims, strict=True)):
-        branch = stream.decoder_layer(other, n, plain) if dim != other_dim else None
-        whole = stream.decoder_layer(other, n, whole)
-        plain, states = stream.decoder_layer(base, n, torch.cat([plain, states])).split([1, len(branches)])
-        if branch is not None:
-            states, branches = torch.cat([states, branch]), [*branches, n]
-        stream.forget()
-    reference = stream.logits(base, plain)
-    changes = [(stream.logits(base, x[None]) - reference).abs().max().item() for x in states]
-    return dict(zip(branches, changes, strict=True)), stream.logits(other, whole)
+    for n, block in enumerate(decoder_blocks(base.config)):
+        layer, other_layer = load(block, [base, other])
+        differs = base.spec.phantom_dims[n] != other.spec.phantom_dims[n]
+        branch = [other_layer(plain, prompt)] if differs else []
+        whole = other_layer(whole, prompt)
+        plain, states = layer(torch.cat([plain, states]), prompt).split([1, len(branches)])
+        states, branches = torch.cat([states, *branch]), [*branches, *[n] * differs]
+    ((reference, *rows),) = head([base], [prompt] * (1 + len(branches)), [[plain, *states[:, None]]])
+    ((logits,),) = head([other], [prompt], [[whole]])
+    changes = [(row - reference).abs().max().item() for row in rows]
+    return dict(zip(branches, changes, strict=True)), logits
 
 
-def probe_logits(model: FoldedModel, ids: torch.Tensor) -> torch.Tensor:
+def probe_logits(model: FoldedModel, ids: Tensor) -> Tensor:
     """Logits [1, S, vocab] of every position of ``ids`` [1, S]."""
     return model.decode(model.embed(ids), model.make_cache(ids.shape[1]), all_positions=True)
 
 
 def _bounds(constants: dict[str, PhantomConstants], bases: Bases | None) -> tuple[float, float, bool]:
-    key, key_proved = _residual(constants["key"], bases and bases.key)
-    value, value_proved = _residual(constants["value"], bases and bases.value)
+    key, key_proved = _residual(constants["key"], bases.key if bases else None)
+    value, value_proved = _residual(constants["value"], bases.value if bases else None)
     # |g(u)| <= |u|, and M p is a convex combination of M's columns: this bounds y_q whatever its heads are.
     query = constants["query"].mix.norm(dim=0).max().item()
     head_dim = constants["query"].inner.shape[0]
     return ETA**2 * query * key / head_dim**0.5, ETA * value, key_proved and value_proved
 
 
-def _residual(c: PhantomConstants, basis: torch.Tensor | None) -> tuple[float, bool]:
+def _residual(c: PhantomConstants, basis: Tensor | None) -> tuple[float, bool]:
     """The largest distance of y from the basis' span, and whether it is proved."""
     heads = c.heads.shape[0]
     samples = simplex_samples(heads)

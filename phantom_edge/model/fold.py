@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -32,9 +33,7 @@ from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 from phantom_edge.progress import Track, no_track
 
-AUTO_TOLERANCE = (
-    1e-3  # of y's size: the phantom dimension keeps its first three digits, about what fp16 keeps
-)
+AUTO_TOLERANCE = 1e-3  # of y's size: about what fp16 keeps
 RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
 KINDS = ("query", "key", "value")
 MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal number
@@ -42,10 +41,10 @@ MAX_EXPONENT = 14  # of the powers of two a and c: what fp16 holds as a normal n
 
 @dataclass(frozen=True)
 class Fold:
-    """How the phantom dimension is folded: ``exact``, ``rank:R`` (R a multiple of 8), ``auto``, or ``off``,
-    for checks.
+    """How the phantom dimension is folded: ``exact``, ``rank:R``, ``auto``, or ``off``, for checks.
 
-    ``auto`` takes, per layer, the smallest rank that keeps y_k and y_v to ``tolerance`` of their size.
+    R is a multiple of 8; ``auto`` takes, per layer, the smallest that keeps y_k and y_v to ``tolerance`` of
+    their size.
 
     >>> Fold.parse("rank:8")
     Fold(kind='rank', rank=8, tolerance=None)
@@ -57,9 +56,7 @@ class Fold:
 
     @classmethod
     def parse(cls, text: str) -> Fold:
-        """Parse ``exact``, ``rank:R``, ``auto``, ``auto:TOLERANCE`` or ``off``. Raises
-        :class:`InputError`.
-        """
+        """Parse ``exact``, ``rank:R``, ``auto``, ``auto:TOLERANCE`` or ``off``; else :class:`InputError`."""
         if text in ("exact", "off"):
             return cls(text)
         if match := re.fullmatch(r"auto(?::(\d*\.?\d+(?:e-?\d+)?))?", text):
@@ -70,8 +67,7 @@ class Fold:
         if not match or int(match[1]) % RANK_STEP or not int(match[1]):
             raise InputError(
                 f"unknown fold {text!r}: use 'exact', 'auto', 'auto:TOLERANCE' (between 0 and 1), or "
-                "'rank:R' with R a "
-                f"multiple of {RANK_STEP}"
+                f"'rank:R' with R a multiple of {RANK_STEP}"
             )
         return cls("rank", int(match[1]))
 
@@ -83,33 +79,33 @@ class Fold:
     def phantom_dims(self, config: PhantomConfig) -> tuple[int, ...]:
         """Most directions per layer. Raises :class:`InputError` for a rank above the head dimension."""
         full = config.decoder.head_dim
-        if self.kind == "rank" and self.rank > full:
+        rank = full if self.rank is None else self.rank
+        if rank > full:
             raise InputError(f"fold {self}: the head dimension is {full}; use 'exact' or a smaller rank")
-        dims = {"exact": full, "auto": full, "off": 0}.get(self.kind, self.rank)
-        return (dims,) * config.decoder.layers
+        return (0 if self.kind == "off" else rank,) * config.decoder.layers
 
 
 @dataclass(frozen=True)
 class PhantomConstants:
     """One y(x) as constants: ``inner`` W [d, d], ``heads`` A [heads, d], ``mix`` M [d, heads]."""
 
-    inner: torch.Tensor
-    heads: torch.Tensor
-    mix: torch.Tensor
+    inner: Tensor
+    heads: Tensor
+    mix: Tensor
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """y of head vectors [..., d]."""
         return self.of_weights(F.linear(F.gelu(F.linear(x, self.inner)), self.heads).softmax(-1))
 
-    def of_weights(self, weights: torch.Tensor) -> torch.Tensor:
+    def of_weights(self, weights: Tensor) -> Tensor:
         """y of softmax weights [..., heads]: the only values that y can take."""
         return F.gelu(F.linear(weights, self.mix))
 
 
-def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: dict[str, torch.Tensor]):
-    """``query``, ``key`` and ``value`` constants of one layer from its stored matrices and the first token's
-    state.
-    """
+def phantom_constants(
+    weights: Mapping[str, Tensor], layer: str, first: Mapping[str, Tensor]
+) -> dict[str, PhantomConstants]:
+    """``query``, ``key`` and ``value`` of one layer, from its matrices and the first token's state."""
     constants = {}
     for kind in KINDS:
         w = {part: weights[f"{layer}.phantom.{kind}.{part}.weight"].float() for part in "qkvo"}
@@ -121,11 +117,11 @@ def phantom_constants(weights: Mapping[str, torch.Tensor], layer: str, first: di
 
 
 def fold_layer(
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, Tensor],
     layer: str,
     constants: dict[str, PhantomConstants],
     bases: Bases | None,
-) -> Iterator[tuple[str, torch.Tensor]]:
+) -> Iterator[tuple[str, Tensor]]:
     """The folded constants of one layer by name; ``bases`` is None for the exact fold."""
     key_scale, value_scale = (_power_of_two(constants[kind]) for kind in ("key", "value"))
     scales = {"query": ETA**2 / key_scale, "key": key_scale, "value": value_scale}
@@ -153,8 +149,8 @@ def fold_layer(
 class Bases:
     """Orthonormal rows [r, d] that carry y_k and y_v of one layer."""
 
-    key: torch.Tensor
-    value: torch.Tensor
+    key: Tensor
+    value: Tensor
 
 
 def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
@@ -167,9 +163,7 @@ def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
 
 
 def smallest_rank(constants: dict[str, PhantomConstants], tolerance: float) -> int:
-    """The smallest multiple of 8 whose bases hold y_k and y_v to ``tolerance`` of their largest norm, or
-    head_dim.
-    """
+    """The smallest rank that keeps y_k and y_v to ``tolerance`` of their largest norm, or head_dim."""
     full = constants["key"].inner.shape[0]
     samples = {
         kind: constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0]))
@@ -183,13 +177,13 @@ def smallest_rank(constants: dict[str, PhantomConstants], tolerance: float) -> i
     return full
 
 
-def distance(y: torch.Tensor, basis: torch.Tensor) -> float:
+def distance(y: Tensor, basis: Tensor) -> float:
     """The largest distance of rows y [n, d] from the span of orthonormal rows ``basis`` [r, d]."""
     y, basis = y.double(), basis.double()
-    return (y - (y @ basis.T) @ basis).norm(dim=-1).max().item()
+    return float((y - (y @ basis.T) @ basis).norm(dim=-1).max())
 
 
-def simplex_samples(heads: int, count: int = 4096) -> torch.Tensor:
+def simplex_samples(heads: int, count: int = 4096) -> Tensor:
     """Softmax weights [count, heads] that cover the simplex; for two heads an even grid with both ends."""
     if heads == 1:
         return torch.ones(1, 1)
@@ -214,17 +208,15 @@ def _power_of_two(c: PhantomConstants) -> float:
     return 2.0 ** -max(-MAX_EXPONENT, min(MAX_EXPONENT, round(math.log2(size))))
 
 
-def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, Maker]]:
-    """The vision encoder with normalisation inside the patch embedding and layer scale inside its
-    projections.
-    """
+def fold_vision(config: PhantomConfig, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Maker[Tensor]]]:
+    """The vision encoder: normalisation goes into the patch embedding, layer scale into the projections."""
     at, patch = "vision_encoder", "vision_encoder.patch_embedding"
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 
-    def scaled_patch() -> torch.Tensor:
+    def scaled_patch() -> Tensor:
         return weights[f"{patch}.weight"].float() / std[:, None, None]  # [C, 3, P, P]
 
-    def shifted_bias() -> torch.Tensor:
+    def shifted_bias() -> Tensor:
         return weights[f"{patch}.bias"].float() - (scaled_patch().sum((2, 3)) @ mean)
 
     yield f"{patch}.weight", Maker(shape_of(weights, f"{patch}.weight"), scaled_patch)
@@ -243,22 +235,22 @@ def fold_vision(config: PhantomConfig, weights: Mapping[str, torch.Tensor]) -> I
         yield from _as_they_are(weights, [f"{at}.projector.{name}.{part}" for part in ("weight", "bias")])
 
 
-def _as_they_are(weights: Mapping[str, torch.Tensor], names: Iterable[str]) -> Iterator[tuple[str, Maker]]:
+def _as_they_are(weights: Mapping[str, Tensor], names: Iterable[str]) -> Iterator[tuple[str, Maker[Tensor]]]:
     """The weights of these names that there are, in fp32."""
 
-    def reader(name: str) -> Callable[[], torch.Tensor]:
+    def reader(name: str) -> Callable[[], Tensor]:
         return lambda: weights[name].float()
 
     yield from ((name, Maker(shape_of(weights, name), reader(name))) for name in names if name in weights)
 
 
 def _rows_scaled(
-    weights: Mapping[str, torch.Tensor], names: list[str], factor: str
-) -> Iterator[tuple[str, Maker]]:
+    weights: Mapping[str, Tensor], names: list[str], factor: str
+) -> Iterator[tuple[str, Maker[Tensor]]]:
     """Weight [out, in] and bias [out] times a factor [out]."""
 
-    def product(name: str) -> Callable[[], torch.Tensor]:
-        def make() -> torch.Tensor:
+    def product(name: str) -> Callable[[], Tensor]:
+        def make() -> Tensor:
             tensor, by = weights[name].float(), weights[factor].float()
             return tensor * (by[:, None] if tensor.ndim == 2 else by)
 
@@ -267,29 +259,21 @@ def _rows_scaled(
     yield from ((name, Maker(shape_of(weights, name), product(name))) for name in names if name in weights)
 
 
-PLAIN = (
-    "norm1.weight",
-    "qkv.weight",
-    "qkv.bias",
-    "o.weight",
-    "norm2.weight",
-    "gate_up.weight",
-    "down.weight",
-)
+UNCHANGED = [f"{part}.weight" for part in ("norm1", "qkv", "o", "norm2", "gate_up", "down")] + ["qkv.bias"]
 
 
 def fold_weights(
     config: PhantomConfig,
-    weights: Mapping[str, torch.Tensor],
+    weights: Mapping[str, Tensor],
     fold: Fold,
     first_id: int,
     progress: Track = no_track,
     firsts: FirstStates | None = None,
-) -> tuple[FoldedSpec, LazyWeights]:
+) -> tuple[FoldedSpec, LazyWeights[Tensor]]:
     """The folded model's spec and its named tensors in fp32.
 
     The phantom constants are computed here, which reads every decoder layer once; all other tensors are read
-    from ``weights`` whenever they are asked for.
+    from ``weights`` on access.
     """
     dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))
@@ -298,10 +282,10 @@ def fold_weights(
         firsts = first_token_states(config, weights, first_id)
     for n in progress(range(config.decoder.layers), "folding"):
         layer = f"text_decoder.layers.{n}"
-        makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in PLAIN]))
+        makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in UNCHANGED]))
         if firsts is not None and any(dims):
             constants = phantom_constants(weights, layer, firsts[n])
-            if fold.kind == "auto":
+            if fold.tolerance is not None:
                 dims[n] = smallest_rank(constants, fold.tolerance)
             bases = bases_of(constants, dims[n]) if dims[n] < config.decoder.head_dim else None
             makers |= {k: _constant(t) for k, t in fold_layer(weights, layer, constants, bases)}
@@ -309,5 +293,5 @@ def fold_weights(
     return FoldedSpec(config, tuple(dims)), LazyWeights(makers)
 
 
-def _constant(tensor: torch.Tensor) -> Maker:
+def _constant(tensor: Tensor) -> Maker[Tensor]:
     return Maker(tuple(tensor.shape), lambda: tensor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,10 +14,9 @@ from phantom_edge.model.fold import Fold, fold_weights
 from phantom_edge.model.ops import CacheScales, KVCache, TorchOps, Weights
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import LazyWeights, Maker, Weight, shape_of, view
-from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.model.weights import LazyWeights, Maker, Weight, dense, shape_of, view
+from phantom_edge.numbers.activations import GridOf
 from phantom_edge.numbers.apply import apply_recipe
-from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.progress import Step, Track, no_step, no_track
 
@@ -26,9 +25,8 @@ from phantom_edge.progress import Step, Track, no_step, no_track
 class FoldedModel:
     """Folded weights and the torch graphs over them; the same calls as :class:`PhantomModel`.
 
-    ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation``, if given,
-    puts the input of every quantised matmul on the grid that a runtime uses; ``kv``, if given, makes the KV
-    cache one of int8.
+    ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation`` puts the
+    input of every quantised matmul on a runtime's grid, ``kv`` the cache on a grid of int8.
 
     >>> nano = pe.Pretrained.open()
     >>> model = FoldedModel.of(nano.config, nano.checkpoint, pe.Fold(), nano.first_id)
@@ -40,7 +38,7 @@ class FoldedModel:
     weights: Weights
     fold: Fold
     first_id: int
-    activation: Callable[[QuantizedTensor], ActivationGrid] | None = None
+    activation: GridOf | None = None
     recipe: Recipe | None = field(default=None)
     kv: CacheScales | None = None
 
@@ -48,17 +46,17 @@ class FoldedModel:
     def of(
         cls,
         config: PhantomConfig,
-        weights: Weights,
+        weights: Mapping[str, torch.Tensor],
         fold: Fold,
         first_id: int,
         progress: Track = no_track,
         original: OriginalRun | None = None,
     ) -> FoldedModel:
-        """Fold ``weights`` (a :class:`Checkpoint` or any mapping of canonical names), read when needed.
+        """Fold ``weights``, a :class:`Checkpoint` or any mapping of canonical names, read as needed.
 
         ``original`` is their run if it is at hand.
         """
-        firsts = original and original.firsts
+        firsts = original.firsts if original else None
         spec, folded = fold_weights(config, weights, fold, first_id, progress, firsts)
         return cls(spec, folded, fold, first_id)
 
@@ -67,18 +65,18 @@ class FoldedModel:
         return self.spec.config
 
     def quantized(self, recipe: Recipe, step: Step = no_step) -> FoldedModel:
-        """The same model with its weights on the recipe's grids, each when it is first asked for, and then
-        kept.
+        """The same model with its weights on the recipe's grids, each made at its first access and then kept.
 
         Vectors and the phantom constants stay in fp32: they are a thousandth of the size, and factors such as
-        eta^2 would be zero in fp16. ``step`` is told the name of each weight as it is converted.
+        eta^2 would be zero in fp16. ``step`` reports each weight.
         """
         recipe.plan(self.module_shapes())  # refuses a rule that matches nothing
 
         def convert(name: str) -> Callable[[], Weight]:
             def make() -> Weight:
                 step(f"quantising {name}")
-                ((_, converted),) = apply_recipe([(name.removesuffix(".weight"), self.weights[name])], recipe)
+                module = name.removesuffix(".weight")
+                ((_, converted),) = apply_recipe([(module, dense(self.weights[name]))], recipe)
                 return converted
 
             return make
@@ -99,21 +97,18 @@ class FoldedModel:
 
     def matrix(self, module: str) -> torch.Tensor:
         """The weight [out, in] of a module in fp32."""
-        weight = self.weights[f"{module}.weight"]
-        return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
+        return dense(self.weights[f"{module}.weight"])
 
-    def on_grid(self, activation: Callable[[QuantizedTensor], ActivationGrid] | None) -> FoldedModel:
+    def on_grid(self, activation: GridOf | None) -> FoldedModel:
         """The same integers with activations on a runtime's grid."""
         return replace(self, activation=activation)
 
     def with_kv(self, kv: CacheScales | None) -> FoldedModel:
-        """The same model with a KV cache in int8 on the grid ``kv``, or in fp32. Raises
-        :class:`InputError`.
-        """
+        """The same model with its KV cache in int8 on the grid ``kv``, or in fp32."""
         heads = self.config.decoder.kv_heads
-        wanted = [(heads, self.spec.width(n)) for n in range(self.config.decoder.layers)]
+        shapes = [(heads, self.spec.width(n)) for n in range(self.config.decoder.layers)]
         for scales in (kv.keys, kv.values) if kv is not None else ():
-            if [tuple(scale.shape) for scale in scales] != wanted:
+            if [tuple(scale.shape) for scale in scales] != shapes:
                 raise InputError(
                     "the KV cache's scales are not those of this model and fold; calibrate them for it"
                 )
@@ -131,27 +126,23 @@ class FoldedModel:
     @torch.inference_mode()
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """Ids [1, S] to embeddings [1, S, hidden]."""
-        return graphs.token_embedding(self._ops(), ids)
+        return self._ops().embedding(ids)
 
     def make_cache(self, context: int) -> KVCache:
         """An empty cache for ``context`` tokens."""
         return KVCache(self.spec, context)
 
     def decode(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = False) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of
-        all.
-        """
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits of the last position, or of all."""
         return self._extend(graphs.text_decoder, embeds, cache, all_positions)
 
     def hidden(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = True) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: hidden states [1, S, hidden] after the final
-        norm.
-        """
+        """:meth:`decode` up to the head: hidden states [1, S, hidden] after the final norm."""
         return self._extend(graphs.hidden_states, embeds, cache, all_positions)
 
     @torch.inference_mode()
     def _extend(
-        self, graph: Callable, embeds: torch.Tensor, cache: KVCache, all_positions: bool
+        self, graph: Callable[..., torch.Tensor], embeds: torch.Tensor, cache: KVCache, all_positions: bool
     ) -> torch.Tensor:
         steps = embeds.shape[1]
         if cache.length + steps > cache.context:
@@ -162,8 +153,10 @@ class FoldedModel:
         cache.length += steps
         return out
 
-    def _ops(self, **decoder) -> TorchOps:
-        return TorchOps(self.spec, self.weights, activation=self.activation, kv=self.kv, **decoder)
+    def _ops(self, cache: KVCache | None = None, steps: int = 0) -> TorchOps:
+        return TorchOps(
+            self.spec, self.weights, activation=self.activation, kv=self.kv, cache=cache, steps=steps
+        )
 
 
 def is_module(name: str) -> bool:

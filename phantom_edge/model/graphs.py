@@ -44,16 +44,12 @@ def token_embedding(ops: Ops, ids: Value) -> Value:
 
 
 def text_decoder(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
-    """Embeddings [1, S, hidden] to logits [1, 1, vocab] of the last position, or of all; extends the
-    cache.
-    """
+    """Embeddings [1, S, hidden] to logits of the last position or of all; extends the cache."""
     return ops.linear(hidden_states(ops, spec, x, all_positions=all_positions), "text_decoder.head")
 
 
 def hidden_states(ops: Ops, spec: FoldedSpec, x: Value, *, all_positions: bool = False) -> Value:
-    """What the head reads: [1, 1, hidden] after the final norm at the last position, or [1, S, hidden] at
-    all.
-    """
+    """What the head reads: the last position after the final norm [1, 1, hidden], or all [1, S, hidden]."""
     for n in range(spec.config.decoder.layers):
         x = decoder_layer(ops, spec, n, x)
     if not all_positions:
@@ -79,11 +75,11 @@ def _attention(ops: Ops, spec: FoldedSpec, n: int, x: Value) -> Value:
     scale = d.head_dim**-0.5  # of the plain head dimension; the published attention keeps it when widening
     if not spec.phantom_dims[n]:
         return ops.merge_heads(ops.cached_attention(q, k, v, n, scale))
-    wide = [
+    q, k, v = (
         ops.concat([value, phantom(ops, value, f"{layer}.phantom.{kind}", compressed=spec.compressed(n))])
         for kind, value in (("query", q), ("key", k), ("value", v))
-    ]
-    o1, z = ops.split(ops.cached_attention(*wide, n, scale), [d.head_dim, spec.phantom_dims[n]])
+    )
+    o1, z = ops.split(ops.cached_attention(q, k, v, n, scale), [d.head_dim, spec.phantom_dims[n]])
     return ops.merge_heads(gate(ops, o1, z, layer, compressed=spec.compressed(n)))
 
 
@@ -97,9 +93,7 @@ def phantom(ops: Ops, x: Value, name: str, *, compressed: bool) -> Value:
 
 
 def gate(ops: Ops, o1: Value, z: Value, layer: str, *, compressed: bool) -> Value:
-    """Blend both outputs per head: o1 + (1 - s) eta z, with 1 - s = sigmoid of one small matmul over [o1 |
-    z].
-    """
+    """Blend both outputs per head: o1 + (1 - s) eta z, with 1 - s a sigmoid over one matmul of [o1 | z]."""
     rest = ops.sigmoid(ops.linear(ops.concat([o1, z]), f"{layer}.gate"))  # [B, S, H, 1]
     z = ops.project(z, f"{layer}.gate.basis") if compressed else ops.scale(z, f"{layer}.gate.scale")
     return ops.add(o1, ops.mul(z, rest))

@@ -1,114 +1,264 @@
-"""Folded models on whole sequences, layer by layer: what a check needs of a model that is larger than memory.
+"""Folded models on whole sequences, one block after the other.
 
-Attention is causal, so that all tokens at once give what a prefill and cached steps give, up to the order of
-summation; where a runtime's activation grid spans one call, the calls are told. Every layer's weights are
-made once, for all sequences and for all models that share them, and gone when the next layer begins.
+Attention is causal, so all tokens at once give what a prefill and cached steps give, up to the order of
+summation. All inputs, of all models that share their weights, pass one block before any passes the next: each
+weight is read and multiplied out once, and one block at a time is in memory. Calibration, the references of
+``verify`` and the certificate of a fold all run this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
+from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.errors import CheckError
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel, is_module
-from phantom_edge.model.ops import TorchOps
-from phantom_edge.model.original import causal_attention
-from phantom_edge.model.rope import rotary_tables
-from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.model.ops import TorchOps, Weights
+from phantom_edge.model.sequence_ops import ModelInput, Observer, SequenceOps
+from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.weights import Weight
+from phantom_edge.progress import Step, no_step
 
-TILES_AT_ONCE = 4
-Calls = Sequence[int]
+EMBEDDING: Final = "token_embedding"
+HEAD: Final = "text_decoder.head"
+TILES_AT_ONCE: Final = 4
+
+Images = Sequence[Tensor | None]
 
 
-class Stream:
-    """Decoder layers, in order, of models whose recipe's modules hold the same weights.
+Graph = Callable[[TorchOps, Tensor], Tensor]
 
-    The models may differ in their fold, its constants and the activation grid. :meth:`forget` ends a layer.
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of a model between two points where its state is one tensor.
+
+    Attributes:
+        name: what its tensors' names begin with.
+        parts: its matrices that a recipe may put on a grid, in order of use.
+        graph: what it computes.
     """
 
-    def __init__(self) -> None:
-        self._dense: dict[str, torch.Tensor] = {}
+    name: str
+    parts: tuple[str, ...]
+    graph: Graph
 
-    def forget(self) -> None:
-        """A layer is done: let go of its matrices."""
-        self._dense.clear()
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The names of its matrices in a recipe."""
+        return tuple(f"{self.name}.{part}" for part in self.parts)
 
-    @torch.inference_mode()
-    def decoder_layer(
-        self, model: FoldedModel, n: int, x: torch.Tensor, calls: Calls | None = None
-    ) -> torch.Tensor:
-        """Layer ``n`` of whole sequences [B, S, hidden], which the runtime sees in ``calls`` of so many
-        tokens.
-        """
-        return graphs.decoder_layer(self._ops(model, calls, x.shape[1]), model.spec, n, x)
+    @property
+    def vision(self) -> bool:
+        """Whether it is of the vision encoder, which a runtime calls tile by tile."""
+        return self.name.startswith("vision_encoder.")
 
-    @torch.inference_mode()
-    def logits(self, model: FoldedModel, x: torch.Tensor) -> torch.Tensor:
-        """Logits [B, S, vocab] after the last layer; a runtime computes each position's in a call of its
-        own.
-        """
-        ops = self._ops(model, [1] * x.shape[1], x.shape[1])
-        x = ops.rms_norm(x, "text_decoder.norm", model.config.decoder.rms_norm_eps)
-        return ops.linear(x, "text_decoder.head")
 
-    def _ops(self, model: FoldedModel, calls: Calls | None, length: int) -> _StreamOps:
-        return _StreamOps(model, self._dense, calls, length)
+def vision_blocks(config: PhantomConfig) -> list[Block]:
+    """The layers of the vision encoder, and the projector.
+
+    States are [T, 1 + patches, C], and at the end [T, tokens, hidden].
+    """
+
+    def graph(n: int) -> Graph:
+        return lambda ops, x: graphs.vision_layer(ops, ops.spec, n, x)
+
+    names = enumerate(f"vision_encoder.layers.{n}" for n in range(config.vision.layers))
+    layers = [Block(name, ("qkv", "proj", "fc1", "fc2"), graph(n)) for n, name in names]
+    return [*layers, Block("vision_encoder.projector", ("fc1", "fc2"), graphs.projector)]
+
+
+def decoder_blocks(config: PhantomConfig) -> list[Block]:
+    """The layers of the decoder; states are [B, S, hidden]."""
+
+    def graph(n: int) -> Graph:
+        return lambda ops, x: graphs.decoder_layer(ops, ops.spec, n, x)
+
+    names = enumerate(f"text_decoder.layers.{n}" for n in range(config.decoder.layers))
+    return [Block(name, ("qkv", "o", "gate_up", "down"), graph(n)) for n, name in names]
+
+
+_HEAD = Block(HEAD, (), lambda ops, x: ops.linear(x, HEAD))
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedBlock:
+    """A block of a model with its weights in memory, in fp32 from their first use on."""
+
+    block: Block
+    model: FoldedModel
+    weights: Weights
+    matrices: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, x: Tensor, sequence: ModelInput, observe: Observer | None = None) -> Tensor:
+        """The state after the block."""
+        model, vision = self.model, self.block.vision
+        ops = SequenceOps(
+            model.spec,
+            self.weights,
+            activation=model.activation,
+            kv=model.kv,
+            sequence=None if vision else sequence,
+            calls=[1] * len(x) if vision else sequence.calls,
+            axis=0 if vision else 1,
+            observe=observe,
+            matrices=self.matrices,
+        )
+        return self.block.graph(ops, x)
+
+    def run(
+        self, inputs: Sequence[ModelInput], states: Sequence[Tensor], observe: Observer | None = None
+    ) -> list[Tensor]:
+        """The states after the block. Raises :class:`CheckError` for one that is not finite."""
+        after = []
+        for sequence, x in zip(inputs, states, strict=True):
+            after.append(self(x, sequence, observe))
+            if not bool(torch.isfinite(after[-1]).all()):
+                raise CheckError(
+                    f"{self.block.name}: an activation is not finite for {sequence.name}; "
+                    "the checkpoint is broken, or a weight of it"
+                )
+        return after
+
+
+def load(block: Block, models: Sequence[FoldedModel]) -> list[LoadedBlock]:
+    """A block of each of ``models``, whose recipe's modules hold the same weights: each is made once.
+
+    They may differ in their fold, in its constants and in the grids of activations and cache.
+    """
+    shared: dict[str, Weight] = {}
+    matrices: dict[str, Tensor] = {}
+
+    def one(model: FoldedModel) -> LoadedBlock:
+        weights: dict[str, Weight] = {}
+        for name in model.weights:
+            if name.startswith(f"{block.name}."):
+                weights[name] = shared[name] if name in shared else model.weights[name]
+                if is_module(name):
+                    shared[name] = weights[name]
+        return LoadedBlock(block, model, weights, matrices)
+
+    return [one(model) for model in models]
+
+
+def patches(spec: FoldedSpec, weights: Weights, pixels: Sequence[Tensor]) -> list[Tensor]:
+    """The first states of the vision encoder [T, 1 + patches, C]; ``pixels`` are tiles [T, 3, size, size]."""
+    parts = ("patch_embedding.weight", "patch_embedding.bias", "class_embedding", "position_embedding")
+    ops = TorchOps(spec, {name: weights[name] for name in (f"vision_encoder.{part}" for part in parts)})
+    return [ops.patches(tiles) for tiles in pixels]
+
+
+def embed(spec: FoldedSpec, weights: Weights, inputs: Sequence[ModelInput], images: Images) -> list[Tensor]:
+    """The first states of the decoder [1, S, hidden]; ``images`` are image tokens [T, tokens, hidden]."""
+    name = f"{EMBEDDING}.weight"
+    ops = TorchOps(spec, {name: weights[name]})
+    return [one.join(ops.embedding(one.ids), image) for one, image in zip(inputs, images, strict=True)]
+
+
+def final_states(
+    spec: FoldedSpec, weights: Weights, inputs: Sequence[ModelInput], states: Sequence[Tensor]
+) -> list[Tensor]:
+    """What the head reads [B, N, hidden]: the last states after the final norm, where they predict."""
+    name, eps = "text_decoder.norm", spec.config.decoder.rms_norm_eps
+    ops = TorchOps(spec, {f"{name}.weight": weights[f"{name}.weight"]})
+    return [
+        ops.rms_norm(x[:, sequence.sources], name, eps) for sequence, x in zip(inputs, states, strict=True)
+    ]
+
+
+def head(
+    models: Sequence[FoldedModel], inputs: Sequence[ModelInput], states: Sequence[Sequence[Tensor]]
+) -> list[list[Tensor]]:
+    """Logits [B, N, vocab] from the decoder's last states, per model and input.
+
+    A runtime computes those of each position in a call of its own.
+    """
+    one_by_one = [replace(s, calls=None if s.calls is None else [1] * len(s.sources)) for s in inputs]
+    return [
+        loaded.run(one_by_one, final_states(loaded.model.spec, loaded.model.weights, inputs, row))
+        for loaded, row in zip(load(_HEAD, models), states, strict=True)
+    ]
+
+
+def image_tokens(
+    model: FoldedModel, inputs: Sequence[ModelInput], step: Step = no_step
+) -> list[Tensor | None]:
+    """:func:`image_tokens_of_all` of one model."""
+    return image_tokens_of_all([model], inputs, step)[0]
 
 
 @torch.inference_mode()
-def encode_tiles(model: FoldedModel, pixels: torch.Tensor) -> torch.Tensor:
-    """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], several at once, each a runtime's own
-    call.
+def image_tokens_of_all(
+    models: Sequence[FoldedModel], inputs: Sequence[ModelInput], step: Step = no_step
+) -> list[list[Tensor | None]]:
+    """Image tokens [T, tokens, hidden] per model and input, None where an input has no picture."""
+    parts = [(s, part) for s in inputs if s.pixels is not None for part in s.pixels.split(TILES_AT_ONCE)]
+    owners, pixels = [s for s, _ in parts], [part for _, part in parts]
+    states = [patches(model.spec, model.weights, pixels) for model in models]
+    for block in vision_blocks(models[0].config):
+        step(f"running {block.name}")
+        loaded = load(block, models)
+        states = [one.run(owners, row) for one, row in zip(loaded, states, strict=True)]
+
+    def joined(row: list[Tensor], sequence: ModelInput) -> Tensor | None:
+        own = [x for owner, x in zip(owners, row, strict=True) if owner is sequence]
+        return torch.cat(own) if own else None
+
+    return [[joined(row, sequence) for sequence in inputs] for row in states]
+
+
+def logits(
+    model: FoldedModel,
+    inputs: Sequence[ModelInput],
+    images: Images | None = None,
+    *,
+    observe: Observer | None = None,
+    step: Step = no_step,
+) -> list[Tensor]:
+    """Logits [N, vocab] of each input at its sources.
+
+    ``images`` are :func:`image_tokens` of the same vision encoder, where they are at hand.
     """
-
-    def encode(tiles: torch.Tensor) -> torch.Tensor:
-        ops = _StreamOps(model, None, [1] * len(tiles), axis=0)
-        return graphs.vision_encoder(ops, model.spec, tiles)
-
-    return torch.cat([encode(tiles) for tiles in pixels.split(TILES_AT_ONCE)])
+    images = image_tokens(model, inputs, step) if images is None else images
+    (row,) = logits_of_all([model], inputs, [images], observe=observe, step=step)
+    return row
 
 
-class _StreamOps(TorchOps):
-    """:class:`TorchOps` over whole sequences. ``calls`` are the sizes of a runtime's calls along ``axis``."""
+@torch.inference_mode()
+def logits_of_all(
+    models: Sequence[FoldedModel],
+    inputs: Sequence[ModelInput],
+    images: Sequence[Images],
+    *,
+    observe: Observer | None = None,
+    step: Step = no_step,
+) -> list[list[Tensor]]:
+    """Logits [N, vocab] per model and input, from the image tokens per model and input."""
+    states = [embed(m.spec, m.weights, inputs, row) for m, row in zip(models, images, strict=True)]
+    for block in decoder_blocks(models[0].config):
+        step(f"running {block.name}")
+        loaded = load(block, models)
+        states = [one.run(inputs, row, observe) for one, row in zip(loaded, states, strict=True)]
+    return [[x[0] for x in row] for row in head(models, inputs, states)]
 
-    def __init__(
-        self,
-        model: FoldedModel,
-        dense: dict[str, torch.Tensor] | None,
-        calls: Calls | None,
-        length: int | None = None,
-        axis: int = 1,
-    ):
-        super().__init__(model.spec, model.weights, activation=model.activation, kv=model.kv)
-        self._dense, self._calls, self._axis = dense, calls, axis
-        if length is not None:
-            d = model.config.decoder
-            self.tables = rotary_tables(d.rope, d.head_dim, torch.arange(length), length)
 
-    def on_grid(self, x, grid, group):
-        if (
-            grid is not ActivationGrid.TENSOR_UINT8 or self._calls is None
-        ):  # the other grids span a row at most
-            return fake_quantize(x, grid, group)
-        parts = x.split(list(self._calls), dim=self._axis)
-        return torch.cat([fake_quantize(part, grid, group) for part in parts], dim=self._axis)
-
-    def product(self, x, name, weight, bias):
-        return F.linear(x, self.dense(name, weight), bias)
-
-    def dense(self, name, weight):
-        if self._dense is None or not is_module(f"{name}.weight"):
-            return super().dense(name, weight)
-        if name not in self._dense:
-            self._dense[name] = super().dense(name, weight)
-        return self._dense[name]
-
-    def cached_attention(self, q, k, v, layer, scale):
-        if self.kv is not None:
-            k, v = self.kv.round(layer, k, v)
-        group = q.shape[2] // k.shape[2]
-        k, v = (t.repeat_interleave(group, dim=2) for t in (k, v))
-        return causal_attention(q, k, v, scale)
+def logits_in_one_graph(
+    spec: FoldedSpec, weights: Weights, sequence: ModelInput, observe: Observer | None = None
+) -> Tensor:
+    """Logits [N, vocab] of one input, with a graph behind them where the weights have one."""
+    ops, image = SequenceOps(spec, weights, sequence=sequence, observe=observe), None
+    if sequence.pixels is not None:
+        image = ops.patches(sequence.pixels)
+        for block in vision_blocks(spec.config):
+            image = block.graph(ops, image)
+    (x,) = embed(spec, weights, [sequence], [image])
+    for block in decoder_blocks(spec.config):
+        x = block.graph(ops, x)
+    (x,) = final_states(spec, weights, [sequence], [x])
+    return ops.linear(x, HEAD)[0]

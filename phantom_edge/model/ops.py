@@ -1,41 +1,39 @@
 """The small set of operations that the folded graphs are written in, and their torch form.
 
-``graphs.py`` says once what a Phantom computes; each format says here-like what an operation is: torch
-tensors in :class:`TorchOps`, ONNX nodes, MIL operations. A value is whatever the implementation makes of it;
-only the last axis and the meaning of an operation are fixed. Layouts: activations [B, S, C], heads [B, S, H,
-D].
+``graphs.py`` says once what a Phantom computes; each format implements :class:`Ops` with torch tensors (here,
+:class:`TorchOps`), ONNX nodes or MIL operations. A value is whatever the implementation makes of it; only the
+meaning of an operation and the layout are fixed: activations [B, S, C], heads [B, S, H, D].
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from phantom_edge.model import linear_by_rows
 from phantom_edge.model.original import causal_attention, pixel_shuffle
 from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.model.weights import Weight, dense, dense_rows
+from phantom_edge.numbers.activations import ActivationGrid, GridOf, fake_quantize
 from phantom_edge.numbers.grid import QuantizedTensor
 
 Value = Any
-Weights = Mapping[str, "torch.Tensor | QuantizedTensor"]
+Weights = Mapping[str, Weight]
 
 
 class Ops(Protocol):
-    """What a format must provide. Weights are named; ``name`` without ``.weight`` is the recipe's module
-    name.
-    """
+    """What a format must provide. The ``name`` of a linear is its module's name in a recipe."""
 
     # --- arithmetic shared by both graphs
     def linear(self, x: Value, name: str) -> Value:
-        """``x @ W.T + b`` with ``{name}.weight``, which may be quantised, and ``{name}.bias`` if there is
-        one.
-        """
+        """``x @ W.T + b`` with ``{name}.weight``, which may be quantised, and ``{name}.bias``, if any."""
 
     def project(self, x: Value, name: str) -> Value:
         """``x @ W.T`` with the small constant ``name`` [out, in], never quantised."""
@@ -87,18 +85,14 @@ class Ops(Protocol):
         """Rotate [B, S, H, D] by the positions of this call."""
 
     def cached_attention(self, q: Value, k: Value, v: Value, layer: int, scale: float) -> Value:
-        """Append k, v [B, S, Hkv, W] to the cache of ``layer``; one causal grouped-query attention op: [B, S,
-        H, W].
-        """
+        """Causal grouped-query attention [B, S, H, W] after appending k, v [B, S, Hkv, W] to the cache."""
 
     def last(self, x: Value) -> Value:
         """[B, S, C] to [B, 1, C], the last position."""
 
 
 class KVCache:
-    """Keys and values of every layer, [1, context, Hkv, head_dim + phantom_dim], and how many positions are
-    filled.
-    """
+    """Keys and values of every layer, [1, context, Hkv, head_dim + phantom_dim]; ``length`` are filled."""
 
     def __init__(self, spec: FoldedSpec, context: int, dtype: torch.dtype = torch.float32):
         d = spec.config.decoder
@@ -108,31 +102,22 @@ class KVCache:
         self.context, self.length = context, 0
 
 
-def _rows(weight: torch.Tensor | QuantizedTensor, start: int, stop: int) -> torch.Tensor:
-    return (
-        weight.dequantize_rows(start, stop)
-        if isinstance(weight, QuantizedTensor)
-        else weight[start:stop].float()
-    )
-
-
 class CacheScales(Protocol):
     """The int8 grid of a KV cache: ``keys`` and ``values`` hold, per layer, scales [Hkv, W]."""
 
-    keys: Sequence[torch.Tensor]
-    values: Sequence[torch.Tensor]
-
-    def round(self, layer: int, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def keys(self) -> Sequence[Tensor]: ...
+    @property
+    def values(self) -> Sequence[Tensor]: ...
+    def round(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, S, Hkv, W] as the cache gives them back."""
 
 
 class TorchOps:
-    """The reference: fp32 torch, quantised weights dequantised, activations put on a runtime's own grid if
-    asked.
+    """The reference: fp32 torch with quantised weights multiplied out.
 
-    ``activation`` says on which grid a runtime holds the input of a matmul with such a weight; see
-    :mod:`phantom_edge.numbers.activations`, ``kv`` on which grid the cache holds keys and values. ``cache``
-    and ``steps`` (tokens of this call) serve the decoder only.
+    ``activation`` is the grid on which a runtime holds the input of a product with a quantised weight, ``kv``
+    the grid of its cache. The decoder continues ``cache`` by ``steps`` tokens.
     """
 
     def __init__(
@@ -140,113 +125,109 @@ class TorchOps:
         spec: FoldedSpec,
         weights: Weights,
         *,
-        activation: Callable[[QuantizedTensor], ActivationGrid] | None = None,
+        activation: GridOf | None = None,
         kv: CacheScales | None = None,
         cache: KVCache | None = None,
         steps: int = 0,
     ):
         self.spec, self.weights, self.activation, self.kv = spec, weights, activation, kv
-        self.cache = cache
         if cache is not None:
+            self._keys, self._values = cache.keys, cache.values
             d = spec.config.decoder
             self.start, self.end = cache.length, cache.length + steps
             self.tables = rotary_tables(d.rope, d.head_dim, torch.arange(self.start, self.end), self.end)
 
-    def linear(self, x, name):
+    def linear(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias")
         if isinstance(weight, QuantizedTensor) and self.activation is not None:
             x = self.on_grid(x, self.activation(weight), weight.group)
-        return self.product(x, name, weight, None if bias is None else bias.float())
+        return self.product(x, name, weight, None if bias is None else dense(bias))
 
-    def product(
-        self, x: torch.Tensor, name: str, weight: torch.Tensor | QuantizedTensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
-        """``x @ W.T + b`` of module ``name`` in fp32; a large matrix that is stored otherwise, piece by
-        piece.
-        """
-        whole = isinstance(weight, torch.Tensor) and weight.dtype == torch.float32
+    def product(self, x: Tensor, name: str, weight: Weight, bias: Tensor | None) -> Tensor:
+        """``x @ W.T + b`` in fp32; a large matrix becomes fp32 a few rows at a time."""
+        whole = isinstance(weight, Tensor) and weight.dtype == torch.float32
         if whole or math.prod(weight.shape) <= linear_by_rows.PIECE:
-            return F.linear(x, self.dense(name, weight), bias)
-        return linear_by_rows.linear(x, weight.shape, lambda start, end: _rows(weight, start, end), bias)
+            return F.linear(x, dense(weight), bias)
+        out, width = weight.shape
+        return linear_by_rows.linear(x, (out, width), partial(dense_rows, weight), bias)
 
-    def on_grid(self, x: torch.Tensor, grid: ActivationGrid, group: int | None) -> torch.Tensor:
+    def on_grid(self, x: Tensor, grid: ActivationGrid, group: int | None) -> Tensor:
         """The input of one integer matmul as the runtime holds it."""
         return fake_quantize(x, grid, group)
 
-    def dense(self, name: str, weight: torch.Tensor | QuantizedTensor) -> torch.Tensor:
-        """The fp32 matrix that module ``name`` multiplies with."""
-        return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
+    def _float(self, name: str) -> Tensor:
+        return dense(self.weights[name])
 
-    def project(self, x, name):
-        return F.linear(x, self.weights[name].float())
+    def project(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self._float(name))
 
-    def scale(self, x, name):
-        return x * self.weights[name].float()
+    def scale(self, x: Tensor, name: str) -> Tensor:
+        return x * self._float(name)
 
-    def layer_norm(self, x, name, eps):
-        weight, bias = self.weights[f"{name}.weight"].float(), self.weights[f"{name}.bias"].float()
+    def layer_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
+        weight, bias = self._float(f"{name}.weight"), self._float(f"{name}.bias")
         return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
-    def rms_norm(self, x, name, eps):
-        return F.rms_norm(x, x.shape[-1:], self.weights[f"{name}.weight"].float(), eps)
+    def rms_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
+        return F.rms_norm(x, x.shape[-1:], self._float(f"{name}.weight"), eps)
 
-    def gelu(self, x):
+    def gelu(self, x: Tensor) -> Tensor:
         return F.gelu(x)
 
-    def silu(self, x):
+    def silu(self, x: Tensor) -> Tensor:
         return F.silu(x)
 
-    def sigmoid(self, x):
+    def sigmoid(self, x: Tensor) -> Tensor:
         return torch.sigmoid(x)
 
-    def softmax(self, x):
+    def softmax(self, x: Tensor) -> Tensor:
         return x.softmax(-1)
 
-    def add(self, a, b):
+    def add(self, a: Tensor, b: Tensor) -> Tensor:
         return a + b
 
-    def mul(self, a, b):
+    def mul(self, a: Tensor, b: Tensor) -> Tensor:
         return a * b
 
-    def split(self, x, sizes):
-        return x.split(list(sizes), dim=-1)
+    def split(self, x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+        return torch.split(x, list(sizes), dim=-1)
 
-    def concat(self, values):
+    def concat(self, values: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(values), dim=-1)
 
-    def split_heads(self, x, heads):
-        return x.unflatten(-1, (heads, -1))
+    def split_heads(self, x: Tensor, heads: int) -> Tensor:
+        return torch.unflatten(x, -1, (heads, -1))
 
-    def merge_heads(self, x):
+    def merge_heads(self, x: Tensor) -> Tensor:
         return x.flatten(-2)
 
-    def patches(self, pixels):
+    def patches(self, pixels: Tensor) -> Tensor:
         at = "vision_encoder"
-        weight, bias = (self.weights[f"{at}.patch_embedding.{part}"].float() for part in ("weight", "bias"))
+        weight, bias = (self._float(f"{at}.patch_embedding.{part}") for part in ("weight", "bias"))
         x = F.conv2d(pixels, weight, bias, stride=self.spec.config.vision.patch_size)
         x = x.flatten(2).transpose(1, 2)  # [T, P, C]
-        first = self.weights[f"{at}.class_embedding"].float().expand(len(x), 1, -1)
-        return torch.cat([first, x], dim=1) + self.weights[f"{at}.position_embedding"].float()
+        first = self._float(f"{at}.class_embedding").expand(len(x), 1, -1)
+        return torch.cat([first, x], dim=1) + self._float(f"{at}.position_embedding")
 
-    def full_attention(self, q, k, v):
+    def full_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
-    def shuffle(self, x):
+    def shuffle(self, x: Tensor) -> Tensor:
         return pixel_shuffle(x[:, 1:], self.spec.config.vision.grid, self.spec.config.downsample)
 
-    def embedding(self, ids):
+    def embedding(self, ids: Tensor) -> Tensor:
         weight = self.weights["token_embedding.weight"]
         if not isinstance(weight, QuantizedTensor):
             return F.embedding(ids, weight).float()
         rows = weight.values[ids].float().unflatten(-1, (-1, weight.block))  # [B, S, C/block, block]
-        return (rows * weight.scales[ids].unsqueeze(-1)).flatten(-2)  # [B, S, C]
+        return torch.flatten(rows * weight.scales[ids].unsqueeze(-1), -2)  # [B, S, C]
 
-    def rope(self, x):
+    def rope(self, x: Tensor) -> Tensor:
         return rotate(x, *self.tables)
 
-    def cached_attention(self, q, k, v, layer, scale):
-        keys, values = self.cache.keys[layer], self.cache.values[layer]
+    def cached_attention(self, q: Tensor, k: Tensor, v: Tensor, layer: int, scale: float) -> Tensor:
+        keys, values = self._keys[layer], self._values[layer]
         if self.kv is not None:
             k, v = self.kv.round(layer, k, v)
         keys[:, self.start : self.end], values[:, self.start : self.end] = (
@@ -258,5 +239,5 @@ class TorchOps:
         keys, values = (t.repeat_interleave(group, dim=2) for t in (keys, values))
         return causal_attention(q, keys, values, scale)
 
-    def last(self, x):
+    def last(self, x: Tensor) -> Tensor:
         return x[:, -1:]

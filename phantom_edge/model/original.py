@@ -1,4 +1,4 @@
-"""The original: the published computation in fp32, unfolded, with the first token's state found at run time.
+"""The original: the published computation in fp32, unfolded, with the first token's state of the run itself.
 
 This is the oracle that everything else is compared with, so it follows the published code step by step
 (``modeling_qwen2.py``, ``modeling_intern_vit.py``, ``utils.py`` of ByungKwanLee/Phantom) and shares nothing
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -19,16 +20,17 @@ from phantom_edge.images import normalize
 from phantom_edge.model.rope import rotary_tables, rotate
 from phantom_edge.model.spec import ETA
 
+Tables = tuple[Tensor, Tensor]  # cos and sin
+Heads = tuple[Tensor, Tensor, Tensor]  # q, k and v
+
 
 @dataclass
 class LayerState:
-    """One layer's cache: k and v so far [1, N, Hkv, D] and the first token's q, k, v after repetition [1, 1,
-    H, D].
-    """
+    """One layer's cache: k and v so far [1, N, Hkv, D], and the first token's, repeated [1, 1, H, D]."""
 
-    k: torch.Tensor
-    v: torch.Tensor
-    first: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    k: Tensor
+    v: Tensor
+    first: Heads
 
 
 @dataclass
@@ -55,17 +57,17 @@ class PhantomModel:
     def __init__(
         self,
         config: PhantomConfig,
-        weights: Mapping[str, torch.Tensor],
+        weights: Mapping[str, Tensor],
         *,
         phantom: bool = True,
         keep: bool = True,
     ):
         self.config, self.phantom, self._keep = config, phantom, keep
         self._weights = weights
-        self._loaded: dict[str, torch.Tensor] = {}
+        self._loaded: dict[str, Tensor] = {}
         self._in_layer = False  # of several sequences, which share what is read
 
-    def _w(self, name: str) -> torch.Tensor:
+    def _w(self, name: str) -> Tensor:
         if name in self._loaded:
             return self._loaded[name]
         weight = self._weights[name].to(torch.float32)
@@ -73,18 +75,18 @@ class PhantomModel:
             self._loaded[name] = weight
         return weight
 
-    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _linear(self, x: Tensor, name: str) -> Tensor:
         bias = f"{name}.bias"
         return F.linear(x, self._w(f"{name}.weight"), self._w(bias) if bias in self._weights else None)
 
     # --- vision ---------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
         return torch.cat([self._encode_tile(tile[None]) for tile in pixels])
 
-    def _encode_tile(self, pixels: torch.Tensor) -> torch.Tensor:
+    def _encode_tile(self, pixels: Tensor) -> Tensor:
         v, at = self.config.vision, "vision_encoder"
         pixels = torch.from_numpy(normalize(pixels.numpy()))
         patch = f"{at}.patch_embedding"
@@ -103,11 +105,11 @@ class PhantomModel:
         x = self._layer_norm(x, f"{at}.projector.norm", eps=1e-5)
         return self._linear(F.gelu(self._linear(x, f"{at}.projector.fc1")), f"{at}.projector.fc2")
 
-    def _layer_norm(self, x: torch.Tensor, name: str, eps: float | None = None) -> torch.Tensor:
+    def _layer_norm(self, x: Tensor, name: str, eps: float | None = None) -> Tensor:
         eps = self.config.vision.layer_norm_eps if eps is None else eps
         return F.layer_norm(x, x.shape[-1:], self._w(f"{name}.weight"), self._w(f"{name}.bias"), eps)
 
-    def _vision_attention(self, x: torch.Tensor, layer: str) -> torch.Tensor:
+    def _vision_attention(self, x: Tensor, layer: str) -> Tensor:
         v = self.config.vision
         qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (3, v.heads, v.head_dim))
         q, k, value = qkv.permute(2, 0, 3, 1, 4)  # each [T, H, N, D]
@@ -117,38 +119,32 @@ class PhantomModel:
     # --- decoder --------------------------------------------------------------------------------------------
 
     def make_cache(self, context: int | None = None) -> OriginalCache:
-        """An empty cache; it grows as needed, so ``context`` is only there to be called like the folded
-        model.
-        """
+        """An empty cache; it grows as needed, so ``context``, which the folded model takes, has no effect."""
         return OriginalCache()
 
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
         """Ids [1, S] to embeddings [1, S, hidden]."""
-        # Only the rows that are asked for become fp32: the table is the largest matrix of a small model.
+        # Only these rows become fp32: the table is the largest matrix of a small model.
         return F.embedding(ids, self._weights["token_embedding.weight"]).to(torch.float32)
 
     @torch.inference_mode()
-    def decode(
-        self, embeds: torch.Tensor, cache: OriginalCache, *, all_positions: bool = False
-    ) -> torch.Tensor:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [1, 1, vocab] of the last position, or of
-        all.
-        """
+    def decode(self, embeds: Tensor, cache: OriginalCache, *, all_positions: bool = False) -> Tensor:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits of the last position, or of all."""
         hidden = self.hidden(embeds, cache)
         return self.head(hidden if all_positions else hidden[:, -1:])
 
-    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+    def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [1, S, hidden] after the final norm to logits [1, S, vocab]."""
         return self._linear(hidden, "text_decoder.head")
 
     @torch.inference_mode()
-    def hidden(self, x: torch.Tensor, cache: OriginalCache) -> torch.Tensor:
+    def hidden(self, x: Tensor, cache: OriginalCache) -> Tensor:
         """Hidden states [1, S, hidden] after the final norm; extends ``cache``."""
         (x,) = self.hidden_of_all([x], [cache])
         return x
 
     @torch.inference_mode()
-    def hidden_of_all(self, embeds: list[torch.Tensor], caches: list[OriginalCache]) -> list[torch.Tensor]:
+    def hidden_of_all(self, embeds: list[Tensor], caches: list[OriginalCache]) -> list[Tensor]:
         """:meth:`hidden` of several sequences, one layer after the other for all of them.
 
         With ``keep=False`` one layer at a time is in memory, and read from the checkpoint's files once.
@@ -161,7 +157,7 @@ class PhantomModel:
         ]
         for n in range(d.layers):
             self._in_layer = True
-            states = [self._layer(n, x, *at) for x, *at in zip(states, tables, caches, strict=True)]
+            states = [self._layer(n, x, t, cache) for x, t, cache in zip(states, tables, caches, strict=True)]
             self._in_layer = False
             if not self._keep:
                 self._loaded.clear()
@@ -169,17 +165,17 @@ class PhantomModel:
             cache.length = length
         return [self._rms_norm(x, "text_decoder.norm") for x in states]
 
-    def _layer(self, n: int, x: torch.Tensor, tables, cache: OriginalCache) -> torch.Tensor:
+    def _layer(self, n: int, x: Tensor, tables: Tables, cache: OriginalCache) -> Tensor:
         layer = f"text_decoder.layers.{n}"
         x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, n, tables, cache)
         gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
         return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
-    def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _rms_norm(self, x: Tensor, name: str) -> Tensor:
         variance = x.pow(2).mean(-1, keepdim=True)
         return self._w(f"{name}.weight") * (x * torch.rsqrt(variance + self.config.decoder.rms_norm_eps))
 
-    def _attention(self, x, layer: str, n: int, tables, cache: OriginalCache) -> torch.Tensor:
+    def _attention(self, x: Tensor, layer: str, n: int, tables: Tables, cache: OriginalCache) -> Tensor:
         d = self.config.decoder
         qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (d.heads + 2 * d.kv_heads, d.head_dim))
         q, k, v = qkv.split([d.heads, d.kv_heads, d.kv_heads], dim=2)  # [1, S, H or Hkv, D]
@@ -194,10 +190,10 @@ class PhantomModel:
         out = self._phantom_attention(q, self._repeat(state.k), self._repeat(state.v), state.first, layer)
         return self._linear(out.flatten(2), f"{layer}.o")
 
-    def _repeat(self, x: torch.Tensor) -> torch.Tensor:
+    def _repeat(self, x: Tensor) -> Tensor:
         return x.repeat_interleave(self.config.decoder.heads // self.config.decoder.kv_heads, dim=2)
 
-    def _phantom_attention(self, q, k, v, first, layer: str) -> torch.Tensor:
+    def _phantom_attention(self, q: Tensor, k: Tensor, v: Tensor, first: Heads, layer: str) -> Tensor:
         scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
         if not self.phantom:
             return causal_attention(q, k, v, scale)
@@ -210,7 +206,7 @@ class PhantomModel:
         share = w1 / (w1 + w2)
         return share * o1 + (1 - share) * o2
 
-    def _xattention(self, x: torch.Tensor, first: torch.Tensor, name: str) -> torch.Tensor:
+    def _xattention(self, x: Tensor, first: Tensor, name: str) -> Tensor:
         q = F.gelu(self._linear(x, f"{name}.q"))  # [1, N, H, D]
         k = F.gelu(self._linear(first, f"{name}.k"))  # [1, 1, H, D]
         v = F.gelu(self._linear(first, f"{name}.v"))
@@ -218,16 +214,15 @@ class PhantomModel:
         return F.gelu(self._linear(weights @ v, f"{name}.o"))
 
 
-def causal_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Softmax attention of the last S positions: q [B, S, H, D], k and v [B, N, H, D] to [B, S, H, D]."""
     mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])  # [S, N]
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
 
 
-def pixel_shuffle(x: torch.Tensor, grid: int, factor: int) -> torch.Tensor:
-    """[T, grid*grid, C] to [T, (grid/factor)^2, C*factor^2]: each output token gathers a factor x factor
-    block.
+def pixel_shuffle(x: Tensor, grid: int, factor: int) -> Tensor:
+    """Gather blocks of factor x factor patches: [T, grid*grid, C] to [T, (grid/factor)^2, C*factor^2].
 
     The published function permutes twice; together that puts a block's channels in row-major order of the
     block with the column index fastest, and leaves the tokens in row-major order of the picture.

@@ -13,8 +13,7 @@ from phantom_edge.errors import InputError
 def rotary_tables(
     rope: RopeConfig, head_dim: int, positions: torch.Tensor, length: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [S, head_dim / 2] in fp32 for ``positions`` [S], in a sequence that is ``length`` tokens
-    long so far.
+    """cos and sin [S, head_dim / 2] in fp32 for ``positions`` [S] of a sequence of ``length`` tokens so far.
 
     ``length`` matters beyond ``rope.original_context`` only: there ``dynamic`` widens its base
     (``modeling_internlm2.py``, ``InternLM2DynamicNTKScalingRotaryEmbedding``) and ``su`` takes its long
@@ -44,22 +43,17 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 def check_context(rope: RopeConfig, context: int) -> None:
-    """Raise :class:`InputError` for a context at which the published tables would depend on the length
-    reached.
-    """
+    """Raise :class:`InputError` for a context at which the tables would depend on the length so far."""
     if context < 1:
         raise InputError(f"--context is {context}; give a number of tokens of at least 1")
     if context > rope.original_context:
         raise InputError(
             f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary "
-            "embedding "
-            f"changes with the length; use at most {rope.original_context}"
+            f"embedding changes with the length; use at most {rope.original_context}"
         )
 
 
 def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin [context, head_dim / 2] for a graph whose positions are below ``context``; see
-    `check_context`.
-    """
+    """cos and sin [context, head_dim / 2] for a graph; `check_context` says which contexts have them."""
     check_context(rope, context)
     return rotary_tables(rope, head_dim, torch.arange(context), context)

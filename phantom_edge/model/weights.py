@@ -1,11 +1,9 @@
-"""Weights that are made when they are asked for, so that a model larger than memory can be folded and
-written.
-"""
+"""Weights that are made on access, so that a model larger than memory can be folded and written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
@@ -13,16 +11,17 @@ from phantom_edge.numbers.grid import QuantizedTensor
 
 Shape = tuple[int, ...]
 Weight = torch.Tensor | QuantizedTensor
+W_co = TypeVar("W_co", bound=Weight, covariant=True)
 
 
-class Maker(NamedTuple):
+class Maker(NamedTuple, Generic[W_co]):
     """The shape of a weight and the function that makes it."""
 
     shape: Shape
-    make: Callable[[], Weight]
+    make: Callable[[], W_co]
 
 
-class LazyWeights(Mapping[str, Weight]):
+class LazyWeights(Mapping[str, W_co]):
     """A mapping from names to weights, each made at every access, or once if ``keep``.
 
     >>> weights = LazyWeights({"w": Maker((2,), lambda: torch.ones(2))})
@@ -30,11 +29,11 @@ class LazyWeights(Mapping[str, Weight]):
     ((2,), [1.0, 1.0])
     """
 
-    def __init__(self, makers: Mapping[str, Maker], *, keep: bool = False):
+    def __init__(self, makers: Mapping[str, Maker[W_co]], *, keep: bool = False):
         self._makers, self._keep = dict(makers), keep
-        self._kept: dict[str, Weight] = {}
+        self._kept: dict[str, W_co] = {}
 
-    def __getitem__(self, name: str) -> Weight:
+    def __getitem__(self, name: str) -> W_co:
         if name in self._kept:
             return self._kept[name]
         weight = self._makers[name].make()
@@ -62,12 +61,22 @@ def shape_of(weights: Mapping[str, Weight], name: str) -> Shape:
     return shape(name) if callable(shape) else tuple(weights[name].shape)
 
 
-def view(weights: Mapping[str, Weight], names: Callable[[str], bool]) -> dict[str, Maker]:
-    """Makers that read those weights of a mapping whose name is wanted; combine them to a new
-    :class:`LazyWeights`.
-    """
+def dense(weight: Weight) -> torch.Tensor:
+    """A weight in fp32; integers are multiplied out."""
+    return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
 
-    def reader(name: str) -> Callable[[], Weight]:
+
+def dense_rows(weight: Weight, start: int, stop: int) -> torch.Tensor:
+    """Rows ``start`` up to ``stop`` of a matrix in fp32."""
+    if isinstance(weight, QuantizedTensor):
+        return weight.dequantize_rows(start, stop)
+    return weight[start:stop].float()
+
+
+def view(weights: Mapping[str, W_co], names: Callable[[str], bool]) -> dict[str, Maker[W_co]]:
+    """Makers of those weights for which ``names`` is true, to combine to a new :class:`LazyWeights`."""
+
+    def reader(name: str) -> Callable[[], W_co]:
         return lambda: weights[name]
 
     return {name: Maker(shape_of(weights, name), reader(name)) for name in weights if names(name)}

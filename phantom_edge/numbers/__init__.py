@@ -1,3 +1,1 @@
-"""Number grids: integers with their scales, the recipes that place them, and the grids of runtimes'
-activations.
-"""
+"""Number grids: integers with their scales, recipes that place them, and runtimes' activation grids."""

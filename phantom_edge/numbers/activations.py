@@ -8,12 +8,14 @@ works as designed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 import torch
 from torch import Tensor
 
 from phantom_edge.errors import InputError
+from phantom_edge.numbers.grid import QuantizedTensor
 
 
 class ActivationGrid(Enum):
@@ -32,6 +34,10 @@ class ActivationGrid(Enum):
     TOKEN_INT8 = "token_int8"
     TENSOR_UINT8 = "tensor_uint8"
     BLOCK_INT8 = "block_int8"
+
+
+GridOf = Callable[[QuantizedTensor], ActivationGrid]
+"""The grid on which a runtime holds the input of a product with this weight."""
 
 
 def fake_quantize(x: Tensor, grid: ActivationGrid, group: int | None = None) -> Tensor:
@@ -97,7 +103,7 @@ def _block_int8(x: Tensor, group: int) -> Tensor:
     blocks = x.unflatten(-1, (-1, group))  # [..., in/group, group]
     absmax = blocks.abs().amax(dim=-1, keepdim=True)
     steps = torch.where(absmax == 0, torch.zeros_like(absmax), _divide(127.0, absmax))
-    return (torch.round(blocks * steps) * (absmax / 127.0)).flatten(-2)  # [..., in]
+    return torch.flatten(torch.round(blocks * steps) * (absmax / 127.0), -2)  # [..., in]
 
 
 def _divide(numerator: float, denominator: Tensor) -> Tensor:

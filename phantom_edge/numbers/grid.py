@@ -25,8 +25,7 @@ _FINE: Final = 2.0**-17  # below it bfloat16's spacing is finer than float16's 2
 
 
 def round_scale(scale: Tensor) -> Tensor:
-    """Nearest scale that bfloat16 and float16 both hold exactly: at most 8 significant bits, a multiple of
-    2^-24.
+    """Nearest scale that bfloat16 and float16 both hold exactly: at most 8 bits, a multiple of 2^-24.
 
     Args:
         scale: any shape, positive; what is too small or too large is moved to 2^-24 or 65280.
@@ -143,12 +142,11 @@ class QuantizedTensor:
         smallest, largest = (int(v) for v in self.values.aminmax())
         if smallest < low or largest > high:
             raise InputError(
-                f"quantised tensor: int{self.bits} values must lie in {low}..{high}, found "
+                f"quantised tensor: int{self.bits} values must lie in {low}..{high}, not "
                 f"{smallest}..{largest}"
             )
-        if not torch.equal(
-            round_scale(self.scales), self.scales
-        ):  # NaN fails this too, as do zero and infinity
+        # NaN fails this too, as do zero and infinity.
+        if not torch.equal(round_scale(self.scales), self.scales):
             raise InputError(
                 "quantised tensor: a scale is not exact in bfloat16 and float16; pass it through round_scale"
             )
@@ -170,9 +168,7 @@ class QuantizedTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of `to_state`'s integers (int4 packed) and float16 scales: what the weight costs in a
-        file.
-        """
+        """Bytes in a file: integers, two to a byte for int4, and float16 scales."""
         out_features, in_features = self.shape
         row = (in_features + 1) // 2 if self.bits == 4 else in_features
         return out_features * row + 2 * self.scales.numel()
@@ -191,15 +187,12 @@ class QuantizedTensor:
 
     def dequantize_rows(self, start: int, stop: int) -> Tensor:
         """Output features ``start`` up to ``stop`` in fp32, [stop - start, in] or fewer at the end."""
-        blocks = (
-            self.values[start:stop].to(torch.float32).unflatten(1, (-1, self.block))
-        )  # [out, in/block, block]
-        return blocks.mul_(self.scales[start:stop].unsqueeze(-1)).flatten(1)  # [out, in]
+        # [out, in/block, block]
+        blocks = self.values[start:stop].to(torch.float32).unflatten(1, (-1, self.block))
+        return torch.flatten(blocks.mul_(self.scales[start:stop].unsqueeze(-1)), 1)  # [out, in]
 
     def to_state(self) -> dict[str, Tensor]:
-        """Tensors for a safetensors file: `values` (int4: uint8, two a byte, first low), `scales` (fp16),
-        `grid`.
-        """
+        """Tensors for a safetensors file: `values` (int4: two a byte, first low), `scales` (fp16), `grid`."""
         values = pack_nibbles(self.values) if self.bits == 4 else self.values
         grid = torch.tensor([self.bits, self.group or 0, self.shape[1]], dtype=torch.int32)
         return {
@@ -220,12 +213,12 @@ class QuantizedTensor:
         """
         if set(state) != {"values", "scales", "grid"} or state["grid"].numel() != 3:
             raise InputError(
-                f"quantised state: expected values, scales and grid of three, found {sorted(state)}"
+                f"quantised state: expected values, scales and grid of three, not {sorted(state)}"
             )
         bits, group, in_features = (int(v) for v in state["grid"])
         values = unpack_nibbles(state["values"], in_features) if bits == 4 else state["values"]
         if values.shape[-1] != in_features:
             raise InputError(
-                f"quantised state: {in_features} input features announced, {values.shape[-1]} found"
+                f"quantised state: the grid says {in_features} input features, the values {values.shape[-1]}"
             )
         return cls(values, state["scales"].to(torch.float32), bits, group or None)

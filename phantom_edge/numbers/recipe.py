@@ -1,6 +1,4 @@
-"""What each module becomes: precisions by name pattern, presets, recipe files, and the plan that a manifest
-records.
-"""
+"""What each module becomes: precisions by name pattern, presets, recipe files, and a manifest's plan."""
 
 from __future__ import annotations
 
@@ -27,9 +25,7 @@ _MATMUL: Final = re.compile(
     r"|text_decoder\.layers\.\d+\.(qkv|o|gate_up|down)"
     r"|text_decoder\.head"
 )
-"""The modules whose weight may become integers. All else (norms, phantom constants, biases, patches) stays
-float.
-"""
+"""The modules whose weight may become integers; norms, phantom constants, biases, patches stay floats."""
 
 Shape = tuple[int, int]
 
@@ -103,7 +99,7 @@ class Rule:
 
 
 class Assignment(NamedTuple):
-    """What one module becomes, the reason in words, and whether it is less than its rule asked for."""
+    """What one module becomes, the reason in words, and whether it is less precise than its rule."""
 
     name: str
     precision: Precision
@@ -162,16 +158,14 @@ class Recipe:
         rule = next((r for r in reversed(self.rules) if fnmatchcase(name, r.pattern)), None)
         if rule is None:
             return Assignment(name, self.float_type, f"no rule matches: {self.float_type}")
-        wanted = rule.precision
-        why = f"{rule.pattern} = {wanted} ({rule.origin})"
-        if wanted.is_integer and not _MATMUL.fullmatch(name):
+        precision = rule.precision
+        why = f"{rule.pattern} = {precision} ({rule.origin})"
+        if precision.is_integer and not _MATMUL.fullmatch(name):
             return Assignment(name, self.float_type, f"not a matrix product: {self.float_type}")
-        if wanted.group and shape[1] % wanted.group:
-            lost = (
-                f"groups of {wanted.group} do not divide {shape[1]} input features: {INT8} per output channel"
-            )
-            return Assignment(name, INT8, f"{why}; {lost}", True)
-        return Assignment(name, wanted, why)
+        if precision.group and shape[1] % precision.group:
+            why += f"; groups of {precision.group} do not divide {shape[1]} input features"
+            return Assignment(name, INT8, f"{why}: {INT8} per output channel", True)
+        return Assignment(name, precision, why)
 
 
 def _preset(name: str, float_type: Precision, *rules: str) -> Recipe:
@@ -200,9 +194,7 @@ PRESETS: Final[dict[str, Recipe]] = {
         "text_decoder.head=int8",
     ),
 }
-"""`int4`: decoder layers in groups of 32; head, embedding and vision int8 per channel; norms and the rest
-fp16.
-"""
+"""`int4`: decoder layers in groups of 32; head, embedding and vision int8 per channel; the rest fp16."""
 
 
 def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -34,10 +34,12 @@ from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe, load_recipe
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
-from phantom_edge.quantize.job import MIXED, QuantizeOptions, calibration, check_source, quantize
+from phantom_edge.quantize.calibration import calibration_sets
+from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
-from phantom_edge.quantize.layerwise import Quantization
-from phantom_edge.quantize.store import SIDECAR, is_stored, load, manifest_entry, save
+from phantom_edge.quantize.options import MIXED, QuantizeOptions
+from phantom_edge.quantize.result import Quantization
+from phantom_edge.quantize.store import SIDECAR, check_source, is_stored, load, manifest_entry, save
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -207,7 +209,7 @@ def _cache_scales(
     """
     if found is not None and found.cache and found.facts.get("fold") == str(model.fold):
         return KVScales.from_state(found.cache)
-    fit, _ = calibration(source, request.calibrate, request.samples)
+    fit, _ = calibration_sets(source, request.calibrate, request.samples)
     return kv_scales(model, fit.samples, lambda what: step(f"scales of the int8 cache: {what}"))
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from phantom_edge.quantize.layerwise import Quantization
 from phantom_edge.quantize.other_quantizers import Comparison
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.report.report import Check, Plot, Report, Table, megabytes
 
 if TYPE_CHECKING:

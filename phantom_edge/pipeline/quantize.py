@@ -13,13 +13,14 @@ from phantom_edge.evaluate.scene_tasks import scene_suite
 from phantom_edge.files import cache_folder
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.weights import dense
 from phantom_edge.pipeline.quantization_report import quantization_report
 from phantom_edge.progress import Step, Track, no_step, no_track
-from phantom_edge.quantize import blockwise, store
-from phantom_edge.quantize.job import QuantizeOptions, to_dict
+from phantom_edge.quantize import store
 from phantom_edge.quantize.job import quantize as quantize_model
-from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.other_quantizers import Comparison, compare
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -56,7 +57,7 @@ class QuantizeResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors, for machines; of the answers the accuracies."""
-        return to_dict(self.quantization) | {
+        return self.quantization.to_dict() | {
             "comparisons": [row.to_dict() for row in self.comparisons],
             "accuracy": [answer.to_dict() for answer in self.answers],
         }
@@ -96,7 +97,7 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
 
 def session_of(source: Pretrained, model: FoldedModel) -> Session:
     """A session over a folded model in torch, integers multiplied out once."""
-    model = replace(model, weights=blockwise.plain({name: model.weights[name] for name in model.weights}))
+    model = replace(model, weights={name: dense(weight) for name, weight in model.weights.items()})
     context = min(CHECKPOINT_CONTEXT, source.config.decoder.rope.original_context)
     backend = TorchBackend(model, context, chunk=context)
     return Session(backend, source.tokenizer, PromptSpec.of_source(source, folded=True))

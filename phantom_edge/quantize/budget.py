@@ -61,14 +61,12 @@ def _slope(a: Option, b: Option) -> float:
 
 def smallest(options: Options) -> Choice:
     """Every module at its fewest bytes."""
-    return {name: hull(found)[0] for name, found in options.items()}
+    return {name: hull(own)[0] for name, own in options.items()}
 
 
 def upgrades(options: Options) -> list[Upgrade]:
     """All steps along all hulls, what a byte buys most with first; those of one module stay in order."""
-    steps = [
-        Upgrade(name, a, b) for name, found in options.items() for a, b in itertools.pairwise(hull(found))
-    ]
+    steps = [Upgrade(name, a, b) for name, own in options.items() for a, b in itertools.pairwise(hull(own))]
     return sorted(steps, key=lambda step: -step.gain)
 
 
@@ -134,14 +132,13 @@ def meet_kl(options: Options, limit: float, measure: Callable[[Choice], float], 
         if measured_full > limit:
             raise InputError(
                 f"a budget of {limit:g} nats cannot be met: the least that int4, int8 and fp16 weights "
-                "reach here is "
-                f"{least:.3g} nats"
+                f"reach here is {least:.3g} nats"
             )
     return best
 
 
 def _largest(options: Options) -> Choice:
-    return {name: hull(found)[-1] for name, found in options.items()}
+    return {name: hull(own)[-1] for name, own in options.items()}
 
 
 def recipe_of(choice: Choice, float_type: Precision, base: str = "mixed") -> Recipe:

@@ -1,7 +1,6 @@
-"""What calibration found, kept by the content it follows from: checkpoint, samples, options and this
-package's code.
+"""Results of calibration, kept under a hash of what they follow from: checkpoint, samples, options and code.
 
-Nothing in here is needed: a file that is missing or damaged is made again.
+A file that is missing or damaged is made again.
 """
 
 from __future__ import annotations
@@ -11,15 +10,18 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import phantom_edge
 from phantom_edge import __version__
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.recipe import Precision
 from phantom_edge.quantize import store
-from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.sensitivity import Option, Options
 
 MAX_BYTES: Final = 256 << 20
 """Of one kept quantisation: larger ones are worth a file of their own, which ``quantize -o`` writes."""
+ROOMS: Final = ("numbers", "model", "quantize")
+"""Folders of this package whose code results follow from."""
 
 
 class Cache:
@@ -34,12 +36,10 @@ class Cache:
 
     def options(self, key: str) -> Options | None:
         """The sensitivities kept under ``key``."""
+        if self.folder is None:
+            return None
         try:
-            data = (
-                json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8")) if self.folder else None
-            )
-            if data is None:
-                return None
+            data = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
             return {
                 name: [Option(Precision.parse(p), int(size), float(kl)) for p, size, kl in rows]
                 for name, rows in data.items()
@@ -49,11 +49,11 @@ class Cache:
 
     def keep_options(self, key: str, options: Options) -> None:
         """Keep sensitivities under ``key``."""
-        rows = {name: [[str(o.precision), o.bytes, o.kl] for o in found] for name, found in options.items()}
-        if self._made():
-            partial = self.folder / f"{key}.json.partial"
+        rows = {name: [[str(o.precision), o.bytes, o.kl] for o in own] for name, own in options.items()}
+        if (folder := self._make_folder()) is not None:
+            partial = folder / f"{key}.json.partial"
             partial.write_text(json.dumps(rows), encoding="utf-8")
-            partial.replace(self.folder / f"{key}.json")
+            partial.replace(folder / f"{key}.json")
 
     def quantization(self, key: str) -> Quantization | None:
         """The whole result kept under ``key``."""
@@ -62,27 +62,30 @@ class Cache:
         except InputError:
             return None
 
-    def keep_quantization(self, key: str, found: Quantization) -> None:
+    def keep_quantization(self, key: str, quantization: Quantization) -> None:
         """Keep a whole result under ``key``, unless it is very large."""
-        if sum(weight.nbytes for weight in found.integers.values()) <= MAX_BYTES and self._made():
-            store.save(self.folder / f"{key}{store.SUFFIX}", found)
+        small = sum(weight.nbytes for weight in quantization.integers.values()) <= MAX_BYTES
+        if small and (folder := self._make_folder()) is not None:
+            store.save(folder / f"{key}{store.SUFFIX}", quantization)
 
-    def _made(self) -> bool:
+    def _make_folder(self) -> Path | None:
+        """The folder, or None where nothing can be kept."""
         try:
-            if self.folder:
+            if self.folder is not None:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            return self.folder is not None
+            return self.folder
         except OSError:
-            return False
+            return None
 
 
 def key_of(facts: dict[str, Any]) -> str:
-    """SHA-256 of everything that a result follows from, this package's own code included.
+    """SHA-256 of what a result follows from, and of the code that computes it.
 
     >>> key_of({"a": 1}) == key_of({"a": 1}) != key_of({"a": 2})
     True
     """
     digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True, default=str).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    package = Path(phantom_edge.__path__[0])
+    for path in sorted(path for room in ROOMS for path in (package / room).glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ SWEEPS: Final = 2
 """Over int4: the second gains about three percent of the objective, a fourth less than two. Over int8 there
 is none: it gains on the calibration inputs and nothing beyond them, at several times the work.
 """
-_BATCH: Final = 128  # columns that are worked on before all others hear of it
+_BATCH: Final = 128  # columns that are moved before all others are updated
 
 
 def refine(
@@ -42,9 +42,7 @@ def refine(
         for columns in _batches(codes.shape[1], block):
             moved = _batch(codes, scales, residual, h, columns, quantized)
             residual.addmm_(moved, h[columns], alpha=-1)
-            if (
-                block > _BATCH and columns.stop % block == 0
-            ):  # a group of several batches has its scale after the last
+            if block > _BATCH and columns.stop % block == 0:  # the last batch of a group
                 group = slice(columns.stop - block, columns.stop)
                 moved = _rescale(
                     codes.T[group], scales[:, columns.start // block], residual.T[group], h[group, group]
@@ -67,9 +65,7 @@ def _batches(width: int, block: int) -> Iterator[slice]:
 def _batch(
     codes: Tensor, scales: Tensor, residual: Tensor, h: Tensor, columns: slice, quantized: QuantizedTensor
 ) -> Tensor:
-    """Move integers and scales of some columns, in place; by how much their weights changed, [out,
-    columns].
-    """
+    """Move integers and scales of some columns, in place; the change of their weights [out, columns]."""
     low, high = RANGES[quantized.bits]
     block, part = quantized.block, h[columns, columns]
     # A column's entries side by side in memory, and all that changes in the processor's cache.
@@ -80,9 +76,9 @@ def _batch(
     for g, scale in enumerate(groups):
         inside = slice(g * size, (g + 1) * size)
         for j in range(inside.start, inside.stop):
-            wanted = (left[j] / (scale * part[j, j])).add_(q[j]).round_().clamp_(low, high)
-            left.addr_(part[j], (wanted - q[j]).mul_(scale), alpha=-1)
-            q[j] = wanted
+            code = (left[j] / (scale * part[j, j])).add_(q[j]).round_().clamp_(low, high)
+            left.addr_(part[j], (code - q[j]).mul_(scale), alpha=-1)
+            q[j] = code
         if block <= _BATCH:
             left.addmm_(
                 part[:, inside], _rescale(q[inside], scale, left[inside], part[inside, inside]), alpha=-1
@@ -99,8 +95,8 @@ def _rescale(q: Tensor, scale: Tensor, residual: Tensor, h: Tensor) -> Tensor:
     """
     gain = (residual * q).sum(0)
     curve = ((h @ q) * q).sum(0)
-    wanted = scale + gain / curve.clamp_min(torch.finfo(torch.float32).tiny)
-    new = round_scale(torch.where((curve > 0) & (wanted > 0), wanted, scale))
+    optimum = scale + gain / curve.clamp_min(torch.finfo(torch.float32).tiny)
+    new = round_scale(torch.where((curve > 0) & (optimum > 0), optimum, scale))
     moved = new - scale
     better = moved * (moved * curve - 2 * gain) < 0
     scale.copy_(torch.where(better, new, scale))

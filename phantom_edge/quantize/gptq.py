@@ -75,14 +75,15 @@ def gptq(
     order = _order(h, act_order)
     parts = []
     rows = min(_ROWS, max(1, _ELEMENTS // weight.shape[1]))
-    for at in range(0, len(weight), rows):  # output features do not know of each other: a few at a time
+    for at in range(0, len(weight), rows):  # output features are independent: a few at a time
         part = slice(at, at + rows)
-        piece, grid = weight[part], QuantizedTensor(start.values[part], start.scales[part], bits, group)
-        values = _round_in_order(piece.float()[:, order], grid, factor, order)
-        first = QuantizedTensor(values, grid.scales, bits, group)
+        some, nearest = weight[part], QuantizedTensor(start.values[part], start.scales[part], bits, group)
+        values = _round_in_order(some.float()[:, order], nearest, factor, order)
+        rounded = QuantizedTensor(values, nearest.scales, bits, group)
         # Where the inputs say little GPTQ may end above its start; descend from the better of the two.
-        best = min((first, grid), key=lambda q, piece=piece: objective(piece, q, h))
-        parts.append(refine(piece, best, h, sweeps))
+        if objective(some, nearest, h) < objective(some, rounded, h):
+            rounded = nearest
+        parts.append(refine(some, rounded, h, sweeps))
     values, scales = (
         torch.cat(tensors) for tensors in zip(*((p.values, p.scales) for p in parts), strict=True)
     )
@@ -104,15 +105,15 @@ def objective(weight: Tensor, quantized: QuantizedTensor, hessian: Tensor) -> fl
 def damped(h: Tensor, damping: float, act_order: bool = False) -> tuple[Tensor, Tensor]:
     """H made positive definite, and the upper Cholesky factor of its inverse in the order of rounding.
 
-    Features that were never seen get a diagonal of one, which leaves them to plain rounding. Raises
+    Features that were always zero get a diagonal of one, which leaves them to plain rounding. Raises
     :class:`InputError` when no damping helps.
     """
     h = h.clone()
     h.diagonal()[h.diagonal() <= 0] = 1.0
-    seen = h.diagonal().clone()
-    share, mean = damping, float(seen.mean())
+    diagonal = h.diagonal().clone()
+    share, mean = damping, float(diagonal.mean())
     while share <= _MOST_DAMPING:
-        h.diagonal().copy_(seen + share * mean)
+        h.diagonal().copy_(diagonal + share * mean)
         if (factor := _factor(h, act_order)) is not None:
             return h, factor
         share *= 10
@@ -137,8 +138,7 @@ def _order(h: Tensor, act_order: bool) -> Tensor:
 
 def _factor(h: Tensor, act_order: bool) -> Tensor | None:
     order = _order(h, act_order)
-    # One name for all of them, so that of a wide layer's (0.8 GB each at 14336) no more than two are in
-    # memory.
+    # One variable for all, so that of a wide layer's (0.8 GB each at 14336) at most two are in memory.
     factor = h[order[:, None], order].to(torch.float64 if len(h) <= _EXACT else torch.float32)
     factor, failed = torch.linalg.cholesky_ex(factor)
     if failed:
@@ -149,19 +149,15 @@ def _factor(h: Tensor, act_order: bool) -> Tensor | None:
 
 
 def _round_in_order(weight: Tensor, grid: QuantizedTensor, factor: Tensor, order: Tensor) -> Tensor:
-    """Algorithm 1 with lazy batches: ``weight`` [out, in] with its columns already in order; integers in
-    theirs.
-    """
+    """Algorithm 1 with lazy batches, for ``weight`` [out, in] with its columns in the order of rounding."""
     low, high = RANGES[grid.bits]
     columns = weight.clone()
     scales = grid.scales[:, order // grid.block]  # [out, in]
     values = torch.empty_like(columns, dtype=torch.int8)
     for start in range(0, columns.shape[1], _BLOCK):
         end = min(start + _BLOCK, columns.shape[1])
-        part, scale = (
-            columns[:, start:end].T.contiguous(),
-            scales[:, start:end].T.contiguous(),
-        )  # [batch, out]
+        # [batch, out]
+        part, scale = (t[:, start:end].T.contiguous() for t in (columns, scales))
         codes, errors = torch.empty_like(part), torch.empty_like(part)
         inverse = factor[start:end, start:end]
         for j in range(end - start):

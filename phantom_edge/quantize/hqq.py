@@ -1,7 +1,7 @@
 """HQQ (Badri and Shaji 2023, "Half-Quadratic Quantization of Large Machine Learning Models").
 
-Without data: the error is split into a sparse part E, found by a shrinkage operator that favours few large
-errors (p < 1), and a rest whose zero point has a closed form. Both steps alternate over packed integers:
+Without data: the error is split into a sparse part E, by a shrinkage operator that favours few large errors
+(p < 1), and a rest whose zero point has a closed form. Both steps alternate over packed integers:
 
     E <- shrink(W - dequantised, beta, p)        zero <- mean(Q - (W - E) / scale)
 
@@ -52,7 +52,7 @@ class Asymmetric:
     def dequantize(self) -> Tensor:
         """[out, in] in fp32."""
         blocks = self.codes.float().unflatten(1, (-1, self.group))  # [out, in/group, group]
-        return ((blocks - self.zeros.unsqueeze(-1)) * self.scales.unsqueeze(-1)).flatten(1)
+        return torch.flatten((blocks - self.zeros.unsqueeze(-1)) * self.scales.unsqueeze(-1), 1)
 
 
 def shrink(error: Tensor, beta: float, p: float = P_NORM) -> Tensor:
@@ -114,12 +114,10 @@ def hqq(weight: Tensor, bits: int, group: int | None = None, rounds: int = ROUND
         error = blocks - codes * scale
         size = error.abs().pow(P_NORM).sum(-1, keepdim=True)
         kept, best = torch.where(size < best, scale, kept), torch.minimum(size, best)
-        sparse = (
-            shrink(error / kept, beta) * kept
-        )  # beta is in units of a step here: no weight's scale matters
+        sparse = shrink(error / kept, beta) * kept  # beta is in units of a step: no weight's scale matters
         norm = codes.square().sum(-1, keepdim=True)
-        wanted = ((blocks - sparse) * codes).sum(-1, keepdim=True) / norm.clamp_min(1.0)
-        scale = round_scale(torch.where((norm > 0) & (wanted > 0), wanted, scale))
+        optimum = ((blocks - sparse) * codes).sum(-1, keepdim=True) / norm.clamp_min(1.0)
+        scale = round_scale(torch.where((norm > 0) & (optimum > 0), optimum, scale))
         beta *= KAPPA
     codes = (blocks / kept).round_().clamp_(low, high)
     return QuantizedTensor(codes.flatten(1).to(torch.int8), kept.squeeze(-1), bits, group)

@@ -1,10 +1,7 @@
-"""What is known of a module's inputs: second moments, magnitudes, a few rows; samples do not make it
-larger.
-"""
+"""Statistics of a module's inputs: second moments, magnitudes, a few rows; their size is fixed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 import torch
@@ -13,23 +10,18 @@ from torch import Tensor
 from phantom_edge.errors import CheckError
 
 ROWS: Final = 512
-"""Inputs kept as they are, to try an activation grid on; taken evenly from all that come."""
+"""Inputs kept as they are, to try an activation grid on; taken evenly from all."""
 
 
-@dataclass
-class Moments:
+class InputStatistics:
     """Statistics of the inputs [..., in] of one module, added up call by call.
 
-    ``hessian`` is X^T X over the rows so far, ``absolute`` the sum of magnitudes, ``absmax`` the largest.
+    ``absmax`` [in] are the largest magnitudes; properties give means over all rows so far.
     """
 
-    name: str
-    full: bool = True
-    count: int = 0
-    hessian: Tensor | None = None
-    absolute: Tensor | None = None
-    absmax: Tensor | None = None
-    rows: list[Tensor] = field(default_factory=list)
+    def __init__(self, name: str):
+        self.name, self.count = name, 0
+        self.rows: list[Tensor] = []
 
     def add(self, x: Tensor) -> None:
         """Take in one call's inputs. Raises :class:`CheckError` when one of them is not finite."""
@@ -39,15 +31,14 @@ class Moments:
             raise CheckError(
                 f"{self.name}: an input is not finite; the checkpoint is broken, or a weight of it"
             )
-        if self.absmax is None:
+        if not self.count:
             width = rows.shape[1]
-            self.absolute, self.absmax = torch.zeros(width), torch.zeros(width)
-            self.hessian = torch.zeros(width, width) if self.full else None
+            self.absmax, self._magnitudes = torch.zeros(width), torch.zeros(width)
+            self._products = torch.zeros(width, width)  # X^T X
         self.count += len(rows)
-        self.absolute += size.sum(0)
+        self._magnitudes += size.sum(0)
         self.absmax = torch.maximum(self.absmax, size.amax(0))
-        if self.full:
-            self.hessian.addmm_(rows.T, rows)
+        self._products.addmm_(rows.T, rows)
         self.rows.append(rows[:: max(1, len(rows) // 32)][:32].clone())
         if sum(map(len, self.rows)) > 2 * ROWS:
             self.rows = [torch.cat(self.rows)[::2]]
@@ -55,11 +46,12 @@ class Moments:
     @property
     def second(self) -> Tensor:
         """Mean of x x^T, [in, in]."""
-        return self.hessian / max(self.count, 1)
+        return self._products / max(self.count, 1)
 
     @property
     def mean_abs(self) -> Tensor:
-        return self.absolute / max(self.count, 1)
+        """Mean magnitude [in]."""
+        return self._magnitudes / max(self.count, 1)
 
     @property
     def some(self) -> Tensor:
@@ -74,11 +66,11 @@ class Moments:
 
 
 class Gatherer:
-    """Keeps the moments of the modules that it is told to watch; hand it to a walk as ``observe``."""
+    """Keeps the statistics of some modules' inputs, as an observer of a block."""
 
-    def __init__(self, modules: tuple[str, ...], *, full: bool = True):
-        self.moments = {name: Moments(name, full) for name in modules}
+    def __init__(self, modules: tuple[str, ...]):
+        self.statistics = {name: InputStatistics(name) for name in modules}
 
-    def __call__(self, name: str, x: Tensor) -> None:
-        if name in self.moments:
-            self.moments[name].add(x)
+    def __call__(self, name: str, x: Tensor, y: Tensor) -> None:
+        if name in self.statistics:
+            self.statistics[name].add(x)

@@ -1,100 +1,55 @@
-"""Quantising a checkpoint as one call: calibrate, choose a precision per module, round, and measure what it
-cost.
-"""
+"""Quantising a checkpoint as one call: calibrate, choose precisions, round, and measure what it cost."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import fold_weights
 from phantom_edge.model.folded import FoldedModel, is_module
-from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
-from phantom_edge.numbers.activations import ActivationGrid
+from phantom_edge.model.layer_by_layer import EMBEDDING, Images, image_tokens, logits
+from phantom_edge.model.weights import LazyWeights, Maker, dense, shape_of, view
+from phantom_edge.numbers.activations import ActivationGrid, GridOf
 from phantom_edge.numbers.grid import QuantizedTensor
-from phantom_edge.numbers.recipe import GROUPS, INT8, PRESETS, Precision, Recipe, load_recipe
+from phantom_edge.numbers.recipe import GROUPS, PRESETS, Recipe
 from phantom_edge.progress import Step, no_step
-from phantom_edge.quantize import blockwise
-from phantom_edge.quantize.budget import meet_kl, recipe_of, under_bytes
+from phantom_edge.quantize.budget import Choice, meet_kl, recipe_of, under_bytes
 from phantom_edge.quantize.cache import Cache, key_of
-from phantom_edge.quantize.calibration import SAMPLES, CalibrationSet, check_count, drawn_set, folder_set
+from phantom_edge.quantize.calibration import calibration_sets
 from phantom_edge.quantize.kv import kv_quality, kv_scales
-from phantom_edge.quantize.layerwise import Method, Quantization, forms, quantize_layerwise
+from phantom_edge.quantize.layerwise import integers_by_precision, quantize_layerwise
+from phantom_edge.quantize.mixed import (
+    choice_facts,
+    integer_precisions,
+    other_bytes,
+    overridden,
+    weight_bytes,
+    without_overridden,
+)
+from phantom_edge.quantize.options import MIXED, QuantizeOptions
 from phantom_edge.quantize.quality import Quality, quality
-from phantom_edge.quantize.sensitivity import Options, shares, total
+from phantom_edge.quantize.result import Quantization
+from phantom_edge.quantize.sensitivity import Options, shares
 from phantom_edge.records import to_json
 
-MIXED: Final = "mixed"
 MIXED_SIZE: Final = 1.1
 """Without a budget ``mixed`` may be this many times as large as plain int4."""
-LARGE: Final = 100_000_000
-LARGE_SAMPLES: Final = 16
-HELD_OUT: Final = 64
-"""Of 16, single positions led the mean: the order of sums moved it by 40 percent. Of 64 it moves by two."""
-PROBED: Final = 16
-"""Samples for the sensitivities: enough to tell modules apart."""
-INT4: Final = Precision(4, GROUPS[0])
-GRIDS: Final = {
+SENSITIVITY_SAMPLES: Final = 16
+"""Enough to tell modules apart."""
+RUNTIME_GRIDS: Final[Mapping[str, GridOf]] = {
     "with inputs on XNNPACK's grid": lambda weight: ActivationGrid.TOKEN_INT8,
     "with inputs on ONNX Runtime's grids": lambda weight: (
         ActivationGrid.BLOCK_INT8 if weight.bits == 4 else ActivationGrid.TENSOR_UINT8
     ),
 }
-"""What rounding the inputs of integer products costs as well, on the platforms that do; see
-:class:`ActivationGrid`.
-"""
-GridOf = Callable[[QuantizedTensor], ActivationGrid]
-
-
-@dataclass(frozen=True)
-class QuantizeOptions:
-    """How to quantise. ``quant`` is ``mixed``, a preset or a TOML file; a budget goes with ``mixed`` only.
-
-    ``method`` None takes GPTQ. ``calibrate`` is a folder of pictures, None the drawn ones; ``samples`` how
-    many. ``budget_mb`` is for all the weights, in 10^6 bytes, ``budget_kl`` in nats per next token.
-
-    >>> pe.QuantizeOptions("int4", budget_mb=4.0)
-    Traceback (most recent call last):
-    phantom_edge.errors.InputError: --budget-mb chooses a precision per module: use it with --quant mixed
-    """
-
-    quant: str = MIXED
-    overrides: tuple[str, ...] = ()
-    method: str | None = None
-    calibrate: Path | None = None
-    samples: int | None = None
-    budget_mb: float | None = None
-    budget_kl: float | None = None
-    kv_cache: bool = True
-
-    def __post_init__(self) -> None:
-        """Raise :class:`InputError` for options that do not go together or have no meaning."""
-        Method.parse(self.method or "gptq")
-        if self.budget_mb is not None and self.budget_kl is not None:
-            raise InputError("--budget-mb and --budget-kl: give one of the two")
-        for name, value in (("--budget-mb", self.budget_mb), ("--budget-kl", self.budget_kl)):
-            if value is None:
-                continue
-            if self.quant != MIXED:
-                raise InputError(f"{name} chooses a precision per module: use it with --quant mixed")
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} is {value}; it must be above 0")
-        if self.samples is not None:
-            check_count(self.samples)
-
-    @property
-    def base(self) -> Recipe:
-        """The recipe to begin with; for ``mixed`` one that only says what its overrides do."""
-        if self.quant != MIXED:
-            return load_recipe(self.quant, self.overrides)
-        return replace(load_recipe("fp16", self.overrides), name=MIXED)
+"""What rounding the inputs of integer products costs as well, on the platforms that do it."""
 
 
 def quantize(
@@ -118,10 +73,21 @@ def quantize(
             quantised.
         CheckError: an activation that is not finite.
     """
-    return _Job(source, model, options, activation, Cache(cache), step).run()
+    options.base.plan(model.module_shapes())  # refuses a rule without work, before any other
+    step("preparing calibration")
+    job = _Job(source, model, options, activation, Cache(cache), step)
+    key = job.cache_key("quantization", options)
+    kept = job.cache.quantization(key)
+    if kept is not None:
+        return kept
+    quantization = job.run()
+    job.cache.keep_quantization(key, quantization)
+    return quantization
 
 
 class _Job:
+    """What the steps of one quantisation share: the model, both sets of samples, the original's answers."""
+
     def __init__(
         self,
         source: Pretrained,
@@ -133,300 +99,177 @@ class _Job:
     ):
         self.source, self.model, self.options = source, model, options
         self.activation, self.cache, self.step = activation, cache, step
-        self.method = Method.parse(options.method or "gptq")
-        self.images: dict[GridOf | None, list[torch.Tensor]] = {}
-        self.answers: dict[GridOf | None, list[torch.Tensor]] = {}
+        self.fit, self.held_out = calibration_sets(source, options.calibrate, options.samples)
+        self.images: dict[GridOf | None, Images] = {}  # of the quantised vision encoder, by grid of inputs
+        self.logits: dict[GridOf | None, list[Tensor]] = {}  # of the quantised model, by grid of inputs
 
     def run(self) -> Quantization:
-        options, model = self.options, self.model
-        options.base.plan(model.module_shapes())  # refuses a rule without work, before any other
-        self.step("preparing calibration")
-        self.fit, self.held = self._data()
-        key = self._key("quantization", options)
-        if (kept := self.cache.quantization(key)) is not None:
-            return kept
+        options, model, samples = self.options, self.model, self.held_out.samples
         self.step("running the original")
-        self.seen = blockwise.image_tokens(model.spec, model.weights, self.held.samples, step=self.step)
-        self.truth = blockwise.logits(
-            model.spec, model.weights, self.held.samples, images=self.seen, step=self.step
-        )
+        self.original_images = image_tokens(model, samples, self.step)
+        self.original_logits = logits(model, samples, self.original_images, step=self.step)
         facts: dict[str, Any] = {
             "source": self.source.sha256(),
             "fold": str(model.fold),
             "calibration": self.fit.to_dict(),
-            "measured_on": self.held.to_dict(),
+            "measured_on": self.held_out.to_dict(),
         }
         if options.quant == MIXED:
-            found, choice = self._mixed()
-            facts["sensitivity"] = choice
+            quantization, facts["sensitivity"] = self._quantize_mixed()
         else:
-            found = self._rounded(options.base)
-        found, fold = self._folded_best(found)
-        facts["fold_from"] = fold
-        facts["measured"] = {n: q.to_dict() for n, q in self._measured(found).items()}
+            quantization = self._quantize(options.base)
+        quantization, facts["fold_from"] = self._choose_fold(quantization)
+        facts["measured"] = {name: q.to_dict() for name, q in self._measure(quantization).items()}
         if options.kv_cache:
-            facts["kv_cache"] = self._kv(found)
-        facts["bytes"] = self.bytes(found.recipe)
-        found.facts = facts
+            facts["kv_cache"] = self._calibrate_cache(quantization)
+        facts["bytes"] = weight_bytes(model, quantization.recipe)
+        quantization.facts = facts
         if self.source.sha256() != facts["source"]:
             raise InputError(f"{self.source.name}: changed on disk while it was at work; quantise it again")
-        self.cache.keep_quantization(key, found)
-        return found
+        return quantization
 
-    def _key(self, what: str, options: object) -> str:
+    def cache_key(self, result: str, options: object) -> str:
+        """The name under which a result is kept: everything that it follows from."""
         grid = [str(self.activation(_example(bits))) for bits in (4, 8)] if self.activation else None
         return key_of(
             {
-                "what": what,
+                "result": result,
                 "options": options,
                 "recipe": to_json(self.options.base),
                 "source": self.source.sha256(),
                 "fold": self.model.fold,
                 "fit": self.fit.sha256,
-                "held": self.held.sha256,
+                "held_out": self.held_out.sha256,
                 "grid": grid,
             }
         )
 
-    # --- data -----------------------------------------------------------------------------------------------
-
-    def _data(self) -> tuple[CalibrationSet, CalibrationSet]:
-        return calibration(self.source, self.options.calibrate, self.options.samples)
-
-    # --- sizes ----------------------------------------------------------------------------------------------
-
-    def bytes(self, recipe: Recipe) -> int:
-        """Of all weights under a recipe: modules, and the rest in the type that it is stored in."""
-        sizes = (_size(recipe.resolve(n, s), s) for n, s in self.model.module_shapes().items())
-        return sum(sizes) + self._rest(recipe)
-
-    def _rest(self, recipe: Recipe) -> int:
-        modules = {f"{name}.weight" for name in self.model.module_shapes()}
-        total = 0
-        for name in self.model.weights:
-            if name not in modules:
-                shape = shape_of(self.model.weights, name)
-                on_grid = len(shape) >= 2 and is_module(name)
-                total += math.prod(shape) * (recipe.float_type.bits // 8 if on_grid else 4)
-        return total
-
     # --- one recipe -----------------------------------------------------------------------------------------
 
-    def _rounded(self, recipe: Recipe) -> Quantization:
+    def _quantize(self, recipe: Recipe) -> Quantization:
         return quantize_layerwise(
-            self.model, recipe, self.method, self.fit.samples, activation=self.activation, step=self.step
-        )
-
-    def _logits(self, model: FoldedModel):
-        return blockwise.logits(
-            model.spec, model.weights, self.held.samples, activation=self.activation, step=self.step
+            self.model,
+            recipe,
+            self.options.rounding,
+            self.fit.samples,
+            activation=self.activation,
+            step=self.step,
         )
 
     def _quality(self, model: FoldedModel) -> Quality:
-        return quality(self.truth, self._logits(model))
+        model = model.on_grid(self.activation)
+        return quality(self.original_logits, logits(model, self.held_out.samples, step=self.step))
 
-    def _images(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
-        """What its vision encoder gives, once per grid of inputs: refolding the decoder does not change
-        it.
+    def _run(self, quantization: Quantization, grid: GridOf | None) -> list[Tensor]:
+        """Logits of the quantised model, inputs on a grid.
+
+        Its image tokens are computed once per grid: the decoder's fold does not change them.
         """
+        model, samples = quantization.apply(self.model).on_grid(grid), self.held_out.samples
         if grid not in self.images:
-            model = found.apply(self.model)
-            self.images[grid] = blockwise.image_tokens(
-                model.spec, model.weights, self.held.samples, activation=grid, step=self.step
-            )
-        return self.images[grid]
+            self.images[grid] = image_tokens(model, samples, self.step)
+        return logits(model, samples, self.images[grid], step=self.step)
 
-    def _run(self, found: Quantization, grid: GridOf | None) -> list[torch.Tensor]:
-        """Logits of what was found, inputs on a grid."""
-        model, images = found.apply(self.model), self._images(found, grid)
-        return blockwise.logits(
-            model.spec, model.weights, self.held.samples, images=images, activation=grid, step=self.step
-        )
-
-    def _measured(self, found: Quantization) -> dict[str, Quality]:
-        """This with inputs in fp32 and as the runtimes round them, and round-to-nearest int4 for
-        comparison.
-        """
+    def _measure(self, quantization: Quantization) -> dict[str, Quality]:
+        """With inputs exact and as the runtimes round them, and round-to-nearest int4 for comparison."""
         self.step("measuring")
-        grids = {
-            "quantised": self.activation,
-            **(GRIDS if self.activation is None else {"inputs exact": None}),
-        }
+        grids: dict[str, GridOf | None] = {"quantised": self.activation}
+        grids |= RUNTIME_GRIDS if self.activation is None else {"inputs exact": None}
         rows = {}
         for name, grid in grids.items():
-            if grid not in self.answers:
-                self.answers[grid] = self._run(found, grid)
-            rows[name] = quality(self.truth, self.answers[grid])
+            if grid not in self.logits:
+                self.logits[grid] = self._run(quantization, grid)
+            rows[name] = quality(self.original_logits, self.logits[grid])
             if grid is not None:
-                del self.answers[grid]
-        rows["round-to-nearest int4"] = self._quality(self.model.quantized(load_recipe("int4")))
+                del self.logits[grid]
+        rows["round-to-nearest int4"] = self._quality(self.model.quantized(PRESETS["int4"]))
         return rows
 
-    # --- mixed ----------------------------------------------------------------------------------------------
+    # --- a precision per module -----------------------------------------------------------------------------
 
-    def _mixed(self) -> tuple[Quantization, dict[str, Any]]:
-        options = self._options()
-        base, rest = self.options.base, self._rest(PRESETS["int4"])
-        budget: dict[str, float]
-        if self.options.budget_kl is not None:
-            tried: dict[tuple, Quantization] = {}
-
-            def measure(choice) -> float:
-                found = self._rounded(recipe_of(choice, base.float_type))
-                tried[_key(choice)] = found
-                return self._quality(found.apply(self.model)).kl
-
-            choice = meet_kl(options, self.options.budget_kl, measure)
-            found, budget = tried[_key(choice)], {"nats": self.options.budget_kl}
-        else:
-            limit = self._limit()
+    def _quantize_mixed(self) -> tuple[Quantization, dict[str, Any]]:
+        """The best choice under the budget, and the record of the choice."""
+        options, float_type = self._sensitivities(), self.options.base.float_type
+        rest, limit_kl = other_bytes(self.model, PRESETS["int4"]), self.options.budget_kl
+        if limit_kl is None:
+            limit = self._byte_budget()
             choice = under_bytes(options, limit, rest)
-            found, budget = self._rounded(recipe_of(choice, base.float_type)), {"bytes": limit}
-        size, kl = total(choice.values())
-        told = {
-            "budget": budget,
-            "bytes": size + rest,
-            "predicted_kl": kl,
-            "modules": {
-                name: {
-                    "chosen": str(choice[name].precision),
-                    "options": [
-                        {"precision": str(o.precision), "bytes": o.bytes, "kl": o.kl} for o in found_options
-                    ],
-                }
-                for name, found_options in options.items()
-            },
-        }
-        return found, told
+            quantization = self._quantize(recipe_of(choice, float_type))
+            return quantization, choice_facts(options, choice, {"bytes": limit}, rest)
+        tried: list[tuple[Choice, Quantization]] = []
 
-    def _limit(self) -> int:
+        def measure(choice: Choice) -> float:
+            quantization = self._quantize(recipe_of(choice, float_type))
+            tried.append((choice, quantization))
+            return self._quality(quantization.apply(self.model)).kl
+
+        choice = meet_kl(options, limit_kl, measure)
+        quantization = next(quantization for other, quantization in tried if other == choice)
+        return quantization, choice_facts(options, choice, {"nats": limit_kl}, rest)
+
+    def _byte_budget(self) -> int:
         if self.options.budget_mb is not None:
             return round(self.options.budget_mb * 1e6)
-        return int(MIXED_SIZE * self.bytes(PRESETS["int4"]))
+        return int(MIXED_SIZE * weight_bytes(self.model, PRESETS["int4"]))
 
-    def _options(self) -> Options:
-        """What every module may become, with bytes and cost; a module that an override names has no
-        choice.
-        """
-        shapes, base = self.model.module_shapes(), self.options.base
-        plan = base.plan(shapes)
-        pinned = {entry.name: entry.precision for entry in plan if not entry.reason.startswith("no rule")}
-        wanted: dict[str, list[Precision]] = {}
-        for name, shape in shapes.items():
-            choices = [pinned[name]] if name in pinned else [INT4, INT8]
-            integers = [p for p in choices if p.is_integer and not (p.group and shape[1] % p.group)]
-            wanted[name] = (
-                [INT8] if name == blockwise.EMBEDDING and integers and name not in pinned else integers
-            )
-        key = self._key("sensitivity", [str(self.method), self.options.overrides])
-        if (kept := self.cache.options(key)) is not None:
+    def _sensitivities(self) -> Options:
+        """What every module may become, with bytes and cost."""
+        model, base, method = self.model, self.options.base, self.options.rounding
+        key = self.cache_key("sensitivity", [str(method), self.options.overrides])
+        kept = self.cache.options(key)
+        if kept is not None:
             return kept
-        made = forms(self.model, self.method, self.fit.samples, wanted, step=self.step)
-        samples = self.fit.samples[:PROBED]
-        options = shares(self.model, samples, made, activation=self.activation, step=self.step)
-        options = {
-            name: [o for o in found if name not in pinned or o.precision == pinned[name]]
-            for name, found in options.items()
-        }
+        precisions = integer_precisions(model, base)
+        integers = integers_by_precision(model, method, self.fit.samples, precisions, step=self.step)
+        samples = self.fit.samples[:SENSITIVITY_SAMPLES]
+        options = shares(model, samples, integers, activation=self.activation, step=self.step)
+        options = without_overridden(options, overridden(model, base))
         self.cache.keep_options(key, options)
         return options
 
-    # --- the fold -------------------------------------------------------------------------------------------
+    # --- the fold and the cache -----------------------------------------------------------------------------
 
-    def _folded_best(self, found: Quantization) -> tuple[Quantization, dict[str, Any]]:
-        """The phantom constants from the originals or from the quantised weights, whichever is nearer the
-        original.
-        """
+    def _choose_fold(self, quantization: Quantization) -> tuple[Quantization, dict[str, Any]]:
+        """The phantom constants of the original or of the quantised weights, whichever keep more."""
         if not any(self.model.spec.phantom_dims):
-            return found, {"chosen": "original"}
+            return quantization, {"chosen": "original"}
         self.step("folding once more, from the quantised weights")
-        again = replace(found, floats=found.floats | refolded(self.source, self.model, found))
-        logits = {
-            "original": self._run(found, self.activation),
-            "quantised": self._run(again, self.activation),
+        constants = refolded(self.source, self.model, quantization)
+        folds = {
+            "original": quantization,
+            "quantised": replace(quantization, floats=quantization.floats | constants),
         }
-        kl = {name: quality(self.truth, told).kl for name, told in logits.items()}
+        answers = {name: self._run(fold, self.activation) for name, fold in folds.items()}
+        kl = {name: quality(self.original_logits, answer).kl for name, answer in answers.items()}
         chosen = min(kl, key=kl.__getitem__)
-        self.answers[self.activation] = logits[chosen]
-        return (again if chosen == "quantised" else found), {"chosen": chosen, "kl": kl}
+        self.logits[self.activation] = answers[chosen]
+        return folds[chosen], {"chosen": chosen, "kl": kl}
 
-    # --- the cache ------------------------------------------------------------------------------------------
-
-    def _kv(self, found: Quantization) -> dict[str, Any]:
-        """Scales of an int8 cache, which become part of ``found``, and what it costs beyond the weights and
-        alone.
-        """
+    def _calibrate_cache(self, quantization: Quantization) -> dict[str, Any]:
+        """Scales of an int8 cache, which become part of ``quantization``; what it costs beyond and alone."""
         self.step("int8 KV cache")
-        model, original, samples = found.apply(self.model), self.model, self.held.samples
+        model, samples = quantization.apply(self.model), self.held_out.samples
         scales = kv_scales(model, self.fit.samples, self.step)
-        own, images = self.answers[None], self._images(found, None)
-        both = kv_quality(model.spec, model.weights, samples, scales, own, images)
-        alone = kv_quality(original.spec, original.weights, samples, scales, self.truth, self.seen)
-        found.cache = scales.to_state()
-        return {"beyond_quantised": both.to_dict(), "alone": alone.to_dict()}
+        beyond = kv_quality(model, samples, scales, self.logits[None], self.images[None])
+        alone = kv_quality(self.model, samples, scales, self.original_logits, self.original_images)
+        quantization.cache = scales.to_state()
+        return {"beyond_quantised": beyond.to_dict(), "alone": alone.to_dict()}
 
 
-def calibration(
-    source: Pretrained, folder: Path | None, samples: int | None
-) -> tuple[CalibrationSet, CalibrationSet]:
-    """Samples to fit on and others to measure on: of ``folder``, or drawn; ``samples`` of them, or what suits
-    the size.
-
-    Raises :class:`InputError` as :func:`folder_set`.
-    """
-    if folder is not None:
-        return folder_set(source, folder, samples).parts(0.25)
-    large = source.checkpoint.parameters > LARGE
-    fit = drawn_set(source, samples or (LARGE_SAMPLES if large else SAMPLES))
-    return fit, drawn_set(source, LARGE_SAMPLES // 2 if large else HELD_OUT, split="validation")
-
-
-def refolded(source: Pretrained, model: FoldedModel, found: Quantization) -> dict[str, Any]:
+def refolded(source: Pretrained, model: FoldedModel, quantization: Quantization) -> dict[str, Tensor]:
     """Phantom constants computed from the quantised decoder: its own first token, its own q, k and v."""
-    quantised = found.apply(model)
+    quantized = quantization.apply(model)
+
+    def maker(name: str) -> Maker[Tensor]:
+        return Maker(shape_of(model.weights, name), lambda: dense(quantized.weights[name]))
+
     makers = view(source.checkpoint, lambda name: True)
-    for name in quantised.weights:
-        if name.startswith(("text_decoder.", f"{blockwise.EMBEDDING}.")) and is_module(name):
-            makers[name] = Maker(
-                shape_of(model.weights, name),
-                lambda name=name: blockwise.plain({name: quantised.weights[name]})[name],
-            )
+    for name in quantized.weights:
+        if name.startswith(("text_decoder.", f"{EMBEDDING}.")) and is_module(name):
+            makers[name] = maker(name)
     _, folded = fold_weights(model.config, LazyWeights(makers), model.fold, model.first_id)
     return {name: folded[name] for name in folded if not is_module(name)}
 
 
-def check_source(found: Quantization, source: Pretrained) -> None:
-    """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
-    if found.facts.get("source") != source.sha256():
-        raise InputError(
-            f"the quantisation was made from another checkpoint than {source.name} (SHA-256 differs); "
-            "quantise this one"
-        )
-
-
-def _size(precision: Precision, shape: tuple[int, int]) -> int:
-    out, width = shape
-    if not precision.is_integer:
-        return out * width * precision.bits // 8
-    return out * ((width * precision.bits + 7) // 8) + 2 * out * (width // (precision.group or width))
-
-
 def _example(bits: int) -> QuantizedTensor:
     return QuantizedTensor(torch.zeros(1, GROUPS[0], dtype=torch.int8), torch.ones(1, 1), bits, GROUPS[0])
-
-
-def _key(choice) -> tuple:
-    return tuple((name, str(option.precision)) for name, option in choice.items())
-
-
-def to_dict(found: Quantization) -> dict[str, Any]:
-    """Everything about a quantisation but its tensors, for machines."""
-    return {
-        "method": found.method,
-        "recipe": to_json(found.recipe),
-        "modules": to_json(found.rows),
-        **found.facts,
-    }
-
-
-__all__ = ["MIXED", "QuantizeOptions", "calibration", "check_source", "quantize", "refolded", "to_dict"]

@@ -16,17 +16,13 @@ from torch import Tensor
 
 from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.model.ops import Weights
-from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.model.layer_by_layer import Images, logits
 from phantom_edge.progress import Step, no_step
-from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.quality import Quality, quality
 
 HEADROOM: Final = 1.1
-"""Beyond the largest value seen: other prompts reach a little further, and a tenth costs a tenth of a
-step.
-"""
+"""Beyond the largest value of the samples: other prompts reach further; a tenth costs a tenth of a step."""
 LARGEST: Final = 127
 
 
@@ -46,9 +42,7 @@ class KVScales:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> KVScales:
-        """Undo :meth:`to_state`. Raises :class:`InputError` when a layer is missing or a scale is no
-        scale.
-        """
+        """Undo :meth:`to_state`, or raise :class:`InputError` for a missing layer or a scale that is none."""
         count = sum(name.startswith("kv.") for name in state) // 2
         try:
             keys, values = (tuple(state[f"kv.{n}.{kind}"] for n in range(count)) for kind in ("key", "value"))
@@ -62,10 +56,7 @@ class KVScales:
 
     def round(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [1, S, Hkv, W] as an int8 cache gives them back."""
-        return tuple(
-            (x / scale).round().clamp(-LARGEST, LARGEST) * scale
-            for x, scale in ((k, self.keys[layer]), (v, self.values[layer]))
-        )
+        return _rounded(k, self.keys[layer]), _rounded(v, self.values[layer])
 
 
 def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Step = no_step) -> KVScales:
@@ -77,32 +68,35 @@ def kv_scales(model: FoldedModel, samples: Sequence[Sample], step: Step = no_ste
     >>> kv_scales(model, drawn_set(nano, 8).samples).keys[0].shape      # kv heads, head and phantom dimension
     torch.Size([2, 64])
     """
-    largest: dict[int, list[Tensor]] = {}
+    largest: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def watch(layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        seen = [x.abs().amax((0, 1)) for x in (k, v)]  # [Hkv, W]
-        largest[layer] = [torch.maximum(a, b) for a, b in zip(largest.get(layer, seen), seen, strict=True)]
-        return k, v
+    def watch(name: str, k: Tensor, v: Tensor) -> None:
+        if name.endswith(".attention"):
+            keys, values = (x.abs().amax((0, 1)) for x in (k, v))  # [Hkv, W]
+            before = largest.get(name, (keys, values))
+            largest[name] = torch.maximum(before[0], keys), torch.maximum(before[1], values)
 
-    blockwise.logits(model.spec, model.weights, samples, round_cache=watch, step=step)
-    layers = [largest[n] for n in range(model.config.decoder.layers)]
-    keys, values = (tuple(_scale(layer[i]) for layer in layers) for i in (0, 1))
-    return KVScales(keys, values)
+    logits(model, samples, observe=watch, step=step)
+    layers = [largest[f"text_decoder.layers.{n}.attention"] for n in range(model.config.decoder.layers)]
+    return KVScales(tuple(_scale(k) for k, _ in layers), tuple(_scale(v) for _, v in layers))
 
 
 def kv_quality(
-    spec: FoldedSpec,
-    weights: Weights,
+    model: FoldedModel,
     samples: Sequence[Sample],
     scales: KVScales,
-    truth: Sequence[Tensor],
-    images: Sequence[Tensor] | None = None,
+    reference: Sequence[Tensor],
+    images: Images | None = None,
 ) -> Quality:
-    """The next tokens of a model with an int8 cache against ``truth``, the logits without.
+    """The next tokens of a model with an int8 cache against ``reference``, the logits without.
 
     ``images`` are the samples' image tokens, where they are at hand: the cache does not change them.
     """
-    return quality(truth, blockwise.logits(spec, weights, samples, images=images, round_cache=scales.round))
+    return quality(reference, logits(model.with_kv(scales), samples, images))
+
+
+def _rounded(x: Tensor, scale: Tensor) -> Tensor:
+    return (x / scale).round().clamp(-LARGEST, LARGEST) * scale
 
 
 def _scale(absmax: Tensor) -> Tensor:

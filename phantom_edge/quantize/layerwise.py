@@ -1,123 +1,53 @@
-"""Quantising a folded model block by block, each with the inputs that the blocks before it, already
-quantised, give.
+"""Quantising a folded model block by block, each with the inputs that the quantised blocks before it give.
 
-One block's weights, second moments and integers are in memory at a time, beside one state per sample. What
-comes out is one set of integers on the common grid, and the few vectors that scales were folded into.
+One block's weights, second moments and integers are in memory at a time, beside one state per sample. The
+result is one set of integers on the common grid, and the few vectors that scales were folded into.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from phantom_edge.bundle.manifest import ModuleRow
-from phantom_edge.errors import InputError
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
-from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.model.layer_by_layer import (
+    EMBEDDING,
+    HEAD,
+    Block,
+    LoadedBlock,
+    decoder_blocks,
+    embed,
+    final_states,
+    load,
+    patches,
+    vision_blocks,
+)
+from phantom_edge.model.ops import Weights
+from phantom_edge.model.weights import Weight, dense
+from phantom_edge.numbers.activations import ActivationGrid, GridOf, fake_quantize
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import PRESETS, Precision, Recipe
 from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.progress import Step, no_step
-from phantom_edge.quantize import blockwise
 from phantom_edge.quantize.calibration import Sample
-from phantom_edge.quantize.gptq import gptq, objective
-from phantom_edge.quantize.hqq import hqq
-from phantom_edge.quantize.input_statistics import Gatherer, Moments
+from phantom_edge.quantize.gptq import objective
+from phantom_edge.quantize.input_statistics import Gatherer, InputStatistics
+from phantom_edge.quantize.methods import RoundingMethod
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.scaling import Seam, best_scale, candidates, fold_scale, seams
 
-GridOf = Callable[[QuantizedTensor], ActivationGrid]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How integers are found: ``rounding`` is ``rtn``, ``hqq`` or ``gptq``; ``scaled`` folds scales before
-    it.
-
-    >>> str(Method.parse("awq"))
-    'awq'
-    """
-
-    rounding: str
-    scaled: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> Method:
-        """One of :data:`METHODS`. Raises :class:`InputError`."""
-        if text not in METHODS:
-            raise InputError(f"unknown method {text!r}; there are {', '.join(METHODS)}")
-        return METHODS[text]
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether it looks at any data."""
-        return self.scaled or self.rounding == "gptq"
-
-    def __str__(self) -> str:
-        return next(name for name, method in METHODS.items() if method == self)
-
-
-METHODS: Final = {
-    "rtn": Method("rtn"),
-    "hqq": Method("hqq"),
-    "awq": Method("rtn", scaled=True),
-    "gptq": Method("gptq"),
-    "gptq-awq": Method("gptq", scaled=True),
-}
-"""``rtn``: error-searched round-to-nearest; ``awq``: the same after scaling; ``gptq-awq``: both."""
-
-
-@dataclass
-class Quantization:
-    """Integers by module, float tensors that are no longer the checkpoint's, and how both came about.
-
-    ``cache`` is the state of :class:`~phantom_edge.quantize.kv.KVScales`, for a platform that keeps its cache
-    in int8.
-    """
-
-    recipe: Recipe
-    method: str
-    integers: dict[str, QuantizedTensor]
-    floats: dict[str, Tensor] = field(default_factory=dict)
-    rows: tuple[ModuleRow, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-    cache: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """Of all modules' weights, without what no recipe touches."""
-        return sum(row.bytes for row in self.rows)
-
-    def apply(self, model: FoldedModel, step: Step = no_step) -> FoldedModel:
-        """The folded model with these numbers in the place of its own.
-
-        Raises :class:`InputError` when a tensor is of another model.
-        """
-        for name, tensor in {**{f"{n}.weight": q for n, q in self.integers.items()}, **self.floats}.items():
-            if name not in model.weights or shape_of(model.weights, name) != tuple(tensor.shape):
-                raise InputError(f"{name}: the quantised weights are of another model")
-        base = replace(model, weights=LazyWeights(overlaid(model.weights, self.floats))).quantized(
-            self.recipe, step
-        )
-        integers = {f"{name}.weight": q for name, q in self.integers.items()}
-        return replace(base, weights=LazyWeights(overlaid(base.weights, integers), keep=True))
-
-
-def overlaid(weights: Mapping, new: Mapping[str, Tensor | QuantizedTensor]) -> dict[str, Maker]:
-    """Makers of ``weights`` with some of them replaced."""
-    makers = view(weights, lambda name: name not in new)
-    return makers | {n: Maker(tuple(t.shape), lambda t=t: t) for n, t in new.items() if n in weights}
+IntegersByPrecision = dict[Precision, QuantizedTensor]
 
 
 def quantize_layerwise(
     model: FoldedModel,
     recipe: Recipe,
-    method: Method,
+    method: RoundingMethod,
     samples: Sequence[Sample],
     *,
     activation: GridOf | None = None,
@@ -125,132 +55,149 @@ def quantize_layerwise(
 ) -> Quantization:
     """Quantise ``model`` by ``recipe`` with ``method`` over calibration samples.
 
-    ``activation`` is the grid that a runtime holds inputs on: the scales are then chosen for it too. ``step``
-    is told which block is at work.
+    ``activation`` is the grid that a runtime holds inputs on: the scales are then chosen for it too.
 
     Raises:
         InputError: a weight that cannot be quantised, by name.
         CheckError: an activation that is not finite.
     """
     recipe.plan(model.module_shapes())
-    return _Run(model, recipe, method, activation, step).over(samples)
+    return _Blockwise(model, recipe, method, activation, step).run(samples)
 
 
-def forms(
+def integers_by_precision(
     model: FoldedModel,
-    method: Method,
+    method: RoundingMethod,
     samples: Sequence[Sample],
     precisions: Mapping[str, Sequence[Precision]],
     *,
     step: Step = no_step,
-) -> dict[str, dict[Precision, QuantizedTensor]]:
+) -> dict[str, IntegersByPrecision]:
     """Every module in several precisions, each by itself in a model that is otherwise not quantised.
 
     ``precisions`` names the integer ones of each module. Memory: all of them at once, a byte per weight and
     precision.
     """
-    run = _Run(model, PRESETS["fp32"], replace(method, scaled=False), None, step, precisions)
-    run.over(samples)
-    return {name: run.forms[name] for name in precisions}
+    unscaled = replace(method, scaled=False)
+    run = _Blockwise(model, PRESETS["fp32"], unscaled, None, step, precisions)
+    run.run(samples)
+    return {name: run.by_precision[name] for name in precisions}
 
 
-class _Run:
+class _Blockwise:
+    """One pass over the blocks; it collects integers, changed vectors and the modules' table."""
+
     def __init__(
         self,
         model: FoldedModel,
         recipe: Recipe,
-        method: Method,
+        method: RoundingMethod,
         activation: GridOf | None,
         step: Step,
         precisions: Mapping[str, Sequence[Precision]] | None = None,
     ):
         self.model, self.recipe, self.method, self.step = model, recipe, method, step
-        self.activation = activation
-        self.spec, self.shapes = model.spec, model.module_shapes()
+        self.activation, self.shapes = activation, model.module_shapes()
         self.integers: dict[str, QuantizedTensor] = {}
         self.floats: dict[str, Tensor] = {}
         self.rows: list[ModuleRow] = []
         self.precisions = precisions or {}
-        self.forms: dict[str, dict[Precision, QuantizedTensor]] = {name: {} for name in self.precisions}
+        self.by_precision: dict[str, IntegersByPrecision] = {name: {} for name in self.precisions}
 
     @torch.no_grad()
-    def over(self, samples: Sequence[Sample]) -> Quantization:
-        spec, weights = self.spec, self.model.weights
-        states = blockwise.patches(spec, self._stored(weights), samples)
-        for block in blockwise.vision_blocks(spec):
-            states = self._block(block, samples, states)
-        self._embedding()
-        table = {
-            f"{blockwise.EMBEDDING}.weight": self.integers.get(
-                blockwise.EMBEDDING, weights[f"{blockwise.EMBEDDING}.weight"]
-            )
-        }
-        states = blockwise.join(spec, table, samples, states)
-        for block in blockwise.decoder_blocks(spec):
-            states = self._block(block, samples, states)
-        self._head(blockwise.final_states(spec, weights, samples, states))
+    def run(self, samples: Sequence[Sample]) -> Quantization:
+        model, config = self.model, self.model.config
+        states = patches(model.spec, self._stored_patches(), [sample.pixels for sample in samples])
+        for block in vision_blocks(config):
+            states = self._quantize_block(block, samples, states)
+        states = embed(model.spec, self._quantize_embedding(), samples, states)
+        for block in decoder_blocks(config):
+            states = self._quantize_block(block, samples, states)
+        self._quantize_head(final_states(model.spec, model.weights, samples, states))
         return Quantization(self.recipe, str(self.method), self.integers, self.floats, tuple(self.rows))
 
-    def _stored(self, weights):
-        """The unquantised tensors in the type that the recipe gives them."""
-        kind = self.recipe.float_type.dtype
+    def _stored_patches(self) -> Weights:
+        """The tensors before the first block, in the type that the recipe gives them."""
         names = ("patch_embedding.weight", "class_embedding", "position_embedding")
-        stored = {f"vision_encoder.{n}": weights[f"vision_encoder.{n}"].to(kind).float() for n in names}
-        return stored | {
-            "vision_encoder.patch_embedding.bias": weights["vision_encoder.patch_embedding.bias"]
+        weights = {f"vision_encoder.{n}": dense(self.model.weights[f"vision_encoder.{n}"]) for n in names}
+        stored: dict[str, Weight] = {
+            name: weight.to(self.recipe.float_type.dtype) for name, weight in weights.items()
         }
+        bias = "vision_encoder.patch_embedding.bias"
+        return stored | {bias: self.model.weights[bias]}
 
-    def _block(self, block: blockwise.Block, samples: Sequence[Sample], states: list[Tensor]) -> list[Tensor]:
+    def _quantize_embedding(self) -> Weights:
+        """The embedding is looked up, not multiplied: its rows are rounded by themselves."""
+        weight, precision = self.model.matrix(EMBEDDING), self._precision(EMBEDDING)
+        for p in self.precisions.get(EMBEDDING, ()):
+            self.by_precision[EMBEDDING][p] = quantize_weight(weight, p.bits, p.group)
+        if not precision.is_integer:
+            return {f"{EMBEDDING}.weight": weight}
+        rounded = quantize_weight(weight, precision.bits, precision.group)
+        error = float((rounded.dequantize() - weight).norm() / weight.norm())
+        self.integers[EMBEDDING] = rounded
+        self.rows.append(ModuleRow(EMBEDDING, str(precision), rounded.nbytes, error, error, 0.0, 1.0))
+        return {f"{EMBEDDING}.weight": rounded}
+
+    def _quantize_block(
+        self, block: Block, samples: Sequence[Sample], states: Sequence[Tensor]
+    ) -> list[Tensor]:
         self.step(f"quantising {block.name}")
-        weights = blockwise.weights_of(self.model.weights, block.name)
-        gathered = Gatherer(block.modules)
-        after = list(blockwise.advance(self.spec, block, weights, samples, states, observe=gathered))
-        new = self._modules(block.name, block.modules, weights, gathered.moments)
-        if all(torch.equal(weights[n], t) for n, t in new.items() if isinstance(t, Tensor)) and not any(
-            isinstance(t, QuantizedTensor) for t in new.values()
-        ):
+        (loaded,) = load(block, [self.model])
+        gatherer = Gatherer(block.modules)
+        after = loaded.run(samples, states, gatherer)
+        weights = {name: dense(weight) for name, weight in loaded.weights.items()}
+        changed = self._quantize_modules(block.name, block.modules, weights, gatherer.statistics)
+        if not changed:
             return after
-        return list(blockwise.advance(self.spec, block, blockwise.plain(weights | new), samples, states))
+        return LoadedBlock(block, self.model, {**weights, **changed}).run(samples, states)
 
-    def _head(self, states: list[Tensor]) -> None:
-        self.step(f"quantising {blockwise.HEAD}")
-        names = [f"{blockwise.HEAD}.weight", "text_decoder.norm.weight"]
-        weights = {name: self.model.weights[name] for name in names}
-        moments = Moments(blockwise.HEAD)
+    def _quantize_head(self, states: Sequence[Tensor]) -> None:
+        self.step(f"quantising {HEAD}")
+        weights = {
+            name: dense(self.model.weights[name]) for name in (f"{HEAD}.weight", "text_decoder.norm.weight")
+        }
+        statistics = InputStatistics(HEAD)
         for x in states:
-            moments.add(x)
-        self._modules(blockwise.HEAD, (blockwise.HEAD,), weights, {blockwise.HEAD: moments})
+            statistics.add(x)
+        self._quantize_modules(HEAD, (HEAD,), weights, {HEAD: statistics})
 
-    def _modules(
-        self, block: str, modules: Sequence[str], weights: dict[str, Tensor], moments: Mapping[str, Moments]
-    ) -> dict[str, QuantizedTensor | Tensor]:
-        """Scale, then round, the modules of one block; what changed, by tensor name."""
-        original = dict(weights)
+    def _quantize_modules(
+        self,
+        block: str,
+        modules: Sequence[str],
+        original: Mapping[str, Tensor],
+        statistics: Mapping[str, InputStatistics],
+    ) -> dict[str, Weight]:
+        """Scale, then round, the modules of one block; the tensors that this changes, by name."""
+        weights = dict(original)
         scales: dict[str, tuple[str, Tensor]] = {}
         if self.method.scaled:
-            for seam in seams(self.spec, block):
-                scales[seam.sink] = self._scale(seam, weights, moments[seam.sink])
+            for seam in seams(self.model.spec, block):
+                scales[seam.sink] = self._best_scale(seam, weights, statistics[seam.sink])
                 weights |= fold_scale(weights, seam, scales[seam.sink][1])
-        changed = {n: t for n, t in weights.items() if not torch.equal(t, original[n])}
-        self.floats |= {n: t for n, t in changed.items() if t.ndim == 1}
-        new: dict[str, QuantizedTensor | Tensor] = dict(changed)
+        scaled = {n: t for n, t in weights.items() if not torch.equal(t, original[n])}
+        self.floats |= {n: t for n, t in scaled.items() if t.ndim == 1}
+        changed: dict[str, Weight] = dict(scaled)
         for name in modules:
-            told, scale = scales.get(name, ("none", None))
-            new[f"{name}.weight"] = self._module(name, weights[f"{name}.weight"], moments[name], told, scale)
-        return new
+            weight = weights[f"{name}.weight"]
+            stored = self._quantize_module(name, weight, statistics[name], scales.get(name))
+            if isinstance(stored, QuantizedTensor) or not torch.equal(stored, original[f"{name}.weight"]):
+                changed[f"{name}.weight"] = stored
+        return changed
 
     def _precision(self, name: str) -> Precision:
         return self.recipe.resolve(name, self.shapes[name])
 
-    def _scale(self, seam: Seam, weights: Mapping[str, Tensor], moments: Moments) -> tuple[str, Tensor]:
-        """The best scale of a seam for error-searched rounding of the sink, and for the grid of its
-        inputs.
-        """
+    def _best_scale(
+        self, seam: Seam, weights: Mapping[str, Tensor], statistics: InputStatistics
+    ) -> tuple[str, Tensor]:
+        """The best scale of a seam for error-searched rounding of the sink and for the grid of its inputs."""
         weight, precision = weights[f"{seam.sink}.weight"], self._precision(seam.sink)
-        tried = candidates(moments.mean_abs, moments.absmax, weight)
+        tried = candidates(statistics.mean_abs, statistics.absmax, weight)
         if not precision.is_integer:
             return "none", tried["none"]
-        second, some = moments.second, moments.some
+        second, some = statistics.second, statistics.some
 
         def cost(scale: Tensor) -> float:
             moved = weight * scale
@@ -264,59 +211,40 @@ class _Run:
 
         return best_scale(tried, cost)
 
-    def _module(
-        self, name: str, weight: Tensor, moments: Moments, told: str, scale: Tensor | None
-    ) -> QuantizedTensor | Tensor:
-        precision = self._precision(name)
-        second, some = moments.second, moments.some
+    def _quantize_module(
+        self, name: str, weight: Tensor, statistics: InputStatistics, scale: tuple[str, Tensor] | None
+    ) -> Weight:
+        """A module's weight as it is stored; ``scale``, by name, is in it already, but not in its inputs."""
+        precision, second, some = self._precision(name), statistics.second, statistics.some
         if scale is not None:
-            second, some = second / scale / scale[:, None], some / scale
+            second, some = second / scale[1] / scale[1][:, None], some / scale[1]
         if name in self.precisions:
-            self.forms[name] = {p: self._round(name, weight, second, p) for p in self.precisions[name]}
+            self.by_precision[name] = {
+                p: self.method.quantize(name, weight, second, p) for p in self.precisions[name]
+            }
             return weight
+        scale_name = "none" if scale is None else scale[0]
         size = max(float(((weight @ second) * weight).sum()), 1e-30)
-        act = fake_quantize(some, ActivationGrid.TOKEN_INT8) - some
-        act = math.sqrt(
-            float((act @ weight.T).square().sum() / (some @ weight.T).square().sum().clamp_min(1e-30))
-        )
+        row = (_input_error(some, weight), statistics.outlier, scale_name)
         if not precision.is_integer:
             stored = weight.to(precision.dtype)
-            error = (stored.float() - weight) @ second
-            error = math.sqrt(float((error * (stored.float() - weight)).sum().clamp_min(0)) / size)
-            count = weight.numel() * stored.element_size()
-            self.rows.append(ModuleRow(name, str(precision), count, error, error, act, moments.outlier, told))
-            if told != "none":
+            change = stored.float() - weight
+            error = math.sqrt(float(((change @ second) * change).sum().clamp_min(0)) / size)
+            self.rows.append(ModuleRow(name, str(precision), stored.nbytes, error, error, *row))
+            if scale_name != "none":
                 self.floats[f"{name}.weight"] = weight
             return stored
-        rounded = self._round(name, weight, second, precision)
-        plain = (
-            rounded if str(self.method) == "rtn" else quantize_weight(weight, precision.bits, precision.group)
-        )
-        before, after = (math.sqrt(max(objective(weight, q, second), 0) / size) for q in (plain, rounded))
-        self.rows.append(
-            ModuleRow(name, str(precision), rounded.nbytes, before, after, act, moments.outlier, told)
-        )
+        rounded = self.method.quantize(name, weight, second, precision)
+        is_nearest = self.method.rounding == "rtn"
+        nearest = rounded if is_nearest else quantize_weight(weight, precision.bits, precision.group)
+        before, after = (math.sqrt(max(objective(weight, q, second), 0) / size) for q in (nearest, rounded))
         self.integers[name] = rounded
+        self.rows.append(ModuleRow(name, str(precision), rounded.nbytes, before, after, *row))
         return rounded
 
-    def _round(self, name: str, weight: Tensor, second: Tensor, precision: Precision) -> QuantizedTensor:
-        try:
-            if self.method.rounding == "gptq":
-                return gptq(weight, second, precision.bits, precision.group)
-            if self.method.rounding == "hqq":
-                return hqq(weight, precision.bits, precision.group)
-            return quantize_weight(weight, precision.bits, precision.group)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
 
-    def _embedding(self) -> None:
-        """The embedding is looked up, not multiplied: its rows are rounded by themselves."""
-        name, precision = blockwise.EMBEDDING, self._precision(blockwise.EMBEDDING)
-        for p in self.precisions.get(name, ()):
-            self.forms[name][p] = quantize_weight(self.model.weights[f"{name}.weight"], p.bits, p.group)
-        if not precision.is_integer:
-            return
-        weight = self.model.weights[f"{name}.weight"]
-        self.integers[name] = rounded = quantize_weight(weight, precision.bits, precision.group)
-        error = float((rounded.dequantize() - weight).norm() / weight.norm())
-        self.rows.append(ModuleRow(name, str(precision), rounded.nbytes, error, error, 0.0, 1.0))
+def _input_error(inputs: Tensor, weight: Tensor) -> float:
+    """What rounding the inputs alone to int8 per token changes in the output, relative."""
+    noise = fake_quantize(inputs, ActivationGrid.TOKEN_INT8) - inputs
+    error = (noise @ weight.T).square().sum() / (inputs @ weight.T).square().sum().clamp_min(1e-30)
+    return math.sqrt(float(error))

@@ -24,14 +24,15 @@ from torch import Tensor
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.layer_by_layer import logits
 from phantom_edge.model.weights import LazyWeights
 from phantom_edge.numbers.recipe import PRESETS
 from phantom_edge.progress import Step
-from phantom_edge.quantize import blockwise
-from phantom_edge.quantize.calibration import drawn_set
-from phantom_edge.quantize.job import HELD_OUT
-from phantom_edge.quantize.layerwise import METHODS, Quantization, overlaid, quantize_layerwise
+from phantom_edge.quantize.calibration import HELD_OUT, drawn_set
+from phantom_edge.quantize.layerwise import quantize_layerwise
+from phantom_edge.quantize.methods import METHODS
 from phantom_edge.quantize.quality import Quality, quality
+from phantom_edge.quantize.result import Quantization, overlaid
 
 GROUP: Final = 32
 REAL_ZERO_GROUP: Final = 64
@@ -45,7 +46,7 @@ class Quantizer:
         name: for the table.
         bytes_per_group: of scale and zero point, besides the integers.
         group: input features per scale.
-        dequantized: a weight [out, in] to what its integers stand for.
+        dequantized: a weight [out, in] to the one that its integers stand for.
     """
 
     name: str
@@ -76,10 +77,10 @@ def compare(
     """
     samples = drawn_set(source, HELD_OUT, split="validation").samples
     fitted = drawn_set(source, HELD_OUT).samples
-    truth = blockwise.logits(model.spec, model.weights, samples)
+    truth = logits(model, samples)
 
     def measured(name: str, other: FoldedModel, size: int) -> Comparison:
-        return Comparison(name, size, quality(truth, blockwise.logits(other.spec, other.weights, samples)))
+        return Comparison(name, size, quality(truth, logits(other, samples)))
 
     name = f"this quantisation: {quantization.recipe.name}, {quantization.method}"
     rows = [measured(name, quantization.apply(model), quantization.bytes)]
@@ -115,9 +116,7 @@ def other_quantizers() -> Iterator[Quantizer]:
 
 
 def _onnxruntime(weight: Tensor, algorithm: str, group: int, *, symmetric: bool) -> Tensor:
-    """A weight [out, in] as ONNX Runtime's quantiser leaves it: its own kernel multiplies it with the
-    identity.
-    """
+    """A weight [out, in] as ONNX Runtime dequantises it: its own kernel multiplies it with the identity."""
     import onnxruntime
     from onnxruntime.quantization import matmul_nbits_quantizer as tools
 

@@ -11,9 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Quality:
-    """Over all compared positions: mean, largest KL(original || model) in nats, and the share of equal top
-    tokens.
-    """
+    """Over all compared positions: mean and largest KL(original || model) in nats, and top-1 agreement."""
 
     kl: float
     largest: float
@@ -24,17 +22,17 @@ class Quality:
         return asdict(self)
 
 
-def divergence(truth: Sequence[Tensor], found: Sequence[Tensor]) -> Tensor:
-    """KL(truth || found) in nats per position, fp64, from logits [N, vocab] of each sample."""
+def divergence(reference: Sequence[Tensor], logits: Sequence[Tensor]) -> Tensor:
+    """KL(reference || model) in nats per position, fp64, from logits [N, vocab] of each sample."""
     parts = []
-    for a, b in zip(truth, found, strict=True):
+    for a, b in zip(reference, logits, strict=True):
         p, q = (t.double().log_softmax(-1) for t in (a, b))
         parts.append((p.exp() * (p - q)).sum(-1))
     return torch.cat(parts)
 
 
-def quality(truth: Sequence[Tensor], found: Sequence[Tensor]) -> Quality:
+def quality(reference: Sequence[Tensor], logits: Sequence[Tensor]) -> Quality:
     """Compare logits [N, vocab] of each sample."""
-    kl = divergence(truth, found)
-    same = torch.cat([a.argmax(-1) == b.argmax(-1) for a, b in zip(truth, found, strict=True)])
+    kl = divergence(reference, logits)
+    same = torch.cat([a.argmax(-1) == b.argmax(-1) for a, b in zip(reference, logits, strict=True)])
     return Quality(float(kl.mean()), float(kl.max()), float(same.double().mean()), len(kl))

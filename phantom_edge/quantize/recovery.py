@@ -27,13 +27,20 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.layer_by_layer import logits, logits_in_one_graph
 from phantom_edge.numbers.grid import QuantizedTensor, round_scale
 from phantom_edge.progress import Step, no_step
-from phantom_edge.quantize import blockwise, store
-from phantom_edge.quantize.calibration import SAMPLES, CalibrationSet, Sample, drawn_set, folder_set
-from phantom_edge.quantize.job import HELD_OUT, check_source
-from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize import store
+from phantom_edge.quantize.calibration import (
+    HELD_OUT,
+    SAMPLES,
+    CalibrationSet,
+    Sample,
+    drawn_set,
+    folder_set,
+)
 from phantom_edge.quantize.quality import Quality, quality
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.training.loop import Stage, Trainer
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
 
@@ -95,7 +102,7 @@ def recover(
     if options.objective == "phantom" and not any(_pairs(sample)[1] for sample in fit.samples):
         raise InputError("the phantom objective needs wrong answers; give lines with `wrong`, or use distil")
     step("running the original")
-    truth = blockwise.logits(model.spec, model.weights, held_out.samples)
+    truth = logits(model, held_out.samples)
     before = _quality(truth, quantization, model, held_out)
     recovery = _Recovery(model, quantization, fit.samples, options, step)
     recovery.train()
@@ -137,7 +144,7 @@ def recover_file(
     quantization = store.load(file)
     step("opening the checkpoint")
     source = Pretrained.open(model, revision=revision)
-    check_source(quantization, source)
+    store.check_source(quantization, source)
     fold = Fold.parse(str(quantization.facts.get("fold", "exact")))
     folded = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id)
     pairs = options.objective == "phantom"
@@ -146,8 +153,8 @@ def recover_file(
         fit = drawn_set(source, samples, pairs=pairs)
         held_out = drawn_set(source, HELD_OUT, split="validation")
     else:
-        fit, _ = folder_set(source, calibrate, pairs=pairs).parts(0.25)
-        _, held_out = folder_set(source, calibrate).parts(0.25)
+        fit, _ = folder_set(source, calibrate, pairs=pairs).split(0.25)
+        _, held_out = folder_set(source, calibrate).split(0.25)
     recovered = recover(folded, quantization, fit, held_out, options, step)
     store.save(output, recovered)
     return recovered
@@ -156,8 +163,7 @@ def recover_file(
 def _quality(
     truth: Sequence[Tensor], quantization: Quantization, model: FoldedModel, held_out: CalibrationSet
 ) -> Quality:
-    applied = quantization.apply(model)
-    return quality(truth, blockwise.logits(applied.spec, applied.weights, held_out.samples))
+    return quality(truth, logits(quantization.apply(model), held_out.samples))
 
 
 class _Recovery(Trainer[Stage, int]):
@@ -175,7 +181,7 @@ class _Recovery(Trainer[Stage, int]):
     ):
         super().__init__([Stage("recovering", options.steps)], lambda event: step(str(event)))
         self.samples, self.options = samples, options
-        self.teacher = blockwise.logits(model.spec, model.weights, samples)
+        self.teacher = logits(model, samples)
         applied = quantization.apply(model)
         self.spec = applied.spec
         tensors = {name: applied.weights[name] for name in applied.weights}
@@ -219,10 +225,8 @@ class _Recovery(Trainer[Stage, int]):
 
     def loss(self, part: int, parts: Sequence[int]) -> Tensor:
         sample = self.samples[part]
-        logits = blockwise.logits_of_one(
-            blockwise.PackedOps(self.spec, self.weights(), packed=sample.packed), self.spec, sample
-        )  # [N, vocab]
-        loss = _loss(logits, sample, self.teacher[part], self.options.objective) / self.options.batch
+        answer = logits_in_one_graph(self.spec, self.weights(), sample)  # [N, vocab]
+        loss = _loss(answer, sample, self.teacher[part], self.options.objective) / self.options.batch
         # The sum over the batch, counted as one value.
         self.state.totals.add("loss", float(loss.detach()), int(self.state.micro == 0))
         return loss
@@ -270,12 +274,12 @@ def _loss(logits: Tensor, sample: Sample, teacher: Tensor, objective: str) -> Te
 
 def _pairs(sample: Sample) -> tuple[list[int], list[int]]:
     """Numbers of the segments that are a right answer with a wrong one after it, and of those."""
-    if sample.packed.segments == len(sample.asked):
+    if sample.packed.segments == len(sample.questions):
         return [], []
     chosen, rejected, number = [], [], 0
-    for asked in sample.asked:
-        if asked.wrong:
+    for question in sample.questions:
+        if question.wrong:
             chosen.append(number)
             rejected.append(number + 1)
-        number += 2 if asked.wrong else 1
+        number += 2 if question.wrong else 1
     return chosen, rejected

@@ -42,9 +42,7 @@ class Seam:
 
 
 def seams(spec: FoldedSpec, block: str) -> list[Seam]:
-    """The seams inside one block, by the name of a :class:`~phantom_edge.quantize.blockwise.Block` or of the
-    head.
-    """
+    """The seams inside one block, by the block's name, or of the head."""
     if block == "text_decoder.head":
         return [Seam(block, ("text_decoder.norm.weight",))]
     if block == "vision_encoder.projector":
@@ -66,8 +64,7 @@ def seams(spec: FoldedSpec, block: str) -> list[Seam]:
 
 
 def fold_scale(weights: Mapping[str, Tensor], seam: Seam, scale: Tensor) -> dict[str, Tensor]:
-    """The weights of a seam with the scale [in] in them: sources divided by it, the sink's columns
-    multiplied.
+    """The weights of a seam with the scale [in]: sources divided by it, the sink's columns multiplied.
 
     Raises :class:`InputError` when a scale is not positive and finite.
     """
@@ -93,12 +90,12 @@ def candidates(mean_abs: Tensor, absmax: Tensor, weight: Tensor) -> dict[str, Te
         weight: [out, in].
     """
     largest = weight.abs().amax(0)
-    found = {"none": torch.ones_like(mean_abs)}
+    scales = {"none": torch.ones_like(mean_abs)}
     for alpha in ALPHAS[1:]:
-        found[f"awq {alpha:g}"] = _centred(mean_abs.pow(alpha))
+        scales[f"awq {alpha:g}"] = _centred(mean_abs.pow(alpha))
     for alpha in ALPHAS[2:-2]:
-        found[f"smooth {alpha:g}"] = _centred(absmax.pow(alpha) / largest.clamp_min(1e-8).pow(1 - alpha))
-    return found
+        scales[f"smooth {alpha:g}"] = _centred(absmax.pow(alpha) / largest.clamp_min(1e-8).pow(1 - alpha))
+    return scales
 
 
 def best_scale(tried: Mapping[str, Tensor], cost: Callable[[Tensor], float]) -> tuple[str, Tensor]:

@@ -1,8 +1,8 @@
-"""A quantisation as one file: integers, changed vectors and what was measured, for every export to take the
-same.
+"""A quantisation as one file, so that every export takes the same integers.
 
-A safetensors file; its metadata hold one JSON document under ``phantom_edge``. Beside an artifact, which
-carries the integers itself, the same file without them is kept, and the manifest has their hashes.
+A safetensors file of integers and changed vectors; its metadata hold one JSON document under
+``phantom_edge``. Beside an artifact, which carries the integers itself, the same file without them is kept,
+and the manifest has their hashes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from phantom_edge.bundle.manifest import CalibratedQuantization, ModuleRow
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.files import replacing_file
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
-from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.records import from_json, to_json
 
 SUFFIX: Final = ".safetensors"
@@ -47,21 +49,21 @@ def fingerprint(weight: QuantizedTensor) -> str:
     return digest.hexdigest()
 
 
-def save(path: str | Path, found: Quantization, *, integers: bool = True) -> Path:
-    """Write ``found`` to ``path``, whole or not at all. Raises :class:`InputError` where no file can be."""
+def save(path: str | Path, quantization: Quantization, *, integers: bool = True) -> Path:
+    """Write a quantisation, whole or not at all. Raises :class:`InputError` where no file can be."""
     path = Path(os.path.abspath(path))
     check_output(path)
-    tensors = {f"floats/{name}": t.contiguous() for name, t in found.floats.items()}
-    tensors |= {f"cache/{name}": t.contiguous() for name, t in found.cache.items()}
+    tensors = {f"floats/{name}": t.contiguous() for name, t in quantization.floats.items()}
+    tensors |= {f"cache/{name}": t.contiguous() for name, t in quantization.cache.items()}
     if integers:
-        for name, weight in found.integers.items():
+        for name, weight in quantization.integers.items():
             tensors |= {f"integers/{name}/{part}": t for part, t in weight.to_state().items()}
     document = {
         "schema": SCHEMA,
-        "method": found.method,
-        "recipe": to_json(found.recipe),
-        "modules": to_json(found.rows),
-        "facts": found.facts,
+        "method": quantization.method,
+        "recipe": to_json(quantization.recipe),
+        "modules": to_json(quantization.rows),
+        "facts": quantization.facts,
     }
     with replacing_file(path) as partial:
         save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
@@ -111,17 +113,26 @@ def is_stored(text: str | None) -> bool:
     return text is not None and text.endswith(SUFFIX)
 
 
-def manifest_entry(found: Quantization) -> CalibratedQuantization:
+def manifest_entry(quantization: Quantization) -> CalibratedQuantization:
     """What a bundle's manifest says of it: method, facts, the modules' table, and the integers' hashes."""
-    integers = {name: fingerprint(weight) for name, weight in sorted(found.integers.items())}
-    return CalibratedQuantization(found.method, found.facts, found.rows, integers)
+    integers = {name: fingerprint(weight) for name, weight in sorted(quantization.integers.items())}
+    return CalibratedQuantization(quantization.method, quantization.facts, quantization.rows, integers)
 
 
 def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantization:
     """The quantisation of a bundle: its sidecar with the integers that its artifact holds."""
-    found = load(sidecar)
-    found.integers = dict(stored)
-    return found
+    quantization = load(sidecar)
+    quantization.integers = dict(stored)
+    return quantization
+
+
+def check_source(quantization: Quantization, source: Pretrained) -> None:
+    """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
+    if quantization.facts.get("source") != source.sha256():
+        raise InputError(
+            f"the quantisation was made from another checkpoint than {source.name} (SHA-256 differs); "
+            "quantise this one"
+        )
 
 
 def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]) -> list[str]:
@@ -143,12 +154,12 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
     return document
 
 
-def _under(tensors: Mapping, prefix: str) -> dict:
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def _integers(tensors: Mapping) -> dict[str, QuantizedTensor]:
-    states: dict[str, dict] = {}
+def _integers(tensors: Mapping[str, Tensor]) -> dict[str, QuantizedTensor]:
+    states: dict[str, dict[str, Tensor]] = {}
     for name, tensor in _under(tensors, "integers/").items():
         module, _, part = name.rpartition("/")
         states.setdefault(module, {})[part] = tensor

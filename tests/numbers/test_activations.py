@@ -7,13 +7,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import (
-    ActivationGrid,
-    QuantizedTensor,
-    fake_quantize,
-    pack_nibbles,
-    quantize_weight,
-)
+from phantom_edge.numbers.activations import ActivationGrid, fake_quantize
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles
+from phantom_edge.numbers.scale_search import quantize_weight
 
 TOLERANCES = {
     # norm of the difference over norm of the result; both sides sum the same products in fp32, in another

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
+from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles, round_scale, unpack_nibbles
 
 
 def int8(*rows):
@@ -111,7 +111,7 @@ class TestQuantizedTensor:
     @pytest.mark.parametrize(
         ("values", "scales", "bits", "group", "message"),
         [
-            (int8([8, 0]), torch.ones(1, 1), 4, None, "-8..7, found 0..8"),
+            (int8([8, 0]), torch.ones(1, 1), 4, None, "-8..7, not 0..8"),
             (int8([-128, 0]), torch.ones(1, 1), 8, None, "-127..127"),
             (int8([1, 1]), torch.ones(1, 1), 3, None, "4 or 8"),
             (int8([1, 1, 1]), torch.ones(1, 1), 4, 2, "do not divide 3"),
@@ -132,5 +132,5 @@ class TestQuantizedTensor:
         state = QuantizedTensor(int8([1, 1]), torch.ones(1, 1), 8).to_state()
         with pytest.raises(InputError, match="expected values, scales and grid"):
             QuantizedTensor.from_state({"values": state["values"]})
-        with pytest.raises(InputError, match="3 input features announced, 2 found"):
+        with pytest.raises(InputError, match="the grid says 3 input features, the values 2"):
             QuantizedTensor.from_state({**state, "grid": torch.tensor([8, 0, 3], dtype=torch.int32)})

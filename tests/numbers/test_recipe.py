@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import PRESETS, Precision, QuantizedTensor, Recipe, apply_recipe, load_recipe
+from phantom_edge.numbers.apply import apply_recipe
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import PRESETS, Precision, Recipe, load_recipe
 from phantom_edge.records import from_json, to_json
 
 SHAPES = {

@@ -5,8 +5,8 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.numbers import scale_search
-from phantom_edge.numbers.grid import RANGES
-from phantom_edge.quantize import QuantizedTensor, quantize_weight, relative_error, round_scale
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
+from phantom_edge.numbers.scale_search import quantize_weight, relative_error
 
 
 def gaussian(*shape, seed=0):

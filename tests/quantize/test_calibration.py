@@ -31,31 +31,33 @@ def test_the_drawn_set_is_the_same_every_time_and_another_for_another_split(tiny
 def test_what_is_compared_are_the_answers_tokens(tiny_dirs, tiny):
     sample = drawn(tiny_dirs["qwen2"]).samples[0]
     ends = [sample.packed.answers == n for n in range(sample.packed.segments)]
-    told = [tiny.tokenizer.decode(sample.packed.targets[end][:-1].tolist()) for end in ends]
-    assert told == [one.answer for one in sample.asked]
+    answers = [tiny.tokenizer.decode(sample.packed.targets[end][:-1].tolist()) for end in ends]
+    assert answers == [one.answer for one in sample.questions]
     questions = {t.question for t in make_scene("train", 0, 20240914).triples()}
-    assert {one.question for one in sample.asked} <= questions
+    assert {one.text for one in sample.questions} <= questions
 
 
 def test_a_folder_with_questions(tmp_path, tiny):
     folder = write_scenes(tmp_path / "scenes", count=9, size=64)
-    found = folder_set(tiny, folder)
-    assert len(found.samples) == 9
-    asked = {json.loads(line)["question"] for line in (folder / "triples.jsonl").read_text().splitlines()}
-    assert {one.question for sample in found.samples for one in sample.asked} <= asked
+    calibration = folder_set(tiny, folder)
+    assert len(calibration.samples) == 9
+    questions = {json.loads(line)["question"] for line in (folder / "triples.jsonl").read_text().splitlines()}
+    assert {one.text for sample in calibration.samples for one in sample.questions} <= questions
     assert len(folder_set(tiny, folder, 8).samples) == 8
-    fit, held = found.parts(0.25)
-    assert (len(fit.samples), len(held.samples)) == (7, 2)
-    assert not {s.name for s in fit.samples} & {s.name for s in held.samples}
+    fit, held_out = calibration.split(0.25)
+    assert (len(fit.samples), len(held_out.samples)) == (7, 2)
+    assert not {s.name for s in fit.samples} & {s.name for s in held_out.samples}
 
 
 def test_pictures_alone_are_met_by_general_questions(tmp_path, tiny):
     for n in range(FEWEST):
         Image.new("RGB", (80 + n, 60), (20 * n, 90, 200)).save(tmp_path / f"{n}.png")
-    found = folder_set(tiny, tmp_path)
-    assert [one.question for one in found.samples[0].asked] == list(GENERAL)
-    assert len(found.samples[0].packed.sources) == len(GENERAL)  # one token each: the first of the answer
-    assert torch.equal(found.samples[0].packed.answers, torch.arange(len(GENERAL)))
+    calibration = folder_set(tiny, tmp_path)
+    assert [one.text for one in calibration.samples[0].questions] == list(GENERAL)
+    assert len(calibration.samples[0].packed.sources) == len(
+        GENERAL
+    )  # one token each: the first of the answer
+    assert torch.equal(calibration.samples[0].packed.answers, torch.arange(len(GENERAL)))
 
 
 def test_bad_data_is_refused(tmp_path, tiny):

@@ -7,8 +7,8 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
+from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize import gptq as gptq_module
-from phantom_edge.quantize import quantize_weight
 from phantom_edge.quantize.coordinate_descent import refine
 from phantom_edge.quantize.gptq import DAMPING, damped, gptq, objective
 

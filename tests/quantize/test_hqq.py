@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from phantom_edge.quantize import quantize_weight
+from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize.hqq import P_NORM, hqq, shrink, solve
 
 

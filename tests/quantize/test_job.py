@@ -16,12 +16,13 @@ from phantom_edge.bundle.folder import Bundle
 from phantom_edge.cli import app
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx import stored_cache
-from phantom_edge.numbers.recipe import Precision
+from phantom_edge.numbers.recipe import PRESETS, Precision
 from phantom_edge.pipeline.export import ExportRequest, export
-from phantom_edge.quantize import PRESETS, store
+from phantom_edge.quantize import store
 from phantom_edge.quantize.cache import Cache
-from phantom_edge.quantize.job import QuantizeOptions, check_source, quantize
+from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.sensitivity import Option
 from phantom_edge.runtime.verify import verify
 
@@ -32,27 +33,27 @@ def mixed(folder: Path):
 
 
 def test_mixed_spends_a_tenth_more_than_int4_and_gains_a_lot(tiny_dirs):
-    found = mixed(tiny_dirs["qwen2"])
-    facts = found.facts
+    quantization = mixed(tiny_dirs["qwen2"])
+    facts = quantization.facts
     assert facts["bytes"] <= facts["sensitivity"]["budget"]["bytes"]
     measured = facts["measured"]
     assert measured["quantised"]["kl"] < measured["round-to-nearest int4"]["kl"] / 3
     model = model_of(tiny_dirs["qwen2"])
-    assert {row.name for row in found.rows} == set(model.module_shapes())
-    assert sum(row.bytes for row in found.rows) < facts["bytes"]
-    assert len({row.precision for row in found.rows}) > 1
+    assert {row.name for row in quantization.rows} == set(model.module_shapes())
+    assert sum(row.bytes for row in quantization.rows) < facts["bytes"]
+    assert len({row.precision for row in quantization.rows}) > 1
     chosen = {n: e["chosen"] for n, e in facts["sensitivity"]["modules"].items()}
-    assert chosen == {row.name: row.precision for row in found.rows}
+    assert chosen == {row.name: row.precision for row in quantization.rows}
     assert facts["fold_from"]["chosen"] in ("original", "quantised")
     assert facts["kv_cache"]["beyond_quantised"]["kl"] < 5e-3
-    assert len(KVScales.from_state(found.cache).keys) == model.config.decoder.layers
+    assert len(KVScales.from_state(quantization.cache).keys) == model.config.decoder.layers
     assert facts["calibration"]["sha256"] != facts["measured_on"]["sha256"]
 
 
 def test_the_bytes_are_those_of_the_tensors(tiny_dirs):
-    found, model = mixed(tiny_dirs["qwen2"]), model_of(tiny_dirs["qwen2"])
-    applied = found.apply(model)
-    assert sum(applied.weights[name].nbytes for name in applied.weights) == found.facts["bytes"]
+    quantization, model = mixed(tiny_dirs["qwen2"]), model_of(tiny_dirs["qwen2"])
+    applied = quantization.apply(model)
+    assert sum(applied.weights[name].nbytes for name in applied.weights) == quantization.facts["bytes"]
 
 
 def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
@@ -79,7 +80,7 @@ def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
     with pytest.raises(InputError, match="made from another checkpoint"):
         export(ExportRequest("desktop", str(tiny_dirs["phi3"]), quant=str(file), output=tmp_path / "no"))
     assert not (tmp_path / "no").exists()
-    check_source(store.load(file), source_of(tiny_dirs["qwen2"]))
+    store.check_source(store.load(file), source_of(tiny_dirs["qwen2"]))
 
 
 @pytest.mark.parametrize("fold", ["exact", "rank:8"])
@@ -118,12 +119,12 @@ def test_bad_options_are_one_line(tiny_dirs, options, message):
         )
 
 
-def test_what_was_found_is_kept_by_content(tiny_dirs, tmp_path):
-    folder, told = tiny_dirs["qwen2"], []
+def test_a_result_is_kept_by_content(tiny_dirs, tmp_path):
+    folder, steps = tiny_dirs["qwen2"], []
     options = QuantizeOptions("int4", method="rtn", samples=8, kv_cache=False)
     first = quantize(source_of(folder), model_of(folder), options, cache=tmp_path)
-    again = quantize(source_of(folder), model_of(folder), options, cache=tmp_path, step=told.append)
-    assert told == ["preparing calibration"]  # and nothing was computed
+    again = quantize(source_of(folder), model_of(folder), options, cache=tmp_path, step=steps.append)
+    assert steps == ["preparing calibration"]  # and nothing was computed
     assert store.manifest_entry(again) == store.manifest_entry(first)
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(b"damaged")
@@ -162,10 +163,10 @@ def test_the_command(tiny_dirs, tmp_path, monkeypatch):
         app, [*arguments, "-o", str(out), "--json", "--html", str(tmp_path / "q.html")]
     )
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["method"] == "rtn"
-    assert told["measured"]["quantised"]["kl"] == pytest.approx(
-        told["measured"]["round-to-nearest int4"]["kl"]
+    facts = json.loads(result.stdout)
+    assert facts["method"] == "rtn"
+    assert facts["measured"]["quantised"]["kl"] == pytest.approx(
+        facts["measured"]["round-to-nearest int4"]["kl"]
     )
     assert store.load(out).recipe == PRESETS["int4"]
     assert "What it costs" in (tmp_path / "q.html").read_text()

@@ -5,27 +5,27 @@ import torch
 from calibrated import drawn, model_of
 
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import blockwise
+from phantom_edge.model.layer_by_layer import logits
 from phantom_edge.quantize.kv import KVScales, kv_quality, kv_scales
 
 
 @pytest.fixture(scope="module")
-def found(tiny_dirs):
+def calibrated_cache(tiny_dirs):
     model, fit = model_of(tiny_dirs["qwen2"]), drawn(tiny_dirs["qwen2"])
     return model, kv_scales(model, fit.samples), drawn(tiny_dirs["qwen2"], 8, "validation").samples
 
 
-def test_an_int8_cache_costs_little_on_pictures_never_seen(found):
-    model, scales, held = found
-    truth = blockwise.logits(model.spec, model.weights, held)
-    cost = kv_quality(model.spec, model.weights, held, scales, truth)
+def test_an_int8_cache_costs_little_on_pictures_never_seen(calibrated_cache):
+    model, scales, held_out = calibrated_cache
+    truth = logits(model, held_out)
+    cost = kv_quality(model, held_out, scales, truth)
     assert 0 < cost.kl < 2e-3
     shared = KVScales(*(tuple(t.amax().expand_as(t) for t in side) for side in (scales.keys, scales.values)))
-    assert kv_quality(model.spec, model.weights, held, shared, truth).kl > 1.2 * cost.kl
+    assert kv_quality(model, held_out, shared, truth).kl > 1.2 * cost.kl
 
 
-def test_the_phantom_half_has_scales_of_its_own(found):
-    model, scales, _ = found
+def test_the_phantom_half_has_scales_of_its_own(calibrated_cache):
+    model, scales, _ = calibrated_cache
     d = model.config.decoder
     for layer in range(d.layers):
         for side in (scales.keys, scales.values):
@@ -34,8 +34,8 @@ def test_the_phantom_half_has_scales_of_its_own(found):
             assert not torch.allclose(plain.mean(), phantom.mean(), rtol=0.05)
 
 
-def test_what_was_seen_is_never_clipped_and_is_off_by_half_a_step(found):
-    _, scales, _ = found
+def test_what_occurred_is_never_clipped_and_is_off_by_half_a_step(calibrated_cache):
+    _, scales, _ = calibrated_cache
     k = torch.randn(1, 50, *scales.keys[0].shape, generator=torch.Generator().manual_seed(0))
     k = k / k.abs().amax((0, 1)) * scales.keys[0] * 127
     rounded, _ = scales.round(0, k, k)
@@ -45,8 +45,8 @@ def test_what_was_seen_is_never_clipped_and_is_off_by_half_a_step(found):
     assert (scales.round(0, 100 * k, k)[0].abs() <= 127.001 * scales.keys[0]).all()
 
 
-def test_they_survive_a_file_and_bad_ones_are_refused(found):
-    _, scales, _ = found
+def test_they_survive_a_file_and_bad_ones_are_refused(calibrated_cache):
+    _, scales, _ = calibrated_cache
     state = scales.to_state()
     assert all(torch.equal(a, b) for a, b in zip(KVScales.from_state(state).keys, scales.keys, strict=True))
     with pytest.raises(InputError, match=r"kv\.0\.value"):

@@ -2,7 +2,7 @@
 
 import torch
 
-from phantom_edge.quantize import quantize_weight
+from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize.other_quantizers import other_quantizers
 
 

@@ -7,9 +7,12 @@ from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.quantize import blockwise, load_recipe, round_scale
+from phantom_edge.model.layer_by_layer import logits
+from phantom_edge.numbers.grid import round_scale
+from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.quantize.calibration import drawn_set
-from phantom_edge.quantize.layerwise import METHODS, quantize_layerwise
+from phantom_edge.quantize.layerwise import quantize_layerwise
+from phantom_edge.quantize.methods import METHODS
 from phantom_edge.quantize.quality import quality
 from phantom_edge.quantize.recovery import RecoverOptions, recover
 
@@ -31,8 +34,8 @@ def test_it_wins_back_part_of_what_rounding_took(tiny, objective):
         assert told["kept"]
         assert told["after"]["kl"] < 0.9 * told["before"]["kl"]
         applied = after.apply(model)
-        truth = blockwise.logits(model.spec, model.weights, held.samples)
-        again = quality(truth, blockwise.logits(applied.spec, applied.weights, held.samples))
+        truth = logits(model, held.samples)
+        again = quality(truth, logits(applied, held.samples))
         assert again.kl == pytest.approx(told["after"]["kl"], rel=1e-6)
     assert told["loss"][-1] < told["loss"][0]
     changed = 0

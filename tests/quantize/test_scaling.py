@@ -1,31 +1,35 @@
 """Scales folded into neighbours: free of change in exact arithmetic, and a gain once weights are rounded."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from calibrated import drawn, model_of
 
 from phantom_edge.errors import InputError
+from phantom_edge.model.layer_by_layer import HEAD, decoder_blocks, logits, vision_blocks
 from phantom_edge.model.weights import LazyWeights
-from phantom_edge.quantize import blockwise, quantize_weight
+from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize.gptq import objective
-from phantom_edge.quantize.layerwise import overlaid
+from phantom_edge.quantize.result import overlaid
 from phantom_edge.quantize.scaling import Seam, best_scale, candidates, fold_scale, seams
 
 
 @pytest.mark.parametrize("family", ["qwen2", "phi3"])
 def test_any_scale_on_every_seam_leaves_the_model_as_it_was(tiny_dirs, family):
     model, samples = model_of(tiny_dirs[family]), drawn(tiny_dirs[family]).samples[:2]
-    blocks = [*blockwise.vision_blocks(model.spec), *blockwise.decoder_blocks(model.spec)]
+    blocks = [*vision_blocks(model.config), *decoder_blocks(model.config)]
     weights, generator = {n: model.weights[n] for n in model.weights}, torch.Generator().manual_seed(0)
     folded = 0
-    for name in [*(block.name for block in blocks), blockwise.HEAD]:
+    for name in [*(block.name for block in blocks), HEAD]:
         for seam in seams(model.spec, name):
             width = weights[f"{seam.sink}.weight"].shape[1]
             weights |= fold_scale(weights, seam, torch.empty(width).uniform_(0.2, 5, generator=generator))
             folded += 1
     assert folded == 3 * len(blocks) - 2 + 1  # the projector has one seam, and the head one more
-    before = blockwise.logits(model.spec, model.weights, samples)
-    after = blockwise.logits(model.spec, LazyWeights(overlaid(model.weights, weights)), samples)
+    before = logits(model, samples)
+    scaled = replace(model, weights=LazyWeights(overlaid(model.weights, weights)))
+    after = logits(scaled, samples)
     changed = [n for n in weights if not torch.equal(weights[n], model.weights[n])]
     assert len(changed) > 3 * len(blocks)
     for a, b in zip(before, after, strict=True):

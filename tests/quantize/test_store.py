@@ -9,15 +9,17 @@ from safetensors.torch import save_file
 
 from phantom_edge.bundle.manifest import ModuleRow
 from phantom_edge.errors import InputError
-from phantom_edge.quantize import QuantizedTensor, load_recipe, quantize_weight
-from phantom_edge.quantize.layerwise import Quantization
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.recipe import load_recipe
+from phantom_edge.numbers.scale_search import quantize_weight
+from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.store import differing, fingerprint, load, manifest_entry, of_bundle, save
 
 MODULE = "text_decoder.layers.1.down"
 
 
 @pytest.fixture
-def found(tiny_dirs):
+def quantization(tiny_dirs):
     model = model_of(tiny_dirs["qwen2"])
     weight = quantize_weight(model.weights[f"{MODULE}.weight"], 4, 32)
     norm = torch.rand(64)
@@ -32,53 +34,57 @@ def found(tiny_dirs):
     )
 
 
-def test_round_trip(tmp_path, found):
-    back = load(save(tmp_path / "q.safetensors", found))
+def test_round_trip(tmp_path, quantization):
+    back = load(save(tmp_path / "q.safetensors", quantization))
     assert (back.recipe, back.method, back.rows, back.facts) == (
-        found.recipe,
+        quantization.recipe,
         "gptq",
-        found.rows,
-        found.facts,
+        quantization.rows,
+        quantization.facts,
     )
-    assert fingerprint(back.integers[MODULE]) == fingerprint(found.integers[MODULE])
-    assert all(torch.equal(back.floats[n], found.floats[n]) for n in found.floats)
-    assert torch.equal(back.cache["kv.0.key"], found.cache["kv.0.key"])
+    assert fingerprint(back.integers[MODULE]) == fingerprint(quantization.integers[MODULE])
+    assert all(torch.equal(back.floats[n], quantization.floats[n]) for n in quantization.floats)
+    assert torch.equal(back.cache["kv.0.key"], quantization.cache["kv.0.key"])
     assert [path.name for path in tmp_path.iterdir()] == ["q.safetensors"]
 
 
-def test_it_takes_the_place_of_the_models_own_numbers(tiny_dirs, found):
+def test_it_takes_the_place_of_the_models_own_numbers(tiny_dirs, quantization):
     model = model_of(tiny_dirs["qwen2"])
-    applied = found.apply(model)
-    assert torch.equal(applied.weights[f"{MODULE}.weight"].values, found.integers[MODULE].values)
+    applied = quantization.apply(model)
+    assert torch.equal(applied.weights[f"{MODULE}.weight"].values, quantization.integers[MODULE].values)
     assert torch.equal(
         applied.weights["text_decoder.layers.1.norm2.weight"],
-        found.floats["text_decoder.layers.1.norm2.weight"],
+        quantization.floats["text_decoder.layers.1.norm2.weight"],
     )
     other = "text_decoder.layers.0.down.weight"
-    assert torch.equal(applied.weights[other].values, model.quantized(found.recipe).weights[other].values)
+    assert torch.equal(
+        applied.weights[other].values, model.quantized(quantization.recipe).weights[other].values
+    )
     with pytest.raises(InputError, match="of another model"):
-        replace(found, floats={"text_decoder.layers.1.norm2.weight": torch.ones(63)}).apply(model)
+        replace(quantization, floats={"text_decoder.layers.1.norm2.weight": torch.ones(63)}).apply(model)
 
 
-def test_a_bundle_keeps_everything_but_the_integers_and_their_hashes_tell_on_a_changed_one(tmp_path, found):
-    sidecar = save(tmp_path / "quantization.safetensors", found, integers=False)
+def test_a_bundle_keeps_everything_but_the_integers_and_their_hashes_tell_on_a_changed_one(
+    tmp_path, quantization
+):
+    sidecar = save(tmp_path / "quantization.safetensors", quantization, integers=False)
     assert not load(sidecar).integers
-    assert of_bundle(sidecar, found.integers).integers == found.integers
-    entry = manifest_entry(found).integers
-    assert differing(entry, found.integers) == []
-    weight = found.integers[MODULE]
+    assert of_bundle(sidecar, quantization.integers).integers == quantization.integers
+    entry = manifest_entry(quantization).integers
+    assert differing(entry, quantization.integers) == []
+    weight = quantization.integers[MODULE]
     values = weight.values.clone()
     values[3, 5] = (int(values[3, 5]) + 1) % 8
     changed = {MODULE: QuantizedTensor(values, weight.scales, 4, 32)}
     assert differing(entry, changed) == [MODULE]
     assert differing(entry, {}) == [MODULE]
-    assert differing(entry, found.integers | {"extra": weight}) == ["extra"]
+    assert differing(entry, quantization.integers | {"extra": weight}) == ["extra"]
 
 
-def test_other_files_are_refused(tmp_path, found):
+def test_other_files_are_refused(tmp_path, quantization):
     with pytest.raises(InputError, match="no such file; make it with"):
         load(tmp_path / "none.safetensors")
-    path = save(tmp_path / "q.safetensors", found)
+    path = save(tmp_path / "q.safetensors", quantization)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match="damaged"):
         load(path)
@@ -93,4 +99,4 @@ def test_other_files_are_refused(tmp_path, found):
         load(path)
     for bad in (tmp_path / "q.bin", tmp_path / "missing" / "q.safetensors"):
         with pytest.raises(InputError):
-            save(bad, found)
+            save(bad, quantization)

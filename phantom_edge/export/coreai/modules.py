@@ -16,7 +16,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import TorchOps, Weights
 from phantom_edge.model.rope import static_tables
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import Weight
+from phantom_edge.model.weights import Weight, dense
 from phantom_edge.numbers.grid import QuantizedTensor
 
 MASKED = -1e4  # added to the score of a position that is not to be seen
@@ -130,7 +130,7 @@ class TracedOps(TorchOps):
         self.graph = graph
 
     def product(self, x: Tensor, name: str, weight: Weight, bias: Tensor | None) -> Tensor:
-        return F.linear(x, self.dense(name, weight), bias)  # in one piece: this is a graph, not a computation
+        return F.linear(x, dense(weight), bias)  # in one piece: this is a graph, not a computation
 
     def embedding(self, ids: Tensor) -> Tensor:
         grid, buffers = self.graph.hold(EMBEDDING)

@@ -1,0 +1,73 @@
+"""How to quantise, as one set of options for ``quantize`` and ``export``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from phantom_edge.errors import InputError
+from phantom_edge.numbers.recipe import Recipe, load_recipe
+from phantom_edge.quantize.calibration import check_count
+from phantom_edge.quantize.methods import RoundingMethod
+
+MIXED: Final = "mixed"
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How to quantise.
+
+    Attributes:
+        quant: ``mixed`` (a precision per module, by what each costs), a preset's name, or a TOML recipe.
+        overrides: ``PATTERN=PRECISION``, applied after the recipe.
+        method: a name in :data:`~phantom_edge.quantize.methods.METHODS`; None takes GPTQ.
+        calibrate: a folder of pictures; None takes drawn scenes.
+        samples: how many of them; None takes what suits the model's size.
+        budget_mb: with ``mixed``, the most that all weights may take, in 10^6 bytes.
+        budget_kl: with ``mixed``, the most KL divergence from the original, in nats per next token.
+        kv_cache: whether to calibrate an int8 KV cache too.
+
+    Raises:
+        InputError: options that do not go together or have no meaning.
+
+    >>> pe.QuantizeOptions("int4", budget_mb=4.0)
+    Traceback (most recent call last):
+    phantom_edge.errors.InputError: --budget-mb chooses a precision per module: use it with --quant mixed
+    """
+
+    quant: str = MIXED
+    overrides: tuple[str, ...] = ()
+    method: str | None = None
+    calibrate: Path | None = None
+    samples: int | None = None
+    budget_mb: float | None = None
+    budget_kl: float | None = None
+    kv_cache: bool = True
+
+    def __post_init__(self) -> None:
+        _ = self.rounding
+        if self.budget_mb is not None and self.budget_kl is not None:
+            raise InputError("--budget-mb and --budget-kl: give one of the two")
+        for name, value in (("--budget-mb", self.budget_mb), ("--budget-kl", self.budget_kl)):
+            if value is None:
+                continue
+            if self.quant != MIXED:
+                raise InputError(f"{name} chooses a precision per module: use it with --quant mixed")
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value}; it must be above 0")
+        if self.samples is not None:
+            check_count(self.samples)
+
+    @property
+    def rounding(self) -> RoundingMethod:
+        """The method, parsed."""
+        return RoundingMethod.parse(self.method or "gptq")
+
+    @property
+    def base(self) -> Recipe:
+        """The recipe to begin with; for ``mixed`` one that only says what its overrides do."""
+        if self.quant != MIXED:
+            return load_recipe(self.quant, self.overrides)
+        return replace(load_recipe("fp16", self.overrides), name=MIXED)
