@@ -9,9 +9,10 @@ import os
 import stat
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from phantom_edge.errors import InputError
 
@@ -19,14 +20,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 DEFAULT_MAX_TILES = 6
 MAX_PIXELS = 64 * 1024 * 1024
-"""Most pixels a picture may declare. Checked on the header: a decompression bomb is refused before it costs
-memory.
-"""
+"""Most pixels a picture may declare: by its header a decompression bomb is refused before it costs memory."""
 
 SAFE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""What may be decoded. An explicit list keeps Pillow from trying formats that start programs (EPS runs
-Ghostscript).
-"""
+"""What may be decoded: Pillow shall not try formats that start programs (EPS runs Ghostscript)."""
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -42,8 +39,8 @@ _MAX_8 = 255
 _MAX_16 = 65535
 
 
-def load_image(source: str | Path | Image.Image) -> Image.Image:
-    """Load a picture as upright 8-bit RGB; of an animation, the first frame.
+def load_image(source: str | Path | BinaryIO | Image.Image, name: str = "") -> Image.Image:
+    """Load a picture as upright 8-bit RGB; of an animation, the first frame. Errors call it ``name``.
 
     An opaque picture that is already upright gives exactly what the published `.convert("RGB")` gives.
     Transparency is composited on white, EXIF orientation applied, 16-bit, 32-bit and float greys scaled to 8
@@ -57,9 +54,10 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
     (255, 255, 255)
     """
     if isinstance(source, Image.Image):
-        return _to_rgb(source, "the image")
-    name = f"image {str(source)!r}"
-    _check_file(source, name)
+        return _to_rgb(source, name or "the image")
+    if isinstance(source, str | Path):
+        name = name or f"image {str(source)!r}"
+        _check_file(source, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about odd metadata concerns nobody here
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -70,8 +68,7 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
 def tile_grid(
     width: int, height: int, *, tile_size: int, max_tiles: int = DEFAULT_MAX_TILES
 ) -> tuple[int, int]:
-    """Columns and rows of tiles for a picture: the grid of at most `max_tiles` whose aspect ratio is the
-    closest.
+    """Columns and rows of tiles: the grid of at most `max_tiles` of the closest aspect ratio.
 
     Of grids equally close the smallest wins, unless the picture has more than half the pixels of a larger
     one.
@@ -131,9 +128,8 @@ def pixel_values(image: Image.Image, *, tile_size: int, max_tiles: int = DEFAULT
     tiles = np.stack(
         [np.asarray(tile) for tile in split_tiles(rgb, tile_size=tile_size, max_tiles=max_tiles)]
     )
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(
-        _MAX_8
-    )  # [N, 3, S, S]
+    planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32)  # [N, 3, S, S]
+    return planes / np.float32(_MAX_8)
 
 
 def normalize(pixels: np.ndarray) -> np.ndarray:
@@ -174,13 +170,13 @@ def _formats() -> list[str]:
     return [name for name in SAFE_FORMATS if name in Image.OPEN]
 
 
-def _open(path: str | Path, name: str) -> Image.Image:
+def _open(source: str | Path | BinaryIO, name: str) -> Image.Image:
     formats = _formats()
     try:
-        return Image.open(path, formats=formats)
+        return Image.open(source, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(_too_large(name, "far")) from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise InputError(
             f"{name} is not a picture in a known format: convert it to one of {', '.join(formats)}"
         ) from None
@@ -237,9 +233,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _unit_range(values: np.ndarray, usual_maxima: tuple[int, ...]) -> np.ndarray:
-    """Values over the first usual maximum that holds them all; values outside all of them are stretched to
-    0..1.
-    """
+    """Values over the first usual maximum that fits them all; others are stretched to 0..1."""
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     values = np.where(finite, values, low)

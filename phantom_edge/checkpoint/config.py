@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from phantom_edge.errors import InputError
 from phantom_edge.files import read_json
@@ -126,9 +126,7 @@ class PhantomConfig:
 
     @classmethod
     def from_file(cls, path: Path) -> PhantomConfig:
-        """Parse ``config.json``. Raises :class:`InputError` naming the field that is missing or
-        contradictory.
-        """
+        """Parse ``config.json``. Raises :class:`InputError` naming a missing or contradictory field."""
         return cls.from_dict(read_json(path))
 
     @classmethod
@@ -166,6 +164,9 @@ def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+N = TypeVar("N", int, float)
+
+
 class _Fields:
     """Typed access to one JSON object, with errors that name the field."""
 
@@ -185,7 +186,7 @@ class _Fields:
             raise InputError(f"{self.where}: {name} is {value}, expected 1 to {MAX_DIMENSION}")
         return value
 
-    def number(self, name: str, kind: type) -> Any:
+    def number(self, name: str, kind: type[N]) -> N:
         value = self.data.get(name)
         if value is None:
             raise InputError(f"{self.where}: {name} is missing")
@@ -193,11 +194,18 @@ class _Fields:
             raise InputError(f"{self.where}: {name} is {value!r}, expected a number")
         return kind(value)
 
+    def numbers(self, name: str, count: int) -> tuple[float, ...]:
+        """One number for each pair of a head's dimensions."""
+        values = self.data.get(name)
+        if not isinstance(values, list) or len(values) != count:
+            raise InputError(f"{self.where}: {name} must list {count} numbers, half the head dimension")
+        return tuple(float(v) for v in values)
+
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
         value = self.data.get(name, default)
         if value not in allowed:
             raise InputError(f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}")
-        return value
+        return str(value)
 
     def off(self, *names: str) -> None:
         """Refuse features that the published sizes do not use and that nothing here computes."""
@@ -267,11 +275,6 @@ def _rope(f: _Fields, head_dim: int, max_context: int) -> RopeConfig:
     kind = s.choice("type", ("dynamic", "su"))
     if kind == "dynamic":
         return RopeConfig("dynamic", theta, max_context, max_context, factor=s.number("factor", float))
-    factors = {}
-    for name in ("short_factor", "long_factor"):
-        values = s.data.get(name)
-        if not isinstance(values, list) or len(values) != head_dim // 2:
-            raise InputError(f"{s.where}: {name} must list {head_dim // 2} numbers, half the head dimension")
-        factors[name] = tuple(float(v) for v in values)
+    short, long = (s.numbers(name, head_dim // 2) for name in ("short_factor", "long_factor"))
     original = f.size("original_max_position_embeddings")
-    return RopeConfig("su", theta, original, max_context, **factors)
+    return RopeConfig("su", theta, original, max_context, short_factor=short, long_factor=long)

@@ -8,7 +8,7 @@ already in order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Stored keys with their shapes, the function that makes one canonical tensor of them, and its
-    inverse.
-    """
+    """Stored keys with their shapes, what makes one canonical tensor of them, and its inverse."""
 
     parts: tuple[tuple[str, Shape], ...]
     assemble: Callable[[list[torch.Tensor]], torch.Tensor]
@@ -60,20 +58,20 @@ class FamilyKeys:
     per_kv_head: bool = False
 
 
-_LLAMA_STYLE = {
-    "embedding": "embed_tokens",
-    "head": "lm_head",
-    "attention": "self_attn",
-    "out": "o_proj",
-    "down": "mlp.down_proj",
-    "norm1": "input_layernorm",
-    "norm2": "post_attention_layernorm",
-}
+_QWEN2 = FamilyKeys(
+    embedding="embed_tokens",
+    head="lm_head",
+    attention="self_attn",
+    qkv=("q_proj", "k_proj", "v_proj"),
+    out="o_proj",
+    gate_up=("mlp.gate_proj", "mlp.up_proj"),
+    down="mlp.down_proj",
+    norm1="input_layernorm",
+    norm2="post_attention_layernorm",
+)
 FAMILIES: dict[str, FamilyKeys] = {
-    "qwen2": FamilyKeys(
-        qkv=("q_proj", "k_proj", "v_proj"), gate_up=("mlp.gate_proj", "mlp.up_proj"), **_LLAMA_STYLE
-    ),
-    "phi3": FamilyKeys(qkv=("qkv_proj",), gate_up=("mlp.gate_up_proj",), **_LLAMA_STYLE),
+    "qwen2": _QWEN2,
+    "phi3": replace(_QWEN2, qkv=("qkv_proj",), gate_up=("mlp.gate_up_proj",)),
     "internlm2": FamilyKeys(
         embedding="tok_embeddings",
         head="output",

@@ -1,16 +1,17 @@
 """A trained Phantom checkpoint in the published format: safetensors, read lazily under canonical names.
 
-Everything about files and published key names ends here. To the right of this module a tensor is asked for by
-its canonical name (``text_decoder.layers.3.qkv.weight``) and arrives in the layout the whole toolkit uses.
+Everything about files and published key names ends here: other modules read a tensor by its canonical name
+(``text_decoder.layers.3.qkv.weight``), and it comes in the layout that the whole toolkit uses.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import TensorSource, is_ignored, tensor_sources
@@ -39,7 +40,7 @@ class StoredTensor:
 
 
 class Checkpoint(Mapping[str, "torch.Tensor"]):
-    """A mapping from canonical names to tensors; nothing is read until it is asked for.
+    """A mapping from canonical names to tensors; each is read when it is used.
 
     >>> checkpoint = pe.Pretrained.open().checkpoint
     >>> checkpoint["text_decoder.layers.0.qkv.weight"].shape
@@ -97,20 +98,23 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         from safetensors import safe_open
 
         with safe_open(self.stored[key].file, framework="pt") as file:
-            return file.get_tensor(key)
+            tensor: torch.Tensor = file.get_tensor(key)
+            return tensor
 
     def _check(self) -> None:
-        wanted = {key: shape for source in self.sources.values() for key, shape in source.shapes().items()}
+        expected = {key: shape for source in self.sources.values() for key, shape in source.shapes().items()}
         stored = {key: tensor for key, tensor in self.stored.items() if not is_ignored(key, self.config)}
-        missing = [key for key in wanted if key not in stored]
-        extra = [key for key in stored if key not in wanted]
+        missing = [key for key in expected if key not in stored]
+        extra = [key for key in stored if key not in expected]
         wrong = [
             f"{key} is {list(stored[key].shape)}, expected {list(shape)}"
-            for key, shape in wanted.items()
+            for key, shape in expected.items()
             if key in stored and stored[key].shape != shape
         ]
         types = [
-            f"{key} is {t.dtype}" for key, t in stored.items() if key in wanted and t.dtype not in FLOAT_TYPES
+            f"{key} is {t.dtype}"
+            for key, t in stored.items()
+            if key in expected and t.dtype not in FLOAT_TYPES
         ]
         problems = [
             f"{label}: {_listing(names)}"
@@ -159,7 +163,7 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     raise InputError(f"{folder}: neither model.safetensors nor {INDEX} is there")
 
 
-def _sharded(folder: Path, index: dict) -> dict[str, StoredTensor]:
+def _sharded(folder: Path, index: dict[str, Any]) -> dict[str, StoredTensor]:
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f"{folder / INDEX}: weight_map is missing or empty")
@@ -170,17 +174,15 @@ def _sharded(folder: Path, index: dict) -> dict[str, StoredTensor]:
     absent = sorted(name for name in names if not (folder / name).is_file())
     if absent:
         raise InputError(f"{folder}: shard missing: {_listing(absent)}")
-    found = {key: tensor for name in sorted(names) for key, tensor in _headers(folder / name).items()}
-    lost = [key for key, name in places.items() if key not in found or found[key].file.name != name]
+    tensors = {key: tensor for name in sorted(names) for key, tensor in _headers(folder / name).items()}
+    lost = [key for key, name in places.items() if key not in tensors or tensors[key].file.name != name]
     if lost:
         raise InputError(f"{folder}: the index and the shards disagree about {_listing(lost)}")
-    return found
+    return tensors
 
 
 def _headers(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of one file. The safetensors library checks header and offsets against the file's true
-    length.
-    """
+    """Every tensor of one file; the safetensors library checks header and offsets against its length."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -194,10 +196,7 @@ def _headers(path: Path) -> dict[str, StoredTensor]:
 
 
 def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
+    return math.prod(shape)
 
 
 def _listing(names: list[str]) -> str:

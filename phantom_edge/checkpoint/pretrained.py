@@ -1,6 +1,4 @@
-"""A checkpoint with everything its prompts need: tokenizer, template, and the token that every prompt begins
-with.
-"""
+"""A checkpoint with what its prompts need: tokenizer, template, and the token that each begins with."""
 
 from __future__ import annotations
 
@@ -35,9 +33,7 @@ class Pretrained:
 
     @classmethod
     def open(cls, model: str | Path | None = None, *, revision: str | None = None) -> Pretrained:
-        """Open a folder or Hugging Face id; None opens the embedded Phantom-Nano. Raises
-        :class:`InputError`.
-        """
+        """Open a folder or Hugging Face id, None for Phantom-Nano. Raises :class:`InputError`."""
         folder = NANO if model is None or str(model) == NANO_NAME else resolve(model, revision=revision)
         checkpoint = Checkpoint.open(folder)
         config = checkpoint.config

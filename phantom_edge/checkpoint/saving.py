@@ -31,9 +31,7 @@ COPIED = (
 def save_checkpoint(
     folder: Path, source: Path, config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> None:
-    """Write ``weights`` (canonical names) to ``folder`` under published keys, with ``source``'s other
-    files.
-    """
+    """Write canonical ``weights`` under published keys, with ``source``'s other files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         if (source / name).is_file():
@@ -55,9 +53,7 @@ def save_checkpoint(
 def published_tensors(
     config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """Canonical tensors taken apart into the published ones: the inverse of what a checkpoint's reading
-    does.
-    """
+    """Canonical tensors taken apart into the published ones: the inverse of reading a checkpoint."""
     out: dict[str, torch.Tensor] = {}
     for name, source in tensor_sources(config).items():
         if name not in weights and name == "text_decoder.head.weight":  # tied: the embedding is already there

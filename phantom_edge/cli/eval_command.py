@@ -7,19 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, show, write_page
 
+if TYPE_CHECKING:
+    from phantom_edge.evaluate.job import Watch
+
 
 @app.command(
     "eval",
     epilog="Examples: phantom-edge eval -m nano-ios --against phantom-nano --tasks colour,count --samples "
-    "100  |  "
-    "phantom-edge eval -m BK-Lee/Phantom-0.5B --benchmark pope --data datasets --records pope.jsonl",
+    "100  |  phantom-edge eval -m BK-Lee/Phantom-0.5B --benchmark pope --data datasets --records pope.jsonl",
 )
 @command
 def evaluate(
@@ -105,7 +107,7 @@ def evaluate(
 
 
 @contextmanager
-def _bar(*, quiet: bool) -> Iterator[Callable]:
+def _bar(*, quiet: bool) -> Iterator[Watch]:
     """One progress bar per model with the accuracy so far, on stderr of a terminal; silent elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield lambda name: lambda done, total, right: None
@@ -126,10 +128,10 @@ def _bar(*, quiet: bool) -> Iterator[Callable]:
             progress.update(preparing, visible=False)
             task = progress.add_task(f"{name}: loading", total=None)
 
-            def told(done: int, total: int, right: int) -> None:
+            def show_reply(done: int, total: int, right: int) -> None:
                 text = f"{name}: {100 * right / done:.1f} % right"
                 progress.update(task, description=text, completed=done, total=total)
 
-            return told
+            return show_reply
 
         yield watch

@@ -1,5 +1,4 @@
-"""Accuracy: questions with known answers, asked of a checkpoint or of a bundle, scored, and compared pair by
-pair.
+"""Accuracy: questions with known answers, put to a checkpoint or bundle, scored, compared in pairs.
 
 >>> suite = pe.build_suite(tasks=["colour", "count"], samples=4)
 >>> int4, original = pe.evaluate_models(["nano-desktop", "phantom-nano"], suite)

@@ -19,10 +19,9 @@ def no_replies(done: int, total: int, right: int) -> None:
 
 
 def evaluate(session: Session, items: Iterable[Item], on_reply: OnReply = no_replies) -> EvalResult:
-    """Ask every item, greedily, and judge the replies. Items of one picture are asked together, whatever
-    their order.
+    """Ask every item, greedily, and judge the replies; items of one picture together, in any order.
 
-    One picture is held at a time. The result has no name yet;
+    One picture is in memory at a time. The result has no name yet;
     :func:`~phantom_edge.evaluate.job.evaluate_models` gives it one.
 
     Raises:
@@ -47,9 +46,8 @@ def evaluate(session: Session, items: Iterable[Item], on_reply: OnReply = no_rep
 def _by_picture(items: Sequence[Item]) -> list[list[Item]]:
     groups: dict[str, list[Item]] = {}
     for item in items:
-        groups.setdefault(f"picture {item.picture.key}" if item.picture else f"item {item.id}", []).append(
-            item
-        )
+        key = f"picture {item.picture.key}" if item.picture else f"item {item.id}"
+        groups.setdefault(key, []).append(item)
     return list(groups.values())
 
 

@@ -1,6 +1,4 @@
-"""What is asked: items with their pictures and judges, the suite they belong to, and an even choice of
-fewer.
-"""
+"""Questions: items with pictures and judges, the suite they belong to, and an even choice of fewer."""
 
 from __future__ import annotations
 
@@ -51,8 +49,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Item:
-    """One question. ``question`` is the whole user turn, ``judge`` tells a right reply, ``answer`` is for
-    people.
+    """One question: ``question`` is the whole user turn, ``answer`` is for people, ``judge`` decides.
 
     ``max_tokens`` caps the reply.
     """
@@ -68,9 +65,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Suite:
-    """Items that are asked together. ``scoring`` says in a line how; ``measures`` gives more than accuracy,
-    by name.
-    """
+    """Items that belong together; ``scoring`` is for people, ``measures`` gives more than accuracy."""
 
     name: str
     items: tuple[Item, ...]

@@ -1,4 +1,4 @@
-"""The whole job: which questions, and one model or several that are asked them."""
+"""The whole job: which questions, and the model or models that answer them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.ask import OnReply, evaluate, no_replies
+from phantom_edge.evaluate.candidate import Candidate
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import SUFFIX, EvalResult, read_records
-from phantom_edge.evaluate.subject import Subject
 
 Watch = Callable[[str], OnReply]
-"""Given the name of who is about to be asked, gives what is told of the progress."""
+"""Called with a model's name before its questions; gives what is called after each reply."""
 
 
 def unwatched(name: str) -> OnReply:
-    """The watch that nobody keeps."""
+    """A :data:`Watch` that shows nothing."""
     return no_replies
 
 
@@ -85,8 +85,8 @@ def evaluate_models(
     >>> [result.model for result in pe.evaluate_models(["nano-desktop", None], suite)]
     ['nano-desktop', 'phantom-nano']
     """
-    subjects = [read_records(model, suite) if _is_records(model) else Subject.of(model) for model in models]
-    results = [s if isinstance(s, EvalResult) else _evaluate(s, suite, watch) for s in subjects]
+    candidates = [_records(model, suite) or Candidate.of(model) for model in models]
+    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch) for c in candidates]
     names: dict[str, int] = {}
     for result in results:
         names[result.model] = names.get(result.model, 0) + 1
@@ -95,13 +95,16 @@ def evaluate_models(
     return results
 
 
-def _evaluate(subject: Subject, suite: Suite, watch: Watch) -> EvalResult:
-    progress = watch(subject.name)
-    session = subject.open()
-    result = evaluate(session, suite.items, progress)
-    result.model, result.runs_as, result.facts = subject.name, subject.runs_as(session), subject.facts()
+def _evaluate(candidate: Candidate, suite: Suite, watch: Watch) -> EvalResult:
+    on_reply = watch(candidate.name)
+    session = candidate.open()
+    result = evaluate(session, suite.items, on_reply)
+    result.model, result.runs_as, result.facts = candidate.name, candidate.runs_as(session), candidate.facts()
     return result
 
 
-def _is_records(model: str | Path | None) -> bool:
-    return model is not None and str(model).endswith(SUFFIX) and Path(model).is_file()
+def _records(model: str | Path | None, suite: Suite) -> EvalResult | None:
+    """The records of an earlier run, where ``model`` is a file of them."""
+    if model is None or not str(model).endswith(SUFFIX) or not Path(model).is_file():
+        return None
+    return read_records(model, suite)

@@ -1,6 +1,4 @@
-"""What came of it: one record per question, accuracies over them, and records as a file to compare with
-later.
-"""
+"""Results: one record per question, accuracies over them, and records as a file to compare with."""
 
 from __future__ import annotations
 
@@ -12,19 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate.files import read_json_lines
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
-from phantom_edge.files import replacing_file
+from phantom_edge.files import read_json_lines, replacing_file
 
 SUFFIX = ".jsonl"
 
 
 @dataclass
 class EvalResult:
-    """The records of one model in the order of the items, with what ran and how long it took in
-    ``seconds``.
-    """
+    """The records of one model in the order of the items; what ran, and for how many ``seconds``."""
 
     model: str
     records: list[Record]
@@ -50,7 +45,7 @@ class EvalResult:
 
     @property
     def unanswered(self) -> list[Record]:
-        """Records of questions that could not be asked."""
+        """Records of questions that were refused."""
         return [record for record in self.records if record.error]
 
     def changes_from(self, before: EvalResult) -> tuple[Change, dict[str, Change]]:
@@ -85,7 +80,7 @@ def _change(pairs: Sequence[tuple[Record, Record]]) -> Change:
 
 
 def _by_task(
-    rows: Sequence[Any], measure: Callable, key: Callable = lambda record: record.task
+    rows: Sequence[Any], measure: Callable[[Sequence[Any]], Any], key: Callable[[Any], str] = lambda r: r.task
 ) -> dict[str, Any]:
     return {
         task: measure([row for row in rows if key(row) == task]) for task in dict.fromkeys(map(key, rows))
@@ -113,9 +108,7 @@ def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]
 
 
 def check_file(path: str | Path) -> None:
-    """Raise :class:`InputError` for a place where no file can appear, before work is spent on what goes
-    there.
-    """
+    """Raise :class:`InputError`, before any work, for a place where no file can appear."""
     path = Path(path)
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: no file can be written there; its folder must exist")
@@ -124,9 +117,7 @@ def check_file(path: str | Path) -> None:
 
 
 def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
-    """One JSON object per line, ``model`` and the fields of :class:`Record`; the file appears when it is
-    whole.
-    """
+    """Write a line of JSON per record, with its ``model``; the file appears when it is whole."""
     path = Path(path)
     check_file(path)
     with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
@@ -137,8 +128,7 @@ def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
 
 
 def read_records(path: str | Path, suite: Suite) -> EvalResult:
-    """The records of an earlier run for the items of ``suite``, judged anew; of several models, those of the
-    first.
+    """The records of an earlier run (of its first model) for a suite's items, judged anew.
 
     Raises :class:`InputError` when it is no such file, or does not hold all of the questions.
     """
@@ -146,9 +136,7 @@ def read_records(path: str | Path, suite: Suite) -> EvalResult:
     stored: dict[str, dict[str, Any]] = {}
     for number, line in read_json_lines(path):
         if not all(isinstance(line.get(name), str) for name in ("model", "id", "question", "reply")):
-            raise InputError(
-                f"{path}: line {number} is no record of an evaluation; write them with --records"
-            )
+            raise InputError(f"{path}, line {number}: no record of an evaluation; --records writes them")
         model = model or line["model"]
         if line["model"] == model:
             stored[line["id"]] = line

@@ -30,8 +30,7 @@ _BEFORE_LETTER = ("", "(", "option ", "the answer is ")
 
 
 def choice(reply: str, choices: int) -> int:
-    """ScienceQA (``convert_to_choice``): the index of the option that a reply names, -1 for none of the
-    ``choices``.
+    """ScienceQA (``convert_to_choice``): the number of the option a reply names, -1 for none of them.
 
     >>> choice("B", 3), choice("C. iron", 3), choice("The answer is A.", 3), choice("D", 3)
     (1, 2, 0, -1)
@@ -41,16 +40,16 @@ def choice(reply: str, choices: int) -> int:
     elif len(reply) == 1:
         letter = reply
     else:
-        found = _SPELLED_OUT.findall(reply)
-        letter = found[0] if len(found) == 1 else "?"
+        letters = _SPELLED_OUT.findall(reply)
+        letter = letters[0] if len(letters) == 1 else "?"
     index = LETTERS.find(letter)
     return index if index < choices else -1
 
 
 def first_capital(reply: str) -> str:
     """AI2D (``evaluate_ai2d``): the first capital letter anywhere in a reply, "" without one."""
-    found = _CAPITAL.search(reply)
-    return found.group() if found else ""
+    capital = _CAPITAL.search(reply)
+    return capital.group() if capital else ""
 
 
 def first_character(reply: str) -> str:
@@ -59,19 +58,17 @@ def first_character(reply: str) -> str:
 
 
 def mmstar(answer: str, reply: str) -> bool:
-    """MMStar (``eval_mmstar``): the letter first, or after "(", "option " or "the answer is ", in either
-    case.
+    """MMStar (``eval_mmstar``): the letter first, or after "(", "option " or "the answer is ".
 
     >>> mmstar("B", "b: two"), mmstar("B", "Option B"), mmstar("B", "It is B")
     (True, True, False)
     """
-    wanted, text = (value.lower().strip().replace("\n", " ") for value in (answer, reply))
-    return any(text.startswith(before + wanted) for before in _BEFORE_LETTER)
+    letter, text = (value.lower().strip().replace("\n", " ") for value in (answer, reply))
+    return any(text.startswith(before + letter) for before in _BEFORE_LETTER)
 
 
 def says_yes(reply: str) -> bool:
-    """POPE (``eval_pope``, as in POPE's ``evaluate.py``): no "no" or "not" among the words of the first
-    sentence.
+    """POPE (``eval_pope``, POPE's ``evaluate.py``): no "no" or "not" in the first sentence's words.
 
     >>> says_yes("Yes, there is."), says_yes("No"), says_yes("There is not one. Yes!")
     (True, False, False)
@@ -91,9 +88,9 @@ def relaxed(label: str, reply: str, tolerance: float = 0.05) -> bool:
     """
     if any(character.isdigit() for character in reply):
         reply = reply.split(" ")[0]
-    wanted, found = _number(label), _number(reply)
-    if found is not None and wanted:
-        return abs(found - wanted) <= tolerance * abs(wanted)
+    expected, number = _number(label), _number(reply)
+    if number is not None and expected:
+        return abs(number - expected) <= tolerance * abs(expected)
     return reply.lower() == label.lower()
 
 

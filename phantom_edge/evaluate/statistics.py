@@ -1,5 +1,4 @@
-"""Intervals of proportions: of one model's accuracy, and of the change between two models on the same
-questions.
+"""Intervals of one model's accuracy, and of the change between two on the same questions.
 
 Questions on one picture are not independent of each other: a model that misreads it fails them together. So
 both intervals count pictures as clusters, through the design effect (Kish, Survey Sampling, 1965), as is done
@@ -36,8 +35,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Change:
-    """``points`` (percent) won since another model on the same questions, the 95 % interval, and McNemar's
-    counts.
+    """``points`` (percent) won since another model, their 95 % interval, and McNemar's counts.
 
     ``lost`` questions were right before and are wrong now, ``gained`` ones the reverse. ``margin`` is half
     the width of the interval from ``low`` to ``high``.
@@ -73,9 +71,7 @@ def wilson(right: float, questions: float, z: float = Z95) -> tuple[float, float
 
 
 def accuracy(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Accuracy:
-    """Wilson's interval on the effective number of questions. Both sequences are as long as there are
-    questions.
-    """
+    """Wilson's interval on the effective number of questions; both sequences have one entry for each."""
     effect = design_effect([float(o) for o in outcomes], clusters)
     right, questions = sum(outcomes), len(outcomes)
     low, high = wilson(right / effect, questions / effect)

@@ -1,6 +1,4 @@
-"""Results side by side: accuracies, paired changes and a benchmark's own measures, as a report and for
-machines.
-"""
+"""Results side by side, as a report and for machines: accuracies, changes, a benchmark's measures."""
 
 from __future__ import annotations
 
@@ -52,11 +50,11 @@ def report(suite: Suite, results: Sequence[EvalResult]) -> Report:
     }
     facts |= {"scored by": suite.scoring, "intervals": INTERVALS}
     tables = [_accuracies(results)]
-    for other, overall, tasks in changes(results):
+    for other, overall, by_task in changes(results):
         facts[f"change against {other.model}"] = (
             f"{overall} points (95 %, paired; {overall.lost} lost, {overall.gained} gained)"
         )
-        tables.append(_changes(first, other, {"all questions": overall, **tasks}))
+        tables.append(_changes(first, other, {"all questions": overall, **by_task}))
     tables += [table for result in results if (table := _measures(suite, result)) is not None]
     tasks = first.tasks
     bars = Plot(f"Accuracy of {first.model} (%)", tuple(tasks), tuple(t.percent for t in tasks.values()))
@@ -77,7 +75,7 @@ def _cell(value: Accuracy) -> str:
 
 
 def _accuracies(results: Sequence[EvalResult]) -> Table:
-    rows: list[tuple] = []
+    rows: list[tuple[object, ...]] = []
     for task, accuracy in results[0].tasks.items():
         rows.append((task, accuracy.questions, *(_cell(result.tasks[task]) for result in results)))
     questions = results[0].overall.questions

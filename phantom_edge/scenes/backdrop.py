@@ -16,9 +16,7 @@ _NOISE = 512
 
 @functools.lru_cache(maxsize=1)
 def noise_field() -> np.ndarray:
-    """Fixed standard normal noise [512, 512, 3] to cut patches from: fresh noise would cost more than all the
-    rest.
-    """
+    """Fixed normal noise [512, 512, 3] to cut patches from; fresh noise would cost more than all the rest."""
     return np.random.default_rng(20240914).standard_normal((_NOISE, _NOISE, 3), dtype=np.float32)
 
 

@@ -1,8 +1,7 @@
-"""Colours with names: for each a range that a person calls by no other name, and the muted ones of everything
-else.
-"""
+"""Colours: for each name a range that a person calls nothing else, and muted ones for all around."""
 
 import colorsys
+import math
 import random
 
 RGB = tuple[int, int, int]
@@ -32,7 +31,7 @@ def named(rng: random.Random, name: str) -> RGB:
 
 
 def muted(rng: random.Random, low: float = 0.15, high: float = 0.95) -> RGB:
-    """A colour of little saturation, for backgrounds: none that would be asked for by name."""
+    """A colour of little saturation, for backgrounds: none that has a name."""
     return hsv(rng.uniform(0, 360), rng.uniform(0, 0.22), rng.uniform(low, high))
 
 
@@ -43,7 +42,8 @@ def near(rng: random.Random, colour: RGB, spread: float) -> RGB:
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
-    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
 
 
 def darker(colour: RGB, share: float) -> RGB:
@@ -58,7 +58,7 @@ def distance(a: RGB, b: RGB) -> float:
     """Perceived distance, 0..765: the low-cost approximation weighted by mean red."""
     red = (a[0] + b[0]) / 2
     dr, dg, db = a[0] - b[0], a[1] - b[1], a[2] - b[2]
-    return ((2 + red / 256) * dr * dr + 4 * dg * dg + (2 + (255 - red) / 256) * db * db) ** 0.5
+    return math.pow((2 + red / 256) * dr * dr + 4 * dg * dg + (2 + (255 - red) / 256) * db * db, 0.5)
 
 
 def luminance(colour: RGB) -> float:

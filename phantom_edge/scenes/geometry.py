@@ -13,9 +13,9 @@ import numpy as np
 
 def compose(*matrices: np.ndarray) -> np.ndarray:
     """The product of matrices [3, 3], the last applied first."""
-    *first, result = matrices
-    for matrix in reversed(first):
-        result = sum(matrix[:, n, None] * result[n] for n in range(3))
+    result: np.ndarray = matrices[-1]
+    for matrix in reversed(matrices[:-1]):
+        result = np.asarray(sum(matrix[:, n, None] * result[n] for n in range(3)))
     return result
 
 
@@ -24,14 +24,13 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
     rows = [[e * i - f * h, c * h - b * i, b * f - c * e], [f * g - d * i, a * i - c * g, c * d - a * f]]
     rows.append([d * h - e * g, b * g - a * h, a * e - b * d])
-    return np.array(rows) / (a * rows[0][0] + b * rows[1][0] + c * rows[2][0])
+    adjugate: np.ndarray = np.array(rows)
+    return adjugate / float(a * rows[0][0] + b * rows[1][0] + c * rows[2][0])
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A homography from the flat scene to the image: a small turn about the centre, then a small
-    perspective.
-    """
+    """A homography from the flat scene to the image: a small turn, then a small perspective."""
 
     turn: float = 0.0  # degrees
     tilt_x: float = 0.0
@@ -51,9 +50,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Pose:
-    """How a thing lies in its place, and a plate's measures: in the flat scene, lengths in radii of the
-    part.
-    """
+    """How a thing lies in its place, and a plate's measures, in radii of the part."""
 
     angle: float = 0.0
     shear: float = 0.0
@@ -84,4 +81,5 @@ def magnification(matrix: np.ndarray, x: float, y: float) -> float:
 def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points [N, 2] through a homography [3, 3] -> [N, 2]."""
     out = points[:, :1] * matrix[:, 0] + points[:, 1:] * matrix[:, 1] + matrix[:, 2]  # [N, 3]
-    return out[:, :2] / out[:, 2:]
+    projected: np.ndarray = out[:, :2] / out[:, 2:]
+    return projected

@@ -1,6 +1,4 @@
-"""What is in a scene and where: drawn so that answers are balanced, nothing overlaps and everything is
-inside.
-"""
+"""What is in a scene and where: answers balanced, nothing overlapping, everything inside."""
 
 import math
 import random
@@ -35,9 +33,7 @@ Placed = tuple[Part, Pose]
 
 @dataclass
 class _Ground:
-    """The picture's area while it fills up: devices take boxes (centre, half width, half height), objects
-    discs.
-    """
+    """The picture's area as it fills up with boxes (centre, half width, half height) and discs."""
 
     rng: random.Random
     placed: list[Placed] = field(default_factory=list)
@@ -73,9 +69,7 @@ class _Ground:
 
 
 def draw_layout(rng: random.Random, kind: str, text: Callable[[str], str]) -> tuple[Camera, list[Placed]]:
-    """Camera and parts of one scene. `text(device)` gives the text for a sign or display, from the asked
-    split.
-    """
+    """Camera and parts of one scene; `text(device)` gives the text for a sign or display."""
     devices = {"objects": (), "mixed": rng.choice(MIXED)}.get(kind, (kind,))
     texts = {device: text(device) for device in devices if device in ("sign", "display")}
     around = rng.randint(1, 6) if kind == "objects" else rng.randint(0, {"gauge": 2, "mixed": 1}.get(kind, 3))
@@ -91,9 +85,7 @@ def draw_layout(rng: random.Random, kind: str, text: Callable[[str], str]) -> tu
 
 
 def _theme(rng: random.Random, values: Sequence[str], count: int) -> list[str]:
-    """`count` values of which a uniformly drawn number are the same, so that counting has balanced
-    answers.
-    """
+    """`count` values of which a uniformly drawn number are the same: balanced answers for counting."""
     if not count:
         return []
     same = rng.randint(1, count)
@@ -146,9 +138,7 @@ def _reach(pose: Pose, radius: float) -> tuple[float, float]:
 
 
 def _plate(rng: random.Random, width: float, shrink: float, pose: Pose) -> tuple[float, Pose]:
-    """Radius of a plate for a line of text that is `width` cap heights wide, and the pose with the plate's
-    measures.
-    """
+    """Radius and pose of a plate for a line of text that is `width` cap heights wide."""
     half_width, half_height = width / 2 + rng.uniform(0.3, 0.7), 0.5 + rng.uniform(0.25, 0.5)
     across, _ = _reach(replace(pose, half=(half_width, half_height)), 1.0)  # in cap heights
     cap = min(max(CAP, rng.uniform(CAP, 0.3) * shrink), (0.499 - EDGE) / across)

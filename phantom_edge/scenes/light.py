@@ -13,9 +13,7 @@ DARKEST, BRIGHTEST = 0.7, 1.25  # the light on any pixel; darker, and orange wou
 
 
 def photograph(rng: random.Random, image: Image.Image) -> Image.Image:
-    """The picture as a small camera would take it. Widths of blurs are given for 224 pixels and scale with
-    the size.
-    """
+    """The picture as a small camera takes it; blurs are given for 224 pixels and scale with the size."""
     size = image.width
     blur = rng.uniform(0, 1.2) * size / 224
     if blur > 0.3:

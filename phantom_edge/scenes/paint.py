@@ -9,7 +9,7 @@ from phantom_edge.scenes import shapes
 from phantom_edge.scenes import text as lettering
 from phantom_edge.scenes.backdrop import CONTRAST
 from phantom_edge.scenes.canvas import Canvas
-from phantom_edge.scenes.colours import RGB, darker, distance, hsv, lighter, luminance, muted, named
+from phantom_edge.scenes.colours import RGB, darker, distance, hsv, lighter, luminance, mix, muted, named
 from phantom_edge.scenes.geometry import Pose, compose, project
 from phantom_edge.scenes.parts import Part
 
@@ -32,18 +32,16 @@ def paint_solid(
 ) -> None:
     """An object or an arrow in its colour, flat or shaded, with a rim where the background is close."""
     if part.kind == "arrow":
-        outline = (shapes.arrow(rng.uniform(0.1, 0.24), rng.uniform(0.65, 0.95)),)
+        outline: tuple[np.ndarray, ...] = (shapes.arrow(rng.uniform(0.1, 0.24), rng.uniform(0.65, 0.95)),)
     else:
         outline = shapes.outline(part.label)
     contours = [project(matrix, contour) for contour in outline]
     shaded = rng.random() < 0.35
     amount = rng.uniform(0.08, 0.22)
     plain = part.colour in ("black", "white")
-    ends = (
-        (lighter(colour, amount * (0.5 if plain else 1)), darker(colour, amount * 0.6))
-        if shaded
-        else (colour, colour)
-    )
+    ends = (colour, colour)
+    if shaded:
+        ends = lighter(colour, amount * (0.5 if plain else 1)), darker(colour, amount * 0.6)
     if len(contours) == 1 and not shaded:
         canvas.polygon(contours[0], colour)
     else:
@@ -101,17 +99,14 @@ def paint_display(rng: random.Random, canvas: Canvas, part: Part, pose: Pose, ma
         canvas.text(matrix, part.label, pose.glyph, pose.spacing, rng.uniform(0, 0.085), ink)
         return
     thickness = rng.uniform(0.11, 0.18)
-    unlit = (
-        tuple(round(p + (i - p) * 0.08) for p, i in zip(panel, ink, strict=True))
-        if rng.random() < 0.5
-        else None
-    )
+    unlit = mix(panel, ink, 0.08) if rng.random() < 0.5 else None
     middle = (len(part.label) - 1) / 2
     for number, digit in enumerate(part.label):
         shift = np.array([(number - middle) * lettering.SEGMENT_STEP, 0.0])
         for polygon, lit in lettering.segments(int(digit), thickness):
-            if lit or unlit is not None:
-                canvas.polygon(project(matrix, (polygon + shift) * pose.glyph), ink if lit else unlit)
+            fill = ink if lit else unlit
+            if fill is not None:
+                canvas.polygon(project(matrix, (polygon + shift) * pose.glyph), fill)
 
 
 def _around(degrees: float | np.ndarray, radius: float) -> np.ndarray:

@@ -1,6 +1,4 @@
-"""The words of the scenes: what can be seen, what it is called, and one record for each thing in a
-picture.
-"""
+"""The words of the scenes: what can be seen, what it is called, and a record for each thing."""
 
 from dataclasses import dataclass
 

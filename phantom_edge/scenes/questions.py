@@ -1,6 +1,4 @@
-"""The questions on a scene: only those with one clear answer, with answers balanced and wrong ones that are
-hard.
-"""
+"""The questions on a scene: only those with one clear answer, balanced, with wrong ones that are hard."""
 
 import random
 from collections import Counter
@@ -13,7 +11,7 @@ from phantom_edge.scenes.parts import COLOURS, DEVICES, DIRECTIONS, POSITIONS, S
 CLEAR = 1.25  # the largest object's radius over the next one's
 LARGER = 1.3  # between two objects whose sizes are compared
 APART = 0.15  # least distance along an axis for "left of", "above" and so on
-BORDER = 0.04  # an object this close to the line between two thirds is not asked for its place
+BORDER = 0.04  # an object this close to the line between two thirds gets no question about its place
 AMBIGUOUS = 0.12  # share of wrong answers that are vague and not false
 
 # Fixed phrasings: one is drawn for each question.
@@ -57,7 +55,7 @@ _SIMILAR = {
     "0": "86", "1": "74", "2": "73", "3": "89", "4": "91", "5": "63", "6": "580", "7": "12", "8": "360",
     "9": "384",
 }  # fmt: skip
-# Share of the scenes that show a device: one that is absent is asked for as often as one that is there.
+# Share of the scenes that show a device: questions name absent ones as often.
 _PRESENT = {
     device: (KINDS[device] + KINDS["mixed"] * sum(device in pair for pair in MIXED) / len(MIXED))
     / sum(KINDS.values())
@@ -74,7 +72,8 @@ class _Asker:
     """Collects triples; draws phrasings and wrong answers."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.rng, self.triples = rng, []
+        self.rng = rng
+        self.triples: list[Triple] = []
 
     def add(self, task: str, phrase: str, answer: str, wrong: Iterable[str], *words: str) -> None:
         """One question; the wrong answer is drawn from `wrong` without the right one, or is vague."""
@@ -130,9 +129,9 @@ def _named_once(objects: Sequence[Part]) -> list[Part]:
 def _misread(text: str, rng: random.Random) -> list[str]:
     """The text with one character replaced by a similar one."""
     at = rng.randrange(len(text))
-    others = (
-        _SIMILAR[text[at]].replace("0", "") if at == 0 and len(text) > 1 else _SIMILAR[text[at]]
-    )  # no leading zero
+    others = _SIMILAR[text[at]]
+    if at == 0 and len(text) > 1:  # no leading zero
+        others = others.replace("0", "")
     return [text[:at] + other + text[at + 1 :] for other in others]
 
 
@@ -188,12 +187,12 @@ def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
     """Largest, smallest, leftmost… where one stands out."""
     if len(objects) < 2:
         return
-    found: list[tuple[str, Part]] = []
+    extremes: list[tuple[str, Part]] = []
     by_size = sorted(objects, key=lambda part: part.radius)
     if by_size[-1].radius >= CLEAR * by_size[-2].radius:
-        found.append(("the largest object", by_size[-1]))
+        extremes.append(("the largest object", by_size[-1]))
     if by_size[1].radius >= CLEAR * by_size[0].radius:
-        found.append(("the smallest object", by_size[0]))
+        extremes.append(("the smallest object", by_size[0]))
     for words, axis, sign in (
         ("on the left", "x", 1),
         ("on the right", "x", -1),
@@ -203,8 +202,8 @@ def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
         order = sorted(objects, key=lambda part: sign * (getattr(part, axis) - 0.5))
         first, second = (sign * (getattr(part, axis) - 0.5) for part in order[:2])
         if first < -0.12 and second - first > 0.25 and second > -0.08:
-            found.append((f"the object {words}", order[0]))
-    for words, part in found:
+            extremes.append((f"the object {words}", order[0]))
+    for words, part in extremes:
         asker.add("colour", "colour", part.colour, _one_of(COLOURS, objects, asker.rng, "colour"), words)
         asker.add("shape", "shape", part.label, _one_of(SHAPES, objects, asker.rng, "label"), words)
         if asker.rng.random() < 0.5:
@@ -214,7 +213,7 @@ def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
             asker.yesno("is", False, words, asker.rng.choice(others))
 
 
-# How often a count is asked, by its answer, so that the answers come out about equally often.
+# Shares of the counts that become questions, by answer, so that the answers come out about equally often.
 _KEEP_COLOUR = {0: 0.18, 1: 0.12, 2: 0.48, 3: 0.85}
 _KEEP_SHAPE = {0: 0.15, 1: 0.09, 2: 0.45, 3: 0.8}
 
@@ -300,9 +299,9 @@ def _is_relation(asker: _Asker, less: bool, words: tuple[str, str], first: str, 
 
 
 def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
-    """What is left of the blue ring: asked where one object is and every other one is clearly not."""
+    """What is left of the blue ring: where one object is and every other one is clearly not."""
     rng = asker.rng
-    found: list[tuple[str, Part, Part]] = []
+    neighbours: list[tuple[str, Part, Part]] = []
     for part in _named_once(objects):
         for words, axis, sign in (
             ("left of", "x", -1),
@@ -313,8 +312,8 @@ def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
             ahead = [(sign * (getattr(o, axis) - getattr(part, axis)), o) for o in objects if o is not part]
             near = [o for distance, o in ahead if distance > 0.03]
             if len(near) == 1 and max(distance for distance, _ in ahead) >= APART:
-                found.append((words, part, near[0]))
-    for words, part, answer in rng.sample(found, min(2, len(found))):
+                neighbours.append((words, part, near[0]))
+    for words, part, answer in rng.sample(neighbours, min(2, len(neighbours))):
         wrong = [f"the {_name(o)}" for o in objects]
         if len(set(wrong)) < 3:
             wrong.append(f"the {rng.choice([c for c in COLOURS if c != answer.colour])} {answer.label}")

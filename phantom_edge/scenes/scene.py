@@ -38,16 +38,16 @@ def split_of(parts: Sequence[Part]) -> str:
     """
     texts = [p.label for p in parts if p.kind == "sign" or (p.kind == "display" and len(p.label) > 2)]
     shown = [part for part in parts if part.kind not in ("letter", "digit")]
-    content = texts or sorted((p.kind, p.label, p.colour, int(p.x * 3), int(p.y * 3)) for p in shown)
+    content: Sequence[object] = texts or sorted(
+        (p.kind, p.label, p.colour, int(p.x * 3), int(p.y * 3)) for p in shown
+    )
     bucket = _number("content", content) % 100
     return next(split for split, share in _SHARES.items() if bucket in share)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and its ground truth. `parts` are in coordinates of the image; letters and digits come
-    last.
-    """
+    """One picture and its truth; `parts` are in image coordinates, letters and digits last."""
 
     split: str
     index: int
@@ -61,9 +61,7 @@ class Scene:
         return random.Random(_number(self.seed, self.split, self.index, purpose))
 
     def render(self, size: int = 224) -> Image.Image:
-        """The RGB picture [size, size], the same at every call. Raises: InputError for a size outside
-        32..2048.
-        """
+        """The RGB picture [size, size], always the same. Raises InputError outside 32..2048."""
         if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
             raise InputError(
                 f"a picture of {size} pixels is not drawn: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}"
@@ -91,7 +89,7 @@ class Scene:
                 paint.paint_display(rng, canvas, part, pose, at)
             elif part.kind == "gauge":
                 paint.paint_gauge(rng, canvas, part, at)
-            else:
+            elif colour is not None:
                 paint.paint_solid(rng, canvas, part, at, colour, base)
         return canvas.finish()
 
@@ -101,8 +99,7 @@ class Scene:
 
 
 def make_scene(split: str, index: int, seed: int = 0, kinds: Mapping[str, float] | None = None) -> Scene:
-    """Scene number `index` of an endless split. Deterministic; no content is in two splits, whatever their
-    seeds.
+    """Scene `index` of an endless split; no content is in two splits, whatever their seeds.
 
     ``kinds``: other shares of the kinds of scene than ``KINDS``, for training on what is hard.
 
@@ -133,8 +130,6 @@ def _text(rng: random.Random, split: str, device: str) -> str:
             text = "".join(rng.choices(_LETTERS, k=length))
         else:
             text = str(rng.randint(10 ** (length - 1) if length > 1 else 0, 10**length - 1))
-        free = (
-            device == "display" and length < 3
-        )  # there are too few of these for a share of them to say anything
+        free = device == "display" and length < 3  # too few numbers to be divided among the splits
         if free or split_of([Part(device, text, "", 0.5, 0.5, 0.1)]) == split:
             return text

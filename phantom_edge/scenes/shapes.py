@@ -1,6 +1,4 @@
-"""Outlines of the objects, the arrow and the plate: polygons about the origin, y down, of about equal
-apparent size.
-"""
+"""Outlines of objects, arrow and plate: polygons about the origin, y down, of like apparent size."""
 
 import functools
 import math
@@ -18,7 +16,8 @@ def _circle(radius: float = 1.0, count: int = 40) -> np.ndarray:
 def _star() -> np.ndarray:
     angles = np.arange(10) * (math.pi / 5) - math.pi / 2
     radii = np.where(np.arange(10) % 2 == 0, 1.24, 0.53)
-    return np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + (0, 0.05)
+    points: np.ndarray = np.stack([np.cos(angles), np.sin(angles)], 1) * radii[:, None] + (0, 0.05)
+    return points
 
 
 def _heart() -> np.ndarray:
@@ -51,9 +50,7 @@ def outline(shape: str) -> tuple[np.ndarray, ...]:
 
 
 def arrow(shaft: float, head: float) -> np.ndarray:
-    """An arrow that points up, two radii long: [7, 2]. `shaft`, `head`: half the shaft's width, length of the
-    head.
-    """
+    """An arrow up, two radii long: [7, 2]. `shaft` is half the shaft's width, `head` the head's length."""
     neck = head - 1
     wide = max(0.42, shaft * 2.1)
     return np.array(

@@ -12,7 +12,9 @@ _MEASURE = 100
 
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)
+    typeface = ImageFont.load_default(size)
+    assert isinstance(typeface, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+    return typeface
 
 
 @functools.cache
@@ -70,9 +72,7 @@ SEGMENT_STEP = 0.82  # cap heights from one seven-segment digit to the next
 
 
 def segments(digit: int, thickness: float) -> list[tuple[np.ndarray, bool]]:
-    """The seven segments of a digit as polygons [6, 2] in cap heights about its middle, each with whether it
-    is lit.
-    """
+    """A digit's seven segments, polygons [6, 2] in cap heights about its middle, each lit or not."""
     result = []
     for number, (start, end) in enumerate(_SEGMENTS):
         a, b = (np.array([(c - 0.5) * 0.5, (r - 1) * 0.46]) for c, r in (start, end))

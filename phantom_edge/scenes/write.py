@@ -1,6 +1,4 @@
-"""Scenes as files: PNG pictures and one line of JSON for each question, as `phantom-edge tune --data` reads
-them.
-"""
+"""Scenes as files: PNG pictures, and a line of JSON per question, as `phantom-edge tune` reads them."""
 
 import json
 import os

@@ -19,10 +19,8 @@ from phantom_edge.errors import InputError
 
 _HEADER = struct.Struct("<I")  # bytes of the trie; the targets follow, each ended by a zero
 _IS_VALUE, _VALUE, _LABEL, _HAS_VALUE = 1 << 31, (1 << 31) - 1, 0xFF, 1 << 8
-_MAX_NODES, _MAX_KEY_BYTES = (
-    1 << 22,
-    64,
-)  # far above SentencePiece's own maps; a damaged one may lead into itself
+# Far above SentencePiece's own maps; a damaged one may lead into itself.
+_MAX_NODES, _MAX_KEY_BYTES = 1 << 22, 64
 
 
 def character_map(charsmap: bytes) -> dict[str, str]:
@@ -44,9 +42,8 @@ def character_map(charsmap: bytes) -> dict[str, str]:
 
 def _entries(units: tuple[int, ...]) -> Iterator[tuple[bytes, int]]:
     """Keys of a Darts-clone double array with their values."""
-    children = defaultdict(
-        list
-    )  # by the place that a node points to; a child lies at that place xor its label
+    # By the place that a node points to; a child lies at that place xor its label.
+    children = defaultdict(list)
     for place, unit in enumerate(units):
         if not unit & _IS_VALUE and unit & _LABEL:
             children[place ^ (unit & _LABEL)].append(place)
@@ -67,15 +64,16 @@ def replacements(charsmap: bytes) -> list[normalizers.Normalizer]:
     """The map as replacements to be made in order: each character by itself, then what composes to one.
 
     A sequence of the map is always one of these: a character, or characters that compose once each is mapped.
-    SentencePiece maps in one pass, so that a mark after a character that becomes several stays apart; here it
-    composes.
+    SentencePiece maps in one pass, so a mark after a character that becomes several stays apart; here not.
     """
     mapped = character_map(charsmap)
     single = {key: target for key, target in mapped.items() if len(key) == 1}
     sources = defaultdict(list)
     for key, target in single.items():
         sources[target].append(key)
-    steps = [normalizers.Replace(Regex(_any_of(keys)), target) for target, keys in sorted(sources.items())]
+    steps: list[normalizers.Normalizer] = [
+        normalizers.Replace(Regex(_any_of(keys)), target) for target, keys in sorted(sources.items())
+    ]
     composed = {}
     for key, target in mapped.items():
         each = "".join(single.get(character, character) for character in key)

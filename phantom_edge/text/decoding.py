@@ -10,6 +10,7 @@ import codecs
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from phantom_edge.errors import InputError
 
@@ -21,6 +22,7 @@ _LEADING_SPACES = re.compile(r"\(\?<!\[\\s\\S\]\) (?:\+|\{1,(\d{1,5})\})")
 
 def _one_per_byte(error: UnicodeError) -> tuple[str, int]:
     # SentencePiece writes one U+FFFD for each bad byte; Python's own "replace" one for several.
+    assert isinstance(error, UnicodeDecodeError)
     return _REPLACEMENT * (error.end - error.start), error.end
 
 
@@ -28,9 +30,7 @@ codecs.register_error("phantom_edge.one_per_byte", _one_per_byte)
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """The byte each character of a byte-level vocabulary stands for: printable Latin-1 itself, the rest
-    U+0100 on.
-    """
+    """The byte of each character of a byte-level vocabulary: printable Latin-1, the rest from U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = sorted(set(range(0x100)) - set(printable))
     return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
@@ -51,9 +51,8 @@ class TextDecoder:
     _alphabet: Mapping[str, int] = field(default_factory=_byte_alphabet, repr=False)
 
     @classmethod
-    def from_spec(cls, spec: Mapping | None) -> TextDecoder:
-        """From the JSON object: `ByteLevel`, `Metaspace`, or `Replace`, `ByteFallback`, `Fuse`, `Strip` in a
-        row.
+    def from_spec(cls, spec: Mapping[str, Any] | None) -> TextDecoder:
+        """From the JSON object: `ByteLevel`, `Metaspace`, or `Replace`, `ByteFallback`, `Fuse`, `Strip`.
 
         `Strip` may also be written as a `Replace` of `leading_spaces(n)` by nothing; see `Tokenizer.to_json`.
 
@@ -93,8 +92,8 @@ class TextDecoder:
     def to_bytes(self, token: str) -> bytes:
         """A token's bytes, which may be part of a character."""
         if self.byte_level:
-            values = [self._alphabet.get(character) for character in token]
-            return token.encode() if None in values else bytes(values)
+            known = all(character in self._alphabet for character in token)
+            return bytes(self._alphabet[c] for c in token) if known else token.encode()
         if self.byte_fallback and len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
             try:
                 return bytes([int(token[3:5], 16)])
@@ -106,8 +105,7 @@ class TextDecoder:
 
 
 def leading_spaces(most: int) -> str:
-    """The regular expression of up to `most` spaces at the very start of a text, in words that every engine
-    knows.
+    """A regular expression that every engine knows: up to `most` spaces at the very start of a text.
 
     >>> leading_spaces(1)
     '(?<![\\\\s\\\\S]) {1,1}'
@@ -126,9 +124,7 @@ def _spaces_of(pattern: str) -> int:
 
 
 class TextStream:
-    """Text of one sequence of ids as they come; a character spread over several ids comes with the last of
-    them.
-    """
+    """Text of ids as they come; a character spread over several ids comes with the last of them."""
 
     def __init__(
         self, decoder: TextDecoder, token_of: Callable[[int], str | None], skipped: frozenset[int]

@@ -11,9 +11,7 @@ from phantom_edge.records import limits
 
 _MARKER = re.compile(r"<[^<>\s]+>")
 _PLACEHOLDER = "<image>"
-"""The published demo writes this where the image goes. Here the image's place is fixed, so that it is never
-needed.
-"""
+"""The published demo writes this where the image goes; here the image's place is fixed."""
 
 Text = Annotated[str, limits(minLength=1)]
 
@@ -45,16 +43,13 @@ class PromptTemplate:
 
     @property
     def special_strings(self) -> tuple[str, ...]:
-        """The markers of this template, each a single token of the model's tokenizer, in order and without
-        repeats.
-        """
+        """The template's markers, each a single token of the model's tokenizer, in order without repeats."""
         parts = (self.user_start, self.user_end, self.assistant_start, self.assistant_end)
         markers = [marker for part in parts for marker in _MARKER.findall(part)]
         return tuple(dict.fromkeys([*markers, self.image_start, self.image_context, self.image_end]))
 
     def render(self, turns: Sequence[tuple[str, str | None]], image_tokens: int | None = None) -> str:
-        """The prompt for a conversation of (question, answer) turns; the last answer is None, the model's to
-        give.
+        """The prompt for (question, answer) turns; the last answer is None, for the model to give.
 
         `image_tokens` is the number of image tokens (tiles x tokens per tile) placed in front of the first
         question; None asks without an image.
@@ -68,32 +63,28 @@ class PromptTemplate:
         """
         self._check_turns(turns)
         image = "" if image_tokens is None else self._image(image_tokens)
-        first_question = turns[0][0]
-        text = self._ask(first_question, image)
+        text = self._turn(turns[0][0], image)
         for (_, answer), (question, _) in itertools.pairwise(turns):
-            self._check_text("answer", answer)
-            text += answer + self.render_next(question)
+            self._check_text("answer", answer or "")
+            text += (answer or "") + self.render_next(question)
         return text
 
     def render_next(self, question: str) -> str:
-        """The text that follows a generated answer when another question is asked on the same context.
+        """The text that follows a generated answer when another question follows on the same context.
 
         It begins with the end token: the answer's ids must not include it already.
 
         >>> template_for("phi3").render_next("Why?")
         '<|end|><|user|>\\nWhy?<|end|><|assistant|>\\n'
         """
-        return self.assistant_end + self._ask(question, "")
+        return self.assistant_end + self._turn(question, "")
 
     def _image(self, tokens: int) -> str:
         if tokens < 1:
-            raise InputError(
-                f"an image of {tokens} tokens: it must have at least 1, or be None for a prompt without an "
-                "image"
-            )
+            raise InputError(f"an image of {tokens} tokens: it must have at least 1, or be None for no image")
         return self.image_start + self.image_context * tokens + self.image_end
 
-    def _ask(self, question: str, image: str) -> str:
+    def _turn(self, question: str, image: str) -> str:
         self._check_text("question", question)
         return self.user_start + image + question + self.user_end + self.assistant_start
 
@@ -108,8 +99,7 @@ class PromptTemplate:
                 raise InputError(f"turn {number} has no answer: only the last turn may lack one")
 
     def _check_text(self, what: str, text: str) -> None:
-        # These strings become control tokens: text that holds one could end its turn, or claim a row of the
-        # image.
+        # These strings become control tokens: text with one could end its turn, or claim a row of the image.
         for marker in (*self.special_strings, _PLACEHOLDER):
             if marker in text:
                 raise InputError(

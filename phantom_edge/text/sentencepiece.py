@@ -68,9 +68,7 @@ PROBES = (
 
 @dataclass(frozen=True)
 class SentencePieceModel:
-    """A parsed `tokenizer.model` with SentencePiece's own processor for it. What cannot be translated is
-    refused.
-    """
+    """A parsed `tokenizer.model` with SentencePiece's own processor; what cannot be translated is refused."""
 
     proto: sentencepiece_model_pb2.ModelProto
     processor: SentencePieceProcessor
@@ -128,19 +126,17 @@ class SentencePieceModel:
     @property
     def removes_spaces(self) -> bool:
         """Whether runs of spaces become one and those at both ends none."""
-        return self.proto.normalizer_spec.remove_extra_whitespaces
+        return bool(self.proto.normalizer_spec.remove_extra_whitespaces)
 
     @property
     def adds_prefix(self) -> bool:
         """Whether each text gets a space in front."""
-        return self.proto.normalizer_spec.add_dummy_prefix
+        return bool(self.proto.normalizer_spec.add_dummy_prefix)
 
     def reference_ids(
         self, text: str, added: Mapping[str, AddedToken], added_ids: Mapping[str, int]
     ) -> list[int]:
-        """Ids as the published tokenizer makes them: cut at the added tokens, SentencePiece on each piece
-        between.
-        """
+        """Ids as the published tokenizer makes them: cut at the added tokens, SentencePiece in between."""
         ids: list[int] = []
         for part, is_added in _cut(text, sorted(added, key=len, reverse=True)):
             ids.extend([added_ids[part]] if is_added else self.processor.encode(part))
@@ -200,8 +196,7 @@ def _vocabulary(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> d
 
 
 def _aliases(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> dict[str, str]:
-    """User-defined symbols of several characters, each with a private-use character that stands for it inside
-    the BPE.
+    """User-defined symbols of several characters, each with the one that stands for it inside the BPE.
 
     SentencePiece takes such a symbol whole, before any merge and without a space after it. An added token
     would start a new piece with its own leading space, merges would need pieces that do not exist: one
@@ -218,8 +213,7 @@ def _aliases(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> dict
 def _merges(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> list[tuple[str, str]]:
     """Every pair of symbols that SentencePiece would join, best score first.
 
-    SentencePiece knows no list of merges: it joins the neighbours whose union is the piece of the highest
-    score.
+    SentencePiece has no list of merges: it joins the neighbours whose union is the piece of highest score.
     """
     normal = {model.pieces[index]: index for index in model.ids_of_type(_NORMAL) if index not in added}
     # A symbol of one character is never joined to a neighbour.
@@ -237,10 +231,11 @@ def _merges(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> list[
 
 
 def _normalizer(model: SentencePieceModel, aliases: Mapping[str, str]) -> normalizers.Normalizer:
-    # A symbol with a space in it is matched in the escaped text, where it may take in the leading space;
-    # others before.
-    spaced = [normalizers.Replace(symbol, alias) for symbol, alias in aliases.items() if SPACE in symbol]
-    steps = [normalizers.Replace(symbol, alias) for symbol, alias in aliases.items() if SPACE not in symbol]
+    # A symbol with a space is matched in the escaped text, where it may take in the leading space.
+    spaced: list[normalizers.Normalizer] = []
+    steps: list[normalizers.Normalizer] = []
+    for symbol, alias in aliases.items():
+        (spaced if SPACE in symbol else steps).append(normalizers.Replace(symbol, alias))
     if charsmap := model.proto.normalizer_spec.precompiled_charsmap:
         steps += replacements(charsmap)
     if model.removes_spaces:
@@ -249,15 +244,14 @@ def _normalizer(model: SentencePieceModel, aliases: Mapping[str, str]) -> normal
     if model.adds_prefix:
         steps.append(normalizers.Prepend(SPACE))
     steps.append(normalizers.Replace(" ", SPACE))
-    if (
-        model.removes_spaces
-    ):  # SentencePiece strips the end after escaping, so a literal block at the end goes too
+    if model.removes_spaces:
+        # SentencePiece strips the end after escaping, so a literal block at the end goes too.
         steps.append(normalizers.Replace(Regex(f"{SPACE}+{_TEXT_END}"), ""))
     return normalizers.Sequence(steps + spaced)
 
 
 def _decoder(model: SentencePieceModel, aliases: Mapping[str, str]) -> decoders.Decoder:
-    steps = [decoders.Replace(alias, symbol) for symbol, alias in aliases.items()]
+    steps: list[decoders.Decoder] = [decoders.Replace(alias, symbol) for symbol, alias in aliases.items()]
     steps += [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     if model.removes_spaces:
         steps.append(decoders.Replace(Regex(leading_spaces(MANY_SPACES)), ""))
@@ -272,8 +266,7 @@ def check_conversion(
     added: Mapping[int, AddedToken],
     user_defined: Iterable[str] = (),
 ) -> None:
-    """Compare ids and decoded text with SentencePiece on `PROBES`, alone and between added tokens, and on
-    every piece.
+    """Compare ids and text with SentencePiece on `PROBES`, between added tokens too, and on every piece.
 
     Of a large model with a character map, whose thousands of steps each text goes through, on a few thousand
     pieces.
@@ -302,17 +295,16 @@ def check_conversion(
     pieces = [piece for piece in pieces if _NUL not in piece and not any(token in piece for token in tokens)]
     if model.proto.normalizer_spec.precompiled_charsmap:
         pieces = pieces[:: 1 + len(pieces) // _CHECKED_PIECES]
-    found = tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
-    for piece, expected, encoding in zip(pieces, model.processor.encode(pieces), found, strict=True):
+    encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=False)
+    for piece, expected, encoding in zip(pieces, model.processor.encode(pieces), encodings, strict=True):
         _compare(piece, expected, encoding.ids)
 
 
-def _compare(text: str, expected: object, found: object) -> None:
-    if expected != found:
+def _compare(text: str, expected: object, converted: object) -> None:
+    if expected != converted:
         raise InputError(
-            f"the converted tokenizer differs from tokenizer.model on {text!r}: {found!r} instead of "
-            f"{expected!r};"
-            " ship a tokenizer.json with the checkpoint"
+            f"the converted tokenizer differs from tokenizer.model on {text!r}: {converted!r} instead of "
+            f"{expected!r}; ship a tokenizer.json with the checkpoint"
         )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
@@ -93,16 +94,12 @@ class Tokenizer:
             return self._inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-        """Text of `ids`. Bytes that form no character become U+FFFD, ids without a token (padding rows)
-        nothing.
-        """
+        """Text of `ids`: bytes that form no character become U+FFFD, ids without a token nothing."""
         stream = self.stream(skip_special)
         return "".join([*map(stream.push, ids), stream.finish()])
 
     def stream(self, skip_special: bool = True) -> TextStream:
-        """A new stream: `push(id)` gives the text that is certain by then, `finish()` the rest; joined,
-        `decode`.
-        """
+        """A new stream: `push(id)` gives the text certain by then, `finish()` the rest; joined, `decode`."""
         return TextStream(
             self._decoder, self._inner.id_to_token, self._special_ids if skip_special else frozenset()
         )
@@ -170,12 +167,11 @@ def check_model_tokens(
                 f"the tokenizer has no single token for {marker}: it does not belong to this "
                 f"{template.name} model"
             )
-    found = tokenizer.token_id(template.image_context)
-    if found != image_token_id:
+    token_id = tokenizer.token_id(template.image_context)
+    if token_id != image_token_id:
         raise InputError(
-            f"{template.image_context} is token {found}, but the config's image_token_index is "
-            f"{image_token_id}:"
-            " use the tokenizer and config.json of one checkpoint"
+            f"{template.image_context} is token {token_id}, but the config's image_token_index is "
+            f"{image_token_id}: use the tokenizer and config.json of one checkpoint"
         )
     if vocab_size is not None and tokenizer.vocab_size > vocab_size:
         raise InputError(
@@ -199,7 +195,7 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read ({error}): download the checkpoint again") from None
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(_read(path).decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -210,9 +206,7 @@ def _json(path: Path) -> dict:
 
 
 def _added_tokens(folder: Path) -> dict[int, AddedToken]:
-    """Tokens listed beside the tokenizer, by id: `tokenizer_config.json` has flags, `added_tokens.json` only
-    names.
-    """
+    """Tokens listed beside the tokenizer, by id; `tokenizer_config.json` has flags, the other names."""
     path, older = folder / "tokenizer_config.json", folder / "added_tokens.json"
     listed = _json(path).get("added_tokens_decoder", {}) if path.is_file() else {}
     named = _json(older) if older.is_file() else {}

@@ -11,20 +11,18 @@ import torch
 from phantom_edge.errors import InputError
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(name: str) -> str:
     """``cpu`` or ``cuda``; ``auto`` takes the accelerator where there is one. Raises :class:`InputError`."""
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "--device cuda: this torch sees no CUDA device; install its CUDA build or use --device cpu"
         )
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 @contextlib.contextmanager
 def computing(device: str, precision: str) -> Iterator[None]:
-    """Make new tensors on ``device``, and with ``bf16`` multiply matrices in it (what learns stays in
-    fp32).
-    """
+    """Make new tensors on ``device``; with ``bf16`` multiply matrices in it (what learns is fp32)."""
     place = contextlib.nullcontext() if device == "cpu" else torch.device(device)
     half = torch.autocast(device, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
     with place, half:

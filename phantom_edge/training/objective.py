@@ -1,5 +1,4 @@
-"""Phantom Optimization's loss (arXiv 2409.14713, section 3.3): supervised fine-tuning plus a reference-free
-preference.
+"""Phantom Optimization's loss (arXiv 2409.14713, section 3.3): supervised plus preference.
 
     L_PO = L_SFT - E log sigmoid( beta/|y+| log pi(y+|x) - beta/|y-| log pi(y-|x) - gamma )
 
@@ -23,9 +22,7 @@ def token_log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
 
 def mean_by_answer(log_probs: torch.Tensor, answers: torch.Tensor, count: int) -> torch.Tensor:
-    """Mean log-probability [count] over the tokens of each answer; ``answers`` [N] says which one a token is
-    of.
-    """
+    """Mean log-probability [count] over each answer's tokens; ``answers`` [N] gives each token's answer."""
     totals = torch.zeros(count).index_add(0, answers, log_probs)
     lengths = torch.zeros(count).index_add(0, answers, torch.ones_like(log_probs))
     return totals / lengths
@@ -39,8 +36,7 @@ def sft_loss(log_probs: torch.Tensor) -> torch.Tensor:
 def preference_loss(
     chosen: torch.Tensor, rejected: torch.Tensor, *, beta: float = BETA, gamma: float = GAMMA
 ) -> torch.Tensor:
-    """The preference term for mean log-probabilities [P] of right answers and of their wrong counterparts
-    [P].
+    """The preference term for mean log-probabilities of right answers [P] and of wrong ones [P].
 
     >>> round(float(preference_loss(torch.tensor([-0.5]), torch.tensor([-0.75]))), 4)  # margin 2 * 0.25 - 0.5
     0.6931

@@ -7,18 +7,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from phantom_edge.errors import InputError
+from phantom_edge.files import file_sha256, read_json_lines
 
 MAX_FILE_BYTES = 4 << 30
-MAX_LINE_BYTES = 1 << 20
-MAX_LINES = 5_000_000
 LISTED = 6  # missing pictures named before an error says "and N more"
 
 
@@ -72,45 +69,17 @@ def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
     path, folder = Path(path), None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --images takes the folder of the pictures")
-    digest = hashlib.sha256()
-    lines = tuple(_parse(raw, number, path) for number, raw in _raw_lines(path, digest) if raw.strip())
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+    lines = tuple(_line(data, n, f"{path}, line {n}") for n, data in read_json_lines(path))
     if not lines:
         raise InputError(f"{path}: holds no triple; give one JSON object per line")
-    triples = Triples(path, folder, lines, digest.hexdigest())
+    triples = Triples(path, folder, lines, file_sha256(path))
     _check_images(triples)
     return triples
 
 
-def _raw_lines(path: Path, digest: hashlib._Hash) -> Iterator[tuple[int, bytes]]:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(raw) > MAX_LINE_BYTES:
-                    raise InputError(
-                        f"{path}, line {number}: longer than {MAX_LINE_BYTES >> 20} MiB; shorten it"
-                    )
-                if number > MAX_LINES:
-                    raise InputError(f"{path}: more than {MAX_LINES} lines; split it")
-                digest.update(raw)
-                yield number, raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); --data takes a file of triples"
-        ) from None
-
-
-def _parse(raw: bytes, number: int, path: Path) -> Line:
-    where = f"{path}, line {number}"
-    try:
-        data = json.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{where}: not JSON ({error}); each line must be one object") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{where}: holds {type(data).__name__}, expected an object with question and answer")
+def _line(data: dict[str, Any], number: int, where: str) -> Line:
     question, answer = _text(data, "question", where), _text(data, "answer", where)
     if question is None or answer is None:
         raise InputError(f"{where}: {'question' if question is None else 'answer'} is missing")

@@ -1,3 +1,1 @@
-"""Training a Phantom checkpoint: its arithmetic with gradients, Phantom Optimization, Phantom-Nano's
-recipe.
-"""
+"""Tuning a Phantom checkpoint: its arithmetic with gradients, and Phantom Optimization."""

@@ -234,8 +234,7 @@ class TrainableModel:
 def attend(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D] to [B, H, S, D]; ``bias`` [B or 1, 1, S, N] is
-    added.
+    """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D], bias [B or 1, 1, S, N] to [B, H, S, D].
 
     Written out, because torch's fused operation is slower where this trains: on a CPU in bfloat16 its
     backward pass takes three to seven times as long at these lengths. Query groups become rows, so k and v

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from phantom_edge import files
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate import files
 from phantom_edge.evaluate.benchmarks import BENCHMARKS, benchmark_suite, table
 from phantom_edge.evaluate.items import Record
 
@@ -300,15 +300,15 @@ class TestPOPE:
     @pytest.mark.parametrize(
         ("line", "message"),
         [
-            ("[1]", "line 3 is no JSON object"),
-            ("{", "line 3 is not JSON"),
+            ("[1]", "line 3: holds list, expected an object"),
+            ("{", "line 3: not JSON"),
             ('{"question_id": 3, "image": "a.jpg", "text": "x", "label": "maybe"}', "neither yes nor no"),
             ('{"question_id": 3, "image": "/etc/passwd", "text": "x", "label": "yes"}', "no plain file name"),
             (
                 '{"question_id": 2, "image": "COCO_val2014_000000000042.jpg", "text": "x", "label": "no"}',
                 "there twice",
             ),
-            ('{"text": "' + "x" * files.MAX_LINE_BYTES + '"}', "line 3 is longer than 1 MiB"),
+            ('{"text": "' + "x" * files.MAX_LINE_BYTES + '"}', "line 3: longer than 1 MiB"),
         ],
     )
     def test_odd_lines_are_refused(self, data, line, message):
@@ -478,8 +478,8 @@ class TestTables:
         ("image", "message"),
         [
             ("!" * 100, "the picture of index 0 in .* is not base64"),
-            (base64.b64encode(b"no picture at all" * 10).decode(), "is no picture in a known format"),
-            (encoded("red")[:80] + "=" * (-80 % 4), "damaged|no picture"),
+            (base64.b64encode(b"no picture at all" * 10).decode(), "is not a picture in a known format"),
+            (encoded("red")[:80] + "=" * (-80 % 4), "damaged|not a picture"),
         ],
     )
     def test_pictures_that_are_none_are_refused_when_their_turn_comes(self, tmp_path, image, message):
@@ -493,7 +493,7 @@ class TestTables:
         data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99)))
         rows = [{"index": "0", "image": base64.b64encode(data).decode()}]
         (row,) = table.read_table(write_table(tmp_path / "t.tsv", rows), ())
-        with pytest.raises(InputError, match="too many pixels"):
+        with pytest.raises(InputError, match="far more than 64 megapixels"):
             row.picture.load(448)
 
 

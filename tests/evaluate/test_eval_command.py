@@ -205,8 +205,8 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("nonsense\n", "line 1 is not JSON"),
-            ('{"model": "m", "id": "q0"}\n', "line 1 is no record of an evaluation"),
+            ("nonsense\n", "line 1: not JSON"),
+            ('{"model": "m", "id": "q0"}\n', "line 1: no record of an evaluation"),
             (
                 '{"model": "m", "id": "q0", "question": "other?", "reply": ""}\n',
                 "question 'q0' is not among its records",

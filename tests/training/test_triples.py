@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from triple_files import LINES, SIZES, write_triples
 
+from phantom_edge import files
 from phantom_edge.errors import InputError
-from phantom_edge.training import triples as data_module
+from phantom_edge.training import triples
 from phantom_edge.training.triples import Line, read_triples
 
 
@@ -85,12 +86,12 @@ def test_pictures_need_a_folder_and_the_folder_must_be_there(tmp_path):
 
 def test_limits(tmp_path, monkeypatch):
     path, pictures = write_triples(tmp_path)
-    monkeypatch.setattr(data_module, "MAX_LINES", 3)
+    monkeypatch.setattr(files, "MAX_LINES", 3)
     with pytest.raises(InputError, match="more than 3 lines"):
         read_triples(path, pictures)
-    monkeypatch.setattr(data_module, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
     with pytest.raises(InputError, match=r"line 1: longer than"):
         read_triples(path, pictures)
-    monkeypatch.setattr(data_module, "MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(triples, "MAX_FILE_BYTES", 100)
     with pytest.raises(InputError, match="larger than"):
         read_triples(path, pictures)

@@ -1,5 +1,4 @@
-"""ChartQA (Masry et al., arXiv 2203.10244), test: questions by people (``human``) and made ones
-(``augmented``).
+"""ChartQA (Masry et al., arXiv 2203.10244), test: questions by people, and ``augmented`` ones.
 
 Layout of vis-nlp/ChartQA, ``ChartQA Dataset/test``: ``test_human.json``, ``test_augmented.json`` and
 ``png/``. The published Phantom accuracy is that of ``augmented``.

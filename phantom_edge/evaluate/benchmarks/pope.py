@@ -1,5 +1,4 @@
-"""POPE (Li et al., arXiv 2305.10355): is there such an object in the picture? Three sets over the same COCO
-pictures.
+"""POPE (Li et al., arXiv 2305.10355): is there such an object? Three sets over the same COCO pictures.
 
 Layout of AoiDragon/POPE: ``coco_pope_random.json``, ``coco_pope_popular.json``,
 ``coco_pope_adversarial.json`` (one JSON object per line), and COCO's ``val2014`` pictures.
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.evaluate.files import field_of, find_folder, inside, picture_file, read_json_lines
+from phantom_edge.evaluate.files import field_of, find_folder, inside, picture_file
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.scoring import MAX_TOKENS, PHRASE_SUFFIX, says_yes, yes_no_measures
+from phantom_edge.files import read_json_lines
 
 SETS = ("random", "popular", "adversarial")
 LAYOUT = "POPE's coco_pope_random.json, _popular and _adversarial, and COCO's pictures in val2014/"
@@ -36,7 +36,7 @@ def load(data: Path) -> Suite:
 
 
 def measures(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and yes ratio of each set, in percent. A question that was not asked said no."""
+    """Precision, recall, F1 and yes ratio of each set, in percent. A refused question counts as no."""
     return {
         task: yes_no_measures(
             (r.answer == "yes", not r.error and says_yes(r.reply)) for r in records if r.task == task
@@ -52,7 +52,7 @@ def _file(name: str) -> str:
 def _items(path: Path, name: str, pictures: Path) -> list[Item]:
     if not path.is_file():
         raise InputError(f"{path}: not found; expected is {LAYOUT}")
-    return [_item(f"{path}: line {number}", entry, name, pictures) for number, entry in read_json_lines(path)]
+    return [_item(f"{path}, line {number}", entry, name, pictures) for number, entry in read_json_lines(path)]
 
 
 def _item(where: str, entry: dict[str, Any], name: str, pictures: Path) -> Item:

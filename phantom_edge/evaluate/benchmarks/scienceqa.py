@@ -24,8 +24,8 @@ def load(data: Path) -> Suite:
     problems = read_json(folder / "problems.json", dict)
     splits = read_json(folder / "pid_splits.json", dict)
     ids = texts_of(splits, SPLIT, str(folder / "pid_splits.json"))
-    found = {name: field_of(problems, name, dict, str(folder / "problems.json")) for name in ids}
-    items = [_item(folder, name, problem) for name, problem in found.items() if problem.get("image")]
+    by_id = {name: field_of(problems, name, dict, str(folder / "problems.json")) for name in ids}
+    items = [_item(folder, name, problem) for name, problem in by_id.items() if problem.get("image")]
     scoring = "the option's letter, convert_to_choice of the published evaluation"
     return Suite("ScienceQA, test questions with a picture", tuple(items), scoring)
 

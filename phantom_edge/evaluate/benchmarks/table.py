@@ -35,7 +35,7 @@ IMAGE = "image"
 
 @dataclass(frozen=True)
 class Row:
-    """The texts of one row by column, and its picture, which is read from the file when it is asked about."""
+    """The texts of one row by column, and its picture, which is read from the file when its turn comes."""
 
     texts: dict[str, str]
     picture: Picture
@@ -86,8 +86,7 @@ def _picture(path: Path, column: int, index: str, places: dict[str, _Place]) -> 
         place = places[holder]
         with path.open("rb") as file, _wide_fields():
             file.seek(place.start)
-            # StringIO parts lines at \n alone, as the first reading did; splitlines would part them at U+2028
-            # too.
+            # StringIO parts lines at \n alone, as the first reading did; splitlines also would at U+2028.
             text = io.StringIO(file.read(place.length).decode("utf-8"))
             cells = next(csv.reader(text, delimiter="\t"), [])
         if len(cells) <= column:
@@ -165,21 +164,19 @@ def find_table(data: str | Path, pattern: str, folders: tuple[str, ...], layout:
         return data
     if not data.exists():
         raise InputError(f"{data}: not found; give --data {layout}")
-    found = [path for folder in folders for path in sorted((data / folder).glob("*.tsv"))]
-    found = [path for path in found if re.fullmatch(pattern, path.name, re.IGNORECASE)]
-    if len(found) > 1:
+    paths = [path for folder in folders for path in sorted((data / folder).glob("*.tsv"))]
+    tables = [path for path in paths if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+    if len(tables) > 1:
         raise InputError(
-            f"{data}: holds {', '.join(path.name for path in found[:4])}; give --data one of the files"
+            f"{data}: holds {', '.join(path.name for path in tables[:4])}; give --data one of the files"
         )
-    if not found:
+    if not tables:
         raise InputError(f"{data}: no such table in it; expected is {layout}")
-    return found[0]
+    return tables[0]
 
 
 def letter_of(row: Row, path: Path) -> str:
-    """The letter of the right option. Raises :class:`InputError` for a row without one, as in a test
-    split.
-    """
+    """The letter of the right option. Raises :class:`InputError` for a row without, as in a test split."""
     answer = row.texts["answer"].upper()
     if (
         len(answer) != 1

@@ -1,4 +1,4 @@
-"""Who is asked: a checkpoint or a bundle, described before it is opened."""
+"""A model to be evaluated: a checkpoint or a bundle, described before it is opened."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from phantom_edge.runtime.session import Session
 
 
 @dataclass(frozen=True)
-class Subject:
+class Candidate:
     """A model whose files are checked, and not yet loaded."""
 
     model: Bundle | Pretrained
 
     @classmethod
-    def of(cls, model: str | Path | None = None) -> Subject:
+    def of(cls, model: str | Path | None = None) -> Candidate:
         """A bundle's folder, or a checkpoint (folder, Hub id, None for Nano). Raises :class:`InputError`."""
         if model is not None and is_bundle(model):
             return cls(Bundle.open(model))
