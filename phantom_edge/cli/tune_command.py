@@ -15,7 +15,7 @@ from phantom_edge.cli.commands import Json, Model
 from phantom_edge.cli.console import command, progress
 
 if TYPE_CHECKING:
-    from phantom_edge.training.progress import Progress as TuneProgress
+    from phantom_edge.training.progress import TrainingProgress
     from phantom_edge.tune.trainer import TuneResult
 
 REFRESH = 0.1  # seconds between two lines shown
@@ -174,11 +174,11 @@ def _recover(
     typer.echo(f"wrote {output}")
 
 
-def _shown(step: Callable[[str], None]) -> Callable[[TuneProgress], None]:
+def _shown(step: Callable[[str], None]) -> Callable[[TrainingProgress], None]:
     """Shows a few lines a second, however many there are."""
     last = 0.0
 
-    def report(event: TuneProgress) -> None:
+    def report(event: TrainingProgress) -> None:
         nonlocal last
         if event.done == event.of or time.monotonic() - last > REFRESH:
             last = time.monotonic()

@@ -2,9 +2,9 @@
 
 The integers stay; their scales and the small unquantised vectors (norms, biases) learn to give the original's
 next tokens again: the scale training of LSQ (Esser et al. 2019, arXiv 1902.08153), started from calibrated
-integers, against the original's logits (Hinton et al. 2015, arXiv 1503.02531). With the Phantom Optimization
-objective (:mod:`.objective`) answers that are wrong are pushed away at the same time. The phantom constants
-do not learn: they are covered by the fold's certificate.
+integers, against the original's logits (Hinton et al. 2015, arXiv 1503.02531). With Phantom Optimization's
+objective (:mod:`phantom_edge.training.objective`) wrong answers are pushed away at the same time. The phantom
+constants do not learn: they are covered by the fold's certificate.
 
 A scale is trained as a factor on what it was and passes through :func:`round_scale` on the way, with the
 gradient straight through, so that what is trained is what every format stores.

@@ -14,7 +14,7 @@ import torch
 
 from phantom_edge import __version__
 from phantom_edge.errors import CheckError
-from phantom_edge.training.progress import Progress, Tell
+from phantom_edge.training.progress import OnProgress, TrainingProgress
 from phantom_edge.training.run_folder import RunFolder, RunState, Totals
 
 BEFORE, AFTER = "before", "after"  # names of validations; those between have their stage's
@@ -47,7 +47,7 @@ class Trainer(ABC, Generic[S, M]):
     def __init__(
         self,
         stages: Sequence[S],
-        progress: Tell,
+        progress: OnProgress,
         folder: RunFolder | None = None,
         save_every: float = math.inf,
     ):
@@ -156,7 +156,9 @@ class Trainer(ABC, Generic[S, M]):
         steps = sum(later.steps for later in self.stages[state.stage - 1 :]) - state.step - share
         rate = self.tokens / max(self._seconds, 1e-9) if self.tokens else None
         left = self._seconds / self._steps * steps
-        self.progress(Progress(stage.name, state.step + 1, stage.steps, state.totals.means(), rate, left))
+        self.progress(
+            TrainingProgress(stage.name, state.step + 1, stage.steps, state.totals.means(), rate, left)
+        )
 
     @torch.no_grad()
     def measure(self, name: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a run is in what it does now; losses, rate and time left come with training only."""
 
     stage: str
@@ -20,7 +20,8 @@ class Progress:
     def __str__(self) -> str:
         """One line for a person.
 
-        >>> print(Progress("step 1", 3, 9, {"sft": 1.5, "preference": 0.7, "preferred": 0.5}, 1234.0, 90.0))
+        >>> losses = {"sft": 1.5, "preference": 0.7, "preferred": 0.5}
+        >>> print(TrainingProgress("step 1", 3, 9, losses, 1234.0, 90.0))
         step 1: 3 of 9, sft 1.5000, preference 0.7000, right preferred 50 %, 1,234 tokens/s, 1 min 30 s left
         """
         words = [f"{self.done:,} of {self.of:,}"] if self.of else []
@@ -32,7 +33,7 @@ class Progress:
         return f"{self.stage}: {', '.join(words)}" if words else self.stage
 
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[TrainingProgress], None]
 
 
 def loss_words(losses: Mapping[str, float | None]) -> list[str]:

@@ -16,7 +16,7 @@ from phantom_edge.images import DEFAULT_MAX_TILES
 from phantom_edge.training.device import choose_device, computing, repeatable
 from phantom_edge.training.loop import AFTER, Stage, Trainer
 from phantom_edge.training.objective import Losses
-from phantom_edge.training.progress import Progress, Tell
+from phantom_edge.training.progress import OnProgress, TrainingProgress
 from phantom_edge.training.run_folder import RunFolder, Totals
 from phantom_edge.training.triples import Line, Triples
 from phantom_edge.tune import pictures as surveys
@@ -51,7 +51,7 @@ def tune(
     triples: Triples,
     options: TuneOptions,
     output: str | Path,
-    progress: Tell = lambda _: None,
+    progress: OnProgress = lambda _: None,
 ) -> TuneResult:
     """Tune a checkpoint with Phantom Optimization and write the result, in the published format.
 
@@ -70,7 +70,7 @@ def tune(
     train, held_out = hold_out(triples.lines, options.validation, options.seed)
     _check_pairs(triples, train, options)
     known = surveys.read_known(folder.folder / PICTURES)
-    pictures = surveys.survey(triples, known, lambda n, of: progress(Progress("pictures", n, of)))
+    pictures = surveys.survey(triples, known, lambda n, of: progress(TrainingProgress("pictures", n, of)))
     data = {"sha256": surveys.data_sha256(triples, pictures)}
     max_tiles = options.max_tiles or min(DEFAULT_MAX_TILES, source.config.max_tiles or DEFAULT_MAX_TILES)
     resolved = {"device": device, "max_tiles": max_tiles, "data": data["sha256"], "model": source.sha256()}
@@ -108,11 +108,11 @@ def _check_pairs(triples: Triples, train: Sequence[Line], options: TuneOptions) 
         )
 
 
-def _check_lines(collator: Collator, triples: Triples, options: TuneOptions, progress: Tell) -> None:
+def _check_lines(collator: Collator, triples: Triples, options: TuneOptions, progress: OnProgress) -> None:
     """Encode every line once, so that one that cannot be learned is noticed before any work."""
     for n, line in enumerate(triples.lines, start=1):
         collator.encode(line, wrong=not options.sft_only)
-        progress(Progress("lines", n, len(triples.lines)))
+        progress(TrainingProgress("lines", n, len(triples.lines)))
 
 
 def _counts(
@@ -143,7 +143,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
         steps: tuple[int, int],
         train: Sequence[Line],
         held_out: Sequence[Line],
-        progress: Tell,
+        progress: OnProgress,
     ):
         stages = [Stage(name, n) for name, n in zip((STEP_1, STEP_2), steps, strict=True)]
         super().__init__(stages, progress, folder, options.save_every)
@@ -155,7 +155,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
             source.checkpoint,
             recompute=options.recompute,
             device=device,
-            progress=lambda n, of: progress(Progress("weights", n, of)),
+            progress=lambda n, of: progress(TrainingProgress("weights", n, of)),
         )
 
     def begin(self, stage: Stage) -> tuple[dict[str, torch.Tensor], list[torch.optim.Optimizer]]:
@@ -196,7 +196,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
         for part in self._parts(self.held_out, wrong=True):
             add(totals, *self._compute(part))
             done += len(part)
-            self.progress(Progress(f"validation, {name}", done, len(self.held_out), totals.means()))
+            self.progress(TrainingProgress(f"validation, {name}", done, len(self.held_out), totals.means()))
         return totals.means()
 
     def finish(self, about: Mapping[str, Any]) -> TuneResult:
@@ -212,7 +212,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
             if stage.steps
         }
         training = {"model": self.source.name, **about, "trained_parameters": parameters, **self.record()}
-        self.progress(Progress("writing the checkpoint"))
+        self.progress(TrainingProgress("writing the checkpoint"))
         with self.output.finishing(training) as result:
             save_checkpoint(result, checkpoint.folder, self.source.config, self.model.weights, dtype)
         return TuneResult(self.output.output, training)

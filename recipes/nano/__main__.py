@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from phantom_edge.errors import PhantomEdgeError
-from phantom_edge.training.progress import Progress
+from phantom_edge.training.progress import TrainingProgress
 from recipes.nano.train import RECIPE, NanoTraining
 
 EVERY = 50  # steps between two lines
 
 
-def show(event: Progress) -> None:
+def show(event: TrainingProgress) -> None:
     """A line for the first and every fiftieth step."""
     if event.done % EVERY == 1:
         print(event, flush=True)

@@ -24,7 +24,7 @@ from phantom_edge.text.prompt import template_for
 from phantom_edge.text.tokenizer import Tokenizer
 from phantom_edge.training import loop
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
-from phantom_edge.training.progress import Tell
+from phantom_edge.training.progress import OnProgress
 from phantom_edge.training.run_folder import RunFolder, RunState
 from phantom_edge.tune.trainable import PHANTOM_PARTS, TrainableModel, learns_first
 from recipes.nano.dense import DenseHeads
@@ -79,7 +79,7 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
         phantom: bool = True,
         sizes: Sizes = SIZES,
         workers: int = 1,
-        progress: Tell = lambda _: None,
+        progress: OnProgress = lambda _: None,
         save_every: float = SAVE_EVERY,
     ):
         self.output = RunFolder(output)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import NANO, Pretrained
 from phantom_edge.errors import InputError
-from phantom_edge.training.progress import Progress
+from phantom_edge.training.progress import TrainingProgress
 from recipes.nano import train
 from recipes.nano.form import SIZES, write_form
 from recipes.nano.train import RECIPE, NanoTraining, Stage
@@ -80,7 +80,7 @@ class Stopped(Exception):
 def made(folder: Path, stop_at: tuple[str, int] | None = None) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors and ``training.json`` of a short training, stopped once on the way and repeated."""
 
-    def progress(event: Progress) -> None:
+    def progress(event: TrainingProgress) -> None:
         if (event.stage, event.done) == stop_at:
             raise Stopped
 
