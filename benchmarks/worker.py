@@ -139,12 +139,13 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
     from phantom_edge.pipeline.export import ExportRequest, export
     from phantom_edge.quantize.calibration import FEWEST, drawn_set
     from phantom_edge.quantize.kv import kv_scales
+    from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.targets import format_for
 
     if _whole(job):
         request = ExportRequest(
-            "desktop", job["model"], output=folder, format=job["kind"], quant=job["recipe"], fold=job["fold"],
-            context=CONTEXT, verify=False,
+            "desktop", job["model"], output=folder, format=job["kind"],
+            quantize=QuantizeOptions(job["recipe"]), fold=job["fold"], context=CONTEXT, verify=False,
         )  # fmt: skip
         manifest = export(request, step=step, track=track).bundle.manifest
         config, dims = (

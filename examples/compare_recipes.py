@@ -22,7 +22,9 @@ def main() -> None:
     bundles = []
     for recipe in arguments.recipes:
         folder = arguments.output / Path(recipe).stem
-        request = pe.ExportRequest(target="desktop", model=arguments.model, quant=recipe, output=folder)
+        request = pe.ExportRequest(
+            target="desktop", model=arguments.model, quantize=pe.QuantizeOptions(recipe), output=folder
+        )
         bundles.append(pe.export(request).bundle)
 
     suite = pe.build_suite(tasks=["colour", "shape", "count"], samples=arguments.samples)

@@ -34,7 +34,10 @@ def main() -> None:
     # The same integers go into every format.
     bundle = pe.export(
         pe.ExportRequest(
-            target="desktop", model=arguments.model, quant=str(integers), output=arguments.output / "desktop"
+            target="desktop",
+            model=arguments.model,
+            quantize=pe.QuantizeOptions(str(integers)),
+            output=arguments.output / "desktop",
         )
     ).bundle
     print(f"wrote {bundle.folder} ({bundle.bytes / 1e6:.1f} MB)")

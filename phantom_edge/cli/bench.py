@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phantom_edge.cli import app
-from phantom_edge.cli.commands import Html, Json, Model
 from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.cli.options import Html, Json, Model
 
 if TYPE_CHECKING:
     from phantom_edge.bench.report import Results

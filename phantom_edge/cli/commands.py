@@ -10,23 +10,20 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress, show, write_page
-
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="Folder or Hugging Face id of a Phantom checkpoint. Default: Phantom-Nano."
-    ),
-]
-ModelOrBundle = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="A checkpoint (folder or Hugging Face id) or a bundle. Default: Phantom-Nano."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Html = Annotated[
-    str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")
-]
+from phantom_edge.cli.options import (
+    BudgetKl,
+    BudgetMb,
+    Calibrate,
+    Fold,
+    Html,
+    Json,
+    Method,
+    Model,
+    ModelOrBundle,
+    Revision,
+    Rule,
+    Samples,
+)
 
 
 @app.command(
@@ -50,41 +47,28 @@ def export(
         str | None,
         typer.Option(help="fp32, fp16, int8, int4, mixed, a TOML recipe or a file that `quantize` wrote."),
     ] = None,
-    rule: Annotated[
-        list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq for mixed, else plain rounding."),
-    ] = None,
-    calibrate: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Calibrate with the pictures of this folder; see `quantize`."),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Pictures to calibrate with.")] = None,
-    budget_mb: Annotated[float | None, typer.Option(help="mixed: most megabytes of weights.")] = None,
-    budget_kl: Annotated[
-        float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")
-    ] = None,
+    rule: Rule = None,
+    method: Method = None,
+    calibrate: Calibrate = None,
+    samples: Samples = None,
+    budget_mb: BudgetMb = None,
+    budget_kl: BudgetKl = None,
     kv_cache: Annotated[
         str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
     ] = "float",
-    fold: Annotated[
-        str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")
-    ] = "exact",
+    fold: Fold = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     max_tiles: Annotated[
         int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
-    ] = None,
+    revision: Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
     from phantom_edge.pipeline.export import ExportRequest
     from phantom_edge.pipeline.export import export as run_export
+    from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.records import to_json
 
     request = ExportRequest(
@@ -93,14 +77,8 @@ def export(
         revision=revision,
         output=output,
         format=format,
-        quant=quant,
+        quantize=QuantizeOptions(quant, tuple(rule or ()), method, calibrate, samples, budget_mb, budget_kl),
         kv_cache=kv_cache,
-        overrides=tuple(rule or ()),
-        method=method,
-        calibrate=calibrate,
-        samples=samples,
-        budget_mb=budget_mb,
-        budget_kl=budget_kl,
         fold=fold,
         context=context,
         max_tiles=max_tiles,

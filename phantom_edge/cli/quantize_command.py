@@ -9,8 +9,20 @@ from typing import Annotated
 import typer
 
 from phantom_edge.cli import app
-from phantom_edge.cli.commands import Html, Json, Model
 from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.cli.options import (
+    BudgetKl,
+    BudgetMb,
+    Calibrate,
+    Fold,
+    Html,
+    Json,
+    Method,
+    Model,
+    Revision,
+    Rule,
+    Samples,
+)
 
 
 @app.command(
@@ -28,31 +40,13 @@ def quantize(
     quant: Annotated[
         str, typer.Option(help="mixed (a precision per module), int4, int8 or a TOML recipe.")
     ] = "mixed",
-    rule: Annotated[
-        list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")
-    ] = None,
-    method: Annotated[str, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq.")] = "gptq",
-    calibrate: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of pictures, with a .jsonl of questions and answers as `tune` reads it if there "
-            "is one. "
-            "Default: drawn scenes.",
-        ),
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Pictures to calibrate with. Default: 48, large models 16.")
-    ] = None,
-    budget_mb: Annotated[
-        float | None, typer.Option(help="mixed: most megabytes of weights. Default: 1.1 times those of int4.")
-    ] = None,
-    budget_kl: Annotated[
-        float | None, typer.Option(help="mixed: most KL divergence from the original, in nats per token.")
-    ] = None,
-    fold: Annotated[
-        str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")
-    ] = "exact",
+    rule: Rule = None,
+    method: Method = "gptq",
+    calibrate: Calibrate = None,
+    samples: Samples = None,
+    budget_mb: BudgetMb = None,
+    budget_kl: BudgetKl = None,
+    fold: Fold = "exact",
     kv_cache: Annotated[bool, typer.Option(help="Also find scales for an int8 KV cache.")] = True,
     compare: Annotated[
         bool,
@@ -63,9 +57,7 @@ def quantize(
     accuracy: Annotated[
         int, typer.Option(metavar="N", min=0, help="Also ask N questions per scene task, before and after.")
     ] = 0,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
-    ] = None,
+    revision: Revision = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phantom_edge.cli import app
-from phantom_edge.cli.commands import Json, Model
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.options import Json, Model
 
 if TYPE_CHECKING:
     from phantom_edge.training.progress import TrainingProgress

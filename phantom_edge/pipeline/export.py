@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +31,13 @@ from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
-from phantom_edge.numbers.recipe import Recipe, load_recipe
+from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
 from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
-from phantom_edge.quantize.options import MIXED, QuantizeOptions
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.store import SIDECAR, check_source, is_stored, load, manifest_entry, save
 from phantom_edge.report.report import Report
@@ -57,14 +57,11 @@ LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "o
 class ExportRequest:
     """What to export and how; fields left None follow from the target.
 
-    ``quant`` is a preset, ``mixed``, a TOML file or a quantisation's file; ``overrides`` are
-    ``pattern=precision`` rules. ``method``, ``calibrate``, ``samples`` and the budgets are
-    :class:`QuantizeOptions`'s; with none of them a preset is rounded to the nearest, which needs no data.
     ``kv_cache`` is ``float`` or ``int8``: with a scale for every channel, from the quantisation's file or
-    found over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
+    measured over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
     cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
 
-    >>> pe.ExportRequest(target="web", quant="int8", overrides=("*.fc2=fp16",)).fold
+    >>> pe.ExportRequest(target="web", quantize=pe.QuantizeOptions("int8", ("*.fc2=fp16",))).fold
     'exact'
     """
 
@@ -73,14 +70,8 @@ class ExportRequest:
     revision: str | None = None
     output: Path | None = None
     format: str | None = None
-    quant: str | None = None
+    quantize: QuantizeOptions = field(default_factory=QuantizeOptions)
     kv_cache: str = FLOAT
-    overrides: tuple[str, ...] = ()
-    method: str | None = None
-    calibrate: Path | None = None
-    samples: int | None = None
-    budget_mb: float | None = None
-    budget_kl: float | None = None
     fold: str = "exact"
     context: int | None = None
     max_tiles: int | None = None
@@ -101,91 +92,97 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     Raises :class:`InputError` for bad input before anything is computed, and :class:`CheckError`, leaving an
     earlier bundle as it was, when a check on the new one fails.
 
-    >>> request = pe.ExportRequest(target="desktop", output=Path("nano-fp32"), quant="fp32")
+    >>> request = pe.ExportRequest("desktop", output=Path("nano-fp32"), quantize=pe.QuantizeOptions("fp32"))
     >>> result = pe.export(request)
     >>> result.report.ok, result.bundle.folder.name
     (True, 'nano-fp32')
     """
-    target = target_for(request.target)
-    artifact_format = target.artifact_format(request.format)
-    _check_cache(request, target, artifact_format)
-    quant, stored = _quantization(request, target)
-    recipe = stored.recipe if stored else quant.base if quant else _preset(request, target)
-    fold = Fold.parse(request.fold)
-    if fold.kind == "off":
-        raise InputError(
-            "fold 'off' drops the phantom dimension; it exists for checks only, use 'exact' or 'rank:R'"
-        )
+    plan = _Plan.of(request)
     step("opening the checkpoint")
     source = Pretrained.open(request.model, revision=request.revision)
-    spec, options = _options(request, target, source, recipe)
-    if stored:
-        check_source(stored, source)
-    output = request.output or Path(f"{Path(source.name).name}-{target.name}")
+    spec, options = _options(request, plan.target, source, plan.recipe)
+    if plan.stored:
+        check_source(plan.stored, source)
+    output = request.output or Path(f"{Path(source.name).name}-{plan.target.name}")
     check_output(output)
-    step("running the original")
-    original = OriginalRun.of(source.config, source.checkpoint, source.first_id)
-    model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track, original)
-    step("certifying the fold")
-    certificate = certify(source.config, source.checkpoint, model, original=original)
-    found = stored or (
-        quantize(source, model, quant, cache=cache_folder() / "quantize", step=step) if quant else None
-    )
-    model = found.apply(model, step) if found else model.quantized(recipe, step)
+    model, certificate = _fold(source, plan.fold, step, track)
+    quantization = plan.stored or _calibrated(source, model, plan.quantize, step)
+    model = quantization.apply(model, step) if quantization else model.quantized(plan.recipe, step)
     if request.kv_cache == INT8:
-        model = model.with_kv(_cache_scales(request, source, model, found, step))
+        model = model.with_kv(_cache_scales(plan.quantize, source, model, quantization, step))
     with writing(output) as folder:
-        step(f"writing {artifact_format.title}")
-        exported = artifact_format.export(model, options, folder, step)
+        step(f"writing {plan.format.title}")
+        exported = plan.format.export(model, options, folder, step)
         source.tokenizer.save(folder / TOKENIZER)
-        if found:
-            save(folder / SIDECAR, found, integers=False)
-        _write_golden(folder / GOLDEN, artifact_format.reference(model), source, spec, options)
-        manifest = _manifest(target, artifact_format, source, model, spec, options, certificate, exported)
-        if found:
-            manifest = replace(manifest, quantization=manifest_entry(found))
+        _write_golden(folder / GOLDEN, plan.format.reference(model), source, spec, options)
+        manifest = _manifest(plan.target, plan.format, source, model, spec, options, certificate, exported)
+        if quantization:
+            save(folder / SIDECAR, quantization, integers=False)
+            manifest = replace(manifest, quantization=manifest_entry(quantization))
         report = None
         if request.verify:
             report = verify(Bundle(folder, manifest), source, model=model, step=step)
-            if not report.ok:
-                raise CheckError(_failure(report))
-            page = (
-                replace(report, tables=tables(found), plots=report.plots + plots(found)) if found else report
-            )
-            (folder / REPORT).write_text(page.to_html(), encoding="utf-8")
+            _write_report(folder / REPORT, report, quantization)
             manifest = replace(manifest, verification=Verification.of(report))
         finish(folder, manifest)
     return ExportResult(Bundle.open(output, check=False), report)
 
 
-def _preset(request: ExportRequest, target: Target) -> Recipe:
-    return load_recipe(request.quant or target.recipe, request.overrides)
+@dataclass(frozen=True)
+class _Plan:
+    """A request with what follows from its target: all that can be refused before a checkpoint is opened."""
 
+    target: Target
+    format: Format
+    fold: Fold
+    quantize: QuantizeOptions
+    stored: Quantization | None
+    recipe: Recipe
 
-def _quantization(
-    request: ExportRequest, target: Target
-) -> tuple[QuantizeOptions | None, Quantization | None]:
-    """How to calibrate, or the finished quantisation that was named; neither for plain rounding."""
-    asked = (request.method, request.calibrate, request.samples, request.budget_mb, request.budget_kl)
-    calibrated = any(value is not None for value in asked)
-    if is_stored(request.quant):
-        if calibrated or request.overrides:
+    @classmethod
+    def of(cls, request: ExportRequest) -> _Plan:
+        target = target_for(request.target)
+        artifact_format = target.artifact_format(request.format)
+        _check_cache(request, target, artifact_format)
+        options = replace(request.quantize, quant=request.quantize.quant or target.recipe)
+        stored = _stored(options)
+        recipe = stored.recipe if stored else options.base
+        fold = Fold.parse(request.fold)
+        if fold.kind == "off":
             raise InputError(
-                f"{request.quant} holds finished integers: leave out --rule, --method, --calibrate, budgets"
+                "fold 'off' drops the phantom dimension; it exists for checks only, use 'exact' or 'rank:R'"
             )
-        return None, load(request.quant)
-    quant = request.quant or target.recipe
-    if quant != MIXED and not calibrated:
-        return None, None
-    return QuantizeOptions(
-        quant,
-        request.overrides,
-        request.method,
-        request.calibrate,
-        request.samples,
-        request.budget_mb,
-        request.budget_kl,
-    ), None
+        return cls(target, artifact_format, fold, options, stored, recipe)
+
+
+def _stored(options: QuantizeOptions) -> Quantization | None:
+    """The finished quantisation that the options name, if they name one."""
+    if options.quant is None or not is_stored(options.quant):
+        return None
+    if options.calibrated or options.overrides:
+        raise InputError(
+            f"{options.quant} holds finished integers: leave out --rule, --method, --calibrate, budgets"
+        )
+    return load(options.quant)
+
+
+def _fold(source: Pretrained, fold: Fold, step: Step, track: Track) -> tuple[FoldedModel, FoldCertificate]:
+    """The folded model with its certificate, for which the original runs once."""
+    config, weights = source.config, source.checkpoint
+    step("running the original")
+    original = OriginalRun.of(config, weights, source.first_id)
+    model = FoldedModel.of(config, weights, fold, source.first_id, track, original)
+    step("certifying the fold")
+    return model, certify(config, weights, model, original=original)
+
+
+def _calibrated(
+    source: Pretrained, model: FoldedModel, options: QuantizeOptions, step: Step
+) -> Quantization | None:
+    """Integers that are chosen over samples; None where plain rounding does."""
+    if not options.calibrated:
+        return None
+    return quantize(source, model, options, cache=cache_folder() / "quantize", step=step)
 
 
 def _check_cache(request: ExportRequest, target: Target, artifact_format: Format) -> None:
@@ -196,20 +193,21 @@ def _check_cache(request: ExportRequest, target: Target, artifact_format: Format
         able = [t.name for t in targets().values() if format_for(t.format).int8_cache and not t.browser]
         raise InputError(
             f"--kv-cache int8: what runs {artifact_format.title} for {target.name} has no attention over "
-            "it, or a "
-            f"slower one; leave the cache in {FLOAT}, or export for {' or '.join(able)}"
+            f"it, or a slower one; leave the cache in {FLOAT}, or export for {' or '.join(able)}"
         )
 
 
 def _cache_scales(
-    request: ExportRequest, source: Pretrained, model: FoldedModel, found: Quantization | None, step: Step
+    options: QuantizeOptions,
+    source: Pretrained,
+    model: FoldedModel,
+    quantization: Quantization | None,
+    step: Step,
 ) -> KVScales:
-    """The quantisation's own scales where they are of this fold, else scales found over the calibration
-    samples.
-    """
-    if found is not None and found.cache and found.facts.get("fold") == str(model.fold):
-        return KVScales.from_state(found.cache)
-    fit, _ = calibration_sets(source, request.calibrate, request.samples)
+    """The quantisation's own scales where they are of this fold, else measured over calibration samples."""
+    if quantization and quantization.cache and quantization.facts.get("fold") == str(model.fold):
+        return KVScales.from_state(quantization.cache)
+    fit, _ = calibration_sets(source, options.calibrate, options.samples)
     return kv_scales(model, fit.samples, lambda what: step(f"scales of the int8 cache: {what}"))
 
 
@@ -218,11 +216,9 @@ def _options(
 ) -> tuple[PromptSpec, ExportOptions]:
     """Prompt and export options, checked against the model before any weight is read."""
     config = source.config
-    context = (
-        min(target.context, config.decoder.rope.original_context)
-        if request.context is None
-        else request.context
-    )
+    context = request.context
+    if context is None:
+        context = min(target.context, config.decoder.rope.original_context)
     check_context(config.decoder.rope, context)
     trained = source.config.max_tiles or target.max_tiles
     max_tiles = request.max_tiles or min(target.max_tiles, trained)
@@ -231,13 +227,18 @@ def _options(
     return spec, ExportOptions(context, chunk, floats, config.end_ids, share_data=not target.browser)
 
 
-def _failure(report: Report) -> str:
-    rows = "; ".join(f"{c.name}: {c.value} (limit {c.limit}) {c.detail}".strip() for c in report.failures)
-    return f"the export was discarded, because verification failed: {rows}"
+def _write_report(path: Path, report: Report, quantization: Quantization | None) -> None:
+    """The page beside the artifact. Raises :class:`CheckError` for a report with a failure."""
+    if not report.ok:
+        rows = "; ".join(f"{c.name}: {c.value} (limit {c.limit}) {c.detail}".strip() for c in report.failures)
+        raise CheckError(f"the export was discarded, because verification failed: {rows}")
+    if quantization:
+        report = replace(report, tables=tables(quantization), plots=report.plots + plots(quantization))
+    path.write_text(report.to_html(), encoding="utf-8")
 
 
 def _write_golden(
-    path: Path, held: FoldedModel, source: Pretrained, spec: PromptSpec, options: ExportOptions
+    path: Path, reference: FoldedModel, source: Pretrained, spec: PromptSpec, options: ExportOptions
 ) -> None:
     """Inputs and expected outputs of every stage, for an app to test itself on the device it runs on."""
     from safetensors.numpy import save_file
@@ -245,7 +246,7 @@ def _write_golden(
     image = default_images(spec.tile_size)["square"]
     room = options.context - GOLDEN_TOKENS
     prompt = prompts(spec, source.tokenizer, room, image, QUESTION)[0]
-    backend = TorchBackend(held, options.context, options.chunk)
+    backend = TorchBackend(reference, options.context, options.chunk)
     answer, tokens = trace_prompt(backend, prompt, spec.image_token_id, GOLDEN_TOKENS)
     arrays = {
         "image": np.asarray(image),

@@ -8,6 +8,7 @@ from typing import Any
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.evaluate.ask import evaluate
+from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.scene_tasks import scene_suite
 from phantom_edge.files import cache_folder
@@ -80,19 +81,24 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
     step("opening the checkpoint")
     source = Pretrained.open(request.model, revision=request.revision)
     model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
-    found = quantize_model(source, model, request.options, cache=cache_folder() / "quantize", step=step)
-    comparisons = compare(source, model, found, step) if request.compare else []
+    cache = cache_folder() / "quantize"
+    quantization = quantize_model(source, model, request.options, cache=cache, step=step)
+    comparisons = compare(source, model, quantization, step) if request.compare else []
     answers: list[EvalResult] = []
     if suite is not None:
-        for name, asked in (("quantised", found.apply(model)), ("original", model)):
-            step(f"asking {len(suite.items)} questions: {name}")
-            result = evaluate(session_of(source, asked), suite.items)
-            result.model = name
-            answers.append(result)
-    report = quantization_report(found, source.name, comparisons, answers)
+        models = {"quantised": quantization.apply(model), "original": model}
+        answers = [_answers(source, name, one, suite, step) for name, one in models.items()]
+    report = quantization_report(quantization, source.name, comparisons, answers)
     if request.output is not None:
-        store.save(request.output, found)
-    return QuantizeResult(found, report, tuple(comparisons), tuple(answers))
+        store.save(request.output, quantization)
+    return QuantizeResult(quantization, report, tuple(comparisons), tuple(answers))
+
+
+def _answers(source: Pretrained, name: str, model: FoldedModel, suite: Suite, step: Step) -> EvalResult:
+    step(f"asking {len(suite.items)} questions: {name}")
+    result = evaluate(session_of(source, model), suite.items)
+    result.model = name
+    return result
 
 
 def session_of(source: Pretrained, model: FoldedModel) -> Session:

@@ -73,6 +73,7 @@ def quantize(
             quantised.
         CheckError: an activation that is not finite.
     """
+    options = replace(options, quant=options.quant or MIXED)
     options.base.plan(model.module_shapes())  # refuses a rule without work, before any other
     step("preparing calibration")
     job = _Job(source, model, options, activation, Cache(cache), step)

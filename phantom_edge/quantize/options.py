@@ -11,6 +11,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.numbers.recipe import Recipe, load_recipe
 from phantom_edge.quantize.calibration import check_count
 from phantom_edge.quantize.methods import RoundingMethod
+from phantom_edge.quantize.store import is_stored
 
 MIXED: Final = "mixed"
 
@@ -20,9 +21,12 @@ class QuantizeOptions:
     """How to quantise.
 
     Attributes:
-        quant: ``mixed`` (a precision per module, by what each costs), a preset's name, or a TOML recipe.
+        quant: ``mixed`` (a precision per module, by what each costs), a preset's name, a TOML recipe, or, for
+            an export, the file of a finished quantisation; None is the target's own recipe for an export,
+            else ``mixed``.
         overrides: ``PATTERN=PRECISION``, applied after the recipe.
-        method: a name in :data:`~phantom_edge.quantize.methods.METHODS`; None takes GPTQ.
+        method: a name in :data:`~phantom_edge.quantize.methods.METHODS`; None takes GPTQ. An export rounds to
+            the nearest, without data, unless ``quant`` is ``mixed`` or one of the following is given.
         calibrate: a folder of pictures; None takes drawn scenes.
         samples: how many of them; None takes what suits the model's size.
         budget_mb: with ``mixed``, the most that all weights may take, in 10^6 bytes.
@@ -37,7 +41,7 @@ class QuantizeOptions:
     phantom_edge.errors.InputError: --budget-mb chooses a precision per module: use it with --quant mixed
     """
 
-    quant: str = MIXED
+    quant: str | None = None
     overrides: tuple[str, ...] = ()
     method: str | None = None
     calibrate: Path | None = None
@@ -53,7 +57,7 @@ class QuantizeOptions:
         for name, value in (("--budget-mb", self.budget_mb), ("--budget-kl", self.budget_kl)):
             if value is None:
                 continue
-            if self.quant != MIXED:
+            if self.quant not in (None, MIXED) and not is_stored(self.quant):
                 raise InputError(f"{name} chooses a precision per module: use it with --quant mixed")
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; it must be above 0")
@@ -66,8 +70,14 @@ class QuantizeOptions:
         return RoundingMethod.parse(self.method or "gptq")
 
     @property
+    def calibrated(self) -> bool:
+        """Whether an export chooses the integers by running samples."""
+        options = (self.method, self.calibrate, self.samples, self.budget_mb, self.budget_kl)
+        return self.quant == MIXED or any(option is not None for option in options)
+
+    @property
     def base(self) -> Recipe:
         """The recipe to begin with; for ``mixed`` one that only says what its overrides do."""
-        if self.quant != MIXED:
+        if self.quant is not None and self.quant != MIXED:
             return load_recipe(self.quant, self.overrides)
         return replace(load_recipe("fp16", self.overrides), name=MIXED)

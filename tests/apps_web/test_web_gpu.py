@@ -11,6 +11,7 @@ from one_picture import OnePicture, picture_of
 from web_serving import served
 
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.runtime.session import Session
 
 TIE = 0.01  # of the logits' rms: both compute in fp32, and only the order of summation differs
@@ -20,7 +21,9 @@ TIE = 0.01  # of the logits' rms: both compute in fp32, and only the order of su
 def bundle(tmp_path_factory) -> Path:
     """In 32 bits, because a software adapter has no others."""
     output = tmp_path_factory.mktemp("webgpu") / "bundle"
-    return export(ExportRequest(target="webgpu", output=output, quant="fp32", verify=False)).bundle.folder
+    return export(
+        ExportRequest(target="webgpu", output=output, quantize=QuantizeOptions("fp32"), verify=False)
+    ).bundle.folder
 
 
 def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):

@@ -17,6 +17,7 @@ from phantom_edge.export.onnx import packing, webgpu
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 from phantom_edge.runtime.verify import UNROUNDED
@@ -151,7 +152,12 @@ def test_without_phantom_it_is_another_model(exports, some):
 @pytest.mark.parametrize("quant", ["int4", "int8"])
 def test_verify_passes_it(some, quant, tmp_path):
     request = ExportRequest(
-        target="webgpu", quant=quant, model=str(some[0]), context=600, max_tiles=1, output=tmp_path / "b"
+        target="webgpu",
+        quantize=QuantizeOptions(quant),
+        model=str(some[0]),
+        context=600,
+        max_tiles=1,
+        output=tmp_path / "b",
     )
     report = export(request).report
     assert report.ok, report.failures

@@ -12,6 +12,7 @@ from phantom_edge.checkpoint import pretrained
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.quantize.options import QuantizeOptions
 
 
 @pytest.fixture
@@ -75,7 +76,11 @@ def _prompts(source: Pretrained):
 
 def test_a_calibrated_export_hashes_the_checkpoint_once(tiny_dirs, tmp_path, hashed):
     request = ExportRequest(
-        "desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", context=160, method="rtn", samples=8
+        "desktop",
+        str(tiny_dirs["qwen2"]),
+        output=tmp_path / "b",
+        context=160,
+        quantize=QuantizeOptions(method="rtn", samples=8),
     )
     assert export(request).report.ok
     assert set(hashed) == {"config.json", "model.safetensors"}

@@ -59,7 +59,11 @@ def test_the_bytes_are_those_of_the_tensors(tiny_dirs):
 def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
     file = store.save(tmp_path / "q.safetensors", mixed(tiny_dirs["qwen2"]))
     request = ExportRequest(
-        "desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128
+        "desktop",
+        str(tiny_dirs["qwen2"]),
+        quantize=QuantizeOptions(str(file)),
+        output=tmp_path / "out",
+        context=128,
     )
     result = export(request)
     assert result.report.ok
@@ -76,9 +80,17 @@ def test_one_file_serves_an_export_which_verify_then_knows(tiny_dirs, tmp_path):
     report = verify(Bundle(tmp_path / "out", other), tokens=1)
     assert [check.name for check in report.failures] == ["integers that differ"]
     with pytest.raises(InputError, match="holds finished integers"):
-        export(ExportRequest("desktop", str(tiny_dirs["qwen2"]), quant=str(file), budget_mb=1.0))
+        export(
+            ExportRequest(
+                "desktop", str(tiny_dirs["qwen2"]), quantize=QuantizeOptions(str(file), budget_mb=1.0)
+            )
+        )
     with pytest.raises(InputError, match="made from another checkpoint"):
-        export(ExportRequest("desktop", str(tiny_dirs["phi3"]), quant=str(file), output=tmp_path / "no"))
+        export(
+            ExportRequest(
+                "desktop", str(tiny_dirs["phi3"]), quantize=QuantizeOptions(str(file)), output=tmp_path / "no"
+            )
+        )
     assert not (tmp_path / "no").exists()
     store.check_source(store.load(file), source_of(tiny_dirs["qwen2"]))
 
@@ -88,7 +100,11 @@ def test_an_int8_cache_takes_the_files_scales_where_they_are_of_its_fold(tiny_di
     quantization = mixed(tiny_dirs["qwen2"])
     file = store.save(tmp_path / "q.safetensors", quantization)
     request = ExportRequest(
-        "desktop", str(tiny_dirs["qwen2"]), quant=str(file), output=tmp_path / "out", context=128
+        "desktop",
+        str(tiny_dirs["qwen2"]),
+        quantize=QuantizeOptions(str(file)),
+        output=tmp_path / "out",
+        context=128,
     )
     assert export(replace(request, kv_cache="int8", fold=fold)).report.ok
     kept, own = stored_cache(tmp_path / "out"), KVScales.from_state(quantization.cache)

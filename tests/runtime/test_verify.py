@@ -22,6 +22,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.quantize.kv import KVScales
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import default_images, prompts, trace_prompt
@@ -49,7 +50,7 @@ def bundles(tiny_dirs, tmp_path_factory):
             target="desktop",
             format=name,
             model=str(tiny_dirs[family]),
-            quant=quant,
+            quantize=QuantizeOptions(quant),
             output=root / name,
             context=128,
             verify=False,
@@ -160,7 +161,7 @@ def test_an_int8_cache_is_held_to_its_own_grid(tiny_dirs, tmp_path):
     """Its rounding is the artifact's own, so the structure stays tight; a scale that is not the model's is
     found.
     """
-    options = {"quant": "int4", "kv_cache": "int8", "context": 128, "verify": False}
+    options = {"quantize": QuantizeOptions("int4"), "kv_cache": "int8", "context": 128, "verify": False}
     bundle = export(
         ExportRequest("desktop", str(tiny_dirs["qwen2"]), output=tmp_path / "b", **options)
     ).bundle
@@ -206,7 +207,11 @@ def test_a_failed_verification_discards_the_export(tiny_dirs, tmp_path, monkeypa
     impossible = {32: tolerances.Tolerance(-1.0, "nothing can be below")}
     monkeypatch.setattr(tolerances, "QUALITY", impossible)
     request = ExportRequest(
-        target="web", model=str(tiny_dirs["qwen2"]), quant="fp32", output=tmp_path / "out", context=128
+        target="web",
+        model=str(tiny_dirs["qwen2"]),
+        quantize=QuantizeOptions("fp32"),
+        output=tmp_path / "out",
+        context=128,
     )
     with pytest.raises(CheckError, match="discarded, because verification failed: KL divergence"):
         export(request)
@@ -229,7 +234,7 @@ def test_a_session_on_a_bundle_answers_as_the_original_does(tiny_dirs, tmp_path,
     request = ExportRequest(
         format=name,
         model=str(tiny_dirs["qwen2"]),
-        quant="fp32",
+        quantize=QuantizeOptions("fp32"),
         output=tmp_path / name,
         context=160,
         verify=False,

@@ -15,6 +15,7 @@ import numpy as np
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.traces import default_images
 from phantom_edge.targets import Format
@@ -65,13 +66,20 @@ class Bundles:
         self.root = root
         self._made: dict[tuple, Bundle] = {}
 
-    def __call__(self, target: str, model: Path | None = None, **options) -> Bundle:
-        key = (target, model, *sorted(options.items()))
+    def __call__(self, target: str, model: Path | None = None, quant: str | None = None, **options) -> Bundle:
+        key = (target, model, quant, *sorted(options.items()))
         if key not in self._made:
             name = None if model is None else str(model)
             output = self.root / str(len(self._made))
             options = {"max_tiles": MAX_TILES, **options}
-            request = ExportRequest(target=target, model=name, output=output, verify=False, **options)
+            request = ExportRequest(
+                target=target,
+                model=name,
+                output=output,
+                verify=False,
+                quantize=QuantizeOptions(quant),
+                **options,
+            )
             self._made[key] = export(request).bundle
         return self._made[key]
 
