@@ -16,7 +16,7 @@ import pytest
 from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
-from native_vectors import export_small, write_transcripts, write_vectors
+from native_vectors import export_small, write_chats, write_transcripts, write_vectors
 
 from phantom_edge.bench.android.app import ACTIVITY, RESULT
 from phantom_edge.runtime.session import Session
@@ -35,6 +35,7 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
     session = Session.of_bundle(bundle, threads=1)
     write_vectors(folder)
     write_transcripts(folder, session)
+    write_chats(folder, bundle)
     return folder, session
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_server import LiveServer
-from native_vectors import export_small, write_transcripts, write_vectors
+from native_vectors import export_small, write_chats, write_transcripts, write_vectors
 from swift import SWIFT, SWIFTC, needs_swift
 
 from phantom_edge.bench.apple.devicectl import JOB
@@ -33,6 +33,7 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
     session = Session.of_bundle(bundle)
     write_vectors(folder)
     write_transcripts(folder, session)
+    write_chats(folder, bundle)
     return folder, session
 
 

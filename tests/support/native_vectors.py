@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from phantom_edge.images import load_image, tile_grid
 from phantom_edge.pipeline.export import ExportRequest
 from phantom_edge.records import to_json
 from phantom_edge.runtime.sampling import Sampling
-from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.text.prompt import TEMPLATES
 from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel, convert
 from phantom_edge.text.tokenizer import Tokenizer
@@ -486,6 +486,81 @@ def write_transcripts(folder: Path, session: Session) -> None:
         talks.append({"image": image is not None, "answers": answers})
     save_file(arrays, folder / "transcripts.safetensors")
     (folder / "transcripts.json").write_text(json.dumps(talks, ensure_ascii=True), encoding="utf-8")
+
+
+# --- ids of conversations, with every tokenizer
+
+
+@dataclass
+class _Counted:
+    """A cache that holds nothing but its length."""
+
+    length: int = 0
+
+
+class CountingBackend:
+    """Computes nothing: the likeliest next id, below 250, follows from the length of the cache.
+
+    The Swift and Kotlin tests have the same (``CountingBackend``).
+    """
+
+    name, context, chunk = "counting", 4096, 48
+
+    def __init__(self, tokens_per_tile: int, vocabulary: int):
+        self.tokens_per_tile, self.vocabulary = tokens_per_tile, vocabulary
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        return np.zeros((len(pixels), self.tokens_per_tile, 1), dtype=np.float32)
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        return np.zeros((*ids.shape, 1), dtype=np.float32)
+
+    def make_cache(self) -> _Counted:
+        return _Counted()
+
+    def decode(self, embeds: np.ndarray, cache: _Counted) -> np.ndarray:
+        cache.length += embeds.shape[1]
+        return np.eye(1, self.vocabulary, 7 * cache.length % 250, dtype=np.float32)[0]
+
+
+TURNS = ("Is it red?", " leading", "\nline, and then\n", "的 çà 😀", "Why? " * 30)
+
+
+def write_chats(folder: Path, bundle: Bundle) -> None:
+    """``chats.json``: every id of conversations with every kind of tokenizer, with a picture and without one.
+
+    A prompt is put together from parts, and a tokenizer may treat a part by itself as another text than the
+    same part inside the whole. ``chats/N`` is the bundle with another tokenizer, for a `CountingBackend`.
+    """
+    chats = []
+    for number, (name, made) in enumerate(_tokenizers().items()):
+        tokenizer, template, tiles = Tokenizer(made), TEMPLATES["chatml"], bundle.manifest["tiles"]
+        image, end = (tokenizer.token_id(text) for text in (template.image_context, template.assistant_end))
+        first = tokenizer.encode(template.user_start)[0]
+        below = folder / "chats" / str(number)
+        below.mkdir(parents=True)
+        tokenizer.save(below / "tokenizer.json")
+        manifest = json.loads((bundle.folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest |= {"context": CountingBackend.context, "chunk": CountingBackend.chunk}
+        manifest["ids"] |= {"first": first, "image": image, "end": [end]}
+        manifest["shape"] |= {"hidden": 1, "vocabulary": tokenizer.vocab_size}
+        manifest["prompt"] = template.to_dict()
+        (below / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        backend = CountingBackend(tiles["tokens"], tokenizer.vocab_size)
+        spec = PromptSpec(template, image, (end,), first, tiles["size"], tiles["tokens"], tiles["max"])
+        chats.append({"name": name, "talks": _talks(Session(backend, tokenizer, spec))})
+    (folder / "chats.json").write_text(json.dumps(chats, ensure_ascii=True), encoding="utf-8")
+
+
+def _talks(session: Session) -> list[dict[str, Any]]:
+    talks = []
+    for size in (None, (64, 64), (97, 61)):
+        chat = session.chat(None if size is None else Image.new("RGB", size))
+        ids = [(list(chat.ask(question, max_tokens=3)), list(chat.ids))[1] for question in TURNS]
+        chat.rewind()
+        list(chat.ask(TURNS[1], max_tokens=3))
+        talks.append({"size": size, "turns": TURNS, "ids": ids, "rewound": chat.ids})
+    return talks
 
 
 def _stops(session: Session, image: Image.Image | None, question: str) -> tuple[str, ...]:
