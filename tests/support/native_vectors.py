@@ -534,7 +534,7 @@ def write_chats(folder: Path, bundle: Bundle) -> None:
     """
     chats = []
     for number, (name, made) in enumerate(_tokenizers().items()):
-        tokenizer, template, tiles = Tokenizer(made), TEMPLATES["chatml"], bundle.manifest["tiles"]
+        tokenizer, template, tiles = Tokenizer(made), TEMPLATES["chatml"], bundle.manifest.tiles
         image, end = (tokenizer.token_id(text) for text in (template.image_context, template.assistant_end))
         first = tokenizer.encode(template.user_start)[0]
         below = folder / "chats" / str(number)
@@ -546,8 +546,8 @@ def write_chats(folder: Path, bundle: Bundle) -> None:
         manifest["shape"] |= {"hidden": 1, "vocabulary": tokenizer.vocab_size}
         manifest["prompt"] = template.to_dict()
         (below / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        backend = CountingBackend(tiles["tokens"], tokenizer.vocab_size)
-        spec = PromptSpec(template, image, (end,), first, tiles["size"], tiles["tokens"], tiles["max"])
+        backend = CountingBackend(tiles.tokens, tokenizer.vocab_size)
+        spec = PromptSpec(template, image, (end,), first, tiles.size, tiles.tokens, tiles.max)
         chats.append({"name": name, "talks": _talks(Session(backend, tokenizer, spec))})
     (folder / "chats.json").write_text(json.dumps(chats, ensure_ascii=True), encoding="utf-8")
 

@@ -12,7 +12,7 @@ import SwiftUI
     private let board: ModelEntity
     private let holder = Entity()
     private var texture: TextureResource?
-    private var wanted: LabelText?
+    private var next: LabelText?
     private var isDrawing = false
 
     init(_ anchor: AnchorEntity) {
@@ -42,12 +42,12 @@ import SwiftUI
 
     /// Shows the newest text; what came while a texture was made is left out.
     func show(_ label: LabelText) {
-        wanted = label
+        next = label
         guard !isDrawing else { return }
         isDrawing = true
         Task {
-            while let label = wanted {
-                wanted = nil
+            while let label = next {
+                next = nil
                 await draw(label)
                 try? await Task.sleep(for: Self.pause)
             }

@@ -15,7 +15,7 @@ import SwiftUI
     let view = ARView(frame: .zero, cameraMode: .ar, automaticallyConfigureSession: false)
     private var pins: [ARPin] = []
     private var moment: (frame: CameraFrame, point: CGPoint)?
-    private var held: Frame?
+    private var frozen: Frame?
     private var isFrozen = false
     private var updates: (any Cancellable)?
     private let onAim: () -> Void
@@ -44,14 +44,14 @@ import SwiftUI
     var hint: String? { pins.isEmpty ? "Tap a surface to pin an answer" : "Point the camera at the pin" }
 
     func grab() async throws -> Frame? {
-        if isFrozen, let held { return held }
+        if isFrozen, let frozen { return frozen }
         guard let (frame, point) = takeMoment() ?? newest() else { return nil }
         let stage = Size(width: view.bounds.width, height: view.bounds.height)
         let framing = Framing(stage: stage, picture: frame.size, fit: .cover)
         let square = framing.square(around: framing.toPicture(Point(x: point.x, y: point.y)))
         let image = try await Task.detached(priority: .userInitiated) { try frame.cut(square) }.value
-        held = Frame(image)
-        return held
+        frozen = Frame(image)
+        return frozen
     }
 
     func freeze() { isFrozen = true }

@@ -63,8 +63,8 @@ import SwiftUI
 
     private func orientation(of data: Data) -> CGImagePropertyOrientation {
         guard let source = CGImageSourceCreateWithData(data as CFData, nil),
-            let found = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
-            let number = found[kCGImagePropertyOrientation] as? UInt32
+            let properties = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
+            let number = properties[kCGImagePropertyOrientation] as? UInt32
         else { return .up }
         return CGImagePropertyOrientation(rawValue: number) ?? .up
     }

@@ -34,7 +34,7 @@
         }
 
         private static func key(of graph: Graph, in bundle: ModelBundle) -> String {
-            let path = (bundle.manifest.graphs[graph.rawValue] ?? "") + "/"
+            let path = bundle.manifest.graphs[graph] + "/"
             return bundle.manifest.files.filter { $0.key.hasPrefix(path) }.sorted { $0.key < $1.key }
                 .map { String($0.value.sha256.prefix(16)) }.joined(separator: "-")
         }

@@ -152,9 +152,9 @@
             -> MLMultiArray
         {
             let array = MLMultiArray(MLShapedArray<Float>(scalars: values, shape: shape))
-            let wanted = model.modelDescription.inputDescriptionsByName[input]?.multiArrayConstraint?.dataType
-            guard let wanted, wanted != .float32 else { return array }
-            return MLMultiArray(concatenating: [array], axis: 0, dataType: wanted)
+            let type = model.modelDescription.inputDescriptionsByName[input]?.multiArrayConstraint?.dataType
+            guard let type, type != .float32 else { return array }
+            return MLMultiArray(concatenating: [array], axis: 0, dataType: type)
         }
 
         private func run(

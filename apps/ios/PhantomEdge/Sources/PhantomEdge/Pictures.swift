@@ -14,15 +14,15 @@
         public init(contentsOf file: URL) throws {
             let unreadable = PhantomEdgeError.input("\(file.lastPathComponent) is no picture that can be read")
             guard let source = CGImageSourceCreateWithURL(file as CFURL, nil),
-                let found = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
-                let width = found[kCGImagePropertyPixelWidth] as? Int,
-                let height = found[kCGImagePropertyPixelHeight] as? Int
+                let properties = CGImageSourceCopyPropertiesAtIndex(source, 0, nil) as? [CFString: Any],
+                let width = properties[kCGImagePropertyPixelWidth] as? Int,
+                let height = properties[kCGImagePropertyPixelHeight] as? Int
             else { throw unreadable }
             guard width > 0, height > 0, width <= Self.pixelLimit / height else {
                 throw PhantomEdgeError.input("\(file.lastPathComponent) is \(width)x\(height): make it smaller")
             }
             guard let image = CGImageSourceCreateImageAtIndex(source, 0, nil) else { throw unreadable }
-            let orientation = found[kCGImagePropertyOrientation] as? UInt32 ?? 1
+            let orientation = properties[kCGImagePropertyOrientation] as? UInt32 ?? 1
             try self.init(image, orientation: CGImagePropertyOrientation(rawValue: orientation) ?? .up)
         }
 

@@ -44,7 +44,7 @@ public struct Timing: Equatable, Sendable {
 /// Passes text on up to the first stop text, holding back what could be its beginning.
 struct StopFilter {
     private let stops: [[Unicode.Scalar]]
-    private var held: [Unicode.Scalar] = []
+    private var unsent: [Unicode.Scalar] = []
     private(set) var hasStopped = false
 
     init(_ stops: [String]) { self.stops = stops.map { Array($0.unicodeScalars) } }
@@ -52,27 +52,28 @@ struct StopFilter {
     /// The text that is certain to be part of the answer.
     mutating func push(_ piece: String) -> String {
         guard !hasStopped else { return "" }
-        held += Array(piece.unicodeScalars)
-        if let found = stops.compactMap({ start(of: $0) }).min() {
+        unsent += Array(piece.unicodeScalars)
+        if let cut = stops.compactMap({ start(of: $0) }).min() {
             hasStopped = true
-            return take(found)
+            return take(cut)
         }
-        let beginnings = stops.flatMap { stop in (1..<max(stop.count, 1)).filter { held.suffix($0) == stop.prefix($0) }
+        let beginnings = stops.flatMap { stop in
+            (1..<max(stop.count, 1)).filter { unsent.suffix($0) == stop.prefix($0) }
         }
-        return take(held.count - (beginnings.max() ?? 0))
+        return take(unsent.count - (beginnings.max() ?? 0))
     }
 
     /// What was held back, once nothing follows.
-    mutating func finish() -> String { hasStopped ? "" : take(held.count) }
+    mutating func finish() -> String { hasStopped ? "" : take(unsent.count) }
 
     private func start(of stop: [Unicode.Scalar]) -> Int? {
-        held.indices.first { held[$0...].starts(with: stop) }
+        unsent.indices.first { unsent[$0...].starts(with: stop) }
     }
 
     private mutating func take(_ count: Int) -> String {
         var result = String.UnicodeScalarView()
-        result.append(contentsOf: held.prefix(count))
-        held.removeFirst(count)
+        result.append(contentsOf: unsent.prefix(count))
+        unsent.removeFirst(count)
         return String(result)
     }
 }

@@ -43,7 +43,7 @@ struct BenchJob: Decodable {
 }
 
 extension BenchJob.Settings {
-    fileprivate func check(soak asked: Bool) throws {
+    fileprivate func check(soak isSoaking: Bool) throws {
         let counts = [
             ("repeats", repeats, 1...1000), ("warmup", warmup, 0...100), ("steps", steps, 1...10_000),
             ("threads", threads ?? 1, 1...1024),
@@ -55,7 +55,7 @@ extension BenchJob.Settings {
         guard depths.count <= 1000, depths.allSatisfy({ (0...1 << 24).contains($0) }) else {
             throw PhantomEdgeError.input("the job's depths are no numbers of cached tokens")
         }
-        guard soak >= 0, soak <= 24 * 60, !asked || soak > 0 else {
+        guard soak >= 0, soak <= 24 * 60, !isSoaking || soak > 0 else {
             throw PhantomEdgeError.input("the job's soak is \(soak): use minutes up to \(24 * 60)")
         }
         guard clock == "wall" else { throw PhantomEdgeError.input("an app reads the clock on the wall only") }

@@ -24,7 +24,7 @@ public protocol BenchPlatform: Sendable {
     /// Reads and decodes a picture's file.
     func picture(_ file: URL) throws -> RGBImage
 
-    /// The most bytes that this process has held at once; nil where the system does not say.
+    /// The most bytes that this process has had at once; nil where the system does not say.
     func peakMemory() -> Int?
 
     /// Degrees Celsius of whatever the system tells; nil where it tells none.

@@ -45,9 +45,9 @@ enum BenchLine {
         let error: String
         let code: Int
 
-        init(_ found: any Error) {
-            error = (found as? PhantomEdgeError)?.description ?? found.localizedDescription
-            switch found {
+        init(_ cause: any Error) {
+            error = (cause as? PhantomEdgeError)?.description ?? cause.localizedDescription
+            switch cause {
             case PhantomEdgeError.bundle, PhantomEdgeError.input: code = 2
             default: code = 1
             }

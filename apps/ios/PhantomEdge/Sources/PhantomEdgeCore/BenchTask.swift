@@ -31,13 +31,12 @@ struct BenchTask {
 
     /// `count` ids to fill a cache with: the first token, then random ones, none that ends or holds an image.
     static func filler(_ session: PhantomSession, count: Int) throws -> [Int] {
-        let (ids, template) = (session.manifest.ids, session.manifest.prompt)
-        let vocabulary = session.manifest.shape.vocabulary
+        let (ids, vocabulary) = (session.manifest.ids, session.manifest.shape.vocabulary)
         guard count > 0 else { return [] }
-        guard let first = try ids.first ?? session.tokenizer.encode(template.opening(imageTokens: nil)).first,
-            Set(ids.end + [ids.image]).count < vocabulary
-        else { throw PhantomEdgeError.bundle("the bundle has no text tokens: export it again") }
-        var (random, filled) = (SplitMix64(state: seed), [first])
+        guard Set(ids.end + [ids.image]).count < vocabulary else {
+            throw PhantomEdgeError.bundle("the bundle has no text tokens: export it again")
+        }
+        var (random, filled) = (SplitMix64(state: seed), [ids.first])
         while filled.count < count {
             let id = Int(random.next() % UInt64(vocabulary))
             if id != ids.image, !ids.end.contains(id) { filled.append(id) }
@@ -55,25 +54,25 @@ struct BenchTask {
         guard golden.pixels.count == tileCount * size else {
             throw PhantomEdgeError.bundle("the golden pixels are not those of the picture: export the bundle again")
         }
-        var found = ["pixels": try Self.difference(pixels(platform).flatMap { $0 }, golden.pixels)]
+        var differences = ["pixels": try Self.difference(pixels(platform).flatMap { $0 }, golden.pixels)]
         var rows: [Float] = []
         for start in stride(from: 0, to: golden.pixels.count, by: size) {
             rows += try await session.backend.encode(tile: Array(golden.pixels[start..<start + size]))
         }
         let cache = try await session.backend.makeCache()
         var logits = try await session.prefill(ids, at: 0, cache: cache, image: rows)
-        found["image tokens"] = try Self.difference(rows, golden.features)
-        found["prefill logits"] = try Self.difference(logits, golden.logits)
+        differences["image tokens"] = try Self.difference(rows, golden.features)
+        differences["prefill logits"] = try Self.difference(logits, golden.logits)
         var (same, greedy) = (0, Sampling.greedy.chooser())
-        for (place, wanted) in golden.tokens.enumerated() {
+        for (place, expected) in golden.tokens.enumerated() {
             let token = greedy.choose(logits)
-            same += token == wanted ? 1 : 0
+            same += token == expected ? 1 : 0
             if place + 1 < golden.tokens.count {
                 logits = try await session.prefill([token], at: ids.count + place, cache: cache)
             }
         }
-        try Self.require(found)
-        let errors = found.mapValues { BenchFact.number(($0 * 1e6).rounded() / 1e6) }
+        try Self.require(differences)
+        let errors = differences.mapValues { BenchFact.number(($0 * 1e6).rounded() / 1e6) }
         return .group(errors.merging(["tokens": .text("\(same) of \(golden.tokens.count)")]) { first, _ in first })
     }
 
@@ -86,17 +85,17 @@ struct BenchTask {
         }
     }
 
-    /// Root mean square of the difference over that of `wanted`.
-    private static func difference(_ found: [Float], _ wanted: [Float]) throws -> Double {
-        guard found.count == wanted.count, !wanted.isEmpty else {
+    /// Root mean square of the difference over that of `expected`.
+    private static func difference(_ values: [Float], _ expected: [Float]) throws -> Double {
+        guard values.count == expected.count, !expected.isEmpty else {
             throw PhantomEdgeError.runtime(
-                "the golden check failed: \(found.count) values where \(wanted.count) are expected; export again")
+                "the golden check failed: \(values.count) values where \(expected.count) are expected; export again")
         }
         var (apart, size) = (0.0, 0.0)
-        for (a, b) in zip(found, wanted) {
+        for (a, b) in zip(values, expected) {
             apart += (Double(a) - Double(b)) * (Double(a) - Double(b))
             size += Double(b) * Double(b)
         }
-        return (apart / Double(wanted.count)).squareRoot() / max((size / Double(wanted.count)).squareRoot(), 1e-12)
+        return (apart / Double(expected.count)).squareRoot() / max((size / Double(expected.count)).squareRoot(), 1e-12)
     }
 }

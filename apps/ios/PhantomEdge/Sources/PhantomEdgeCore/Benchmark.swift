@@ -11,7 +11,7 @@ public struct Benchmark: Sendable {
     private static let soakTokens = 256  // generated per answer while soaking, then the prompt again, as in use
     private static let leastCharge = 5000.0  // microampere hours: gauges count in steps of about a thousand
 
-    private static let noMemory = "the system does not tell what an app has held at most"
+    private static let noMemory = "the system does not say how much memory an app has had at most"
 
     private let folder: URL
     private let scratch: URL
@@ -125,13 +125,13 @@ public struct Benchmark: Sendable {
         let cache = try await session.backend.makeCache()
         let ids = try BenchTask.filler(session, count: depth + 1)
         if depth > 0 { _ = try await session.prefill(Array(ids.dropLast()), at: 0, cache: cache) }
-        var (token, greedy, found) = (ids[depth], Sampling.greedy.chooser(), [Double]())
+        var (token, greedy, durations) = (ids[depth], Sampling.greedy.chooser(), [Double]())
         for n in 0..<settings.warmSteps + settings.steps {
             let start = clock.now
             token = greedy.choose(try await session.prefill([token], at: depth + n, cache: cache))
-            if n >= settings.warmSteps { found.append(seconds(since: start)) }
+            if n >= settings.warmSteps { durations.append(seconds(since: start)) }
         }
-        return found
+        return durations
     }
 
     /// Answers again and again for so many minutes: tokens per second, temperature and energy over time.

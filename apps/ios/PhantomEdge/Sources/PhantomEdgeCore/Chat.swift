@@ -97,7 +97,7 @@ public actor Chat {
     private func commonPrefix(_ prompt: [Int]) -> Int {
         let same = zip(ids, prompt).prefix { $0 == $1 }.count
         let length = min(same, prompt.count - 1)
-        // A picture that is held in part is computed again: its rows are not kept.
+        // A picture that the cache has in part is computed again: its rows are not kept.
         return prompt[max(length, 0)...].contains(session.manifest.ids.image) ? 0 : max(length, 0)
     }
 
@@ -106,9 +106,9 @@ public actor Chat {
         guard options.maxTokens >= 1, options.stops.allSatisfy({ !$0.isEmpty }) else {
             throw PhantomEdgeError.input("ask for at least one token, and give stop texts that are not empty")
         }
-        if !isOpen, let first = manifest.ids.first, prompt.first != first {
+        if !isOpen, prompt.first != manifest.ids.first {
             throw PhantomEdgeError.input(
-                "the prompt begins with token \(prompt.first ?? -1), the model was folded for \(first): "
+                "the prompt begins with token \(prompt.first ?? -1), the model was folded for \(manifest.ids.first): "
                     + "use the bundle's own tokenizer and template")
         }
         let length = isOpen ? kept + prompt.count : prompt.count
@@ -117,9 +117,9 @@ public actor Chat {
                 "the prompt needs \(length) tokens, the context holds \(manifest.context): ask less, use fewer tiles, "
                     + "or export with a larger context")
         }
-        let wanted = prompt.count { $0 == manifest.ids.image }
-        guard wanted == (isOpen ? 0 : imageTokens ?? 0) else {
-            throw PhantomEdgeError.input("the prompt has \(wanted) image tokens, the picture \(imageTokens ?? 0)")
+        let places = prompt.count { $0 == manifest.ids.image }
+        guard places == (isOpen ? 0 : imageTokens ?? 0) else {
+            throw PhantomEdgeError.input("the prompt has \(places) image tokens, the picture \(imageTokens ?? 0)")
         }
     }
 
@@ -136,8 +136,8 @@ public actor Chat {
             }
             let cache = try await currentCache()
             ids = before
-            let logits = try await session.prefill(prompt, at: kept, cache: cache, image: rows) { held in
-                ids = before + prompt[..<(held - kept)]
+            let logits = try await session.prefill(prompt, at: kept, cache: cache, image: rows) { length in
+                ids = before + prompt[..<(length - kept)]
             }
             pending = []
             timing.prefill = seconds(clock.now - start)
@@ -155,7 +155,7 @@ public actor Chat {
         return made
     }
 
-    /// A token is appended to the cache when the next one is wanted.
+    /// A token is appended to the cache when the next one is computed.
     private func generate(_ first: [Float], _ options: AnswerOptions, _ emit: (String) -> Void) async throws {
         var (logits, chooser) = (first, options.sampling.chooser())
         var (stream, filter) = (session.tokenizer.stream(), StopFilter(options.stops))

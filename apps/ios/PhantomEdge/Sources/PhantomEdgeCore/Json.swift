@@ -24,9 +24,9 @@ indirect enum Json: Equatable {
     /// The member of an object; nil when there is none, it is null, or this is no object.
     subscript(key: String) -> Json? {
         guard case .object(let members) = self else { return nil }
-        let wanted = Array(key.utf8)
-        guard let found = members.last(where: { $0.key == wanted })?.value, found != .null else { return nil }
-        return found
+        let name = Array(key.utf8)
+        guard let value = members.last(where: { $0.key == name })?.value, value != .null else { return nil }
+        return value
     }
 
     var string: String? {

@@ -2,13 +2,34 @@ import Foundation
 
 /// What `manifest.json` says about a bundle, as far as an app needs it. Sizes are in tokens unless said otherwise.
 public struct Manifest: Decodable, Sendable {
-    /// The newest layout that this library reads.
-    public static let newestSchema = 2
+    /// The layout that this library reads.
+    public static let schema = 2
 
     /// One file's size in bytes and its SHA-256 in hex.
     public struct FileEntry: Decodable, Sendable {
         public let bytes: Int
         public let sha256: String
+    }
+
+    /// Path of each graph below the bundle's folder.
+    public struct Graphs: Decodable, Sendable {
+        public let visionEncoder: String
+        public let tokenEmbedding: String
+        public let textDecoder: String
+
+        private enum CodingKeys: String, CodingKey {
+            case visionEncoder = "vision_encoder"
+            case tokenEmbedding = "token_embedding"
+            case textDecoder = "text_decoder"
+        }
+
+        subscript(graph: Graph) -> String {
+            switch graph {
+            case .visionEncoder: visionEncoder
+            case .tokenEmbedding: tokenEmbedding
+            case .textDecoder: textDecoder
+            }
+        }
     }
 
     /// How a picture becomes tiles: their side in pixels, the tokens of one, and the most of them.
@@ -21,7 +42,7 @@ public struct Manifest: Decodable, Sendable {
 
     /// Token ids: the folded first token, the place of an image token, and those that end an answer.
     public struct Ids: Decodable, Sendable {
-        public let first: Int?
+        public let first: Int
         public let image: Int
         public let end: [Int]
     }
@@ -41,11 +62,9 @@ public struct Manifest: Decodable, Sendable {
         }
     }
 
-    public let schema: Int
     public let target: String
     public let format: String
-    /// Path of each graph below the bundle's folder.
-    public let graphs: [String: String]
+    public let graphs: Graphs
     public let prompt: PromptTemplate
     public let tiles: Tiles
     public let ids: Ids
@@ -65,17 +84,21 @@ public struct Manifest: Decodable, Sendable {
     public init(json: Data) throws {
         struct Version: Decodable { let schema: Int }
         guard let version = try? JSONDecoder().decode(Version.self, from: json), version.schema >= 1 else {
-            throw PhantomEdgeError.bundle("the manifest is not one of a phantom-edge bundle")
+            throw PhantomEdgeError.bundle("manifest.json is not the manifest of a phantom-edge bundle")
         }
-        guard version.schema <= Self.newestSchema else {
+        guard version.schema <= Self.schema else {
             throw PhantomEdgeError.bundle(
-                "the bundle's schema is \(version.schema), newer than this library's \(Self.newestSchema): update it"
-            )
+                "the bundle's schema \(version.schema) is newer than this app reads (\(Self.schema)): update the app")
+        }
+        guard version.schema == Self.schema else {
+            throw PhantomEdgeError.bundle(
+                "the bundle's schema \(version.schema) is of an earlier phantom-edge, this app reads \(Self.schema): "
+                    + "export it again")
         }
         do {
             self = try JSONDecoder().decode(Manifest.self, from: json)
         } catch let error as DecodingError {
-            throw PhantomEdgeError.bundle("the manifest lacks \(error.field): export the bundle again")
+            throw PhantomEdgeError.bundle("manifest.json\(error.complaint): export the bundle again")
         }
         try check()
     }
@@ -87,15 +110,16 @@ public struct Manifest: Decodable, Sendable {
             "shape.layers": shape.layers, "shape.kv_heads": shape.kvHeads,
         ]
         for (name, size) in sizes where !(1...1 << 24).contains(size) {
-            throw PhantomEdgeError.bundle("the manifest's \(name) is \(size): export the bundle again")
+            throw PhantomEdgeError.bundle(
+                "manifest.json: \(name) is not a size from 1 to \(1 << 24): export the bundle again")
         }
-        let ids = [self.ids.image] + self.ids.end + (self.ids.first.map { [$0] } ?? [])
+        let ids = [self.ids.first, self.ids.image] + self.ids.end
         let widthsFit = shape.cacheWidths.count == shape.layers && shape.cacheWidths.allSatisfy { $0 > 0 }
         guard widthsFit, ids.allSatisfy({ (0..<shape.vocabulary).contains($0) }) else {
-            throw PhantomEdgeError.bundle("the manifest contradicts itself: export the bundle again")
+            throw PhantomEdgeError.bundle("manifest.json contradicts itself: export the bundle again")
         }
         for name in files.keys where !Self.isInside(name) {
-            throw PhantomEdgeError.bundle("the manifest names \(name), which lies outside the bundle: do not use it")
+            throw PhantomEdgeError.bundle("manifest.json names \(name), which lies outside the bundle: do not use it")
         }
     }
 
@@ -106,14 +130,15 @@ public struct Manifest: Decodable, Sendable {
 }
 
 extension DecodingError {
-    fileprivate var field: String {
+    /// What is wrong with which field, to follow the file's name.
+    fileprivate var complaint: String {
+        func path(_ keys: [any CodingKey]) -> String { keys.map(\.stringValue).joined(separator: ".") }
         switch self {
-        case .keyNotFound(let key, let context):
-            return (context.codingPath + [key]).map(\.stringValue).joined(separator: ".")
-        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-            return context.codingPath.map(\.stringValue).joined(separator: ".")
-        @unknown default:
-            return "a field"
+        case .keyNotFound(let key, let context): return " lacks \(path(context.codingPath + [key]))"
+        case .valueNotFound(_, let context): return " lacks \(path(context.codingPath))"
+        case .typeMismatch(let type, let context): return ": \(path(context.codingPath)) is not of type \(type)"
+        case .dataCorrupted(let context): return ": \(path(context.codingPath)) is not of type Int"
+        @unknown default: return " is damaged"
         }
     }
 }

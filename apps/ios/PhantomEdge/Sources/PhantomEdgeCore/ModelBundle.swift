@@ -35,8 +35,9 @@ public struct ModelBundle: Sendable {
 
     /// Where a graph's artifact lies.
     public func url(of graph: Graph) throws -> URL {
-        guard let path = manifest.graphs[graph.rawValue], Manifest.isInside(path) else {
-            throw PhantomEdgeError.bundle("the manifest names no \(graph.rawValue): export the bundle again")
+        let path = manifest.graphs[graph]
+        guard Manifest.isInside(path) else {
+            throw PhantomEdgeError.bundle("manifest.json names \(path), which lies outside the bundle: do not use it")
         }
         return folder.appendingPathComponent(path)
     }
@@ -82,10 +83,10 @@ public struct ModelBundle: Sendable {
 
     /// Size of a regular file that is no link; nil for anything else.
     private static func size(of file: URL) -> Int? {
-        guard let found = try? FileManager.default.attributesOfItem(atPath: file.path),
-            found[.type] as? FileAttributeType == .typeRegular
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: file.path),
+            attributes[.type] as? FileAttributeType == .typeRegular
         else { return nil }
-        return (found[.size] as? NSNumber)?.intValue
+        return (attributes[.size] as? NSNumber)?.intValue
     }
 
     /// Relative paths of everything in the folder that is no folder, sorted.

@@ -45,7 +45,7 @@ public final class PhantomSession: Sendable {
 
     /// Bytes that a loaded model with one cache takes at most: the artifact's own and the keys and values.
     public static func memoryNeeded(for bundle: ModelBundle) -> Int {
-        let paths = Set(Graph.allCases.compactMap { bundle.manifest.graphs[$0.rawValue] })
+        let paths = Set(Graph.allCases.map { bundle.manifest.graphs[$0] })
         let cacheWidth = bundle.manifest.format == "coreml" ? 2 : 4  // bytes of fp16 and fp32
         return paths.reduce(0) { $0 + bundle.bytes(below: $1) } + bundle.manifest.cacheElements * cacheWidth
     }

@@ -79,7 +79,7 @@ enum ByteAlphabet {
     /// The bytes that a token's characters stand for; the token's own UTF-8 when one stands for none.
     static func bytes(of token: [UInt8]) -> [UInt8] {
         let characters = Array(String(decoding: token, as: UTF8.self).unicodeScalars)
-        let found = characters.compactMap { bytes[$0] }
-        return found.count == characters.count ? found : token
+        let values = characters.compactMap { bytes[$0] }
+        return values.count == characters.count ? values : token
     }
 }

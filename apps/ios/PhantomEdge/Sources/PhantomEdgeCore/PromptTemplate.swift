@@ -47,10 +47,10 @@ public struct PromptTemplate: Codable, Equatable, Sendable {
 
     /// The markers `<…>` of this template, each once.
     public var markers: [String] {
-        var found: [String] = []
-        for part in [userStart, userEnd, assistantStart, assistantEnd] { found += Self.markers(in: part) }
-        found += [imageStart, imageContext, imageEnd]
-        return found.enumerated().filter { found.firstIndex(of: $1) == $0 }.map(\.element)
+        var names: [String] = []
+        for part in [userStart, userEnd, assistantStart, assistantEnd] { names += Self.markers(in: part) }
+        names += [imageStart, imageContext, imageEnd]
+        return names.enumerated().filter { names.firstIndex(of: $1) == $0 }.map(\.element)
     }
 
     // These strings become control tokens: text that holds one could end its turn, or claim a row of the image.
@@ -63,12 +63,12 @@ public struct PromptTemplate: Codable, Equatable, Sendable {
 
     /// `<` and `>` with something between them that holds neither of the two nor white space.
     private static func markers(in text: String) -> [String] {
-        var (found, open): ([String], String?) = ([], nil)
+        var (names, open): ([String], String?) = ([], nil)
         for character in text.unicodeScalars {
             if character == "<" {
                 open = "<"
             } else if character == ">", let start = open, start != "<" {
-                found.append(start + ">")
+                names.append(start + ">")
                 open = nil
             } else if character == ">" || character.properties.isWhitespace {
                 open = nil
@@ -76,6 +76,6 @@ public struct PromptTemplate: Codable, Equatable, Sendable {
                 open?.unicodeScalars.append(character)
             }
         }
-        return found
+        return names
     }
 }

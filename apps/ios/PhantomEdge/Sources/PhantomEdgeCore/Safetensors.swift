@@ -31,11 +31,13 @@ public struct Safetensors: Sendable {
         let length = data.prefix(8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard length <= UInt64(Self.headerLimit), 8 + Int(length) <= data.count else { throw broken }
         let header = data.dropFirst(8).prefix(Int(length))
-        guard var found = try? JSONSerialization.jsonObject(with: Data(header)) as? [String: Any] else { throw broken }
-        found["__metadata__"] = nil
+        guard var members = try? JSONSerialization.jsonObject(with: Data(header)) as? [String: Any] else {
+            throw broken
+        }
+        members["__metadata__"] = nil
         let space = data.count - 8 - Int(length)
         var entries: [String: (String, [Int], Range<Int>)] = [:]
-        for (key, value) in found {
+        for (key, value) in members {
             guard let json = try? JSONSerialization.data(withJSONObject: value),
                 let entry = try? JSONDecoder().decode(Entry.self, from: json), entry.offsets.count == 2,
                 0 <= entry.offsets[0], entry.offsets[0] <= entry.offsets[1], entry.offsets[1] <= space
@@ -74,7 +76,7 @@ public struct Safetensors: Sendable {
     }
 
     private func words<Word: FixedWidthInteger>(_ name: String, dtype: String, as: Word.Type) throws -> [Word] {
-        let (found, shape, range) = try entry(name)
+        let (stored, shape, range) = try entry(name)
         let width = MemoryLayout<Word>.size
         var elements = 1
         for size in shape {
@@ -82,9 +84,9 @@ public struct Safetensors: Sendable {
             guard size >= 0, !overflow else { throw PhantomEdgeError.bundle("tensor \(name) has an impossible shape") }
             elements = product
         }
-        guard found == dtype, range.count % width == 0, range.count / width == elements else {
+        guard stored == dtype, range.count % width == 0, range.count / width == elements else {
             throw PhantomEdgeError.bundle(
-                "tensor \(name) is \(found), not \(dtype) of its shape: export the bundle again")
+                "tensor \(name) is \(stored), not \(dtype) of its shape: export the bundle again")
         }
         return data.withUnsafeBytes { raw in
             let bytes = UnsafeRawBufferPointer(rebasing: raw[(start + range.lowerBound)..<(start + range.upperBound)])

@@ -11,8 +11,8 @@ struct ScalarPattern: Sendable {
         case either([Node])
         /// Greedy; `node` is a single character unless `most` is 1.
         case several(Node, least: Int, most: Int)
-        case ahead(Node, wanted: Bool)
-        case behind(ScalarSet, wanted: Bool)
+        case ahead(Node, isPresent: Bool)
+        case behind(ScalarSet, isPresent: Bool)
     }
 
     /// Steps that a text of one character may take; more make an expression that cannot be meant.
@@ -102,10 +102,10 @@ private struct Matcher {
         case .several(let part, let least, _):
             if try follow([part] + rest, at, then) { return true }
             return least == 0 ? try follow(rest, at, then) : false
-        case .ahead(let part, let wanted):
-            return try follow([part], at, { _ in true }) == wanted ? try follow(rest, at, then) : false
-        case .behind(let set, let wanted):
-            return (at > 0 && set.contains(text[at - 1])) == wanted ? try follow(rest, at, then) : false
+        case .ahead(let part, let isPresent):
+            return try follow([part], at, { _ in true }) == isPresent ? try follow(rest, at, then) : false
+        case .behind(let set, let isPresent):
+            return (at > 0 && set.contains(text[at - 1])) == isPresent ? try follow(rest, at, then) : false
         }
     }
 }
@@ -182,10 +182,10 @@ private struct PatternParser {
     }
 
     private mutating func atom() throws -> ScalarPattern.Node {
-        if take("(?=") { return .ahead(try closed(), wanted: true) }
-        if take("(?!") { return .ahead(try closed(), wanted: false) }
-        if take("(?<=") { return .behind(try single(), wanted: true) }
-        if take("(?<!") { return .behind(try single(), wanted: false) }
+        if take("(?=") { return .ahead(try closed(), isPresent: true) }
+        if take("(?!") { return .ahead(try closed(), isPresent: false) }
+        if take("(?<=") { return .behind(try single(), isPresent: true) }
+        if take("(?<!") { return .behind(try single(), isPresent: false) }
         if take("(?i:") {
             let before = ignoresCase
             ignoresCase = true

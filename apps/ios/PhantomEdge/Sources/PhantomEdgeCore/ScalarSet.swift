@@ -15,8 +15,8 @@ struct ScalarSet: Sendable {
     var ignoresCase = false
 
     func contains(_ scalar: Unicode.Scalar) -> Bool {
-        let found = holds(scalar) || ignoresCase && holds(Self.folded(scalar))
-        return found != isNegated
+        let isMember = holds(scalar) || ignoresCase && holds(Self.folded(scalar))
+        return isMember != isNegated
     }
 
     private func holds(_ scalar: Unicode.Scalar) -> Bool {

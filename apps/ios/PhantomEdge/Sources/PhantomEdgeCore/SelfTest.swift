@@ -65,14 +65,14 @@ extension PhantomSession {
         return SelfTest(backend: backend.name, checks: checks)
     }
 
-    private func check(_ name: String, _ found: [Float], _ expected: [Float], limit: Double) -> SelfTest.Check {
-        guard found.count == expected.count else {
-            let detail = "\(found.count) values, expected \(expected.count)"
+    private func check(_ name: String, _ values: [Float], _ expected: [Float], limit: Double) -> SelfTest.Check {
+        guard values.count == expected.count else {
+            let detail = "\(values.count) values, expected \(expected.count)"
             return SelfTest.Check(name: name, value: .infinity, limit: limit, detail: detail)
         }
-        let largest = zip(found, expected).reduce(0.0) { max($0, abs(Double($1.0) - Double($1.1))) }
-        let value = found.contains { !$0.isFinite } ? .infinity : largest / rms(expected)
-        return SelfTest.Check(name: name, value: value, limit: limit, detail: "over \(found.count) values")
+        let largest = zip(values, expected).reduce(0.0) { max($0, abs(Double($1.0) - Double($1.1))) }
+        let value = values.contains { !$0.isFinite } ? .infinity : largest / rms(expected)
+        return SelfTest.Check(name: name, value: value, limit: limit, detail: "over \(values.count) values")
     }
 
     private func rms(_ values: [Float]) -> Double {

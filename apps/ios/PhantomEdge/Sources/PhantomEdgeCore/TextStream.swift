@@ -46,7 +46,7 @@ struct TextDecoder: Sendable {
     private static func leadingSpaces(_ step: Json) -> Int? {
         guard let source = step["pattern"]?["Regex"]?.string, step["content"]?.string == "",
             case .all(let parts)? = try? ScalarPattern(source).root, parts.count == 2,
-            case .behind(let before, wanted: false) = parts[0], before.contains("a"), before.contains(" "),
+            case .behind(let before, isPresent: false) = parts[0], before.contains("a"), before.contains(" "),
             case .several(.one(let space), least: 1, let most) = parts[1], space.list == [" "]
         else { return nil }
         return most

@@ -38,19 +38,19 @@ final class BenchTests: XCTestCase {
     }
 
     func testTheLinesOfAWholeRun() async throws {
-        let found = try await lines(Bench(backend: open()))
-        XCTAssertTrue(found.allSatisfy { !$0.contains("\n") })
-        XCTAssertTrue(try XCTUnwrap(found.last).hasPrefix(#"{"run":"#), found.last ?? "")
-        let text = found.joined(separator: "\n") + "\n"
+        let printed = try await lines(Bench(backend: open()))
+        XCTAssertTrue(printed.allSatisfy { !$0.contains("\n") })
+        XCTAssertTrue(try XCTUnwrap(printed.last).hasPrefix(#"{"run":"#), printed.last ?? "")
+        let text = printed.joined(separator: "\n") + "\n"
         try Data(text.utf8).write(to: folder().appendingPathComponent("lines.jsonl"))
     }
 
     func testWhatComputesSomethingElseIsNotTimed() async throws {
-        let found = try await lines(Bench(backend: Wrong(open())))
-        XCTAssertFalse(found.contains { $0.contains("first token") })
-        let last = try Json(Data(XCTUnwrap(found.last).utf8))
+        let printed = try await lines(Bench(backend: Wrong(open())))
+        XCTAssertFalse(printed.contains { $0.contains("first token") })
+        let last = try Json(Data(XCTUnwrap(printed.last).utf8))
         XCTAssertEqual(last["code"]?.integer, 1)
-        XCTAssertTrue(try last.text("error").contains("image tokens differ by 2 of their size"), found.last ?? "")
+        XCTAssertTrue(try last.text("error").contains("image tokens differ by 2 of their size"), printed.last ?? "")
     }
 
     func testAHotDeviceAndAChargingOneAreSaidToBe() async throws {
@@ -59,8 +59,8 @@ final class BenchTests: XCTestCase {
             "clock": "wall"}, "check": false, "soak": true}
             """#
         let platform = try Bench(backend: open(), powered: true, thermal: .critical)
-        let told = try await lines(platform, job: job)
-        let run = try Json(Data(XCTUnwrap(told.last).utf8))["run"]
+        let printed = try await lines(platform, job: job)
+        let run = try Json(Data(XCTUnwrap(printed.last).utf8))["run"]
         XCTAssertTrue(try XCTUnwrap(run?.strings("notes")).contains { $0.contains("hot (critical)") })
         XCTAssertTrue(try XCTUnwrap(run?["missing"]?.text("energy")).contains("charging"))
         XCTAssertNil(run?["samples"]?["energy"])
@@ -73,9 +73,9 @@ final class BenchTests: XCTestCase {
             #"{"settings": {"repeats": 1, \#(good): "processor"}, "check": true, "soak": false}"#,
             #"{"settings": {"repeats": 1, \#(good): "wall"}, "check": true, "soak": true}"#,
         ] {
-            let found = try await lines(Bench(backend: open()), job: job)
-            XCTAssertEqual(found.count, 1, job)
-            XCTAssertEqual(try Json(Data(found[0].utf8)).int("code"), 2, found[0])
+            let printed = try await lines(Bench(backend: open()), job: job)
+            XCTAssertEqual(printed.count, 1, job)
+            XCTAssertEqual(try Json(Data(printed[0].utf8)).int("code"), 2, printed[0])
         }
     }
 

@@ -38,7 +38,7 @@ final class BundleTests: XCTestCase {
         try FileManager.default.copyItem(at: exported, to: folder)
         let bundle = try ModelBundle(folder: folder)
         XCTAssertTrue(FileManager.default.fileExists(atPath: try bundle.url(of: .textDecoder).path))
-        let graph = try XCTUnwrap(bundle.manifest.graphs[Graph.textDecoder.rawValue])
+        let graph = bundle.manifest.graphs[.textDecoder]
         XCTAssertGreaterThan(bundle.bytes(below: graph), 100_000)
 
         let extra = folder.appendingPathComponent("extra.bin")
@@ -64,9 +64,16 @@ final class BundleTests: XCTestCase {
         let whole = try Data(contentsOf: Vectors.folder().appendingPathComponent("bundle/manifest.json"))
         let json = try XCTUnwrap(JSONSerialization.jsonObject(with: whole) as? [String: Any])
         let damages: [(String, Any?, String)] = [
-            ("schema", nil, "not one of a phantom-edge bundle"), ("schema", 3, "newer than this library"),
-            ("context", nil, "lacks context"), ("context", 0, "context is 0"), ("chunk", -1, "chunk is -1"),
-            ("tiles", ["size": 1], "lacks tiles.tokens"), ("ids", ["image": 1 << 30, "end": []], "contradicts"),
+            ("schema", nil, "not the manifest of a phantom-edge bundle"),
+            ("schema", 1, "schema 1 is of an earlier phantom-edge, this app reads 2: export it again"),
+            ("schema", 3, "schema 3 is newer than this app reads (2): update the app"),
+            ("context", nil, "manifest.json lacks context"), ("context", 0, "manifest.json: context is not a size"),
+            ("chunk", 1.5, "manifest.json: chunk is not of type"),
+            ("target", 7, "manifest.json: target is not of type"),
+            ("tiles", ["size": 1], "manifest.json lacks tiles."),
+            ("ids", ["first": 0, "image": 1 << 30, "end": [Int]()], "contradicts"),
+            ("ids", ["first": 0, "image": 1, "end": "2"], "manifest.json: ids.end is not of type"),
+            ("files", ["x": ["bytes": 1]], "manifest.json lacks files.x.sha256"),
             ("files", ["../x": ["bytes": 1, "sha256": ""]], "lies outside"),
             ("files", ["/etc/passwd": ["bytes": 1, "sha256": ""]], "lies outside"),
         ]
@@ -78,7 +85,7 @@ final class BundleTests: XCTestCase {
             assertRefused(message)
         }
         try Data("[".utf8).write(to: folder.appendingPathComponent("manifest.json"))
-        assertRefused("not one of a phantom-edge bundle")
+        assertRefused("not the manifest of a phantom-edge bundle")
     }
 
     func testDamagedTensorsAreRefused() throws {

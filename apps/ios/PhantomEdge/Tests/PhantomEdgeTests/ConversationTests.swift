@@ -30,9 +30,9 @@ final class ConversationTests: XCTestCase {
             let chat = session.chat(about: image)
             for expected in try XCTUnwrap(talk["answers"]?.items) {
                 let options = try AnswerOptions(maxTokens: expected.int("max_tokens"), stops: expected.strings("stops"))
-                let found = try await text(chat, expected.text("question"), options)
+                let answer = try await text(chat, expected.text("question"), options)
                 let (ids, timing) = await (chat.ids, chat.timing)
-                XCTAssertEqual(Array(found.utf8), Array(try expected.text("text").utf8))
+                XCTAssertEqual(Array(answer.utf8), Array(try expected.text("text").utf8))
                 XCTAssertEqual(ids, try expected.ints("ids"))
                 XCTAssertEqual(timing.newTokens, try expected.int("new_tokens"))
                 XCTAssertEqual(timing.stop?.rawValue, try expected.text("stop"))
@@ -112,9 +112,9 @@ final class ConversationTests: XCTestCase {
         let task = Task { try await text(chat, "Is it red?", AnswerOptions(maxTokens: 2)) }
         task.cancel()
         _ = try? await task.value
-        let found = try await text(chat, "Is it red?", AnswerOptions(maxTokens: 2))
+        let answer = try await text(chat, "Is it red?", AnswerOptions(maxTokens: 2))
         let alone = try await text(session.chat(about: try picture), "Is it red?", AnswerOptions(maxTokens: 2))
-        XCTAssertEqual(found, alone)
+        XCTAssertEqual(answer, alone)
     }
 
     func testQuestionsThatDoNotFitAreRefusedBeforeAnyWork() async throws {
@@ -147,10 +147,10 @@ final class ConversationTests: XCTestCase {
         let conditions = Warming(after: 3)
         let (session, _) = try open(conditions, Pacing(pauses: [.fair: .milliseconds(1)], stopsAt: .critical))
         let chat = session.chat()
-        let found = try await text(chat, "What is 2+2?", AnswerOptions(maxTokens: 50))
+        let answer = try await text(chat, "What is 2+2?", AnswerOptions(maxTokens: 50))
         let timing = await chat.timing
         XCTAssertEqual(timing.stop, .thermal)
-        XCTAssertFalse(found.isEmpty)
+        XCTAssertFalse(answer.isEmpty)
         do {
             _ = try await text(chat, "And?")
             XCTFail("answered")
@@ -167,9 +167,9 @@ final class ConversationTests: XCTestCase {
 
     func testTheSelfTestPassesAndFindsAFault() async throws {
         let (session, _) = try open()
-        let found = try await session.selfTest()
-        XCTAssertTrue(found.passed, "\(found)")
-        XCTAssertEqual(found.checks.count, 4)
+        let report = try await session.selfTest()
+        XCTAssertTrue(report.passed, "\(report)")
+        XCTAssertEqual(report.checks.count, 4)
         let strict = try await session.selfTest(limit: 0)
         XCTAssertFalse(strict.passed)
     }

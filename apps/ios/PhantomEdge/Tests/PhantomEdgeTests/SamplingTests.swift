@@ -13,8 +13,8 @@ final class SamplingTests: XCTestCase {
             let kept = sampling.nucleus(logits)
             XCTAssertEqual(kept.map(\.id), try expected.ints("ids"))
             let total = kept.reduce(0) { $0 + $1.weight }
-            for (found, wanted) in zip(kept, try XCTUnwrap(expected["probabilities"]?.items)) {
-                XCTAssertEqual(found.weight / total, try XCTUnwrap(wanted.double), accuracy: 1e-12)
+            for (choice, value) in zip(kept, try XCTUnwrap(expected["probabilities"]?.items)) {
+                XCTAssertEqual(choice.weight / total, try XCTUnwrap(value.double), accuracy: 1e-12)
             }
             var chooser = sampling.chooser()
             XCTAssertEqual((0..<20).map { _ in chooser.choose(logits) }, try expected.ints("draws"))
@@ -31,8 +31,8 @@ final class SamplingTests: XCTestCase {
     func testTheGenerator() throws {
         for member in try XCTUnwrap(try Vectors().json["splitmix"]?.members) {
             var random = SplitMix64(state: try XCTUnwrap(UInt64(String(decoding: member.key, as: UTF8.self))))
-            for wanted in try XCTUnwrap(member.value.items) {
-                XCTAssertEqual(String(random.next()), wanted.string)
+            for value in try XCTUnwrap(member.value.items) {
+                XCTAssertEqual(String(random.next()), value.string)
             }
         }
     }

@@ -27,10 +27,10 @@ final class TextTests: XCTestCase {
             for entry in try XCTUnwrap(expected["streams"]?.items) {
                 let (ids, pieces) = try (entry.ints("ids"), entry.strings("pieces"))
                 var stream = tokenizer.stream(skippingSpecial: try XCTUnwrap(entry["skip"]?.flag))
-                let found = ids.map { stream.push($0) } + [stream.finish()]
-                XCTAssertEqual(Array(found.joined().utf8), Array(pieces.joined().utf8), "\(name): \(ids)")
+                let streamed = ids.map { stream.push($0) } + [stream.finish()]
+                XCTAssertEqual(Array(streamed.joined().utf8), Array(pieces.joined().utf8), "\(name): \(ids)")
                 guard entry["timed"]?.flag == true else { continue }
-                XCTAssertEqual(found.map { Array($0.utf8) }, pieces.map { Array($0.utf8) }, "\(name): \(ids)")
+                XCTAssertEqual(streamed.map { Array($0.utf8) }, pieces.map { Array($0.utf8) }, "\(name): \(ids)")
             }
         }
     }

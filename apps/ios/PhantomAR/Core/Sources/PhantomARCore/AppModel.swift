@@ -130,9 +130,9 @@ import PhantomEdge
     // MARK: What the user does
 
     public func choose(_ question: String) {
-        let asked = question.split(whereSeparator: \.isNewline).joined(separator: " ")
-        guard !asked.allSatisfy(\.isWhitespace) else { return }
-        self.question = asked
+        let line = question.split(whereSeparator: \.isNewline).joined(separator: " ")
+        guard !line.allSatisfy(\.isWhitespace) else { return }
+        self.question = line
         begin()
     }
 
@@ -162,9 +162,9 @@ import PhantomEdge
     /// The system asks for memory.
     public func memoryWarning() async { await engine?.trim() }
 
-    private func hold(_ held: Bool) {
-        isPaused = held
-        if held { source?.freeze() } else { source?.thaw() }
+    private func hold(_ isPaused: Bool) {
+        self.isPaused = isPaused
+        if isPaused { source?.freeze() } else { source?.thaw() }
     }
 
     /// Starts, or starts again with what is chosen now.

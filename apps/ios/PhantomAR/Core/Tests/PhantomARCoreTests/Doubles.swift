@@ -15,19 +15,19 @@ let config = try! AppConfig(
     private(set) var taken = 0
     private(set) var isClosed = false
     private(set) var labels: [LabelText] = []
-    private var held: Frame?
+    private var frozen: Frame?
 
     init(_ kind: SourceKind = .camera) { self.kind = kind }
 
     func grab() async throws -> Frame? {
         if isEmpty { return nil }
-        if let held { return held }
+        if let frozen { return frozen }
         taken += 1
         return Frame(try RGBImage(width: taken, height: 1, pixels: [UInt8](repeating: 7, count: 3 * taken)))
     }
 
-    func freeze() { held = try? Frame(RGBImage(width: 99, height: 1, pixels: [UInt8](repeating: 7, count: 297))) }
-    func thaw() { held = nil }
+    func freeze() { frozen = try? Frame(RGBImage(width: 99, height: 1, pixels: [UInt8](repeating: 7, count: 297))) }
+    func thaw() { frozen = nil }
     func show(_ label: LabelText) { labels.append(label) }
     func close() { isClosed = true }
 }

@@ -65,17 +65,17 @@ internal class AndroidBench(private val activity: Activity) : BenchPlatform {
     }
 
     override fun battery(): BenchBattery? {
-        val told = charging() ?: return null
+        val battery = charging() ?: return null
         val charge =
             activity.getSystemService(BatteryManager::class.java)
                 .getLongProperty(BatteryManager.BATTERY_PROPERTY_CHARGE_COUNTER)
-        val millivolts = told.getIntExtra(BatteryManager.EXTRA_VOLTAGE, 0)
+        val millivolts = battery.getIntExtra(BatteryManager.EXTRA_VOLTAGE, 0)
         if (charge <= 0 || millivolts <= 0) return null // this phone does not count
-        val powered = told.getIntExtra(BatteryManager.EXTRA_PLUGGED, 0) != 0
+        val powered = battery.getIntExtra(BatteryManager.EXTRA_PLUGGED, 0) != 0
         return BenchBattery(powered, charge.toDouble(), millivolts / 1000.0)
     }
 
-    /** What the system last told about the battery. */
+    /** What the system last said about the battery. */
     private fun charging(): Intent? = activity.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED))
 
     private companion object {

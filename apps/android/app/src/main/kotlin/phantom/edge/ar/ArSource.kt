@@ -59,11 +59,11 @@ class ArSource(
     private val background = CameraBackground()
     private val view = GLSurfaceView(activity)
     private val taps = ConcurrentLinkedQueue<Point>()
-    private val wanted = AtomicReference<CompletableDeferred<Snapshot?>?>()
+    private val request = AtomicReference<CompletableDeferred<Snapshot?>?>()
     private val moment = AtomicReference<Snapshot?>()
     private val pins = ArrayList<Pin>() // drawing thread
     private var newest: PinView? = null // main thread, as all below
-    private var held: Frame? = null
+    private var frozen: Frame? = null
     private var isFrozen = false
     private var isRunning = false
     private var isClosed = false
@@ -131,9 +131,9 @@ class ArSource(
         get() = if (hasPins) "Point the camera at the pin" else "Tap a surface to pin an answer"
 
     override suspend fun grab(): Frame? {
-        held?.let { if (isFrozen) return it }
+        frozen?.let { if (isFrozen) return it }
         val seen = moment.getAndSet(null) ?: request() ?: return null
-        return withContext(Dispatchers.Default) { Frame(seen.image()) }.also { held = it }
+        return withContext(Dispatchers.Default) { Frame(seen.image()) }.also { frozen = it }
     }
 
     override fun freeze() {
@@ -151,13 +151,13 @@ class ArSource(
     override fun close() {
         pause()
         isClosed = true
-        wanted.getAndSet(null)?.complete(null)
+        request.getAndSet(null)?.complete(null)
         session.close()
     }
 
     private suspend fun request(): Snapshot? {
         val answer = CompletableDeferred<Snapshot?>()
-        wanted.getAndSet(answer)?.complete(null)
+        request.getAndSet(answer)?.complete(null)
         return withTimeoutOrNull(PATIENCE) { answer.await() }
     }
 
@@ -223,9 +223,9 @@ class ArSource(
 
     /** Gives whoever waits the frame, if it shows the newest pin. */
     private fun answer(point: Point?, frame: ArFrame) {
-        if (point == null || wanted.get() == null) return
+        if (point == null || request.get() == null) return
         val seen = Snapshot.of(frame, point, size()) ?: return
-        wanted.getAndSet(null)?.complete(seen)
+        request.getAndSet(null)?.complete(seen)
     }
 
     private fun projection(camera: Camera): Projection {

@@ -34,7 +34,7 @@ class CameraSource(
     override val kind = SourceKind.CAMERA
     override val view = PreviewView(activity).apply { scaleType = PreviewView.ScaleType.FILL_CENTER }
     private val executor = Executors.newSingleThreadExecutor()
-    private val wanted = AtomicReference<CompletableDeferred<Bitmap?>?>()
+    private val request = AtomicReference<CompletableDeferred<Bitmap?>?>()
     private var provider: ProcessCameraProvider? = null
     private var isClosed = false
 
@@ -48,7 +48,7 @@ class CameraSource(
 
     override suspend fun cut(framing: Framing, square: Square): RgbImage? {
         val answer = CompletableDeferred<Bitmap?>()
-        wanted.getAndSet(answer)?.complete(null)
+        request.getAndSet(answer)?.complete(null)
         val seen = withTimeoutOrNull(PATIENCE) { answer.await() } ?: return null
         return withContext(Dispatchers.Default) {
             val scale = seen.width / framing.picture.width
@@ -67,20 +67,20 @@ class CameraSource(
     override fun close() {
         isClosed = true
         provider?.unbindAll()
-        wanted.getAndSet(null)?.complete(null)
+        request.getAndSet(null)?.complete(null)
         executor.shutdown()
         super.close()
     }
 
     private fun bind(find: () -> ProcessCameraProvider) {
         try {
-            val found = find().also { provider = it }
+            val camera = find().also { provider = it }
             val selector =
                 listOf(CameraSelector.DEFAULT_BACK_CAMERA, CameraSelector.DEFAULT_FRONT_CAMERA)
-                    .firstOrNull { found.hasCamera(it) }
+                    .firstOrNull { camera.hasCamera(it) }
                     ?: throw Failure(Failure.Code.NO_CAMERA, "This phone has no camera. Use a picture instead.")
-            found.unbindAll()
-            found.bindToLifecycle(activity, selector, useCases())
+            camera.unbindAll()
+            camera.bindToLifecycle(activity, selector, useCases())
         } catch (failure: Failure) {
             onFailure(failure)
         } catch (error: Exception) { // CameraX wraps whatever the phone's driver says
@@ -103,7 +103,7 @@ class CameraSource(
     }
 
     private fun look(image: ImageProxy) {
-        val answer = wanted.getAndSet(null) ?: return
+        val answer = request.getAndSet(null) ?: return
         val (whole, part) = image.toBitmap() to image.cropRect
         answer.complete(Bitmap.createBitmap(whole, part.left, part.top, part.width(), part.height()))
     }

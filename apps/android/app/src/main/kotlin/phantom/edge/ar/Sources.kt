@@ -79,13 +79,13 @@ class Sources(
     }
 
     private suspend fun openArOrCamera() {
-        var found = ArCoreApk.getInstance().checkAvailability(activity)
+        var availability = ArCoreApk.getInstance().checkAvailability(activity)
         repeat(TRIES) {
-            if (!found.isTransient) return@repeat
+            if (!availability.isTransient) return@repeat
             delay(PATIENCE)
-            found = ArCoreApk.getInstance().checkAvailability(activity)
+            availability = ArCoreApk.getInstance().checkAvailability(activity)
         }
-        canUseAr = found.isSupported
+        canUseAr = availability.isSupported
         if (!canUseAr || !installed()) return openCamera()
         try {
             val source = ArSource(activity, stage, scope, model::aimed, ::failed)

@@ -55,22 +55,22 @@ class Timing internal constructor(
 
 /** Passes text on up to the first stop text, holding back what could be its beginning. */
 internal class StopFilter(private val stops: List<String>) {
-    private var held = ""
+    private var unsent = ""
     var hasStopped = false
         private set
 
     /** The text that is certain to be part of the answer. */
     fun push(piece: String): String {
         if (hasStopped) return ""
-        held += piece
-        val found = stops.map { held.indexOf(it) }.filter { it >= 0 }.minOrNull()
-        hasStopped = found != null
-        val beginnings = stops.flatMap { stop -> (1 until stop.length).filter { held.endsWith(stop.take(it)) } }
-        return take(found ?: (held.length - (beginnings.maxOrNull() ?: 0)))
+        unsent += piece
+        val cut = stops.map { unsent.indexOf(it) }.filter { it >= 0 }.minOrNull()
+        hasStopped = cut != null
+        val beginnings = stops.flatMap { stop -> (1 until stop.length).filter { unsent.endsWith(stop.take(it)) } }
+        return take(cut ?: (unsent.length - (beginnings.maxOrNull() ?: 0)))
     }
 
     /** What was held back, once nothing follows. */
-    fun finish(): String = if (hasStopped) "" else take(held.length)
+    fun finish(): String = if (hasStopped) "" else take(unsent.length)
 
-    private fun take(count: Int): String = held.take(count).also { held = held.drop(count) }
+    private fun take(count: Int): String = unsent.take(count).also { unsent = unsent.drop(count) }
 }

@@ -7,15 +7,15 @@ class Chat internal constructor(
     private val policy: TilePolicy,
 ) {
     private val manifest = session.manifest
-    private val held = ArrayList<Int>()
+    private val cached = ArrayList<Int>()
     private var cache: DecoderCache? = null
     private var pending: List<Int> = emptyList() // a generated token that is not in the cache yet
     private var isOpen = false // a question has been asked since the beginning or the last rewind
-    private var asked = 0
+    private var questions = 0
 
     /** The ids that the cache holds. */
     val ids: List<Int>
-        get() = held.toList()
+        get() = cached.toList()
 
     /** Seconds and counts of the last answer. */
     var timing = Timing()
@@ -30,11 +30,11 @@ class Chat internal constructor(
      */
     fun ask(question: String, options: AnswerOptions = AnswerOptions(), check: Checkpoint = {}): Sequence<String> {
         val prompt = prompt(question)
-        val kept = if (isOpen) held.size else commonPrefix(prompt)
+        val kept = if (isOpen) cached.size else commonPrefix(prompt)
         verify(prompt, kept, options)
-        val number = ++asked
+        val number = ++questions
         val current: Checkpoint = {
-            if (number != asked) throw InputException("another question has been asked on this chat: take its answer")
+            if (number != questions) throw InputException("this chat has another question since: take its answer")
             check()
         }
         return sequence {
@@ -51,7 +51,7 @@ class Chat internal constructor(
      * the vision encoder nor the picture's part of the prompt.
      */
     fun rewind() {
-        asked++
+        questions++
         isOpen = false
         pending = emptyList()
     }
@@ -67,9 +67,9 @@ class Chat internal constructor(
 
     /** Ids of the prompt that the cache holds from an earlier question; the last one is always computed. */
     private fun commonPrefix(prompt: List<Int>): Int {
-        val same = held.zip(prompt).takeWhile { it.first == it.second }.size
+        val same = cached.zip(prompt).takeWhile { it.first == it.second }.size
         val length = minOf(same, prompt.size - 1).coerceAtLeast(0)
-        // A picture that is held in part is computed again: its rows are not kept.
+        // A picture that the cache has in part is computed again: its rows are not kept.
         return if (manifest.imageId in prompt.drop(length)) 0 else length
     }
 
@@ -77,7 +77,7 @@ class Chat internal constructor(
         if (options.maxTokens < 1 || options.stops.any { it.isEmpty() }) {
             throw InputException("ask for at least one token, and give stop texts that are not empty")
         }
-        if (!isOpen && manifest.firstId != null && prompt.firstOrNull() != manifest.firstId) {
+        if (!isOpen && prompt.firstOrNull() != manifest.firstId) {
             throw InputException(
                 "the prompt begins with token ${prompt.firstOrNull()}, the model was folded for ${manifest.firstId}: " +
                     "use the bundle's own tokenizer and template",
@@ -90,12 +90,12 @@ class Chat internal constructor(
                     "or export with a larger context",
             )
         }
-        val (found, wanted) = prompt.count { it == manifest.imageId } to (if (isOpen) 0 else imageTokens ?: 0)
-        if (found != wanted) throw InputException("the prompt has $found image tokens, the picture $wanted")
+        val (places, rows) = prompt.count { it == manifest.imageId } to (if (isOpen) 0 else imageTokens ?: 0)
+        if (places != rows) throw InputException("the prompt has $places image tokens, the picture $rows")
     }
 
     private fun prefill(prompt: List<Int>, kept: Int, spent: Timing, check: Checkpoint): FloatArray {
-        val before = held.take(kept)
+        val before = cached.take(kept)
         val wasOpen = isOpen
         try {
             var rows = FloatArray(0)
@@ -117,11 +117,11 @@ class Chat internal constructor(
     }
 
     private fun hold(ids: List<Int>) {
-        held.clear()
-        held += ids
+        cached.clear()
+        cached += ids
     }
 
-    /** A token is appended to the cache when the next one is wanted. */
+    /** A token is appended to the cache when the next one is computed. */
     private suspend fun SequenceScope<String>.generate(
         first: FloatArray,
         options: AnswerOptions,
@@ -163,14 +163,14 @@ class Chat internal constructor(
         when {
             filter.hasStopped -> StopReason.STOP
             spent.newTokens == options.maxTokens -> StopReason.LENGTH
-            held.size == manifest.context -> StopReason.CONTEXT
+            cached.size == manifest.context -> StopReason.CONTEXT
             else -> null
         }
 
     private fun append(token: Int): FloatArray {
         val cache = cache ?: throw BackendException("the chat has no cache: ask a question first")
-        val logits = session.step(listOf(token), held.size, cache)
-        held += token
+        val logits = session.step(listOf(token), cached.size, cache)
+        cached += token
         pending = emptyList()
         return logits
     }

@@ -44,9 +44,9 @@ internal class JsonReader private constructor(private val text: String) {
         while (next == ' ' || next == '\n' || next == '\r' || next == '\t') at++
     }
 
-    private fun take(wanted: Char): Boolean {
+    private fun take(character: Char): Boolean {
         skipSpace()
-        if (next != wanted) return false
+        if (next != character) return false
         at++
         return true
     }

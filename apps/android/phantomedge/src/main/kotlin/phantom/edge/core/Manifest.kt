@@ -1,66 +1,71 @@
 package phantom.edge.core
 
 /** What `manifest.json` says about a bundle, as far as an app needs it. Sizes are in tokens unless said otherwise. */
-class Manifest internal constructor(private val json: Any?) {
+class Manifest internal constructor(json: Any?) {
     /** One file's size in bytes and its SHA-256 in hex. */
     class FileEntry(val bytes: Long, val sha256: String)
 
-    val schema: Int = json["schema"].int ?: 0
+    private val fields = Fields(json, ModelBundle.MANIFEST)
 
     init {
-        if (schema < 1) throw BundleException("the manifest is not one of a phantom-edge bundle")
-        if (schema > NEWEST_SCHEMA) {
+        val schema = json["schema"].int ?: 0
+        if (schema < 1) throw BundleException("${ModelBundle.MANIFEST} is not the manifest of a phantom-edge bundle")
+        if (schema > SCHEMA) {
+            throw BundleException("the bundle's schema $schema is newer than this app reads ($SCHEMA): update the app")
+        }
+        if (schema < SCHEMA) {
             throw BundleException(
-                "the bundle's schema $schema is newer than this library reads ($NEWEST_SCHEMA): update it",
+                "the bundle's schema $schema is of an earlier phantom-edge, this app reads $SCHEMA: export it again",
             )
         }
     }
 
-    val target: String = text("target")
-    val format: String = text("format")
+    val target: String = fields.text("target")
+    val format: String = fields.text("format")
 
     /** Path of each graph below the bundle's folder. */
     val graphs: Map<String, String> =
-        members("graphs").mapValues { (name, path) -> path as? String ?: lacks("graphs.$name") }
+        mapOf(
+            Graph.VISION_ENCODER.method to fields.text("graphs.vision_encoder"),
+            Graph.TOKEN_EMBEDDING.method to fields.text("graphs.token_embedding"),
+            Graph.TEXT_DECODER.method to fields.text("graphs.text_decoder"),
+        )
 
-    val prompt: PromptTemplate = PromptTemplate.of(json["prompt"])
+    val prompt: PromptTemplate = PromptTemplate.of(fields)
 
     /** Side of a tile in pixels, tokens of one, the most of them, and whether a thumbnail follows several. */
-    val tileSize: Int = size("tiles", "size")
-    val tileTokens: Int = size("tiles", "tokens")
-    val maxTiles: Int = size("tiles", "max")
-    val hasThumbnail: Boolean = json["tiles"]["thumbnail"] as? Boolean ?: lacks("tiles.thumbnail")
+    val tileSize: Int = fields.size("tiles.size")
+    val tileTokens: Int = fields.size("tiles.tokens")
+    val maxTiles: Int = fields.size("tiles.max")
+    val hasThumbnail: Boolean = fields.flag("tiles.thumbnail")
 
     /** Token ids: the folded first token, the place of an image token, and those that end an answer. */
-    val firstId: Int? = json["ids"]["first"].int
-    val imageId: Int = json["ids"]["image"].int ?: lacks("ids.image")
-    val endIds: List<Int> = ints("ids", "end")
+    val firstId: Int = fields.whole("ids.first")
+    val imageId: Int = fields.whole("ids.image")
+    val endIds: List<Int> = fields.wholes("ids.end")
 
-    val hidden: Int = size("shape", "hidden")
-    val vocabulary: Int = size("shape", "vocabulary")
-    val layers: Int = size("shape", "layers")
-    val kvHeads: Int = size("shape", "kv_heads")
-    private val cacheWidths: List<Int> = ints("shape", "cache_widths")
+    val hidden: Int = fields.size("shape.hidden")
+    val vocabulary: Int = fields.size("shape.vocabulary")
+    val layers: Int = fields.size("shape.layers")
+    val kvHeads: Int = fields.size("shape.kv_heads")
+    private val cacheWidths: List<Int> = fields.wholes("shape.cache_widths")
 
     /** Length of the KV cache. */
-    val context: Int = size(null, "context")
+    val context: Int = fields.size("context")
 
     /** The most tokens that one call of the decoder takes. */
-    val chunk: Int = size(null, "chunk")
+    val chunk: Int = fields.size("chunk")
 
     val files: Map<String, FileEntry> =
-        members("files").mapValues { (name, entry) ->
-            val bytes = entry["bytes"].long ?: lacks("files.$name.bytes")
-            FileEntry(bytes, entry["sha256"] as? String ?: lacks("files.$name.sha256"))
-        }
+        fields.entries("files").mapValues { (_, entry) -> FileEntry(entry.bytes("bytes"), entry.text("sha256")) }
 
     init {
-        val ids = endIds + imageId + listOfNotNull(firstId)
+        val ids = endIds + imageId + firstId
         if (cacheWidths.size != layers || cacheWidths.any { it < 1 } || ids.any { it !in 0 until vocabulary }) {
-            throw BundleException("the manifest contradicts itself: export the bundle again")
+            throw BundleException("${ModelBundle.MANIFEST} contradicts itself: export the bundle again")
         }
         files.keys.firstOrNull { !isInside(it) }?.let {
-            throw BundleException("the manifest names $it, which lies outside the bundle: do not use it")
+            throw BundleException("${ModelBundle.MANIFEST} names $it, which lies outside the bundle: do not use it")
         }
     }
 
@@ -72,31 +77,48 @@ class Manifest internal constructor(private val json: Any?) {
     val cacheElements: Long
         get() = 2L * kvHeads * context * cacheWidths.sumOf { it.toLong() }
 
-    private fun lacks(field: String): Nothing =
-        throw BundleException("the manifest lacks $field: export the bundle again")
-
-    private fun text(key: String): String = json[key] as? String ?: lacks(key)
-
-    private fun members(key: String): Map<String, Any?> =
-        (json[key] as? Map<*, *>)?.entries?.associate { it.key as String to it.value } ?: lacks(key)
-
-    private fun ints(group: String, key: String): List<Int> =
-        (json[group][key] as? List<*>)?.map { it.int ?: lacks("$group.$key") } ?: lacks("$group.$key")
-
-    private fun size(group: String?, key: String): Int {
-        val name = if (group == null) key else "$group.$key"
-        val found = (if (group == null) json[key] else json[group][key]).int ?: lacks(name)
-        if (found !in 1..SIZE_LIMIT) throw BundleException("the manifest's $name is $found: export the bundle again")
-        return found
-    }
-
     companion object {
-        /** The newest layout that this library reads. */
-        const val NEWEST_SCHEMA = 2
-        private const val SIZE_LIMIT = 1 shl 24
+        /** The layout that this library reads. */
+        const val SCHEMA = 2
 
         /** Whether a relative path stays below the folder that it starts from. */
         internal fun isInside(path: String): Boolean =
             path.isNotEmpty() && !path.startsWith("/") && ".." !in path.split("/")
+    }
+}
+
+/** Fields of a JSON file by their path, such as `tiles.size`; one that is missing or of another type is named. */
+internal class Fields(private val json: Any?, private val file: String, private val below: String = "") {
+    fun text(path: String): String = read(path, "a text") { it as? String }
+
+    fun flag(path: String): Boolean = read(path, "true or false") { it as? Boolean }
+
+    fun whole(path: String): Int = read(path, "a whole number") { it.int }
+
+    fun wholes(path: String): List<Int> =
+        read(path, "a list of whole numbers") { list -> (list as? List<*>)?.map { it.int ?: return@read null } }
+
+    fun bytes(path: String): Long = read(path, "a number of bytes") { value -> value.long?.takeIf { it >= 0 } }
+
+    /** A whole number from 1 to [SIZE_LIMIT]. */
+    fun size(path: String): Int =
+        read(path, "a size from 1 to $SIZE_LIMIT") { value -> value.int?.takeIf { it in 1..SIZE_LIMIT } }
+
+    /** The members of an object. */
+    fun entries(path: String): Map<String, Fields> =
+        read(path, "an object") { members ->
+            (members as? Map<*, *>)?.entries?.associate { (name, value) ->
+                name as String to Fields(value, file, "$below$path.$name.")
+            }
+        }
+
+    private fun <T> read(path: String, type: String, convert: (Any?) -> T?): T {
+        val value = path.split('.').fold(json) { part, key -> part[key] }
+            ?: throw BundleException("$file lacks $below$path: export the bundle again")
+        return convert(value) ?: throw BundleException("$file: $below$path is not $type: export the bundle again")
+    }
+
+    private companion object {
+        const val SIZE_LIMIT = 1 shl 24
     }
 }

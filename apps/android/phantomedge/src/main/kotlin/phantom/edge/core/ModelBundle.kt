@@ -32,7 +32,7 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
     /** Where a graph's artifact lies. */
     fun file(graph: Graph): File {
         val path = manifest.graphs[graph.method]?.takeIf(Manifest::isInside)
-            ?: throw BundleException("the manifest names no ${graph.method}: export the bundle again")
+            ?: throw BundleException("manifest.json names a ${graph.method} outside the bundle: do not use it")
         return File(folder, path)
     }
 
@@ -55,8 +55,8 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
                 throw BundleException("$name is not the file that was exported: copy the bundle again")
             }
         }
-        val found = folder.walkTopDown().filter { !it.isDirectory }
-        val names = found.map { it.relativeTo(folder).invariantSeparatorsPath }
+        val contents = folder.walkTopDown().filter { !it.isDirectory }
+        val names = contents.map { it.relativeTo(folder).invariantSeparatorsPath }
         (names.toSortedSet() - manifest.files.keys - MANIFEST).firstOrNull()?.let {
             throw BundleException("$it is not listed in the bundle's manifest: remove it")
         }

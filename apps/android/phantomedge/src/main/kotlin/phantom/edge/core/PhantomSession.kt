@@ -74,14 +74,14 @@ class PhantomSession(
         done: (Int) -> Unit = {},
     ): FloatArray {
         var taken = 0
-        var held = position
+        var length = position
         var logits = FloatArray(0)
         for (part in ids.chunked(manifest.chunk)) {
             proceed(check)
-            logits = step(part, held, cache, image, taken)
+            logits = step(part, length, cache, image, taken)
             taken += part.count { it == manifest.imageId }
-            held += part.size
-            done(held)
+            length += part.size
+            done(length)
         }
         return logits
     }

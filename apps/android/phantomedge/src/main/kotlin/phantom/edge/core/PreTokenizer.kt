@@ -78,7 +78,7 @@ internal object ByteAlphabet {
 
     /** The bytes that a token's characters stand for; the token's own UTF-8 when one stands for none. */
     fun bytes(token: String): ByteArray {
-        val found = token.mapNotNull { bytes[it] }
-        return if (found.size == token.length) found.toByteArray() else token.toByteArray()
+        val values = token.mapNotNull { bytes[it] }
+        return if (values.size == token.length) values.toByteArray() else token.toByteArray()
     }
 }

@@ -39,21 +39,23 @@ data class PromptTemplate(
     val markers: List<String>
         get() {
             val parts = listOf(userStart, userEnd, assistantStart, assistantEnd)
-            val found = parts.flatMap { part -> MARKER.findAll(part).map { it.value } }
-            return (found + imageStart + imageContext + imageEnd).distinct()
+            val inParts = parts.flatMap { part -> MARKER.findAll(part).map { it.value } }
+            return (inParts + imageStart + imageContext + imageEnd).distinct()
         }
 
     companion object {
         private val MARKER = Regex("<[^<>\\s]+>")
 
-        internal fun of(json: Any?): PromptTemplate {
-            fun field(key: String): String =
-                (json[key] as? String)?.ifEmpty { null }
-                    ?: throw BundleException("the manifest lacks prompt.$key: export the bundle again")
-            return PromptTemplate(
-                field("name"), field("user_start"), field("user_end"), field("assistant_start"),
-                field("assistant_end"), field("image_start"), field("image_context"), field("image_end"),
+        internal fun of(fields: Fields) =
+            PromptTemplate(
+                fields.text("prompt.name"),
+                fields.text("prompt.user_start"),
+                fields.text("prompt.user_end"),
+                fields.text("prompt.assistant_start"),
+                fields.text("prompt.assistant_end"),
+                fields.text("prompt.image_start"),
+                fields.text("prompt.image_context"),
+                fields.text("prompt.image_end"),
             )
-        }
     }
 }

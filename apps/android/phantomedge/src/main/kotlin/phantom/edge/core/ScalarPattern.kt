@@ -20,9 +20,9 @@ internal class ScalarPattern(source: String) {
     /** Greedy; [part] is a single character unless [most] is 1. */
     class Several(val part: Node, val least: Int, val most: Int) : Node
 
-    class Ahead(val part: Node, val wanted: Boolean) : Node
+    class Ahead(val part: Node, val isPresent: Boolean) : Node
 
-    class Behind(val set: ScalarSet, val wanted: Boolean) : Node
+    class Behind(val set: ScalarSet, val isPresent: Boolean) : Node
 
     /** A stretch of a text: a match, or what lies between two. */
     class Piece(val start: Int, val end: Int, val isMatch: Boolean)
@@ -87,9 +87,9 @@ private class Matcher(private val text: IntArray, private var stepsLeft: Long) {
             is ScalarPattern.All -> follow(node.parts + rest, at, then)
             is ScalarPattern.Either -> node.ways.any { follow(listOf(it) + rest, at, then) }
             is ScalarPattern.Several -> several(node, rest, at, then)
-            is ScalarPattern.Ahead -> follow(listOf(node.part), at) { true } == node.wanted && follow(rest, at, then)
+            is ScalarPattern.Ahead -> follow(listOf(node.part), at) { true } == node.isPresent && follow(rest, at, then)
             is ScalarPattern.Behind ->
-                (at > 0 && text[at - 1] in node.set) == node.wanted && follow(rest, at, then)
+                (at > 0 && text[at - 1] in node.set) == node.isPresent && follow(rest, at, then)
         }
     }
 

@@ -10,8 +10,8 @@ internal class ScalarSet(val members: List<Member>, private val isNegated: Boole
     }
 
     operator fun contains(code: Int): Boolean {
-        val found = members.any { it.test(code) } || ignoresCase && members.any { it.test(folded(code)) }
-        return found != isNegated
+        val isMember = members.any { it.test(code) } || ignoresCase && members.any { it.test(folded(code)) }
+        return isMember != isNegated
     }
 
     /** The code points of the set, when it is nothing but a list of them. */

@@ -60,14 +60,14 @@ fun PhantomSession.selfTest(limit: Double? = null): SelfTest {
     return SelfTest(backend.name, checks)
 }
 
-private fun compare(name: String, found: FloatArray, expected: FloatArray, limit: Double): SelfTest.Check {
-    if (found.size != expected.size) {
-        val detail = "${found.size} values, expected ${expected.size}"
+private fun compare(name: String, values: FloatArray, expected: FloatArray, limit: Double): SelfTest.Check {
+    if (values.size != expected.size) {
+        val detail = "${values.size} values, expected ${expected.size}"
         return SelfTest.Check(name, Double.POSITIVE_INFINITY, limit, detail)
     }
-    val largest = found.indices.maxOf { abs(found[it].toDouble() - expected[it]) }
-    val value = if (found.all { it.isFinite() }) largest / rms(expected) else Double.POSITIVE_INFINITY
-    return SelfTest.Check(name, value, limit, "over ${found.size} values")
+    val largest = values.indices.maxOf { abs(values[it].toDouble() - expected[it]) }
+    val value = if (values.all { it.isFinite() }) largest / rms(expected) else Double.POSITIVE_INFINITY
+    return SelfTest.Check(name, value, limit, "over ${values.size} values")
 }
 
 private fun rms(values: FloatArray): Double =

@@ -48,7 +48,7 @@ internal class TextDecoder(json: Any?) {
         if (parts?.size != 2 || step["content"] != "") return null
         val before = parts[0] as? ScalarPattern.Behind ?: return null
         val spaces = parts[1] as? ScalarPattern.Several ?: return null
-        val isStart = !before.wanted && 'a'.code in before.set && ' '.code in before.set
+        val isStart = !before.isPresent && 'a'.code in before.set && ' '.code in before.set
         val isSpaces = (spaces.part as? ScalarPattern.One)?.set?.list == listOf(' '.code) && spaces.least == 1
         return if (isStart && isSpaces) spaces.most else null
     }

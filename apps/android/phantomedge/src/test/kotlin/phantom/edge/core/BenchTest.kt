@@ -50,10 +50,10 @@ class BenchTest {
 
     @Test
     fun theLinesOfAWholeRun() {
-        val found = lines(Bench(open()))
-        assertTrue(found.none { "\n" in it })
-        assertTrue(found.last().startsWith("{\"run\":"), found.last())
-        File(folder(), "lines.jsonl").writeText(found.joinToString("\n", postfix = "\n"))
+        val printed = lines(Bench(open()))
+        assertTrue(printed.none { "\n" in it })
+        assertTrue(printed.last().startsWith("{\"run\":"), printed.last())
+        File(folder(), "lines.jsonl").writeText(printed.joinToString("\n", postfix = "\n"))
     }
 
     @Test
@@ -63,11 +63,11 @@ class BenchTest {
             object : Backend by right {
                 override fun encode(tile: FloatArray) = right.encode(tile).also { for (n in it.indices) it[n] = -it[n] }
             }
-        val found = lines(Bench(wrong))
-        assertFalse(found.any { "first token" in it })
-        val last = JsonReader.read(found.last().toByteArray())
+        val printed = lines(Bench(wrong))
+        assertFalse(printed.any { "first token" in it })
+        val last = JsonReader.read(printed.last().toByteArray())
         assertEquals(1, last["code"].int)
-        assertTrue("image tokens differ by 2.0 of their size" in last.text("error"), found.last())
+        assertTrue("image tokens differ by 2.0 of their size" in last.text("error"), printed.last())
     }
 
     @Test
@@ -75,10 +75,10 @@ class BenchTest {
         val job =
             """{"settings": {"repeats": 1, "warmup": 0, "steps": 1, "depths": [], "threads": null, "soak": 0.0001,
             "clock": "wall"}, "check": false, "soak": true}"""
-        val told = lines(Bench(open(), powered = true, thermal = ThermalLevel.CRITICAL), job).last()
-        val run = JsonReader.read(told.toByteArray())["run"]
-        assertTrue(run.texts("notes").any { "hot (critical)" in it }, told)
-        assertTrue("charging" in run["missing"].text("energy"), told)
+        val printed = lines(Bench(open(), powered = true, thermal = ThermalLevel.CRITICAL), job).last()
+        val run = JsonReader.read(printed.toByteArray())["run"]
+        assertTrue(run.texts("notes").any { "hot (critical)" in it }, printed)
+        assertTrue("charging" in run["missing"].text("energy"), printed)
         assertNull(run["samples"]["energy"])
     }
 
@@ -92,9 +92,9 @@ class BenchTest {
                 """{"settings": {"repeats": 1, $good: "wall"}, "soak": false}""",
             )
         for (job in jobs) {
-            val found = lines(Bench(open()), job)
-            assertEquals(1, found.size, job)
-            assertEquals(2, JsonReader.read(found[0].toByteArray())["code"].int, found[0])
+            val printed = lines(Bench(open()), job)
+            assertEquals(1, printed.size, job)
+            assertEquals(2, JsonReader.read(printed[0].toByteArray())["code"].int, printed[0])
         }
     }
 

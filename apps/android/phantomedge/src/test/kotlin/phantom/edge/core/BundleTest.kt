@@ -54,10 +54,16 @@ class BundleTest {
         val damages =
             listOf(
                 Triple("schema", null, "not one of a phantom-edge bundle"),
-                Triple("schema", 3.0, "newer than this library"),
-                Triple("context", null, "lacks context"), Triple("context", 0.0, "context is 0"),
-                Triple("chunk", -1.0, "chunk is -1"), Triple("tiles", mapOf("size" to 1.0), "lacks tiles.tokens"),
-                Triple("ids", mapOf("image" to 1e9, "end" to emptyList<Double>()), "contradicts"),
+                Triple("schema", 1.0, "schema 1 is of an earlier phantom-edge, this app reads 2: export it again"),
+                Triple("schema", 3.0, "schema 3 is newer than this app reads (2): update the app"),
+                Triple("context", null, "manifest.json lacks context"),
+                Triple("context", 0.0, "manifest.json: context is not a size"),
+                Triple("chunk", 1.5, "manifest.json: chunk is not a size"),
+                Triple("target", 7.0, "manifest.json: target is not a text"),
+                Triple("tiles", mapOf("size" to 1.0), "manifest.json lacks tiles.tokens"),
+                Triple("ids", mapOf("first" to 0.0, "image" to 1e9, "end" to emptyList<Double>()), "contradicts"),
+                Triple("ids", mapOf("first" to 0.0, "image" to 1.0, "end" to "2"), "ids.end is not a list"),
+                Triple("files", mapOf("x" to mapOf("bytes" to 1.0)), "manifest.json lacks files.x.sha256"),
                 Triple("files", mapOf("../x" to mapOf("bytes" to 1.0, "sha256" to "")), "lies outside"),
                 Triple("files", mapOf("/etc/passwd" to mapOf("bytes" to 1.0, "sha256" to "")), "lies outside"),
             )

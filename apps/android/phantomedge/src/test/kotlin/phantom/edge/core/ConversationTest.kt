@@ -35,8 +35,8 @@ class ConversationTest {
         (vectors.json as List<*>).forEachIndexed { number, talk ->
             val chat = session.chat(if (talk["image"] == true) vectors.image("image.$number") else null)
             for (expected in talk["answers"] as List<*>) {
-                val found = chat.text(expected.text("question"), expected["max_tokens"].int!!, expected.texts("stops"))
-                assertEquals(expected.text("text"), found)
+                val answer = chat.text(expected.text("question"), expected["max_tokens"].int!!, expected.texts("stops"))
+                assertEquals(expected.text("text"), answer)
                 assertEquals(expected.ints("ids"), chat.ids)
                 assertEquals(expected["new_tokens"].int, chat.timing.newTokens)
                 assertEquals(expected.text("stop"), chat.timing.stop?.name?.lowercase())
@@ -157,9 +157,9 @@ class ConversationTest {
     @Test
     fun theSelfTestPassesAndFindsAFault() {
         val session = open()
-        val found = session.selfTest()
-        assertTrue(found.passed, "$found")
-        assertEquals(4, found.checks.size)
+        val report = session.selfTest()
+        assertTrue(report.passed, "$report")
+        assertEquals(4, report.checks.size)
         assertFalse(session.selfTest(limit = 0.0).passed)
     }
 

@@ -16,8 +16,8 @@ class PictureTest {
             assertEquals(expected["columns"].int!! to expected["rows"].int!!, policy.grid(image.width, image.height))
             val tiles = policy.split(image)
             assertEquals(policy.count(image.width, image.height), tiles.size)
-            val found = tiles.map { it.pixels }.reduce { all, tile -> all + tile }
-            assertContentEquals(vectors.tensors.bytes("tiles.$number"), found, "image $number")
+            val pixels = tiles.map { it.pixels }.reduce { all, tile -> all + tile }
+            assertContentEquals(vectors.tensors.bytes("tiles.$number"), pixels, "image $number")
             assertContentEquals(vectors.tensors.floats("pixels.$number"), TilePolicy.planar(tiles[0]))
         }
     }

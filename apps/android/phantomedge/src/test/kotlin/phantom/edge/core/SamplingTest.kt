@@ -16,8 +16,8 @@ class SamplingTest {
             val kept = sampling.nucleus(Likeliest(logits, temperature))
             assertEquals(expected.ints("ids"), kept.map { it.id })
             val total = kept.sumOf { it.weight }
-            kept.zip(expected["probabilities"] as List<*>) { found, wanted ->
-                assertEquals(wanted as Double, found.weight / total, 1e-12)
+            kept.zip(expected["probabilities"] as List<*>) { choice, value ->
+                assertEquals(value as Double, choice.weight / total, 1e-12)
             }
             val choose = sampling.chooser()
             assertEquals(expected.ints("draws"), List(20) { choose(logits) })
@@ -32,7 +32,7 @@ class SamplingTest {
     fun theGenerator() {
         for ((seed, values) in Vectors().json["splitmix"] as Map<*, *>) {
             val random = SplitMix64((seed as String).toULong().toLong())
-            for (wanted in values as List<*>) assertEquals(wanted, random.next().toULong().toString())
+            for (value in values as List<*>) assertEquals(value, random.next().toULong().toString())
         }
     }
 

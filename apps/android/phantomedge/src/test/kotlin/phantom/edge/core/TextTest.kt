@@ -28,10 +28,10 @@ class TextTest {
         for ((name, expected, tokenizer) in tokenizers()) {
             for (entry in expected["streams"] as List<*>) {
                 val stream = tokenizer.stream(entry["skip"] as Boolean)
-                val found = entry.ints("ids").map { stream.push(it) } + stream.finish()
+                val streamed = entry.ints("ids").map { stream.push(it) } + stream.finish()
                 val pieces = entry.texts("pieces")
-                assertEquals(pieces.joinToString(""), found.joinToString(""), "$name: ${entry["ids"]}")
-                if (entry["timed"] == true) assertEquals(pieces, found, "$name: ${entry["ids"]}")
+                assertEquals(pieces.joinToString(""), streamed.joinToString(""), "$name: ${entry["ids"]}")
+                if (entry["timed"] == true) assertEquals(pieces, streamed, "$name: ${entry["ids"]}")
             }
         }
     }
@@ -50,10 +50,12 @@ class TextTest {
         assertFailsWith<InputException> { tokenizers().first().third.encode("a\uD800b") }
     }
 
+    private fun template(entry: Any?) = PromptTemplate.of(Fields(mapOf("prompt" to entry["template"]), "vectors.json"))
+
     @Test
     fun promptsAreThePythonPackagesOwn() {
         for (entry in Vectors().cases("prompts")) {
-            val template = PromptTemplate.of(entry["template"])
+            val template = template(entry)
             val question = entry.text("question")
             assertEquals(entry["text"], template.opening(entry["image_tokens"].int) + template.asking(question))
             assertEquals(entry["next"], template.next(question))
@@ -63,7 +65,7 @@ class TextTest {
 
     @Test
     fun markersInAQuestionAreRefused() {
-        val template = PromptTemplate.of(Vectors().cases("prompts").first()["template"])
+        val template = template(Vectors().cases("prompts").first())
         for (marker in template.markers + "<image>") {
             for (question in listOf(marker, "a${marker}b", "$marker\u0301")) {
                 assertFailsWith<InputException> { template.asking(question) }

@@ -141,9 +141,9 @@ class AppModel(
     // --- what the user does
 
     fun choose(question: String) {
-        val asked = question.trim().replace(LINES, " ")
-        if (asked.isEmpty()) return
-        change { copy(question = asked) }
+        val line = question.trim().replace(LINES, " ")
+        if (line.isEmpty()) return
+        change { copy(question = line) }
         begin()
     }
 
@@ -185,9 +185,9 @@ class AppModel(
         engine = null
     }
 
-    private fun hold(held: Boolean) {
-        change { copy(isPaused = held) }
-        if (held) source?.freeze() else source?.thaw()
+    private fun hold(isPaused: Boolean) {
+        change { copy(isPaused = isPaused) }
+        if (isPaused) source?.freeze() else source?.thaw()
     }
 
     /** Starts, or starts again with what is chosen now. */

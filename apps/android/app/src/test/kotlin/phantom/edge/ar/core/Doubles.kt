@@ -18,19 +18,19 @@ class Pictures(override val kind: SourceKind = SourceKind.CAMERA) : PictureSourc
     var taken = 0
     var isClosed = false
     val labels = ArrayList<LabelText>()
-    private var held: Frame? = null
+    private var frozen: Frame? = null
 
     override suspend fun grab(): Frame? {
         if (isEmpty) return null
-        return held ?: frame(++taken)
+        return frozen ?: frame(++taken)
     }
 
     override fun freeze() {
-        held = frame(99)
+        frozen = frame(99)
     }
 
     override fun thaw() {
-        held = null
+        frozen = null
     }
 
     override fun show(label: LabelText) {

@@ -23,7 +23,7 @@ class YuvPictureTest {
                 YuvPicture.Plane(ByteBuffer.wrap(uv, 1, uv.size - 1).slice(), rowStride, 2),
             )
         val square = Square(4, 2, 8)
-        val found = picture.cut(square)
+        val cut = picture.cut(square)
         assertTrue(square.x + square.side <= width && square.y + square.side <= height)
         for (row in 0 until square.side) {
             for (column in 0 until square.side) {
@@ -34,11 +34,11 @@ class YuvPictureTest {
                 val expected =
                     listOf(light + 1.402 * red, light - 0.344136 * blue - 0.714136 * red, light + 1.772 * blue)
                 for ((channel, value) in expected.withIndex()) {
-                    val pixel = found.pixels[(row * square.side + column) * 3 + channel].toInt() and 255
+                    val pixel = cut.pixels[(row * square.side + column) * 3 + channel].toInt() and 255
                     assertTrue(abs(pixel - value.roundToInt().coerceIn(0, 255)) <= 1, "$row $column $channel")
                 }
             }
         }
-        assertEquals(square.side, found.width)
+        assertEquals(square.side, cut.width)
     }
 }

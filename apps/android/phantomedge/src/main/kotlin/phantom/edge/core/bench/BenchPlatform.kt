@@ -29,7 +29,7 @@ interface BenchPlatform {
     /** Reads and decodes a picture's file. */
     fun picture(file: File): RgbImage
 
-    /** The most bytes that this process has held at once; null where the system does not say. */
+    /** The most bytes that this process has had at once; null where the system does not say. */
     fun peakMemory(): Long?
 
     /** Degrees Celsius of whatever the system tells; null where it tells none. */

@@ -57,8 +57,8 @@ internal class BenchTask(
         if (golden.pixels.size != tileCount * size) {
             throw BundleException("the golden pixels are not those of the picture: export the bundle again")
         }
-        val wanted = List(tileCount) { golden.pixels.copyOfRange(it * size, (it + 1) * size) }
-        val rows = encode(wanted)
+        val expected = List(tileCount) { golden.pixels.copyOfRange(it * size, (it + 1) * size) }
+        val rows = encode(expected)
         val cache = session.backend.makeCache()
         var logits = session.prefill(ids, 0, cache, rows)
         val errors =
@@ -94,13 +94,12 @@ internal class BenchTask(
         fun filler(session: PhantomSession, count: Int): List<Int> {
             val manifest = session.manifest
             val barred = manifest.endIds.toSet() + manifest.imageId
-            val first = manifest.firstId ?: session.tokenizer.encode(manifest.prompt.opening(null)).firstOrNull()
-            if (first == null || barred.size >= manifest.vocabulary) {
+            if (barred.size >= manifest.vocabulary) {
                 throw BundleException("the bundle has no text tokens: export it again")
             }
             val random = SplitMix64(SEED)
             val more = generateSequence { random.next().mod(manifest.vocabulary) }.filter { it !in barred }
-            return (sequenceOf(first) + more).take(count).toList()
+            return (sequenceOf(manifest.firstId) + more).take(count).toList()
         }
 
         private fun joined(parts: List<FloatArray>): FloatArray {
@@ -109,21 +108,21 @@ internal class BenchTask(
             return all
         }
 
-        /** Root mean square of the difference over that of [wanted]. */
-        private fun difference(found: FloatArray, wanted: FloatArray): Double {
-            if (found.size != wanted.size || wanted.isEmpty()) {
+        /** Root mean square of the difference over that of [expected]. */
+        private fun difference(values: FloatArray, expected: FloatArray): Double {
+            if (values.size != expected.size || expected.isEmpty()) {
                 throw BackendException(
-                    "the golden check failed: ${found.size} values where ${wanted.size} are expected; export again",
+                    "the golden check failed: ${values.size} values where ${expected.size} are expected; export again",
                 )
             }
             var apart = 0.0
             var size = 0.0
-            for (n in found.indices) {
-                val gap = found[n].toDouble() - wanted[n]
+            for (n in values.indices) {
+                val gap = values[n].toDouble() - expected[n]
                 apart += gap * gap
-                size += wanted[n].toDouble() * wanted[n]
+                size += expected[n].toDouble() * expected[n]
             }
-            return sqrt(apart / wanted.size) / sqrt(size / wanted.size).coerceAtLeast(1e-12)
+            return sqrt(apart / expected.size) / sqrt(size / expected.size).coerceAtLeast(1e-12)
         }
     }
 }

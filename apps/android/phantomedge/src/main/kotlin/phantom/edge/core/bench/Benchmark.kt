@@ -206,6 +206,6 @@ class Benchmark(
         const val SOAK_POINTS = 200 // of a long soak
         const val SOAK_TOKENS = 256 // generated per answer while soaking, then the prompt again, as in use
         const val LEAST_CHARGE = 5000 // microampere hours: gauges count in steps of about a thousand
-        const val NO_MEMORY = "the system does not tell what an app has held at most"
+        const val NO_MEMORY = "the system does not say how much memory an app has had at most"
     }
 }

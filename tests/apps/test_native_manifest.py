@@ -1,0 +1,107 @@
+"""Every field of a manifest that the Swift and Kotlin libraries read is in its schema, and of that type."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phantom_edge.bundle import manifest
+
+APPS = Path(__file__).parents[2] / "apps"
+SWIFT = APPS / "ios" / "PhantomEdge" / "Sources" / "PhantomEdgeCore"
+KOTLIN = APPS / "android" / "phantomedge" / "src" / "main" / "kotlin" / "phantom" / "edge" / "core"
+SCHEMA: dict[str, Any] = json.loads(manifest.SCHEMA_FILE.read_text(encoding="utf-8"))
+# What a reading function of Kotlin's `Fields` takes, as the schema says it.
+TYPES = {
+    "text": "string", "flag": "boolean", "whole": "integer", "size": "integer", "bytes": "integer",
+    "wholes": ["integer"], "entries": "object",
+}  # fmt: skip
+SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]": ["integer"]}
+
+
+def field(path: str) -> dict[str, Any]:
+    """What the schema says of a required field, such as ``tiles.size``; ``*`` is any member of an object."""
+    node = SCHEMA
+    for key in path.split("."):
+        assert key == "*" or key in node["required"], f"{path} may be missing"
+        node = node["additionalProperties"] if key == "*" else node["properties"][key]
+        node = SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
+    return node
+
+
+def check(path: str, type_: str | list[str]) -> None:
+    node = field(path)
+    if isinstance(type_, list):
+        assert (node["type"], [node["items"]["type"]]) == ("array", type_), path
+    else:
+        assert node["type"] == type_, path
+
+
+def kotlin_fields() -> dict[str, str]:
+    """The function that reads each path."""
+    text = "".join(
+        (KOTLIN / name).read_text(encoding="utf-8") for name in ("Manifest.kt", "PromptTemplate.kt")
+    )
+    calls = {path: name for name, path in re.findall(r'\bfields\.(\w+)\("([\w.]+)"\)', text)}
+    entries = {f"files.*.{path}": name for name, path in re.findall(r'\bentry\.(\w+)\("(\w+)"\)', text)}
+    return calls | entries
+
+
+def swift_fields(name: str, prefix: str = "") -> dict[str, str]:
+    """The type of each path that a ``Decodable`` structure has, with those inside it."""
+    text = "".join(
+        (SWIFT / file).read_text(encoding="utf-8") for file in ("Manifest.swift", "PromptTemplate.swift")
+    )
+    indent, body = re.search(
+        rf"^( *)public struct {name}\b[^\n]*\{{\n(.*?)^\1\}}", text, re.M | re.S
+    ).groups()
+    coded = dict(re.findall(rf'^{indent}        case (\w+) = "(\w+)"', body, re.M))
+    fields: dict[str, str] = {}
+    for key, type_ in re.findall(rf"^{indent}    public let (\w+): (.*)$", body, re.M):
+        path = prefix + coded.get(key, key)
+        inner = re.fullmatch(r"(?:\[String: )?(\w+)\]?", type_)
+        if type_ in SWIFT_TYPES or inner is None:
+            fields[path] = type_
+        else:
+            fields |= swift_fields(inner[1], f"{path}.*." if type_.startswith("[") else f"{path}.")
+    return fields
+
+
+def test_kotlin_reads_what_the_schema_has():
+    fields = kotlin_fields()
+    assert len(fields) > 25
+    for path, function in fields.items():
+        check(path, TYPES[function])
+
+
+def test_swift_reads_what_the_schema_has():
+    fields = swift_fields("Manifest")
+    assert len(fields) > 25
+    for path, type_ in fields.items():
+        check(path, SWIFT_TYPES[type_])
+
+
+def test_both_read_the_same():
+    assert swift_fields("Manifest").keys() == kotlin_fields().keys() - {"files"}
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        (SWIFT / "Manifest.swift", r"static let schema = (\d+)"),
+        (KOTLIN / "Manifest.kt", r"val SCHEMA = (\d+)"),
+    ],
+)
+def test_the_schemas_number(file, pattern):
+    (number,) = re.findall(pattern, file.read_text(encoding="utf-8"))
+    assert int(number) == manifest.SCHEMA
+
+
+def test_a_field_of_another_type_is_found():
+    for path, type_ in (("tiles.size", "string"), ("ids.end", "integer"), ("tiles.side", "integer")):
+        with pytest.raises((AssertionError, KeyError)):
+            check(path, type_)
