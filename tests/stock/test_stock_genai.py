@@ -28,15 +28,20 @@ def code():
     return compile(documented("python genai"), "docs/runtimes.md", "exec")
 
 
-def ask(code, bundle, question: Question) -> tuple[list[int], str]:
-    given = {
+def run(code, bundle, question: Question, tokens: int = TOKENS) -> dict:
+    """The names of the documentation's code after it has run."""
+    names = {
         "bundle": str(bundle.folder),
         "question": question.text,
         "photo": question.image,
-        "max_new_tokens": TOKENS,
+        "max_new_tokens": tokens,
     }
-    exec(code, given)
-    return [int(index) for index in given["ids"]], given["answer"]
+    exec(code, names)
+    return names
+
+
+def integers(ids) -> list[int]:
+    return [int(index) for index in ids]
 
 
 @pytest.mark.parametrize("target", ["desktop", "web"])
@@ -56,17 +61,46 @@ def test_a_cache_of_uneven_widths(bundles, code, tiny_dirs, tmp_path):
     check(bundle, code, tmp_path)
 
 
+@pytest.mark.parametrize("family", ["qwen2", "internlm2"])  # byte-level, and made from SentencePiece
+def test_prompts_have_the_ids_of_our_session(bundles, code, tiny_dirs, family, tmp_path):
+    bundle = bundles("desktop", tiny_dirs[family], quant="fp16")
+    session = Session.of_bundle(bundle, threads=1)
+    template, texts = (
+        session.spec.template,
+        ("Is it red?", " leading", "\nline\n", "的 çà 😀", "▁", "Why? " * 30),
+    )
+    for image in (None, questions(bundle, tmp_path)[1].image):
+        for text in texts:
+            names = run(code, bundle, Question(text, image), tokens=1)
+            expected = session.chat(image)._prompt(text)
+            assert integers(names["generator"].get_sequence(0))[: len(expected)] == expected
+            again = names["encode"](bundle.folder, template.render_next(text))
+            assert again == session.tokenizer.encode(template.render_next(text))
+
+
+def test_a_second_question_is_answered_as_in_our_session(bundles, code, tmp_path):
+    bundle = bundles("desktop")
+    session, image = Session.of_bundle(bundle, threads=1), questions(bundle, tmp_path)[0].image
+    chat, turns = session.chat(image), ("What colour is it?", "How many are there?", "Is it red?")
+    names = run(code, bundle, Question(turns[0], image), tokens=200)
+    for number, question in enumerate(turns):
+        if number:
+            names["ask_again"](names["generator"], bundle.folder, question)
+        list(chat.ask(question))
+        assert chat.timing.stop == "end"
+        assert integers(names["generator"].get_sequence(0)) == [*chat.ids, *chat._pending]
+
+
 def check(bundle, code, folder) -> None:
-    session, seen = Session.of_bundle(bundle, threads=1), set()
+    session, answers = Session.of_bundle(bundle, threads=1), set()
     for question in questions(bundle, folder):
-        expected = answer(session, bundle, question, TOKENS)
-        ids, text = ask(code, bundle, question)
-        wanted = expected.ids[:-1] if expected.ids[-1] in session.spec.end_ids else expected.ids
-        assert ids == wanted, question  # the package leaves the end token out
+        expected, names = answer(session, bundle, question, TOKENS), run(code, bundle, question)
+        ended = expected.ids[-1] in session.spec.end_ids  # the package leaves the end token out
+        assert integers(names["ids"]) == (expected.ids[:-1] if ended else expected.ids), question
         if "\ufffd" not in expected.text:
-            assert text == expected.text
-        seen.add(tuple(ids))
-    assert len(seen) > 1  # else the pictures, or the prompts, would not matter
+            assert names["answer"] == expected.text
+        answers.add(tuple(expected.ids))
+    assert len(answers) > 1  # else the pictures, or the prompts, would not matter
 
 
 def test_the_picture_reaches_the_decoder(bundles, code, tmp_path):
@@ -112,10 +146,10 @@ def test_a_tied_head_is_read_from_the_embeddings_file_where_one_runtime_opens_bo
     """A browser fetches each graph's data by the graph's own name, so there it is stored twice."""
     folder = bundles(target).folder / "onnx"
     (decoder,) = folder.glob("decoder_model_merged*.onnx")
-    found = {
+    files = {
         entry.value.partition("_q")[0]
         for initializer in onnx.load(decoder, load_external_data=False).graph.initializer
         for entry in initializer.external_data
         if entry.key == "location"
     }
-    assert found == {"decoder_model_merged"} | also
+    assert files == {"decoder_model_merged"} | also
