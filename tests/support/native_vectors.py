@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -544,7 +544,7 @@ def write_chats(folder: Path, bundle: Bundle) -> None:
         manifest |= {"context": CountingBackend.context, "chunk": CountingBackend.chunk}
         manifest["ids"] |= {"first": first, "image": image, "end": [end]}
         manifest["shape"] |= {"hidden": 1, "vocabulary": tokenizer.vocab_size}
-        manifest["prompt"] = template.to_dict()
+        manifest["prompt"] = asdict(template)
         (below / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         backend = CountingBackend(tiles.tokens, tokenizer.vocab_size)
         spec = PromptSpec(template, image, (end,), first, tiles.size, tiles.tokens, tiles.max)
