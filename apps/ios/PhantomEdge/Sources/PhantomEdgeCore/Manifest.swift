@@ -137,7 +137,8 @@ extension DecodingError {
         case .keyNotFound(let key, let context): return " lacks \(path(context.codingPath + [key]))"
         case .valueNotFound(_, let context): return " lacks \(path(context.codingPath))"
         case .typeMismatch(let type, let context): return ": \(path(context.codingPath)) is not of type \(type)"
-        case .dataCorrupted(let context): return ": \(path(context.codingPath)) is not of type Int"
+        // Foundation for Linux does not say which number it is that has a fraction.
+        case .dataCorrupted(let context): return ": \(path(context.codingPath)) is not a whole number"
         @unknown default: return " is damaged"
         }
     }

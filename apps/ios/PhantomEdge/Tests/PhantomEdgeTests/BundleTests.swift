@@ -68,7 +68,7 @@ final class BundleTests: XCTestCase {
             ("schema", 1, "schema 1 is of an earlier phantom-edge, this app reads 2: export it again"),
             ("schema", 3, "schema 3 is newer than this app reads (2): update the app"),
             ("context", nil, "manifest.json lacks context"), ("context", 0, "manifest.json: context is not a size"),
-            ("chunk", 1.5, "manifest.json: chunk is not of type"),
+            ("chunk", 1.5, "is not a whole number"), ("chunk", -1, "manifest.json: chunk is not a size"),
             ("target", 7, "manifest.json: target is not of type"),
             ("tiles", ["size": 1], "manifest.json lacks tiles."),
             ("ids", ["first": 0, "image": 1 << 30, "end": [Int]()], "contradicts"),
