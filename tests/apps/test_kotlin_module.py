@@ -60,31 +60,31 @@ def test_kotlin_tests_pass(vectors):
     tests = [f"phantom.edge.core.{p.stem}" for p in MODULE.glob("src/test/kotlin/**/*Test.kt")]
     assert len(tests) > 4
     with LiveServer(session, folder) as server, bench_server(session, folder):
-        found = subprocess.run(
+        result = subprocess.run(
             [JAVA, "-cp", f"{compiled}:{classpath}", "org.junit.runner.JUnitCore", *tests],
             capture_output=True,
             text=True,
             env={**os.environ, "PHANTOM_EDGE_VECTORS": str(folder)},
             check=False,
         )
-    wrong = re.findall(r"^\d+\) .*\n.*", found.stdout, flags=re.MULTILINE)
-    assert found.returncode == 0, "\n".join(line[:1000] for line in wrong) or found.stderr[-3000:]
-    assert re.search(r"OK \(\d\d tests\)", found.stdout), found.stdout
+    wrong = re.findall(r"^\d+\) .*\n.*", result.stdout, flags=re.MULTILINE)
+    assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]
+    assert re.search(r"OK \(\d\d tests\)", result.stdout), result.stdout
     assert {kind for kind, _, _ in server.calls} == set("vecd")
     assert_the_lines_are_those_of_local(folder, threads=1)
 
 
 def test_the_library_and_the_files_are_of_one_executorch():
-    asked = re.search(r"org\.pytorch:executorch-android:([\d.]+)", (MODULE / "build.gradle.kts").read_text())
+    linked = re.search(r"org\.pytorch:executorch-android:([\d.]+)", (MODULE / "build.gradle.kts").read_text())
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert f"executorch=={asked[1]}" in needed
+    assert f"executorch=={linked[1]}" in needed
 
 
 def test_the_benchmark_names_the_executorch_that_is_linked():
-    told = re.search(
+    named = re.search(
         r'EXECUTORCH = "([\d.]+)"', (MODULE / "src/main/kotlin/phantom/edge/AndroidBench.kt").read_text()
     )
-    assert f'executorch-android:{told[1]}"' in (MODULE / "build.gradle.kts").read_text()
+    assert f'executorch-android:{named[1]}"' in (MODULE / "build.gradle.kts").read_text()
 
 
 def test_only_adb_can_start_the_benchmark():

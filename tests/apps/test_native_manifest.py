@@ -20,6 +20,7 @@ TYPES = {
     "text": "string", "flag": "boolean", "whole": "integer", "size": "integer", "bytes": "integer",
     "wholes": ["integer"], "entries": "object",
 }  # fmt: skip
+LARGEST = 1 << 24  # size that the libraries take
 SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]": ["integer"]}
 
 
@@ -76,6 +77,9 @@ def test_kotlin_reads_what_the_schema_has():
     assert len(fields) > 25
     for path, function in fields.items():
         check(path, TYPES[function])
+        if function == "size":
+            assert field(path)["minimum"] == 1
+            assert field(path)["maximum"] <= LARGEST
 
 
 def test_swift_reads_what_the_schema_has():

@@ -55,10 +55,10 @@ def run_swift(*arguments: str, **environment: str) -> subprocess.CompletedProces
 def test_swift_tests_pass(vectors):
     folder, session = vectors
     with LiveServer(session, folder) as server, bench_server(session, folder):
-        found = run_swift("test", PHANTOM_EDGE_VECTORS=str(folder))
-    wrong = [line[:1000] for line in (found.stdout + found.stderr).splitlines() if "error:" in line]
-    assert found.returncode == 0, "\n".join(wrong) or found.stdout[-3000:] + found.stderr[-3000:]
-    assert "skipped" not in found.stdout, "a test found no vectors"
+        result = run_swift("test", PHANTOM_EDGE_VECTORS=str(folder))
+    wrong = [line[:1000] for line in (result.stdout + result.stderr).splitlines() if "error:" in line]
+    assert result.returncode == 0, "\n".join(wrong) or result.stdout[-3000:] + result.stderr[-3000:]
+    assert "skipped" not in result.stdout, "a test found no vectors"
     assert {kind for kind, _, _ in server.calls} == set("vecd")
     assert_the_lines_are_those_of_local(folder)
 
@@ -95,9 +95,9 @@ def test_the_core_ml_layer_fits_the_apis_it_uses(tmp_path):
 @needs_swift
 def test_swift_sources_are_formatted():
     folders = [str(PACKAGE / name) for name in ("Package.swift", "Sources", "Tests")]
-    found = subprocess.run(
+    result = subprocess.run(
         [SWIFT, "format", "lint", "-r", *folders], capture_output=True, text=True, check=False
     )
-    if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
+    if "unknown subcommand" in result.stderr or "unable to find" in result.stderr:
         pytest.skip("needs a Swift compiler with a formatter")
-    assert found.stderr == ""
+    assert result.stderr == ""

@@ -21,18 +21,18 @@ ANDROID = "{http://schemas.android.com/apk/res/android}"
 
 def resources(project: Path) -> dict[str, set[str]]:
     """Names of the app's resources by kind, ids among them."""
-    found: dict[str, set[str]] = {"id": set()}
+    names: dict[str, set[str]] = {"id": set()}
     for path in (project / "app/src/main/res").rglob("*.xml"):
         tree = ElementTree.parse(path)
         kind = path.parent.name.partition("-")[0]
         if kind == "values":
             for item in tree.getroot():
-                found.setdefault(item.tag, set()).add(item.get("name"))
+                names.setdefault(item.tag, set()).add(item.get("name"))
         else:
-            found.setdefault(kind, set()).add(path.stem)
+            names.setdefault(kind, set()).add(path.stem)
         declared = (value for node in tree.iter() for value in node.attrib.values())
-        found["id"] |= {value[5:] for value in declared if value.startswith("@+id/")}
-    return found
+        names["id"] |= {value[5:] for value in declared if value.startswith("@+id/")}
+    return names
 
 
 def test_every_resource_that_is_named_exists(android_project):
@@ -206,10 +206,10 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
     words = [JAVA, "-cp", ":".join(map(str, [app, module, *CLASSPATH])), "org.junit.runner.JUnitCore", *names]
     environment = {**os.environ, "PHANTOM_EDGE_BUNDLE": str(tiny_bundle)}
-    found = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    wrong = re.findall(r"^\d+\) .*\n.*", found.stdout, flags=re.MULTILINE)
-    assert found.returncode == 0, "\n".join(line[:1000] for line in wrong) or found.stderr[-3000:]
-    assert re.search(r"OK \(2\d tests\)", found.stdout), found.stdout[-300:]
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    wrong = re.findall(r"^\d+\) .*\n.*", result.stdout, flags=re.MULTILINE)
+    assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]
+    assert re.search(r"OK \(2\d tests\)", result.stdout), result.stdout[-300:]
 
 
 def test_the_core_needs_no_android(android_project):

@@ -19,8 +19,8 @@ FOLDERS = {"swift": app_sources("ios") / "PhantomAR", "kotlin": app_sources("and
 
 def sources(language: str) -> list[Path]:
     kinds = {"swift": ("*.swift",), "kotlin": ("*.kt", "*.kts")}[language]
-    found = [path for kind in kinds for path in FOLDERS[language].rglob(kind)]
-    return [path for path in found if not {"build", ".build", ".gradle"} & set(path.parts)]
+    paths = [path for kind in kinds for path in FOLDERS[language].rglob(kind)]
+    return [path for path in paths if not {"build", ".build", ".gradle"} & set(path.parts)]
 
 
 def first_error(node) -> str | None:
@@ -64,10 +64,10 @@ def test_the_core_compiles_and_its_tests_pass(ios_project, tiny_bundle, request)
         "PHANTOM_EDGE_BUNDLE": str(tiny_bundle),
         "PHANTOM_EDGE_APP_JSON": str(ios_project / "app.json"),
     }
-    found = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
-    said = found.stdout + found.stderr
+    result = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    said = result.stdout + result.stderr
     wrong = [line[:1000] for line in said.splitlines() if "error:" in line]
-    assert found.returncode == 0, "\n".join(wrong) or said[-3000:]
+    assert result.returncode == 0, "\n".join(wrong) or said[-3000:]
     assert "skipped" not in said, "a test found no bundle"
     assert re.search(r"Executed 2\d tests, with 0 failures", said)
 
@@ -147,9 +147,9 @@ def test_the_screen_fits_the_apis_it_uses(tmp_path):
 
 @needs_swift
 def test_swift_sources_are_formatted():
-    found = subprocess.run(
+    result = subprocess.run(
         [SWIFT, "format", "lint", "-r", str(FOLDERS["swift"])], capture_output=True, text=True
     )
-    if "unknown subcommand" in found.stderr or "unable to find" in found.stderr:
+    if "unknown subcommand" in result.stderr or "unable to find" in result.stderr:
         pytest.skip("needs a Swift compiler with a formatter")
-    assert found.stderr == ""
+    assert result.stderr == ""

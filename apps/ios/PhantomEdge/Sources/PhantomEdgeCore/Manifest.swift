@@ -23,7 +23,7 @@ public struct Manifest: Decodable, Sendable {
             case textDecoder = "text_decoder"
         }
 
-        subscript(graph: Graph) -> String {
+        public subscript(graph: Graph) -> String {
             switch graph {
             case .visionEncoder: visionEncoder
             case .tokenEmbedding: tokenEmbedding
@@ -115,7 +115,7 @@ public struct Manifest: Decodable, Sendable {
         }
         let ids = [self.ids.first, self.ids.image] + self.ids.end
         let widthsFit = shape.cacheWidths.count == shape.layers && shape.cacheWidths.allSatisfy { $0 > 0 }
-        guard widthsFit, ids.allSatisfy({ (0..<shape.vocabulary).contains($0) }) else {
+        guard widthsFit, !self.ids.end.isEmpty, ids.allSatisfy({ (0..<shape.vocabulary).contains($0) }) else {
             throw PhantomEdgeError.bundle("manifest.json contradicts itself: export the bundle again")
         }
         for name in files.keys where !Self.isInside(name) {

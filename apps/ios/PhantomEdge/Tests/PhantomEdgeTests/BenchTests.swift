@@ -30,10 +30,11 @@ final class BenchTests: XCTestCase {
         let before = try Data(contentsOf: file)
         if let job { try Data(job.utf8).write(to: file) }
         defer { try? before.write(to: file) }
+        let scratch = try folder().appendingPathComponent("scratch")  // another run of these tests has its own
+        try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)
         let heard = Heard()
-        await Benchmark(folder: bundle, scratch: FileManager.default.temporaryDirectory, platform: platform) {
-            heard.add($0)
-        }.run()
+        await Benchmark(folder: bundle, scratch: scratch, platform: platform) { heard.add($0) }.run()
+        XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: scratch.path), [])
         return heard.all
     }
 

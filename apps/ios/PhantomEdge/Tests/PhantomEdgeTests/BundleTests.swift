@@ -72,6 +72,7 @@ final class BundleTests: XCTestCase {
             ("target", 7, "manifest.json: target is not of type"),
             ("tiles", ["size": 1], "manifest.json lacks tiles."),
             ("ids", ["first": 0, "image": 1 << 30, "end": [Int]()], "contradicts"),
+            ("ids", ["first": 0, "image": 1, "end": [Int]()], "contradicts"),
             ("ids", ["first": 0, "image": 1, "end": "2"], "manifest.json: ids.end is not of type"),
             ("files", ["x": ["bytes": 1]], "manifest.json lacks files.x.sha256"),
             ("files", ["../x": ["bytes": 1, "sha256": ""]], "lies outside"),

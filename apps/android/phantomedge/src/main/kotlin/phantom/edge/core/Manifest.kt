@@ -61,7 +61,8 @@ class Manifest internal constructor(json: Any?) {
 
     init {
         val ids = endIds + imageId + firstId
-        if (cacheWidths.size != layers || cacheWidths.any { it < 1 } || ids.any { it !in 0 until vocabulary }) {
+        val widthsFit = cacheWidths.size == layers && cacheWidths.all { it > 0 }
+        if (!widthsFit || endIds.isEmpty() || ids.any { it !in 0 until vocabulary }) {
             throw BundleException("${ModelBundle.MANIFEST} contradicts itself: export the bundle again")
         }
         files.keys.firstOrNull { !isInside(it) }?.let {

@@ -53,7 +53,7 @@ class BundleTest {
         val whole = JsonReader.read(File(Vectors.folder(), "bundle/manifest.json").readBytes()) as Map<*, *>
         val damages =
             listOf(
-                Triple("schema", null, "not one of a phantom-edge bundle"),
+                Triple("schema", null, "not the manifest of a phantom-edge bundle"),
                 Triple("schema", 1.0, "schema 1 is of an earlier phantom-edge, this app reads 2: export it again"),
                 Triple("schema", 3.0, "schema 3 is newer than this app reads (2): update the app"),
                 Triple("context", null, "manifest.json lacks context"),
@@ -62,6 +62,7 @@ class BundleTest {
                 Triple("target", 7.0, "manifest.json: target is not a text"),
                 Triple("tiles", mapOf("size" to 1.0), "manifest.json lacks tiles.tokens"),
                 Triple("ids", mapOf("first" to 0.0, "image" to 1e9, "end" to emptyList<Double>()), "contradicts"),
+                Triple("ids", mapOf("first" to 0.0, "image" to 1.0, "end" to emptyList<Double>()), "contradicts"),
                 Triple("ids", mapOf("first" to 0.0, "image" to 1.0, "end" to "2"), "ids.end is not a list"),
                 Triple("files", mapOf("x" to mapOf("bytes" to 1.0)), "manifest.json lacks files.x.sha256"),
                 Triple("files", mapOf("../x" to mapOf("bytes" to 1.0, "sha256" to "")), "lies outside"),
