@@ -155,9 +155,7 @@ def expected_ids(session: Session, question: str, image: Path | None) -> list[in
 
 def next_ids(session: Session, question: str) -> list[int]:
     """What our session appends for a further question; the answer before ended with its end token."""
-    chat = session.chat()
-    chat.ids = [1]
-    return chat._prompt(question)
+    return session.tokenizer.encode(session.spec.template.render_next(question))
 
 
 @pytest.mark.parametrize("question", QUESTIONS_FOR_IDS, ids=range(len(QUESTIONS_FOR_IDS)))
