@@ -23,15 +23,8 @@ from benchmarks.sizes import published
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import tensor_sources
 from phantom_edge.checkpoint.loading import INDEX
-from phantom_edge.checkpoint.synthetic import (
-    END_TOKENS,
-    IMAGE_TOKENS,
-    SPECIAL_TOKENS,
-    Sizes,
-    published_config,
-    random_weight,
-    write_tokenizer,
-)
+from phantom_edge.checkpoint.published import Sizes, published_config
+from recipes.synthetic import END_TOKENS, IMAGE_TOKENS, SPECIAL_TOKENS, random_weight, write_tokenizer
 
 AMPLIFY = 3000.0
 """Factor on the phantom's output matrices. With eta = 1e-4 it moves the logits by about as much as they vary
@@ -120,7 +113,7 @@ def _write_tensor(file: BinaryIO, key: str, shape, config: PhantomConfig, amplif
 
 
 def write_wide_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
-    """The tokenizer of :mod:`phantom_edge.checkpoint.synthetic`, filled up to the true vocabulary; ids of its
+    """The tokenizer of :mod:`recipes.synthetic`, filled up to the true vocabulary; ids of its
     special tokens.
 
     The spare tokens are entries of the vocabulary that no merge leads to: unlike added tokens, of which every

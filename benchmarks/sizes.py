@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from phantom_edge.checkpoint.synthetic import Sizes
+from phantom_edge.checkpoint.published import Sizes
 from phantom_edge.errors import InputError
 
 _VISION = {

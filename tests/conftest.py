@@ -12,7 +12,7 @@ import torch
 from needs import skipped_line
 from recorded import RECORDED
 
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
+from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 # Two threads spin against whatever else runs here: on small models one is faster, alone or not.
 torch.set_num_threads(1)

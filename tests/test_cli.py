@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from phantom_edge.bundle.folder import Bundle
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
+from recipes.synthetic import TINY, write_checkpoint
 
 PROGRAM = [sys.executable, "-m", "phantom_edge"]
 

@@ -10,15 +10,9 @@ import torch
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import tensor_sources
-from phantom_edge.checkpoint.synthetic import (
-    AMPLIFY,
-    END_TOKENS,
-    TEXT,
-    Sizes,
-    published_config,
-    write_byte_level,
-)
+from phantom_edge.checkpoint.published import Sizes, published_config
 from phantom_edge.scenes import make_scene
+from recipes.synthetic import AMPLIFY, END_TOKENS, TEXT, write_byte_level
 
 SIZES = Sizes(
     hidden=192, ffn=512, layers=4, heads=6, kv_heads=2, vocabulary=768,

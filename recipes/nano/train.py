@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from phantom_edge.checkpoint.published import Sizes
 from phantom_edge.checkpoint.saving import save_checkpoint
-from phantom_edge.checkpoint.synthetic import AMPLIFY, Sizes
 from phantom_edge.text.packing import Packed, Packer
 from phantom_edge.text.prompt import template_for
 from phantom_edge.text.tokenizer import Tokenizer
@@ -30,6 +30,7 @@ from phantom_edge.tune.trainable import PHANTOM_PARTS, TrainableModel, learns_fi
 from recipes.nano.dense import DenseHeads
 from recipes.nano.form import SIZES, initial_weights, write_form
 from recipes.nano.mixture import Mixture, SceneBatch, batches
+from recipes.synthetic import AMPLIFY
 
 SAVE_EVERY = 60.0  # seconds between two states on disk
 VALIDATION_BATCHES, TEST_BATCHES = 8, 32  # of 32 scenes

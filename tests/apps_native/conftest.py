@@ -13,8 +13,8 @@ import pytest
 
 from phantom_edge.apps.android import AndroidRequest, write_android_app
 from phantom_edge.apps.ios import IosRequest, write_ios_app
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.pipeline.export import ExportRequest, export
+from recipes.synthetic import TINY, write_checkpoint
 
 TITLE = 'Bob\'s "Line" <4> ü'  # everything that a plist, a property list, XML or a resource would trip over
 

@@ -27,9 +27,9 @@ from phantom_edge.apps.serve import ISOLATION, serving
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
 from phantom_edge.apps.web import MOST_BYTES, check_project_name, check_web_bundle, write_web_app
 from phantom_edge.bundle.folder import Bundle
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.pipeline.export import ExportRequest, export
+from recipes.synthetic import TINY, write_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from PIL import Image
 
 from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, write_checkpoint
 from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
 from phantom_edge.runtime.session import PromptSpec
+from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 SIZES = [
     (193, 191),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from phantom_edge.apps.sources import CHECKOUT, app_sources, source_files
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.pipeline.export import ExportRequest, export
+from recipes.synthetic import TINY, write_checkpoint
 
 ROOT = CHECKOUT.parent
 INSIDE = "phantom_edge/apps/sources/"

@@ -21,7 +21,7 @@ from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import Sizes, published_config
+from phantom_edge.checkpoint.published import Sizes, published_config
 from phantom_edge.cli import main
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold

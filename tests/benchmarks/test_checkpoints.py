@@ -16,10 +16,10 @@ from benchmarks.make_checkpoint import header, make_checkpoint, split_shards, wr
 from benchmarks.sizes import PUBLISHED, published
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
+from recipes.synthetic import TINY_FAMILIES
 
 
 def small(family: str):

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.make_checkpoint import make_checkpoint
 from phantom_edge.checkpoint.loading import Checkpoint
-from phantom_edge.checkpoint.synthetic import TINY
+from recipes.synthetic import TINY
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from jsonschema import Draft202012Validator
 from sample_manifest import sample_manifest
 
 from phantom_edge.bundle.manifest import SCHEMA_FILE, Manifest, schema_text
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
+from recipes.synthetic import TINY_FAMILIES
 
 VALIDATOR = Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 ENTRY = {"bytes": 1, "sha256": "0" * 64}

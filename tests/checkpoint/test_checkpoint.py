@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from phantom_edge.checkpoint.loading import INDEX, Checkpoint, resolve
-from phantom_edge.checkpoint.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 from phantom_edge.errors import InputError
+from recipes.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 
 WEIGHTS = "model.safetensors"
 

@@ -6,8 +6,9 @@ import json
 import pytest
 
 from phantom_edge.checkpoint.config import PhantomConfig, read_json
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, published_config
+from phantom_edge.checkpoint.published import published_config
 from phantom_edge.errors import InputError
+from recipes.synthetic import TINY_FAMILIES
 
 
 def published(family="qwen2", **changes):

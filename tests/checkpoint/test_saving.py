@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from phantom_edge.checkpoint import saving
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.tune.trainable import TrainableModel
+from recipes.synthetic import TINY_FAMILIES
 
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.errors import InputError
 from phantom_edge.model.certificate import certify, contributions, layer_changes, probe_logits
 from phantom_edge.model.fold import KINDS, Fold, PhantomConstants, bases_of, simplex_samples
@@ -20,6 +19,7 @@ from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.model.weights import LazyWeights, view
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import load_recipe
+from recipes.synthetic import TINY_FAMILIES
 
 # fp32 on both sides: only the order of summation differs. Without phantom the same logits move by tenths.
 FP32 = 2e-5

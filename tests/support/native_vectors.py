@@ -24,7 +24,6 @@ from tokenizers import Tokenizer as RustTokenizer
 
 import phantom_edge
 from phantom_edge.bundle.folder import Bundle
-from phantom_edge.checkpoint.synthetic import SMALL, write_checkpoint
 from phantom_edge.images import load_image, tile_grid
 from phantom_edge.pipeline.export import ExportRequest
 from phantom_edge.records import to_json
@@ -33,6 +32,7 @@ from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.text.prompt import TEMPLATES
 from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel, convert
 from phantom_edge.text.tokenizer import Tokenizer
+from recipes.synthetic import SMALL, write_checkpoint
 
 Arrays = dict[str, np.ndarray]
 

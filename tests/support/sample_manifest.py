@@ -14,11 +14,12 @@ from phantom_edge.bundle.manifest import (
     Verification,
 )
 from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES, published_config
+from phantom_edge.checkpoint.published import published_config
 from phantom_edge.model.bounds import FoldCertificate, LayerCertificate
 from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.report.report import Check
 from phantom_edge.text.prompt import template_for
+from recipes.synthetic import TINY_FAMILIES
 
 
 def sample_manifest(family: str = "qwen2", **changes: object) -> Manifest:

@@ -9,11 +9,11 @@ import torch
 from triple_files import collator, read
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY_FAMILIES
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.training.objective import mean_by_answer, preference_loss, sft_loss, token_log_probs
 from phantom_edge.tune.compute import losses_of, share_of
 from phantom_edge.tune.trainable import TrainableModel, learns_first
+from recipes.synthetic import TINY_FAMILIES
 
 
 def logits_for(*probabilities: float) -> torch.Tensor:

@@ -11,7 +11,7 @@ import time
 
 from triple_files import write_triples
 
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
+from recipes.synthetic import TINY, write_checkpoint
 
 
 def run(*arguments, cwd) -> subprocess.CompletedProcess:

@@ -7,7 +7,6 @@ import torch
 from triple_files import collator, read
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.training.device import computing
 from phantom_edge.training.objective import mean_by_answer
@@ -15,6 +14,7 @@ from phantom_edge.tune.compute import log_probs_of, losses_of
 from phantom_edge.tune.lora import is_adapted, make_adapters
 from phantom_edge.tune.memory import check_memory, learning_parameters, resident_bytes
 from phantom_edge.tune.trainable import TrainableModel, learns_first
+from recipes.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 
 
 @pytest.fixture(scope="module", params=list(TINY_FAMILIES))

@@ -12,7 +12,6 @@ from triple_files import LINES, read, write_triples
 
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.synthetic import TINY, write_checkpoint
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.scenes import make_scene
 from phantom_edge.training.triples import read_triples
@@ -20,6 +19,7 @@ from phantom_edge.tune.lora import is_adapted
 from phantom_edge.tune.options import TuneOptions
 from phantom_edge.tune.trainable import learns_first
 from phantom_edge.tune.trainer import tune
+from recipes.synthetic import TINY, write_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from phantom_edge.bench.estimate.count import Model
 from phantom_edge.bench.estimate.shapes import Shape, folded_shapes
 from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.synthetic import Sizes, published_config
+from phantom_edge.checkpoint.published import Sizes, published_config
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.recipe import Precision, Recipe, Rule

@@ -4,7 +4,7 @@ The weights are random but scaled so that every part matters: activations keep t
 layer, and the phantom output matrices are amplified, because with eta = 1e-4 a freshly initialised phantom
 dimension would be below what any check can see.
 
-    python -m phantom_edge.checkpoint.synthetic DIR
+    python -m recipes.synthetic DIR
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import json
 import math
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from phantom_edge.checkpoint.published import Sizes, published_config
 
 if TYPE_CHECKING:
     import torch
@@ -34,27 +36,6 @@ Describe the image in detail. A small white circle is near a big black square, a
 The needle of the gauge shows 42 percent. Which shape is closest to the camera? The orange cylinder in front.
 Answer with the option's letter from the given choices directly. Answer the question using a single word or phrase.
 Please answer yes or no. (A) a ring (B) a cone (C) a box (D) none of them; user assistant system question answer\n"""  # noqa: E501
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Dimensions of a checkpoint to write."""
-
-    decoder: str = "qwen2"
-    hidden: int = 192
-    ffn: int = 512
-    layers: int = 4
-    heads: int = 6
-    kv_heads: int = 2
-    vocabulary: int = 512
-    context: int = 4096
-    tied: bool = True
-    vision_hidden: int = 128
-    vision_ffn: int = 512
-    vision_layers: int = 4
-    vision_heads: int = 4
-    image_size: int = 224
-    patch_size: int = 14
 
 
 SMALL = Sizes()
@@ -95,60 +76,6 @@ def write_checkpoint(
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     _write_weights(folder, config, seed, dtype, amplify, shards)
     return folder
-
-
-def published_config(sizes: Sizes, image_token_id: int, end_id: int) -> dict[str, Any]:
-    """The fields of a published ``config.json`` that describe the computation."""
-    llm = {
-        "model_type": sizes.decoder,
-        "hidden_act": "silu",
-        "hidden_size": sizes.hidden,
-        "intermediate_size": sizes.ffn,
-        "num_hidden_layers": sizes.layers,
-        "num_attention_heads": sizes.heads,
-        "num_key_value_heads": sizes.kv_heads,
-        "vocab_size": sizes.vocabulary,
-        "max_position_embeddings": sizes.context,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1000000.0,
-        "tie_word_embeddings": sizes.tied,
-    }
-    if sizes.decoder == "internlm2":
-        llm["rope_scaling"] = {"type": "dynamic", "factor": 2.0}
-    if sizes.decoder == "phi3":
-        steps = range(sizes.hidden // sizes.heads // 2)
-        factors = {"short_factor": [1 + 0.02 * i for i in steps], "long_factor": [1 + 0.7 * i for i in steps]}
-        llm |= {
-            "rope_theta": 10000.0,
-            "max_position_embeddings": 131072,
-            "original_max_position_embeddings": 4096,
-        }
-        llm["rope_scaling"] = {"type": "su", **factors}
-    vision = {
-        "model_type": "intern_vit_300m",
-        "hidden_act": "gelu",
-        "norm_type": "layer_norm",
-        "hidden_size": sizes.vision_hidden,
-        "intermediate_size": sizes.vision_ffn,
-        "num_hidden_layers": sizes.vision_layers,
-        "num_attention_heads": sizes.vision_heads,
-        "image_size": sizes.image_size,
-        "patch_size": sizes.patch_size,
-        "layer_norm_eps": 1e-6,
-        "qkv_bias": True,
-        "qk_normalization": False,
-    }
-    return {
-        "architectures": ["PhantomForCausalLM"],
-        "model_type": "phantom",
-        "downsample_ratio": 0.5,
-        "force_image_size": sizes.image_size,
-        "image_token_index": image_token_id,
-        "eos_token_id": end_id,
-        "template": "phantom",
-        "llm_config": llm,
-        "vision_config": vision,
-    }
 
 
 def write_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
