@@ -10,12 +10,11 @@ from phantom_edge.errors import InputError
 
 
 class Backend(Protocol):
-    """Runs the three graphs of one artifact. Arrays at this boundary are float32 and int64, whatever is
-    inside.
+    """Runs the three graphs of one artifact; arrays that go in or come out are float32 and int64.
 
     ``context`` is the cache's length in tokens, ``chunk`` the most tokens that one :meth:`decode` takes. A
-    cache is made by :meth:`make_cache`; its ``length`` is the number of tokens held. Backends whose runtime
-    keeps the cache inside the loaded program hold one sequence at a time: making a new cache ends the earlier
+    cache is made by :meth:`make_cache`; its ``length`` is the number of tokens in it. A backend whose runtime
+    keeps the cache inside the loaded program has one sequence at a time: making a new cache ends the earlier
     one.
     """
 
@@ -33,17 +32,21 @@ class Backend(Protocol):
         """An empty cache with an attribute ``length``."""
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
-        """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last
-        position.
-        """
+        """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last one."""
 
 
-def end_of_call(backend: Backend, steps: int, held: int) -> int:
-    """Positions held after a call with ``steps`` tokens. Raises :class:`InputError` when it is no call to
-    make.
-    """
+def end_of_call(backend: Backend, steps: int, length: int) -> int:
+    """The cache's length after a call with ``steps`` tokens. Raises :class:`InputError` for a wrong call."""
     if not 0 < steps <= backend.chunk:
         raise InputError(f"one decoder call takes 1 to {backend.chunk} tokens, not {steps}")
-    if held + steps > backend.context:
-        raise InputError(f"{held + steps} tokens do not fit a context of {backend.context}; raise --context")
-    return held + steps
+    if length + steps > backend.context:
+        raise InputError(
+            f"{length + steps} tokens do not fit a context of {backend.context}; raise --context"
+        )
+    return length + steps
+
+
+def check_tiles(pixels: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise :class:`InputError` unless ``pixels`` are tiles [T, ...] as a graph of input ``shape`` takes."""
+    if pixels.ndim != 4 or pixels.shape[1:] != shape[1:] or not len(pixels):
+        raise InputError(f"tiles must be [T, {', '.join(map(str, shape[1:]))}], not {list(pixels.shape)}")

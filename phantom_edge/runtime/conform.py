@@ -23,16 +23,15 @@ from phantom_edge.model.original import PhantomModel
 from phantom_edge.report.report import Check, Report
 
 TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summation differs"
-PIXEL_LIMIT, PIXEL_REASON = (
-    1e-6,
-    "the same integers after resizing, then one subtraction and one division in fp32",
-)
+PIXEL_LIMIT = 1e-6
+PIXEL_REASON = "the same integers after resizing, then one subtraction and one division in fp32"
 GENERATED = 12
 PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = (
     8,
     16,
     64,
-)  # the recordings hold every n-th row and column, image token, position
+)  # recorded are every n-th row and column, image token, position
+Arrays = dict[str, np.ndarray]
 
 
 def conform(folder: str | Path, *, phantom: bool = True) -> Report:
@@ -45,7 +44,7 @@ def conform(folder: str | Path, *, phantom: bool = True) -> Report:
         raise InputError(f"{folder}: no recorded outputs here (golden.json and golden.safetensors)")
     source, cases, golden = Pretrained.open(folder), _cases(folder), _load(folder / "golden.safetensors")
     config, checkpoint = source.config, source.checkpoint
-    models = {
+    models: dict[str, PhantomModel | FoldedModel] = {
         "original": PhantomModel(config, checkpoint, phantom=phantom),
         "folded": FoldedModel.of(config, checkpoint, Fold("exact" if phantom else "off"), source.first_id),
     }
@@ -81,20 +80,20 @@ def _cases(folder: Path) -> list[dict[str, Any]]:
     return [{**case, "path": case["image"] and folder / case["image"]} for case in cases]
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def _load(path: Path) -> Arrays:
     from safetensors.numpy import load_file
 
     return load_file(path)
 
 
-def _case(case: dict, golden: dict[str, np.ndarray], source: Pretrained, model) -> list[Check]:
+def _case(
+    case: dict[str, Any], golden: Arrays, source: Pretrained, model: PhantomModel | FoldedModel
+) -> list[Check]:
     name, config = case["name"], source.config
-    recorded = {
-        key.removeprefix(f"{name}."): value for key, value in golden.items() if key.startswith(f"{name}.")
-    }
-    pixels = (
-        None if case["path"] is None else pixel_values(load_image(case["path"]), tile_size=config.tile_size)
-    )
+    prefix, pixels = f"{name}.", None
+    recorded = {key.removeprefix(prefix): golden[key] for key in golden if key.startswith(prefix)}
+    if case["path"] is not None:
+        pixels = pixel_values(load_image(case["path"]), tile_size=config.tile_size)
     rows = None if pixels is None else len(pixels) * config.tokens_per_tile
     ids = source.tokenizer.encode(source.template.render([(case["question"], None)], rows))
     checks = [_equal(name, "prompt ids", ids, recorded["input_ids"].tolist())]
@@ -107,7 +106,9 @@ def _case(case: dict, golden: dict[str, np.ndarray], source: Pretrained, model) 
     return checks + _decoder_checks(name, model, embeds, recorded)
 
 
-def _image_checks(name: str, case: dict, pixels: np.ndarray, image: torch.Tensor, recorded) -> list[Check]:
+def _image_checks(
+    name: str, case: dict[str, Any], pixels: np.ndarray, image: torch.Tensor, recorded: Arrays
+) -> list[Check]:
     normal = normalize(pixels)
     means = normal.astype(np.float64).sum((2, 3)) - recorded["pixel_sums"]
     return [
@@ -118,35 +119,32 @@ def _image_checks(name: str, case: dict, pixels: np.ndarray, image: torch.Tensor
     ]
 
 
-def _decoder_checks(name: str, model, embeds: torch.Tensor, recorded) -> list[Check]:
+def _decoder_checks(
+    name: str, model: PhantomModel | FoldedModel, embeds: torch.Tensor, recorded: Arrays
+) -> list[Check]:
     context = embeds.shape[1] + GENERATED
-    hidden = model.hidden(embeds, model.make_cache(context))[0, -1]
+    cache: Any = model.make_cache(context)
+    hidden = model.hidden(embeds, cache)[0, -1]
     cache = model.make_cache(context)
     logits = model.decode(embeds, cache, all_positions=True)
-    generated, last = [], logits[0, -1]
+    generated, last, sampled = [], logits[0, -1], logits[0, ::LOGIT_STEP]
     for _ in range(GENERATED):
         generated.append(int(last.argmax()))
         last = model.decode(model.embed(torch.tensor([generated[-1:]])), cache)[0, -1]
     return [
         _near(name, "hidden state", hidden.numpy(), recorded["hidden_last"]),
-        _near(
-            name,
-            "logits at every 64th position",
-            logits[0, ::LOGIT_STEP].numpy(),
-            recorded["logits_every_64"],
-        ),
+        _near(name, "logits at every 64th position", sampled.numpy(), recorded["logits_every_64"]),
         _near(name, "last logits", logits[0, -1].numpy(), recorded["last_logits"]),
         _equal(name, "greedy tokens", generated, recorded["generated_ids"][-GENERATED:].tolist()),
     ]
 
 
-def _near(case: str, what: str, found: np.ndarray, wanted: np.ndarray, *, pixel: bool = False) -> Check:
+def _near(case: str, what: str, value: np.ndarray, expected: np.ndarray, *, pixel: bool = False) -> Check:
     limit, reason = (PIXEL_LIMIT, PIXEL_REASON) if pixel else (TENSOR_LIMIT, TENSOR_REASON)
-    error = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else float("inf")
+    error = float(np.abs(value - expected).max()) if value.shape == expected.shape else float("inf")
     return Check.at_most(f"{case}: {what}", error, limit, reason)
 
 
-def _equal(case: str, what: str, found: Any, wanted: Any) -> Check:
-    return Check.at_most(
-        f"{case}: {what}", int(found != wanted), 0, "the same, exactly", "" if found == wanted else "differ"
-    )
+def _equal(case: str, what: str, value: object, expected: object) -> Check:
+    detail = "" if value == expected else "differ"
+    return Check.at_most(f"{case}: {what}", int(value != expected), 0, "the same, exactly", detail)

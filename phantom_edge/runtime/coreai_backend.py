@@ -9,18 +9,20 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.bundle.backend import check_tiles, end_of_call
 from phantom_edge.errors import InputError
 from phantom_edge.runtime.native import quiet_native
+
+Result = TypeVar("Result")
 
 
 @dataclass
 class CoreaiCache:
-    """One sequence: the states by name and how many tokens they hold."""
+    """One sequence: the states by name and its length in tokens."""
 
     states: dict[str, Any]
     length: int = 0
@@ -67,10 +69,7 @@ class CoreaiBackend:
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
-        if pixels.ndim != 4 or pixels.shape[1:] != self._pixels[1:] or not len(pixels):
-            raise InputError(
-                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(pixels.shape)}"
-            )
+        check_tiles(pixels, self._pixels)
         tiles = pixels.astype(np.float32)
         return np.concatenate(
             [self._call(self._vision, "image_features", pixel_values=t[None]) for t in tiles]
@@ -106,7 +105,7 @@ class CoreaiBackend:
             rows = np.minimum(np.arange(self.chunk), steps - 1)
             logits = self._step(self._prefill, embeds[:, rows], start + rows, cache)
         cache.length = end
-        return logits[0, -1]
+        return np.asarray(logits[0, -1])
 
     def _step(
         self, function: Any, embeds: np.ndarray, positions: np.ndarray, cache: CoreaiCache
@@ -124,13 +123,13 @@ class CoreaiBackend:
 class _Loop:
     """An event loop on a thread of its own, since Core AI's calls are coroutines and a session's are not."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._loop, self._stack = asyncio.new_event_loop(), AsyncExitStack()
         thread = threading.Thread(target=self._loop.run_forever, name="phantom-edge-coreai", daemon=True)
         thread.start()
         weakref.finalize(self, _close, self._loop, self._stack, thread)
 
-    def run(self, call: Coroutine) -> Any:
+    def run(self, call: Coroutine[Any, Any, Result]) -> Result:
         """The result of a coroutine."""
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
 from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.errors import InputError
+
+if TYPE_CHECKING:
+    from phantom_edge.mil import MilModel
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 MAX_CACHE_BYTES: Final = 64 << 30
@@ -19,7 +23,7 @@ NATIVE: Final = "darwin"  # sys.platform where Core ML is part of the system
 
 @dataclass
 class CoremlCache:
-    """One sequence: the runtime's own state and how many tokens it holds."""
+    """One sequence: the runtime's own state and its length in tokens."""
 
     state: Any
     length: int = 0
@@ -38,7 +42,7 @@ class CoremlBackend:
             ``chunk``.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int, mode: str = "typed"):
+    def __init__(self, folder: Path, *, context: int, chunk: int, mode: Literal["typed", "lifted"] = "typed"):
         from phantom_edge.export.coreml.toolkit import coremltools
         from phantom_edge.mil import MilModel
 
@@ -49,7 +53,8 @@ class CoremlBackend:
         self.vocabulary = _check_decoder(interpreted[2], paths[2], context, chunk)
         native = sys.platform == NATIVE and mode == "typed"
         self.name = "coreml" if native else f"mil-interpreter ({mode})"
-        self._vision, self._embedding, self._decoder = map(_NativeModel, paths) if native else interpreted
+        models: list[_Model] = [_NativeModel(path) for path in paths] if native else [*interpreted]
+        self._vision, self._embedding, self._decoder = models
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
@@ -58,14 +63,10 @@ class CoremlBackend:
         )
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the
-        vocabulary.
-        """
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
         ids = np.asarray(ids)
         if ids.size and not 0 <= ids.min() <= ids.max() < self.vocabulary:
-            raise InputError(
-                f"token ids must lie in 0..{self.vocabulary - 1}, found {ids.min()}..{ids.max()}"
-            )
+            raise InputError(f"token ids must lie in 0..{self.vocabulary - 1}, not {ids.min()}..{ids.max()}")
         parts = np.split(ids.astype(np.int32), range(self.chunk, ids.shape[1], self.chunk), axis=1)
         return np.concatenate(
             [self._call(self._embedding, "inputs_embeds", input_ids=part) for part in parts], axis=1
@@ -86,7 +87,7 @@ class CoremlBackend:
             self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions
         )
         cache.length = end
-        return logits[0, -1]
+        return np.asarray(logits[0, -1])
 
     def _call(self, model: _Model, output: str, state: Any = None, **inputs: np.ndarray) -> np.ndarray:
         # Core ML takes float32 for its float16 inputs and rounds them itself, as the interpreter does.
@@ -105,9 +106,7 @@ class _Model(Protocol):
 
 
 class _NativeModel:
-    """One package in Core ML itself. Needs macOS 15; no machine that this project was built on could run
-    it.
-    """
+    """One package in Core ML itself, which needs macOS 15; this class has not been run with it."""
 
     def __init__(self, path: Path):
         from phantom_edge.export.coreml.toolkit import coremltools
@@ -128,23 +127,25 @@ class _NativeModel:
     def predict(self, inputs: dict[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]:
         """Outputs by name. ``state`` is updated in place."""
         try:
-            return self._model.predict(dict(inputs), state)
+            outputs: dict[str, np.ndarray] = self._model.predict(dict(inputs), state)
         except Exception as error:
             raise self._failed("run", error) from error
+        return outputs
 
     def _failed(self, what: str, error: Exception) -> InputError:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return InputError(f"{self.path}: Core ML cannot {what} it ({reason}); it needs macOS 15 or later")
 
 
-def _check_decoder(decoder: Any, path: Path, context: int, chunk: int) -> int:
+def _check_decoder(decoder: MilModel, path: Path, context: int, chunk: int) -> int:
     """The vocabulary size of a decoder that holds ``context`` tokens and takes ``chunk`` at once."""
     states, positions = decoder.states(), decoder.inputs().get("position_ids")
     logits = decoder.outputs().get("logits")
-    shapes = [state.shape for state in states.values()]
-    if not shapes or positions is None or logits is None or any(len(s) != 4 or None in s for s in shapes):
+    shapes = [tuple(n for n in state.shape if n is not None) for state in states.values()]
+    vocabulary = logits.shape[-1] if logits else None
+    if not shapes or positions is None or vocabulary is None or any(len(shape) != 4 for shape in shapes):
         raise InputError(f"{path}: no KV cache, position_ids or logits; not a decoder of this toolkit")
-    size = sum(2 * int(np.prod(shape, dtype=object)) for shape in shapes)
+    size = sum(2 * prod(shape) for shape in shapes)
     if size > MAX_CACHE_BYTES:
         raise InputError(f"{path}: its cache takes {size >> 30} GiB; export again with a smaller --context")
     limit = min(shape[2] for shape in shapes)
@@ -154,4 +155,4 @@ def _check_decoder(decoder: Any, path: Path, context: int, chunk: int) -> int:
         )
     if not positions.accepts((chunk,)):
         raise InputError(f"{path}: takes position_ids {positions}, not {chunk} tokens at once; export again")
-    return logits.shape[-1]
+    return vocabulary

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 
-from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.bundle.backend import check_tiles, end_of_call
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
 from phantom_edge.runtime.native import quiet_native
+
+if TYPE_CHECKING:
+    from executorch.runtime import Runtime
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 MODES: Final = ("stock", "lifted")
@@ -22,7 +25,7 @@ MODES: Final = ("stock", "lifted")
 
 @dataclass
 class ExecutorchCache:
-    """A place in the loaded program's only sequence: ``length`` tokens are held in its KV cache."""
+    """The loaded program's only sequence: its KV cache has ``length`` tokens."""
 
     length: int = field(default=0)
 
@@ -62,11 +65,8 @@ class ExecutorchBackend:
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
+        check_tiles(pixels, self._pixels)
         tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-        if tiles.ndim != 4 or tuple(tiles.shape[1:]) != self._pixels[1:] or not len(tiles):
-            raise InputError(
-                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}"
-            )
         return np.concatenate([self._run("vision_encoder", tile[None]) for tile in tiles])
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
@@ -98,40 +98,40 @@ class ExecutorchBackend:
         x = torch.from_numpy(np.ascontiguousarray(embeds, dtype=np.float32))
         if cache is not self._cache:
             raise InputError(
-                "this sequence has ended: ExecuTorch holds one at a time, and a newer one was begun"
+                "this sequence has ended: ExecuTorch has one at a time, and a newer one was begun"
             )
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
         end = end_of_call(self, x.shape[1], cache.length)
         logits = self._run("text_decoder", x, torch.arange(cache.length, end))
         cache.length = end
-        return logits[0, -1]
+        return np.asarray(logits[0, -1])
 
     @property
     def _vocabulary(self) -> int:
-        return self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1]
+        return int(self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1])
 
     def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
         try:
-            return self._methods[method].execute([x.contiguous() for x in inputs])[0].numpy()
+            output: torch.Tensor = self._methods[method].execute([x.contiguous() for x in inputs])[0]
         except RuntimeError as error:
             raise InputError(f"ExecuTorch refused {method}: {str(error).splitlines()[0]}") from None
+        return output.numpy()
 
 
 def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...], int]:
-    """Shape of a tile and hidden size. Raises :class:`InputError` for anything but a program of these
-    bounds.
-    """
+    """Shape of a tile and hidden size. Raises :class:`InputError` for a program of other bounds."""
     from phantom_edge.export.executorch.readback import StoredProgram
 
     stored = StoredProgram.open(path)
-    for method, wanted, option in [
-        ("get_max_context_len", context, "context"),
-        ("get_max_seq_len", chunk, "chunk"),
-    ]:
-        found = stored.constant(method)
-        if found != [wanted]:
-            raise InputError(f"{path}: exported for a {option} of {', '.join(map(str, found))}, not {wanted}")
+    for method, option, expected in (
+        ("get_max_context_len", "context", context),
+        ("get_max_seq_len", "chunk", chunk),
+    ):
+        if (limit := stored.constant(method)) != [expected]:
+            raise InputError(
+                f"{path}: exported for a {option} of {', '.join(map(str, limit))}, not {expected}"
+            )
     (pixels,), (ids,), decoder = (stored.input_shapes(name) for name in GRAPHS)
     shapes_fit = len(pixels) == 4 and ids == (1, chunk) and len(decoder) == 2
     if not shapes_fit or decoder[0][:2] != (1, chunk) or len(decoder[0]) != 3 or decoder[1] != (chunk,):
@@ -148,7 +148,7 @@ def _runs(path: Path, mode: str) -> AbstractContextManager[Path]:
     return lifted(path)
 
 
-def _runtime(threads: int | None):
+def _runtime(threads: int | None) -> Runtime:
     """ExecuTorch's runtime with the kernels that the program calls."""
     import executorch.kernels.quantized  # noqa: F401  registers embedding_byte
     from executorch.extension.pybindings import _portable_lib
@@ -156,9 +156,8 @@ def _runtime(threads: int | None):
 
     if "llama::custom_sdpa.out" not in _portable_lib._get_operator_names():
         # What importing ``custom_ops.custom_ops`` does, without the seconds that its inductor imports take.
-        package = importlib.util.find_spec("executorch.extension.llm.custom_ops")
-        folder = Path(next(iter(package.submodule_search_locations)))
-        torch.ops.load_library(next(folder.glob("*custom_ops_aot_lib.*")))
+        folder = files("executorch.extension.llm") / "custom_ops"
+        torch.ops.load_library(next(Path(str(folder)).glob("*custom_ops_aot_lib.*")))
     if threads is not None:
         _portable_lib._unsafe_reset_threadpool(threads)
     return Runtime.get()

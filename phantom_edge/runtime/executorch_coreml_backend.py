@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from phantom_edge.errors import InputError
+from phantom_edge.bundle.backend import check_tiles
 from phantom_edge.export.executorch import FILE
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 
@@ -51,20 +51,15 @@ class ExecutorchCoremlBackend(ExecutorchBackend):
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
+        check_tiles(pixels, self._pixels)
         tiles = np.ascontiguousarray(pixels, dtype=np.float32)
-        if tiles.ndim != 4 or tiles.shape[1:] != self._pixels[1:] or not len(tiles):
-            raise InputError(
-                f"tiles must be [T, {', '.join(map(str, self._pixels[1:]))}], not {list(tiles.shape)}"
-            )
-        found = [self._vision.predict({"pixel_values": tile[None]})["image_features"] for tile in tiles]
-        return np.concatenate(found).astype(np.float32)
+        features = [self._vision.predict({"pixel_values": tile[None]})["image_features"] for tile in tiles]
+        return np.concatenate(features, dtype=np.float32)
 
 
 @contextmanager
 def _without_vision(path: Path) -> Iterator[Path]:
-    """A folder with a copy of the program whose vision encoder does nothing, so that it loads without Core
-    ML.
-    """
+    """A folder with a copy of the program that loads without Core ML: its vision encoder does nothing."""
     from executorch.exir import schema
 
     from phantom_edge.export.executorch.file import pad, tables

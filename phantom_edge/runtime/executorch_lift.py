@@ -114,7 +114,7 @@ class _Lifted:
 
 def encode(graph: dict[str, Any]) -> bytes:
     """The payload of a delegate without constants of its own: undoes :func:`decode`."""
-    return serialize_xnnpack_binary(_json_to_dataclass(graph, XNNGraph), bytearray())
+    return bytes(serialize_xnnpack_binary(_json_to_dataclass(graph, XNNGraph), bytearray()))
 
 
 def lift_graph(graph: dict[str, Any]) -> list[Matmul]:

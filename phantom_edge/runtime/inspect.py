@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import Manifest
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -81,18 +83,11 @@ def _parts(checkpoint: Checkpoint) -> Table:
             for key in source.keys
         }
         stored = [checkpoint.stored[key] for key in keys]
-        counts = [_product(t.shape) for t in stored]
+        counts = [prod(t.shape) for t in stored]
         size = sum(n * FLOAT_TYPES[t.dtype] for n, t in zip(counts, stored, strict=True))
         rows.append((part, sum(counts), megabytes(size)))
     title = "Parameters (the projector is part of the vision encoder; head and phantom of the decoder)"
     return Table(title, ("part", "parameters", "stored"), tuple(rows))
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _memory(config: PhantomConfig, context: int) -> Table:
@@ -100,7 +95,7 @@ def _memory(config: PhantomConfig, context: int) -> Table:
     d, rows = config.decoder, []
     for text in ("off", "rank:8", "rank:16", "exact"):
         fold = Fold.parse(text)
-        if fold.kind == "rank" and fold.rank >= d.head_dim:
+        if fold.rank is not None and fold.rank >= d.head_dim:
             continue
         spec = FoldedSpec(config, fold.phantom_dims(config))
         label = "without phantom" if text == "off" else f"fold {text}"

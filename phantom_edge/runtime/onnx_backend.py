@@ -1,18 +1,18 @@
-"""ONNX Runtime under a session: the three saved models on the CPU, the cache in buffers that are written in
-place.
-"""
+"""ONNX Runtime under a session: three models on the CPU, the KV cache in buffers written in place."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+from google.protobuf.message import Message
 
 from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.checkpoint.config import MAX_DIMENSION
@@ -33,7 +33,9 @@ MAX_CACHE_BYTES: Final = 64 << 30
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 SHRINK: Final = "memory.enable_memory_arena_shrinkage"
 MODES: Final = ("stock", "lifted")
-CACHE_TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
+CACHE_TYPES: Final = {
+    f"tensor({name})": np.dtype(kind) for name, kind in (("float", "f4"), ("float16", "f2"), ("int8", "i1"))
+}
 
 
 @dataclass
@@ -46,12 +48,11 @@ class OnnxCache:
 
 
 class OnnxBackend:
-    """The artifact below ``folder`` (a bundle's) behind the :class:`~phantom_edge.bundle.backend.Backend`
-    calls.
+    """The artifact below a bundle's ``folder``, as a :class:`~phantom_edge.bundle.backend.Backend`.
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
-    weights with activations that are not rounded to integers. Any number of caches may be alive; each holds
+    weights with activations that are not rounded to integers. Any number of caches may be alive; each has
     its own buffers.
 
     Raises:
@@ -76,8 +77,7 @@ class OnnxBackend:
         for graph, path, session in zip(GRAPHS, paths, sessions, strict=True):
             _check_names(graph, path, session)
         self._vision, self._embedding, self._decoder = sessions
-        # A tile and a prefill need far more memory than a decode step: without this their arenas keep it for
-        # good.
+        # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
         self._cache_type = _cache_type(paths[-1], self._decoder)
@@ -95,15 +95,14 @@ class OnnxBackend:
         return np.concatenate(list(tiles))
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for an id outside the
-        vocabulary.
-        """
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
         ids = np.asarray(ids, dtype=np.int64)
         if ids.size and not 0 <= ids.min() <= ids.max() < self._vocabulary:
             raise InputError(
                 f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}"
             )
-        return self._embedding.run(None, {"input_ids": ids})[0]
+        embeddings: np.ndarray = self._embedding.run(None, {"input_ids": ids})[0]
+        return embeddings
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
@@ -132,9 +131,8 @@ class OnnxBackend:
             cache.binding.bind_cpu_input(name, array)
         self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
         cache.length = end
-        return (
-            cache.binding.get_outputs()[0].numpy()[0, -1].copy()
-        )  # ORT writes the next logits to the same memory
+        logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
+        return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
 
 
 def check_model(path: Path) -> onnx.ModelProto:
@@ -160,7 +158,7 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _tensors(message) -> Iterator[onnx.TensorProto]:
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
     """Every tensor anywhere in a message: initializers, attributes, subgraphs, functions."""
     if isinstance(message, onnx.TensorProto):
         yield message
@@ -199,8 +197,8 @@ def _positions(path: Path, decoder: onnx.ModelProto) -> int:
     casts = [node for node in decoder.graph.node if node.op_type == "Cast"]
     dims |= {node.output[0]: dims[node.input[0]] for node in casts if node.input[0] in dims}
     rotary = [node for node in decoder.graph.node if node.op_type == "RotaryEmbedding"]
-    tables = [dims.get(name) for node in rotary for name in node.input[2:]]
-    if not tables or any(table is None or len(table) != 2 for table in tables):
+    tables: list[Sequence[int]] = [dims.get(name, ()) for node in rotary for name in node.input[2:]]
+    if not tables or any(len(table) != 2 for table in tables):
         raise InputError(
             f"{path.name}: no rotary embedding over stored tables; not a decoder of this toolkit"
         )
@@ -233,9 +231,9 @@ def _check_names(graph: str, path: Path, session: ort.InferenceSession) -> None:
     inputs, outputs = (
         {value.name for value in values} for values in (session.get_inputs(), session.get_outputs())
     )
-    wanted_inputs, wanted_outputs = GRAPHS[graph]
-    past = {value for value in inputs if value.startswith(PAST)}
-    if inputs - past != wanted_inputs or outputs != wanted_outputs | {_present(value) for value in past}:
+    expected_inputs, expected_outputs = GRAPHS[graph]
+    past = {name for name in inputs if name.startswith(PAST)}
+    if inputs - past != expected_inputs or outputs != expected_outputs | {_present(name) for name in past}:
         raise InputError(f"{path.name}: its inputs and outputs are not those of this toolkit's {graph}")
 
 
@@ -247,34 +245,32 @@ def _vocabulary(path: Path, decoder: ort.InferenceSession) -> int:
     return shape[2]
 
 
-def _cache_type(path: Path, decoder: ort.InferenceSession) -> type[np.number]:
+def _cache_type(path: Path, decoder: ort.InferenceSession) -> np.dtype[Any]:
     """The one type of all cache inputs. Raises :class:`InputError` for another than fp32, fp16 and int8."""
-    found = {entry.type for entry in decoder.get_inputs() if entry.name.startswith(PAST)}
-    if len(found) > 1 or not found <= CACHE_TYPES.keys():
+    types = {entry.type for entry in decoder.get_inputs() if entry.name.startswith(PAST)}
+    if len(types) > 1 or not types <= CACHE_TYPES.keys():
         raise InputError(
-            f"{path.name}: its cache holds {', '.join(sorted(found))}; only one of fp32, fp16, int8 is known"
+            f"{path.name}: its cache holds {', '.join(sorted(types))}; only one of fp32, fp16, int8 is known"
         )
-    return CACHE_TYPES[found.pop()] if found else np.float32
+    return CACHE_TYPES[types.pop()] if types else np.dtype(np.float32)
 
 
 def _cache_shapes(
     path: Path, decoder: ort.InferenceSession, context: int
 ) -> dict[str, tuple[int, int, int, int]]:
-    """Shape of each cache input at batch 1. Raises :class:`InputError` for what is no such decoder, or too
-    large.
-    """
-    shapes = {}
+    """Shape of each cache input at batch 1. Raises :class:`InputError` for none, and for one too large."""
+    shapes: dict[str, tuple[int, int, int, int]] = {}
     for entry in decoder.get_inputs():
         if entry.name.startswith(PAST):
-            heads, width = entry.shape[1::2] if len(entry.shape) == 4 else (None, None)
-            if not all(isinstance(n, int) and 0 < n <= MAX_DIMENSION for n in (heads, width)):
+            known = [n for n in entry.shape[1::2] if isinstance(n, int) and 0 < n <= MAX_DIMENSION]
+            if len(entry.shape) != 4 or len(known) != 2:
                 raise InputError(
                     f"{path.name}: {entry.name} has shape {entry.shape}; heads and width must be known"
                 )
-            shapes[entry.name] = (1, heads, context, width)
+            shapes[entry.name] = (1, known[0], context, known[1])
     if not shapes:
         raise InputError(f"{path.name}: no past_key_values inputs; not a decoder of this toolkit")
-    size = sum(4 * int(np.prod(shape, dtype=object)) for shape in shapes.values())
+    size = sum(4 * prod(shape) for shape in shapes.values())
     if size > MAX_CACHE_BYTES:
         raise InputError(
             f"{path.name}: its cache for {context} tokens takes {size >> 30} GiB; lower --context"

@@ -1,12 +1,11 @@
-"""The reference backend: the original, or the folded model with the same integers as an artifact, in
-torch.
-"""
+"""The reference backend in torch: the original, or the folded model with an artifact's integers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import torch
 
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
@@ -33,7 +32,5 @@ class TorchBackend:
         return self.model.decode(_tensor(embeds), cache)[0, -1].numpy()
 
 
-def _tensor(array: np.ndarray):
-    import torch
-
+def _tensor(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
