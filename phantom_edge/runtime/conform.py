@@ -26,11 +26,7 @@ TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summat
 PIXEL_LIMIT = 1e-6
 PIXEL_REASON = "the same integers after resizing, then one subtraction and one division in fp32"
 GENERATED = 12
-PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = (
-    8,
-    16,
-    64,
-)  # recorded are every n-th row and column, image token, position
+PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = 8, 16, 64  # every n-th row and column, image token, position is there
 Arrays = dict[str, np.ndarray]
 
 
