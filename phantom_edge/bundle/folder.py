@@ -17,7 +17,6 @@ from phantom_edge.errors import InputError
 from phantom_edge.files import file_sha256, replacing_folder
 
 TOKENIZER = "tokenizer.json"
-GOLDEN = "golden.safetensors"
 
 
 @dataclass(frozen=True)

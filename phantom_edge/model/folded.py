@@ -61,6 +61,13 @@ class FoldedModel:
         return cls(spec, folded, fold, first_id)
 
     @property
+    def rounds_activations(self) -> bool:
+        """Whether inputs of matrix products or the KV cache are rounded to integers while it runs."""
+        plan = self.recipe.plan(self.module_shapes()) if self.recipe else []
+        grid = self.activation is not None and any(assignment.precision.is_integer for assignment in plan)
+        return self.kv is not None or grid
+
+    @property
     def config(self) -> PhantomConfig:
         return self.spec.config
 

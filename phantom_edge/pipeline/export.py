@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from phantom_edge import __version__
-from phantom_edge.bundle.folder import GOLDEN, TOKENIZER, Bundle, check_output, finish, writing
+from phantom_edge.bundle.folder import TOKENIZER, Bundle, check_output, finish, writing
+from phantom_edge.bundle.golden import Golden, limits_for
 from phantom_edge.bundle.manifest import (
     FLOAT,
     INT8,
@@ -114,7 +115,7 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         step(f"writing {plan.format.title}")
         exported = plan.format.export(model, options, folder, step)
         source.tokenizer.save(folder / TOKENIZER)
-        _write_golden(folder / GOLDEN, plan.format.reference(model), source, spec, options)
+        _golden(plan.format, model, source, spec, options).save(folder)
         manifest = _manifest(plan.target, plan.format, source, model, spec, options, certificate, exported)
         if quantization:
             save(folder / SIDECAR, quantization, integers=False)
@@ -237,29 +238,26 @@ def _write_report(path: Path, report: Report, quantization: Quantization | None)
     path.write_text(report.to_html(), encoding="utf-8")
 
 
-def _write_golden(
-    path: Path, reference: FoldedModel, source: Pretrained, spec: PromptSpec, options: ExportOptions
-) -> None:
+def _golden(
+    artifact_format: Format, model: FoldedModel, source: Pretrained, spec: PromptSpec, options: ExportOptions
+) -> Golden:
     """Inputs and expected outputs of every stage, for an app to test itself on the device it runs on."""
-    from safetensors.numpy import save_file
-
+    reference = artifact_format.reference(model)
     image = default_images(spec.tile_size)["square"]
     room = options.context - GOLDEN_TOKENS
     prompt = prompts(spec, source.tokenizer, room, image, QUESTION)[0]
     backend = TorchBackend(reference, options.context, options.chunk)
     answer, tokens = trace_prompt(backend, prompt, spec.image_token_id, GOLDEN_TOKENS)
-    arrays = {
-        "image": np.asarray(image),
-        "pixel_values": prompt.pixels,
-        "image_features": answer.image_tokens,
-        "input_ids": np.array([prompt.ids], dtype=np.int64),
-        "prefill_logits": answer.logits[:1],
-        "generated_ids": np.array(tokens, dtype=np.int64),
-    }
-    save_file(
-        {name: np.ascontiguousarray(a) for name, a in arrays.items()},
-        path,
-        {"expected": "torch, same integers"},
+    assert prompt.pixels is not None  # the first prompt has a picture
+    assert answer.image_tokens is not None
+    return Golden(
+        image=np.asarray(image),
+        pixel_values=prompt.pixels,
+        image_features=answer.image_tokens,
+        input_ids=np.array([prompt.ids], dtype=np.int64),
+        prefill_logits=answer.logits[:1],
+        generated_ids=np.array(tokens, dtype=np.int64),
+        limits=limits_for(artifact_format.name, rounds=reference.rounds_activations),
     )
 
 
@@ -273,6 +271,7 @@ def _manifest(
     certificate: FoldCertificate,
     exported: Exported,
 ) -> Manifest:
+    assert model.recipe is not None  # it is quantised, if only to floats
     plan = model.recipe.plan(model.module_shapes())
     d = source.config.decoder
     widths = tuple(model.spec.width(n) for n in range(d.layers))

@@ -98,7 +98,7 @@ def verify(
     if artifact_format.unrounded:
         step("running the artifact without its platform's rounding")
         groups[UNROUNDED] = _unrounded(bundle, references)
-    if held.kv is not None or (held.activation is not None and _bits(recipe, model) < 16):
+    if held.rounds_activations:
         structure += _grid_stages(references, run, artifact_format.name)
     else:
         kind = "integer" if _bits(recipe, model) < 16 else "float"

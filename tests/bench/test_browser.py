@@ -26,8 +26,8 @@ from phantom_edge.bench.browser import program
 from phantom_edge.bench.browser.server import Page, serving
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bench.task import golden
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.golden import Golden
 from phantom_edge.checkpoint.pretrained import file_sha256
 from phantom_edge.errors import CheckError, InputError
 
@@ -59,8 +59,7 @@ def test_a_web_bundle_end_to_end(chromium, bundles):
     lock = json.loads((app_sources("web") / "package-lock.json").read_text())["packages"]
     assert run.runtime["version"] == lock["node_modules/onnxruntime-web"]["version"]
     assert run.runtime["threads"] == 1
-    expected = golden(Bundle.open(bundles["web"]))
-    assert run.model["prompt_tokens"] == expected["input_ids"].size
+    assert run.model["prompt_tokens"] == Golden.read(bundles["web"]).input_ids.size
     assert {key: len(values) for key, values in run.samples.items()} == {
         "first_token": 1,
         "preprocess": 1,

@@ -129,3 +129,12 @@ def test_another_schema_says_what_to_do(path, schema, message):
     with pytest.raises(InputError, match=message) as caught:
         Manifest.read(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_documentation_names_every_field_of_what_an_app_reads():
+    page = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    schema = VALIDATOR.schema
+    unread = {"CalibratedQuantization", "DecoderConfig", "ModuleRow", "RopeConfig", "VisionConfig"}
+    kinds = [schema, *(kind for name, kind in schema["$defs"].items() if name not in unread)]
+    names = {name for kind in kinds for name in kind["properties"]}
+    assert not {name for name in names if f"`{name}`" not in page}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from safetensors.numpy import load_file
 
-from phantom_edge.bundle.folder import GOLDEN, Bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.golden import Golden
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.runtime.self_test import self_test
 from phantom_edge.runtime.session import Session
-from phantom_edge.runtime.traces import Prompt, trace_prompt
 from phantom_edge.runtime.verify import verify
 
 NEEDS = {
@@ -25,9 +25,7 @@ def test_an_ios_bundle_of_another_format_is_verified_and_answers(asked, written,
     assert bundle.manifest.format == written
     report = verify(bundle, tokens=8)
     assert report.ok, report.failures
-    golden, session = load_file(bundle.folder / GOLDEN), Session.of_bundle(bundle)
-    prompt = Prompt("golden", golden["input_ids"][0].tolist(), golden["pixel_values"])
-    count = len(golden["generated_ids"])
-    _, tokens = trace_prompt(session.backend, prompt, session.spec.image_token_id, count)
-    assert list(tokens) == golden["generated_ids"].tolist()
+    session = Session.of_bundle(bundle)
+    checks = self_test(session, Golden.read(bundle.folder))
+    assert all(check.passed for check in checks), checks
     assert "".join(session.chat(None).ask("What is 2+2?", max_tokens=4))

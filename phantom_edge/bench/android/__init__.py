@@ -14,14 +14,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 from phantom_edge.bench.android import app, phone, runner
 from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.devices import Options
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.runs import bundle_for, conclude, merge, model_facts
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bench.task import golden_picture
 from phantom_edge.bundle.folder import TOKENIZER, Bundle
+from phantom_edge.bundle.golden import Golden
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, PhantomEdgeError
 from phantom_edge.progress import Step, prefixed
@@ -79,7 +81,7 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
     model = bundle.manifest.graphs.text_decoder
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         picture = Path(here) / "picture.png"
-        golden_picture(bundle).save(picture)
+        Image.fromarray(Golden.read(bundle.folder).image).save(picture)
         files = {
             "model.pte": bundle.folder / model,
             TOKENIZER: bundle.folder / TOKENIZER,
