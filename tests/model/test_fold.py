@@ -51,9 +51,9 @@ def original_logits(source, ids, **options):
 
 def test_the_exact_fold_is_the_original(source):
     ids = probe_ids(source.config, source.first_id)
-    wanted = original_logits(source, ids)
-    assert (probe_logits(fold(source), ids) - wanted).abs().max() < FP32
-    assert (original_logits(source, ids, phantom=False) - wanted).abs().max() > 0.1
+    expected = original_logits(source, ids)
+    assert (probe_logits(fold(source), ids) - expected).abs().max() < FP32
+    assert (original_logits(source, ids, phantom=False) - expected).abs().max() > 0.1
 
 
 def test_without_phantom_the_fold_is_the_original_without_phantom(source):
@@ -66,10 +66,10 @@ def test_without_phantom_the_fold_is_the_original_without_phantom(source):
 @pytest.mark.parametrize("pieces", [[48], [1] * 48, [5, 20, 1, 22]])
 def test_prefill_whole_in_chunks_and_token_by_token(source, pieces):
     model, ids = fold(source), probe_ids(source.config, source.first_id)
-    wanted, cache, found = probe_logits(model, ids), model.make_cache(48), []
+    expected, cache, parts = probe_logits(model, ids), model.make_cache(48), []
     for part in ids.split(pieces, dim=1):
-        found.append(model.decode(model.embed(part), cache, all_positions=True))
-    assert (torch.cat(found, dim=1) - wanted).abs().max() < FP32
+        parts.append(model.decode(model.embed(part), cache, all_positions=True))
+    assert (torch.cat(parts, dim=1) - expected).abs().max() < FP32
 
 
 def test_original_with_cache_is_original_without(source):
@@ -85,8 +85,8 @@ def test_vision_folds_normalisation_and_layer_scale(source):
     pixels = torch.rand(
         2, 3, source.config.tile_size, source.config.tile_size, generator=torch.Generator().manual_seed(1)
     )
-    wanted = PhantomModel(source.config, source.checkpoint).encode_image(pixels)
-    assert (fold(source).encode_image(pixels) - wanted).abs().max() < FP32
+    expected = PhantomModel(source.config, source.checkpoint).encode_image(pixels)
+    assert (fold(source).encode_image(pixels) - expected).abs().max() < FP32
 
 
 def test_another_first_token_is_another_fold(source):
@@ -97,8 +97,8 @@ def test_another_first_token_is_another_fold(source):
 
 def test_full_rank_is_exact_and_less_rank_is_worse(source):
     ids, full = probe_ids(source.config, source.first_id), source.config.decoder.head_dim
-    wanted = original_logits(source, ids)
-    errors = [(probe_logits(fold(source, f"rank:{r}"), ids) - wanted).abs().max().item() for r in (8, full)]
+    expected = original_logits(source, ids)
+    errors = [(probe_logits(fold(source, f"rank:{r}"), ids) - expected).abs().max().item() for r in (8, full)]
     assert errors[1] < FP32 < errors[0] < 0.2
 
 
@@ -135,10 +135,10 @@ def test_a_layers_change_is_that_of_the_model_with_this_layer_alone(source, text
     exact, other, ids = fold(source), fold(source, text), probe_ids(source.config, source.first_id)
     moved, logits = layer_changes(exact, other, ids)
     reference = probe_logits(exact, ids)
-    wanted = {
+    expected = {
         n: (probe_logits(with_layer(exact, other, n), ids) - reference).abs().max().item() for n in range(2)
     }
-    assert moved == pytest.approx(wanted, rel=0.01, abs=FP32)
+    assert moved == pytest.approx(expected, rel=0.01, abs=FP32)
     assert (logits - probe_logits(other, ids)).abs().max() < FP32
 
 

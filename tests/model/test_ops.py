@@ -30,11 +30,11 @@ def test_a_product_in_pieces_is_the_whole_one(monkeypatch, weight, kind, bias):
     }[kind]()
     weights = {"m.weight": stored} | ({"m.bias": torch.arange(50.0)} if bias else {})
     x = torch.randn(1, 3, 64, generator=torch.Generator().manual_seed(1))
-    found = TorchOps(None, weights).linear(x, "m")
+    product = TorchOps(None, weights).linear(x, "m")
     dense = stored.dequantize() if kind in ("int4", "int8") else stored.float()
-    wanted = F.linear(x, dense, weights.get("m.bias"))
-    assert found.shape == (1, 3, 50)
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-5)
+    expected = F.linear(x, dense, weights.get("m.bias"))
+    assert product.shape == (1, 3, 50)
+    torch.testing.assert_close(product, expected, rtol=1e-6, atol=1e-5)
 
 
 def test_rows_are_those_of_the_whole_matrix(weight):

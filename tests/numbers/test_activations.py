@@ -22,8 +22,8 @@ TOLERANCES = {
 }
 
 
-def relative_difference(found, expected):
-    return float((found - expected).norm() / expected.norm())
+def relative_difference(actual, expected):
+    return float((actual - expected).norm() / expected.norm())
 
 
 def spread_activations(rows, features):
@@ -299,8 +299,8 @@ class TestXnnpack:
         dense = XNNPACK_WEIGHTS[name].dequantize().T
         bias = BIAS if name == "int8" else 0.0
         expected = fake_quantize(x, ActivationGrid.TOKEN_INT8) @ dense + bias
-        found = xnnpack[1](torch.zeros(rows, 32), x)[name]
-        assert relative_difference(found, expected) < TOLERANCES["product"]
+        actual = xnnpack[1](torch.zeros(rows, 32), x)[name]
+        assert relative_difference(actual, expected) < TOLERANCES["product"]
         assert relative_difference(x @ dense + bias, expected) > 1000 * TOLERANCES["product"]
 
     @pytest.mark.parametrize("case", hard_rows())

@@ -70,9 +70,9 @@ def test_recovers_weights_that_lie_on_a_grid():
     values = torch.randint(-8, 8, (32, 64), dtype=torch.int8, generator=torch.Generator().manual_seed(0))
     values[:, ::32], values[:, 1::32] = -8, 7
     original = QuantizedTensor(values, round_scale(torch.rand(32, 2) + 0.01), bits=4, group=32)
-    found = quantize_weight(original.dequantize(), bits=4, group=32)
-    assert torch.equal(found.values, original.values)
-    assert torch.equal(found.scales, original.scales)
+    quantized = quantize_weight(original.dequantize(), bits=4, group=32)
+    assert torch.equal(quantized.values, original.values)
+    assert torch.equal(quantized.scales, original.scales)
 
 
 def test_uses_minus_eight_when_the_extreme_is_negative():

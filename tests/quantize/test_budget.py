@@ -34,7 +34,7 @@ def best_of_all(options, budget):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_size_budget_is_kept_and_spent_nearly_as_well_as_can_be(seed):
     options = random_options(seed)
-    least, most = total(smallest(options).values())[0], sum(found[-1].bytes for found in options.values())
+    least, most = total(smallest(options).values())[0], sum(own[-1].bytes for own in options.values())
     for share in (0.0, 0.15, 0.4, 0.8, 1.0):
         budget = round(least + share * (most - least))
         size, kl = total(under_bytes(options, budget).values())

@@ -47,12 +47,12 @@ def test_rounds_as_optimal_brain_quantisation_in_the_same_order(act_order, bits,
     h = h / h.diagonal().mean()
     grid = quantize_weight(weight, bits, group, importance=h.diagonal())
     order = h.diagonal().argsort(descending=True, stable=True) if act_order else torch.arange(160)
-    wanted = one_by_one(weight, damped(h, DAMPING)[0], grid, order.tolist())
-    found = gptq(weight, x.T @ x, bits, group, act_order=act_order, sweeps=0)
+    expected = one_by_one(weight, damped(h, DAMPING)[0], grid, order.tolist())
+    quantized = gptq(weight, x.T @ x, bits, group, act_order=act_order, sweeps=0)
     assert (
-        found.values == wanted
+        quantized.values == expected
     ).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
-    assert torch.equal(found.scales, grid.scales)
+    assert torch.equal(quantized.scales, grid.scales)
 
 
 def test_changes_the_output_less_than_rounding_to_nearest_and_order_helps():
@@ -122,43 +122,43 @@ def test_the_descent_in_batches_is_one_column_at_a_time(group):
     h, _ = damped(x.T @ x / len(x), DAMPING)
     start = quantize_weight(weight, 4, group)
     values, scales = one_column_at_a_time(weight, start, h)
-    found = refine(weight, start, h, sweeps=1)
-    assert (found.values != start.values).any()
-    assert not torch.equal(found.scales, start.scales)
+    quantized = refine(weight, start, h, sweeps=1)
+    assert (quantized.values != start.values).any()
+    assert not torch.equal(quantized.scales, start.scales)
     assert (
-        found.values == values
+        quantized.values == values
     ).float().mean() > 0.999  # fp32 against fp64: a half may fall to the other side
-    assert (found.scales == scales).float().mean() > 0.98
+    assert (quantized.scales == scales).float().mean() > 0.98
 
 
 def test_comes_near_to_trying_all_integers():
     weight, x = gaussian(1, 6, seed=5), inputs(60, 6)
     h, _ = damped(x.T @ x / len(x), DAMPING)
-    found = gptq(weight, x.T @ x, 8, sweeps=4)
-    scale = float(found.scales)
+    quantized = gptq(weight, x.T @ x, 8, sweeps=4)
+    scale = float(quantized.scales)
     nearest = (weight / scale).floor().squeeze(0).tolist()
     best = min(
-        objective(weight, QuantizedTensor(torch.tensor([codes], dtype=torch.int8), found.scales, 8), h)
+        objective(weight, QuantizedTensor(torch.tensor([codes], dtype=torch.int8), quantized.scales, 8), h)
         for codes in itertools.product(*((int(n) - 1, int(n), int(n) + 1, int(n) + 2) for n in nearest))
         if max(map(abs, codes)) <= 127
     )
-    assert objective(weight, found, h) <= 1.6 * best
+    assert objective(weight, quantized, h) <= 1.6 * best
     assert best < 0.7 * objective(weight, quantize_weight(weight, 8), h)
 
 
 def test_uncorrelated_inputs_of_one_size_leave_nothing_to_gain_but_the_scales():
     weight = gaussian(16, 64)
-    found = gptq(weight, torch.eye(64), 4, 32)
-    assert torch.equal(found.values, quantize_weight(weight, 4, 32).values)
+    quantized = gptq(weight, torch.eye(64), 4, 32)
+    assert torch.equal(quantized.values, quantize_weight(weight, 4, 32).values)
 
 
 def test_inputs_that_never_came_or_repeat_each_other_still_give_a_good_weight():
     weight, x = gaussian(8, 64), inputs(20, 64)  # rank 20 of 64
     x[:, 40:] = 0
-    found = gptq(weight, x.T @ x, 4, 32)
-    error = ((found.dequantize() - weight) @ x.T).norm() / (weight @ x.T).norm()
+    quantized = gptq(weight, x.T @ x, 4, 32)
+    error = ((quantized.dequantize() - weight) @ x.T).norm() / (weight @ x.T).norm()
     assert error < 0.05
-    unseen = found.dequantize()[:, 40:] - weight[:, 40:]
+    unseen = quantized.dequantize()[:, 40:] - weight[:, 40:]
     assert unseen.norm() < 0.16 * weight[:, 40:].norm()
     zero = gptq(weight, torch.zeros(64, 64), 4, 32)
     assert torch.equal(zero.values, quantize_weight(weight, 4, 32).values)

@@ -18,8 +18,10 @@ def test_the_shrinkage_minimises_what_it_is_derived_from():
     formula.
     """
     x = torch.tensor([-2.0, -0.1, 0.0, 0.1, 0.5, 3.0])
-    wanted = torch.tensor([v.sign() * max(abs(v) - abs(v) ** (P_NORM - 1) / 10, 0) if v else 0.0 for v in x])
-    assert torch.allclose(shrink(x, 10.0), wanted)
+    expected = torch.tensor(
+        [v.sign() * max(abs(v) - abs(v) ** (P_NORM - 1) / 10, 0) if v else 0.0 for v in x]
+    )
+    assert torch.allclose(shrink(x, 10.0), expected)
     assert shrink(x, 10.0)[1] == 0  # small errors vanish, large ones stay nearly whole
     assert shrink(x, 10.0)[-1] > 2.9
 
@@ -43,11 +45,11 @@ def test_is_as_good_as_torchaos_on_the_same_grid(group):
 
 
 def test_codes_are_packed_two_to_a_byte():
-    found = solve(heavy_tailed(4, 64), 32)
-    assert found.packed.shape == (4, 32)
-    assert found.packed.dtype == torch.uint8
-    assert int(found.codes.max()) == 15
-    assert int(found.codes.min()) == 0
+    quantized = solve(heavy_tailed(4, 64), 32)
+    assert quantized.packed.shape == (4, 32)
+    assert quantized.packed.dtype == torch.uint8
+    assert int(quantized.codes.max()) == 15
+    assert int(quantized.codes.min()) == 0
 
 
 def test_the_zero_point_beats_that_of_the_range():
@@ -59,12 +61,12 @@ def test_the_zero_point_beats_that_of_the_range():
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (8, None)])
 def test_on_the_common_grid_it_gives_up_outliers_for_the_rest(bits, group):
     weight = heavy_tailed(24, 128)
-    found, start = hqq(weight, bits, group), quantize_weight(weight, bits, group)
+    quantized, start = hqq(weight, bits, group), quantize_weight(weight, bits, group)
 
     def p_norm(q):
         return (q.dequantize() - weight).abs().pow(P_NORM).sum()
 
-    assert p_norm(found) <= p_norm(start)
-    assert (found.bits, found.group, found.zero_point) == (bits, group, 0)
+    assert p_norm(quantized) <= p_norm(start)
+    assert (quantized.bits, quantized.group, quantized.zero_point) == (bits, group, 0)
     if bits == 4:
-        assert p_norm(found) < 0.99 * p_norm(start)
+        assert p_norm(quantized) < 0.99 * p_norm(start)

@@ -21,36 +21,38 @@ from phantom_edge.quantize.recovery import RecoverOptions, recover
 def tiny(tiny_dirs):
     source = Pretrained.open(tiny_dirs["qwen2"])
     model = FoldedModel.of(source.config, source.checkpoint, Fold(), source.first_id)
-    fit, held = drawn_set(source, 8, pairs=True), drawn_set(source, 8, split="validation")
-    return model, quantize_layerwise(model, load_recipe("int4"), METHODS["rtn"], fit.samples), fit, held
+    fit, held_out = drawn_set(source, 8, pairs=True), drawn_set(source, 8, split="validation")
+    return model, quantize_layerwise(model, load_recipe("int4"), METHODS["rtn"], fit.samples), fit, held_out
 
 
 @pytest.mark.parametrize("objective", ["distil", "phantom"])
 def test_it_wins_back_part_of_what_rounding_took(tiny, objective):
-    model, found, fit, held = tiny
-    after = recover(model, found, fit, held, RecoverOptions(steps=8, lr=1e-2, batch=2, objective=objective))
-    told = after.facts["recovery"]
+    model, quantization, fit, held_out = tiny
+    after = recover(
+        model, quantization, fit, held_out, RecoverOptions(steps=8, lr=1e-2, batch=2, objective=objective)
+    )
+    facts = after.facts["recovery"]
     if objective == "distil":
-        assert told["kept"]
-        assert told["after"]["kl"] < 0.9 * told["before"]["kl"]
+        assert facts["kept"]
+        assert facts["after"]["kl"] < 0.9 * facts["before"]["kl"]
         applied = after.apply(model)
-        truth = logits(model, held.samples)
-        again = quality(truth, logits(applied, held.samples))
-        assert again.kl == pytest.approx(told["after"]["kl"], rel=1e-6)
-    assert told["loss"][-1] < told["loss"][0]
+        truth = logits(model, held_out.samples)
+        again = quality(truth, logits(applied, held_out.samples))
+        assert again.kl == pytest.approx(facts["after"]["kl"], rel=1e-6)
+    assert facts["loss"][-1] < facts["loss"][0]
     changed = 0
     for name, weight in after.integers.items():
-        assert torch.equal(weight.values, found.integers[name].values)
+        assert torch.equal(weight.values, quantization.integers[name].values)
         assert torch.equal(weight.scales, round_scale(weight.scales))
-        changed += int(not torch.equal(weight.scales, found.integers[name].scales))
-    assert changed > 0.8 * len(found.integers) or not told["kept"]
+        changed += int(not torch.equal(weight.scales, quantization.integers[name].scales))
+    assert changed > 0.8 * len(quantization.integers) or not facts["kept"]
     assert not any(".phantom." in name or ".gate." in name for name in after.floats)
 
 
 def test_what_makes_no_sense_is_refused(tiny):
-    model, found, _, held = tiny
+    model, quantization, _, held_out = tiny
     with pytest.raises(InputError, match="needs wrong answers"):
-        recover(model, found, held, held, RecoverOptions(objective="phantom"))
+        recover(model, quantization, held_out, held_out, RecoverOptions(objective="phantom"))
     with pytest.raises(InputError, match="unknown objective 'sft'; there are distil, phantom"):
         RecoverOptions(objective="sft")
     with pytest.raises(InputError, match="at least one step"):
