@@ -118,13 +118,11 @@ class _Blockwise:
 
     def _stored_patches(self) -> Weights:
         """The tensors before the first block, in the type that the recipe gives them."""
-        names = ("patch_embedding.weight", "class_embedding", "position_embedding")
-        weights = {f"vision_encoder.{n}": dense(self.model.weights[f"vision_encoder.{n}"]) for n in names}
-        stored: dict[str, Weight] = {
-            name: weight.to(self.recipe.float_type.dtype) for name, weight in weights.items()
-        }
+        weights, dtype = self.model.weights, self.recipe.float_type.dtype
+        parts = ("patch_embedding.weight", "class_embedding", "position_embedding")
+        stored = {name: dense(weights[name]).to(dtype) for name in (f"vision_encoder.{p}" for p in parts)}
         bias = "vision_encoder.patch_embedding.bias"
-        return stored | {bias: self.model.weights[bias]}
+        return {**stored, bias: weights[bias]}
 
     def _quantize_embedding(self) -> Weights:
         """The embedding is looked up, not multiplied: its rows are rounded by themselves."""

@@ -51,7 +51,7 @@ class QuantizeOptions:
     kv_cache: bool = True
 
     def __post_init__(self) -> None:
-        _ = self.rounding
+        _ = self.rounding  # refuses an unknown method
         if self.budget_mb is not None and self.budget_kl is not None:
             raise InputError("--budget-mb and --budget-kl: give one of the two")
         for name, value in (("--budget-mb", self.budget_mb), ("--budget-kl", self.budget_kl)):
