@@ -7,15 +7,15 @@ for *every* module, the directional derivative along what its quantisation chang
 square is the module's share. Rounding the inputs of a matrix product is such a change too, of its output, and
 enters the same derivative.
 
-Measuring instead each module alone costs one run of the model per module and precision. :func:`alone` does
-that; a test holds the two against each other.
+Measuring instead each module alone costs one run of the model per module and precision; a test does that, and
+compares.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -25,15 +25,13 @@ from torch.nn import functional as F
 
 from phantom_edge.errors import CheckError
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.model.layer_by_layer import logits, logits_in_one_graph
-from phantom_edge.model.weights import LazyWeights, Weight, dense
+from phantom_edge.model.layer_by_layer import logits_in_one_graph
+from phantom_edge.model.weights import Weight, dense
 from phantom_edge.numbers.activations import GridOf, fake_quantize
 from phantom_edge.numbers.recipe import FP16, Precision
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.calibration import Sample
 from phantom_edge.quantize.layerwise import IntegersByPrecision
-from phantom_edge.quantize.quality import divergence
-from phantom_edge.quantize.result import overlaid
 
 DRAWS: Final = 4
 """Backward passes per sample, each with tokens drawn anew: 16 samples give the shares to about a sixth."""
@@ -87,27 +85,6 @@ def shares(
             derivatives.close_draw()
     positions = sum(len(sample.sources) for sample in samples)
     return derivatives.options(draws * positions)
-
-
-def alone(
-    model: FoldedModel,
-    samples: Sequence[Sample],
-    integers: Integers,
-    *,
-    step: Step = no_step,
-) -> Options:
-    """The same, measured: one run of the model for each precision of each module alone."""
-    original = logits(model, samples)
-    options: Options = {}
-    for name, by_precision in integers.items():
-        step(f"sensitivity: {name}")
-        options[name] = []
-        stored: dict[Precision, Weight] = {**by_precision, FP16: model.matrix(name).half()}
-        for precision, weight in stored.items():
-            weights = LazyWeights(overlaid(model.weights, {f"{name}.weight": weight}))
-            kl = float(divergence(original, logits(replace(model, weights=weights), samples)).mean())
-            options[name].append(Option(precision, weight.nbytes, kl))
-    return options
 
 
 class _Derivatives:

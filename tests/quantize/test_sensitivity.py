@@ -1,14 +1,19 @@
 """Each module's share of the KL divergence: estimated for all at once, against each measured alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from calibrated import drawn, model_of
 
-from phantom_edge.model.layer_by_layer import EMBEDDING
+from phantom_edge.model.layer_by_layer import EMBEDDING, logits
+from phantom_edge.model.weights import LazyWeights
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.recipe import FP16, INT8, Precision
 from phantom_edge.numbers.scale_search import quantize_weight
-from phantom_edge.quantize.sensitivity import alone, shares
+from phantom_edge.quantize.quality import divergence
+from phantom_edge.quantize.result import overlaid
+from phantom_edge.quantize.sensitivity import Option, shares
 
 INT4 = Precision(4, 32)
 
@@ -26,9 +31,21 @@ def integers(tiny_dirs):
     }
 
 
+def measured_alone(model, samples, integers):
+    """Bytes and KL of each precision of each module, with one run of the model for each."""
+    original, options = logits(model, samples), {}
+    for name, by_precision in integers.items():
+        options[name] = []
+        for precision, weight in {**by_precision, FP16: model.matrix(name).half()}.items():
+            weights = LazyWeights(overlaid(model.weights, {f"{name}.weight": weight}))
+            kl = float(divergence(original, logits(replace(model, weights=weights), samples)).mean())
+            options[name].append(Option(precision, weight.nbytes, kl))
+    return options
+
+
 def test_the_shares_are_what_each_module_costs_alone(tiny_dirs, integers):
     model, samples = model_of(tiny_dirs["qwen2"]), drawn(tiny_dirs["qwen2"]).samples[:4]
-    measured, estimated = alone(model, samples, integers), shares(model, samples, integers, draws=6)
+    measured, estimated = measured_alone(model, samples, integers), shares(model, samples, integers, draws=6)
     pairs = [
         (a.kl, b.kl, a.bytes, b.bytes)
         for name in integers
