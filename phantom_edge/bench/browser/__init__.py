@@ -22,7 +22,7 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import NANO_NAME
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.progress import Step
+from phantom_edge.progress import Step, prefixed
 from phantom_edge.runtime.traces import QUESTION
 
 PROVIDERS = ("wasm", "webgpu")
@@ -50,18 +50,9 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         for bundle in bundles
         for provider in choose(features, options.providers or (("webgpu",) if is_for_gpu(bundle) else ()))
     ]
-    device = {
-        "kind": "browser",
-        "name": features["userAgent"].rpartition("AppleWebKit")[2].partition(") ")[2]
-        or features["userAgent"],
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": machine.describe()["cpu"],
-        "cores": features["cores"],
-    }
     runs = []
     for bundle, provider in plan:
-        gpu = {"gpu": features["webgpu"]["name"]} if provider == "webgpu" else {}
-        run = Run(device | gpu, {}, model_facts(bundle), settings.to_dict())
+        run = Run(_device(features, provider), {}, model_facts(bundle), settings.to_dict())
         run.add("bundle", bundle.bytes)
         if provider == "webgpu" and features["webgpu"]["software"]:
             run.notes.append(
@@ -93,6 +84,18 @@ def choose(features: Mapping[str, Any], requested: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(requested)) or (["wasm", "webgpu"] if real else ["wasm"])
 
 
+def _device(features: Mapping[str, Any], provider: str) -> dict[str, Any]:
+    agent = features["userAgent"]
+    device = {
+        "kind": "browser",
+        "name": agent.rpartition("AppleWebKit")[2].partition(") ")[2] or agent,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": machine.describe()["cpu"],
+        "cores": features["cores"],
+    }
+    return device | ({"gpu": features["webgpu"]["name"]} if provider == "webgpu" else {})
+
+
 def is_for_gpu(bundle: Bundle) -> bool:
     """Whether a bundle's operations are WebGPU's: on the CPU its fp16 has no kernels."""
     return "webgpu" in f"{bundle.manifest.target} {bundle.manifest.format}"
@@ -115,13 +118,13 @@ def _measured(
         page_settings = settings.to_dict() | {"depths": depths, "soak": settings.soak if last else 0}
         job = {"do": "measure", "provider": provider, "question": QUESTION, "check": n == 0}
         label = f"{run.model['name']}, {provider}, page {n + 1} of {settings.processes}"
-
-        def page_step(text: str, label: str = label) -> None:
-            step(f"{label}: {text}")
-
         with machine.watched() as usage:
             outcome = _in_page(
-                chromium, mounts, job | {"settings": page_settings}, page_step, webgpu=provider == "webgpu"
+                chromium,
+                mounts,
+                job | {"settings": page_settings},
+                prefixed(step, label),
+                webgpu=provider == "webgpu",
             )
         part = Run.from_dict(outcome.result.get("run"))
         if usage.foreign is not None:  # the browser's processes are no children of ours that have ended
