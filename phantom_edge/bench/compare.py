@@ -10,9 +10,7 @@ from phantom_edge.errors import InputError
 
 
 def compare(paths: Sequence[str | Path]) -> Results:
-    """The runs of two or more reports in one. Raises :class:`InputError` for fewer than two runs or no such
-    file.
-    """
+    """The runs of several reports in one. Raises :class:`InputError` for fewer than two, or no such file."""
     runs = [run for path in paths for run in Results.from_file(path).runs]
     if len(runs) < 2:
         raise InputError(

@@ -32,9 +32,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Driver:
-    """A kind of device: the module whose ``bench(models, settings, options, step)`` measures on it, and its
-    options.
-    """
+    """A kind of device: the module with ``bench(models, settings, options, step)``, and its options."""
 
     module: str
     options: tuple[str, ...]

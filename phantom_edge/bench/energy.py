@@ -13,8 +13,7 @@ NONE = (
 
 @dataclass
 class EnergyCounter:
-    """Joules since an arbitrary start: the sum of the processor packages (Intel and AMD RAPL, by Linux's
-    powercap).
+    """Joules since an arbitrary start: the sum of the processor packages (RAPL, by Linux's powercap).
 
     ``zones`` are the folders of the packages. A counter that wraps is unrolled, so two reads must not be
     further apart than one turn (a minute at 4 kW for the usual 262 kJ).

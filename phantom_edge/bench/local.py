@@ -55,9 +55,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
 
 
 def _prepared(model: str | None, settings: Settings) -> Run:
-    """A run with the facts that need no measuring; a bundle's files are compared with their hashes here,
-    once.
-    """
+    """A run with the facts that need no measuring; a bundle's hashes are compared here, once."""
     device = {"kind": "local", "name": platform.node() or "this machine", **machine.describe()}
     device["name"] = device["cpu"]
     device["system"] = f"{platform.system()} {platform.machine()}"

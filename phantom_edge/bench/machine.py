@@ -1,5 +1,4 @@
-"""This machine under a benchmark: what it is, how warm, how much memory a process took, and who else used the
-cores.
+"""This machine under a benchmark: what it is, how warm, memory of a process, and other users' share.
 
 Linux tells all of it, in /proc and /sys; elsewhere what the platform does not tell is None, and the report
 says so.
@@ -57,9 +56,7 @@ def load() -> str:
 
 
 def read_bandwidth(threads: int) -> float:
-    """Bytes per second at which ``threads`` threads sum a large array: the ceiling of anything that reads
-    weights.
-    """
+    """Bytes per second at which ``threads`` threads sum a large array: the ceiling of reading weights."""
     import torch
 
     before = torch.get_num_threads()

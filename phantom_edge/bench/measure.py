@@ -37,9 +37,7 @@ def measure(session: Session, task: Task, settings: Settings, run: Run, step: St
 
 
 def first_token(session: Session, task: Task, clock: str = "wall") -> dict[str, float]:
-    """Seconds until the first token is chosen, and of its three parts. The cache is made before the clock
-    starts.
-    """
+    """Seconds until the first token is chosen, and of its three parts; the cache is made before."""
     now, cache = machine.CLOCKS[clock], session.backend.make_cache()
     marks = [now()]
     spec = session.spec

@@ -34,9 +34,7 @@ def read(lines: Iterable[str], step: Callable[[str], None]) -> Run | None:
 
 
 def parsed(text: str) -> dict[str, Any]:
-    """One line as an object; anything else that a library prints in between is passed over as an empty
-    one.
-    """
+    """One line as an object; whatever a library prints in between counts as an empty one."""
     if len(text) > MAX_LINE or not text.lstrip().startswith("{"):
         return {}
     try:

@@ -1,5 +1,4 @@
-"""The one form of a measurement, whatever measured it: rows of samples, curves over time, and what is missing
-and why.
+"""The one form of a measurement: rows of samples, curves over time, and what is missing and why.
 
 A report is a JSON file with one or more runs; a run is one model on one device. Samples are in base units
 (seconds, bytes, tokens per second, joules). A row of an estimate holds a band instead of samples, so that
@@ -28,9 +27,7 @@ DECODE = re.compile(r"decode@(\d{1,7})")
 
 @dataclass(frozen=True)
 class Metric:
-    """A row: its title, the unit it is shown in and what divides the stored value; which direction is
-    better.
-    """
+    """A row: its title, its unit and what divides the stored value for it; which direction is better."""
 
     key: str
     title: str

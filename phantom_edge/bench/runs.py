@@ -19,8 +19,7 @@ NOISY = "other processes used the machine meanwhile: trust no difference below t
 
 
 def bundle_for(target: str, model: str | None, runs: str) -> Bundle:
-    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says what that is and who takes
-    it.
+    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says who takes that.
 
     Raises :class:`InputError` for anything else.
     """
@@ -64,9 +63,7 @@ def merge(run: Run, part: Run) -> None:
 
 
 def conclude(run: Run, settings: Settings) -> Run:
-    """Add what follows from all parts together: derived rows, noise, and why a row is missing. Returns
-    ``run``.
-    """
+    """Add what follows from all parts together: derived rows, noise, and why a row is missing."""
     shares = run.conditions.get("others, by process", [])
     run.conditions["noisy"] = bool(shares) and median(shares) > machine.NOISY_SHARE
     if run.conditions["noisy"]:

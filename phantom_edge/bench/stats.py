@@ -41,8 +41,7 @@ def summary(samples: Sequence[float]) -> Summary:
 
 
 def drift(points: Sequence[tuple[float, float]]) -> float | None:
-    """Change of a rate over time, as a share: the median of the last fifth of the time against that of the
-    first.
+    """Change of a rate over time, as a share: the last fifth's median against that of the first.
 
     ``points`` are (seconds, rate) in order. None when either end holds no point.
 

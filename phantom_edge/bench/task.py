@@ -25,9 +25,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Task:
-    """A picture as a file (so that preprocessing includes decoding it) with its tiles, and the prompt about
-    it.
-    """
+    """A picture as a file, so that preprocessing includes decoding it, its tiles, and the prompt."""
 
     picture: Path
     tiles: int
@@ -35,9 +33,7 @@ class Task:
 
     @classmethod
     def of(cls, session: Session, folder: Path, image: str | None = None) -> Task:
-        """The golden question about ``image`` (a path), or about the golden picture, written below
-        ``folder``.
-        """
+        """The golden question about ``image`` (a path), or the golden picture, written below ``folder``."""
         spec = session.spec
         picture = load_image(image) if image is not None else default_images(spec.tile_size)["square"]
         path = folder / "picture.png"
@@ -48,9 +44,7 @@ class Task:
 
 
 def filler(session: Session, count: int) -> list[int]:
-    """``count`` ids to fill a cache with: the first token, then random text ones, none that ends or holds an
-    image.
-    """
+    """``count`` ids to fill a cache with: the first token, then random ones, none an end or image id."""
     spec, tokenizer = session.spec, session.tokenizer
     first = (
         tokenizer.encode(spec.template.render([("?", None)]))[0] if spec.first_id is None else spec.first_id

@@ -1,6 +1,4 @@
-"""Runs as a table for a terminal and as one self-contained page with charts; the same rows for one run or for
-many.
-"""
+"""Runs as a table for a terminal and as one self-contained page with charts; the same rows in both."""
 
 from __future__ import annotations
 
@@ -51,9 +49,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
 
 
 def table(runs: Sequence[Run]) -> Table:
-    """A row per metric, a column per run, later ones with their ratio to the first; one measured run has
-    quartiles.
-    """
+    """A row per metric, a column per run with its ratio to the first; one measured run has quartiles."""
     keys = sorted({key for run in runs for key in run.keys}, key=order)
     more = ("quartiles", "samples") if len(runs) == 1 and not runs[0].estimated else ()
     rows = []
@@ -71,9 +67,7 @@ def table(runs: Sequence[Run]) -> Table:
 
 
 def report(runs: Sequence[Run]) -> Report:
-    """The terminal's form. Names come from files that others may have written: none of them is taken for
-    markup.
-    """
+    """The terminal's form. Names come from others' files: none of them is taken for markup."""
     from rich.markup import escape
 
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs; in brackets against the first"

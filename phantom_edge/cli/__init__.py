@@ -48,9 +48,7 @@ def _root(
 
 
 def _silence() -> None:
-    """The platforms' libraries warn about each other's versions on import; --debug shows it, a user need not
-    see it.
-    """
+    """The platforms' libraries warn about each other's versions on import; only --debug shows it."""
     import logging
 
     warnings.filterwarnings("ignore")

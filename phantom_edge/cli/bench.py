@@ -153,9 +153,7 @@ def _check_page(html: str | None) -> None:
 
 
 def _show(results: Results, as_json: bool, html: str | None) -> None:
-    """Print as tables or JSON, then write the page if asked: a page that fails takes no measurement with
-    it.
-    """
+    """Print as tables or JSON, then write the page: one that fails takes no measurement with it."""
     if as_json:
         typer.echo(results.to_json())
     else:

@@ -22,9 +22,7 @@ DEBUG = "PHANTOM_EDGE_DEBUG"
 
 
 def command(function: Callable) -> Callable:
-    """End a command's errors as one line on stderr with the exit code of their kind; a traceback only with
-    --debug.
-    """
+    """End a command's errors as one line on stderr with their kind's exit code; --debug has tracebacks."""
 
     @functools.wraps(function)
     def wrapped(*args, **kwargs):
@@ -52,9 +50,7 @@ def command(function: Callable) -> Callable:
 
 
 def _interrupt_again(unraisable) -> None:
-    """Deliver a Ctrl-C once more that came during a callback of the interpreter, which drops every
-    exception.
-    """
+    """Deliver a Ctrl-C again that came during a callback of the interpreter, which drops exceptions."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         main = threading.main_thread().ident
         threading.Timer(

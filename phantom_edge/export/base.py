@@ -73,9 +73,7 @@ class StoredWeights(Mapping[str, "QuantizedTensor"]):
 
 
 def require_counts(graph: str, counts: dict[str, int], expected: dict[str, int]) -> None:
-    """Raise :class:`CheckError` when the artifact lacks a fused attention op or a quantised weight, or has
-    extra.
-    """
+    """Raise :class:`CheckError` unless an artifact has exactly the expected ops and quantised weights."""
     wrong = [
         f"{op} {counts.get(op, 0)} (expected {n})" for op, n in expected.items() if counts.get(op, 0) != n
     ]

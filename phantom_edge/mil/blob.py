@@ -91,9 +91,7 @@ class BlobFile:
         return record
 
     def read(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
-        """The tensor at `offset`: a view of the mapped file, or unpacked bytes where an element is less than
-        one.
-        """
+        """The tensor at `offset`: a view of the mapped file, or a byte for each smaller element."""
         record = self.check(offset, dtype, shape)
         return self._tensor(record.offset, record.size, dtype, shape)
 

@@ -95,9 +95,7 @@ def _value_type(value: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
 
 
 def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> NDArray[Any]:
-    """A value written out in the model file. fp16 and the types up to a byte come as bytes, others as
-    numbers.
-    """
+    """A value in the model file itself: fp16 and types up to a byte come as bytes, others as numbers."""
     if literal.WhichOneof("value") != "tensor":
         raise InputError(
             f"{where} is a {literal.WhichOneof('value') or 'constant without value'}, not a tensor"

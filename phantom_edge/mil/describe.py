@@ -1,6 +1,4 @@
-"""Flexible shapes of inputs: the program only says which dimensions vary, the model's description says how
-far.
-"""
+"""Flexible shapes of inputs: the program says which dimensions vary, the description how far."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ from phantom_edge.mil.types import TensorType
 
 
 def described_types(model: Any, function: Function, names: tuple[str, ...]) -> dict[str, TensorType]:
-    """The `TensorType` of each input in `names`, with ranges and enumerated shapes where the package has
-    them.
-    """
+    """The `TensorType` of each input in `names`, with ranges and enumerated shapes if there are any."""
     arrays = _described_arrays(model, function.name)
     result = {}
     for name in names:

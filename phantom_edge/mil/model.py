@@ -44,8 +44,7 @@ class MilModel:
 
     @classmethod
     def load(cls, path: Path | str, mode: Mode = "typed", *, dense_bytes: int = DENSE_BYTES) -> MilModel:
-        """Opens the package at `path` and checks all of it; weights are read at the first call that needs
-        them.
+        """Opens the package at `path` and checks all of it; weights are read when first needed.
 
         Args:
             path: an ``.mlpackage`` folder holding an ML Program.
@@ -107,9 +106,7 @@ class MilModel:
         return dict(self._function(function).op_counts)
 
     def constants(self, function: str | None = None) -> Iterator[Constant | ConstExpr]:
-        """Every ``const`` and ``constexpr_*`` op in file order; `.fields` has the raw stored values by
-        parameter.
-        """
+        """Every ``const`` and ``constexpr_*`` op in file order; `.fields` has the stored values."""
         yield from self._function(function).values
 
     def quantized_weights(self, function: str | None = None) -> dict[str, Quantized]:
@@ -221,9 +218,7 @@ class MilModel:
         return result
 
     def _input_tensor(self, name: str, array: NDArray[Any], dtype: DType) -> torch.Tensor:
-        """Integers may become floats and integers of another size that hold them; floats never become
-        integers.
-        """
+        """Integers may become floats or integers of another size; floats never become integers."""
         if dtype.is_float:
             if array.dtype.kind not in "fiub":
                 raise InputError(f"input {name!r} takes {dtype.name}, not {array.dtype}; give numbers")

@@ -21,9 +21,7 @@ _SLICE_HOST = "begin end stride begin_mask end_mask squeeze_mask"
 
 @op("reshape", host="shape", moves=True)
 def reshape(x: Tensor, shape: Any) -> Tensor:
-    """0 takes the dimension of x at the same place counted from the right (1 where there is none), iOS 17
-    on.
-    """
+    """0 takes the dimension of x at the same place from the right (1 where there is none), iOS 17 on."""
     sizes = ints(shape)
     offset = x.ndim - len(sizes)
     dims = [_inherited(x, i + offset) if size == 0 and x.numel() else size for i, size in enumerate(sizes)]
@@ -49,9 +47,7 @@ def expand_dims(x: Tensor, axes: list[int]) -> Tensor:
 
 @op("concat", host="axis interleave", moves=True, fresh=True)
 def concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor:
-    """Scalars count as vectors of one element: coremltools joins sizes computed at run time to a shape like
-    that.
-    """
+    """Scalars count as vectors of one element: so coremltools joins computed sizes to a shape."""
     values = [value if value.ndim else value.unsqueeze(0) for value in values]
     if not interleave:
         return torch.cat(values, axis)

@@ -1,6 +1,4 @@
-"""Opens a ``.mlpackage``: finds the model file and the weight files, and lets nothing reach outside the
-folder.
-"""
+"""Opens a ``.mlpackage``: its model and weight files, none of them outside the folder."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""``optimum-cli export phantom-edge …``: optimum imports every module of its namespace folder that it finds
-here.
-"""
+"""``optimum-cli export phantom-edge …``: optimum imports every module of its namespace folder."""
 
 from __future__ import annotations
 

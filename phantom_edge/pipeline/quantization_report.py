@@ -1,6 +1,4 @@
-"""A quantisation as a report: what it cost, per module and over all, and what else was tried on the same
-weights.
-"""
+"""A quantisation as a report: its cost per module and over all, and what else was tried."""
 
 from __future__ import annotations
 
@@ -66,9 +64,7 @@ def tables(found: Quantization) -> list[Table]:
 
 
 def plots(found: Quantization) -> list[Plot]:
-    """What each module costs at each precision and which was chosen; without a choice, each module's
-    error.
-    """
+    """What each module costs at each precision, and the choice; without one, each module's error."""
     choice = found.facts.get("sensitivity")
     if not isinstance(choice, Mapping):
         names, errors = tuple(r.name for r in found.rows), tuple(r.after for r in found.rows)

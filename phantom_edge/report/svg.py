@@ -1,5 +1,4 @@
-"""Charts as inline SVG: lines with quartiles over an axis, and stacked bars. Colours are the page's CSS
-classes.
+"""Charts as inline SVG: lines with quartiles, and stacked bars; colours are the page's CSS classes.
 
 A chart is a string of its own, so that a page needs no script and no file beside it; it scales with the page
 and follows its light or dark colours, because every stroke and fill is a class.
@@ -21,9 +20,7 @@ TICKS = 5
 
 @dataclass(frozen=True)
 class Series:
-    """A named line: points (x, y, low, high) with the quartiles of y; ``band`` draws them as an area, not as
-    marks.
-    """
+    """A named line: points (x, y, low, high) with the quartiles of y, as marks or (``band``) an area."""
 
     name: str
     points: tuple[tuple[float, float, float, float], ...]

@@ -1,6 +1,4 @@
-"""What this machine can do: every library imported for real, in a process of its own, and the room there
-is.
-"""
+"""What this machine can do: every library imported in a process of its own, and free room."""
 
 from __future__ import annotations
 

@@ -177,9 +177,7 @@ LOADED: Final = 1.5
 
 
 def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:
-    """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its ``weights`` bytes into
-    memory.
-    """
+    """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its weights into memory."""
     copied, disk, memory = stored.size + weights, shutil.disk_usage(folder).free, _available_memory()
     if copied > disk:
         raise NoRoomError(

@@ -1,5 +1,4 @@
-"""Whether ONNX Runtime's int8 products are exact on this CPU, found out by asking it for one that is easy to
-get wrong.
+"""Whether ONNX Runtime's int8 products are exact on this CPU: one that is easy to get wrong tells.
 
 On x86 without VNNI two products of uint8 and int8 are summed in 16 bits, which overflow. A session option
 moves the weights to uint8, where nothing overflows; on a CPU that has VNNI it changes no bit of a result, but

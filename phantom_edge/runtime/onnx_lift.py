@@ -19,8 +19,7 @@ CACHE_ATTRIBUTES = ("kv_cache_bit_width", "k_quant_type", "v_quant_type")
 
 
 def lift(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations, and with an fp32 KV
-    cache.
+    """``model`` with ``DynamicQuantizeMatMul`` and ``MatMulNBits`` on fp32 activations and cache.
 
     Weights stay where they are.
     """
@@ -48,9 +47,7 @@ def _lift_halves(graph: onnx.GraphProto) -> None:
 
 
 def _without_halves(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes as they are in fp32: what was cast to fp16 is not, what is stored as fp16 is cast where it is
-    used.
-    """
+    """The nodes in fp32: what was cast to fp16 is not, what is stored as fp16 is cast where used."""
     stored = {tensor.name for tensor in graph.initializer if tensor.data_type == HALF}
     # The cast of a whole table is left where it is: such a table is used through it alone.
     used = {

@@ -31,8 +31,7 @@ CHECKPOINT_CONTEXT = 4096
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """What a prompt is made of, besides the text: the same facts from a checkpoint and from a bundle's
-    manifest.
+    """What a prompt is made of, besides the text: the same facts from a checkpoint and from a bundle.
 
     ``first_id`` is the folded first token, or None when the model finds its state at run time.
     """
@@ -65,9 +64,7 @@ class PromptSpec:
 
 @dataclass
 class Timing:
-    """Seconds and counts of one answer; ``stop`` says why it ended: ``end``, ``length``, ``context`` or
-    ``stop``.
-    """
+    """Seconds and counts of one answer; it ended by ``stop``: ``end``, ``length``, ``context``, ``stop``."""
 
     vision: float = 0.0
     prefill: float = 0.0
@@ -95,8 +92,7 @@ class Session:
 
     @classmethod
     def open(cls, model: str | Path | None = None, *, check: bool = True, **options: Any) -> Session:
-        """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None for Nano) in
-        torch.
+        """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None: Nano) in torch.
 
         ``check=False`` skips the SHA-256 of the bundle's files. ``options`` go to the bundle's backend.
         """

@@ -223,9 +223,7 @@ def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
 
 
 def _error(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest absolute difference over the reference's root mean square; infinite for NaN or another
-    shape.
-    """
+    """Largest absolute difference over the reference's rms; infinite for NaN or another shape."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(found - wanted).max() / _rms(wanted))
@@ -322,9 +320,7 @@ def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
 
 
 def _phantom(references: list[Reference], traces: list[Trace]) -> Check:
-    """Distance to the model with phantom over the distance to the model without it: far below 1, or it is not
-    there.
-    """
+    """Distance to the model with phantom over that to the model without it: far below 1 if it is there."""
     near = far = 0.0
     for reference, trace in zip(references, traces, strict=True):
         near += float(np.abs(trace.logits - reference.trace.logits).mean())

@@ -1,5 +1,4 @@
-"""``--device adb[:SERIAL]``: an ``android`` bundle on a phone, by the benchmark app or by a stock ExecuTorch
-runner.
+"""``--device adb[:SERIAL]``: an ``android`` bundle on a phone, by the app or a stock ExecuTorch runner.
 
 No phone was at hand when this was written: it is tested against recorded transcripts and a program that
 speaks adb's command line. See docs/benchmarking.md.
@@ -35,8 +34,7 @@ THROTTLED = ("moderate", "severe", "critical", "emergency", "shutdown")
 
 
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
-    """Measure ExecuTorch bundles on a phone. With ``options.runner`` by that program, else by the app on the
-    phone.
+    """Measure ExecuTorch bundles on a phone, by the program ``options.runner`` or else by the app on it.
 
     Raises :class:`InputError` when there is no such phone, no room, no app and no runner, or the bundle or
     the runner is for something else; :class:`CheckError` when what runs on the phone fails.
@@ -121,9 +119,7 @@ def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings
 
 @contextmanager
 def _pushed(adb: Adb, files: dict[str, Path], run: Run, step: Step) -> Iterator[str]:
-    """The files in a folder on the phone while the block runs; then removed, or a note says where they still
-    are.
-    """
+    """The files in a folder on the phone while the block runs; if they stay, a note says where."""
     folders = sorted({f"{FOLDER}/{name}".rpartition("/")[0] for name in files})
     adb.shell(f"rm -rf {FOLDER}; mkdir -p {' '.join(map(shlex.quote, folders))}")
     try:

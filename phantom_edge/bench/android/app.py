@@ -1,5 +1,4 @@
-"""The benchmark app on a phone: given a folder with a bundle and a job, it writes the protocol's lines to a
-file.
+"""The benchmark app on a phone: for a folder with a bundle and a job it writes the protocol's lines.
 
 Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity
 ``BenchActivity`` that adb may start takes the string extra ``folder`` with the bundle's files and

@@ -1,5 +1,4 @@
-"""The stock ExecuTorch runner on a phone: started so that it outlives a lost connection, its own numbers
-read.
+"""The stock ExecuTorch runner on a phone: it outlives a lost connection, and its own numbers are read.
 
 The runner is any program built on ``MultimodalRunner`` with the flags of ExecuTorch's examples. It measures
 less than our own app: image and prompt in one, decoding at the prompt's depth only.
@@ -43,9 +42,7 @@ class StockRunner:
     flags: set[str] = field(default_factory=set)
 
     def probe(self, name: str) -> None:
-        """Ask the program for its flags. Raises :class:`InputError` for one that cannot run a picture and a
-        prompt.
-        """
+        """Read the program's flags. Raises :class:`InputError` for one that takes no picture and prompt."""
         output = self.adb.shell(f"cd {self.folder} && ./runner --help 2>&1", check=False)
         self.flags = parse.runner_flags(output)
         if not self.flags:
@@ -85,8 +82,7 @@ class StockRunner:
         return parse.runner_stats(output), peak
 
     def _start(self, arguments: list[str]) -> None:
-        """In the background of the phone, with output, peak memory and end in files: a lost connection ends
-        nothing.
+        """In the phone's background, with output, peak memory and end in files: it outlives the connection.
 
         The mark ``started`` keeps a second attempt, after a lost answer, from starting it twice. A process
         that has ended has no ``VmHWM``; one that is still the shell, about to become the runner, is not
@@ -161,9 +157,7 @@ def add(run: Run, stats: dict[str, int], peak: int | None, *, first: bool) -> No
 
 
 def soak(runner: StockRunner, question: str, settings: Settings, run: Run, step: Step) -> None:
-    """Ask again and again for so many minutes; speed and heat per answer, energy from the battery's charge
-    counter.
-    """
+    """Answer for so many minutes; speed and heat per answer, energy from the battery's charge counter."""
     begin, tokens = time.monotonic(), 0
     before = parse.battery(runner.adb.shell("dumpsys battery", check=False))
     speed: list[tuple[float, float]] = []

@@ -1,5 +1,4 @@
-"""``--device ios[:UDID]``: an ``ios`` bundle on an iPhone or iPad, by the benchmark app, from a Mac with
-Xcode.
+"""``--device ios[:UDID]``: an ``ios`` bundle on an iPhone or iPad, by the app, from a Mac with Xcode.
 
 Neither a Mac nor a device was at hand when this was written: it is tested against recorded output and a
 program that speaks devicectl's command line. See docs/benchmarking.md.

@@ -1,6 +1,4 @@
-"""Calls of ``xcrun devicectl``: one iPhone or iPad, its app's files, and the app started with its output
-followed.
-"""
+"""Calls of ``xcrun devicectl``: one iPhone or iPad, its app's files, and the app's start and output."""
 
 from __future__ import annotations
 

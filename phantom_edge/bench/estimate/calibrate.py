@@ -1,6 +1,4 @@
-"""Rates of this machine in a runtime, from a few probe models that are run in it. Takes about half a
-minute.
-"""
+"""Rates of this machine in a runtime, from a few probe models that run in it in half a minute."""
 
 from __future__ import annotations
 
@@ -39,9 +37,7 @@ NO_COREML = (
 
 @dataclass(frozen=True)
 class Timed:
-    """One probe: seconds of a tile, of a decode step and a prefill of one chunk by cached tokens, of loading;
-    bytes.
-    """
+    """One probe: seconds of a tile, of a step and a chunk by cached tokens, of loading; and bytes."""
 
     vision: float
     decode: dict[int, float]
@@ -103,9 +99,7 @@ def calibrate(
 
 
 def memory(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[float, float]:
-    """Peak bytes per stored byte, from two probes whose activations are alike, and what is left of the large
-    one's.
-    """
+    """Peak bytes per stored byte, from two probes of like activations; and the rest of the large one's."""
     peaks = {name: t.peak - models[name].cache_bytes(CONTEXT) for name, t in timed.items()}
     more = timed["headed"].stored - timed["thin"].stored
     share = max(1.0, (peaks["headed"] - peaks["thin"]) / more) if more > 0 else 1.0
@@ -113,9 +107,7 @@ def memory(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[flo
 
 
 def loading(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[float, float]:
-    """Seconds of loading per stored byte of weights and per operation, by least squares of the relative
-    errors.
-    """
+    """Seconds of loading per stored byte and per operation, by least squares of the relative errors."""
     rows = [
         (models[name].stored_bytes() / max(t.loading, 1e-9), models[name].operations() / max(t.loading, 1e-9))
         for name, t in timed.items()
@@ -194,9 +186,7 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
 
 
 def _every(rates: dict[str, float]) -> dict[str, float]:
-    """All kinds: floats take no time of their own unless they were measured, another integer as long as the
-    slowest.
-    """
+    """All kinds: unmeasured floats take no time of their own, other integers as long as the slowest."""
     integers = min(rates.values())
     return {"int4": integers, "int8": integers, "float": ANY} | rates
 

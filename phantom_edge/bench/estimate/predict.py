@@ -1,6 +1,4 @@
-"""An estimate: the rows of a benchmark from a model's bytes and operations and a device's rates, with a
-band.
-"""
+"""An estimate: a benchmark's rows from a model's bytes and operations and a device's rates."""
 
 from __future__ import annotations
 
@@ -57,8 +55,7 @@ def estimate(
     clock: str = "wall",
     step: Step = no_step,
 ) -> Run:
-    """Predict the rows of ``phantom-edge bench`` for ``workload`` on ``device`` (``local``, or a name of the
-    table).
+    """Predict what ``phantom-edge bench`` measures of ``workload`` on ``device`` (``local``, or a name).
 
     ``local`` is calibrated first, which takes half a minute, by that ``clock`` of
     :class:`~phantom_edge.bench.settings.Settings`. Raises :class:`InputError` for an unknown device, or one
@@ -105,8 +102,7 @@ def estimates(
     threads: int | None = None,
     step: Step = no_step,
 ) -> Results:
-    """The same model on several devices: a bundle, or a checkpoint with ``options`` of
-    :meth:`Workload.of_model`.
+    """One model on several devices: a bundle, or a checkpoint with options of :meth:`Workload.of_model`.
 
     Without a target among the options, each device has its own.
     """
@@ -161,9 +157,7 @@ def _local(
 
 
 def _seconds_of_tokenizer(path: Path, clock: str) -> float:
-    """Of reading it: of a large vocabulary half a second, a good part of loading, and the same in any
-    runtime.
-    """
+    """Of reading it: with a large vocabulary half a second, a good part of loading, in any runtime."""
     now = machine.CLOCKS[clock]
     start = now()
     Tokenizer.from_file(path)

@@ -34,9 +34,7 @@ def folded_shapes(spec: FoldedSpec) -> Mapping[str, Shape]:
 
 
 def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
-    """The constants of one layer: W, A and M of each y, then a scale, or a basis where the layer is
-    compressed.
-    """
+    """The constants of one layer: W, A and M of each y, then a scale, or a compressed layer's basis."""
     d, rank, at = spec.config.decoder, spec.phantom_dims[layer], f"text_decoder.layers.{layer}"
     dim = d.head_dim
     shapes: dict[str, Shape] = {}
@@ -51,14 +49,10 @@ def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
 
 
 def goes_on_a_grid(name: str, shape: Shape) -> bool:
-    """Whether a recipe's float type is meant for this tensor, too: not vectors, phantom constants and
-    gates.
-    """
+    """Whether a recipe's float type is meant for this tensor: not vectors, phantom constants, gates."""
     return len(shape) >= 2 and ".phantom." not in name and ".gate." not in name
 
 
 def is_module(name: str, shape: Shape) -> bool:
-    """Whether a recipe decides on this tensor by name: a weight matrix that is no phantom constant and no
-    gate.
-    """
+    """Whether a recipe decides on this tensor: a weight matrix, no phantom constant and no gate."""
     return name.endswith(".weight") and len(shape) == 2 and goes_on_a_grid(name, shape)

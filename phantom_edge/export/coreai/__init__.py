@@ -64,8 +64,7 @@ def file(graph: str) -> str:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
-    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel`` under ``out``, and
-    count.
+    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.aimodel``, and count.
 
     Inputs and outputs are those of the Core ML export, in float32: ``pixel_values`` [1, 3, S, S] to
     ``image_features`` [1, N, hidden]; ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden];

@@ -77,9 +77,7 @@ class Asset:
         return dict(expected)
 
     def weights(self) -> dict[str, QuantizedTensor]:
-        """Every quantised weight by module name. Raises :class:`InputError` for what this toolkit does not
-        write.
-        """
+        """Every quantised weight by module name. Raises :class:`InputError` for other forms of them."""
         pairs = list(self._integers(next(iter(self.functions))))
         if len(pairs) != len(self.described):
             raise InputError(f"{self.path}: {len(pairs)} quantised weights, {len(self.described)} described")
@@ -101,9 +99,7 @@ class Asset:
         return widths
 
     def _integers(self, function: str) -> Iterator[tuple[Any, Any]]:
-        """Values and scales of each quantised matrix, or of the table that is looked up, in the order of
-        their use.
-        """
+        """Values and scales of each quantised matrix, or looked-up table, in the order of their use."""
         ops = self.functions[function]
         tables = [op.operands[0] for op in ops if op.name == LOOKUP and op.operands[0].owner.name == CONSTANT]
         if tables and _kind(tables[0]) in BITS:

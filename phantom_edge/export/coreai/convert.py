@@ -1,6 +1,4 @@
-"""From a torch module to an ``.aimodel``: traced, converted by ``coreai-torch``, saved with its weights'
-names.
-"""
+"""From a torch module to an ``.aimodel``: traced, converted by ``coreai-torch``, weights named."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ NAMES = {
 
 
 def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Path) -> dict[str, int | None]:
-    """Write one graph as the asset ``path``; returns the weights that it holds, with their bits if
-    quantised.
-    """
+    """Write one graph as the asset ``path``; returns its weights, with their bits if quantised."""
     toolkit = coreai_torch()
     module = build(graph, model, options.context).eval()
     converter = toolkit.TorchConverter(mode=toolkit.TorchConverter.Mode.RELEASE)

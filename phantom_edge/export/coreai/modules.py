@@ -1,6 +1,4 @@
-"""The three graphs as torch modules that ``torch.export`` can trace: weights as buffers, the cache as mutable
-ones.
-"""
+"""The three graphs as torch modules for ``torch.export``: weights and a mutable cache as buffers."""
 
 from __future__ import annotations
 

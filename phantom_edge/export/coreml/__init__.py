@@ -65,8 +65,7 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
-    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.mlpackage`` under ``out``, and
-    count.
+    """Write ``vision_encoder``, ``token_embedding`` and ``text_decoder`` as ``.mlpackage``, and count.
 
     Inputs and outputs: ``pixel_values`` [1, 3, S, S] in 0..1 to ``image_features`` [1, N, hidden];
     ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and ``position_ids``

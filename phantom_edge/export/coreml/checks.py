@@ -43,9 +43,7 @@ def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
 def expected_counts(
     graph: str, spec: FoldedSpec, weights: list[QuantizedTensor], float_type: str
 ) -> dict[str, int]:
-    """One fused attention op per layer, ``weights`` as integers of their width, one write per cache, no stray
-    cast.
-    """
+    """One fused attention op per layer, ``weights`` as integers, one write per cache, no stray cast."""
     bits = Counter(f"int{weight.bits} weight" for weight in weights)
     expected = {name: bits[name] for name in ("int4 weight", "int8 weight")}
     expected |= {QUANTIZED: len(weights), ATTENTION: 0, "softmax": 0, "cast": 0, "write_state": 0}

@@ -116,8 +116,7 @@ def _scaling(size: float, exponent: int, compressed: bool) -> Scaling:
 
 
 def factors(target: float) -> tuple[float, float]:
-    """Two float16 numbers whose product is ``target`` as closely as any two give it; (target, 1) where that
-    is exact.
+    """Two float16 numbers whose product is the nearest to ``target``; (target, 1) where that is exact.
 
     One float16 sqrt(2) would be 1.1e-4 off, an error that all attention scores share.
 

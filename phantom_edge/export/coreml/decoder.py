@@ -1,6 +1,4 @@
-"""The text decoder's own operations: positions, rotary embedding, the KV cache as state, one fused
-attention.
-"""
+"""The text decoder's own operations: positions, rotary embedding, KV cache as state, attention."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ class DecoderOps(MilOps):
         return rows[0], rows[1]
 
     def _mask(self) -> Var:
-        """[1, 1, S*group, context]: 0 up to a row's position, -1e4 beyond; each position has ``group``
-        rows.
-        """
+        """[1, 1, S*group, context]: 0 up to a row's position, -1e4 beyond; ``group`` rows a position."""
         rows = mb.expand_dims(x=self.positions, axes=[0, 2])  # [1, S, 1]
         if self.group > 1:
             rows = mb.tile(x=rows, reps=[1, 1, self.group])  # [1, S, group]

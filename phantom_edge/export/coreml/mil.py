@@ -1,6 +1,4 @@
-"""coremltools' building blocks of an ML Program, imported in silence: the others here take them from this
-module.
-"""
+"""coremltools' building blocks of an ML Program, imported in silence for the other modules."""
 
 from phantom_edge.export.coreml.toolkit import coremltools
 

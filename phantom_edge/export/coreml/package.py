@@ -36,9 +36,7 @@ def write_package(built: BuiltProgram, graph: str, out: Path) -> Path:
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Spare what exists from garbage collection: a conversion ends with a full one, which would take longer
-    than it.
-    """
+    """Spare what exists from garbage collection, of which a conversion ends with a slow full one."""
     gc.freeze()
     try:
         yield

@@ -21,9 +21,7 @@ MIL = {"fp16": types.fp16, "fp32": types.fp32}
 
 @dataclass(frozen=True)
 class BuiltProgram:
-    """A MIL program, the input types that carry its flexible shapes, and the names of the weights it
-    holds.
-    """
+    """A MIL program, the input types that carry its flexible shapes, and its weights' names."""
 
     program: Program
     inputs: list[Any]
@@ -98,9 +96,7 @@ def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
 def _decoder_function(
     model: FoldedModel, options: ExportOptions, steps: Any, shared: Shared
 ) -> tuple[Function, set[str]]:
-    """The decoder over ``steps`` positions, a number or a symbol, and the names of the weights that it
-    read.
-    """
+    """The decoder over ``steps`` positions, a number or a symbol, and the names of its weights."""
     spec, d = model.spec, model.config.decoder
     inputs = {
         "inputs_embeds": mb.placeholder(shape=(1, steps, d.hidden_size), dtype=MIL[options.float_type]),

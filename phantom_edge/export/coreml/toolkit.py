@@ -17,9 +17,7 @@ from types import ModuleType
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back warnings and progress bars, of this process as a whole, while coremltools is imported or
-    converts.
-    """
+    """Silence warnings and progress bars of this whole process while coremltools works."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

@@ -35,9 +35,7 @@ def reference(model: FoldedModel) -> FoldedModel:
 
 
 def stored_weights(folder: Path) -> StoredWeights:
-    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged
-    file.
-    """
+    """Quantised weights of ``folder/model.pte`` by module. Raises :class:`InputError` for damage."""
     from phantom_edge.export.executorch.readback import StoredProgram
 
     return StoredProgram.open(Path(folder) / FILE).weights()

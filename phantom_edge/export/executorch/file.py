@@ -56,9 +56,7 @@ def write_file(
 
 
 class _Data:
-    """What lies behind the tables: ``pieces`` with their offsets, in order, and the ``segments`` that name
-    ranges.
-    """
+    """What lies behind the tables: ``pieces`` with their offsets, and ``segments`` that name ranges."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[int, bytes]] = []
@@ -88,9 +86,7 @@ class _Data:
 
 
 def tables(program: schema.Program, size: int) -> bytes:
-    """The program's tables behind ExecuTorch's header, for ``size`` bytes of segments; as
-    ``serialize_pte_binary``.
-    """
+    """The program's tables behind the header, for ``size`` bytes of segments (``serialize_pte_binary``)."""
     serialized = _program_to_flatbuffer(program)
     length = aligned(_ExtendedHeader.EXPECTED_LENGTH, serialized.max_alignment)
     total = length + len(serialized.data)

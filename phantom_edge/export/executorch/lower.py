@@ -56,9 +56,7 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
 
 
 def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
-    """What ExecuTorch's runners ask a program for, by method name (``llm_runner_helper.cpp``,
-    ``constants.h``).
-    """
+    """What ExecuTorch's runners read, by method name (``llm_runner_helper.cpp``, ``constants.h``)."""
     return {
         "get_max_seq_len": options.chunk,
         "get_max_context_len": options.context,
@@ -70,9 +68,7 @@ def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:
 
 
 class RecordedWeights(Mapping[str, Weight]):
-    """Weights that remember the type of each that was read: they may be made on demand, so they are read
-    once.
-    """
+    """Weights that remember the type of each that was read: made on demand, they are read once."""
 
     def __init__(self, weights: Weights):
         self.weights = weights
@@ -91,9 +87,7 @@ class RecordedWeights(Mapping[str, Weight]):
 
 
 def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[str, int]]:
-    """What each method of the file must hold (see :meth:`StoredProgram.counts`), from the weights that were
-    read.
-    """
+    """What each method must hold (see :meth:`StoredProgram.counts`), from the weights that were read."""
     counts: dict[str, Counter[str]] = {name: Counter() for name in GRAPHS}
     for name, kind in kinds.items():
         counts[name.split(".")[0]][kind] += 1

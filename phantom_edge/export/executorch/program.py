@@ -1,6 +1,4 @@
-"""One method of a ``.pte``: its values, instructions and memory plan, in ExecuTorch's own schema
-(``program.fbs``).
-"""
+"""One method of a ``.pte``: values, instructions and memory plan in ExecuTorch's ``program.fbs``."""
 
 from __future__ import annotations
 

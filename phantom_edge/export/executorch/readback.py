@@ -85,9 +85,7 @@ class StoredProgram:
         return stored
 
     def plan(self, method: str) -> schema.ExecutionPlan:
-        """The method's instructions and values. Raises :class:`InputError` where there is none of that
-        name.
-        """
+        """The method's instructions and values. Raises :class:`InputError` for an unknown name."""
         for plan in self.program.execution_plan:
             if plan.name == method:
                 return plan
@@ -122,8 +120,7 @@ class StoredProgram:
             yield from matmuls(decode(self.segment(delegate.processed.index)))
 
     def counts(self, method: str) -> dict[str, int]:
-        """What an export is checked for: delegates, fused attention, and matmuls or gathers by the weight's
-        type.
+        """What an export is checked for: delegates, attention, and matmuls or gathers by weight type.
 
         An integer matmul counts only if XNNPACK quantises its input too: with a float input it drops the
         scales.
@@ -160,9 +157,7 @@ class StoredProgram:
         return StoredWeights(readers)
 
     def quantized(self, matmul: Matmul) -> QuantizedTensor:
-        """An integer matmul's weight [out, in]. Raises :class:`InputError` where its data have another
-        size.
-        """
+        """An integer matmul's weight [out, in]. Raises :class:`InputError` for data of another size."""
         rows, columns = matmul.shape
         stored = self.named(matmul.key), self.named(matmul.scales)
         item = 2 if matmul.bits == 4 else 4  # bytes of a scale: bfloat16 or float32

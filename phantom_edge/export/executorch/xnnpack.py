@@ -183,9 +183,7 @@ class Subgraph:
 
     # --- values
     def use(self, value: Value) -> int:
-        """The id of ``value`` here; one from elsewhere becomes an input, and an output of its own
-        subgraph.
-        """
+        """The id of ``value`` here; one from elsewhere becomes an input, an output of its own subgraph."""
         if value not in self._ids:
             self._ids[value] = self._append(self._tensor(value.shape, Datatype.xnn_datatype_fp32))
             self.inputs.append(value)

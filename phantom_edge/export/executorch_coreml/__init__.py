@@ -1,5 +1,4 @@
-"""ExecuTorch for Apple devices: one ``model.pte`` whose vision encoder Core ML runs, and whose decoder
-XNNPACK does.
+"""ExecuTorch for Apple devices: one ``model.pte``, its vision encoder in Core ML, the rest in XNNPACK.
 
 The vision encoder is the package that the Core ML exporter writes, inside ExecuTorch's Core ML delegate; the
 other two methods are those of every ``.pte``. So a tile can use the GPU or the Neural Engine, and the app
@@ -120,9 +119,7 @@ def _grid(weight: QuantizedTensor) -> ActivationGrid:
 
 
 def stored_weights(folder: Path) -> StoredWeights:
-    """Every quantised weight of ``folder/model.pte`` by module name. Raises :class:`InputError` for a damaged
-    file.
-    """
+    """Quantised weights of ``folder/model.pte`` by module. Raises :class:`InputError` for damage."""
     from phantom_edge.export.coreml.readback import package_weights
     from phantom_edge.export.executorch.readback import StoredProgram
 

@@ -1,5 +1,4 @@
-"""A Core ML package as the payload of ExecuTorch's Core ML delegate, written by ExecuTorch's own library and
-read here.
+"""A Core ML package as the payload of ExecuTorch's Core ML delegate; its own library writes it.
 
 The payload is a small file system: the contents of the files one after the other, then a JSON table of
 folders and files, its bytes in reverse order so that it can be read from the end
@@ -57,9 +56,7 @@ def unpack(payload: bytes, folder: Path) -> Path:
 
 
 def files(payload: bytes) -> Iterator[tuple[str, bytes]]:
-    """Relative paths and contents of the files of ``payload``. Raises :class:`InputError` as
-    :func:`unpack`.
-    """
+    """Relative paths and contents of the files of ``payload``; raises as :func:`unpack`."""
     try:
         # Latin-1 keeps bytes apart from their meaning: what comes before the table is not text.
         text = payload[: -MAX_TABLE - 1 : -1].decode("latin-1")

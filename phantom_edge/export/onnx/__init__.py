@@ -1,5 +1,4 @@
-"""ONNX for onnxruntime, transformers.js and onnxruntime-genai: three hand-built graphs, weights as external
-data.
+"""ONNX for onnxruntime, transformers.js and onnxruntime-genai: three graphs, weights beside them.
 
 Files, inputs and outputs carry the names that those packages look for, and the bundle gets the small files
 that they read beside the graphs (:mod:`.packages`, :mod:`.genai`). All arithmetic is fp32; what is quantised
@@ -47,9 +46,7 @@ def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
 
 
 def reference(model: FoldedModel) -> FoldedModel:
-    """The torch model that an artifact of ``model`` must agree with: same integers, activations on the same
-    grids.
-    """
+    """The torch model that an artifact must agree with: same integers, activations on the same grids."""
     name, own = f"{HEAD}.weight", model.weights
     if operations_for(model) is NativeOps and name in own:
         # The same numbers in blocks: on their grid ONNX Runtime holds the head's input.
@@ -60,8 +57,7 @@ def reference(model: FoldedModel) -> FoldedModel:
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
-    """Write the three graphs of ``model`` under ``out/onnx``, check them, and add what the stock packages
-    read.
+    """Write the three graphs of ``model`` to ``out/onnx``, check them, add what stock packages read.
 
     Integers are the model's own and every float keeps the type that its recipe gave it, so
     ``options.float_type`` and ``options.chunk`` change nothing here; ``options.context`` bounds the
@@ -81,9 +77,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 
 
 def operations_for(model: FoldedModel) -> type[OnnxOps]:
-    """What writes the graphs. Where the decoder's layers are int4 it is not for WASM, in which MatMulNBits is
-    slow.
-    """
+    """What writes the graphs; with int4 layers they are not for WASM, where MatMulNBits is slow."""
     return NativeOps if dtype_of(model) == TYPES[4] else OnnxOps
 
 

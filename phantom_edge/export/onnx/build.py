@@ -29,9 +29,7 @@ TYPES: Final = {32: "fp32", 16: "fp16", 8: "q8", 4: "q4"}
 
 @dataclass(frozen=True)
 class Written:
-    """Files by graph relative to the output folder, counts of operations in them, and which of them are
-    quantised.
-    """
+    """Files by graph relative to the output folder, and counts of their operations, also quantised ones."""
 
     files: dict[str, Path]
     counts: dict[str, dict[str, int]]

@@ -1,5 +1,4 @@
-"""What onnxruntime-genai needs besides the artifact's graphs: ``genai_config.json`` and two small graphs of
-its shape.
+"""What onnxruntime-genai needs besides the graphs: ``genai_config.json`` and two small graphs.
 
 Its vision-language pipeline (``multi_modal.cpp``) wants image features of rank 2 and an embedding model that
 puts them into place itself. Both are written here as the artifact's own graphs with a few nodes more; they

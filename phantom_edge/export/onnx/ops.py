@@ -26,9 +26,7 @@ VALUES, SCALES = ".values", ".scales"
 
 @dataclass(frozen=True)
 class DecoderInputs:
-    """Values that every decoder layer shares: positions [B, S], lengths for the attention op, RoPE's two
-    tables.
-    """
+    """Values that every decoder layer shares: positions [B, S], lengths for attention, RoPE's tables."""
 
     positions: str
     seqlens: str

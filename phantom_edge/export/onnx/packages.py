@@ -14,9 +14,7 @@ from phantom_edge.text.prompt import PromptTemplate, template_for
 def write(
     model: FoldedModel, options: ExportOptions, out: Path, dtype: str, device: str | None = None
 ) -> None:
-    """Write them below ``out``, whose graphs are of transformers.js's type ``dtype``, made for its
-    ``device``.
-    """
+    """Write them below ``out``, for graphs of transformers.js's type ``dtype`` and its ``device``."""
     template = template_for(model.config.decoder.type)
     files = {
         "config.json": model_config(model, options, dtype, device),

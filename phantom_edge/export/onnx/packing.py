@@ -53,9 +53,7 @@ def channel_block(k: int) -> int | None:
 
 
 def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
-    """int8 [N, K] per output channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and its scales [N,
-    blocks].
-    """
+    """int8 [N, K] per channel to 8-bit ``MatMulNBits``' B [N, blocks, block] and scales [N, blocks]."""
     k = weight.shape[1]
     block = channel_block(k) or CHANNEL_BLOCKS[-1]
     bytes_ = (weight.values.to(torch.int16) + BYTE_OFFSET).to(torch.uint8)  # [N, K]
@@ -65,9 +63,7 @@ def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
 
 
 def unpack_channels(packed: np.ndarray, scales: np.ndarray, k: int) -> QuantizedTensor:
-    """Undo :func:`pack_channels`. Raises :class:`InputError` unless each channel has one scale and fits
-    ``k``.
-    """
+    """Undo :func:`pack_channels`. Raises :class:`InputError` unless channels have one scale and fit."""
     if packed.dtype != np.uint8 or packed.ndim != 3 or not 0 <= packed[0].size - k < packed.shape[2]:
         raise InputError(
             f"int8 weight is {packed.dtype} {list(packed.shape)}, expected uint8 blocks of {k} inputs"

@@ -1,5 +1,4 @@
-"""ONNX for WebGPU: the same graphs in operations that its execution provider has, fp16 where the recipe's
-floats are.
+"""ONNX for WebGPU: the same graphs in operations that its provider has, in fp16 if the recipe says.
 
 WebGPU has no ``DynamicQuantizeMatMul``, so int8 per channel becomes ``MatMulNBits`` of 8 bits, a channel's
 scale repeated for each of its blocks. Neither that nor int4 rounds the activations (accuracy_level 0).
