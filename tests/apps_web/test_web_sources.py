@@ -39,6 +39,7 @@ TEXTS = [
     "it's 5%, isn't it? I'll say they're 1,000.5",
     "",
 ]
+GOLDEN_CASES = Path(__file__).resolve().parents[1] / "support" / "golden_cases.json"
 QUESTIONS = ["Why?", "What colour is it?", "Ça va? 東京 🙂", "«so» 1,000.5%"]
 
 
@@ -124,7 +125,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
-        MANIFEST_CASES=str(manifest_cases),
+        MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -139,6 +140,8 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
     assert sum("Tokenizer and Python" in name for name in names) == 2 * (1 + len(TINY_FAMILIES))
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
+    cases = json.loads(GOLDEN_CASES.read_text())
+    assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
 
 
 def test_types_are_right(node, sources):

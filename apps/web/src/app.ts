@@ -3,7 +3,8 @@
 import type { AppConfig } from './config'
 import { asFailure, type Failure } from './failure'
 import { AnswerLoop, type LoopHost } from './loop'
-import type { Answer, CheckRow, ModelInfo, Timing } from './model/engine'
+import type { Check } from './bundle/golden'
+import type { Answer, ModelInfo, Timing } from './model/engine'
 import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
 import { Camera, type Facing } from './source/camera'
@@ -24,7 +25,7 @@ export class App implements LoopHost {
     onAll: () => this.askAll(),
     onPause: () => this.togglePause(),
   })
-  private readonly info = new Info({ onTest: (onRow) => this.selfTest(onRow) })
+  private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
   private readonly loop = new AnswerLoop(this)
   private readonly file = element('file', HTMLInputElement)
   private model: ModelClient | null = null
@@ -88,11 +89,11 @@ export class App implements LoopHost {
     this.status.fail('model', failure, { retry: () => void this.loadModel() })
   }
 
-  private async selfTest(onRow: (row: CheckRow) => void): Promise<void> {
+  private async selfTest(onCheck: (check: Check) => void): Promise<void> {
     const wasLive = this.loop.isLive
     this.loop.pause()
     try {
-      await this.model?.selfTest(onRow)
+      await this.model?.selfTest(onCheck)
     } finally {
       if (wasLive) this.begin()
     }

@@ -26,8 +26,9 @@ describe('readSafetensors', () => {
       numbers: entry('F32', [1, 2], 3, 11),
       ids: entry('I64', [1], 11, 19),
     }
-    const tensors = readSafetensors(file(header, [1, 2, 3, 0, 0, 128, 63, 0, 0, 0, 192, 255, 255, 255, 255, 255, 255, 255, 255]))
+    const { tensors, metadata } = readSafetensors(file(header, [1, 2, 3, 0, 0, 128, 63, 0, 0, 0, 192, 255, 255, 255, 255, 255, 255, 255, 255]))
     expect([...tensors.keys()]).toEqual(['bytes', 'numbers', 'ids'])
+    expect(metadata).toEqual({ made: 'here' })
     expect(tensors.get('bytes')?.data).toEqual(Uint8Array.of(1, 2, 3))
     expect(tensors.get('numbers')).toEqual({ shape: [1, 2], data: Float32Array.of(1, -2) })
     expect(tensors.get('ids')?.data).toEqual(BigInt64Array.of(-1n))

@@ -70,7 +70,7 @@ describe('Session', () => {
 
   beforeEach(() => {
     graphs = new Recorder()
-    session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, () => Promise.reject(), true)
+    session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, () => Promise.reject())
   })
 
   it('streams the answer and ends at the end token', async () => {

@@ -1,5 +1,6 @@
 /** Fetches the job beside the page, does it with the app's own engine, and reports every step and the result. */
 
+import type { Check } from '../bundle/golden'
 import { asFailure, Failure } from '../failure'
 import { loadSession } from '../model/load'
 import { buildPrompt } from '../model/prompt'
@@ -69,15 +70,18 @@ async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: st
   }
 }
 
-/** What the app's self-test measures, by row. What is fast but wrong is not timed. */
-async function checkGolden(session: Session): Promise<Record<string, string>> {
-  const measured: Record<string, string> = {}
-  await session.selfTest((row) => {
-    if (!row.passed) {
-      const words = `${row.name} ${row.measured}, limit ${row.limit}`
-      throw new Failure('model', `the golden check failed: ${words}; run \`phantom-edge verify\` on the bundle`)
-    }
-    measured[row.name] = row.measured
+/** What the app's self-test measures, in the words of `phantom_edge/bench/task.py`. What is fast but wrong is not timed. */
+async function checkGolden(session: Session): Promise<Record<string, unknown>> {
+  const checks: Record<string, Check> = {}
+  await session.selfTest((check) => {
+    checks[check.name] = check
+    if (check.passed) return
+    const words = `${check.name} is ${check.value.toPrecision(2)} (limit ${check.limit}), so nothing was timed`
+    throw new Failure('model', `the golden check failed: ${words}; run \`phantom-edge verify\` on the bundle`)
   })
-  return measured
+  return {
+    'image tokens': checks['image_features.rms']?.value,
+    'prefill logits': checks['prefill_logits.rms']?.value,
+    tokens: checks['generated_ids.tie']?.detail,
+  }
 }

@@ -74,7 +74,7 @@ async function decodeRates({ graphs, manifest }: Session, depth: number, { warmu
 export async function soak(session: Session, minutes: number, step: Step): Promise<[number, number][]> {
   const { graphs, manifest } = session
   const golden = await session.golden()
-  const features = await graphs.encodeImage(golden.pixelValues)
+  const features = await graphs.encodeImage(golden.pixel_values)
   const begin = performance.now()
   const end = begin + 60_000 * minutes
   const window = Math.max(WINDOW, (60 * minutes) / SOAK_POINTS)
@@ -82,7 +82,7 @@ export async function soak(session: Session, minutes: number, step: Step): Promi
   let tokens = 0
   let busy = 0
   while (performance.now() < end) {
-    let { logits, cache } = await prefill(graphs, manifest, golden.inputIds, graphs.emptyCache(), features)
+    let { logits, cache } = await prefill(graphs, manifest, golden.input_ids, graphs.emptyCache(), features)
     const last = Math.min(manifest.context, cache.length + SOAK_TOKENS)
     while (cache.length < last && performance.now() < end) {
       const start = performance.now()

@@ -16,17 +16,20 @@ export interface StoredTensor {
 }
 
 /**
- * Tensors by name, copied out of `buffer`.
+ * Tensors by name, copied out of `buffer`, and the header's metadata.
  *
  * @throws {Failure} `damaged` for a file that is cut short, overlong, or holds a type this app has no use for.
  */
-export function readSafetensors(buffer: ArrayBuffer): Map<string, StoredTensor> {
+export function readSafetensors(buffer: ArrayBuffer): {
+  tensors: Map<string, StoredTensor>
+  metadata: Readonly<Record<string, unknown>>
+} {
   const { header, start } = readHeader(buffer)
   const tensors = new Map<string, StoredTensor>()
   for (const [name, entry] of Object.entries(header)) {
     if (name !== '__metadata__') tensors.set(name, readTensor(buffer, start, name, entry))
   }
-  return tensors
+  return { tensors, metadata: (header.__metadata__ ?? {}) as Record<string, unknown> }
 }
 
 function readHeader(buffer: ArrayBuffer): { header: Record<string, unknown>; start: number } {

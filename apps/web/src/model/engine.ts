@@ -1,5 +1,6 @@
 /** What answers questions about pictures: the model in onnxruntime-web, or the stand-in that tests of the page use. */
 
+import type { Check } from '../bundle/golden'
 import type { Pixels } from '../image/resize'
 
 export interface Progress {
@@ -52,17 +53,10 @@ export interface AskOptions {
   readonly onText: (text: string, timing: Timing) => void
 }
 
-export interface CheckRow {
-  readonly name: string
-  readonly measured: string
-  readonly limit: string
-  readonly passed: boolean
-}
-
 export interface Engine {
   readonly info: ModelInfo
   /** Answers a question about `frame`. The same object is the same frame: several questions on one cost one look. */
   ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer>
   /** Runs the bundle's recorded inputs and compares. */
-  selfTest(onRow: (row: CheckRow) => void): Promise<void>
+  selfTest(onCheck: (check: Check) => void): Promise<void>
 }

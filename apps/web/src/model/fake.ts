@@ -1,7 +1,8 @@
 /** Answers without a model, so that the page can be built, tested and looked at anywhere. Says so in every answer. */
 
+import type { Check } from '../bundle/golden'
 import type { Pixels } from '../image/resize'
-import type { Answer, AskOptions, CheckRow, Engine, ModelInfo, Progress } from './engine'
+import type { Answer, AskOptions, Engine, ModelInfo, Progress } from './engine'
 
 const STEP = 40 // milliseconds per word
 
@@ -42,9 +43,9 @@ export class FakeEngine implements Engine {
     return { ...timing, text, ids: [], stop: words.length > options.maxTokens ? 'length' : 'end' }
   }
 
-  async selfTest(onRow: (row: CheckRow) => void): Promise<void> {
+  async selfTest(onCheck: (check: Check) => void): Promise<void> {
     await pause(STEP)
-    onRow({ name: 'No model to test', measured: 'nothing', limit: 'none', passed: true })
+    onCheck({ name: 'No model to test', value: 0, limit: 0, passed: true, detail: 'nothing' })
   }
 }
 

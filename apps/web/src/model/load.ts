@@ -1,13 +1,13 @@
 /** From a bundle's address to an engine that answers. */
 
 import { BundleFiles } from '../bundle/files'
-import { type Golden, readGolden } from '../bundle/golden'
+import { type Golden, readGolden, titleOf } from '../bundle/golden'
 import type { Manifest } from '../bundle/manifest'
 import { asFailure, Failure } from '../failure'
 import type { Engine, ModelInfo, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
-import { type Choice, chooseProvider, loadOrt, type Provider, usesIntegers, withoutWebGpu } from './provider'
+import { type Choice, chooseProvider, loadOrt, type Provider, withoutWebGpu } from './provider'
 import { runGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
@@ -70,7 +70,6 @@ class Loader {
     const read = (path: string) => files.read(path)
     const golden = async () => readGolden((await read(GOLDEN)).buffer)
     const gpu = choice.provider === 'webgpu'
-    const exact = !gpu && !usesIntegers(manifest)
     const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
     if (gpu) await this.checkGpu(graphs, manifest, await golden())
     const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
@@ -85,15 +84,15 @@ class Loader {
       loadTime: performance.now() - this.start,
       runtimeFiles,
     }
-    return new Session(manifest, info, graphs, tokenizer, golden, exact)
+    return new Session(manifest, info, graphs, tokenizer, golden)
   }
 
   /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */
   private async checkGpu(graphs: Graphs, manifest: Manifest, golden: Golden): Promise<void> {
     this.began('Checking the GPU')
     try {
-      await runGolden(graphs, manifest, golden, false, ({ name, measured, passed }) => {
-        if (!passed) throw new Failure('model', `${name}: ${measured}`)
+      await runGolden(graphs, manifest, golden, (check) => {
+        if (!check.passed) throw new Failure('model', `${titleOf(check)}: ${check.value.toExponential(1)}`)
       })
     } catch (error) {
       await graphs.release()

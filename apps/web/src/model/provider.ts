@@ -53,13 +53,8 @@ export function withoutWebGpu(manifest: Manifest, reason: string, threads: numbe
   return onCpu(operations(manifest).includes('MatMulNBits') ? `${reason}; int8 would be faster` : reason, threads)
 }
 
-/** Whether activations are rounded to integers. */
-export function usesIntegers(manifest: Manifest): boolean {
-  return operations(manifest).some((name) => CPU_ONLY.includes(name) || name === 'MatMulNBits')
-}
-
 function operations(manifest: Manifest): string[] {
-  return Object.values(manifest.counts).flatMap((counts) => Object.keys(counts ?? {}))
+  return Object.values(manifest.counts).flatMap((counts) => Object.keys(counts))
 }
 
 function onCpu(reason: string, threads: number | null): Choice {

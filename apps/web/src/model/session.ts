@@ -1,10 +1,10 @@
 /** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
 
-import type { Golden } from '../bundle/golden'
+import type { Check, Golden } from '../bundle/golden'
 import type { Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
 import { append, largest, prefill } from './decoding'
-import type { Answer, AskOptions, CheckRow, Engine, ModelInfo, Timing } from './engine'
+import type { Answer, AskOptions, Engine, ModelInfo, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
 import { runGolden } from './self_test'
@@ -27,8 +27,6 @@ export class Session implements Engine {
     readonly tokenizer: Tokenizer,
     /** Reads the bundle's golden file. */
     readonly golden: () => Promise<Golden>,
-    /** Whether the arithmetic is fp32 throughout, so that only the order of summation differs from the recorded one's. */
-    private readonly exact: boolean,
   ) {}
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
@@ -41,8 +39,8 @@ export class Session implements Engine {
     return this.generate(logits, cache, options, clock)
   }
 
-  async selfTest(onRow: (row: CheckRow) => void): Promise<void> {
-    return runGolden(this.graphs, this.manifest, await this.golden(), this.exact, onRow)
+  async selfTest(onCheck: (check: Check) => void): Promise<void> {
+    return runGolden(this.graphs, this.manifest, await this.golden(), onCheck)
   }
 
   /** The cache after the picture, kept until another picture comes: further questions continue from it. */

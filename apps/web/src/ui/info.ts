@@ -1,12 +1,13 @@
 /** The dialog about the model: what it is, where it runs, the longest answer, the self-test. */
 
-import type { CheckRow, ModelInfo } from '../model/engine'
+import { type Check, titleOf } from '../bundle/golden'
+import type { ModelInfo } from '../model/engine'
 import { button, element, make } from './dom'
 import { megabytes, millions, seconds } from './format'
 
 export interface InfoHost {
   /** Runs the self-test, calling back for each row. */
-  onTest(onRow: (row: CheckRow) => void): Promise<void>
+  onTest(onCheck: (check: Check) => void): Promise<void>
 }
 
 export class Info {
@@ -68,19 +69,21 @@ export class Info {
     this.checks.hidden = false
     this.test.disabled = true
     try {
-      await this.host.onTest((row) => body.append(tableRow(row)))
+      await this.host.onTest((check) => body.append(tableRow(check)))
     } catch (error) {
-      const measured = error instanceof Error ? error.message : String(error)
-      body.append(tableRow({ name: 'Self-test', measured, limit: '', passed: false }))
+      const detail = error instanceof Error ? error.message : String(error)
+      body.append(tableRow({ name: 'Self-test', value: NaN, limit: NaN, passed: false, detail }))
     }
     this.test.disabled = false
   }
 }
 
-function tableRow({ name, measured, limit, passed }: CheckRow): HTMLTableRowElement {
-  const result = make('td', '', passed ? 'passed' : 'failed')
-  result.dataset.passed = String(passed)
+function tableRow(check: Check): HTMLTableRowElement {
+  const result = make('td', '', check.passed ? 'passed' : 'failed')
+  result.dataset.passed = String(check.passed)
+  const measured = check.detail || check.value.toExponential(1)
+  const limit = check.limit > 0 ? `≤ ${check.limit.toExponential(1)}` : ''
   const row = make('tr')
-  row.append(make('td', '', name), make('td', '', measured), make('td', '', limit), result)
+  row.append(make('td', '', titleOf(check)), make('td', '', measured), make('td', '', limit), result)
   return row
 }

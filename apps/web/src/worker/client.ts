@@ -1,7 +1,8 @@
 /** The page's side of the inference worker: promises instead of messages. */
 
+import type { Check } from '../bundle/golden'
 import { Failure } from '../failure'
-import type { Answer, CheckRow, ModelInfo, Progress, Timing } from '../model/engine'
+import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
 import type { LoadOptions } from '../model/load'
 import type { FrameData, FromWorker, ToWorker } from './messages'
 
@@ -20,7 +21,7 @@ interface AskJob extends Job<Answer & { memory: number }> {
 }
 
 interface CheckJob extends Job<void> {
-  readonly onRow: (row: CheckRow) => void
+  readonly onCheck: (check: Check) => void
 }
 
 /** One worker with one model. Whoever calls sees to it that one job runs at a time. */
@@ -66,10 +67,10 @@ export class ModelClient {
     })
   }
 
-  selfTest(onRow: (row: CheckRow) => void): Promise<void> {
+  selfTest(onCheck: (check: Check) => void): Promise<void> {
     const job = ++this.jobs
     return new Promise((resolve, reject) => {
-      this.checks.set(job, { resolve, reject, onRow })
+      this.checks.set(job, { resolve, reject, onCheck })
       this.send({ kind: 'self-test', job })
     })
   }
@@ -95,7 +96,7 @@ export class ModelClient {
         this.asks.delete(message.job)
         return
       case 'check':
-        return this.checks.get(message.job)?.onRow(message.row)
+        return this.checks.get(message.job)?.onCheck(message.check)
       case 'checked':
         this.checks.get(message.job)?.resolve()
         this.checks.delete(message.job)

@@ -1,7 +1,8 @@
 /** What the page and the inference worker say to each other. */
 
+import type { Check } from '../bundle/golden'
 import type { FailureCode } from '../failure'
-import type { Answer, CheckRow, ModelInfo, Progress, Timing } from '../model/engine'
+import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
 import type { LoadOptions } from '../model/load'
 
 /** A square of RGBA pixels; its buffer changes hands with the message. */
@@ -31,7 +32,7 @@ export type FromWorker =
   | { readonly kind: 'ready'; readonly info: ModelInfo }
   | { readonly kind: 'text'; readonly job: number; readonly text: string; readonly timing: Timing }
   | { readonly kind: 'answer'; readonly job: number; readonly answer: Answer; readonly memory: number }
-  | { readonly kind: 'check'; readonly job: number; readonly row: CheckRow }
+  | { readonly kind: 'check'; readonly job: number; readonly check: Check }
   | { readonly kind: 'checked'; readonly job: number }
   /** `job` is null when loading failed. */
   | { readonly kind: 'failed'; readonly job: number | null; readonly code: FailureCode; readonly message: string }

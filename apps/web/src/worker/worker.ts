@@ -56,7 +56,7 @@ async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
 }
 
 async function selfTest(job: number): Promise<void> {
-  await ready().selfTest((row) => say({ kind: 'check', job, row }))
+  await ready().selfTest((check) => say({ kind: 'check', job, check }))
   say({ kind: 'checked', job })
 }
 
