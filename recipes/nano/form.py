@@ -18,8 +18,7 @@ SIZES = Sizes(
     hidden=192, ffn=512, layers=4, heads=6, kv_heads=2, vocabulary=768,
     vision_hidden=192, vision_ffn=768, vision_layers=8, vision_heads=3, image_size=192, patch_size=16,
 )  # fmt: skip
-# Letters and digits stand alone, so that a sign is spelt; other words may become one token, with the space
-# before them.
+# Letters and digits stand alone, so that a sign is spelt; other words become a token with the space before.
 SPLIT = r" ?[A-Z]?[a-z]+| ?[A-Z]|[0-9]| ?[^\sA-Za-z0-9]+|\s+"
 
 
