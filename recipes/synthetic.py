@@ -146,10 +146,10 @@ def _write_weights(
     folder: Path, config: dict[str, Any], seed: int, dtype: str, amplify: float, shards: int
 ) -> None:
     import torch
-    from safetensors.torch import save_file
 
     from phantom_edge.checkpoint.config import PhantomConfig
     from phantom_edge.checkpoint.key_map import tensor_sources
+    from phantom_edge.checkpoint.saving import write_shards
 
     parsed = PhantomConfig.from_dict(config)
     shapes = {
@@ -160,20 +160,9 @@ def _write_weights(
     tensors = {
         key: random_weight(key, shape, parsed, amplify, generator).to(target) for key, shape in shapes.items()
     }
-    if shards == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-        return
-    places = {
-        key: f"model-{i * shards // len(tensors) + 1:05}-of-{shards:05}.safetensors"
-        for i, key in enumerate(tensors)
-    }
-    for name in sorted(set(places.values())):
-        save_file(
-            {k: t for k, t in tensors.items() if places[k] == name}, folder / name, metadata={"format": "pt"}
-        )
-    size = sum(t.numel() * t.element_size() for t in tensors.values())
-    index = {"metadata": {"total_size": size}, "weight_map": places}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    split = [i * shards // len(tensors) for i in range(len(tensors))]
+    rows = list(zip(split, tensors.items(), strict=True))
+    write_shards(folder, [dict(item for n, item in rows if n == shard) for shard in range(shards)])
 
 
 def random_weight(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -36,16 +36,20 @@ def save_checkpoint(
     for name in COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    tensors = published_tensors(config, weights, dtype)
-    shards = _shards(tensors)
+    write_shards(folder, _shards(published_tensors(config, weights, dtype)))
+
+
+def write_shards(folder: Path, shards: Sequence[dict[str, torch.Tensor]]) -> None:
+    """Write published tensors as one file, or as one per shard with their index."""
     if len(shards) == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
         return
-    files = {f"model-{n:05}-of-{len(shards):05}.safetensors": keys for n, keys in enumerate(shards, start=1)}
-    for name, keys in files.items():
-        save_file({key: tensors[key] for key in keys}, folder / name, metadata={"format": "pt"})
-    places = {key: name for name, keys in files.items() for key in keys}
-    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    places: dict[str, str] = {}
+    for number, tensors in enumerate(shards, start=1):
+        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+        places |= dict.fromkeys(tensors, name)
+    size = sum(tensor.nbytes for tensors in shards for tensor in tensors.values())
     index = {"metadata": {"total_size": size}, "weight_map": places}
     (folder / INDEX).write_text(json.dumps(index, indent=1) + "\n")
 
@@ -63,14 +67,13 @@ def published_tensors(
     return out
 
 
-def _shards(tensors: Mapping[str, torch.Tensor]) -> list[list[str]]:
-    shards: list[list[str]] = [[]]
+def _shards(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    shards: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for key, tensor in tensors.items():
-        bytes_ = tensor.numel() * tensor.element_size()
-        if shards[-1] and size + bytes_ > MAX_SHARD_BYTES:
-            shards.append([])
+        if shards[-1] and size + tensor.nbytes > MAX_SHARD_BYTES:
+            shards.append({})
             size = 0
-        shards[-1].append(key)
-        size += bytes_
+        shards[-1][key] = tensor
+        size += tensor.nbytes
     return shards
