@@ -97,11 +97,7 @@ def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
 
 
 def write_android_app(
-    bundle: str | Path,
-    output: str | Path,
-    request: AndroidRequest | None = None,
-    *,
-    step: Step = no_step,
+    bundle: str | Path, output: str | Path, request: AndroidRequest | None = None, *, step: Step = no_step
 ) -> Path:
     """Write a Gradle project with ``bundle`` and the Kotlin library to ``output``, complete or not at all.
 

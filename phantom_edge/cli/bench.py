@@ -75,11 +75,7 @@ def bench(
         return
     settings = Settings(processes, repeats, warmup, steps, parse_depths(depths), threads, soak)
     options = Options(
-        image=image,
-        browser=browser,
-        providers=tuple(provider or ()),
-        runner=runner,
-        app=app_id,
+        image=image, browser=browser, providers=tuple(provider or ()), runner=runner, app=app_id
     )
     with progress(quiet=as_json) as p:
         p.step("opening")

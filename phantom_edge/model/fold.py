@@ -117,10 +117,7 @@ def phantom_constants(
 
 
 def fold_layer(
-    weights: Mapping[str, Tensor],
-    layer: str,
-    constants: dict[str, PhantomConstants],
-    bases: Bases | None,
+    weights: Mapping[str, Tensor], layer: str, constants: dict[str, PhantomConstants], bases: Bases | None
 ) -> Iterator[tuple[str, Tensor]]:
     """The folded constants of one layer by name; ``bases`` is None for the exact fold."""
     key_scale, value_scale = (_power_of_two(constants[kind]) for kind in ("key", "value"))

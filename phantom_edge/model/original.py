@@ -55,12 +55,7 @@ class PhantomModel:
     """
 
     def __init__(
-        self,
-        config: PhantomConfig,
-        weights: Mapping[str, Tensor],
-        *,
-        phantom: bool = True,
-        keep: bool = True,
+        self, config: PhantomConfig, weights: Mapping[str, Tensor], *, phantom: bool = True, keep: bool = True
     ):
         self.config, self.phantom, self._keep = config, phantom, keep
         self._weights = weights

@@ -276,11 +276,7 @@ def _manifest(
     d = source.config.decoder
     widths = tuple(model.spec.width(n) for n in range(d.layers))
     return Manifest(
-        producer={
-            "phantom_edge": __version__,
-            "python": platform.python_version(),
-            **installed(*LIBRARIES),
-        },
+        producer={"phantom_edge": __version__, "python": platform.python_version(), **installed(*LIBRARIES)},
         target=target.name,
         browser=target.browser,
         format=artifact_format.name,

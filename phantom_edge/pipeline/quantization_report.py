@@ -17,10 +17,7 @@ PRECISION = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
 
 
 def quantization_report(
-    found: Quantization,
-    name: str,
-    comparisons: Sequence[Comparison] = (),
-    answers: Sequence[EvalResult] = (),
+    found: Quantization, name: str, comparisons: Sequence[Comparison] = (), answers: Sequence[EvalResult] = ()
 ) -> Report:
     """The whole report.
 

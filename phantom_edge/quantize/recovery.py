@@ -31,14 +31,7 @@ from phantom_edge.model.layer_by_layer import logits, logits_in_one_graph
 from phantom_edge.numbers.grid import QuantizedTensor, round_scale
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import store
-from phantom_edge.quantize.calibration import (
-    HELD_OUT,
-    SAMPLES,
-    CalibrationSet,
-    Sample,
-    drawn_set,
-    folder_set,
-)
+from phantom_edge.quantize.calibration import HELD_OUT, SAMPLES, CalibrationSet, Sample, drawn_set, folder_set
 from phantom_edge.quantize.quality import Quality, quality
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.training.loop import Stage, Trainer

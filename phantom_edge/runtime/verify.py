@@ -147,11 +147,7 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 
 
 def _run(
-    bundle: Bundle,
-    asked: list[Prompt],
-    answers: Sequence[Sequence[int]],
-    count: int,
-    options: dict[str, str],
+    bundle: Bundle, asked: list[Prompt], answers: Sequence[Sequence[int]], count: int, options: dict[str, str]
 ) -> tuple[list[Trace], list[list[int]], str]:
     """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
     m = bundle.manifest

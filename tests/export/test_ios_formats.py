@@ -11,10 +11,7 @@ from phantom_edge.runtime.self_test import self_test
 from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.verify import verify
 
-NEEDS = {
-    "executorch": "executorch.backends.apple.coreml.executorchcoreml",
-    "coreai": "coreai_torch",
-}
+NEEDS = {"executorch": "executorch.backends.apple.coreml.executorchcoreml", "coreai": "coreai_torch"}
 
 
 @pytest.mark.parametrize(("asked", "written"), [("executorch", "executorch-coreml"), ("coreai", "coreai")])

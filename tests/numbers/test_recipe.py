@@ -136,11 +136,7 @@ def test_wrong_names_and_overrides_are_refused(text, overrides, message):
 
 def test_manifest_round_trip():
     recipe = load_recipe("int4", ["text_decoder.layers.0.*=int8"])
-    assert to_json(recipe)["rules"][0] == {
-        "match": "vision_encoder.*",
-        "to": "int8",
-        "origin": "preset int4",
-    }
+    assert to_json(recipe)["rules"][0] == {"match": "vision_encoder.*", "to": "int8", "origin": "preset int4"}
     assert from_json(Recipe, json.loads(json.dumps(to_json(recipe)))) == recipe
 
 

@@ -52,10 +52,7 @@ WEIGHT, BIAS = _floats(4, 3, 3, 2), _floats(4)
 
 
 def _unary() -> list[Case]:
-    table = {
-        "sigmoid": lambda x: torch.sigmoid(T(x)),
-        "silu": lambda x: F.silu(T(x)),
-    }
+    table = {"sigmoid": lambda x: torch.sigmoid(T(x)), "silu": lambda x: F.silu(T(x))}
     cases = [
         Case(name, {"x": X}, lambda t, x, name=name: getattr(mb, name)(x=x), lambda x, f=f: f(x))
         for name, f in table.items()
@@ -96,11 +93,7 @@ def _unary() -> list[Case]:
 
 
 def _binary() -> list[Case]:
-    table = {
-        "add": np.add,
-        "sub": np.subtract,
-        "mul": np.multiply,
-    }
+    table = {"add": np.add, "sub": np.subtract, "mul": np.multiply}
     cases = [
         Case(
             name,

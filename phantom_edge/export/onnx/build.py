@@ -44,12 +44,7 @@ def dtype_of(model: FoldedModel) -> str:
 
 
 def write_graphs(
-    model: FoldedModel,
-    options: ExportOptions,
-    out: Path,
-    dtype: str,
-    operations: Operations,
-    progress: Step,
+    model: FoldedModel, options: ExportOptions, out: Path, dtype: str, operations: Operations, progress: Step
 ) -> Written:
     """Write the graphs of ``model`` below ``out``, named after ``dtype``, and check what was written.
 
