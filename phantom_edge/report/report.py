@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """Bars of one value per label, on a logarithmic axis if asked."""
+    """Bars of one value per label, on a logarithmic axis if ``log``."""
 
     title: str
     labels: tuple[str, ...]

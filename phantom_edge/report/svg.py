@@ -80,11 +80,11 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
         for part, value in bar.parts:
             width = value / high * (WIDTH - 130)
             colour = parts.index(part) % COLOURS if part in parts else 0
-            told = escape(f"{part}: {_short(value)} {unit}")
+            hint = escape(f"{part}: {_short(value)} {unit}")
             body.append(
                 f'<rect class="f{colour}" x="{x:.1f}" y="{top + BAR}" width="{width:.1f}" height="{BAR}">'
             )
-            body.append(f"<title>{told}</title></rect>")
+            body.append(f"<title>{hint}</title></rect>")
             x += width
         body.append(f'<text class="t" x="{x + 8:.1f}" y="{top + BAR + 16}">{escape(bar.text)}</text>')
     return _figure(title, height, body, "; ".join(f"{bar.name}: {bar.text}" for bar in rows))
@@ -133,9 +133,9 @@ def _series(series: Series, scale: _Scale) -> str:
     out.append(f'<polyline class="s{colour}{dash}" points="{_path([(x, y) for x, y, _, _ in dots])}"/>')
     for (x, y, _, _), point in zip(dots, series.points, strict=True):
         if len(dots) <= 40:
-            told = escape(f"{series.name}: {_short(point[1])} at {_short(point[0])}")
+            hint = escape(f"{series.name}: {_short(point[1])} at {_short(point[0])}")
             out.append(
-                f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{told}</title></circle>'
+                f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{hint}</title></circle>'
             )
     return "".join(out)
 
