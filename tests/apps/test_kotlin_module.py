@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 from native_bench import assert_the_lines_are_those_of_local, bench_server
+from native_goldens import write_goldens
 from native_server import LiveServer
 from native_vectors import export_small, write_chats, write_transcripts, write_vectors
 
@@ -36,6 +37,7 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
     write_vectors(folder)
     write_transcripts(folder, session)
     write_chats(folder, bundle)
+    write_goldens(folder)
     return folder, session
 
 

@@ -44,7 +44,7 @@ public struct Benchmark: Sendable {
         // The computer has compared the files with their digests; its job lies among them.
         let bundle = try ModelBundle(folder: folder, verify: false)
         try PhantomSession.checkMemory(for: bundle, platform.conditions)
-        let golden = try Golden(bundle)
+        let golden = try Golden(file: bundle.golden)
         let session = try await loaded(bundle, job, &run)
         (run.runtime, run.notes) = (platform.runtime, platform.notes)
         run.runtime["threads"] = job.settings.threads.map(BenchFact.whole) ?? .text("the runtime's choice")

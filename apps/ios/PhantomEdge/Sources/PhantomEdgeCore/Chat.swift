@@ -130,7 +130,7 @@ public actor Chat {
         do {
             var (start, rows): (ContinuousClock.Instant, [Float]) = (clock.now, [])
             if let image, prompt.contains(session.manifest.ids.image) {
-                rows = try await session.encode(policy.split(image))
+                rows = try await session.encode(policy.split(image).lazy.map(TilePolicy.planar))
                 timing.vision = seconds(clock.now - start)
                 start = clock.now
             }

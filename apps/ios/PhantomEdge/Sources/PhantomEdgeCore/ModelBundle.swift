@@ -33,6 +33,9 @@ public struct ModelBundle: Sendable {
         if verify { try checkFiles() }
     }
 
+    /// The bundle's recorded inputs and outputs.
+    var golden: URL { folder.appendingPathComponent(Self.goldenName) }
+
     /// Where a graph's artifact lies.
     public func url(of graph: Graph) throws -> URL {
         let path = manifest.graphs[graph]

@@ -69,12 +69,12 @@ public final class PhantomSession: Sendable {
 
     // --- steps, shared by chats and the self-test
 
-    /// Tiles to image tokens, one tile after the other: `[tiles * N, hidden]`.
-    func encode(_ tiles: [RGBImage]) async throws -> [Float] {
+    /// Tiles `[3, S, S]` to image tokens, one tile after the other: `[tiles * N, hidden]`.
+    func encode(_ tiles: some Sequence<[Float]>) async throws -> [Float] {
         var rows: [Float] = []
         for tile in tiles {
             try await proceed()
-            rows += try await backend.encode(tile: TilePolicy.planar(tile))
+            rows += try await backend.encode(tile: tile)
         }
         return rows
     }

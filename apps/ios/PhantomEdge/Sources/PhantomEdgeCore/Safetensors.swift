@@ -19,6 +19,8 @@ public struct Safetensors: Sendable {
     private let data: Data
     private let start: Int
     private let entries: [String: (dtype: String, shape: [Int], range: Range<Int>)]
+    /// Texts that the writer added, by name.
+    public let metadata: [String: String]
 
     /// Throws `PhantomEdgeError.bundle` for a file that is too large, truncated or not of this format.
     public init(file: URL) throws {
@@ -34,7 +36,9 @@ public struct Safetensors: Sendable {
         guard var members = try? JSONSerialization.jsonObject(with: Data(header)) as? [String: Any] else {
             throw broken
         }
-        members["__metadata__"] = nil
+        guard let metadata = (members.removeValue(forKey: "__metadata__") ?? [:]) as? [String: String] else {
+            throw broken
+        }
         let space = data.count - 8 - Int(length)
         var entries: [String: (String, [Int], Range<Int>)] = [:]
         for (key, value) in members {
@@ -44,7 +48,7 @@ public struct Safetensors: Sendable {
             else { throw broken }
             entries[key] = (entry.dtype, entry.shape, entry.offsets[0]..<entry.offsets[1])
         }
-        (self.data, start, self.entries) = (data, 8 + Int(length), entries)
+        (self.data, start, self.entries, self.metadata) = (data, 8 + Int(length), entries, metadata)
     }
 
     /// Names of the tensors.

@@ -51,7 +51,7 @@ final class BenchTests: XCTestCase {
         XCTAssertFalse(printed.contains { $0.contains("first token") })
         let last = try Json(Data(XCTUnwrap(printed.last).utf8))
         XCTAssertEqual(last["code"]?.integer, 1)
-        XCTAssertTrue(try last.text("error").contains("image tokens differ by 2 of their size"), printed.last ?? "")
+        XCTAssertTrue(try last.text("error").contains("image_features.rms is 2 (limit"), printed.last ?? "")
     }
 
     func testAHotDeviceAndAChargingOneAreSaidToBe() async throws {
@@ -142,7 +142,7 @@ private struct Heat: DeviceConditions {
 }
 
 /// A backend whose vision encoder has its sign wrong.
-private struct Wrong: Backend {
+struct Wrong: Backend {
     private let right: PipeBackend
     init(_ right: PipeBackend) { self.right = right }
     var name: String { "wrong" }

@@ -100,7 +100,8 @@ class Chat internal constructor(
         try {
             var rows = FloatArray(0)
             if (image != null && manifest.imageId in prompt) {
-                spent.vision = seconds { rows = session.encode(policy.split(image), check) }
+                val tiles = policy.split(image).asSequence().map(TilePolicy::planar)
+                spent.vision = seconds { rows = session.encode(tiles, check) }
             }
             var logits = FloatArray(0)
             spent.prefill = seconds {

@@ -43,6 +43,10 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
                 manifest.files.filterKeys { it == path || it.startsWith("$path/") }.values.sumOf { it.bytes }
             }
 
+    /** The bundle's recorded inputs and outputs. */
+    internal val golden: File
+        get() = File(folder, GOLDEN)
+
     /** The bundle's tokenizer. */
     fun tokenizer(): Tokenizer = Tokenizer(read(TOKENIZER, Tokenizer.FILE_LIMIT))
 

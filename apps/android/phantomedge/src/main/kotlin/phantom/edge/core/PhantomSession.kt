@@ -50,15 +50,13 @@ class PhantomSession(
         return true
     }
 
-    /** Tiles to image tokens, one tile after the other: `[tiles * N, hidden]`. */
-    internal fun encode(tiles: List<RgbImage>, check: Checkpoint): FloatArray {
+    /** Tiles `[3, S, S]` to image tokens, one tile after the other: `[tiles * N, hidden]`. */
+    internal fun encode(tiles: Sequence<FloatArray>, check: Checkpoint = {}): FloatArray {
         val parts = tiles.map { tile ->
             proceed(check)
-            backend.encode(TilePolicy.planar(tile))
+            backend.encode(tile)
         }
-        val rows = FloatArray(parts.sumOf { it.size })
-        parts.fold(0) { at, part -> at + part.size.also { part.copyInto(rows, at) } }
-        return rows
+        return parts.toList().joined()
     }
 
     /**

@@ -12,6 +12,12 @@ class Safetensors internal constructor(private val data: ByteBuffer, private val
     private val start: Long
     private val entries: Map<String, Entry>
 
+    /** Texts that the writer added, by name. */
+    val metadata: Map<String, String>
+
+    val names: Set<String>
+        get() = entries.keys
+
     init {
         data.order(ByteOrder.LITTLE_ENDIAN)
         val length = if (data.limit() < 8) -1 else data.getLong(0)
@@ -19,6 +25,10 @@ class Safetensors internal constructor(private val data: ByteBuffer, private val
         start = 8 + length
         val header = ByteArray(length.toInt()).also { view(8, start).get(it) }
         val json = JsonReader.read(header) as? Map<*, *> ?: damaged()
+        metadata =
+            (json["__metadata__"] as? Map<*, *>).orEmpty().entries.associate { (key, value) ->
+                key as String to (value as? String ?: damaged())
+            }
         entries =
             (json - "__metadata__").entries.associate { (key, value) ->
                 val offsets = (value["data_offsets"] as? List<*>)?.map { it.long ?: damaged() }

@@ -58,16 +58,11 @@ class BenchTest {
 
     @Test
     fun whatComputesSomethingElseIsNotTimed() {
-        val right = open()
-        val wrong =
-            object : Backend by right {
-                override fun encode(tile: FloatArray) = right.encode(tile).also { for (n in it.indices) it[n] = -it[n] }
-            }
-        val printed = lines(Bench(wrong))
+        val printed = lines(Bench(Turned(open())))
         assertFalse(printed.any { "first token" in it })
         val last = JsonReader.read(printed.last().toByteArray())
         assertEquals(1, last["code"].int)
-        assertTrue("image tokens differ by 2.0 of their size" in last.text("error"), printed.last())
+        assertTrue("image_features.rms is 2.0 (limit" in last.text("error"), printed.last())
     }
 
     @Test

@@ -46,7 +46,7 @@ class Benchmark(
         // The computer has compared the files with their digests; its job lies among them.
         val bundle = ModelBundle(folder, verify = false)
         PhantomSession.checkMemory(bundle, platform.conditions)
-        val golden = Golden(bundle)
+        val golden = Golden(bundle.golden)
         loaded(bundle, job, run).use { session ->
             run.runtime += platform.runtime
             run.notes += platform.notes
