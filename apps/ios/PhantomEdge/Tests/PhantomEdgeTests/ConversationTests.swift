@@ -171,7 +171,7 @@ final class ConversationTests: XCTestCase {
         XCTAssertTrue(report.passed, "\(report)")
         let wrong = try PhantomSession(bundle: session.bundle, backend: Wrong(backend), pacing: .unpaced)
         let failed = try await wrong.selfTest().checks.filter { !$0.passed }
-        XCTAssertTrue(failed.contains { $0.name == "image_features.rms" && abs($0.value - 2) < 1e-6 }, "\(failed)")
+        XCTAssertTrue(failed.contains { $0.name == "image_features.rms" && abs($0.value - 2) < 0.05 }, "\(failed)")
     }
 }
 

@@ -162,7 +162,7 @@ class ConversationTest {
         assertTrue(report.passed, "$report")
         val wrong = PhantomSession(session.bundle, Turned(session.backend), pacing = Pacing.UNPACED)
         val failed = wrong.selfTest().checks.filter { !it.passed }
-        assertTrue(failed.any { it.name == "image_features.rms" && abs(it.value - 2) < 1e-6 }, "$failed")
+        assertTrue(failed.any { it.name == "image_features.rms" && abs(it.value - 2) < 0.05 }, failed.joinToString { it.name })
     }
 
     companion object {
