@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from phantom_edge.bundle.golden import Computed, Golden, judge
 from safetensors.numpy import load_file, save_file
 
 from phantom_edge.bundle import golden
+from phantom_edge.bundle.golden import Computed, Golden, judge
 from phantom_edge.records import to_json
 
 LIMITS = (golden.EXACT, golden.HALF, golden.ROUNDED, golden.XNNPACK, golden.HALF_XNNPACK)
