@@ -3,37 +3,45 @@ import XCTest
 
 @testable import PhantomEdgeCore
 
-/// The rule of the golden file, on good and spoiled files and outputs, beside the Python package's judgement.
+/// The rule of the golden file, on the good and spoiled files and outputs that all languages judge.
 final class GoldenRuleTests: XCTestCase {
-    func testJudgementsAreThePythonPackagesOwn() throws {
-        let vectors = try Vectors("goldens")
-        for (number, entry) in try vectors.cases("cases").enumerated() {
-            let golden = try Golden(file: vectors.folder.appendingPathComponent(entry.text("file")))
-            let rows = try vectors.tensors.shape("\(number).logits")
-            let all = try vectors.tensors.floats("\(number).logits")
+    private func vectors() throws -> (URL, Json) {
+        let folder = try Vectors.folder()
+        return (folder, try Json(Data(contentsOf: folder.appendingPathComponent("goldens.json"))))
+    }
+
+    func testVerdictsAreThePythonPackagesOwn() throws {
+        let (folder, json) = try vectors()
+        let cases = try XCTUnwrap(json["cases"]?.items)
+        XCTAssertGreaterThan(cases.count, 20)
+        for entry in cases {
+            let (name, outputs) = try (entry.text("name"), XCTUnwrap(entry["computed"]))
             let computed = Golden.Computed(
-                pixels: try vectors.tensors.floats("\(number).pixels"),
-                features: try vectors.tensors.floats("\(number).features"),
-                logits: (0..<rows[0]).map { Array(all[$0 * rows[1]..<($0 + 1) * rows[1]]) })
-            let what = try "\(entry.text("file")), \(entry.text("what"))"
-            let (checks, expected) = (golden.judge(computed), try XCTUnwrap(entry["checks"]?.items))
-            XCTAssertEqual(checks.map(\.name), try expected.map { try $0.text("name") }, what)
-            for (check, other) in zip(checks, expected) {
-                let value = other["value"]?.double ?? .infinity
+                pixels: try floats(outputs["pixel_values"]), features: try floats(outputs["image_features"]),
+                logits: try XCTUnwrap(outputs["logits"]?.items).map(floats))
+            let checks = try Golden(file: folder.appendingPathComponent(entry.text("file"))).judge(computed)
+            let expected = try XCTUnwrap(entry["checks"]?.members)
+            XCTAssertEqual(checks.map { Array($0.name.utf8) }, expected.map(\.key), name)
+            for (check, member) in zip(checks, expected) {
+                let value = member.value.double ?? .infinity
                 let isNear = check.value == value || abs(check.value - value) <= 1e-9 * abs(value)
-                XCTAssertTrue(isNear, "\(what), \(check.name): \(check.value), expected \(value)")
-                XCTAssertEqual(check.limit, try XCTUnwrap(other["limit"]?.double), what)
-                XCTAssertEqual(check.passed, other["passed"]?.flag, "\(what), \(check.name)")
+                XCTAssertTrue(isNear, "\(name), \(check.name): \(check.value), expected \(value)")
             }
+            XCTAssertEqual(checks.filter { !$0.passed }.map(\.name), try entry.strings("failing"), name)
         }
     }
 
+    /// Null stands for a value that is not finite.
+    private func floats(_ list: Json?) throws -> [Float] {
+        try XCTUnwrap(list?.items).map { $0.double.map { Float($0) } ?? .nan }
+    }
+
     func testDamagedFilesAreRefused() throws {
-        let vectors = try Vectors("goldens")
-        let names = try vectors.json.strings("refused")
-        XCTAssertGreaterThan(names.count, 20)
+        let (folder, json) = try vectors()
+        let names = try json.strings("refused")
+        XCTAssertGreaterThan(names.count, 15)
         for name in names {
-            XCTAssertThrowsError(try Golden(file: vectors.folder.appendingPathComponent(name)), name)
+            XCTAssertThrowsError(try Golden(file: folder.appendingPathComponent(name)), name)
         }
     }
 }

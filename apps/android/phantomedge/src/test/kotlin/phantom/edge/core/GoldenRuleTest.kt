@@ -7,40 +7,40 @@ import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 
-/** The rule of the golden file, on good and spoiled files and outputs, beside the Python package's judgement. */
+/** The rule of the golden file, on the good and spoiled files and outputs that all languages judge. */
 class GoldenRuleTest {
-    private val vectors = Vectors("goldens")
+    private val folder = Vectors.folder()
+    private val json = JsonReader.read(File(folder, "goldens.json").readBytes())
 
     @Test
-    fun judgementsAreThePythonPackagesOwn() {
-        for ((number, entry) in vectors.cases("cases").withIndex()) {
-            val golden = Golden(File(vectors.folder, entry.text("file")))
-            val rows = vectors.tensors.shape("$number.logits")
-            val all = vectors.tensors.floats("$number.logits")
-            val computed =
-                Golden.Computed(
-                    vectors.tensors.floats("$number.pixels"),
-                    vectors.tensors.floats("$number.features"),
-                    List(rows[0]) { all.copyOfRange(it * rows[1], (it + 1) * rows[1]) },
-                )
-            val what = "${entry["file"]}, ${entry["what"]}"
-            val checks = golden.judge(computed)
-            val expected = entry["checks"] as List<*>
-            assertEquals(expected.map { it.text("name") }, checks.map { it.name }, what)
-            for ((check, other) in checks.zip(expected)) {
-                val value = other["value"] as Double? ?: Double.POSITIVE_INFINITY
+    fun verdictsAreThePythonPackagesOwn() {
+        val cases = json["cases"] as List<*>
+        assertTrue(cases.size > 20)
+        for (case in cases) {
+            val computed = case["computed"]
+            val rows = (computed["logits"] as List<*>).map { floats(it) }
+            val outputs = Golden.Computed(floats(computed["pixel_values"]), floats(computed["image_features"]), rows)
+            val checks = Golden(File(folder, case.text("file"))).judge(outputs)
+            val expected = case["checks"] as Map<*, *>
+            val name = case.text("name")
+            assertEquals(expected.keys.toList(), checks.map { it.name }, name)
+            for (check in checks) {
+                val value = expected[check.name] as Double? ?: Double.POSITIVE_INFINITY
                 val isNear = check.value == value || abs(check.value - value) <= 1e-9 * abs(value)
-                assertTrue(isNear, "$what, ${check.name}: ${check.value}, expected $value")
-                assertEquals(other["limit"], check.limit, what)
-                assertEquals(other["passed"], check.passed, "$what, ${check.name}")
+                assertTrue(isNear, "$name, ${check.name}: ${check.value}, expected $value")
             }
+            assertEquals(case.texts("failing"), checks.filter { !it.passed }.map { it.name }, name)
         }
     }
 
+    /** Null stands for a value that is not finite. */
+    private fun floats(list: Any?): FloatArray =
+        (list as List<*>).map { (it as Double?)?.toFloat() ?: Float.NaN }.toFloatArray()
+
     @Test
     fun damagedFilesAreRefused() {
-        val names = vectors.json.texts("refused")
-        assertTrue(names.size > 20)
-        for (name in names) assertFailsWith<BundleException>(name) { Golden(File(vectors.folder, name)) }
+        val names = json.texts("refused")
+        assertTrue(names.size > 15)
+        for (name in names) assertFailsWith<BundleException>(name) { Golden(File(folder, name)) }
     }
 }
