@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported; see phantom_edge/cli
+# Before torch is imported. Threads spin against whatever else runs here: on small models one is faster.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
 from needs import skipped_line
 from recorded import RECORDED
 
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
-
-# Two threads spin against whatever else runs here: on small models one is faster, alone or not.
-torch.set_num_threads(1)
 
 # Who takes the fixture carries the mark.
 MARKS = {"checkpoint_dirs": "conformance", "chromium": "browser"}
