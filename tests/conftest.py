@@ -16,7 +16,7 @@ from recorded import RECORDED
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 # Who takes the fixture carries the mark.
-MARKS = {"checkpoint_dirs": "conformance", "chromium": "browser"}
+MARKS = {"checkpoint_dirs": "conformance", "chromium": "browser", "node": "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks

@@ -28,6 +28,8 @@ from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import CheckError, InputError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SERIAL = "3A021JEHN01234"
 APP = app.DEFAULT

@@ -22,6 +22,8 @@ from phantom_edge.cli import main
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.runtime.session import Session
 
+pytestmark = pytest.mark.slow
+
 QUICK = Settings(processes=1, repeats=2, warmup=1, steps=3, depths=(0, 100, 9000), threads=1)
 ROWS = {"first_token", "preprocess", "vision", "prefill", "prefill_rate", "decode@0", "decode@100"}
 ROWS |= {"load", "memory", "libraries", "bundle"}

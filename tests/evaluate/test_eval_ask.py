@@ -12,6 +12,8 @@ from phantom_edge.evaluate.items import Item, Picture
 from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.traces import default_images
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = ("What colour is it?", "How many are there, all in all?", "Where?")
 TOKENS = 10
 

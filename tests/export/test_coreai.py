@@ -14,6 +14,8 @@ from phantom_edge.export import coreai
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.runtime.coreai_backend import CoreaiBackend
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("coreai_torch", reason="needs coreai-torch (the extra `coreai`)")
 
 CONTEXT, CHUNK = 40, 8

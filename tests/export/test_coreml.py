@@ -24,6 +24,8 @@ from phantom_edge.model.spec import ETA
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor, pack_nibbles
 
+pytestmark = pytest.mark.slow
+
 NORMAL = 2.0**-14  # float16's smallest normal number: hardware may take anything below for zero
 FP16 = 2.0**-11  # half a unit in float16's last place, relative
 RECIPES = {

@@ -20,6 +20,8 @@ from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 from phantom_edge.runtime.executorch_coreml_backend import ExecutorchCoremlBackend
 from phantom_edge.runtime.torch_backend import TorchBackend
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ExportOptions(CONTEXT, CHUNK, "fp16", (2, 5))
 
 pytest.importorskip(

@@ -11,6 +11,8 @@ from phantom_edge.runtime.self_test import self_test
 from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.verify import verify
 
+pytestmark = pytest.mark.slow
+
 NEEDS = {"executorch": "executorch.backends.apple.coreml.executorchcoreml", "coreai": "coreai_torch"}
 
 

@@ -280,6 +280,7 @@ def xnnpack():
     return buffer, run
 
 
+@pytest.mark.slow
 class TestXnnpack:
     def test_the_file_holds_our_integers_and_scales_bit_for_bit(self, xnnpack):
         buffer, _ = xnnpack

@@ -26,6 +26,8 @@ from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.sensitivity import Option
 from phantom_edge.runtime.verify import verify
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def mixed(folder: Path):

@@ -18,6 +18,8 @@ from recipes.nano import train
 from recipes.nano.form import SIZES, write_form
 from recipes.nano.train import RECIPE, NanoTraining, Stage
 
+pytestmark = pytest.mark.slow
+
 SMALL = replace(
     SIZES, hidden=64, ffn=96, layers=2, heads=2, kv_heads=1, vision_hidden=32, vision_ffn=64, vision_layers=2,
     vision_heads=2, image_size=64,

@@ -24,6 +24,8 @@ from phantom_edge.runtime import executorch_lift
 from phantom_edge.runtime.executorch_backend import GRAPHS, ExecutorchBackend
 from phantom_edge.runtime.executorch_lift import encode, lift_graph, lifted
 
+pytestmark = pytest.mark.slow
+
 # fp32 on both sides, whatever the weights' integers: only the order of summation differs. Seen: 3e-6 on image
 # tokens, 1e-5 on logits; with activations rounded, as the file ships, 2e-2 and 1e-1.
 TOLERANCE = 1e-4

@@ -16,6 +16,8 @@ from phantom_edge.runtime.session import Chat, PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import default_images
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = ("What colour is it?", "How many are there, all in all?", "Where?")
 FORMATS = {"onnx": "web", "executorch": "android", "coreml": "ios", "coreai": "ios"}
 TOKENS = 10

@@ -32,6 +32,8 @@ from phantom_edge.runtime.traces import default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import STRUCTURE, UNROUNDED, divergence, verify
 from phantom_edge.targets import FORMATS, format_for
 
+pytestmark = pytest.mark.slow
+
 TOKENS = 8
 # One of each format that is made and run by this toolkit alone; those made of several have tests of their
 # own.

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 
+import pytest
 from triple_files import write_triples
 
 from recipes.synthetic import TINY, write_checkpoint
+
+pytestmark = pytest.mark.slow
 
 
 def run(*arguments, cwd) -> subprocess.CompletedProcess:
