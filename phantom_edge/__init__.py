@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from phantom_edge.bench.devices import bench
     from phantom_edge.bench.settings import Settings as BenchSettings
-    from phantom_edge.bench.task import check_golden
     from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.golden import Golden
     from phantom_edge.bundle.manifest import Manifest
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from phantom_edge.report.report import Report
     from phantom_edge.runtime.inspect import inspect
     from phantom_edge.runtime.sampling import Sampling
+    from phantom_edge.runtime.self_test import self_test
     from phantom_edge.runtime.session import Chat, Session
     from phantom_edge.runtime.verify import verify
     from phantom_edge.targets import Target, targets
@@ -53,6 +54,7 @@ _HOMES = {
     "ExportRequest": "pipeline.export",
     "ExportResult": "pipeline.export",
     "Fold": "model.fold",
+    "Golden": "bundle.golden",
     "InputError": "errors",
     "Manifest": "bundle.manifest",
     "PhantomEdgeError": "errors",
@@ -68,13 +70,13 @@ _HOMES = {
     "TuneOptions": "tune.options",
     "bench": "bench.devices",
     "build_suite": "evaluate.job",
-    "check_golden": "bench.task",
     "evaluate_models": "evaluate.job",
     "export": "pipeline.export",
     "inspect": "runtime.inspect",
     "load_recipe": "numbers.recipe",
     "quantize": "pipeline.quantize",
     "read_triples": "training.triples",
+    "self_test": "runtime.self_test",
     "targets": "targets",
     "tune": "tune.trainer",
     "verify": "runtime.verify",
@@ -87,6 +89,7 @@ __all__ = [
     "ExportRequest",
     "ExportResult",
     "Fold",
+    "Golden",
     "InputError",
     "Manifest",
     "PhantomEdgeError",
@@ -103,13 +106,13 @@ __all__ = [
     "__version__",
     "bench",
     "build_suite",
-    "check_golden",
     "evaluate_models",
     "export",
     "inspect",
     "load_recipe",
     "quantize",
     "read_triples",
+    "self_test",
     "targets",
     "tune",
     "verify",

@@ -83,7 +83,12 @@ def limits_for(format_name: str, *, rounds: bool) -> GoldenLimits:
 
 @dataclass(frozen=True)
 class Golden:
-    """One picture, one prompt about it, and what torch computed for them with the artifact's own integers."""
+    """One picture, one prompt about it, and what torch computed for them with the artifact's own integers.
+
+    >>> golden = pe.Golden.read(Path("nano-desktop"))
+    >>> golden.image.shape, len(golden.generated_ids)
+    ((192, 192, 3), 16)
+    """
 
     image: NDArray[np.uint8]
     """[H, W, 3], one tile without resizing."""

@@ -17,6 +17,11 @@ def self_test(session: Session, golden: Golden) -> tuple[Check, ...]:
 
     The recorded tokens are appended whatever the device would choose, so that one tie does not count against
     all that follows it.
+
+    >>> bundle = pe.Bundle.open("nano-desktop")
+    >>> checks = pe.self_test(pe.Session.of_bundle(bundle), pe.Golden.read(bundle.folder))
+    >>> all(check.passed for check in checks)
+    True
     """
     spec, tokens = session.spec, golden.generated_ids.tolist()
     pixels = pixel_values(Image.fromarray(golden.image), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
