@@ -188,9 +188,7 @@ def inspect(
     as_json: Json = False,
     html: Html = None,
 ) -> None:
-    """Show what a checkpoint or a bundle holds: parameters, sizes, the phantom dimension per layer,
-    memory.
-    """
+    """Show what a checkpoint or a bundle holds: parameters, sizes, phantom dimension per layer, memory."""
     from phantom_edge.runtime.inspect import inspect as run_inspect
 
     with progress(quiet=as_json) as p:

@@ -9,23 +9,27 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, Protocol, TypeVar
 
 import typer
 
 from phantom_edge.errors import PhantomEdgeError
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from phantom_edge.report.report import Report
 
 DEBUG = "PHANTOM_EDGE_DEBUG"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def command(function: Callable) -> Callable:
-    """End a command's errors as one line on stderr with their kind's exit code; --debug has tracebacks."""
+def command(function: Callable[P, T]) -> Callable[P, T]:
+    """End a command's errors as one line on stderr, with their exit code; a traceback only with --debug."""
 
     @functools.wraps(function)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
         sys.unraisablehook = _interrupt_again
         try:
@@ -49,8 +53,8 @@ def command(function: Callable) -> Callable:
     return wrapped
 
 
-def _interrupt_again(unraisable) -> None:
-    """Deliver a Ctrl-C again that came during a callback of the interpreter, which drops exceptions."""
+def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Deliver a Ctrl-C once more that the interpreter dropped, as it does in a callback of its own."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         main = threading.main_thread().ident
         threading.Timer(
@@ -60,7 +64,7 @@ def _interrupt_again(unraisable) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _fail(error: BaseException, code: int, text: str | None = None) -> None:
+def _fail(error: BaseException, code: int, text: str | None = None) -> NoReturn:
     if os.environ.get(DEBUG):
         raise error
     line = " ".join(str(text or error).split())
@@ -68,17 +72,17 @@ def _fail(error: BaseException, code: int, text: str | None = None) -> None:
     raise typer.Exit(code) from None
 
 
-class Progress:
+class ProgressLine:
     """What is being done, on stderr of a terminal; silent elsewhere, so that logs and pipes stay clean."""
 
-    def __init__(self, status) -> None:
+    def __init__(self, status: Status | None) -> None:
         self._status = status
 
     def step(self, text: str) -> None:
         if self._status is not None:
             self._status.update(f"{text} …")
 
-    def track(self, items: Iterable, text: str) -> Iterator:
+    def track(self, items: Iterable[T], text: str) -> Iterator[T]:
         self.step(text)
         for n, item in enumerate(items, start=1):
             if n % 50 == 0:
@@ -87,15 +91,15 @@ class Progress:
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Progress]:
+def progress(*, quiet: bool = False) -> Iterator[ProgressLine]:
     """A spinner with the current step while the block runs."""
     if quiet or not sys.stderr.isatty():
-        yield Progress(None)
+        yield ProgressLine(None)
         return
     from rich.console import Console
 
     with Console(stderr=True).status("starting …") as status:
-        yield Progress(status)
+        yield ProgressLine(status)
 
 
 def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
@@ -112,7 +116,13 @@ def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
         raise typer.Exit(1)
 
 
-def write_page(report: Report, path: str) -> None:
+class Page(Protocol):
+    """What can be written as a page."""
+
+    def to_html(self) -> str: ...
+
+
+def write_page(report: Page, path: str) -> None:
     from pathlib import Path
 
     from phantom_edge.errors import InputError

@@ -116,7 +116,7 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         exported = plan.format.export(model, options, folder, step)
         source.tokenizer.save(folder / TOKENIZER)
         _golden(plan.format, model, source, spec, options).save(folder)
-        manifest = _manifest(plan.target, plan.format, source, model, spec, options, certificate, exported)
+        manifest = _manifest(plan, source, model, spec, options, certificate, exported)
         if quantization:
             save(folder / SIDECAR, quantization, integers=False)
             manifest = replace(manifest, quantization=manifest_entry(quantization))
@@ -262,8 +262,7 @@ def _golden(
 
 
 def _manifest(
-    target: Target,
-    artifact_format: Format,
+    plan: _Plan,
     source: Pretrained,
     model: FoldedModel,
     spec: PromptSpec,
@@ -271,15 +270,15 @@ def _manifest(
     certificate: FoldCertificate,
     exported: Exported,
 ) -> Manifest:
-    assert model.recipe is not None  # it is quantised, if only to floats
-    plan = model.recipe.plan(model.module_shapes())
+    assert model.recipe is not None, "the model is quantised"
+    assignments = model.recipe.plan(model.module_shapes())
     d = source.config.decoder
     widths = tuple(model.spec.width(n) for n in range(d.layers))
     return Manifest(
         producer={"phantom_edge": __version__, "python": platform.python_version(), **installed(*LIBRARIES)},
-        target=target.name,
-        browser=target.browser,
-        format=artifact_format.name,
+        target=plan.target.name,
+        browser=plan.target.browser,
+        format=plan.format.name,
         graphs=GraphFiles(**{name: path.as_posix() for name, path in exported.files.items()}),
         counts=exported.counts,
         source=ModelSource(source.name, source.checkpoint.parameters, source.sha256()),
@@ -292,7 +291,7 @@ def _manifest(
         chunk=options.chunk,
         kv_cache=FLOAT if model.kv is None else INT8,
         recipe=model.recipe,
-        fallbacks={assignment.name: assignment.reason for assignment in plan if assignment.fallback},
+        fallbacks={assignment.name: assignment.reason for assignment in assignments if assignment.fallback},
         fold=certificate,
         notes=exported.notes,
         verification=None,

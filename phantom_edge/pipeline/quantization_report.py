@@ -17,18 +17,24 @@ PRECISION = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
 
 
 def quantization_report(
-    found: Quantization, name: str, comparisons: Sequence[Comparison] = (), answers: Sequence[EvalResult] = ()
+    quantization: Quantization,
+    name: str,
+    comparisons: Sequence[Comparison] = (),
+    answers: Sequence[EvalResult] = (),
 ) -> Report:
     """The whole report.
 
     ``comparisons`` are with other quantisers, ``answers`` the quantised model's accuracy and the original's.
     """
-    facts = found.facts
+    facts = quantization.facts
     report = Report(
-        "quantize", f"{name}: {found.recipe.name}, {found.method}", _facts(found), {COST: _checks(facts)}
+        "quantize",
+        f"{name}: {quantization.recipe.name}, {quantization.method}",
+        _facts(quantization),
+        {COST: _checks(facts)},
     )
-    report.tables += tables(found)
-    report.plots += plots(found)
+    report.tables += tables(quantization)
+    report.plots += plots(quantization)
     if comparisons:
         report.tables.insert(0, _comparisons(comparisons))
     if answers:
@@ -36,7 +42,7 @@ def quantization_report(
     return report
 
 
-def tables(found: Quantization) -> list[Table]:
+def tables(quantization: Quantization) -> list[Table]:
     """The modules, one row each."""
     columns = (
         "module",
@@ -50,7 +56,7 @@ def tables(found: Quantization) -> list[Table]:
     )
     rows = tuple(
         (r.name, r.precision, r.bytes, r.before, r.after, r.activation, r.outlier, r.scale)
-        for r in found.rows
+        for r in quantization.rows
     )
     title = (
         "Per module: relative error of its output, round-to-nearest before and this method after; the "
@@ -60,11 +66,11 @@ def tables(found: Quantization) -> list[Table]:
     return [Table(title, columns, rows)]
 
 
-def plots(found: Quantization) -> list[Plot]:
+def plots(quantization: Quantization) -> list[Plot]:
     """What each module costs at each precision, and the choice; without one, each module's error."""
-    choice = found.facts.get("sensitivity")
+    choice = quantization.facts.get("sensitivity")
     if not isinstance(choice, Mapping):
-        names, errors = tuple(r.name for r in found.rows), tuple(r.after for r in found.rows)
+        names, errors = tuple(r.name for r in quantization.rows), tuple(r.after for r in quantization.rows)
         return [Plot("Relative error of each module's output", names, errors, log=True)]
     labels = tuple(f"{name} ({entry['chosen']})" for name, entry in choice["modules"].items())
     bits = tuple(float(_bits(entry["chosen"])) for entry in choice["modules"].values())
@@ -91,22 +97,22 @@ def _bits(precision: str) -> int:
     return int(digits)
 
 
-def _facts(found: Quantization) -> dict[str, Any]:
-    facts = found.facts
-    told: dict[str, Any] = {"size of all weights": megabytes(facts["bytes"])}
+def _facts(quantization: Quantization) -> dict[str, Any]:
+    facts = quantization.facts
+    rows: dict[str, Any] = {"size of all weights": megabytes(facts["bytes"])}
     for key, title in (("calibration", "calibrated on"), ("measured_on", "measured on")):
         entry = facts[key]
-        told[title] = f"{entry['name']}, {entry['samples']} samples, {entry['tokens']:,} tokens"
+        rows[title] = f"{entry['name']}, {entry['samples']} samples, {entry['tokens']:,} tokens"
     fold = facts["fold_from"]
-    told["phantom constants"] = f"from the {fold['chosen']} weights" + (
+    rows["phantom constants"] = f"from the {fold['chosen']} weights" + (
         f" (KL {fold['kl']['original']:.3g} from the originals, {fold['kl']['quantised']:.3g} from the "
         "quantised)"
         if "kl" in fold
         else ""
     )
     if budget := facts.get("sensitivity", {}).get("budget"):
-        told["budget"] = megabytes(int(budget["bytes"])) if "bytes" in budget else f"{budget['nats']:g} nats"
-    return told
+        rows["budget"] = megabytes(int(budget["bytes"])) if "bytes" in budget else f"{budget['nats']:g} nats"
+    return rows
 
 
 def _checks(facts: Mapping[str, Any]) -> list[Check]:

@@ -56,14 +56,14 @@ def doctor() -> Report:
 
 def _library(name: str, code: str) -> Check:
     try:
-        found = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return Check(name, "missing", passed=False, detail=f"pip install {name}")
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
-        return Check(name, found, passed=False, detail=f"import took more than {TIMEOUT} s")
+        return Check(name, installed, passed=False, detail=f"import took more than {TIMEOUT} s")
     lines = done.stderr.strip().splitlines()
     return Check(
-        name, found, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else ""
+        name, installed, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else ""
     )

@@ -171,9 +171,7 @@ def _nbytes(matmul: Matmul) -> int:
 
 
 LOADED: Final = 1.5
-"""Memory over the fp32 weights' bytes while XNNPACK packs them: 1.25 was measured at 8 GB, above 1.4 at
-16.
-"""
+"""Memory over the fp32 weights' bytes while XNNPACK packs them: measured 1.25 at 8 GB, above 1.4 at 16."""
 
 
 def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:

@@ -16,14 +16,14 @@ def quiet_native() -> Iterator[None]:
     ExecuTorch logs every probe of the processor's description when its first kernel is set up.
     """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile() as output:
         kept = os.dup(2)
-        os.dup2(held.fileno(), 2)
+        os.dup2(output.fileno(), 2)
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(kept, held.read())
+            output.seek(0)
+            os.write(kept, output.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -31,6 +31,7 @@ from phantom_edge.quantize.store import SIDECAR, differing, of_bundle
 from phantom_edge.report.report import Check, Plot, Report, megabytes
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.decoding import forced
+from phantom_edge.runtime.sampling import Floats
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_reference import Reference, make_references
 from phantom_edge.runtime.traces import Prompt, Trace, prompts, trace_prompt
@@ -82,23 +83,23 @@ def verify(
         model = model.with_kv(cache)
     structure = [_integers(stored, model, calibrated), *_cache_grid(cache, model)]
     del stored  # a byte a weight, and from here on the model's own are enough
-    held = artifact_format.reference(model)
+    reference = artifact_format.reference(model)
     spec, context, chunk = PromptSpec.of_bundle(bundle), m.context, m.chunk
-    asked = prompts(
+    questions = prompts(
         spec, Tokenizer.from_file(bundle.folder / "tokenizer.json"), context - tokens, image, question
     )
 
     step("running the artifact")
-    run, chosen, runtime = _run(bundle, asked, [()] * len(asked), tokens, {})
+    run, chosen, runtime = _run(bundle, questions, [()] * len(questions), tokens, {})
     step("running the torch model with the same integers, and the original")
     original = PhantomModel(source.config, source.checkpoint, keep=False)
-    references = make_references(held, original, asked, chosen, source.config.image_token_id, chunk)
+    references = make_references(reference, original, questions, chosen, source.config.image_token_id, chunk)
 
     groups: dict[str, list[Check]] = {}
     if artifact_format.unrounded:
         step("running the artifact without its platform's rounding")
         groups[UNROUNDED] = _unrounded(bundle, references)
-    if held.rounds_activations:
+    if reference.rounds_activations:
         structure += _grid_stages(references, run, artifact_format.name)
     else:
         kind = "integer" if _bits(recipe, model) < 16 else "float"
@@ -147,14 +148,18 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 
 
 def _run(
-    bundle: Bundle, asked: list[Prompt], answers: Sequence[Sequence[int]], count: int, options: dict[str, str]
+    bundle: Bundle,
+    questions: list[Prompt],
+    answers: Sequence[Sequence[int]],
+    count: int,
+    options: dict[str, str],
 ) -> tuple[list[Trace], list[list[int]], str]:
     """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
     m = bundle.manifest
     backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
     pairs = [
         trace_prompt(backend, prompt, m.ids.image, count, forced(answer))
-        for prompt, answer in zip(asked, answers, strict=True)
+        for prompt, answer in zip(questions, answers, strict=True)
     ]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
 
@@ -162,9 +167,9 @@ def _run(
 def _unrounded(bundle: Bundle, references: list[Reference]) -> list[Check]:
     """The artifact's graphs and integers in fp32 arithmetic, against torch in the same."""
     artifact_format = format_for(bundle.manifest.format)
-    asked, answers = [r.prompt for r in references], [r.tokens for r in references]
+    questions, answers = [r.prompt for r in references], [r.tokens for r in references]
     try:
-        traces, _, _ = _run(bundle, asked, answers, len(answers[0]), dict(artifact_format.unrounded))
+        traces, _, _ = _run(bundle, questions, answers, len(answers[0]), dict(artifact_format.unrounded))
     except NoRoomError as error:
         return [Check("left out", "not run", detail=str(error))]
     pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
@@ -180,16 +185,16 @@ def _integers(
 
     ``calibrated`` holds the hashes that the integers must have.
     """
-    wrong, wanted = [], set()
+    wrong, quantised = [], set()
     for name in model.weights:
         weight, module = model.weights[name], name.removesuffix(".weight")
         if isinstance(weight, QuantizedTensor):
-            wanted.add(module)
+            quantised.add(module)
             if module not in stored or not _same(stored[module], weight):
                 wrong.append(module)
-    wrong += sorted(set(stored) - wanted)
+    wrong += sorted(set(stored) - quantised)
     wrong = sorted({*wrong, *(differing(calibrated.integers, stored) if calibrated else ())})
-    detail = f"{len(wanted)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
+    detail = f"{len(quantised)} quantised weights" + (f"; differs: {', '.join(wrong[:3])}" if wrong else "")
     return Check.at_most(
         "integers that differ", len(wrong), 0, "one set of integers serves every format", detail
     )
@@ -203,10 +208,10 @@ def _stored_cache(artifact_format: Format, bundle: Bundle) -> CacheScales | None
 
 def _cache_grid(stored: CacheScales | None, model: FoldedModel) -> list[Check]:
     """Every scale of an int8 KV cache is in the artifact; nothing to check where both caches are in float."""
-    found, wanted = ([] if kv is None else [*kv.keys, *kv.values] for kv in (stored, model.kv))
-    if not found and not wanted:
+    scales, expected = ([] if kv is None else [*kv.keys, *kv.values] for kv in (stored, model.kv))
+    if not scales and not expected:
         return []
-    wrong = sum(a is None or b is None or not bool((a == b).all()) for a, b in zip_longest(found, wanted))
+    wrong = sum(a is None or b is None or not bool((a == b).all()) for a, b in zip_longest(scales, expected))
     return [
         Check.at_most("cache scales that differ", wrong, 0, "the cache's integers mean what was calibrated")
     ]
@@ -218,11 +223,16 @@ def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
     return bool((a.values == b.values).all() and (a.scales == b.scales).all())
 
 
-def _error(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest absolute difference over the reference's rms; infinite for NaN or another shape."""
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+def _image_tokens(trace: Trace) -> Floats:
+    assert trace.image_tokens is not None, "its prompt has a picture"
+    return trace.image_tokens
+
+
+def _error(values: Floats, expected: Floats) -> float:
+    """Largest difference over the reference's root mean square; infinite for NaN or another shape."""
+    if values.shape != expected.shape or not np.isfinite(values).all():
         return float("inf")
-    return float(np.abs(found - wanted).max() / _rms(wanted))
+    return float(np.abs(values - expected).max() / _rms(expected))
 
 
 def _rms(x: np.ndarray) -> float:
@@ -234,7 +244,8 @@ def _pooled(arrays: list[np.ndarray]) -> float:
     return _rms(np.concatenate([array.ravel() for array in arrays]))
 
 
-Pair = tuple[Prompt, Trace, Trace]  # what was asked, what is wanted, what was found
+Pair = tuple[Prompt, Trace, Trace]  # a prompt, the reference's trace of it, and the artifact's
+Triple = tuple[Floats, Floats, Floats]  # the artifact's values, the reference's, and those without a grid
 
 
 def _stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
@@ -243,7 +254,7 @@ def _stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
     rows = [
         (
             "image tokens",
-            [_error(t.image_tokens, r.image_tokens) for p, r, t in pairs if p.pixels is not None],
+            [_error(_image_tokens(t), _image_tokens(r)) for p, r, t in pairs if p.pixels is not None],
         )
     ]
     rows.append(("prefill logits", [_error(t.logits[0], r.logits[0]) for _, r, t in pairs]))
@@ -265,50 +276,55 @@ def _grid_stages(references: list[Reference], traces: list[Trace], format_name: 
     # Over all prompts together: what rounding costs at one position is a single draw, now and then a lucky
     # one, and a ratio of two draws says little. A fault of structure in any prompt still stands out, and the
     # lifted run is exact.
-    def share(triples: list) -> float:
-        if any(found.shape != wanted.shape or not np.isfinite(found).all() for found, wanted, _ in triples):
+    def share(triples: list[Triple]) -> float:
+        if any(
+            values.shape != expected.shape or not np.isfinite(values).all() for values, expected, _ in triples
+        ):
             return float("inf")
-        error = _pooled([found - wanted for found, wanted, _ in triples])
-        cost = _pooled([plain - wanted for _, wanted, plain in triples])
-        return error / max(cost, 1e-6 * _pooled([wanted for _, wanted, _ in triples]))
+        error = _pooled([values - expected for values, expected, _ in triples])
+        cost = _pooled([plain - expected for _, expected, plain in triples])
+        return error / max(cost, 1e-6 * _pooled([expected for _, expected, _ in triples]))
 
     with_image = [(r, t) for r, t in pairs if r.prompt.pixels is not None]
-    rows = [
+    rows: list[tuple[str, list[Triple]]] = [
         (
             "image tokens",
-            [(t.image_tokens, r.trace.image_tokens, r.plain.image_tokens) for r, t in with_image],
+            [(_image_tokens(t), _image_tokens(r.trace), _image_tokens(r.plain)) for r, t in with_image],
         ),
         # One row: prefill gives a single position of each prompt, too few draws for a limit, and its share of
         # the cache is in all the others. The lifted run holds it to its own limit.
         ("logits, prefill and cached decode", [(t.logits, r.trace.logits, r.plain.logits) for r, t in pairs]),
     ]
 
-    def check(name: str, triples: list) -> Check:
-        if all(
-            np.array_equal(wanted, plain) for _, wanted, plain in triples
-        ):  # no weight here has a grid before it
+    def check(name: str, triples: list[Triple]) -> Check:
+        # Where no weight has a grid before it.
+        if all(np.array_equal(expected, plain) for _, expected, plain in triples):
             limit = tolerances.structure(format_name, "integer")
             return Check.at_most(name, max(_error(f, w) for f, w, _ in triples), limit.limit, limit.reason)
         limit, unit = tolerances.GRID, "of what rounding the activations costs"
         return Check.at_most(name, share(triples), limit.limit, limit.reason, unit)
 
     checks = [check(name, triples) for name, triples in rows if triples]
-    asked = [(r.prompt, r.trace, t) for r, t in pairs]
+    traced = [(r.prompt, r.trace, t) for r, t in pairs]
     slack = [float(np.abs(r.plain.logits - r.trace.logits).max()) for r, _ in pairs]
-    return [*_embeddings(asked, tolerances.embedding(format_name, "integer")), *checks, _greedy(asked, slack)]
+    return [
+        *_embeddings(traced, tolerances.embedding(format_name, "integer")),
+        *checks,
+        _greedy(traced, slack),
+    ]
 
 
 def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
     """Tokens chosen otherwise than the reference, but for ties: choices whose logits lie within ``slack``."""
     other = ties = total = 0
     for (_, reference, trace), within in zip(pairs, slack, strict=True):
-        wanted = reference.logits[:-1]
-        chosen, best = trace.logits[:-1].argmax(-1), wanted.argmax(-1)
-        rows = np.arange(len(wanted))
-        tie = wanted[rows, best] - wanted[rows, chosen] <= within
+        expected = reference.logits[:-1]
+        chosen, best = trace.logits[:-1].argmax(-1), expected.argmax(-1)
+        rows = np.arange(len(expected))
+        tie = expected[rows, best] - expected[rows, chosen] <= within
         other += int(((chosen != best) & ~tie).sum())
         ties += int(((chosen != best) & tie).sum())
-        total += len(wanted)
+        total += len(expected)
     detail = f"{total - other - ties} of {total} equal" + (
         f", {ties} within the rounding of a tie" if ties else ""
     )
@@ -331,7 +347,8 @@ def _phantom(references: list[Reference], traces: list[Trace]) -> Check:
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    log_probabilities: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return log_probabilities
 
 
 def divergence(truth: np.ndarray, logits: np.ndarray) -> np.ndarray:
