@@ -154,9 +154,7 @@ def _check_file(path: str | Path, name: str) -> None:
     except FileNotFoundError:
         raise InputError(f"{name} does not exist: give the path of a picture") from None
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{name} cannot be read ({_reason(error)}): give the path of a readable picture"
-        ) from None
+        raise InputError(f"{name} cannot be read ({_reason(error)}): give a readable picture") from None
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{name} is a folder: give the path of one picture in it")
     if not stat.S_ISREG(status.st_mode):
@@ -181,9 +179,7 @@ def _open(source: str | Path | BinaryIO, name: str) -> Image.Image:
             f"{name} is not a picture in a known format: convert it to one of {', '.join(formats)}"
         ) from None
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
-        raise InputError(
-            f"{name} cannot be opened ({_reason(error)}): save it again as PNG or JPEG"
-        ) from None
+        raise InputError(f"{name} cannot be opened ({_reason(error)}): save it as PNG or JPEG") from None
 
 
 def _too_large(name: str, size: str) -> str:
@@ -200,9 +196,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image.load()
         return _upright(_flatten(image), image)
     except Exception as error:  # decoders raise OSError, SyntaxError, EOFError, struct.error...
-        raise InputError(
-            f"{name} is damaged or of an odd kind ({_reason(error)}): save it again as PNG or JPEG"
-        ) from None
+        raise InputError(f"{name} is damaged ({_reason(error)}): save it as PNG or JPEG") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -134,9 +134,7 @@ class PhantomConfig:
         """Parse the published dictionary. Raises :class:`InputError` naming the offending field."""
         kind = data.get("model_type")
         if kind != "phantom":
-            raise InputError(
-                f"config.json describes a {kind!r} model, not 'phantom': give a Phantom checkpoint"
-            )
+            raise InputError(f"config.json describes a {kind!r} model: give a Phantom checkpoint")
         top = _Fields(data, "config.json")
         if top.number("downsample_ratio", float) != 0.5:
             raise InputError("config.json: downsample_ratio must be 0.5, the only one Phantom publishes")
@@ -153,9 +151,7 @@ class PhantomConfig:
         ends = ends if isinstance(ends, list) else [ends]
         for name, value in [("image_token_index", image_token), *(("eos_token_id", e) for e in ends)]:
             if not _is_int(value) or not 0 <= value < decoder.vocab_size:
-                raise InputError(
-                    f"config.json: {name} {value!r} is no id below vocab_size {decoder.vocab_size}"
-                )
+                raise InputError(f"config.json: {name} {value!r} is no id below {decoder.vocab_size}")
         max_tiles = top.section("phantom_edge").size("max_tiles") if "phantom_edge" in data else None
         return cls(vision, decoder, image_token, tuple(ends), max_tiles=max_tiles)
 

@@ -190,9 +190,7 @@ def _headers(path: Path) -> dict[str, StoredTensor]:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (a file is not iterable)
             return {k: StoredTensor(path, tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: truncated or not a safetensors file ({error}); download it again"
-        ) from None
+        raise InputError(f"{path}: truncated, or no safetensors file ({error}); download it again") from None
 
 
 def _count(shape: tuple[int, ...]) -> int:

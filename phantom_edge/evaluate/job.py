@@ -62,9 +62,7 @@ def _benchmark(
     from phantom_edge.evaluate.benchmarks import benchmark_suite
 
     if data is None:
-        raise InputError(
-            f"--benchmark {name} needs --data, the folder with your copy of it; nothing is downloaded"
-        )
+        raise InputError(f"--benchmark {name} needs --data, the folder with your copy of it")
     if split is not None:
         raise InputError("--split is for the scene tasks; a benchmark has one split with answers")
     suite = benchmark_suite(name, data)

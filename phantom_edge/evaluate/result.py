@@ -101,9 +101,7 @@ def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]
                 "ask both the same --tasks, --samples, --split and --limit"
             )
     if len(earlier) != len(after.records):
-        raise InputError(
-            f"{before.model} was asked {len(earlier)} questions, {after.model} {len(after.records)}"
-        )
+        raise InputError(f"{before.model} got {len(earlier)} questions, {after.model} {len(after.records)}")
     return [(earlier[record.id], record) for record in after.records]
 
 

@@ -153,9 +153,7 @@ class FoldedModel:
     ) -> torch.Tensor:
         steps = embeds.shape[1]
         if cache.length + steps > cache.context:
-            raise InputError(
-                f"{cache.length + steps} tokens do not fit a context of {cache.context}; raise --context"
-            )
+            raise InputError(f"{cache.length + steps} tokens do not fit {cache.context}; raise --context")
         out = graph(self._ops(cache=cache, steps=steps), self.spec, embeds, all_positions=all_positions)
         cache.length += steps
         return out

@@ -126,9 +126,7 @@ class QuantizedTensor:
         out_features, in_features = self.values.shape
         group = in_features if self.group is None else self.group
         if group < 1 or in_features % group:
-            raise InputError(
-                f"quantised tensor: groups of {group} do not divide {in_features} input features"
-            )
+            raise InputError(f"quantised tensor: groups of {group} do not divide {in_features} inputs")
         expected = (out_features, in_features // group)
         if self.scales.dtype != torch.float32 or tuple(self.scales.shape) != expected:
             raise InputError(
@@ -147,9 +145,7 @@ class QuantizedTensor:
             )
         # NaN fails this too, as do zero and infinity.
         if not torch.equal(round_scale(self.scales), self.scales):
-            raise InputError(
-                "quantised tensor: a scale is not exact in bfloat16 and float16; pass it through round_scale"
-            )
+            raise InputError("quantised tensor: a scale is not exact in bf16 and fp16; use round_scale")
 
     @property
     def zero_point(self) -> int:
@@ -212,9 +208,7 @@ class QuantizedTensor:
             InputError: a tensor is missing, unknown or does not fit the others.
         """
         if set(state) != {"values", "scales", "grid"} or state["grid"].numel() != 3:
-            raise InputError(
-                f"quantised state: expected values, scales and grid of three, not {sorted(state)}"
-            )
+            raise InputError(f"quantised state: expected values, scales, grid of three, not {sorted(state)}")
         bits, group, in_features = (int(v) for v in state["grid"])
         values = unpack_nibbles(state["values"], in_features) if bits == 4 else state["values"]
         if values.shape[-1] != in_features:

@@ -175,9 +175,7 @@ def _preset(name: str, float_type: Precision, *rules: str) -> Recipe:
 def _parse_rule(text: str, origin: str) -> Rule:
     pattern, equals, precision = (part.strip() for part in text.rpartition("="))
     if not equals or not pattern:
-        raise InputError(
-            f"{origin} '{text}': write it as pattern=precision, such as text_decoder.layers.0.*=int8"
-        )
+        raise InputError(f"{origin} '{text}': write pattern=precision, as text_decoder.layers.0.*=int8")
     return Rule(pattern, Precision.parse(precision), origin)
 
 
@@ -270,9 +268,7 @@ def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
         hint = did_you_mean(rule.pattern, shapes)
         raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
     if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
-        raise InputError(
-            f"{rule.origin}: {matched[0]} is not a matrix product and cannot become {rule.precision}"
-        )
+        raise InputError(f"{rule.origin}: {matched[0]} is no matrix product and cannot be {rule.precision}")
 
 
 def _is_preset(rule: Rule) -> bool:

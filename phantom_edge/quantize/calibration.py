@@ -153,9 +153,7 @@ def folder_set(
             f"better {SAMPLES}"
         )
     if len(pictures) > MOST:
-        raise InputError(
-            f"{folder}: {len(pictures)} pictures; choose some of them with --samples (at most {MOST})"
-        )
+        raise InputError(f"{folder}: {len(pictures)} pictures; choose with --samples (at most {MOST})")
     samples = []
     for path, questions in pictures.items():
         chosen = questions[:QUESTIONS] or [Question(text) for text in GENERAL]
@@ -206,9 +204,7 @@ def sample_of(
             segments += new
             kept.append(question)
     if not segments:
-        raise InputError(
-            f"{name}: takes {len(prefix)} tokens, which leaves no room for a question; use a smaller one"
-        )
+        raise InputError(f"{name}: takes {len(prefix)} tokens: no room for a question; use a smaller one")
     packed = packer.pack([prefix], [segments])
     return Sample(
         name=name,
@@ -243,9 +239,7 @@ def _in_turn(questions: Sequence[Question], tasks: Sequence[str], rng: random.Ra
 def _questions_by_picture(folder: Path) -> dict[Path, list[Question]]:
     lines = sorted(folder.glob("*.jsonl"))
     if len(lines) > 1:
-        raise InputError(
-            f"{folder}: holds {lines[0].name} and {lines[1].name}; keep the one with the questions"
-        )
+        raise InputError(f"{folder}: holds {lines[0].name} and {lines[1].name}; keep one with the questions")
     if not lines:
         return {
             path: []

@@ -117,9 +117,7 @@ def damped(h: Tensor, damping: float, act_order: bool = False) -> tuple[Tensor, 
         if (factor := _factor(h, act_order)) is not None:
             return h, factor
         share *= 10
-    raise InputError(
-        "the second moments of its inputs are singular, however much is added; calibrate with more samples"
-    )
+    raise InputError("the second moments of its inputs are singular; calibrate with more samples")
 
 
 def check_hessian(weight: Tensor, hessian: Tensor) -> None:

@@ -28,9 +28,7 @@ class InputStatistics:
         rows = x.detach().flatten(0, -2).to(torch.float32)  # [n, in]
         size = rows.abs()
         if not bool(torch.isfinite(size.sum())):
-            raise CheckError(
-                f"{self.name}: an input is not finite; the checkpoint is broken, or a weight of it"
-            )
+            raise CheckError(f"{self.name}: an input is not finite; the checkpoint is broken")
         if not self.count:
             width = rows.shape[1]
             self.absmax, self._magnitudes = torch.zeros(width), torch.zeros(width)

@@ -60,9 +60,7 @@ class RecoverOptions:
         if self.objective not in OBJECTIVES:
             raise InputError(f"unknown objective {self.objective!r}; there are {', '.join(OBJECTIVES)}")
         if self.steps < 1 or self.batch < 1 or not (0 < self.lr < 1):
-            raise InputError(
-                "recovery needs at least one step, one sample per step and a rate between 0 and 1"
-            )
+            raise InputError("recovery needs a step, a sample per step and a rate between 0 and 1")
 
 
 def recover(

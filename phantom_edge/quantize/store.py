@@ -91,9 +91,7 @@ def load(path: str | Path) -> Quantization:
             document = _document(path, (file.metadata() or {}).get(_KEY))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; make it with `phantom-edge quantize -o {path.name}`"
-        ) from None
+        raise InputError(f"{path}: not found; make it with `phantom-edge quantize -o {path.name}`") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: damaged or not a quantisation ({error}); make it again") from None
     try:
@@ -148,9 +146,7 @@ def _document(path: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
         raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
     if document["schema"] > SCHEMA:
-        raise InputError(
-            f"{path}: schema {document['schema']} is newer than this phantom-edge reads; update it"
-        )
+        raise InputError(f"{path}: schema {document['schema']} is newer than this phantom-edge; update it")
     return document
 
 

@@ -35,9 +35,7 @@ def character_map(charsmap: bytes) -> dict[str, str]:
         targets = charsmap[_HEADER.size + size :]
         return {key.decode(): targets[at : targets.index(0, at)].decode() for key, at in _entries(units)}
     except (struct.error, IndexError, ValueError):  # UnicodeDecodeError is a ValueError
-        raise InputError(
-            "tokenizer.model has a damaged character map: download the checkpoint again"
-        ) from None
+        raise InputError("tokenizer.model has a damaged character map: download it again") from None
 
 
 def _entries(units: tuple[int, ...]) -> Iterator[tuple[bytes, int]]:

@@ -80,9 +80,7 @@ class TextDecoder:
                     pass
                 case _:
                     kind = step["type"]
-                    raise InputError(
-                        f"the tokenizer's decoder has an unknown {kind}: use the published tokenizer.json"
-                    )
+                    raise InputError(f"the decoder has an unknown {kind}: use the published tokenizer.json")
         if not steps:
             raise InputError(
                 "the tokenizer has no decoder, so ids cannot become text: use the published tokenizer.json"
@@ -117,9 +115,7 @@ def _spaces_of(pattern: str) -> int:
     """The number that `leading_spaces` was given. Raises `InputError` for another pattern."""
     match = _LEADING_SPACES.fullmatch(pattern)
     if not match:
-        raise InputError(
-            f"the tokenizer's decoder replaces an unknown {pattern!r}: use the published tokenizer.json"
-        )
+        raise InputError(f"the decoder replaces an unknown {pattern!r}: use the published tokenizer.json")
     return int(match[1] or MANY_SPACES)
 
 

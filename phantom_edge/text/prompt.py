@@ -102,9 +102,7 @@ class PromptTemplate:
         # These strings become control tokens: text with one could end its turn, or claim a row of the image.
         for marker in (*self.special_strings, _PLACEHOLDER):
             if marker in text:
-                raise InputError(
-                    f"the {what} holds {marker}, which is reserved for the prompt itself: remove it"
-                )
+                raise InputError(f"the {what} holds {marker}, which is reserved for the prompt: remove it")
 
 
 _CHATML = PromptTemplate(

@@ -89,9 +89,7 @@ class SentencePieceModel:
             if not proto.pieces:
                 raise ValueError("no pieces")
         except Exception:  # protobuf and SentencePiece have no common error
-            raise InputError(
-                "tokenizer.model is not a SentencePiece model: download the checkpoint again"
-            ) from None
+            raise InputError("tokenizer.model is not a SentencePiece model: download it again") from None
         model = cls(proto, processor)
         if refused := ", ".join(model._unsupported()):
             raise InputError(
@@ -188,9 +186,7 @@ def _vocabulary(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> d
     vocab: dict[str, int] = {}
     for index, text in by_id.items():
         if text in vocab:
-            raise InputError(
-                f"token {text!r} has two ids, {vocab[text]} and {index}: mend tokenizer_config.json"
-            )
+            raise InputError(f"token {text!r} has ids {vocab[text]} and {index}: mend tokenizer_config.json")
         vocab[text] = index
     return vocab
 

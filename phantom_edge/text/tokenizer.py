@@ -63,9 +63,7 @@ class Tokenizer:
             model = SentencePieceModel.from_bytes(_read(folder / "tokenizer.model"))
             with _as_input_error(f"{folder / 'tokenizer.model'} cannot be converted", "download it again"):
                 return cls(convert(model, added))
-        raise InputError(
-            f"{folder} has neither tokenizer.json nor tokenizer.model: download the whole checkpoint"
-        )
+        raise InputError(f"{folder} has neither tokenizer.json nor tokenizer.model: download all of it")
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
@@ -179,17 +177,13 @@ def check_model_tokens(
             " use the files of one checkpoint"
         )
     if odd := [index for index in end_ids if not 0 <= index < tokenizer.vocab_size]:
-        raise InputError(
-            f"end token ids {odd} are not in the tokenizer ({tokenizer.vocab_size} ids): mend eos_token_id"
-        )
+        raise InputError(f"end token ids {odd} are not in the tokenizer: mend eos_token_id")
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(
-                f"{path} is over {MAX_FILE_BYTES // 2**20} MiB, which no tokenizer needs: download it again"
-            )
+            raise InputError(f"{path} is over {MAX_FILE_BYTES // 2**20} MiB, too large: download it again")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): download the checkpoint again") from None

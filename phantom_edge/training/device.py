@@ -14,9 +14,7 @@ from phantom_edge.errors import InputError
 def choose_device(name: str) -> str:
     """``cpu`` or ``cuda``; ``auto`` takes the accelerator where there is one. Raises :class:`InputError`."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "--device cuda: this torch sees no CUDA device; install its CUDA build or use --device cpu"
-        )
+        raise InputError("--device cuda: this torch sees no CUDA device; use --device cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 

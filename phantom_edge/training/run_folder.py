@@ -121,7 +121,7 @@ class RunFolder:
             lock = (self.folder / LOCK).open("w")
         except OSError as error:
             raise InputError(
-                f"{self.folder}: cannot be written ({error.strerror}); choose another output"
+                f"{self.folder}: cannot be written ({error.strerror}); use another place"
             ) from None
         with lock:
             try:
@@ -201,9 +201,7 @@ class RunFolder:
                 yield file
         except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{self.folder / STATE}: damaged ({reason}); delete that folder to start anew"
-            ) from None
+            raise InputError(f"{self.folder / STATE}: damaged ({reason}); delete it to start anew") from None
 
     # --- output ---------------------------------------------------------------------------------------------
 
@@ -264,6 +262,4 @@ def _writing(folder: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         for leftover in folder.glob("new-*"):
             leftover.unlink(missing_ok=True)
-        raise InputError(
-            f"{folder}: cannot be written ({error}); free some space and run the same command again"
-        ) from None
+        raise InputError(f"{folder}: cannot be written ({error}); free some space and run it again") from None

@@ -104,22 +104,16 @@ def _check_images(triples: Triples) -> None:
     missing = []
     for name, line in triples.images().items():
         if triples.folder is None:
-            raise InputError(
-                f"{triples.where(line)}: names the picture {name}; say where it is with --images DIR"
-            )
+            raise InputError(f"{triples.where(line)}: names the picture {name}; give --images DIR")
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\0" in name or _leaves(triples.folder, name):
-            raise InputError(
-                f"{triples.where(line)}: the picture {name!r} lies outside {triples.folder}; move it in"
-            )
+            raise InputError(f"{triples.where(line)}: {name!r} lies outside {triples.folder}; move it in")
         if not (triples.folder / name).is_file():
             missing.append(f"{name} (line {line.number})")
     if missing:
         shown = ", ".join(missing[:LISTED])
         more = "" if len(missing) <= LISTED else f" and {len(missing) - LISTED} more"
-        raise InputError(
-            f"{triples.path}: {len(missing)} pictures are not in {triples.folder}: {shown}{more}"
-        )
+        raise InputError(f"{triples.path}: {len(missing)} pictures not in {triples.folder}: {shown}{more}")
 
 
 def _leaves(folder: Path, name: str) -> bool:

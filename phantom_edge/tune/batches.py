@@ -173,7 +173,5 @@ def hold_out(lines: Sequence[Line], count: int, seed: int) -> tuple[list[Line], 
     for line in lines:
         (held_out if line.number in numbers or line.image in images else train).append(line)
     if not train:
-        raise InputError(
-            f"--validation {count} holds out all {len(lines)} lines (a picture's go together): give less"
-        )
+        raise InputError(f"--validation {count} holds out all {len(lines)} lines: give less")
     return train, held_out

@@ -60,9 +60,7 @@ class TuneOptions:
         self._require("precision", self.precision in PRECISIONS, " or ".join(PRECISIONS))
         self._require("device", self.device in DEVICES, "one of " + ", ".join(DEVICES))
         if self.steps_1 == 0 and self.steps_2 == 0:
-            raise InputError(
-                "--steps-1 and --steps-2 are both 0, so nothing would learn: give one of them steps"
-            )
+            raise InputError("--steps-1 and --steps-2 are both 0, so nothing would learn: give steps")
 
     def _require(self, name: str, right: bool, what: str) -> None:
         if not right:

@@ -94,9 +94,7 @@ def tune(
         try:
             trainer.train()
         except torch.OutOfMemoryError:
-            raise NoRoomError(
-                "out of memory: use a smaller --micro-batch or --max-tiles, or --lora"
-            ) from None
+            raise NoRoomError("out of memory: use a smaller --micro-batch or --max-tiles, --lora") from None
         return trainer.finish(about)
 
 

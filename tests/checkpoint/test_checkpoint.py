@@ -101,7 +101,7 @@ def test_recomputed_buffers_and_a_second_tied_head_are_ignored(folder):
 def test_a_truncated_file_is_refused(folder, keep):
     data = (folder / WEIGHTS).read_bytes()
     (folder / WEIGHTS).write_bytes(data[:keep])
-    with pytest.raises(InputError, match="truncated or not a safetensors file"):
+    with pytest.raises(InputError, match="truncated, or no safetensors file"):
         Checkpoint.open(folder)
 
 

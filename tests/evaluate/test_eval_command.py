@@ -199,7 +199,7 @@ class TestRecords:
         before.records = before.records[:-1]
         with pytest.raises(InputError, match="question 'q5' of now was not asked of before"):
             now.changes_from(before)
-        with pytest.raises(InputError, match="now was asked 6 questions, before 5"):
+        with pytest.raises(InputError, match="now got 6 questions, before 5"):
             before.changes_from(now)
 
     @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ class TestQuantizedTensor:
 
     def test_refuses_a_damaged_state(self):
         state = QuantizedTensor(int8([1, 1]), torch.ones(1, 1), 8).to_state()
-        with pytest.raises(InputError, match="expected values, scales and grid"):
+        with pytest.raises(InputError, match="expected values, scales, grid"):
             QuantizedTensor.from_state({"values": state["values"]})
         with pytest.raises(InputError, match="the grid says 3 input features, the values 2"):
             QuantizedTensor.from_state({**state, "grid": torch.tensor([8, 0, 3], dtype=torch.int32)})

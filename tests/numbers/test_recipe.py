@@ -75,7 +75,7 @@ def test_an_integer_rule_passes_over_a_norm_and_is_refused_when_that_is_all_it_m
     norm = plan["vision_encoder.layers.0.norm1"]
     assert (str(norm.precision), norm.reason) == ("fp16", "not a matrix product: fp16")
     assert str(plan["text_decoder.head"].precision) == "int8"
-    with pytest.raises(InputError, match="norm1 is not a matrix product and cannot become int8"):
+    with pytest.raises(InputError, match="norm1 is no matrix product and cannot be int8"):
         load_recipe("fp16", ["vision_encoder.*.norm1=int8"]).plan(SHAPES)
 
 

@@ -82,7 +82,7 @@ def test_a_bundle_keeps_everything_but_the_integers_and_their_hashes_tell_on_a_c
 
 
 def test_other_files_are_refused(tmp_path, quantization):
-    with pytest.raises(InputError, match="no such file; make it with"):
+    with pytest.raises(InputError, match="not found; make it with"):
         load(tmp_path / "none.safetensors")
     path = save(tmp_path / "q.safetensors", quantization)
     path.write_bytes(path.read_bytes()[:-200])

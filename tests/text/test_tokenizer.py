@@ -151,7 +151,7 @@ def test_what_cannot_be_converted_is_named(tmp_path):
     (tmp_path / "tokenizer.model").write_bytes(broken.proto.SerializeToString())
     with pytest.raises(InputError):
         Tokenizer.from_checkpoint(tmp_path)
-    with pytest.raises(InputError, match="'<s>' has two ids, 1 and 900"):
+    with pytest.raises(InputError, match="'<s>' has ids 1 and 900"):
         convert(model, {900: AddedToken("<s>", special=True)})
 
 

@@ -42,9 +42,7 @@ def load(data: Path) -> Suite:
 
 
 def _suite(items: Iterator[Item]) -> Suite:
-    return Suite(
-        "AI2D, test", tuple(items), "the first capital letter, as evaluate_ai2d of the published evaluation"
-    )
+    return Suite("AI2D, test", tuple(items), "the first capital letter, as the published evaluate_ai2d")
 
 
 def _from_list(folder: Path) -> Iterator[Item]:

@@ -26,11 +26,7 @@ def load(data: Path) -> Suite:
     for folder in (data / place for place in PLACES):
         items = [item for task, name in FILES.items() for item in _items(folder, task, name)]
         if items:
-            return Suite(
-                "ChartQA, test",
-                tuple(items),
-                "relaxed accuracy: numbers within 5 % of the label, texts equal",
-            )
+            return Suite("ChartQA, test", tuple(items), "relaxed accuracy: numbers within 5 %, texts equal")
     raise InputError(f"{data}: neither {' nor '.join(FILES.values())} in it; expected is {LAYOUT}")
 
 

@@ -36,9 +36,7 @@ def load(data: Path) -> Suite:
         hits = sum(all(right[name] for name in ids) for ids in whole)
         return {f"circular, {len(whole)} questions": {"accuracy": 100 * hits / len(whole)}}
 
-    scoring = (
-        "the first character is the option's letter, as evaluate_mmbench_dev of the published evaluation"
-    )
+    scoring = "the first character is the option's letter, as the published evaluate_mmbench_dev"
     return Suite(f"MMBench, {path.name}", tuple(_item(row, path) for row in rows), scoring, circular)
 
 
