@@ -11,6 +11,7 @@ from phantom_edge.report.report import Check, Plot, Report, Table, megabytes
 
 if TYPE_CHECKING:
     from phantom_edge.evaluate.result import EvalResult
+    from phantom_edge.evaluate.statistics import Accuracy, Change
 
 COST = "What it costs: next tokens against the original's in fp32, on pictures that nothing was fitted to"
 PRECISION = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
@@ -144,11 +145,11 @@ def _answers(answers: Sequence[EvalResult]) -> Table:
     overall, tasks = after.changes_from(before)
     columns = ("task", "questions", "original", "quantised", "change (95 %)")
 
-    def row(name: str, a, b, change) -> tuple:
+    def row(name: str, new: Accuracy, old: Accuracy, change: Change) -> tuple[object, ...]:
         return (
             name,
-            b.questions,
-            *(f"{x.percent:.1f} ({x.low:.1f} to {x.high:.1f})" for x in (b, a)),
+            old.questions,
+            *(f"{x.percent:.1f} ({x.low:.1f} to {x.high:.1f})" for x in (old, new)),
             str(change),
         )
 
