@@ -64,7 +64,7 @@ def test_missing_pictures_are_listed_together(tmp_path):
     lines = [{"image": f"no{n}.png", "question": "a", "answer": "b"} for n in range(8)]
     path, pictures = write_triples(tmp_path, [*LINES, *lines, lines[0]])
     with pytest.raises(
-        InputError, match=r"8 pictures are not in .*no0.png \(line 8\), .*no5.png \(line 13\) and 2 more"
+        InputError, match=r"8 pictures not in .*no0.png \(line 8\), .*no5.png \(line 13\) and 2 more"
     ):
         read_triples(path, pictures)
 
@@ -72,7 +72,7 @@ def test_missing_pictures_are_listed_together(tmp_path):
 def test_pictures_need_a_folder_and_the_folder_must_be_there(tmp_path):
     path, pictures = write_triples(tmp_path)
     with pytest.raises(
-        InputError, match=r"line 1: names the picture square.png; say where it is with --images"
+        InputError, match=r"line 1: names the picture square.png; give --images"
     ):
         read_triples(path)
     with pytest.raises(InputError, match="no such folder"):
