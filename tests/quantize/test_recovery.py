@@ -55,5 +55,5 @@ def test_what_makes_no_sense_is_refused(tiny):
         recover(model, quantization, held_out, held_out, RecoverOptions(objective="phantom"))
     with pytest.raises(InputError, match="unknown objective 'sft'; there are distil, phantom"):
         RecoverOptions(objective="sft")
-    with pytest.raises(InputError, match="at least one step"):
+    with pytest.raises(InputError, match="needs a step, a sample per step"):
         RecoverOptions(steps=0)

@@ -71,9 +71,7 @@ def test_missing_pictures_are_listed_together(tmp_path):
 
 def test_pictures_need_a_folder_and_the_folder_must_be_there(tmp_path):
     path, pictures = write_triples(tmp_path)
-    with pytest.raises(
-        InputError, match=r"line 1: names the picture square.png; give --images"
-    ):
+    with pytest.raises(InputError, match=r"line 1: names the picture square.png; give --images"):
         read_triples(path)
     with pytest.raises(InputError, match="no such folder"):
         read_triples(path, pictures / "nowhere")
