@@ -122,7 +122,7 @@ class TestIntegers:
             assert (tokens - expected).abs().max() < TIE * expected.std()
             errors.append((tokens - expected).abs().mean())
             moved.append((reference(model).encode_image(pixels + noise) - expected).abs().mean())
-        assert np.quantile(errors, 0.25) < TOLERANCE + 2 * np.quantile(moved, 0.25), (errors, moved)
+        assert np.median(errors) < TOLERANCE + 2 * np.median(moved), (errors, moved)
 
     def test_pieces_agree(self, exports, qwen):
         backend = load(exports(qwen, "int4")[0])

@@ -123,14 +123,16 @@ class TestQuantised:
             assert np.median(off_grid) > 10 * MEDIAN_TOLERANCE
 
     def test_image_tokens_agree_on_the_same_grid(self, exports, some, recipe):
-        """On tiles where no value lies on a half; which ones those are differs between processors."""
+        """A value on a half may be rounded either way; in which tiles one lies differs between processors."""
         for checkpoint in some:
             model, backend = quantized(checkpoint, recipe), load(exports(checkpoint, recipe)[0])
             errors = []
             for pixels in (tile(model, seed) for seed in range(8)):
-                tokens = backend.encode_image(pixels)
-                errors.append(np.median(np.abs(tokens - image_tokens(reference(model), pixels))))
-            assert np.quantile(errors, 0.25) < MEDIAN_TOLERANCE, errors
+                expected = image_tokens(reference(model), pixels)
+                error = np.abs(backend.encode_image(pixels) - expected)
+                assert error.max() < TIE * expected.std()
+                errors.append(np.median(error))
+            assert np.median(errors) < MEDIAN_TOLERANCE, errors
 
     def test_embeddings_are_the_same_numbers(self, exports, some, recipe):
         for checkpoint in some:
