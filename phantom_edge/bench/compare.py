@@ -13,13 +13,9 @@ def compare(paths: Sequence[str | Path]) -> Results:
     """The runs of several reports in one. Raises :class:`InputError` for fewer than two, or no such file."""
     runs = [run for path in paths for run in Results.from_file(path).runs]
     if len(runs) < 2:
-        raise InputError(
-            "--compare needs two reports (or one with two runs), written with `phantom-edge bench --json`"
-        )
+        raise InputError("--compare needs two reports of `phantom-edge bench --json`, or one with two runs")
     tokens = {run.model.get("prompt_tokens") for run in runs} - {None}
     if len(tokens) > 1:
         for run in runs:
-            run.notes.append(
-                "the runs had prompts of different lengths: first tokens and prefill are not comparable"
-            )
+            run.notes.append("prompts of different lengths: first tokens and prefill are not comparable")
     return Results(runs)

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
-NONE = (
-    "this machine has no energy counter that may be read (Linux: /sys/class/powercap, readable by root alone)"
-)
+NONE = "no energy counter may be read here (Linux: /sys/class/powercap, readable by root alone)"
 
 
 @dataclass
@@ -26,9 +24,8 @@ class EnergyCounter:
     @classmethod
     def find(cls, root: Path = POWERCAP) -> EnergyCounter | None:
         """The counter of this machine, None when there is none or it may not be read."""
-        zones = tuple(
-            sorted(p for p in root.glob("*:*") if _name(p).startswith("package") and _is_readable(p))
-        )
+        packages = (p for p in root.glob("*:*") if _name(p).startswith("package") and _is_readable(p))
+        zones = tuple(sorted(packages))
         return cls(zones) if zones else None
 
     def joules(self) -> float:

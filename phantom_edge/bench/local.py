@@ -28,9 +28,7 @@ from phantom_edge.targets import format_for
 CONFIG = "config.json"
 NO_THREADS = ("coreml", "coreai")  # formats whose runtime chooses its threads itself
 LAST_LINES = 3  # of what a crashed process said
-INTERPRETED = (
-    "the MIL interpreter checks a Core ML program on this machine; its times say nothing about a phone's"
-)
+INTERPRETED = "the MIL interpreter runs Core ML programs here; its times say nothing about a phone's"
 
 
 def bench(models: Sequence[str | None], settings: Settings, options: Options, step: Step) -> list[Run]:
@@ -56,24 +54,19 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
 
 def _prepared(model: str | None, settings: Settings) -> Run:
     """A run with the facts that need no measuring; a bundle's hashes are compared here, once."""
-    device = {"kind": "local", "name": platform.node() or "this machine", **machine.describe()}
-    device["name"] = device["cpu"]
-    device["system"] = f"{platform.system()} {platform.machine()}"
+    device = {"kind": "local", "name": "", **machine.describe()}
+    device |= {"name": device["cpu"], "system": f"{platform.system()} {platform.machine()}"}
     if model is not None and is_bundle(model):
         return _of_bundle(Bundle.open(model), device, settings)
     if model is not None and Path(model).is_dir() and not (Path(model) / CONFIG).is_file():
-        raise InputError(
-            f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG}); name one of them"
-        )
+        raise InputError(f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG})")
     source = Pretrained.open(model)
     files = [source.checkpoint.folder / CONFIG, *source.checkpoint.files]
     name = NANO_NAME if source.checkpoint.folder == NANO else Path(source.name).name
-    run = Run(
-        device, {}, {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)}
-    )
+    facts = {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)}
+    run = Run(device, {}, facts, settings.to_dict())
     run.add("bundle", sum(path.stat().st_size for path in files))
     run.notes.append("a checkpoint runs unfolded in torch, fp32: it is the reference, not what ships")
-    run.settings = settings.to_dict()
     return run
 
 
@@ -104,9 +97,8 @@ def _process(job: dict[str, Any], step: Step) -> Run:
         if run is not None and not child.returncode:
             return run
         errors.seek(0)
-        last = (
-            " | ".join(errors.read().strip().splitlines()[-LAST_LINES:]) or f"exit status {child.returncode}"
-        )
+        lines = errors.read().strip().splitlines()[-LAST_LINES:]
+        last = " | ".join(lines) or f"exit status {child.returncode}"
     if child.returncode == -signal.SIGKILL:
         last = "it was killed, most likely for its memory; close other programs or choose a smaller model"
     raise CheckError(f"{job['model'] or NANO_NAME}: the process that was timed ended early: {last}")

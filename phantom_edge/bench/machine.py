@@ -21,8 +21,6 @@ from typing import Any
 FLAGS: tuple[str, ...] = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16")
 FLAGS += ("amx_int8", "amx_bf16", "asimddp", "i8mm", "bf16", "sve")
 NOISY_SHARE = 0.05  # of all cores, used by other processes: above it a timing is marked as noisy
-STREAM_BYTES = 512 << 20  # far beyond any cache
-STREAM_ROUNDS = 7
 PROC, THERMAL = Path("/proc"), Path("/sys/class/thermal")
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """What times are read from. The processor time of one thread is the wall's on a machine that nothing else
@@ -50,28 +48,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def load() -> str:
-    """The load averages of the last 1, 5 and 15 minutes."""
-    return " ".join(f"{n:.2f}" for n in os.getloadavg())
-
-
-def read_bandwidth(threads: int) -> float:
-    """Bytes per second at which ``threads`` threads sum a large array: the ceiling of reading weights."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        data, best = torch.ones(STREAM_BYTES // 4), float("inf")
-        for _ in range(STREAM_ROUNDS):
-            start = time.perf_counter()
-            data.sum()
-            best = min(best, time.perf_counter() - start)
-    finally:
-        torch.set_num_threads(before)
-    return STREAM_BYTES / best
-
-
 @dataclass
 class Usage:
     """What the machine did during a block: seconds of wall clock, and core seconds that other processes used.
@@ -87,8 +63,7 @@ class Usage:
         """The share of all cores that others used."""
         if self.foreign is None:
             return None
-        # The kernel counts in ticks of 10 ms: over a block not much longer than that the share can come out
-        # above 1.
+        # The kernel counts in ticks of 10 ms: over a short block the share can come out above 1.
         return min(1.0, max(0.0, self.foreign) / max(self.seconds * (os.cpu_count() or 1), 1e-9))
 
     @property

@@ -86,9 +86,7 @@ def soak(session: Session, task: Task, minutes: float, run: Run, step: Step) -> 
         run.curves["temperature"] = warmth
     if counter:
         run.add("energy", (counter.joules() - joules) / total)
-        run.notes.append(
-            "energy is the processor package's over the whole soak, prefill and idle power included"
-        )
+        run.notes.append("energy is the processor package's over the soak, prefill and idle power included")
     else:
         run.missing["energy"] = NONE
 

@@ -11,13 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from phantom_edge.bench.stats import Summary, summary
+from phantom_edge.bench.stats import Summary, drift, summary
 from phantom_edge.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA = 1
 MAX_REPORT_BYTES = 16 << 20
@@ -80,9 +77,6 @@ class Band:
     typical: float
     low: float
     high: float
-
-    def to_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 @dataclass
@@ -156,13 +150,10 @@ class Run:
 
     def derive(self) -> Run:
         """Add the rows that follow from others: prefill in tokens per second, drift of the soak."""
-        from phantom_edge.bench.stats import drift
-
         tokens = self.prompt_tokens
         if tokens and self.samples.get("prefill") and "prefill_rate" not in self.samples:
-            self.add(
-                "prefill_rate", *(tokens / seconds for seconds in self.samples["prefill"] if seconds > 0)
-            )
+            rates = (tokens / seconds for seconds in self.samples["prefill"] if seconds > 0)
+            self.add("prefill_rate", *rates)
         change = drift(self.curves.get("soak", ()))
         if change is not None and "drift" not in self.samples:
             self.add("drift", change)
@@ -170,7 +161,6 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         data = asdict(self)
-        data["bands"] = {key: band.to_dict() for key, band in self.bands.items()}
         data["summary"] = {key: vars(self.summary(key)) for key in self.keys if self.samples.get(key)}
         return data
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -47,6 +49,15 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
+def jobs(bundle: Bundle, settings: Settings) -> Iterator[tuple[str, str]]:
+    """What an app on a device is asked, process by process: a label, and the job as JSON."""
+    options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
+    for n in range(settings.processes):
+        last = n == settings.processes - 1
+        job = {"settings": options, "check": n == 0, "soak": last and settings.soak > 0}
+        yield f"process {n + 1} of {settings.processes}", json.dumps(job)
+
+
 def merge(run: Run, part: Run) -> None:
     """Add one process's samples and facts to ``run``."""
     for key, values in part.samples.items():
@@ -73,8 +84,5 @@ def conclude(run: Run, settings: Settings) -> Run:
         run.missing |= {"drift": NO_SOAK, "energy": NO_SOAK}
     elif "soak" in run.curves and "drift" not in run.samples:
         run.missing["drift"] = SHORT_SOAK
-    left = sorted(set(settings.depths) - set(settings.fitting(run.model["context"])))
-    run.missing |= {
-        f"decode@{d}": f"a context of {run.model['context']} tokens holds no {d} and more" for d in left
-    }
+    run.missing |= settings.too_deep(run.model["context"])
     return run

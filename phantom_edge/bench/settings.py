@@ -36,12 +36,8 @@ class Settings:
     clock: str = "wall"
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("processes", 1, 100),
-            ("repeats", 1, 1000),
-            ("warmup", 0, 100),
-            ("steps", 1, 10_000),
-        ):
+        bounds = {"processes": (1, 100), "repeats": (1, 1000), "warmup": (0, 100), "steps": (1, 10_000)}
+        for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"--{name} is {value}; use {low} to {high}")
@@ -59,6 +55,11 @@ class Settings:
     def fitting(self, context: int) -> tuple[int, ...]:
         """Depths at which warm-up and steps fit a context of so many tokens, each once and in order."""
         return tuple(d for d in sorted(set(self.depths)) if d + self.warm_steps + self.steps <= context)
+
+    def too_deep(self, context: int) -> dict[str, str]:
+        """The rows of the other depths, each with the reason why it is missing."""
+        left = sorted(set(self.depths) - set(self.fitting(context)))
+        return {f"decode@{d}": f"a context of {context} tokens holds no {d} and more" for d in left}
 
     @property
     def warm_steps(self) -> int:

@@ -49,8 +49,7 @@ def filler(session: Session, count: int) -> list[int]:
     first = (
         tokenizer.encode(spec.template.render([("?", None)]))[0] if spec.first_id is None else spec.first_id
     )
-    barred = [spec.image_token_id, *spec.end_ids]
-    allowed = np.setdiff1d(np.arange(tokenizer.vocab_size), barred)
+    allowed = np.setdiff1d(np.arange(tokenizer.vocab_size), [spec.image_token_id, *spec.end_ids])
     return [first, *np.random.default_rng(SEED).choice(allowed, size=count).tolist()][:count]
 
 

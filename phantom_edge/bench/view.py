@@ -58,10 +58,8 @@ def table(runs: Sequence[Run]) -> Table:
         if len(runs) == 1:
             cells = [_cell(runs[0], row), *_detail(runs[0], row)][: 1 + len(more)]
         else:
-            cells = [
-                _cell(runs[0], row),
-                *(f"{_cell(run, row)}{_ratio(runs[0], run, key)}" for run in runs[1:]),
-            ]
+            others = (f"{_cell(run, row)}{_ratio(runs[0], run, key)}" for run in runs[1:])
+            cells = [_cell(runs[0], row), *others]
         rows.append((f"{row.title}, {row.unit}", *cells))
     return Table("rows", ("", *labels(runs), *more), tuple(rows))
 
@@ -134,10 +132,8 @@ def _first_token(runs: Sequence[Run]) -> Figure | None:
         rows.append(svg.Bar(name, parts, f"{sum(v for _, v in parts):,.0f} ms"))
     if not rows:
         return None
-    key = tuple(enumerate(PARTS))
-    return Figure(
-        "Time to first token", svg.bars("Time to first token", rows, "ms"), key, "Medians of each part."
-    )
+    title, key = "Time to first token", tuple(enumerate(PARTS))
+    return Figure(title, svg.bars(title, rows, "ms"), key, "Medians of each part.")
 
 
 def _decode(runs: Sequence[Run]) -> Figure | None:
@@ -150,17 +146,14 @@ def _decode(runs: Sequence[Run]) -> Figure | None:
         return None
     chart = svg.lines("Decoding", series, "tokens cached", "tok/s")
     key = tuple((s.colour % svg.COLOURS, s.name) for s in series)
-    return Figure(
-        "Decoding by cache depth", chart, key, "Marks are quartiles; a dashed line in a band is an estimate."
-    )
+    caption = "Marks are quartiles; a dashed line in a band is an estimate."
+    return Figure("Decoding by cache depth", chart, key, caption)
 
 
 def _soak(runs: Sequence[Run]) -> list[Figure]:
     figures = []
-    for curve, title, unit in (
-        ("soak", "Speed over time", "tok/s"),
-        ("temperature", "Temperature over time", "°C"),
-    ):
+    curves = (("soak", "Speed over time", "tok/s"), ("temperature", "Temperature over time", "°C"))
+    for curve, title, unit in curves:
         series = [
             svg.Series(name, tuple((x / 60, y, y, y) for x, y in run.curves[curve]), colour=n)
             for n, (name, run) in enumerate(zip(labels(runs), runs, strict=True))
@@ -181,12 +174,8 @@ def _memory(runs: Sequence[Run]) -> Figure | None:
                 rows.append(svg.Bar(f"{name}: {what}", ((what, value / 1e6),), f"{value / 1e6:,.0f} MB"))
     if not rows:
         return None
-    return Figure(
-        "Memory and size",
-        svg.bars("Memory and size", rows, "MB"),
-        (),
-        "Peak of a fresh process; files on disk.",
-    )
+    title, caption = "Memory and size", "Peak of a fresh process; files on disk."
+    return Figure(title, svg.bars(title, rows, "MB"), (), caption)
 
 
 def _quartiles(run: Run, key: str) -> tuple[float, float, float]:

@@ -42,13 +42,8 @@ IMPORTS = {
     "coreai": ("phantom_edge.runtime.coreai_backend",),
     "checkpoint": ("phantom_edge.runtime.torch_backend",),
 }
-LIBRARIES = {
-    "onnxruntime": "onnxruntime",
-    "executorch": "executorch",
-    "coreml": "coremltools",
-    "coreai": "coreai-torch",
-    "torch": "torch",
-}
+LIBRARIES = {"onnxruntime": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
+LIBRARIES |= {"coreai": "coreai-torch", "torch": "torch"}
 
 
 def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:

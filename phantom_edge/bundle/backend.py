@@ -39,11 +39,10 @@ def end_of_call(backend: Backend, steps: int, length: int) -> int:
     """The cache's length after a call with ``steps`` tokens. Raises :class:`InputError` for a wrong call."""
     if not 0 < steps <= backend.chunk:
         raise InputError(f"one decoder call takes 1 to {backend.chunk} tokens, not {steps}")
-    if length + steps > backend.context:
-        raise InputError(
-            f"{length + steps} tokens do not fit a context of {backend.context}; raise --context"
-        )
-    return length + steps
+    end = length + steps
+    if end > backend.context:
+        raise InputError(f"{end} tokens do not fit a context of {backend.context}; raise --context")
+    return end
 
 
 def check_tiles(pixels: np.ndarray, shape: tuple[int, ...]) -> None:

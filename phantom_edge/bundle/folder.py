@@ -41,7 +41,7 @@ class Bundle:
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
             raise InputError(
-                f"{folder}: not a bundle, it has no {MANIFEST}; make one with `phantom-edge export`"
+                f"{folder}: not a bundle, no {MANIFEST} in it; make one with `phantom-edge export`"
             )
         bundle = cls(folder, Manifest.read(folder / MANIFEST))
         if check:
@@ -69,9 +69,7 @@ class Bundle:
                 raise InputError(f"{self.folder}: {name} is not the file that was exported (SHA-256 differs)")
         extra = sorted(set(_files(self.folder)) - set(self.manifest.files) - {MANIFEST})
         if extra:
-            raise InputError(
-                f"{self.folder}: {extra[0]} is not listed in {MANIFEST}; remove it or export again"
-            )
+            raise InputError(f"{self.folder}: {extra[0]} is not listed in {MANIFEST}; remove it")
 
 
 def is_bundle(folder: str | Path) -> bool:

@@ -29,13 +29,8 @@ MAX_BYTES: Final = 16 << 20
 FLOAT, INT8 = "float", "int8"
 
 Sha256 = Annotated[str, limits(pattern="^[0-9a-f]{64}$", title="a SHA-256 in hexadecimal")]
-FilePath = Annotated[
-    str,
-    limits(
-        pattern=r"^(?!\.\.?(/|$))[^/\\:?#]+(/(?!\.\.?(/|$))[^/\\:?#]+)*$",
-        title="a path that stays inside the bundle",
-    ),
-]
+_INSIDE: Final = r"^(?!\.\.?(/|$))[^/\\:?#]+(/(?!\.\.?(/|$))[^/\\:?#]+)*$"
+FilePath = Annotated[str, limits(pattern=_INSIDE, title="a path that stays inside the bundle")]
 Tokens = Annotated[int, limits(minimum=1, maximum=1 << 24)]
 
 
@@ -224,9 +219,8 @@ class Manifest:
         if type(schema) is not int or schema < 1:
             raise InputError(f"{path}: not the manifest of a phantom-edge bundle")
         if schema > SCHEMA:
-            raise InputError(
-                f"{path}: schema {schema} is newer than this phantom-edge reads ({SCHEMA}); update it"
-            )
+            newer = f"schema {schema} is newer than this phantom-edge reads ({SCHEMA})"
+            raise InputError(f"{path}: {newer}; update it")
         if schema < SCHEMA:
             raise InputError(
                 f"{path}: schema {schema} is of an earlier phantom-edge, and this one reads {SCHEMA}; "

@@ -50,18 +50,14 @@ class BlobFile:
         try:
             size = path.stat().st_size
             if size < ALIGNMENT:
-                raise InputError(
-                    f"{path}: {size} bytes is too short for a weight file; export or copy it again"
-                )
+                raise InputError(f"{path}: {size} bytes is too short for a weight file; export it again")
             # Copy-on-write: torch wants writable memory, and the file must never change.
             self._bytes = np.memmap(path, dtype=np.uint8, mode="c")
         except OSError as error:
             raise InputError(f"{path}: cannot read it ({error.strerror}); copy the package again") from error
         self.count, version = HEADER.unpack_from(self._bytes.data, 0)
         if version != VERSION:
-            raise InputError(
-                f"{path}: weight file version {version}, not {VERSION}; export with coremltools 9"
-            )
+            raise InputError(f"{path}: weight file version {version}, not {VERSION}; use coremltools 9")
 
     def record(self, offset: int) -> BlobRecord:
         """The record at `offset`, its sentinel and bounds checked."""
@@ -77,17 +73,13 @@ class BlobFile:
 
     def check(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> BlobRecord:
         """The record at `offset`, if it holds exactly a tensor of `dtype` and `shape`."""
-        record = self.record(offset)
+        record, where = self.record(offset), f"the blob at byte {offset}"
         if record.type_code != dtype.blob_code:
-            raise self._damaged(
-                f"the blob at byte {offset} has type code {record.type_code}, not {dtype.name}"
-            )
-        bits = count_elements(shape, f"{self.path}: the blob at byte {offset}") * dtype.bits
+            raise self._damaged(f"{where} has type code {record.type_code}, not {dtype.name}")
+        bits = count_elements(shape, f"{self.path}: {where}") * dtype.bits
         padding = record.padding_bits if dtype.bits < 8 else 0
         if padding >= 8 or record.size * 8 - padding != bits:
-            raise self._damaged(
-                f"the blob at byte {offset} has {record.size} bytes, not {dtype.name} {list(shape)}"
-            )
+            raise self._damaged(f"{where} has {record.size} bytes, not {dtype.name} {list(shape)}")
         return record
 
     def read(self, offset: int, dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -103,9 +95,8 @@ class BlobFile:
         if odd:
             return self.read(offset, dtype, shape)[start:end]
         record = self.check(offset, dtype, shape)
-        return self._tensor(
-            record.offset + start * size, (end - start) * size, dtype, (end - start, *shape[1:])
-        )
+        rows = end - start
+        return self._tensor(record.offset + start * size, rows * size, dtype, (rows, *shape[1:]))
 
     def _tensor(self, start: int, size: int, dtype: DType, shape: tuple[int, ...]) -> NDArray[Any]:
         data = np.asarray(self._bytes[start : start + size])

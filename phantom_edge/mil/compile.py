@@ -138,33 +138,34 @@ class _Compiler:
     def _where(self, what: str) -> str:
         return f"{self.package.path}, function {self.name!r}: {what}"
 
+    def _error(self, what: str) -> InputError:
+        return InputError(self._where(what))
+
     def _define(self, item: Any) -> int:
         """A new slot for a named value."""
         if item.name in self.slots:
-            raise InputError(self._where(f"{item.name!r} is defined twice; export it again"))
+            raise self._error(f"{item.name!r} is defined twice; export it again")
         self.types[item.name] = parse_type(item.type, self._where(repr(item.name)))
         self.slots[item.name] = len(self.slots)
         return self.slots[item.name]
 
     def _slot(self, name: str, user: str) -> int:
         if name not in self.slots:
-            raise InputError(self._where(f"{user} uses {name!r}, which is not defined; export it again"))
+            raise self._error(f"{user} uses {name!r}, which is not defined; export it again")
         if name in self.known:
             self.constants[self.slots[name]] = self.known[name]
         return self.slots[name]
 
     def _const(self, operation: Any) -> None:
         if len(operation.outputs) != 1 or "val" not in operation.attributes:
-            raise InputError(self._where("a const op without its value; export it again"))
+            raise self._error("a const op without its value; export it again")
         name = operation.outputs[0].name
         value = decode_value(operation.attributes["val"], self.package, self._where(f"const {name!r}"))
         self._remember(operation.outputs[0], replace(value, name=name))
 
     def _constexpr(self, operation: Any) -> None:
         if len(operation.outputs) != 1:
-            raise InputError(
-                self._where(f"{operation.type} with {len(operation.outputs)} outputs; export it again")
-            )
+            raise self._error(f"{operation.type} with {len(operation.outputs)} outputs; export it again")
         name = operation.outputs[0].name
         where = self._where(f"{operation.type} {name!r}")
         params: dict[str, Constant] = {}
@@ -186,12 +187,9 @@ class _Compiler:
         self._define(output)
         dtype, shape = self.types[output.name]
         if (dtype, shape) != (value.dtype, value.shape):
-            raise InputError(
-                self._where(
-                    f"{output.name!r} declares {dtype.name} {list(shape)} and holds "
-                    f"{value.dtype.name} {list(value.shape)}; export it again"
-                )
-            )
+            declared = f"{output.name!r} declares {dtype.name} {list(shape)}"
+            stored = f"{value.dtype.name} {list(value.shape)}"
+            raise self._error(f"{declared} and holds {stored}; export it again")
         self.known[output.name] = value
         self.values.append(value)
 
@@ -207,7 +205,7 @@ class _Compiler:
             if key == "values":  # the only tuple of tensors: concat's
                 lists.append((key, tuple(self._slot(name, label) for name in names)))
             elif len(names) != 1:
-                raise InputError(self._where(f"{label} has {len(names)} values for {key}; export it again"))
+                raise self._error(f"{label} has {len(names)} values for {key}; export it again")
             elif key in spec.host and isinstance(constant := self.known.get(names[0]), Constant):
                 static[key] = constant.host()
             else:
@@ -243,22 +241,15 @@ class _Compiler:
         given = set(operation.inputs)
         unknown, missing = given - spec.known, spec.required - given
         if unknown or missing:
-            what = (
-                f"unknown {', '.join(sorted(unknown))}"
-                if unknown
-                else f"without {', '.join(sorted(missing))}"
-            )
-            raise InputError(
-                self._where(f"{label} has parameters {what}; the interpreter must be taught this form")
-            )
+            what = f"{'unknown' if unknown else 'without'} {', '.join(sorted(unknown or missing))}"
+            raise self._error(f"{label} has parameters {what}; the interpreter must be taught this form")
 
     def _matrices(self, outputs: set[int]) -> frozenset[int]:
         """Constants that only ``linear`` reads, and only as its weight."""
         reads = Counter(slot for step in self.steps for slot in step.reads())
         weights = Counter(dict(step.slots).get("weight") for step in self.steps if step.op == "linear")
-        return frozenset(
-            s for s, n in weights.items() if s in self.constants and reads[s] == n and s not in outputs
-        )
+        alone = (s for s, n in weights.items() if s in self.constants and reads[s] == n and s not in outputs)
+        return frozenset(alone)
 
     def _release(self, kept: set[int]) -> None:
         """Marks on each step the values that nobody needs after it."""

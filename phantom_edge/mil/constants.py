@@ -54,12 +54,8 @@ class ConstExpr:
 
     @property
     def key(self) -> Hashable:
-        return (
-            self.op,
-            self.dtype.name,
-            self.shape,
-            tuple((name, p.key) for name, p in sorted(self.params.items())),
-        )
+        params = tuple((name, p.key) for name, p in sorted(self.params.items()))
+        return self.op, self.dtype.name, self.shape, params
 
     @property
     def fields(self) -> dict[str, NDArray[Any]]:
@@ -73,7 +69,9 @@ def decode_value(value: Any, package: Package, where: str) -> Constant:
     Raises:
         InputError: the value does not fit its declared type, or the weight file is damaged.
     """
-    dtype, dims = _value_type(value, where)
+    if value.type.WhichOneof("type") == "listType":
+        raise InputError(f"{where} is a list; classifier models are not supported here")
+    dtype, dims = parse_type(value.type, where)
     if any(dim is None for dim in dims):
         raise InputError(f"{where} is a constant without a fixed shape; export it again")
     shape = tuple(dim for dim in dims if dim is not None)
@@ -88,18 +86,11 @@ def decode_value(value: Any, package: Package, where: str) -> Constant:
     return Constant(where, dtype, shape, key, lambda: array, lambda start, end: array[start:end])
 
 
-def _value_type(value: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
-    if value.type.WhichOneof("type") == "listType":
-        raise InputError(f"{where} is a list; classifier models are not supported here")
-    return parse_type(value.type, where)
-
-
 def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> NDArray[Any]:
     """A value in the model file itself: fp16 and types up to a byte come as bytes, others as numbers."""
-    if literal.WhichOneof("value") != "tensor":
-        raise InputError(
-            f"{where} is a {literal.WhichOneof('value') or 'constant without value'}, not a tensor"
-        )
+    form = literal.WhichOneof("value")
+    if form != "tensor":
+        raise InputError(f"{where} is a {form or 'constant without value'}, not a tensor")
     kind = literal.tensor.WhichOneof("value")
     count = count_elements(shape, where)
     values: Any = getattr(literal.tensor, kind).values if kind else []
@@ -114,6 +105,5 @@ def _literal(literal: Any, dtype: DType, shape: tuple[int, ...], where: str) -> 
             raise ValueError
         return np.array(list(values), dtype.numpy).reshape(shape)
     except (ValueError, OverflowError) as error:
-        raise InputError(
-            f"{where}: its stored value is not {dtype.name} {list(shape)}; the file is damaged"
-        ) from error
+        what = f"its stored value is not {dtype.name} {list(shape)}"
+        raise InputError(f"{where}: {what}; the file is damaged") from error

@@ -24,17 +24,14 @@ def dense(expr: ConstExpr) -> torch.Tensor:
     Raises:
         InputError: parameters that do not fit each other.
     """
+    where = f"{expr.op} {expr.name!r}"
     params = {name: param.read() for name, param in expr.params.items()}
     try:
         result = _scaled(params["data"], params["scale"], params.get("offset"))
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-        raise InputError(
-            f"{expr.op} {expr.name!r}: its parameters do not fit each other ({error}); export it again"
-        ) from error
+        raise InputError(f"{where}: its parameters do not fit each other ({error}); export again") from error
     if tuple(result.shape) != expr.shape:
-        raise InputError(
-            f"{expr.op} {expr.name!r} declares {list(expr.shape)}, its data gives {list(result.shape)}"
-        )
+        raise InputError(f"{where} declares {list(expr.shape)}, its data gives {list(result.shape)}")
     return result
 
 

@@ -18,9 +18,8 @@ def described_types(model: Any, function: Function, names: tuple[str, ...]) -> d
         ranges, enumerated = _flexibility(array) if array is not None and None in shape else ((), ())
         rank = len(shape)
         ranges = ranges if len(ranges) == rank else ()
-        result[name] = TensorType(
-            dtype.name, shape, ranges, tuple(item for item in enumerated if len(item) == rank)
-        )
+        shapes = tuple(item for item in enumerated if len(item) == rank)
+        result[name] = TensorType(dtype.name, shape, ranges, shapes)
     return result
 
 

@@ -55,10 +55,8 @@ def _is_safe(
     if operands["x"] not in read_from or last_use[operands["x"]] != place:
         return False
     state = read_from[operands["x"]]
-    if any(
-        state in shared and slot != operands["x"] and last_use.get(slot, -1) >= place
-        for slot, shared in sharing.items()
-    ):
+    others = (slot for slot, shared in sharing.items() if state in shared and slot != operands["x"])
+    if any(last_use.get(slot, -1) >= place for slot in others):
         return False  # somebody still needs the old rows
     if list(step.reads()).count(operands["x"]) != 1:
         return False

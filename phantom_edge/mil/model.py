@@ -64,22 +64,16 @@ class MilModel:
         program = package.model.mlProgram
         missing = unsupported_ops(program, package.path)
         if missing:
-            raise InputError(
-                f"{path}: no implementation of {', '.join(missing)}; rewrite the model without them, "
-                "or add them to phantom_edge/mil"
-            )
-        functions = {
-            name: compile_function(name, program.functions[name], package, mode)
-            for name in sorted(program.functions)
-        }
+            raise InputError(f"{path}: no implementation of {', '.join(missing)}; add it to phantom_edge/mil")
+        sources = sorted(program.functions.items())
+        functions = {name: compile_function(name, source, package, mode) for name, source in sources}
         if not functions:
             raise InputError(f"{path}: a program without functions; export it again")
         for function in functions.values():
             use_state_in_place(function)
         default = package.model.description.defaultFunctionName or "main"
-        return cls(
-            package, functions, default if default in functions else next(iter(functions)), mode, dense_bytes
-        )
+        default = default if default in functions else next(iter(functions))
+        return cls(package, functions, default, mode, dense_bytes)
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -132,9 +126,7 @@ class MilModel:
         for name, tensor_type in self.states(function).items():
             shape = tuple(dim for dim in tensor_type.shape if dim is not None)
             if len(shape) != len(tensor_type.shape):
-                raise InputError(
-                    f"state {name!r} has shape {tensor_type}; a state must have a fixed one, export again"
-                )
+                raise InputError(f"state {name!r} has shape {tensor_type}; a state must have a fixed one")
             dtype = self._function(function).types[name][0]
             buffers[name] = Buffer(dtype, torch.zeros(shape, dtype=dtype.torch_dtype))
         return MilState(buffers, self.mode)
@@ -172,9 +164,8 @@ class MilModel:
     def _function(self, name: str | None) -> Function:
         name = self._default if name is None else name
         if name not in self._functions:
-            raise InputError(
-                f"{self._package.path}: no function {name!r}; there is {', '.join(self._functions)}"
-            )
+            names = ", ".join(self._functions)
+            raise InputError(f"{self._package.path}: no function {name!r}; there is {names}")
         return self._functions[name]
 
     def _template(self, function: Function) -> list[Any]:
@@ -183,9 +174,8 @@ class MilModel:
             env: list[Any] = [None] * function.size
             for slot, constant in function.constants.items():
                 stored = slot in function.matrices and not self.keeps_dense
-                env[slot] = (StoredMatrix.of(constant, self.mode) if stored else None) or self._dense(
-                    constant
-                )
+                matrix = StoredMatrix.of(constant, self.mode) if stored else None
+                env[slot] = matrix or self._dense(constant)
             self._templates[function.name] = env
         return self._templates[function.name]
 
@@ -205,10 +195,8 @@ class MilModel:
     def _checked_inputs(self, function: Function, inputs: dict[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
         types = self.inputs(function.name)
         if inputs.keys() != types.keys():
-            raise InputError(
-                f"function {function.name!r} takes {', '.join(types) or 'no inputs'}; "
-                f"given {', '.join(inputs) or 'none'}"
-            )
+            expected, given = ", ".join(types) or "no inputs", ", ".join(inputs) or "none"
+            raise InputError(f"function {function.name!r} takes {expected}; given {given}")
         result = {}
         for name, tensor_type in types.items():
             array = np.asarray(inputs[name])
@@ -225,26 +213,22 @@ class MilModel:
             value = torch.from_numpy(array.astype(np.float32))  # a copy: the caller's array stays his
             return round_fp16(value) if self.mode == "typed" and dtype.name == "fp16" else value
         if array.dtype.kind not in "iub" or (array.size and np.any(array != array.astype(dtype.numpy))):
-            raise InputError(
-                f"input {name!r} takes {dtype.name}; {array.dtype} values do not fit, convert them first"
-            )
+            raise InputError(f"input {name!r} takes {dtype.name}; convert these {array.dtype} values first")
         return convert(torch.from_numpy(array.astype(np.int64)), dtype)
 
     def _checked_state(self, function: Function, state: MilState | None) -> dict[str, Buffer]:
         if not function.states:
             return {}
         if state is None:
-            raise InputError(
-                f"function {function.name!r} has states {', '.join(function.states)}; give make_state()"
-            )
+            states = ", ".join(function.states)
+            raise InputError(f"function {function.name!r} has states {states}; give make_state()")
         if state.mode != self.mode:
             raise InputError(f"the state is {state.mode}, the model {self.mode}; make one from this model")
         for name in function.states:
             buffer = state.buffers.get(name)
             if buffer is None or (buffer.dtype, tuple(buffer.value.shape)) != function.types[name]:
-                raise InputError(
-                    f"the state has no {name!r} of {self.states(function.name)[name]}; use make_state()"
-                )
+                expected = self.states(function.name)[name]
+                raise InputError(f"the state has no {name!r} of {expected}; use make_state()")
         return {name: state.buffers[name] for name in function.states}
 
 

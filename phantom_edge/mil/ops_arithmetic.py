@@ -65,10 +65,6 @@ def cast(x: Tensor, dtype: str) -> Tensor:
     return convert(x, BY_NAME[dtype])
 
 
-def _axes(x: Tensor, axes: list[int] | None) -> list[int]:
-    return list(range(x.ndim)) if axes is None else axes
-
-
 @op("layer_norm", host="axes epsilon")
 def layer_norm(
     x: Tensor,
@@ -78,7 +74,7 @@ def layer_norm(
     epsilon: float = 1e-5,
 ) -> Tensor:
     """Over any `axes`; gamma and beta have the shape of x along them, in rising order."""
-    normed = sorted(axis % x.ndim for axis in _axes(x, axes))
+    normed = sorted(axis % x.ndim for axis in (range(x.ndim) if axes is None else axes))
     shape = [x.shape[axis] for axis in normed]
     if normed == list(range(x.ndim - len(normed), x.ndim)):
         return F.layer_norm(x, shape, gamma, beta, epsilon)
@@ -119,9 +115,7 @@ def conv(
     strides, dilations = strides or [1] * spatial, dilations or [1] * spatial
     before_after = _conv_padding(x, weight, strides, dilations, pad_type, pad)
     if any(before_after):
-        pairs = [
-            before_after[2 * i : 2 * i + 2] for i in reversed(range(spatial))
-        ]  # torch pads from the last axis
+        pairs = [before_after[2 * i : 2 * i + 2] for i in reversed(range(spatial))]  # from the last axis
         x = F.pad(x, [amount for pair in pairs for amount in pair])
     function = (F.conv1d, F.conv2d, F.conv3d)[spatial - 1]
     return function(x, weight, bias, stride=strides, dilation=dilations, groups=groups)

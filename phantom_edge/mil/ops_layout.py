@@ -80,10 +80,10 @@ def _ranges(
     x: Tensor,
     begin: Any,
     end: Any,
-    stride: Any,
-    begin_mask: list[bool] | None,
-    end_mask: list[bool] | None,
-    squeeze_mask: list[bool] | None,
+    stride: Any = None,
+    begin_mask: list[bool] | None = None,
+    end_mask: list[bool] | None = None,
+    squeeze_mask: list[bool] | None = None,
 ) -> list[range | int]:
     """What each dimension is cut to, by numpy's rules for bounds; an int is one place."""
     begin, end = ints(begin), ints(end)
@@ -112,9 +112,8 @@ def _cut(x: Tensor, ranges: list[range | int]) -> Tensor:
         if isinstance(places, int):
             x = x.select(axis, places)
         elif places.step > 1 or len(places) != x.shape[axis]:
-            view = x.narrow(
-                axis, places.start if places else 0, places[-1] - places.start + 1 if places else 0
-            )
+            start, size = (places.start, places[-1] - places.start + 1) if places else (0, 0)
+            view = x.narrow(axis, start, size)
             x = view[(slice(None),) * axis + (slice(None, None, places.step),)] if places.step > 1 else view
     return x
 
@@ -147,18 +146,9 @@ def slice_update(
     return slice_update_in_place(x.clone(memory_format=torch.contiguous_format), update, *bounds)
 
 
-def slice_update_in_place(
-    x: Tensor,
-    update: Tensor,
-    begin: Any,
-    end: Any,
-    stride: Any = None,
-    begin_mask: Any = None,
-    end_mask: Any = None,
-    squeeze_mask: Any = None,
-) -> Tensor:
+def slice_update_in_place(x: Tensor, update: Tensor, *bounds: Any, **named: Any) -> Tensor:
     """Writes into `x` itself. The update must have the slice's shape, where torch would broadcast."""
-    target = _cut(x, _ranges(x, begin, end, stride, begin_mask, end_mask, squeeze_mask))
+    target = _cut(x, _ranges(x, *bounds, **named))
     if tuple(update.shape) != tuple(target.shape):
         raise ValueError(f"update {list(update.shape)} into a slice {list(target.shape)} of {list(x.shape)}")
     target.copy_(update)

@@ -33,9 +33,7 @@ class Package:
         """The weight file that a constant names, as in ``@model_path/weights/weight.bin``."""
         if file_name not in self._blobs:
             if not file_name.startswith(WEIGHT_PREFIX):
-                raise InputError(
-                    f"{self.path}: weight file name {file_name!r} does not begin with {WEIGHT_PREFIX}"
-                )
+                raise InputError(f"{self.path}: {file_name!r} does not begin with {WEIGHT_PREFIX}")
             path = _inside(self.model_path.parent, file_name[len(WEIGHT_PREFIX) :], self.path)
             self._blobs[file_name] = BlobFile(path)
         return self._blobs[file_name]
@@ -43,20 +41,14 @@ class Package:
     def _model_path(self) -> Path:
         manifest = self.path / "Manifest.json"
         if not manifest.is_file():
-            raise InputError(
-                f"{self.path}: no Manifest.json; give the folder of a Core ML package (.mlpackage)"
-            )
+            raise InputError(f"{self.path}: no Manifest.json; give the folder of an .mlpackage")
         if manifest.stat().st_size > MAX_MANIFEST_BYTES:
-            raise InputError(
-                f"{manifest}: over {MAX_MANIFEST_BYTES} bytes, not a package manifest; export it again"
-            )
+            raise InputError(f"{manifest}: over {MAX_MANIFEST_BYTES} bytes, not a manifest; export it again")
         try:
             content = json.loads(manifest.read_bytes())
             item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(
-                f"{manifest}: does not say which file is the model; export the package again"
-            ) from error
+            raise InputError(f"{manifest}: does not say which file is the model; export it again") from error
         if not isinstance(item, str):
             raise InputError(f"{manifest}: the model's path is not a text; export the package again")
         return _inside(self._data, item, self.path)
@@ -81,17 +73,14 @@ def _parse(path: Path) -> Any:
 
     size = path.stat().st_size
     if size > MAX_PROTO_BYTES:
-        raise InputError(
-            f"{path}: {size} bytes, more than a protobuf message can have; keep weights in weight.bin"
-        )
+        raise InputError(f"{path}: {size} bytes, more than a protobuf message has; keep weights apart")
     model = Model_pb2.Model()
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
         raise InputError(f"{path}: not a Core ML model, or a damaged one; export it again") from error
-    if model.WhichOneof("Type") != "mlProgram":
-        raise InputError(
-            f"{path}: a {model.WhichOneof('Type') or 'model without content'}, not an ML Program; "
-            "convert with convert_to='mlprogram'"
-        )
+    kind = model.WhichOneof("Type")
+    if kind != "mlProgram":
+        what = f"a {kind or 'model without content'}, not an ML Program"
+        raise InputError(f"{path}: {what}; convert with convert_to='mlprogram'")
     return model

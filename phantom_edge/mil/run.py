@@ -38,17 +38,14 @@ def run_steps(function: Function, env: list[Any]) -> None:
     except InputError:
         raise
     except Exception as error:  # whatever torch raises on a program that does not hold together
-        label = step.label if step else "start"
+        where = f"function {function.name!r}, {step.label if step else 'start'}"
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"function {function.name!r}, {label}: {reason}; check the inputs, or export again"
-        ) from error
+        raise InputError(f"{where}: {reason}; check the inputs, or export again") from error
 
 
 def _fits(shape: torch.Size, declared: Shape) -> bool:
-    return len(shape) == len(declared) and all(
-        expected is None or expected == size for size, expected in zip(shape, declared, strict=True)
-    )
+    pairs = zip(shape, declared, strict=False)
+    return len(shape) == len(declared) and all(n is None or n == size for size, n in pairs)
 
 
 def _show(shape: Shape) -> str:

@@ -53,9 +53,8 @@ class MilState:
 
     def copy(self) -> MilState:
         """An independent copy, to try a continuation and come back."""
-        return MilState(
-            {name: Buffer(b.dtype, b.value.clone()) for name, b in self.buffers.items()}, self.mode
-        )
+        buffers = {name: Buffer(b.dtype, b.value.clone()) for name, b in self.buffers.items()}
+        return MilState(buffers, self.mode)
 
     def _buffer(self, name: str) -> Buffer:
         if name not in self.buffers:

@@ -123,20 +123,14 @@ def parse_type(value_type: Any, where: str) -> tuple[DType, tuple[int | None, ..
         return parse_type(value_type.stateType.wrappedType, where)
     if kind != "tensorType":
         raise InputError(f"{where} is a {kind or 'value without a type'}; only tensors are supported here")
-    tensor = value_type.tensorType
+    tensor, dims = value_type.tensorType, value_type.tensorType.dimensions
     dtype = STRING if tensor.dataType == _STRING_CODE else BY_PROTO_CODE.get(tensor.dataType)
     if dtype is None:
         raise InputError(f"{where} has element type code {tensor.dataType}, which is not supported here")
-    if tensor.rank != len(tensor.dimensions):
-        raise InputError(
-            f"{where} declares rank {tensor.rank} and {len(tensor.dimensions)} dimensions; export it anew"
-        )
-    shape = tuple(
-        dim.constant.size if dim.WhichOneof("dimension") == "constant" else None for dim in tensor.dimensions
-    )
-    if any(
-        dim is None and proto.unknown.variadic for dim, proto in zip(shape, tensor.dimensions, strict=True)
-    ):
+    if tensor.rank != len(dims):
+        raise InputError(f"{where} declares rank {tensor.rank} and {len(dims)} dimensions; export it anew")
+    shape = tuple(dim.constant.size if dim.WhichOneof("dimension") == "constant" else None for dim in dims)
+    if any(dim is None and proto.unknown.variadic for dim, proto in zip(shape, dims, strict=True)):
         raise InputError(f"{where} has a variable rank; export it with a fixed number of dimensions")
     count_elements(tuple(dim for dim in shape if dim is not None), where)
     return dtype, shape

@@ -90,9 +90,8 @@ class Report:
 
         environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
         environment.filters["shown"] = shown
-        return environment.get_template(TEMPLATE).render(
-            report=self, bars=[_bars(plot) for plot in self.plots]
-        )
+        bars = [_bars(plot) for plot in self.plots]
+        return environment.get_template(TEMPLATE).render(report=self, bars=bars)
 
     def print(self, console: Console) -> None:
         """Print as tables to a rich console."""

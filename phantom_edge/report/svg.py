@@ -80,11 +80,9 @@ def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
         for part, value in bar.parts:
             width = value / high * (WIDTH - 130)
             colour = parts.index(part) % COLOURS if part in parts else 0
-            hint = escape(f"{part}: {_short(value)} {unit}")
-            body.append(
-                f'<rect class="f{colour}" x="{x:.1f}" y="{top + BAR}" width="{width:.1f}" height="{BAR}">'
-            )
-            body.append(f"<title>{hint}</title></rect>")
+            text = escape(f"{part}: {_short(value)} {unit}")
+            place = f'x="{x:.1f}" y="{top + BAR}" width="{width:.1f}" height="{BAR}"'
+            body.append(f'<rect class="f{colour}" {place}><title>{text}</title></rect>')
             x += width
         body.append(f'<text class="t" x="{x + 8:.1f}" y="{top + BAR + 16}">{escape(bar.text)}</text>')
     return _figure(title, height, body, "; ".join(f"{bar.name}: {bar.text}" for bar in rows))
@@ -125,18 +123,14 @@ def _series(series: Series, scale: _Scale) -> str:
         edge = [*((x, high) for x, _, _, high in dots), *((x, low) for x, _, low, _ in reversed(dots))]
         out.append(f'<polygon class="f{colour} a" points="{_path(edge)}"/>')
     elif len(dots) <= 40:  # a quartile mark per point; a soak's curve has too many
-        out += [
-            f'<line class="s{colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{a:.1f}" y2="{b:.1f}"/>'
-            for x, _, a, b in dots
-        ]
+        for x, _, a, b in dots:
+            out.append(f'<line class="s{colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{a:.1f}" y2="{b:.1f}"/>')
     dash = " d" if series.band else ""
     out.append(f'<polyline class="s{colour}{dash}" points="{_path([(x, y) for x, y, _, _ in dots])}"/>')
     for (x, y, _, _), point in zip(dots, series.points, strict=True):
         if len(dots) <= 40:
-            hint = escape(f"{series.name}: {_short(point[1])} at {_short(point[0])}")
-            out.append(
-                f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"><title>{hint}</title></circle>'
-            )
+            title = f"<title>{escape(f'{series.name}: {_short(point[1])} at {_short(point[0])}')}</title>"
+            out.append(f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">{title}</circle>')
     return "".join(out)
 
 
@@ -145,15 +139,13 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _described(series: Sequence[Series], y_title: str) -> str:
-    return "; ".join(
-        f"{s.name}: {_short(s.points[0][1])} to {_short(s.points[-1][1])} {y_title}" for s in series
-    )
+    ends = ((s.name, _short(s.points[0][1]), _short(s.points[-1][1])) for s in series)
+    return "; ".join(f"{name}: {first} to {last} {y_title}" for name, first, last in ends)
 
 
 def _figure(title: str, height: float, body: Sequence[str], described: str) -> str:
-    head = (
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(f"{title}. {described}")}">'
-    )
+    label = escape(f"{title}. {described}")
+    head = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{label}">'
     return head + "".join(body) + "</svg>"
 
 

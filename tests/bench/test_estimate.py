@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -408,7 +408,7 @@ def test_the_probes_run_in_the_runtime_itself(monkeypatch, tiny_probes):
     assert steps == [
         f"calibrating: {what} the {name} model" for what in ("writing", "timing") for name in names
     ]
-    assert json.loads(json.dumps(found.rates.to_dict()))["attend_one"] > 0
+    assert json.loads(json.dumps(asdict(found.rates)))["attend_one"] > 0
 
 
 def test_a_probe_in_executorch(tiny_probes, tmp_path):

@@ -6,7 +6,6 @@ speaks adb's command line. See docs/benchmarking.md.
 
 from __future__ import annotations
 
-import json
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from phantom_edge.bench.android import app, phone, runner
 from phantom_edge.bench.android.adb import Adb
 from phantom_edge.bench.devices import Options
 from phantom_edge.bench.results import Run
-from phantom_edge.bench.runs import bundle_for, conclude, merge, model_facts
+from phantom_edge.bench.runs import bundle_for, conclude, jobs, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.golden import Golden
@@ -42,16 +41,13 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     if options.runner is not None and options.app is not None:
         raise InputError("--runner and --app are two ways to measure; give one")
     bundles = [bundle_for("android", model, "an Android phone runs ExecuTorch") for model in models]
-    adb = Adb.connect(options.serial, step)
+    adb, package = Adb.connect(options.serial, step), options.app or app.DEFAULT
     device = phone.describe(adb)
     if options.runner is not None:
         phone.check_program(options.runner, device["abi"])
-    elif not app.is_installed(adb, options.app or app.DEFAULT):
-        raise InputError(
-            f"{adb.serial} has no app {options.app or app.DEFAULT}; install one that `phantom-edge app "
-            "android "
-            f"--bundle-id {options.app or app.DEFAULT}` writes, or give an ExecuTorch runner with --runner"
-        )
+    elif not app.is_installed(adb, package):
+        write = f"`phantom-edge app android --bundle-id {package}`"
+        raise InputError(f"{adb.serial} has no app {package}; install what {write} writes, or use --runner")
     runs = []
     for bundle in bundles:
         run = Run(dict(device), {}, model_facts(bundle), settings.to_dict())
@@ -60,38 +56,28 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         if options.runner is not None:
             _by_runner(run, adb, bundle, options.runner, settings, step)
         else:
-            _by_app(run, adb, bundle, options.app or app.DEFAULT, settings, step)
+            _by_app(run, adb, bundle, package, settings, step)
         run.conditions |= {f"after: {name}": value for name, value in phone.condition(adb).items()}
         if {run.conditions.get(f"{when}: thermal status") for when in ("before", "after")} & set(THROTTLED):
-            run.notes.append(
-                "the phone was slowing itself down because of heat: let it cool and measure again"
-            )
+            run.notes.append("the phone was slowing itself down from heat: let it cool and measure again")
         runs.append(conclude(run, settings))
     return runs
 
 
 def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Settings, step: Step) -> None:
-    run.runtime |= {
-        "name": f"executorch, {program.name}",
-        "threads": settings.threads or "the runner's choice",
-    }
+    threads = settings.threads or "the runner's choice"
+    run.runtime |= {"name": f"executorch, {program.name}", "threads": threads}
     run.model |= {"image_tokens": bundle.manifest.tiles.tokens, "tiles": 1}
-    model = bundle.manifest.graphs.text_decoder
+    model, tokenizer = bundle.folder / bundle.manifest.graphs.text_decoder, bundle.folder / TOKENIZER
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
         picture = Path(here) / "picture.png"
         Image.fromarray(Golden.read(bundle.folder).image).save(picture)
-        files = {
-            "model.pte": bundle.folder / model,
-            TOKENIZER: bundle.folder / TOKENIZER,
-            "picture.png": picture,
-        }
-        with _pushed(adb, files | {"runner": program}, run, step) as folder:
+        files = {"model.pte": model, TOKENIZER: tokenizer, "picture.png": picture, "runner": program}
+        with _pushed(adb, files, run, step) as folder:
             adb.shell(f"chmod 755 {folder}/runner")
             stock = runner.StockRunner(adb, folder)
             stock.probe(program.name)
-            runner.measure(
-                stock, Tokenizer.from_file(bundle.folder / TOKENIZER), QUESTION, settings, run, step
-            )
+            runner.measure(stock, Tokenizer.from_file(tokenizer), QUESTION, settings, run, step)
             if settings.soak:
                 runner.soak(stock, QUESTION, settings, run, step)
 
@@ -99,22 +85,14 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
 def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings, step: Step) -> None:
     run.runtime["name"] = f"executorch, {package}"
     files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest.files)}
-    options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
-    with (
-        _pushed(adb, files, run, step) as folder,
-        tempfile.TemporaryDirectory(prefix="phantom-bench-") as here,
-    ):
-        for n in range(settings.processes):
-            last = n == settings.processes - 1
-            job = Path(here) / "job.json"
-            job.write_text(
-                json.dumps({"settings": options, "check": n == 0, "soak": last and settings.soak > 0})
-            )
+    with _pushed(adb, files, run, step) as folder, tempfile.TemporaryDirectory(prefix="phantom-") as here:
+        path = Path(here) / "job.json"
+        for label, job in jobs(bundle, settings):
+            path.write_text(job)
             adb.shell(f"rm -f {folder}/job.json")
-            adb.push(job, f"{folder}/job.json")
+            adb.push(path, f"{folder}/job.json")
             adb.shell(f"chmod a+r {folder}/job.json")
-            at = f"process {n + 1} of {settings.processes}"
-            merge(run, app.measure(adb, package, folder, prefixed(step, at)))
+            merge(run, app.measure(adb, package, folder, prefixed(step, label)))
 
 
 @contextmanager

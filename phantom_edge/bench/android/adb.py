@@ -62,9 +62,7 @@ class Adb:
                 connection.check_okay()
                 listing = connection.read_string_block()
         except (adbutils.AdbError, OSError, ValueError) as error:
-            raise InputError(
-                f"no adb server answers ({error}); run `adb devices` and mend what it says"
-            ) from None
+            raise InputError(f"no adb server answers ({error}); run `adb devices` and mend that") from None
         return cls(client, _choose(parse.devices(listing), serial).serial, step)
 
     @property
@@ -79,9 +77,8 @@ class Adb:
         """
         result = self._retried(lambda: self._device.shell2(command, timeout=timeout, v2=True))
         if check and result.returncode:
-            raise CheckError(
-                f"{self.serial}: `{command[:80]}` failed: {_last(result.stderr or result.output)}"
-            )
+            reason = parse.last_line(result.stderr or result.output)
+            raise CheckError(f"{self.serial}: `{command[:80]}` failed: {reason}")
         # Phones before Android 7 have one stream for both, with the line ends of a terminal.
         apart = result.stdout or result.stderr
         return str(result.stdout if apart else result.output).replace("\r\n", "\n")
@@ -93,9 +90,7 @@ class Adb:
             self._retried(lambda: self._device.sync.push(local, remote))
             if self.shell(query, check=False).strip() == str(local.stat().st_size):
                 return
-        raise CheckError(
-            f"{local.name} did not arrive whole on the device after {ATTEMPTS} attempts; check the cable"
-        )
+        raise CheckError(f"{local.name} did not arrive whole in {ATTEMPTS} attempts; check the cable")
 
     def read(self, remote: str) -> str | None:
         """A text file's content, None while there is none."""
@@ -115,9 +110,7 @@ class Adb:
                 return
             except (adbutils.AdbError, OSError):
                 time.sleep(min(1.0, max(0.0, end - time.monotonic())))
-        raise LostError(
-            f"{self.serial} did not come back within {RECONNECT} s; check the cable and start again"
-        )
+        raise LostError(f"{self.serial} did not come back within {RECONNECT} s; check the cable, start again")
 
     def _retried(self, call: Callable[[], Result]) -> Result:
         """What ``call`` gives, called again after each lost connection."""
@@ -130,17 +123,14 @@ class Adb:
                 self._wait()
             except AdbError as error:
                 if not _is_lost(str(error)):
-                    raise CheckError(f"{self.serial}: adb failed: {_last(str(error))}") from None
+                    raise CheckError(f"{self.serial}: adb failed: {parse.last_line(str(error))}") from None
                 self._wait()
         raise LostError(f"{self.serial}: the connection broke {ATTEMPTS} times; use another cable or port")
 
 
 def _is_lost(message: str) -> bool:
     # A connection that broke within an answer leaves adbutils with an empty or cut one.
-    return (
-        any(sign in message.lower() for sign in (*LOST, "unknown data", "shell output invalid"))
-        or not message
-    )
+    return not message or any(sign in message.lower() for sign in (*LOST, *CUT))
 
 
 def _choose(devices: list[parse.Listed], serial: str | None) -> parse.Listed:
@@ -150,9 +140,7 @@ def _choose(devices: list[parse.Listed], serial: str | None) -> parse.Listed:
         if not devices:
             raise InputError(f"no device {serial!r}; adb sees {names or 'none'}")
     if not devices:
-        raise InputError(
-            "adb sees no device; plug a phone in and switch USB debugging on, or `adb connect` to it"
-        )
+        raise InputError("adb sees no device; plug a phone in with USB debugging on, or `adb connect` to it")
     ready = [d for d in devices if d.state == "device"]
     if not ready:
         first = devices[0]
@@ -161,8 +149,3 @@ def _choose(devices: list[parse.Listed], serial: str | None) -> parse.Listed:
     if len(ready) > 1:
         raise InputError(f"adb sees several devices: {names}; say which with --device adb:SERIAL")
     return ready[0]
-
-
-def _last(text: str) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else "no reason given"

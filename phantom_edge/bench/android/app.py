@@ -41,9 +41,7 @@ def measure(adb: Adb, app: str, folder: str, step: Step) -> Run:
     if "Error" in answer or "Status: ok" not in answer:  # am's own words; its exit status is 0 all the same
         errors = [line.strip() for line in answer.splitlines() if "Error" in line]
         why = errors[0] if errors else "no answer from am start"
-        raise CheckError(
-            f"{app} could not be started: {why}; install a build that has {ACTIVITY.lstrip('.')}"
-        )
+        raise CheckError(f"{app} could not be started: {why}; install a build with {ACTIVITY.lstrip('.')}")
     try:
         return _followed(adb, app, result, step)
     except BaseException:  # an interruption, too: nothing goes on measuring what nobody waits for
@@ -70,9 +68,7 @@ def _followed(adb: Adb, app: str, result: str, step: Step) -> Run:
             run = protocol.read(text.splitlines()[seen:], step)
             if run is not None:
                 return run
-            raise CheckError(
-                f"{app} ended without a result; see `adb logcat` (too much memory ends an app, too)"
-            )
+            raise CheckError(f"{app} ended without a result; see `adb logcat` (too much memory ends an app)")
         if time.monotonic() - heard > SILENCE:
             raise CheckError(f"{app} said nothing for {SILENCE:.0f} s; use smaller --depths")
         time.sleep(POLL)

@@ -70,11 +70,8 @@ def battery(text: str) -> dict[str, Any]:
     fields = dict(re.findall(r"^\s*([A-Za-z ]+): (\S+)\s*$", text, re.M))
     sources = ("AC", "USB", "Wireless", "Dock")
     state: dict[str, Any] = {"powered": any(fields.get(f"{name} powered") == "true" for name in sources)}
-    for name, key, scale in (
-        ("level", "level", 1),
-        ("temperature", "celsius", 0.1),
-        ("voltage", "volts", 0.001),
-    ):
+    scales = (("level", "level", 1), ("temperature", "celsius", 0.1), ("voltage", "volts", 0.001))
+    for name, key, scale in scales:
         if re.fullmatch(r"-?\d+", fields.get(name, "")):
             state[key] = round(int(fields[name]) * scale, 3)
     charge = fields.get("Charge counter", "")
@@ -111,15 +108,15 @@ def runner_stats(text: str) -> dict[str, int]:
     """
     lines = OBSERVER.findall(text)
     if not lines:
-        raise CheckError(f"the runner printed no PyTorchObserver line; it ended with: {_last_line(text)}")
+        raise CheckError(f"the runner printed no PyTorchObserver line; it ended with: {last_line(text)}")
     try:
         stats = json.loads(lines[-1])
         return {name: int(stats[name]) for name in STATS}
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckError(
-            f"the runner's PyTorchObserver line is of another version (lacks {error}); build it from "
-            "ExecuTorch 1.x"
-        ) from None
+        message = (
+            f"the runner's PyTorchObserver line is of another version (lacks {error}); use ExecuTorch 1.x"
+        )
+        raise CheckError(message) from None
 
 
 def peak_bytes(text: str) -> int | None:
@@ -133,6 +130,7 @@ def properties(text: str) -> dict[str, str]:
     return dict(re.findall(r"^\[([^\]]+)\]: \[([^\]]*)\]", text, re.M))
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line that says something, at most 200 characters of it."""
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip()[:200] if lines else "nothing"
+    return lines[-1].strip()[:200] if lines else "no output"

@@ -13,13 +13,8 @@ from phantom_edge.errors import InputError
 
 LEAST_SDK = 23  # minSdk of ExecuTorch's Android library
 ROOM = 1.05  # times the files: a file system needs some more than their bytes
-MACHINES = {
-    0xB7: "arm64-v8a",
-    0x28: "armeabi-v7a",
-    0x3E: "x86_64",
-    0x03: "x86",
-    0xF3: "riscv64",
-}  # ELF e_machine
+# By ELF's e_machine.
+MACHINES = {0xB7: "arm64-v8a", 0x28: "armeabi-v7a", 0x3E: "x86_64", 0x03: "x86", 0xF3: "riscv64"}
 
 
 def describe(adb: Adb) -> dict[str, Any]:
@@ -28,9 +23,7 @@ def describe(adb: Adb) -> dict[str, Any]:
     sdk = p.get("ro.build.version.sdk", "")
     if sdk.isdigit() and int(sdk) < LEAST_SDK:
         version = p.get("ro.build.version.release", "?")
-        raise InputError(
-            f"{adb.serial} runs Android {version} (API {sdk}); ExecuTorch needs API {LEAST_SDK} or newer"
-        )
+        raise InputError(f"{adb.serial} runs Android {version} (API {sdk}); ExecuTorch needs API {LEAST_SDK}")
     memory = re.search(r"MemTotal:\s+(\d+)", adb.shell("cat /proc/meminfo", check=False))
     name = " ".join(filter(None, (p.get("ro.product.manufacturer"), p.get("ro.product.model")))) or adb.serial
     return {
@@ -65,9 +58,7 @@ def check_program(path: Path, abis: str) -> None:
         raise InputError(f"--runner {path}: no program for Android (not an ELF file); build it with the NDK")
     machine = MACHINES.get(struct.unpack("<H", head[18:20])[0], "another processor")
     if machine not in abis.split(","):
-        raise InputError(
-            f"--runner {path}: built for {machine}, the phone runs {abis}; build it with the NDK for that"
-        )
+        raise InputError(f"--runner {path}: built for {machine}, the phone runs {abis}; build it for that")
 
 
 def condition(adb: Adb) -> dict[str, Any]:

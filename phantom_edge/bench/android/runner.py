@@ -46,10 +46,8 @@ class StockRunner:
         output = self.adb.shell(f"cd {self.folder} && ./runner --help 2>&1", check=False)
         self.flags = parse.runner_flags(output)
         if not self.flags:
-            last = (output.strip().splitlines() or ["no output"])[-1].strip()[:200]
-            raise InputError(
-                f"--runner {name}: no runner that the phone can start ({last}); build it with the NDK"
-            )
+            last = parse.last_line(output)
+            raise InputError(f"--runner {name}: no runner that the phone can start ({last}); use the NDK")
         missing = [flag for flag in NEEDED if flag not in self.flags]
         if missing == ["image_path"]:
             raise InputError(
@@ -57,9 +55,7 @@ class StockRunner:
                 "a Phantom needs a multimodal one, such as gemma3_e2e_runner"
             )
         if missing:
-            raise InputError(
-                f"--runner {name}: has no --{missing[0]}: another version; build it from ExecuTorch 1.x"
-            )
+            raise InputError(f"--runner {name}: has no --{missing[0]}; build it from ExecuTorch 1.x")
 
     def run(self, prompt: str, threads: int | None, tokens: int) -> tuple[dict[str, int], int | None]:
         """One prompt in a fresh process: the runner's statistics and its peak memory in bytes."""
@@ -104,8 +100,7 @@ class StockRunner:
             if status.isdigit():
                 output = self.adb.read(f"{self.folder}/out") or ""
                 if status != "0":
-                    last = output.strip().splitlines()[-1:] or ["no output"]
-                    raise CheckError(f"the runner ended with {status}: {last[0].strip()[:200]}")
+                    raise CheckError(f"the runner ended with {status}: {parse.last_line(output)}")
                 return output, parse.peak_bytes(self.adb.read(f"{self.folder}/peak") or "")
             time.sleep(POLL)
         raise CheckError(f"the runner did not end within {SILENCE:.0f} s; use smaller --depths")
@@ -119,27 +114,20 @@ def measure(
     depths = [0, *(d for d in settings.fitting(context) if d)]
     for n in range(settings.processes):
         for depth in depths:
-            step(
-                f"process {n + 1} of {settings.processes}, "
-                f"{f'{depth} tokens' if depth else 'the question alone'}"
-            )
+            length = f"{depth} tokens" if depth else "the question alone"
+            step(f"process {n + 1} of {settings.processes}, {length}")
             prompt = grown(tokenizer, question, depth - run.model["image_tokens"])
             stats, peak = runner.run(prompt, settings.threads, settings.steps)
             add(run, stats, peak, first=not depth)
-    run.missing |= {
-        "preprocess": "the stock runner does it before its clock starts",
-        "vision": JOINT,
-        "prefill": JOINT,
-    }
+    run.missing["preprocess"] = "the stock runner does it before its clock starts"
+    run.missing |= {"vision": JOINT, "prefill": JOINT}
     run.notes += NOTES
 
 
 def add(run: Run, stats: dict[str, int], peak: int | None, *, first: bool) -> None:
     """Add one run of the runner. ``first`` for the short prompt, whose first token is the one that counts."""
-    tokens, seconds = (
-        stats["generated_tokens"],
-        (stats["inference_end_ms"] - stats["prompt_eval_end_ms"]) / 1000,
-    )
+    tokens = stats["generated_tokens"]
+    seconds = (stats["inference_end_ms"] - stats["prompt_eval_end_ms"]) / 1000
     if tokens > 0 and seconds > 0:
         run.add(f"decode@{stats['prompt_tokens']}", tokens / seconds)
     if first:

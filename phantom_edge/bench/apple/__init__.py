@@ -6,7 +6,6 @@ program that speaks devicectl's command line. See docs/benchmarking.md.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from phantom_edge.bench.apple.devicectl import Devicectl
 from phantom_edge.bench.devices import Options
 from phantom_edge.bench.results import Run
-from phantom_edge.bench.runs import bundle_for, conclude, merge, model_facts
+from phantom_edge.bench.runs import bundle_for, conclude, jobs, merge, model_facts
 from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
@@ -38,17 +37,10 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     """
     bundles = [bundle_for("ios", model, "an iPhone runs Core ML") for model in models]
     xcode, app = Devicectl.connect(options.serial), options.app or DEFAULT
-    device = xcode.device
+    device, system = xcode.device, f"iOS {xcode.device.version}"
     if tuple(int(n) for n in device.version.split(".")[:1] if n.isdigit()) < LEAST:
-        raise InputError(
-            f"{device.name} runs iOS {device.version}; these bundles need iOS {LEAST[0]} or newer"
-        )
-    facts = {
-        "kind": "ios",
-        "name": device.model,
-        "product": device.product,
-        "system": f"iOS {device.version}",
-    }
+        raise InputError(f"{device.name} runs {system}; these bundles need iOS {LEAST[0]} or newer")
+    facts = {"kind": "ios", "name": device.model, "product": device.product, "system": system}
     return [_measured(xcode, app, bundle, facts, settings, step) for bundle in bundles]
 
 
@@ -64,18 +56,11 @@ def _measured(
             xcode.push(app, path, f"{FOLDER}/{name}")
         except CheckError as error:
             raise CheckError(f"{name} could not be copied to {app} on {xcode.device.name}: {error}") from None
-    options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
-        for n in range(settings.processes):
-            last = n == settings.processes - 1
-            job = Path(here) / "job.json"
-            job.write_text(
-                json.dumps({"settings": options, "check": n == 0, "soak": last and settings.soak > 0})
-            )
-            xcode.push(app, job, f"{FOLDER}/{job.name}")
-            at = f"process {n + 1} of {settings.processes}"
-            merge(run, xcode.launch(app, FOLDER, prefixed(step, at)))
-    run.notes.append(
-        f"the bundle stays in the app's container ({FOLDER}); devicectl cannot remove it, the app can"
-    )
+        path = Path(here) / "job.json"
+        for label, job in jobs(bundle, settings):
+            path.write_text(job)
+            xcode.push(app, path, f"{FOLDER}/{path.name}")
+            merge(run, xcode.launch(app, FOLDER, prefixed(step, label)))
+    run.notes.append(f"the bundle stays in the app's {FOLDER}; devicectl cannot remove it, the app can")
     return conclude(run, settings)

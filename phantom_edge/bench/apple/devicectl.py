@@ -37,9 +37,7 @@ class Devicectl:
         Raises :class:`InputError` when this is no Mac with Xcode, or there is no such device, or several.
         """
         if shutil.which("xcrun") is None:
-            raise InputError(
-                "--device ios needs Xcode's command-line tools, on a Mac; here there is no xcrun"
-            )
+            raise InputError("--device ios needs Xcode's command-line tools, on a Mac; there is no xcrun")
         try:
             document = _call(["list", "devices"], SHORT)
         except CheckError as error:
@@ -81,11 +79,8 @@ class Devicectl:
             document = _read(path)
         parse.outcome(document)
         code = parse.exit_code(document)
-        raise CheckError(
-            f"{app} ended{f' with {code}' if code is not None else ''} and no result; see the device's log "
-            "in Xcode "
-            "(iOS ends an app that takes too much memory)"
-        )
+        ended = f"{app} ended{f' with {code}' if code is not None else ''} and no result"
+        raise CheckError(f"{ended}; see its log in Xcode (iOS ends an app that takes too much memory)")
 
 
 def _choose(devices: list[parse.AppleDevice], name: str | None) -> parse.AppleDevice:
@@ -125,9 +120,7 @@ def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
             )
         except subprocess.TimeoutExpired:
-            raise CheckError(
-                f"`devicectl {' '.join(arguments[:3])}` took more than {timeout:.0f} s"
-            ) from None
+            raise CheckError(f"`devicectl {' '.join(arguments[:3])}` took over {timeout:.0f} s") from None
         document = _read(path)
     if not document:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]

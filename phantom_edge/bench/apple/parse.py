@@ -42,9 +42,8 @@ def devices(document: Mapping[str, Any]) -> list[AppleDevice]:
 
 def _devices(document: Mapping[str, Any]) -> Iterator[AppleDevice]:
     for entry in _section(document, "result").get("devices") or []:
-        connection, device, hardware = (
-            _section(entry, f"{part}Properties") for part in ("connection", "device", "hardware")
-        )
+        parts = ("connection", "device", "hardware")
+        connection, device, hardware = (_section(entry, f"{part}Properties") for part in parts)
         yield AppleDevice(
             identifier=str(entry.get("identifier", "")),
             udid=str(hardware.get("udid", "")),
@@ -54,8 +53,7 @@ def _devices(document: Mapping[str, Any]) -> Iterator[AppleDevice]:
             platform=str(hardware.get("platform", "")),
             version=str(device.get("osVersionNumber", "?")),
             paired=connection.get("pairingState") == "paired",
-            # "disconnected" only says that no tunnel is open yet; "unavailable" that the device cannot be
-            # reached.
+            # "disconnected" only says that no tunnel is open yet.
             reachable=connection.get("tunnelState") != "unavailable",
             developer=device.get("developerModeStatus") != "disabled",
         )

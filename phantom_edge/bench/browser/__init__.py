@@ -55,9 +55,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         run = Run(_device(features, provider), {}, model_facts(bundle), settings.to_dict())
         run.add("bundle", bundle.bytes)
         if provider == "webgpu" and features["webgpu"]["software"]:
-            run.notes.append(
-                "WebGPU ran on a software adapter: its times say nothing about a graphics processor's"
-            )
+            run.notes.append("WebGPU ran in software: its times say nothing about a graphics processor's")
         runs.append(_measured(run, chromium, {"": app, "bundle": bundle.folder}, provider, settings, step))
     return runs
 
@@ -69,17 +67,12 @@ def choose(features: Mapping[str, Any], requested: Sequence[str]) -> list[str]:
     """
     if not features["isolated"]:
         raise InputError(
-            "this browser gives the page no cross-origin isolation, so WASM has no threads; use Chromium "
-            "92 or newer"
+            "this browser has no cross-origin isolation, so WASM has no threads; use Chromium 92 or newer"
         )
     if not features["simd"]:
-        raise InputError(
-            "this browser's WebAssembly has no SIMD, which onnxruntime-web needs; use Chromium 91 or newer"
-        )
+        raise InputError("this browser's WebAssembly has no SIMD; use Chromium 91 or newer")
     if "webgpu" in requested and features["webgpu"] is None:
-        raise InputError(
-            "this browser has no WebGPU here (no adapter); use --provider wasm or a machine with a GPU"
-        )
+        raise InputError("there is no WebGPU here (no adapter); use --provider wasm or a machine with a GPU")
     real = features["webgpu"] is not None and not features["webgpu"]["software"]
     return list(dict.fromkeys(requested)) or (["wasm", "webgpu"] if real else ["wasm"])
 
@@ -115,17 +108,11 @@ def _measured(
     depths = settings.fitting(run.model["context"])
     for n in range(settings.processes):
         last = n == settings.processes - 1
-        page_settings = settings.to_dict() | {"depths": depths, "soak": settings.soak if last else 0}
-        job = {"do": "measure", "provider": provider, "question": QUESTION, "check": n == 0}
+        job: dict[str, Any] = {"do": "measure", "provider": provider, "question": QUESTION, "check": n == 0}
+        job["settings"] = settings.to_dict() | {"depths": depths, "soak": settings.soak if last else 0}
         label = f"{run.model['name']}, {provider}, page {n + 1} of {settings.processes}"
         with machine.watched() as usage:
-            outcome = _in_page(
-                chromium,
-                mounts,
-                job | {"settings": page_settings},
-                prefixed(step, label),
-                webgpu=provider == "webgpu",
-            )
+            outcome = _in_page(chromium, mounts, job, prefixed(step, label), webgpu=provider == "webgpu")
         part = Run.from_dict(outcome.result.get("run"))
         if usage.foreign is not None:  # the browser's processes are no children of ours that have ended
             usage.foreign -= outcome.core_seconds
@@ -167,13 +154,10 @@ def _result(page: Page, browser: program.Browser, step: Step) -> dict[str, Any]:
             report = page.reports.get(timeout=POLL)
         except queue.Empty:
             if not browser.alive:
-                raise CheckError(
-                    f"the browser ended before the page had a result: {browser.last_words}"
-                ) from None
+                ended = f"the browser ended before the page had a result: {browser.last_words}"
+                raise CheckError(ended) from None
             if time.monotonic() - heard > SILENCE:
-                raise CheckError(
-                    f"the page said nothing for {SILENCE:.0f} s; try fewer --depths or --threads"
-                ) from None
+                raise CheckError(f"the page said nothing for {SILENCE:.0f} s; try fewer --depths") from None
             continue
         heard = time.monotonic()
         if "step" in report:

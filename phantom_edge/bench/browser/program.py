@@ -18,15 +18,8 @@ from pathlib import Path
 from phantom_edge.bench.machine import PROC
 from phantom_edge.errors import InputError
 
-NAMES = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "chrome",
-    "microsoft-edge",
-    "msedge",
-)
+NAMES: tuple[str, ...] = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES += ("microsoft-edge", "msedge")
 MAC_APPS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -72,9 +65,8 @@ class Browser:
         total = 0
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError, ValueError, IndexError):
-                total += sum(
-                    map(int, (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13])
-                )
+                fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+                total += sum(map(int, fields[11:13]))
         return total / os.sysconf("SC_CLK_TCK")
 
     def peak_memory(self) -> int | None:
@@ -82,9 +74,8 @@ class Browser:
         peaks: dict[str, int] = {}
         for pid in _descendants(self.process.pid):
             with contextlib.suppress(OSError):
-                kind = re.search(
-                    rb"--type=(renderer|gpu-process)", (PROC / str(pid) / "cmdline").read_bytes()
-                )
+                command = (PROC / str(pid) / "cmdline").read_bytes()
+                kind = re.search(rb"--type=(renderer|gpu-process)", command)
                 peak = re.search(r"^VmHWM:\s+(\d+) kB", (PROC / str(pid) / "status").read_text(), re.M)
                 if kind and peak:  # several renderers exist; the page's is by far the largest
                     name = kind[1].decode()
@@ -106,7 +97,7 @@ def find(path: Path | None) -> Path:
         if Path(app).is_file():
             return Path(app)
     raise InputError(
-        "no Chromium or Chrome was found; install one (Debian: apt install chromium) or use --browser PATH"
+        "no Chromium or Chrome was found; install one (apt install chromium) or use --browser PATH"
     )
 
 

@@ -29,8 +29,7 @@ STEPS = 24
 ANY = 1e30  # a rate so high that it takes no time
 FORMATS = ("onnx", "executorch")
 NO_COREML = (
-    "on this machine Core ML programs run in an interpreter that only checks them: there is nothing to "
-    "estimate; "
+    "Core ML runs in an interpreter on this machine, so there is nothing to estimate; "
     "use a device of the table (`phantom-edge estimate --list`)"
 )
 
@@ -90,9 +89,8 @@ def calibrate(
             seconds += timing.pop("seconds")
             for part in ("decode", "prefill"):  # JSON has made their keys texts
                 timing[part] = {int(k): v for k, v in timing[part].items()}
-            timed[probe.name] = Timed(
-                **timing, stored=sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
-            )
+            stored = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+            timed[probe.name] = Timed(**timing, stored=stored)
     models = {probe.name: probe.model(format_name) for probe in chosen}
     facts = {"others": max(others), "seconds": round(seconds, 1), "threads": threads or machine.cores()}
     return Calibration(solve(models, timed), *memory(models, timed), loading(models, timed), facts)
@@ -119,14 +117,8 @@ def loading(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> tuple[fl
 def _job(probe: Probe, format_name: str, folder: Path, threads: int | None, clock: str) -> dict[str, Any]:
     sizes = {"vocabulary": probe.sizes.vocabulary, "tile": probe.sizes.image_size}
     lengths = {"context": CONTEXT, "chunk": CHUNK, "depth": DEPTH, "steps": WARM + STEPS}
-    return {
-        "format": format_name,
-        "folder": str(folder),
-        "threads": threads,
-        "clock": clock,
-        **sizes,
-        **lengths,
-    }
+    options = {"format": format_name, "folder": str(folder), "threads": threads, "clock": clock}
+    return {**options, **sizes, **lengths}
 
 
 def _process(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,15 +147,14 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
     """
     large, thin, headed = models["large"], models["thin"], models["headed"]
     empty, deep, little = large.decoder(1, 0), large.decoder(1, DEPTH), thin.decoder(1, 0)
-    kind, (slow, fast) = _main_kind(empty), (timed[n].decode[0] for n in ("large", "thin"))
+    kind, (slow, fast) = empty.main, (timed[n].decode[0] for n in ("large", "thin"))
     read = {kind: _rate(empty.weights[kind] - little.weights[kind], slow - fast)}
     # Never nothing: an operation takes at least a tenth of what it would if reading were free.
     call = max(fast - little.weights[kind] / read[kind], 0.1 * fast) / _calls(thin)
-    attend_one = _rate(
-        deep.attention - empty.attention, timed["large"].decode[DEPTH] - timed["large"].decode[0]
-    )
+    longer = timed["large"].decode[DEPTH] - timed["large"].decode[0]
+    attend_one = _rate(deep.attention - empty.attention, longer)
     work = headed.decoder(1, 0)
-    head = _main_kind(work)
+    head = work.main
     if head not in read:
         known = call * _calls(headed) + work.weights[kind] / read[kind]
         read[head] = _rate(work.weights[head], timed["headed"].decode[0] - known)
@@ -174,7 +165,7 @@ def solve(models: Mapping[str, Model], timed: Mapping[str, Timed]) -> Rates:
     return Rates(
         read=_every(read),
         multiply=_every({kind: multiply}),
-        multiply_image=_every({_main_kind(images[0][0]): multiply_image}),
+        multiply_image=_every({images[0][0].main: multiply_image}),
         attend_one=attend_one,
         attend_many=attend_many,
         attend_image=attend_image,
@@ -196,7 +187,7 @@ def _fitted(rows: Sequence[tuple[Work, float]], call: float) -> list[float]:
     table = []
     for work, seconds in rows:
         left = max(seconds - work.calls * call, 0.1 * seconds)
-        table.append([work.products[_main_kind(work)] / left, work.attention / left])
+        table.append([work.products[work.main] / left, work.attention / left])
     return [_rate(1.0, per) for per in nonnegative(np.array(table, float), np.ones(len(table)))]
 
 
@@ -230,10 +221,6 @@ def nonnegative(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _calls(model: Model) -> int:
     return model.decoder(1, 0).calls + model.embedding(1).calls
-
-
-def _main_kind(work: Work) -> str:
-    return max(work.weights, key=lambda kind: work.weights[kind])
 
 
 def _rate(amount: float, seconds: float) -> float:

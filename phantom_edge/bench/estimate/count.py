@@ -5,6 +5,7 @@ are made of the same description of the model.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +18,8 @@ from phantom_edge.numbers.recipe import Recipe
 
 FORMATS = ("onnx", "executorch", "coreml")  # that are modelled
 SCALE_BYTES = {"onnx": 4, "executorch": 2, "coreml": 2}  # of a group's scale, as each exporter writes it
-FLOAT_BYTES = {
-    "onnx": 4,
-    "executorch": 4,
-    "coreml": 2,
-}  # as multiplied: fp16 weights are widened where arithmetic is fp32
+# As multiplied: fp16 weights are widened where arithmetic is fp32.
+FLOAT_BYTES = {"onnx": 4, "executorch": 4, "coreml": 2}
 CACHE_BYTES = {"onnx": 4, "executorch": 4, "coreml": 2}
 
 
@@ -45,13 +43,16 @@ class Work:
     def kinds(self) -> set[str]:
         return set(self.weights)
 
+    @property
+    def main(self) -> str:
+        """The kind that has most of the weights' bytes."""
+        return max(self.weights, key=lambda kind: self.weights[kind])
+
 
 def modelled(format_name: str) -> str:
     """The format, if it is modelled. Raises :class:`InputError` for another."""
     if format_name not in FORMATS:
-        raise InputError(
-            f"the speed of format {format_name!r} is not modelled; that of {', '.join(FORMATS)} is"
-        )
+        raise InputError(f"the speed of format {format_name!r} is not modelled, only of {', '.join(FORMATS)}")
     return format_name
 
 
@@ -78,9 +79,7 @@ class Model:
 
     def bytes(self, name: str, shape: Shape) -> int:
         """Bytes that a call reads of a weight."""
-        count = 1
-        for size in shape:
-            count *= size
+        count = math.prod(shape)
         if self.kind(name, shape) == "float":
             return count * FLOAT_BYTES[self.format]
         precision = self.recipe.resolve(name.removesuffix(".weight"), (shape[0], shape[1]))
@@ -89,10 +88,8 @@ class Model:
 
     def vision(self) -> Work:
         """One tile through the vision encoder."""
-        v = self.spec.config.vision
-        return self._count(
-            lambda ops: graphs.vision_encoder(ops, self.spec, (1, 3, v.image_size, v.image_size))
-        )
+        shape = (1, 3, self.spec.config.vision.image_size, self.spec.config.vision.image_size)
+        return self._count(lambda ops: graphs.vision_encoder(ops, self.spec, shape))
 
     def embedding(self, tokens: int) -> Work:
         """Ids to embeddings."""
@@ -142,13 +139,13 @@ class CountOps:
 
     def _wrote(self, shape: Shape) -> Shape:
         self.work.calls += 1
-        self.work.elements += _size(shape)
+        self.work.elements += math.prod(shape)
         return shape
 
     def _multiplied(self, x: Shape, name: str, shape: Shape) -> Shape:
         kind = self.model.kind(name, shape)
         self.work.weights[kind] += self.model.bytes(name, shape)
-        self.work.products[kind] += 2 * _size(x) * shape[0]
+        self.work.products[kind] += 2 * math.prod(x) * shape[0]
         return self._wrote((*x[:-1], shape[0]))
 
     # --- matmuls
@@ -202,13 +199,11 @@ class CountOps:
         v, name = self.model.spec.config.vision, "vision_encoder.patch_embedding.weight"
         rows = v.grid**2
         self.work.weights["float"] += self.model.bytes(name, self.shapes[name])
-        self.work.products["float"] += 2 * rows * _size(self.shapes[name])
+        self.work.products["float"] += 2 * rows * math.prod(self.shapes[name])
         return self._wrote((pixels[0], rows + 1, v.hidden_size))
 
     def full_attention(self, q: Shape, k: Shape, v: Shape) -> Shape:
-        self.work.attention += (
-            4 * q[1] * k[1] * q[2] * q[3]
-        )  # scores and mixing, two operations per multiply-add
+        self.work.attention += 4 * q[1] * k[1] * q[2] * q[3]  # scores and mixing, in multiply-adds of two
         return self._wrote(q)
 
     def shuffle(self, x: Shape) -> Shape:
@@ -225,10 +220,3 @@ class CountOps:
         self.work.attention += round(4 * steps * seen * q[2] * q[3])
         self.work.cached += 2 * end * k[2] * k[3] * self.model.cache_value
         return self._wrote(q)
-
-
-def _size(shape: Shape) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

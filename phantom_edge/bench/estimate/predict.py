@@ -27,13 +27,8 @@ NOT_MODELLED = {
     "energy": "not modelled",
     "drift": "not modelled: cases and cooling differ",
 }
-
-
-TARGETS = {
-    "coreml": "ios",
-    "executorch": "android",
-    "onnx": "desktop",
-}  # what a device's first format is exported by
+# By a device's first format.
+TARGETS = {"coreml": "ios", "executorch": "android", "onnx": "desktop"}
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,12 @@ def estimate(
     if device == LOCAL:
         return _local(workload, depths, tiles, threads, clock, step)
     if threads is not None:
-        raise InputError(
-            "--threads is for --device local; a device of the table is taken with all its large cores"
-        )
+        raise InputError("--threads is for --device local; others are taken with all their large cores")
     hardware = device_for(device)
     if workload.model.format not in hardware.formats:
-        raise InputError(
-            f"{hardware.title} runs {' and '.join(hardware.formats)}, the model is for "
-            f"{workload.model.format}; choose another --target or --device"
-        )
+        runs = f"{hardware.title} runs {' and '.join(hardware.formats)}"
+        what = f"the model is for {workload.model.format}"
+        raise InputError(f"{runs}, {what}; choose another --target or --device")
     runtime = runtime_for(workload.model.format)
     levels = [Level(runtime.rates(hardware, n), runtime.memory[n]) for n in range(len(LEVELS))]
     facts = {"kind": "table", "name": hardware.title, **_figures(hardware)}
@@ -85,9 +77,7 @@ def estimate(
     run.notes += [f"shares of the published figures: {' '.join(runtime.source.split())}"]
     limit = hardware.memory * 1e9
     if run.bands["memory"].typical > limit / 2:
-        run.notes.append(
-            f"this takes more than half of the device's {hardware.memory} GB: an app may not get as much"
-        )
+        run.notes.append(f"it takes over half of the device's {hardware.memory} GB: an app may not get that")
     return run
 
 
@@ -107,16 +97,11 @@ def estimates(
     Without a target among the options, each device has its own.
     """
     if not devices:
-        raise InputError(
-            "say which --device; `phantom-edge estimate --list` shows them, local is this machine"
-        )
+        raise InputError("say which --device: one of `phantom-edge estimate --list`, or local, this machine")
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    if bundle is not None and (
-        model is not None or given.keys() - {"fold"} or given.get("fold", "exact") != "exact"
-    ):
-        raise InputError(
-            "a bundle has its own model, target, recipe, fold and context; leave those options out"
-        )
+    more = model is not None or given.keys() - {"fold"} or given.get("fold", "exact") != "exact"
+    if bundle is not None and more:
+        raise InputError("a bundle has its own model, target, recipe, fold and context; leave them out")
     runs = []
     for name in devices:
         if bundle is not None:
@@ -150,9 +135,7 @@ def _local(
     run.runtime |= {"threads": calibration.facts["threads"]}
     run.conditions |= {"calibration, s": calibration.facts["seconds"], "others": calibration.facts["others"]}
     if (calibration.facts["others"] or 0) > machine.NOISY_SHARE:
-        run.notes.append(
-            "other processes used the machine during the calibration: run it again on a quiet one"
-        )
+        run.notes.append("other processes used the machine meanwhile: run it again on a quiet one")
     return run
 
 
@@ -175,7 +158,7 @@ def _run(
     def put(key: str, value: float) -> None:
         rows.setdefault(key, []).append(value)
 
-    fitting = Settings(depths=tuple(depths)).fitting(workload.context)
+    settings = Settings(depths=tuple(depths))
     for level in levels:
         vision = tiles * level.rates.vision(model)
         prefill = level.rates.prefill(model, tokens, workload.chunk)
@@ -183,7 +166,7 @@ def _run(
         put("prefill", prefill)
         put("first_token", vision + prefill)
         put("prefill_rate", tokens / prefill)
-        for depth in fitting:
+        for depth in settings.fitting(workload.context):
             put(f"decode@{depth}", 1 / level.rates.decode(model, depth))
         put("memory", workload.bytes * level.memory + model.cache_bytes(workload.context) + level.fixed)
         if not workload.built:
@@ -192,11 +175,7 @@ def _run(
         run.bands[key] = Band(values[len(values) // 2], min(values), max(values))
     if workload.built:
         run.add("bundle", workload.bytes)
-    run.missing |= NOT_MODELLED
-    left = sorted(set(depths) - set(fitting))
-    run.missing |= {
-        f"decode@{d}": f"a context of {workload.context} tokens holds no {d} and more" for d in left
-    }
+    run.missing |= NOT_MODELLED | settings.too_deep(workload.context)
     run.notes.append("the first token is without preprocessing")
     return run
 

@@ -44,12 +44,8 @@ class Probe:
 
     @property
     def recipe(self) -> Recipe:
-        rules = {
-            "text_decoder.layers.*": self.layers,
-            "text_decoder.head": self.head,
-            "vision_encoder.*": self.vision,
-        }
-        rules["token_embedding"] = self.head
+        rules = {"text_decoder.layers.*": self.layers, "vision_encoder.*": self.vision}
+        rules |= {"text_decoder.head": self.head, "token_embedding": self.head}
         return Recipe(self.name, tuple(Rule(pattern, p, "preset probe") for pattern, p in rules.items()))
 
     def model(self, format_name: str) -> Model:
@@ -84,13 +80,8 @@ def probes(layers: Precision, head: Precision, vision: Precision) -> tuple[Probe
 
 
 def _vision(side: int, layers: int, width: int = 1024) -> dict[str, int]:
-    sizes = {
-        "vision_hidden": width,
-        "vision_ffn": 4 * width,
-        "vision_layers": layers,
-        "vision_heads": width // 64,
-    }
-    return sizes | {"image_size": side, "patch_size": 14}
+    sizes = {"vision_hidden": width, "vision_ffn": 4 * width, "vision_layers": layers}
+    return sizes | {"vision_heads": width // 64, "image_size": side, "patch_size": 14}
 
 
 def _maker(model: Model, name: str, shape: Shape) -> Callable[[], Weight]:
@@ -120,6 +111,5 @@ def _integers(shape: Shape, precision: Precision, generator: torch.Generator) ->
     values = torch.randint(low, high + 1, shape, dtype=torch.int8, generator=generator)
     groups = shape[1] // precision.group if precision.group else 1
     scale = round_scale(torch.tensor(2.0 / (high * shape[1] ** 0.5)))
-    return QuantizedTensor(
-        values, scale.expand(shape[0], groups).contiguous(), precision.bits, precision.group
-    )
+    scales = scale.expand(shape[0], groups).contiguous()
+    return QuantizedTensor(values, scales, precision.bits, precision.group)

@@ -8,8 +8,8 @@ operation.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from phantom_edge.bench.estimate.count import Model, Work
@@ -37,14 +37,10 @@ class Rates:
     write_image: float
     call: float
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     def products(self, work: Work) -> float:
         """Seconds of the matrix products."""
-        return sum(
-            max(work.weights[k] / self.read[k], work.products[k] / self.multiply[k]) for k in work.kinds
-        )
+        read, multiply = self.read, self.multiply
+        return sum(max(work.weights[k] / read[k], work.products[k] / multiply[k]) for k in work.kinds)
 
     def rest(self, work: Work) -> float:
         """Seconds of everything but products and attention."""

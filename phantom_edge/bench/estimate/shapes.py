@@ -10,13 +10,8 @@ from phantom_edge.checkpoint.key_map import tensor_sources
 from phantom_edge.model.spec import FoldedSpec
 
 Shape = tuple[int, ...]
-LEFT_OUT = (
-    ".phantom.",
-    ".gate1.",
-    ".gate2.",
-    ".scale1",
-    ".scale2",
-)  # of a checkpoint: folded into other tensors
+# Of a checkpoint: folded into other tensors.
+LEFT_OUT = (".phantom.", ".gate1.", ".gate2.", ".scale1", ".scale2")
 
 
 @lru_cache(maxsize=8)
@@ -43,9 +38,8 @@ def _phantom(spec: FoldedSpec, layer: int) -> dict[str, Shape]:
         shapes |= {f"{name}.in": (dim, dim), f"{name}.heads": (heads, dim), f"{name}.mix": (dim, heads)}
         shapes |= {f"{name}.basis": (rank, dim)} if spec.compressed(layer) else {f"{name}.scale": (1,)}
     shapes |= {f"{at}.gate.weight": (1, dim + rank), f"{at}.gate.bias": (1,)}
-    return shapes | (
-        {f"{at}.gate.basis": (dim, rank)} if spec.compressed(layer) else {f"{at}.gate.scale": (1,)}
-    )
+    shapes |= {f"{at}.gate.basis": (dim, rank)} if spec.compressed(layer) else {f"{at}.gate.scale": (1,)}
+    return shapes
 
 
 def goes_on_a_grid(name: str, shape: Shape) -> bool:

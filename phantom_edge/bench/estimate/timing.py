@@ -38,9 +38,8 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     now = machine.CLOCKS[job["clock"]]
     libraries, start = machine.peak_memory(), now()
     with machine.watched() as usage:
-        backend = artifact_format.load(
-            Path(job["folder"]), context=job["context"], chunk=job["chunk"], threads=job["threads"]
-        )
+        options = {name: job[name] for name in ("context", "chunk", "threads")}
+        backend = artifact_format.load(Path(job["folder"]), **options)
         loading = now() - start
         timed = _time(backend, job)
     timed |= {"loading": loading, "libraries": libraries, "peak": machine.peak_memory()}

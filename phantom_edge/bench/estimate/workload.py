@@ -23,6 +23,7 @@ from phantom_edge.text.tokenizer import Tokenizer
 
 TEXT_TOKENS = 20  # of the template and the golden question, where no tokenizer is at hand
 CONFIG = "config.json"
+HEAD = "text_decoder.head.weight"
 
 
 @dataclass(frozen=True)
@@ -51,31 +52,18 @@ class Workload:
         groups = {p.group for p in (rule.precision for rule in rules) if p.bits == 4 and p.group}
         names = {"int4": f"int4:{min(groups)}" if groups else "int4", "int8": "int8"}
         names["float"] = str(self.model.recipe.float_type)
-        head = self.model.kind("text_decoder.head.weight", (self._vocabulary, self._hidden))
-        parts = {
-            "layers": self._main(self._without_head()),
-            "head": head,
-            "vision": self._main(self.model.vision()),
-        }
+        head = self.model.kind(HEAD, self._head_shape)
+        parts = {"layers": self._without_head().main, "head": head, "vision": self.model.vision().main}
         return {part: names[kind] for part, kind in parts.items()}
 
     @property
-    def _vocabulary(self) -> int:
-        return self.model.spec.config.decoder.vocab_size
-
-    @property
-    def _hidden(self) -> int:
-        return self.model.spec.config.decoder.hidden_size
+    def _head_shape(self) -> tuple[int, int]:
+        return self.model.spec.config.decoder.vocab_size, self.model.spec.config.decoder.hidden_size
 
     def _without_head(self) -> Work:
-        work, name = self.model.decoder(1, 0), "text_decoder.head.weight"
-        shape = (self._vocabulary, self._hidden)
-        work.weights[self.model.kind(name, shape)] -= self.model.bytes(name, shape)
+        work, shape = self.model.decoder(1, 0), self._head_shape
+        work.weights[self.model.kind(HEAD, shape)] -= self.model.bytes(HEAD, shape)
         return work
-
-    @staticmethod
-    def _main(work: Work) -> str:
-        return max(work.weights, key=lambda kind: work.weights[kind])
 
     @classmethod
     def of_bundle(cls, folder: str | Path) -> Workload:
@@ -109,13 +97,8 @@ class Workload:
         check_context(config.decoder.rope, length)
         spec = FoldedSpec(config, folded.phantom_dims(config))
         made = Model(spec, recipe, modelled(format_for(format or chosen.format).name))
-        facts: dict[str, Any] = {
-            "name": Path(name).name,
-            "target": chosen.name,
-            "format": made.format,
-            "recipe": recipe.name,
-        }
-        facts |= {"fold": str(folded), "context": length}
+        facts: dict[str, Any] = {"name": Path(name).name, "target": chosen.name, "format": made.format}
+        facts |= {"recipe": recipe.name, "fold": str(folded), "context": length}
         return cls(made, length, min(chosen.chunk, length), made.stored_bytes(), text, False, facts)
 
 
