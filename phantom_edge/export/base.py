@@ -74,9 +74,8 @@ class StoredWeights(Mapping[str, "QuantizedTensor"]):
 
 def require_counts(graph: str, counts: dict[str, int], expected: dict[str, int]) -> None:
     """Raise :class:`CheckError` unless an artifact has exactly the expected ops and quantised weights."""
-    wrong = [
-        f"{op} {counts.get(op, 0)} (expected {n})" for op, n in expected.items() if counts.get(op, 0) != n
-    ]
+    pairs = ((op, counts.get(op, 0), n) for op, n in expected.items())
+    wrong = [f"{op} {count} (expected {n})" for op, count, n in pairs if count != n]
     if wrong:
         raise CheckError(f"{graph}: the exported graph is not what its model needs: {', '.join(wrong)}")
 

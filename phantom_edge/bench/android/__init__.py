@@ -47,7 +47,9 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         phone.check_program(options.runner, device["abi"])
     elif not app.is_installed(adb, package):
         write = f"`phantom-edge app android --bundle-id {package}`"
-        raise InputError(f"{adb.serial} has no app {package}; install what {write} writes, or use --runner")
+        raise InputError(
+            f"{adb.serial} has no app {package}; install one that {write} makes, or use --runner"
+        )
     runs = []
     for bundle in bundles:
         run = Run(dict(device), {}, model_facts(bundle), settings.to_dict())

@@ -47,11 +47,8 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     """
     from phantom_edge.export.coreai.asset import Asset
 
-    return {
-        name: weight
-        for graph in GRAPHS
-        for name, weight in Asset.open(Path(folder) / file(graph)).weights().items()
-    }
+    assets = (Asset.open(Path(folder) / file(graph)) for graph in GRAPHS)
+    return {name: weight for asset in assets for name, weight in asset.weights().items()}
 
 
 def file(graph: str) -> str:

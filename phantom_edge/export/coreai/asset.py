@@ -49,14 +49,10 @@ class Asset:
             program = asset.program._module._mlir_module.operation
             graphs = {op.attributes["sym_name"].value: op for op in _body(program)}
         except (RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
-            raise InputError(
-                f"{path}: not a Core AI asset of this toolkit ({first_line(error)}); export it again"
-            ) from None
-        composites = {
-            n: str(op.attributes["composite_decl"])
-            for n, op in graphs.items()
-            if "composite_decl" in op.attributes
-        }
+            reason = f"not a Core AI asset of this toolkit ({first_line(error)})"
+            raise InputError(f"{path}: {reason}; export it again") from None
+        named = {name: op.attributes for name, op in graphs.items()}
+        composites = {name: str(a["composite_decl"]) for name, a in named.items() if "composite_decl" in a}
         functions = {name: list(_body(op)) for name, op in graphs.items() if name not in composites}
         if not functions:
             raise InputError(f"{path}: has no function; export it again")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from phantom_edge.export.coreai.toolkit import coreai_torch
 from phantom_edge.model.folded import FoldedModel
 
 WEIGHTS = "phantom_edge.weights"
-"""Metadata of an asset: [name, bits, group or 0] of each quantised weight, in the order of its use in a
-function.
-"""
+"""Metadata of an asset: [name, bits, group or 0] of each quantised weight in the order of its use."""
 
 NAMES = {
     "vision_encoder": (["pixel_values"], ["image_features"]),
@@ -33,7 +31,8 @@ def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Pa
     module = build(graph, model, options.context).eval()
     converter = toolkit.TorchConverter(mode=toolkit.TorchConverter.Mode.RELEASE)
     inputs, outputs = NAMES[graph]
-    states = [] if graph != "text_decoder" else [s for n in range(_layers(model)) for s in cache_names(n)]
+    layers = model.config.decoder.layers if graph == "text_decoder" else 0
+    states = [state for n in range(layers) for state in cache_names(n)]
     for function, arguments, dynamic in _functions(graph, model, options):
         with torch.no_grad():
             module(*arguments)  # makes the buffers, which a trace may not
@@ -41,18 +40,11 @@ def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Pa
         converter.add_exported_program(
             traced, input_names=inputs, output_names=outputs, state_names=states, entrypoint_name=function
         )
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):  # its progress bar
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # its progress bar
         program = converter.to_coreai()
     asset = program.save_asset(path)
     asset.update_metadata(lambda metadata: metadata.set_custom(WEIGHTS, _described(module)))
     return {name: None if grid is None else grid.bits for name, grid in module.grids.items()}
-
-
-def _layers(model: FoldedModel) -> int:
-    return model.config.decoder.layers
 
 
 def _functions(
@@ -76,8 +68,4 @@ def _traced(module: Graph, arguments: tuple[Any, ...], dynamic: Any, table: Any)
 
 
 def _described(module: Graph) -> list[list[Any]]:
-    return [
-        [name.removesuffix(".weight"), g.bits, g.group or 0]
-        for name, g in module.grids.items()
-        if g is not None
-    ]
+    return [[n.removesuffix(".weight"), g.bits, g.group or 0] for n, g in module.grids.items() if g]

@@ -56,8 +56,7 @@ class Graph(nn.Module):
                 self.register_buffer(f"{at}__scales", weight.scales.contiguous())
                 self.grids[name] = Grid(weight.bits, weight.group, weight.block)
             else:
-                # Not as float16 with a cast in the graph: the converter folds that, and the result is 1e-4
-                # off.
+                # Not float16 with a cast in the graph: the converter folds that, and is 1e-4 off.
                 self.register_buffer(at, weight.detach().float().contiguous())
                 self.grids[name] = None
         parts = [at] if self.grids[name] is None else [f"{at}__values", f"{at}__scales"]
@@ -159,9 +158,8 @@ class CachedOps(TracedOps):
         values.index_copy_(2, self.positions, v.transpose(1, 2))
         steps, group = q.shape[1], q.shape[2] // k.shape[2]
         q = q.transpose(1, 2).reshape(1, k.shape[2], group * steps, -1)  # [1, Hkv, group*S, W]
-        out = F.scaled_dot_product_attention(
-            q, keys, values, attn_mask=self.mask.repeat(group, 1), scale=scale
-        )
+        mask = self.mask.repeat(group, 1)
+        out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask, scale=scale)
         return out.reshape(1, group * k.shape[2], steps, -1).transpose(1, 2)  # [1, S, H, W]
 
 

@@ -48,9 +48,7 @@ def open_asset(path: Path) -> Any:
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a Core AI asset ({first_line(error)}); export it again") from None
     if asset is None:
-        raise InputError(
-            f"{path}: its program is not the one that was exported (SHA-256 differs); export it again"
-        )
+        raise InputError(f"{path}: its program is not the exported one (SHA-256 differs); export it again")
     return asset
 
 

@@ -20,9 +20,8 @@ from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 
 TYPES = {"fp16": torch.float16, "fp32": torch.float32}
-SMALL = (
-    2.0**-6
-)  # where the gate's eta / c is brought; half of eta's 2^-13, so that z too stays a normal number
+# Where the gate's eta / c is brought: half of eta's 2^-13, so that z too stays a normal number.
+SMALL = 2.0**-6
 BASIS_SIZE = 2.0**-4  # largest entry of a basis: a product with |y| up to 1e5 stays below 65504
 SPARE = 14  # an exponent is not moved further: float16's normal range
 
@@ -77,19 +76,16 @@ class Constants:
         layer = ".".join(name.split(".")[:3])
         n = int(layer.rpartition(".")[2])
         if layer != self._layer:
-            has_phantom = bool(self.spec.phantom_dims[n])
-            self._scalings = (
-                _scalings(self.weights, layer, compressed=self.spec.compressed(n)) if has_phantom else {}
-            )
+            phantom, compressed = self.spec.phantom_dims[n], self.spec.compressed(n)
+            self._scalings = _scalings(self.weights, layer, compressed=compressed) if phantom else {}
             self._layer = layer
         return self._scalings.get(name, Scaling())
 
 
 def _scalings(weights: Weights, layer: str, *, compressed: bool) -> dict[str, Scaling]:
     part = "basis" if compressed else "scale"
-    names = {kind: f"{layer}.phantom.{kind}.{part}" for kind in ("query", "key", "value")} | {
-        "gate": f"{layer}.gate.{part}"
-    }
+    names = {kind: f"{layer}.phantom.{kind}.{part}" for kind in ("query", "key", "value")}
+    names["gate"] = f"{layer}.gate.{part}"
     size = {kind: float(float_tensor(weights[name], name).abs().max()) for kind, name in names.items()}
     balance = _exponent(size["key"], size["query"]) // 2
     lift = max(0, min(SPARE, _exponent(SMALL, size["gate"])))
@@ -109,8 +105,7 @@ def _exponent(above: float, below: float) -> int:
 def _scaling(size: float, exponent: int, compressed: bool) -> Scaling:
     if not compressed or not size:
         return Scaling(before=2.0**exponent)
-    # A basis has small entries beside large ones: its own power of two is taken out and applied to the
-    # result.
+    # A basis has small entries beside large ones: its own power of two moves to the result.
     own = _exponent(BASIS_SIZE, size)
     return Scaling(before=2.0**own, after=2.0 ** (exponent - own))
 

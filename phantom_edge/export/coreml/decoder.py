@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.coreml.constants import factors
 from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.ops import MilOps, Shared
-from phantom_edge.model.ops import Weights
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import static_tables
-from phantom_edge.model.spec import FoldedSpec
 
 # Subtracted from the scores of positions not yet reached; finite, because the Neural Engine fails on -inf.
 MASKED = 1e4
@@ -25,24 +25,21 @@ def cache_names(n: int) -> tuple[str, str]:
 class DecoderOps(MilOps):
     """:class:`MilOps` with what depends on the positions of a call.
 
-    ``positions`` is the function's int32 input [S], ``caches`` its states by name, each fp16 [1, Hkv,
+    ``positions`` is the function's int32 input [S], ``states`` its states by name, each fp16 [1, Hkv,
     context, width].
     """
 
     def __init__(
         self,
-        spec: FoldedSpec,
-        weights: Weights,
-        float_type: str,
-        context: int,
+        model: FoldedModel,
+        options: ExportOptions,
         positions: Var,
-        caches: dict[str, Var],
+        states: dict[str, Var],
         shared: Shared,
     ):
-        super().__init__(spec, weights, float_type, shared)
-        self.context, self.positions, self.caches = context, positions, caches
-        d = spec.config.decoder
-        self.group = d.heads // d.kv_heads
+        super().__init__(model.spec, model.weights, options.float_type, shared)
+        self.context, self.positions, self.caches = options.context, positions, states
+        self.group = model.config.decoder.heads // model.config.decoder.kv_heads
         self.tables = self._rotary_tables()
         self.mask = self._mask()
         self.begin, self.end = self._slice()
@@ -54,9 +51,7 @@ class DecoderOps(MilOps):
         numbers as every other export, and each layer works in its own type.
         """
         d = self.spec.config.decoder
-        cos, sin = (
-            table.numpy() for table in static_tables(d.rope, d.head_dim, self.context)
-        )  # [context, D/2]
+        cos, sin = (t.numpy() for t in static_tables(d.rope, d.head_dim, self.context))  # [context, D/2]
         tables = {"cos": np.concatenate([cos, cos], -1), "sin": np.concatenate([-sin, sin], -1)}
         rows = []
         for name, table in tables.items():
@@ -125,14 +120,9 @@ class DecoderOps(MilOps):
         """Write [1, S, Hkv, W] at this call's positions; the whole cache [1, Hkv, context, W] afterwards."""
         update = mb.transpose(x=x, perm=[0, 2, 1, 3])  # [1, Hkv, S, W]
         whole = [True, True, False, True]
-        updated = mb.slice_update(
-            x=mb.read_state(input=cache),
-            update=self._cast(update, "fp16"),
-            begin=self.begin,
-            end=self.end,
-            begin_mask=whole,
-            end_mask=whole,
-        )
+        places = {"begin": self.begin, "end": self.end, "begin_mask": whole, "end_mask": whole}
+        x = mb.read_state(input=cache)
+        updated = mb.slice_update(x=x, update=self._cast(update, "fp16"), **places)
         updated = mb.coreml_update_state(state=cache, value=updated)
         return self._cast(updated, self.float_type)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,11 +16,8 @@ from phantom_edge.numbers.grid import QuantizedTensor
 NUMPY = {"fp16": np.float16, "fp32": np.float32}
 
 
-@dataclass
-class Shared:
-    """Arrays by name, for the functions of one program: each made, kept and written once."""
-
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+Shared = dict[str, np.ndarray]
+"""Arrays by name, for the functions of one program: each made, kept and written once."""
 
 
 class MilOps:
@@ -34,17 +30,17 @@ class MilOps:
         self.spec, self.weights, self.float_type = spec, weights, float_type
         self.number = NUMPY[float_type]  # a Python number in the program's float type
         self.constants = Constants(spec, weights, float_type)
-        self.shared = shared or Shared()
+        self.shared: Shared = {} if shared is None else shared
 
     # --- weights --------------------------------------------------------------------------------------------
 
     def const(self, name: str, repeat: int = 1) -> Var:
         """The float weight ``name``, repeated along its only axis."""
         key = f"{name} x{repeat}"
-        if key not in self.shared.arrays:
+        if key not in self.shared:
             array = self.constants.stored(name).numpy()
-            self.shared.arrays[key] = np.tile(array, repeat) if repeat > 1 else array
-        return self.array(self.shared.arrays[key], mil_name(name), key)
+            self.shared[key] = np.tile(array, repeat) if repeat > 1 else array
+        return self.array(self.shared[key], mil_name(name), key)
 
     def array(self, array: np.ndarray, name: str, key: str) -> Var:
         """``array`` as a constant; equal keys in several functions are one blob of the weight file."""
@@ -53,14 +49,13 @@ class MilOps:
         return const
 
     def _weight(self, name: str) -> Var:
-        if f"{name} data" not in self.shared.arrays:
+        if f"{name} data" not in self.shared:
             weight = self.weights[name]
             if not isinstance(weight, QuantizedTensor):
                 return self.const(name)
             self._store(name, weight)
-        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: exactly the integers as they
-        # are.
-        data, scale = (self.shared.arrays[f"{name} {part}"] for part in ("data", "scale"))
+        # Core ML keeps int4 without an offset in -8..7 and forms data * scale: the integers as they are.
+        data, scale = (self.shared[f"{name} {part}"] for part in ("data", "scale"))
         weight = mb.constexpr_blockwise_shift_scale(data=data, scale=scale, name=mil_name(name))
         for part in ("data", "scale"):
             weight.op.inputs[part].op.weight_id = f"{name} {part}"
@@ -70,11 +65,10 @@ class MilOps:
         self.constants.read.add(name)
         values = weight.values.contiguous().numpy()
         if weight.bits == 4:
-            values = values.view(
-                types.np_int4_dtype
-            )  # int8 that says it is int4; ``astype`` would drop the remark
-        self.shared.arrays[f"{name} data"] = values
-        self.shared.arrays[f"{name} scale"] = weight.scales.contiguous().numpy().astype(self.number)
+            # int8 that says it is int4; ``astype`` would drop the remark.
+            values = values.view(types.np_int4_dtype)
+        self.shared[f"{name} data"] = values
+        self.shared[f"{name} scale"] = weight.scales.contiguous().numpy().astype(self.number)
 
     # --- arithmetic -----------------------------------------------------------------------------------------
 
@@ -178,6 +172,5 @@ class MilOps:
     # --- token embedding ------------------------------------------------------------------------------------
 
     def embedding(self, ids: Var) -> Var:
-        return mb.gather(
-            x=self._weight("token_embedding.weight"), indices=ids, axis=0, validate_indices=False
-        )
+        table = self._weight("token_embedding.weight")
+        return mb.gather(x=table, indices=ids, axis=0, validate_indices=False)

@@ -30,9 +30,8 @@ class BuiltProgram:
 
 def build(graph: str, model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The program of one of :data:`GRAPHS`."""
-    return dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[graph](
-        model, options
-    )
+    builders = (_vision_encoder, _token_embedding, _text_decoder)
+    return dict(zip(GRAPHS, builders, strict=True))[graph](model, options)
 
 
 def _ops(model: FoldedModel, options: ExportOptions) -> Any:
@@ -41,27 +40,24 @@ def _ops(model: FoldedModel, options: ExportOptions) -> Any:
 
 
 def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
-    size = model.config.tile_size
-    ops = _ops(model, options)
-    pixels = mb.placeholder(shape=(1, 3, size, size), dtype=MIL[options.float_type])
-
-    def body(pixel_values: Var) -> Var:
-        return graphs.vision_encoder(ops, model.spec, pixel_values)
-
-    return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
+    return _vision(model, options, options.float_type)
 
 
 def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The vision encoder with float32 pixels and image tokens, whatever type it works in."""
-    size = model.config.tile_size
-    ops = _ops(model, options)
-    pixels = mb.placeholder(shape=(1, 3, size, size), dtype=types.fp32)
+    return _vision(model, options, "fp32")
+
+
+def _vision(model: FoldedModel, options: ExportOptions, outside: str) -> BuiltProgram:
+    """The vision encoder with pixels and image tokens of the type ``outside``."""
+    size, ops = model.config.tile_size, _ops(model, options)
+    pixels = mb.placeholder(shape=(1, 3, size, size), dtype=MIL[outside])
 
     def body(pixel_values: Var) -> Var:
-        if options.float_type == "fp32":
+        if options.float_type == outside:
             return graphs.vision_encoder(ops, model.spec, pixel_values)
         pixel_values = mb.cast(x=pixel_values, dtype=options.float_type)
-        return mb.cast(x=graphs.vision_encoder(ops, model.spec, pixel_values), dtype="fp32")
+        return mb.cast(x=graphs.vision_encoder(ops, model.spec, pixel_values), dtype=outside)
 
     return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
 
@@ -79,7 +75,8 @@ def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram
 
 def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """``main`` for any number of steps, and the same at the two fixed ones that an app has."""
-    hidden, shared = model.config.decoder.hidden_size, Shared()
+    hidden = model.config.decoder.hidden_size
+    shared: Shared = {}
     program, read = Program(), set()
     for name, steps in {"main": get_new_symbol(), "prefill": options.chunk, "decode": 1}.items():
         function, used = _decoder_function(model, options, steps, shared)
@@ -104,15 +101,12 @@ def _decoder_function(
     }
     for n in range(d.layers):
         shape = (1, d.kv_heads, options.context, spec.width(n))
-        inputs |= {
-            name: mb.state_tensor_placeholder(shape=shape, dtype=types.fp16) for name in cache_names(n)
-        }
+        for name in cache_names(n):
+            inputs[name] = mb.state_tensor_placeholder(shape=shape, dtype=types.fp16)
     read: set[str] = set()
 
     def body(inputs_embeds: Var, position_ids: Var, **caches: Var) -> Var:
-        ops = DecoderOps(
-            spec, model.weights, options.float_type, options.context, position_ids, caches, shared
-        )
+        ops = DecoderOps(model, options, position_ids, caches, shared)
         logits = graphs.text_decoder(ops, spec, inputs_embeds)
         read.update(ops.constants.read)
         return logits

@@ -30,23 +30,17 @@ from phantom_edge.progress import Step
 def write_program(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     if model.kv is not None:
-        raise InputError(
-            "ExecuTorch's attention over an int8 KV cache is slower than over fp32; leave it in float"
-        )
+        raise InputError("attention over an int8 KV cache is slower here than over fp32; leave it in float")
     constants, buffers = Constants(), Buffers()
     payloads: list[Any] = []
     plans: list[Any] = []
     weights = RecordedWeights(model.weights)
     model = replace(model, weights=weights)
-    write = {
-        "vision_encoder": write_vision_encoder,
-        "token_embedding": write_token_embedding,
-        "text_decoder": write_text_decoder,
-    }
-    for name in GRAPHS:
+    writers = (write_vision_encoder, write_token_embedding, write_text_decoder)
+    for name, write in zip(GRAPHS, writers, strict=True):
         progress(f"writing {name}")
         method = Method(name, constants, buffers)
-        output = write[name](method, model, options)
+        output = write(method, model, options)
         plans.append(method.finish(output, payloads))
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
     progress(f"packing {FILE}")
@@ -110,25 +104,22 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
     lines = [
         "The KV cache and all float arithmetic are fp32.",
         "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster "
-        "than the fused "
-        "op; fused attention is counted in the decoder only.",
+        "than the fused op; fused attention is counted in the decoder only.",
     ]
     if {"int4", "int8"} & set(kinds.values()):
         lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")
     if "torch.float16" in kinds.values():
         lines.append(
             "Float matrices are stored as fp16 and expanded to fp32 when the file is loaded: exact, but "
-            "loaded memory "
-            "is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
+            "loaded memory is that of fp32. XNNPACK's fp16 arithmetic has no GELU and was not used."
         )
     if spec.config.decoder.tied_head and kinds["token_embedding.weight"] != kinds["text_decoder.head.weight"]:
         lines.append("The tied head and the embedding are of different types, so both are stored.")
     if options.chunk < spec.config.tokens_per_tile:
         lines.append(
             f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: "
-            "ExecuTorch's stock "
-            "multimodal runner, which passes a tile in one call, cannot use this file; the toolkit's "
-            "session can."
+            "ExecuTorch's stock multimodal runner, which passes a tile in one call, cannot use this file; "
+            "the toolkit's session can."
         )
     return tuple(lines)
 

@@ -63,9 +63,8 @@ class XnnOps:
         bias = self.weights.get(f"{name}.bias")
         if isinstance(weight, QuantizedTensor):
             x = self.graph.token_int8(x)
-        return self._product(
-            x, f"{name}.weight", weight, None if bias is None else (f"{name}.bias", float_tensor(bias, name))
-        )
+        named = None if bias is None else (f"{name}.bias", float_tensor(bias, name))
+        return self._product(x, f"{name}.weight", weight, named)
 
     def project(self, x: Value, name: str) -> Value:
         return self._product(x, name, self.weights[name])
@@ -100,10 +99,8 @@ class XnnOps:
         return self.graph.binary(schema.XNNMultiply, a, b)
 
     def split(self, x: Value, sizes: Sequence[int]) -> list[Value]:
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return [
-            self.graph.narrow(x, len(x.shape) - 1, at, size) for at, size in zip(starts, sizes, strict=True)
-        ]
+        starts, axis = [sum(sizes[:i]) for i in range(len(sizes))], len(x.shape) - 1
+        return [self.graph.narrow(x, axis, at, size) for at, size in zip(starts, sizes, strict=True)]
 
     def concat(self, values: Sequence[Value]) -> Value:
         first, *rest = values
@@ -126,8 +123,7 @@ class XnnOps:
         weight = self._tensor(f"{at}.patch_embedding.weight").flatten(1)  # [C, 3*p*p]
         bias = (f"{at}.patch_embedding.bias", self._tensor(f"{at}.patch_embedding.bias"))
         x = self._product(x, f"{at}.patch_embedding.weight", weight, bias)
-        # The class token and the positions are both constants: one table is added, its first row to a row of
-        # zeros.
+        # The class token and the positions are both constants: one table is added, its first row to zeros.
         table = self._tensor(f"{at}.position_embedding").float().clone()  # [1, 1 + P, C]
         table[:, :1] += self._tensor(f"{at}.class_embedding").float()
         x = graph.pad_front(x, 1, 1)
@@ -138,9 +134,8 @@ class XnnOps:
         root = graph.tensor(f"root.{q.shape[-1]}", torch.tensor([q.shape[-1] ** -0.5]))
         q = graph.transpose(graph.binary(schema.XNNMultiply, q, root), (0, 2, 1, 3))  # [B, H, N, D]
         weights = self.softmax(graph.matmul(q, graph.transpose(k, (0, 2, 3, 1))))  # [B, H, N, N]
-        return graph.transpose(
-            graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3))), (0, 2, 1, 3)
-        )  # [B, N, H, D]
+        mixed = graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3)))  # [B, H, N, D]
+        return graph.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, D]
 
     def shuffle(self, x: Value) -> Value:
         grid, factor, graph = self.spec.config.vision.grid, self.spec.config.downsample, self.graph
@@ -174,17 +169,13 @@ class XnnOps:
         for value in (q, k, v):
             self.method.slot(value)
         self._close()
-        caches = []
+        caches, call = [], self.method.call
         for value in (k, v):
             cache = self.method.state((1, self.context, *k.shape[2:]))
-            self.method.call(
-                "llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,))
-            )
+            call("llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,)))
             caches.append(cache)
         out = self.method.tensor(q.shape)
-        return self.method.call(
-            "llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out
-        )
+        return call("llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out)
 
     def last(self, x: Value) -> Value:
         self.method.slot(x)

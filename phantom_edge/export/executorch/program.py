@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -205,7 +206,7 @@ def constant_method(name: str, value: bool | int | Sequence[int]) -> schema.Exec
 
 
 def _tensor(shape: Sequence[int], dtype: torch.dtype, buffer: int) -> schema.Tensor:
-    bound = any(isinstance(n, Steps) for n in shape)
+    bound, kinds = any(isinstance(n, Steps) for n in shape), schema.TensorShapeDynamism
     return schema.Tensor(
         scalar_type=SCALAR_TYPES[dtype],
         storage_offset=0,
@@ -215,9 +216,7 @@ def _tensor(shape: Sequence[int], dtype: torch.dtype, buffer: int) -> schema.Ten
         layout=0,
         data_buffer_idx=buffer,
         allocation_info=None,
-        shape_dynamism=schema.TensorShapeDynamism.DYNAMIC_BOUND
-        if bound
-        else schema.TensorShapeDynamism.STATIC,
+        shape_dynamism=kinds.DYNAMIC_BOUND if bound else kinds.STATIC,
     )
 
 
@@ -228,9 +227,7 @@ def _place(arena: int, start: int) -> schema.AllocationDetails:
 def _nbytes(tensor: schema.Tensor) -> int:
     """Bytes of a tensor at its bound, rounded up to the alignment."""
     item = next(dtype.itemsize for dtype, kind in SCALAR_TYPES.items() if kind == tensor.scalar_type)
-    for size in tensor.sizes:
-        item *= size
-    return -(-item // ALIGNMENT) * ALIGNMENT
+    return int(-(-item * math.prod(tensor.sizes) // ALIGNMENT) * ALIGNMENT)
 
 
 def _tree(kind: str, leaves: int) -> str:

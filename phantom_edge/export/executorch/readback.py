@@ -76,9 +76,7 @@ class StoredProgram:
             raise InputError(f"{path}: {error.strerror or error}") from None
         except InputError:
             raise
-        except (
-            Exception
-        ) as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damaged tables
+        except Exception as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damage
             raise InputError(f"{path}: not a readable ExecuTorch program ({type(error).__name__})") from None
         stored = cls(path, program, header.segment_base_offset, size)
         stored._check_segments()
@@ -126,9 +124,7 @@ class StoredProgram:
         scales.
         """
         kernels = self.kernels(method)
-        counts = Counter(
-            {"delegates": len(self.plan(method).delegates), "attention": kernels["llama::custom_sdpa"]}
-        )
+        counts = Counter(delegates=len(self.plan(method).delegates), attention=kernels["llama::custom_sdpa"])
         counts |= {f"int{bits}": kernels[kernel] for kernel, bits in GATHERS.items()}
         for matmul in self.matmuls(method):
             right = matmul.input_type == "xnn_datatype_qdint8" if matmul.bits else matmul.input_type in FLOATS
@@ -160,22 +156,14 @@ class StoredProgram:
         """An integer matmul's weight [out, in]. Raises :class:`InputError` for data of another size."""
         rows, columns = matmul.shape
         stored = self.named(matmul.key), self.named(matmul.scales)
-        item = 2 if matmul.bits == 4 else 4  # bytes of a scale: bfloat16 or float32
-        expected = (
-            rows * -(-columns * matmul.bits // 8),
-            rows * (columns // (matmul.group or columns or 1)) * item,
-        )
-        if not all(expected) or tuple(map(len, stored)) != expected:
-            raise InputError(
-                f"{self.path}: {matmul.key} has {list(map(len, stored))} bytes, not {list(expected)}"
-            )
+        packed, groups = matmul.bits == 4, columns // (matmul.group or columns or 1)
+        item = 2 if packed else 4  # bytes of a scale: bfloat16 or float32
+        sizes, expected = [*map(len, stored)], [rows * -(-columns * matmul.bits // 8), rows * groups * item]
+        if not all(expected) or sizes != expected:
+            raise InputError(f"{self.path}: {matmul.key} has {sizes} bytes, not {expected}")
         raw, scales = (torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored)
-        values = (
-            unpack_nibbles(raw.view(rows, -1), columns, offset=8)
-            if matmul.bits == 4
-            else raw.view(torch.int8)
-        )
-        scales = scales.view(torch.bfloat16 if matmul.bits == 4 else torch.float32).float()
+        values = unpack_nibbles(raw.view(rows, -1), columns, offset=8) if packed else raw.view(torch.int8)
+        scales = scales.view(torch.bfloat16 if packed else torch.float32).float()
         return QuantizedTensor(values.view(rows, columns), scales.view(rows, -1), matmul.bits, matmul.group)
 
     def _gathered(self) -> Iterator[tuple[str, Callable[[], QuantizedTensor]]]:
@@ -254,12 +242,5 @@ def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:
         key = graph["constant_data"][weight["constant_buffer_idx"]]["named_key"]
         bits, params = INTEGERS.get(weight["datatype"], 0), value.get("quant_params", {})
         scales = graph["constant_data"][params["scale_buffer_idx"]]["named_key"] if bits else ""
-        yield Matmul(
-            x["datatype"],
-            key,
-            weight["id_out"],
-            tuple(weight["dims"]),
-            bits,
-            params.get("group_size"),
-            scales,
-        )
+        shape, group = tuple(weight["dims"]), params.get("group_size")
+        yield Matmul(x["datatype"], key, weight["id_out"], shape, bits, group, scales)

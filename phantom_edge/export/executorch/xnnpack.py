@@ -213,10 +213,8 @@ class Subgraph:
         return value
 
     def _tensor(self, shape: Sequence[int], datatype: Datatype, buffer: int = 0) -> schema.XNNTensorValue:
-        dims = [int(n) for n in shape]
-        return schema.XNNTensorValue(
-            datatype, len(dims), dims, buffer, XNN_INVALID_VALUE_ID, 0, len(self._values)
-        )
+        dims, own = [int(n) for n in shape], len(self._values)
+        return schema.XNNTensorValue(datatype, len(dims), dims, buffer, XNN_INVALID_VALUE_ID, 0, own)
 
     def _append(self, value: schema.XNNTensorValue | schema.XNNQuantizedTensorValue) -> int:
         self._values.append(schema.XValue(value))

@@ -57,10 +57,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     plans = [_vision_plan(Method(VISION, constants, buffers), model, payload, payloads)]
     weights = lower.RecordedWeights(model.weights)
     recorded = replace(model, weights=weights)
-    for name, write in {
-        "token_embedding": lower.write_token_embedding,
-        "text_decoder": lower.write_text_decoder,
-    }.items():
+    writers = (lower.write_token_embedding, lower.write_text_decoder)
+    for name, write in zip(GRAPHS[1:], writers, strict=True):
         progress(f"writing {name}")
         method = Method(name, constants, buffers)
         output = write(method, recorded, options)
@@ -71,11 +69,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     expected = lower.expected_counts(model.spec, weights.kinds)
     stored = StoredProgram.open(out / FILE)
     delegates = [delegate.id for delegate in stored.plan(VISION).delegates]
-    require_counts(
-        VISION,
-        {DELEGATE: delegates.count(DELEGATE), "delegates": len(delegates)},
-        {DELEGATE: 1, "delegates": 1},
-    )
+    vision = {DELEGATE: delegates.count(DELEGATE), "delegates": len(delegates)}
+    require_counts(VISION, vision, {DELEGATE: 1, "delegates": 1})
     counted = {VISION: counts | {"delegates": 1}}
     for name in GRAPHS[1:]:
         counted[name] = stored.counts(name)
@@ -129,9 +124,8 @@ def stored_weights(folder: Path) -> StoredWeights:
         vision = package_weights(package)
     readers = {name: partial(vision.__getitem__, name) for name in vision} | dict(stored._gathered())
     matmuls = (m for m in stored.matmuls("text_decoder") if m.bits)
-    return StoredWeights(
-        readers | {m.key.removesuffix(".weight"): partial(stored.quantized, m) for m in matmuls}
-    )
+    readers |= {m.key.removesuffix(".weight"): partial(stored.quantized, m) for m in matmuls}
+    return StoredWeights(readers)
 
 
 @contextmanager

@@ -31,11 +31,8 @@ def pack(folder: Path, inputs: list[str], outputs: list[str]) -> bytes:
     """
     from executorch.backends.apple.coreml import executorchcoreml
 
-    metadata = {
-        "inputNames": inputs,
-        "outputNames": outputs,
-        "identifier": f"executorch_{_digest(folder / MODEL)}",
-    }
+    identifier = f"executorch_{_digest(folder / MODEL)}"
+    metadata = {"inputNames": inputs, "outputNames": outputs, "identifier": identifier}
     (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
     return bytes(executorchcoreml.flatten_directory_contents(str(folder.resolve())))
 
@@ -63,9 +60,7 @@ def files(payload: bytes) -> Iterator[tuple[str, bytes]]:
         nodes = json.JSONDecoder().raw_decode(text)[0]["nodes"]
         yield from _walk(payload, nodes, len(nodes) - 1, "", 0)  # children come before their folder
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            f"the Core ML delegate's payload is damaged ({error!r}); export the bundle again"
-        ) from None
+        raise InputError(f"the Core ML delegate's payload is damaged ({error!r}); export it again") from None
 
 
 def _walk(payload: bytes, nodes: list[Any], index: int, path: str, depth: int) -> Iterator[tuple[str, bytes]]:

@@ -31,9 +31,7 @@ CACHE_NOTE: Final = (
     "onnxruntime-genai and transformers.js make float caches, so the files that they read are left out"
 )
 FAST_WIDTH: Final = 16
-"""Of heads: at multiples of it ONNX Runtime's attention over int8 is faster than over fp32
-(benchmarks/kernels.py).
-"""
+"""Of heads: at multiples of it ONNX Runtime's attention is faster over int8 (benchmarks/kernels.py)."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -90,8 +88,7 @@ def _cache_notes(model: FoldedModel) -> tuple[str, ...]:
         return (
             CACHE_NOTE,
             f"heads {names} wide: attention over an int8 cache saves memory there, and time only at "
-            "multiples of "
-            f"{FAST_WIDTH}; --fold rank:R can make them so",
+            f"multiples of {FAST_WIDTH}; --fold rank:R can make them so",
         )
     return (CACHE_NOTE,)
 

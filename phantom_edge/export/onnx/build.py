@@ -80,9 +80,8 @@ def _vision_encoder(
     config = model.config
     pixels = graph.input("pixel_values", FLOAT, [BATCH, 3, config.tile_size, config.tile_size])
     ops = operations(graph, model.spec, model.weights)
-    _name_output(
-        graph, ops.leave(graphs.vision_encoder(ops, model.spec, ops.enter(pixels))), "image_features"
-    )
+    features = ops.leave(graphs.vision_encoder(ops, model.spec, ops.enter(pixels)))
+    _name_output(graph, features, "image_features")
     graph.output("image_features", FLOAT, [BATCH, config.tokens_per_tile, config.decoder.hidden_size])
     return ops
 
@@ -117,10 +116,9 @@ Declare = Callable[[str, int, list[str | int]], object]
 
 def _each_cache(spec: FoldedSpec, element: int, prefix: str, length: str, declare: Declare) -> None:
     for n in range(spec.config.decoder.layers):
+        shape: list[str | int] = [BATCH, spec.config.decoder.kv_heads, length, spec.width(n)]
         for kind in ("key", "value"):
-            declare(
-                f"{prefix}.{n}.{kind}", element, [BATCH, spec.config.decoder.kv_heads, length, spec.width(n)]
-            )
+            declare(f"{prefix}.{n}.{kind}", element, shape)
 
 
 def _decoder_inputs(graph: GraphWriter, model: FoldedModel, context: int, ops: OnnxOps) -> DecoderInputs:

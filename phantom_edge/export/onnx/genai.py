@@ -23,9 +23,8 @@ VISION: Final = f"{FOLDER}/genai_vision.onnx"
 EMBEDDING: Final = f"{FOLDER}/genai_embedding.onnx"
 MODEL_TYPE: Final = "phi3v"
 """Of the types that the package knows, the one that makes no assumption beyond the three models."""
-EXACT_INT8: Final = (
-    "session.x64quantprecision"  # on x86 without VNNI, int8 weights saturate ORT's 16-bit sums
-)
+# Set, because int8 weights saturate ONNX Runtime's 16-bit sums on x86 without VNNI.
+EXACT_INT8: Final = "session.x64quantprecision"
 FEATURES, ROWS = "image_features", "num_image_tokens"
 
 
@@ -43,11 +42,8 @@ def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[
     """``genai_config.json``; ``decoder`` is the decoder's file relative to it."""
     d = model.config.decoder
     widths = [model.spec.width(n) for n in range(d.layers)]
-    cache = {
-        f"{when}_{kind}_names": f"{name}.%d.{kind}"
-        for when, name in _CACHE.items()
-        for kind in ("key", "value")
-    }
+    halves = [(when, name, kind) for when, name in _CACHE.items() for kind in ("key", "value")]
+    cache = {f"{when}_{kind}_names": f"{name}.%d.{kind}" for when, name, kind in halves}
     return {
         "model": {
             "type": MODEL_TYPE,
@@ -91,9 +87,7 @@ def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[
 
 _CACHE: Final = {"past": "past_key_values", "present": "present"}
 NO_TOKEN: Final = -1
-"""The package masks the padding token wherever it meets it, so that it must be none that a prompt may
-hold.
-"""
+"""The package masks the padding token wherever it meets it: none that a prompt may hold."""
 
 
 def _flat_features(vision: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
@@ -112,20 +106,16 @@ def _with_features(embedding: onnx.ModelProto, model: FoldedModel) -> onnx.Model
     graph, config = embedding.graph, model.config
     last = next(node for node in graph.node if "inputs_embeds" in node.output)
     last.output[list(last.output).index("inputs_embeds")] = "text_embeds"
-    graph.input.append(
-        helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, config.decoder.hidden_size])
-    )
-    graph.initializer.append(
-        helper.make_tensor("image_token_id", TensorProto.INT64, [], [config.image_token_id])
-    )
-    graph.node.extend(
-        [
-            helper.make_node("Equal", ["input_ids", "image_token_id"], ["is_image"]),
-            helper.make_node("NonZero", ["is_image"], ["places_across"]),  # [2, rows]
-            helper.make_node("Transpose", ["places_across"], ["places"], perm=[1, 0]),  # [rows, 2]
-            helper.make_node("ScatterND", ["text_embeds", "places", FEATURES], ["inputs_embeds"]),
-        ]
-    )
+    hidden, image = config.decoder.hidden_size, config.image_token_id
+    graph.input.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, hidden]))
+    graph.initializer.append(helper.make_tensor("image_token_id", TensorProto.INT64, [], [image]))
+    nodes = [
+        helper.make_node("Equal", ["input_ids", "image_token_id"], ["is_image"]),
+        helper.make_node("NonZero", ["is_image"], ["places_across"]),  # [2, rows]
+        helper.make_node("Transpose", ["places_across"], ["places"], perm=[1, 0]),  # [rows, 2]
+        helper.make_node("ScatterND", ["text_embeds", "places", FEATURES], ["inputs_embeds"]),
+    ]
+    graph.node.extend(nodes)
     return embedding
 
 

@@ -109,17 +109,11 @@ class OnnxOps:
     def _matmul_blocks(self, x: str, name: str, weight: QuantizedTensor) -> str:
         self.kinds[name] = "MatMulNBits"
         values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_blocks(weight))
-        # In fp32, although fp16 would hold them: behind a Cast, ORT without optimisation reads other scales,
-        # silently.
+        # In fp32: behind a Cast from fp16, ORT without optimisation silently reads other scales.
         scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
         n, k = weight.shape
-        sizes: Attributes = {
-            "K": k,
-            "N": n,
-            "bits": 4,
-            "block_size": weight.group,
-            "accuracy_level": ACCURACY_INT8,
-        }
+        sizes: Attributes = {"K": k, "N": n, "bits": 4, "block_size": weight.group}
+        sizes["accuracy_level"] = ACCURACY_INT8
         return self.graph.node("MatMulNBits", [x, values, scales], domain=CONTRIB, **sizes)
 
     def _matmul_channels(self, x: str, name: str, weight: QuantizedTensor, bias: str | None) -> str:
@@ -201,17 +195,14 @@ class OnnxOps:
     def full_attention(self, q: str, k: str, v: str) -> str:
         heads = self.spec.config.vision.heads
         flat = [self.merge_heads(value) for value in (q, k, v)]  # [T, S, C]
-        return self.split_heads(
-            self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads), heads
-        )
+        mixed = self.graph.node("MultiHeadAttention", flat, domain=CONTRIB, num_heads=heads)
+        return self.split_heads(mixed, heads)
 
     def shuffle(self, x: str) -> str:
         ints, factor = self.graph.ints, self.spec.config.downsample
         x = self.graph.node("Slice", [x, ints(1), ints(NO_LIMIT), ints(1)])  # [T, P, C]
         small, width = self.spec.config.vision.grid // factor, self.spec.config.vision.hidden_size
-        x = self._reshape(
-            x, 0, small, factor, small, factor * width
-        )  # [T, row, in-row, column, in-column and C]
+        x = self._reshape(x, 0, small, factor, small, factor * width)  # [T, row, in, column, in and C]
         x = self.graph.node("Transpose", [x], perm=[0, 1, 3, 2, 4])
         return self._reshape(x, 0, small * small, factor * factor * width)  # [T, tokens, 4C]
 
@@ -220,9 +211,8 @@ class OnnxOps:
         name = "token_embedding"
         weight = self._get(f"{name}.weight")
         if not isinstance(weight, QuantizedTensor):
-            rows = self.graph.node(
-                "Gather", [self.graph.initializer(f"{name}.weight", weight.numpy()), ids], axis=0
-            )
+            table = self.graph.initializer(f"{name}.weight", weight.numpy())
+            rows = self.graph.node("Gather", [table, ids], axis=0)
             return self._cast(rows, TensorProto.FLOAT) if weight.dtype == torch.float16 else rows
         if weight.bits == 4 and weight.group:
             return self._gather_blocks(ids, name, weight)
@@ -238,13 +228,10 @@ class OnnxOps:
     def _gather_blocks(self, ids: str, name: str, weight: QuantizedTensor) -> str:
         self.kinds[name] = "GatherBlockQuantized"
         packed = packing.pack_blocks(weight).reshape(weight.shape[0], -1)  # [V, C/2]
-        inputs = [
-            self.graph.initializer(f"{name}.weight{VALUES}", packed),
-            ids,
-            self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy()),
-        ]
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
+        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
         sizes: Attributes = {"bits": 4, "block_size": weight.group, "gather_axis": 0, "quantize_axis": 1}
-        return self.graph.node("GatherBlockQuantized", inputs, domain=CONTRIB, **sizes)
+        return self.graph.node("GatherBlockQuantized", [values, ids, scales], domain=CONTRIB, **sizes)
 
     def rope(self, x: str) -> str:
         shared = self._shared()

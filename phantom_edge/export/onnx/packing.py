@@ -65,9 +65,8 @@ def pack_channels(weight: QuantizedTensor) -> tuple[np.ndarray, torch.Tensor]:
 def unpack_channels(packed: np.ndarray, scales: np.ndarray, k: int) -> QuantizedTensor:
     """Undo :func:`pack_channels`. Raises :class:`InputError` unless channels have one scale and fit."""
     if packed.dtype != np.uint8 or packed.ndim != 3 or not 0 <= packed[0].size - k < packed.shape[2]:
-        raise InputError(
-            f"int8 weight is {packed.dtype} {list(packed.shape)}, expected uint8 blocks of {k} inputs"
-        )
+        shape = list(packed.shape)
+        raise InputError(f"int8 weight is {packed.dtype} {shape}, expected uint8 blocks of {k} inputs")
     if scales.shape != packed.shape[:2] or (scales != scales[:, :1]).any():
         raise InputError("int8 weight whose scales are not one per output channel")
     values = torch.from_numpy(packed.reshape(len(packed), -1)[:, :k].astype(np.int16) - BYTE_OFFSET)  # [N, K]

@@ -54,12 +54,8 @@ def stored_cache(folder: Path) -> KVScales | None:
     with _naming(path):
         graph = onnx.load(path, load_external_data=False).graph
         reader = _Reader(path, graph)
-        nodes = [node for node in graph.node if node.op_type == "GroupQueryAttention"]
-        pairs = [
-            [reader.scales_of(name) for name in node.input[-2:]]
-            for node in nodes
-            if len(node.input) > CACHE_SCALES
-        ]
+        inputs = [node.input for node in graph.node if node.op_type == "GroupQueryAttention"]
+        pairs = [[reader.scales_of(n) for n in names[-2:]] for names in inputs if len(names) > CACHE_SCALES]
     return KVScales(*(tuple(column) for column in zip(*pairs, strict=True))) if pairs else None
 
 
@@ -98,9 +94,7 @@ class _Reader:
             "GatherBlockQuantized": self._block_rows,
         }
         if node.op_type not in decoders:
-            raise InputError(
-                f"{self.path}: {node.name} multiplies integers in a way that is not this toolkit's"
-            )
+            raise InputError(f"{self.path}: {node.name} multiplies integers as this toolkit does not")
         return decoders[node.op_type](node, scales)
 
     def _matmul_nbits(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
@@ -123,21 +117,17 @@ class _Reader:
         # Gather, Cast, Mul by the scales that the same ids gather.
         gathered = [n.output[0] for n in self.graph.node if list(n.input) == [scales, node.input[1]]]
         cast = [n.output[0] for n in self.graph.node if n.op_type == "Cast" and n.input[0] == node.output[0]]
-        self._require(
-            node, any(n.op_type == "Mul" and list(n.input) == cast + gathered for n in self.graph.node)
-        )
+        scaled = any(n.op_type == "Mul" and list(n.input) == cast + gathered for n in self.graph.node)
+        self._require(node, scaled)
         return packing.unpack_rows(self._array(node.input[0]), self._array(scales))
 
     def _block_rows(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         sizes = _attributes(node)
         self._require(node, node.input[2:] == [scales] and sizes["bits"] in (4, 8))
-        rows, half = self._array(node.input[0]), sizes["block_size"] // 2
+        rows, scale, size = self._array(node.input[0]), self._array(scales), sizes["block_size"]
         if sizes["bits"] == 8:
-            blocks = rows.reshape(len(rows), -1, sizes["block_size"])
-            return packing.unpack_channels(blocks, self._array(scales), rows.shape[1])
-        return packing.unpack_blocks(
-            rows.reshape(len(rows), -1, half), self._array(scales), sizes["block_size"]
-        )
+            return packing.unpack_channels(rows.reshape(len(rows), -1, size), scale, rows.shape[1])
+        return packing.unpack_blocks(rows.reshape(len(rows), -1, size // 2), scale, size)
 
     def _require(self, node: onnx.NodeProto, right: bool) -> None:
         if not right:
@@ -151,9 +141,8 @@ class _Reader:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(self.initializers[name])
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            load_external_data_for_tensor(
-                tensor, str(self.path.parent)
-            )  # refuses paths that leave the folder
+            # Refuses paths that leave the folder.
+            load_external_data_for_tensor(tensor, str(self.path.parent))
         return onnx.numpy_helper.to_array(tensor)
 
 

@@ -45,17 +45,12 @@ class WebGpuOps(OnnxOps):
     ) -> str:
         self.kinds[name] = "MatMulNBits"
         values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
-        # Not behind a Cast, as other constants are: ORT without optimisation would read other numbers. Every
-        # scale is a number that fp16 has.
+        # fp16 has every scale. Not behind a Cast: ORT without optimisation would read other numbers.
         half = self.arithmetic == TensorProto.FLOAT16
         stored = self.graph.initializer(f"{name}.weight{SCALES}", (scales.half() if half else scales).numpy())
         n, k = weight.shape
-        sizes: Attributes = {
-            "K": k,
-            "N": n,
-            "bits": weight.bits,
-            "block_size": _inputs_per_block(packed, weight.bits),
-        }
+        size = int(packed.shape[2]) * 8 // weight.bits  # of [N, blocks, bytes]
+        sizes: Attributes = {"K": k, "N": n, "bits": weight.bits, "block_size": size}
         return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes)
 
 
@@ -63,11 +58,6 @@ class WebGpuHalfOps(WebGpuOps):
     """The same in fp16."""
 
     arithmetic = TensorProto.FLOAT16
-
-
-def _inputs_per_block(packed: NDArray[np.uint8], bits: int) -> int:
-    """Inputs per block of packed weights [N, blocks, bytes]."""
-    return int(packed.shape[2]) * 8 // bits
 
 
 def reference(model: FoldedModel) -> FoldedModel:
@@ -86,9 +76,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     dtype = dtype_of(model)
     if half and dtype in ("fp32", "q4"):
         dtype = {"fp32": "fp16", "q4": "q4f16"}[dtype]
-    written = write_graphs(
-        model, replace(options, share_data=False), out, dtype, WebGpuHalfOps if half else WebGpuOps, progress
-    )
+    apart, operations = replace(options, share_data=False), WebGpuHalfOps if half else WebGpuOps
+    written = write_graphs(model, apart, out, dtype, operations, progress)
     packages.write(model, options, out, dtype, device="webgpu")
     return Exported(written.files, written.counts, _notes(half))
 

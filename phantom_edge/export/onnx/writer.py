@@ -62,20 +62,13 @@ class GraphWriter:
         self._outputs.append(helper.make_tensor_value_info(name, dtype, shape))
 
     def node(
-        self,
-        op: str,
-        inputs: Sequence[str],
-        outputs: Sequence[str] = (),
-        *,
-        domain: str = "",
-        **attributes: Any,
+        self, op: str, inputs: Sequence[str], outputs: Sequence[str] = (), domain: str = "", **attributes: Any
     ) -> str:
         """Append a node; returns its first output, named after the operation unless ``outputs`` says."""
         index = len(self._nodes)
         names = list(outputs) or [f"{op}_{index}"]
-        self._nodes.append(
-            helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes)
-        )
+        node = helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes)
+        self._nodes.append(node)
         return names[0]
 
     def initializer(self, name: str, array: NDArray[Any]) -> str:
