@@ -25,15 +25,11 @@ PACK_BYTES: Final = 1_000_000_000
 """Most bytes that Google Play delivers with an app at its installation
 (https://developer.android.com/guide/playcore/asset-delivery#size-limits)."""
 _APPLICATION_ID: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)+")
-_JAVA: Final = frozenset(
-    re.findall(
-        r"\w+",
-        "abstract assert boolean break byte case catch char class const continue default do double else enum "
-        "extends final finally float for goto if implements import instanceof int interface long native new "
-        "package private protected public return short static strictfp super switch synchronized this throw "
-        "throws transient try void volatile while true false null",
-    )
-)
+_JAVA: Final = """
+ abstract assert boolean break byte case catch char class const continue default do double else enum extends
+ final finally float for goto if implements import instanceof int interface long native new package private
+ protected public return short static strictfp super switch synchronized this throw throws transient try void
+ volatile while true false null """
 _IGNORED: Final = ".gradle/\nbuild/\nlocal.properties\n.idea/\n"
 
 
@@ -58,11 +54,10 @@ class AndroidRequest:
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(None)["title"] if self.title is None else native.check_title(self.title)
         own = self.application_id or f"org.example.{_segment(name)}"
-        if not _APPLICATION_ID.fullmatch(own) or _JAVA.intersection(own.split(".")):
+        if not _APPLICATION_ID.fullmatch(own) or set(own.split(".")) & set(_JAVA.split()):
             raise InputError(
-                f"{own!r} is no application id: two or more parts with dots, each a letter and then "
-                "letters, digits or "
-                f"'_', none a word of Java; for example --bundle-id com.company.{_segment(name)}"
+                f"{own!r} is no application id: two or more parts with dots, each a letter and then letters, "
+                f"digits or '_', none a word of Java; for example --bundle-id com.company.{_segment(name)}"
             )
         return AndroidRequest(name, title, own, _checked(self.model_url) if self.model_url else "")
 
@@ -74,9 +69,7 @@ def _segment(name: str) -> str:
 def _checked(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or not _plain(address):
-        raise InputError(
-            f"{address!r} is no https address of a folder; for example --model-url https://host/nano-android"
-        )
+        raise InputError(f"{address!r} is no https address of a folder, such as https://host/nano-android")
     return address
 
 
@@ -91,8 +84,7 @@ def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
     if size > PACK_BYTES and not fetched:
         raise InputError(
             f"{bundle.folder}: the model is {size / 1e9:.1f} GB, Google Play installs at most "
-            f"{PACK_BYTES / 1e9:.1f} GB with an app; let the app fetch it with --model-url, or export with "
-            "fewer bits"
+            f"{PACK_BYTES / 1e9:.1f} GB with an app; let it fetch the model, --model-url, or use fewer bits"
         )
 
 
@@ -125,16 +117,13 @@ def write_android_app(
 
 
 def _rename(folder: Path, app: AndroidRequest) -> None:
-    native.edit(
-        folder / "settings.gradle.kts", {'rootProject.name = "PhantomAR"': f'rootProject.name = "{app.name}"'}
-    )
-    native.edit(
-        folder / "gradle.properties",
-        {
-            "phantom.applicationId=org.example.phantomar\n": f"phantom.applicationId={app.application_id}\n",
-            "phantom.modelUrl=\n": f"phantom.modelUrl={app.model_url}\n",
-        },
-    )
+    root = {'rootProject.name = "PhantomAR"': f'rootProject.name = "{app.name}"'}
+    native.edit(folder / "settings.gradle.kts", root)
+    properties = {
+        "phantom.applicationId=org.example.phantomar\n": f"phantom.applicationId={app.application_id}\n",
+        "phantom.modelUrl=\n": f"phantom.modelUrl={app.model_url}\n",
+    }
+    native.edit(folder / "gradle.properties", properties)
     native.edit(folder / TITLE, {">Phantom Edge<": f">{_resource(app.title or '')}<"})
 
 

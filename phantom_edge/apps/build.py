@@ -34,9 +34,7 @@ def built_app(step: Step = no_step) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     except OSError as error:
-        raise InputError(
-            f"{folder.parent}: cannot be written ({error.strerror}); set XDG_CACHE_HOME"
-        ) from None
+        raise InputError(f"{folder.parent}: not writable ({error.strerror}); set XDG_CACHE_HOME") from None
     try:
         for path in source_files(sources):
             (work / path).parent.mkdir(parents=True, exist_ok=True)

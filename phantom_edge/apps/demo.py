@@ -60,9 +60,7 @@ def project_mounts(folder: str | Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder; write one with `phantom-edge app web`")
     built = folder / "dist" if (folder / "package.json").is_file() else folder
     if not (built / "index.html").is_file():
-        hint = (
-            f"run `npm ci && npm run build` in {folder} first" if built != folder else "it has no index.html"
-        )
+        hint = "run `npm ci && npm run build` there first" if built != folder else "it has no index.html"
         raise InputError(f"{folder}: no built app; {hint}")
     if not (built / Path(BUNDLE).name / "manifest.json").is_file():
         raise InputError(f"{folder}: the app has no bundle in it; write it again with `phantom-edge app web`")

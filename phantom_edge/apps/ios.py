@@ -49,9 +49,7 @@ class IosRequest:
         title = native.settings(self.title)["title"] if self.title is None else native.check_title(self.title)
         team = self.team or ""
         if team and not _TEAM.fullmatch(team):
-            raise InputError(
-                f"{team!r} is no team id: ten capitals and digits, as developer.apple.com/account shows it"
-            )
+            raise InputError(f"{team!r} is no team id: ten capitals and digits (developer.apple.com/account)")
         own = self.bundle_id or _OWN_BUNDLE_ID.replace("$(PHANTOM_NAME)", name.replace("_", "-"))
         if self.bundle_id and (len(own) > 155 or not _BUNDLE_ID.fullmatch(own)):
             raise InputError(

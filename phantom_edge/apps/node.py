@@ -10,7 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from phantom_edge.errors import CheckError, InputError
 
@@ -41,34 +41,22 @@ class Node:
             Unreachable: it needs the network and has none.
             CheckError: it failed, with the end of what it said.
         """
-        environment = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]]),
-        }
-        command = f"npm {' '.join(arguments)}"
+        path = os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]])
+        command, words = f"npm {' '.join(arguments)}", [*self.npm, *arguments]
+        options: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "PATH": path}, "timeout": SECONDS}
         try:
-            done = subprocess.run(
-                [*self.npm, *arguments],
-                cwd=folder,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-            )
+            done = subprocess.run(words, capture_output=True, text=True, **options)
         except subprocess.TimeoutExpired:
-            raise Unreachable(
-                f"{command} took more than {SECONDS // 60} minutes; is the network there?"
-            ) from None
+            raise Unreachable(f"{command} took over {SECONDS // 60} minutes; is the network there?") from None
         if done.returncode == 0:
             return
         said = done.stderr or done.stdout
         if code := _NO_NETWORK.search(said):
             raise Unreachable(
-                f"{command} does not reach the npm registry ({code[1]}): connect once, or set npm's registry"
+                f"{command} does not reach the npm registry ({code[1]}): connect, or set another"
             )
-        lines = [
-            line.strip() for line in said.splitlines() if line.strip() and "npm warn" not in line.lower()
-        ]
+        stripped = (line.strip() for line in said.splitlines())
+        lines = [line for line in stripped if line and "npm warn" not in line.lower()]
         raise CheckError(f"{command} failed in {folder}: {(' | '.join(lines) or 'nothing was said')[-TAIL:]}")
 
 
@@ -79,18 +67,15 @@ def find_node() -> Node:
         InputError: there is neither, or the one on the PATH is too old.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
+    problem = "building the web app needs Node.js, which is not installed"
     if node and npm:
         version = _version(node)
         if version >= OLDEST:
             return Node((node,), (npm,))
-        packaged = _packaged()
-        if packaged is None:
-            raise InputError(f"Node.js {'.'.join(map(str, version))} is too old to build the web app; {HOW}")
+        problem = f"Node.js {'.'.join(map(str, version))} is too old to build the web app"
+    if packaged := _packaged():
         return packaged
-    packaged = _packaged()
-    if packaged is None:
-        raise InputError(f"building the web app needs Node.js, which is not installed; {HOW}")
-    return packaged
+    raise InputError(f"{problem}; {HOW}")
 
 
 def _version(node: str) -> tuple[int, ...]:

@@ -14,74 +14,57 @@ RULE: Final = f"\n\n{'-' * 100}\n\n"
 
 @dataclass(frozen=True)
 class Part:
-    """Software of others: its licence by SPDX, its home, and the file of a Python package with the text."""
+    """Software of others: its licence by SPDX, its repository on GitHub, a Python package with the text."""
 
     name: str
     licence: str
-    home: str
+    repository: str
     package: str = ""
-    file: str = ""
+    file: str = "LICENSE"
+
+    @property
+    def home(self) -> str:
+        return f"https://github.com/{self.repository}"
+
+
+def _of_torch(name: str, licence: str, repository: str) -> Part:
+    return Part(name, licence, repository, "torch", f"third_party/{repository.rpartition('/')[2]}/LICENSE")
 
 
 APACHE: Final = "Apache-2.0"
-_TORCH: Final = "third_party/{}/LICENSE"
 # What the Gradle build links: its own dependencies, theirs, and the parts of ExecuTorch's native library.
 ANDROID: Final = (
-    Part(
-        "ExecuTorch for Android",
-        "BSD-3-Clause",
-        "https://github.com/pytorch/executorch",
-        "executorch",
-        "LICENSE",
-    ),
-    Part("XNNPACK", "BSD-3-Clause", "https://github.com/google/XNNPACK", "torch", _TORCH.format("XNNPACK")),
-    Part(
-        "pthreadpool",
-        "BSD-2-Clause",
-        "https://github.com/google/pthreadpool",
-        "torch",
-        _TORCH.format("pthreadpool"),
-    ),
-    Part("cpuinfo", "BSD-2-Clause", "https://github.com/pytorch/cpuinfo", "torch", _TORCH.format("cpuinfo")),
-    Part("FP16", "MIT", "https://github.com/Maratyszcza/FP16", "torch", _TORCH.format("FP16")),
-    Part("FXdiv", "MIT", "https://github.com/Maratyszcza/FXdiv", "torch", _TORCH.format("FXdiv")),
-    Part(
-        "FlatBuffers", APACHE, "https://github.com/google/flatbuffers", "torch", _TORCH.format("flatbuffers")
-    ),
-    Part("KleidiAI", f"{APACHE} and BSD-3-Clause", "https://github.com/ARM-software/kleidiai"),
-    Part("Abseil", APACHE, "https://github.com/abseil/abseil-cpp"),
-    Part("RE2", "BSD-3-Clause", "https://github.com/google/re2"),
-    Part("SentencePiece", APACHE, "https://github.com/google/sentencepiece"),
-    Part("pytorch/tokenizers", "BSD-3-Clause", "https://github.com/meta-pytorch/tokenizers"),
-    Part("JSON for Modern C++", "MIT", "https://github.com/nlohmann/json"),
-    Part("fbjni", APACHE, "https://github.com/facebookincubator/fbjni"),
-    Part("SoLoader", APACHE, "https://github.com/facebook/SoLoader"),
-    Part("Kotlin standard library", APACHE, "https://github.com/JetBrains/kotlin"),
-    Part("kotlinx.coroutines", APACHE, "https://github.com/Kotlin/kotlinx.coroutines"),
-    Part(
-        "AndroidX (Activity, CameraX, Lifecycle and what they need)",
-        APACHE,
-        "https://github.com/androidx/androidx",
-    ),
-    Part(
-        "ARCore SDK for Android",
-        f"{APACHE} and Google's terms",
-        "https://github.com/google-ar/arcore-android-sdk",
-    ),
-    Part("Guava's ListenableFuture", APACHE, "https://github.com/google/guava"),
+    Part("ExecuTorch for Android", "BSD-3-Clause", "pytorch/executorch", "executorch"),
+    _of_torch("XNNPACK", "BSD-3-Clause", "google/XNNPACK"),
+    _of_torch("pthreadpool", "BSD-2-Clause", "google/pthreadpool"),
+    _of_torch("cpuinfo", "BSD-2-Clause", "pytorch/cpuinfo"),
+    _of_torch("FP16", "MIT", "Maratyszcza/FP16"),
+    _of_torch("FXdiv", "MIT", "Maratyszcza/FXdiv"),
+    _of_torch("FlatBuffers", APACHE, "google/flatbuffers"),
+    Part("KleidiAI", f"{APACHE} and BSD-3-Clause", "ARM-software/kleidiai"),
+    Part("Abseil", APACHE, "abseil/abseil-cpp"),
+    Part("RE2", "BSD-3-Clause", "google/re2"),
+    Part("SentencePiece", APACHE, "google/sentencepiece"),
+    Part("pytorch/tokenizers", "BSD-3-Clause", "meta-pytorch/tokenizers"),
+    Part("JSON for Modern C++", "MIT", "nlohmann/json"),
+    Part("fbjni", APACHE, "facebookincubator/fbjni"),
+    Part("SoLoader", APACHE, "facebook/SoLoader"),
+    Part("Kotlin standard library", APACHE, "JetBrains/kotlin"),
+    Part("kotlinx.coroutines", APACHE, "Kotlin/kotlinx.coroutines"),
+    Part("AndroidX (Activity, CameraX, Lifecycle and what they need)", APACHE, "androidx/androidx"),
+    Part("ARCore SDK for Android", f"{APACHE} and Google's terms", "google-ar/arcore-android-sdk"),
+    Part("Guava's ListenableFuture", APACHE, "google/guava"),
 )
 AR_NOTE: Final = (
     "Augmented reality is provided by Google Play Services for AR (ARCore), which is governed by the "
-    "Google Privacy\n"
-    "Policy: https://policies.google.com/privacy"
+    "Google Privacy\nPolicy: https://policies.google.com/privacy"
 )
 
 
 def ios_notices(bundle: Bundle) -> str:
     """The notices of the iOS app, which links Apple's frameworks and nothing else of others."""
-    own = _head(
-        bundle, "Beyond Apple's own frameworks, which are part of the system, it links no further software."
-    )
+    links = "Beyond Apple's own frameworks, which are part of the system, it links no further software."
+    own = _head(bundle, links)
     return RULE.join([own, f"phantom-edge ({APACHE})\n\n{_apache()}"]) + "\n"
 
 
@@ -102,10 +85,8 @@ def _head(bundle: Bundle, links: str) -> str:
 
 
 def _licence(part: Part) -> str:
-    text = _text(part.package, part.file)
-    return (
-        text or f"The text of the {part.licence} licence and its copyright notice are at the address above."
-    )
+    elsewhere = f"The text of the {part.licence} licence and its copyright notice are at the address above."
+    return _text(part.package, part.file) or elsewhere
 
 
 def _apache() -> str:

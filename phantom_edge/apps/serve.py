@@ -50,9 +50,8 @@ class Handler(SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         """The file of a request, below the mount with the longest matching prefix."""
         parts = PurePosixPath(unquote(urlsplit(path).path)).parts[1:]
-        prefix = next(
-            (m for m in sorted(self.mounts, key=len, reverse=True) if not m or parts[:1] == (m,)), None
-        )
+        longest = sorted(self.mounts, key=len, reverse=True)
+        prefix = next((m for m in longest if not m or parts[:1] == (m,)), None)
         if prefix is None or ".." in parts or any("\\" in part or "\0" in part for part in parts):
             return NOWHERE
         root = self.mounts[prefix].resolve()
@@ -135,7 +134,6 @@ def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise InputError(
-            f"{certificate}: no certificate and key that load ({error}); give PEM files"
-        ) from None
+        reason = f"no certificate and key that load ({error})"
+        raise InputError(f"{certificate}: {reason}; give PEM files") from None
     return context

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from phantom_edge.apps import native
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
-from phantom_edge.bundle.folder import Bundle, is_bundle, writing
+from phantom_edge.bundle.folder import Bundle, writing
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
@@ -20,7 +20,6 @@ MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
 measured to take about twice its files: once as they are and once packed for the kernels."""
 LONGEST_NAME: Final = 214  # npm's own
-LONGEST_TITLE: Final = 60
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 RUNTIME_NOTICES: Final = "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt"
 _RESERVED: Final = ("node_modules", "favicon.ico")
@@ -68,13 +67,9 @@ def check_request(output: str | Path, *, name: str | None = None, title: str | N
     """The package's name for a project at ``output``. Raises :class:`InputError` if none can be written."""
     output = Path(output)
     package = check_project_name(name) if name is not None else _name_from(output)
-    if title is not None and (not title.strip() or len(title) > LONGEST_TITLE or not title.isprintable()):
-        raise InputError(f"the title must be 1 to {LONGEST_TITLE} printable characters")
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: is a file or a link; choose another --output")
-    if output.is_dir() and any(output.iterdir()):
-        what = "is a bundle" if is_bundle(output) else "is not empty"
-        raise InputError(f"{output}: {what}; choose another --output")
+    if title is not None:
+        native.check_title(title)
+    native.check_place(output)
     return package
 
 
@@ -105,13 +100,13 @@ def write_web_app(
     with writing(output) as folder:
         step("writing the project")
         for path in source_files(sources):
-            _copy(sources / path, folder / path)
+            native.copy(sources / path, folder / path)
         (folder / ".gitignore").write_text(_IGNORED, encoding="utf-8")
         _rename(folder, package, title)
         _add_runtime_notices(folder)
         step("embedding the bundle")
         for path in [MANIFEST, *opened.manifest.files]:
-            _copy(opened.folder / path, folder / BUNDLE / path)
+            native.copy(opened.folder / path, folder / BUNDLE / path)
     return output
 
 
@@ -120,16 +115,11 @@ def _name_from(output: Path) -> str:
     return check_project_name(near) if near else "phantom-edge-web"
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
 def _rename(folder: Path, package: str, title: str | None) -> None:
     _edit(folder / "package.json", {"name": package})
     lock = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))
     lock["name"] = lock["packages"][""]["name"] = package
-    _write(folder / "package-lock.json", lock)
+    native.write_settings(folder / "package-lock.json", lock)
     if title is not None:
         _edit(folder / "public" / "app.json", {"title": title})
         _edit(folder / "public" / "app.webmanifest", {"name": title, "short_name": title})
@@ -141,12 +131,8 @@ def _add_runtime_notices(folder: Path) -> None:
     for package in [] if spec is None else spec.submodule_search_locations or []:
         notices = Path(package) / "ThirdPartyNotices.txt"
         if notices.is_file():
-            _copy(notices, folder / "public" / RUNTIME_NOTICES)
+            native.copy(notices, folder / "public" / RUNTIME_NOTICES)
 
 
 def _edit(path: Path, values: dict[str, Any]) -> None:
-    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    native.write_settings(path, {**json.loads(path.read_text(encoding="utf-8")), **values})

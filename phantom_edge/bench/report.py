@@ -40,7 +40,9 @@ class Results:
         if data.get("kind") != "bench" or not isinstance(data.get("schema"), int):
             raise InputError(f"{path}: not a report of `phantom-edge bench --json`")
         if data["schema"] > SCHEMA:
-            raise InputError(f"{path}: schema {data['schema']}, this phantom-edge reads {SCHEMA}; update it")
+            raise InputError(
+                f"{path}: schema {data['schema']} is newer than {SCHEMA}, which this reads; update it"
+            )
         try:
             runs = [Run.from_dict(run) for run in checked_list(data.get("runs"), "runs")]
         except InputError as error:

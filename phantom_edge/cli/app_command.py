@@ -22,14 +22,11 @@ apps = typer.Typer(
 )
 app.add_typer(apps, name="app")
 
-Bundle = Annotated[
-    Path | None, typer.Option("--bundle", "-b", help="Bundle to show. Default: Phantom-Nano's.")
-]
+Bundle = Annotated[Path | None, typer.Option("--bundle", "-b", help="The bundle. Default: Phantom-Nano's.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other devices in.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
 Certificate = Annotated[
-    Path | None,
-    typer.Option("--cert", help="PEM certificate: https, without which other devices get no camera."),
+    Path | None, typer.Option("--cert", help="PEM certificate for https: other devices then get a camera.")
 ]
 Key = Annotated[Path | None, typer.Option("--key", help="PEM key of the certificate, where it is apart.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -43,9 +40,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 def web(
     output: Annotated[Path, typer.Option("--output", "-o", help="New or empty folder for the project.")],
     bundle: Bundle = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the npm package. Default: from the folder's name.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="The npm package's name. Default: the folder's.")] = None,
     title: Annotated[str | None, typer.Option(help="What the app is called on the screen.")] = None,
     build: Annotated[bool, typer.Option("--build", help="Also install its libraries and build it.")] = False,
     as_json: Json = False,

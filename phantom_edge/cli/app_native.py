@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phantom_edge.cli.app_command import Bundle, Json, apps
 from phantom_edge.cli.console import command, progress
+
+if TYPE_CHECKING:
+    from phantom_edge.apps.android import AndroidRequest
+    from phantom_edge.apps.ios import IosRequest
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="New or empty folder for the project.")]
 Name = Annotated[str | None, typer.Option(help="Name of the project. Default: from the folder's name.")]
@@ -27,12 +32,10 @@ def ios(
     name: Name = None,
     title: Title = None,
     bundle_id: Annotated[
-        str | None,
-        typer.Option("--bundle-id", help="Default: from the name and the team, which makes it unique."),
+        str | None, typer.Option("--bundle-id", help="Default: from the name and the team, to be unique.")
     ] = None,
     team: Annotated[
-        str | None,
-        typer.Option("--team-id", help="Apple developer team. Without it Xcode asks before it signs."),
+        str | None, typer.Option("--team-id", help="Apple developer team; without it Xcode asks for one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -40,18 +43,11 @@ def ios(
 
     Complete, with the bundle and the Swift library inside: AR where the device has it, else the plain camera.
     """
-    from phantom_edge.apps.demo import nano_bundle
     from phantom_edge.apps.ios import IosRequest, write_ios_app
-    from phantom_edge.apps.native import check_place
 
-    with progress(quiet=as_json) as p:
-        request = IosRequest(name, title, bundle_id, team)
-        check_place(output)
-        request.resolve(output)  # before the embedded model is exported, which takes a minute
-        project = write_ios_app(bundle or nano_bundle(p.step, target="ios"), output, request, step=p.step)
-    if as_json:
-        typer.echo(json.dumps({"project": str(project)}))
-    else:
+    request = IosRequest(name, title, bundle_id, team)
+    project = _write(write_ios_app, request, bundle, output, "ios", as_json)
+    if not as_json:
         typer.echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
 
 
@@ -65,12 +61,9 @@ def android(
     bundle: Bundle = None,
     name: Name = None,
     title: Title = None,
-    bundle_id: Annotated[
-        str | None, typer.Option("--bundle-id", help="Application id. Default: from the name.")
-    ] = None,
+    bundle_id: Annotated[str | None, typer.Option("--bundle-id", help="Default: from the name.")] = None,
     model_url: Annotated[
-        str | None,
-        typer.Option("--model-url", help="Let the app fetch the bundle's files from this https address."),
+        str | None, typer.Option("--model-url", help="Let the app fetch the bundle from this https address.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -79,17 +72,28 @@ def android(
     Complete, with the bundle and the Kotlin library inside: AR where the phone has it, else the plain camera.
     """
     from phantom_edge.apps.android import AndroidRequest, write_android_app
+
+    request = AndroidRequest(name, title, bundle_id, model_url)
+    folder = _write(write_android_app, request, bundle, output, "android", as_json)
+    if not as_json:
+        typer.echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+
+
+def _write(
+    write: Callable[..., Path],
+    request: IosRequest | AndroidRequest,
+    bundle: Path | None,
+    output: Path,
+    target: str,
+    as_json: bool,
+) -> Path:
     from phantom_edge.apps.demo import nano_bundle
     from phantom_edge.apps.native import check_place
 
     with progress(quiet=as_json) as p:
-        request = AndroidRequest(name, title, bundle_id, model_url)
         check_place(output)
-        request.resolve(output)
-        folder = write_android_app(
-            bundle or nano_bundle(p.step, target="android"), output, request, step=p.step
-        )
+        request.resolve(output)  # before the embedded model is exported, which takes a minute
+        project = write(bundle or nano_bundle(p.step, target=target), output, request, step=p.step)
     if as_json:
-        typer.echo(json.dumps({"project": str(folder)}))
-    else:
-        typer.echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+        typer.echo(json.dumps({"project": str(project)}))
+    return project

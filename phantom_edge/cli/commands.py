@@ -9,21 +9,8 @@ from typing import Annotated
 import typer
 
 from phantom_edge.cli import app
+from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress, show, write_page
-from phantom_edge.cli.options import (
-    BudgetKl,
-    BudgetMb,
-    Calibrate,
-    Fold,
-    Html,
-    Json,
-    Method,
-    Model,
-    ModelOrBundle,
-    Revision,
-    Rule,
-    Samples,
-)
 
 
 @app.command(
@@ -33,37 +20,27 @@ from phantom_edge.cli.options import (
 )
 @command
 def export(
-    target: Annotated[
-        str, typer.Option("--target", "-t", help="ios, android, web or desktop; see `targets`.")
-    ] = "ios",
-    model: Model = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option(help="coreml, executorch, onnx or coreai instead of the target's own.")
-    ] = None,
+    target: Annotated[str, typer.Option("--target", "-t", help="ios, android, web or desktop.")] = "ios",
+    model: option.Model = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL-TARGET.")] = None,
+    format: Annotated[str | None, typer.Option(help="coreml, executorch, onnx or coreai.")] = None,
     quant: Annotated[
         str | None,
         typer.Option(help="fp32, fp16, int8, int4, mixed, a TOML recipe or a file that `quantize` wrote."),
     ] = None,
-    rule: Rule = None,
-    method: Method = None,
-    calibrate: Calibrate = None,
-    samples: Samples = None,
-    budget_mb: BudgetMb = None,
-    budget_kl: BudgetKl = None,
-    kv_cache: Annotated[
-        str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
-    ] = "float",
-    fold: Fold = "exact",
+    rule: option.Rule = None,
+    method: option.Method = None,
+    calibrate: option.Calibrate = None,
+    samples: option.Samples = None,
+    budget_mb: option.BudgetMb = None,
+    budget_kl: option.BudgetKl = None,
+    kv_cache: Annotated[str, typer.Option(help="float, or int8 (desktop: less memory).")] = "float",
+    fold: option.Fold = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
-    max_tiles: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Most tiles a picture is cut into.")
-    ] = None,
-    revision: Revision = None,
+    max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles of a picture.")] = None,
+    revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
-    as_json: Json = False,
+    as_json: option.Json = False,
 ) -> None:
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
     from phantom_edge.pipeline.export import ExportRequest
@@ -87,9 +64,8 @@ def export(
     with progress(quiet=as_json) as p:
         result = run_export(request, step=p.step, track=p.track)
     if as_json:
-        typer.echo(
-            json.dumps({"bundle": str(result.bundle.folder), **to_json(result.bundle.manifest)}, indent=2)
-        )
+        data = {"bundle": str(result.bundle.folder), **to_json(result.bundle.manifest)}
+        typer.echo(json.dumps(data, indent=2))
         return
     if result.report is not None:
         show(result.report, as_json=False)
@@ -100,17 +76,12 @@ def export(
 @command
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
-    ] = None,
-    image: Annotated[
-        Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Its checkpoint, if moved.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Verify with this picture instead.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
     tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
-    as_json: Json = False,
-    html: Html = None,
+    as_json: option.Json = False,
+    html: option.Html = None,
 ) -> None:
     """Run a bundle's files and compare them, stage by stage, with the checkpoint they came from."""
     from phantom_edge.bundle.folder import Bundle
@@ -131,20 +102,16 @@ def verify(
 )
 @command
 def run(
-    prompt: Annotated[
-        list[str], typer.Option("--prompt", "-p", help="Question; repeat it for further turns.")
-    ],
-    model: ModelOrBundle = None,
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat for more turns.")],
+    model: option.ModelOrBundle = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per answer.")] = 256,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End the answer at this text; may be repeated.")
-    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; repeatable.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
-    as_json: Json = False,
+    as_json: option.Json = False,
 ) -> None:
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
     from phantom_edge.runtime.sampling import Sampling
@@ -168,12 +135,9 @@ def run(
             typer.echo()
         if stats:
             rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
-            typer.echo(
-                f"prompt {t.prompt_tokens} tokens, first token {t.first_token:.3f} s (vision "
-                f"{t.vision:.3f}, prefill "
-                f"{t.prefill:.3f}), {t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}",
-                err=True,
-            )
+            first = f"first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill {t.prefill:.3f})"
+            rest = f"{t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}"
+            typer.echo(f"prompt {t.prompt_tokens} tokens, {first}, {rest}", err=True)
     if as_json:
         typer.echo(json.dumps(answers, indent=2, ensure_ascii=False))
 
@@ -181,12 +145,10 @@ def run(
 @app.command(epilog="Example: phantom-edge inspect -m BK-Lee/Phantom-0.5B --context 2048")
 @command
 def inspect(
-    model: ModelOrBundle = None,
-    context: Annotated[
-        int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")
-    ] = None,
-    as_json: Json = False,
-    html: Html = None,
+    model: option.ModelOrBundle = None,
+    context: Annotated[int | None, typer.Option(min=1, help="Tokens for the memory table.")] = None,
+    as_json: option.Json = False,
+    html: option.Html = None,
 ) -> None:
     """Show what a checkpoint or a bundle holds: parameters, sizes, phantom dimension per layer, memory."""
     from phantom_edge.runtime.inspect import inspect as run_inspect
@@ -203,12 +165,10 @@ def conform(
     folders: Annotated[list[Path], typer.Argument(help="Checkpoints with recorded outputs (golden.json).")],
     without_phantom: Annotated[
         bool,
-        typer.Option(
-            "--without-phantom", help="Switch the phantom dimension off: the checks must then fail."
-        ),
+        typer.Option("--without-phantom", help="Switch the phantom dimension off: checks must then fail."),
     ] = False,
-    as_json: Json = False,
-    html: Html = None,
+    as_json: option.Json = False,
+    html: option.Html = None,
 ) -> None:
     """Compare the original and the fold with recorded outputs of the published implementation."""
     from phantom_edge.runtime.conform import conform as run_conform
@@ -219,11 +179,10 @@ def conform(
             p.step(f"computing {folder.name}")
             reports.append(run_conform(folder, phantom=not without_phantom))
     if html is not None:
-        for n, report in enumerate(reports):
-            path = Path(html)
-            write_page(
-                report, html if len(reports) == 1 else str(path.with_stem(f"{path.stem}-{folders[n].name}"))
-            )
+        path = Path(html)
+        for folder, report in zip(folders, reports, strict=True):
+            named = path if len(reports) == 1 else path.with_stem(f"{path.stem}-{folder.name}")
+            write_page(report, str(named))
     if as_json:
         typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
         raise typer.Exit(0 if all(report.ok for report in reports) else 1)
@@ -239,7 +198,7 @@ def conform(
 
 @app.command()
 @command
-def targets(as_json: Json = False) -> None:
+def targets(as_json: option.Json = False) -> None:
     """List the targets and what follows from each."""
     from dataclasses import asdict
 
@@ -250,14 +209,13 @@ def targets(as_json: Json = False) -> None:
         typer.echo(json.dumps({name: asdict(target) for name, target in table.items()}, indent=2))
         return
     for t in table.values():
-        typer.echo(
-            f"{t.name:<8} {t.format:<12} {t.recipe:<5} context {t.context}, chunk {t.chunk}   {t.title}"
-        )
+        name = f"{t.name:<8} {t.format:<12} {t.recipe:<5}"
+        typer.echo(f"{name} context {t.context}, chunk {t.chunk}   {t.title}")
 
 
 @app.command()
 @command
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: option.Json = False) -> None:
     """Check that everything the toolkit needs is installed and works on this machine."""
     from phantom_edge.runtime.doctor import doctor as run_doctor
 

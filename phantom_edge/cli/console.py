@@ -46,9 +46,7 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
         except MemoryError as error:
             _fail(error, 1, "out of memory; close other programs or choose a smaller --quant or --context")
         except Exception as error:
-            _fail(
-                error, 1, f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
-            )
+            _fail(error, 1, f"unexpected {type(error).__name__}: {error} (run with --debug and report it)")
 
     return wrapped
 
@@ -57,9 +55,8 @@ def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
     """Deliver a Ctrl-C once more that the interpreter dropped, as it does in a callback of its own."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         main = threading.main_thread().ident
-        threading.Timer(
-            0.05, signal.pthread_kill, (main, signal.SIGINT)
-        ).start()  # a real one, which also ends a wait
+        # A real one, which also ends a wait.
+        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -13,6 +13,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, show, write_page
+from phantom_edge.cli.options import Html, Json
 
 if TYPE_CHECKING:
     from phantom_edge.evaluate.job import Watch
@@ -27,51 +28,32 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            "--bundle",
-            "-b",
-            help="A checkpoint (folder or id) or a bundle. Default: Phantom-Nano.",
-        ),
+        typer.Option("--model", "-m", "--bundle", "-b", help="Checkpoint or bundle. Default: Phantom-Nano."),
     ] = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            "--against",
-            "-a",
-            help="Ask another model, bundle or records file (.jsonl) the same, and give the paired change; "
-            "repeatable.",
+            "--against", "-a", help="Also ask another model, bundle or records file (.jsonl); repeatable."
         ),
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Only these, separated by commas. Default: all.")] = None,
-    samples: Annotated[
-        int | None, typer.Option(help="Questions per task. Default: 50, of a benchmark all of them.")
-    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Per task. Default: 50, of a benchmark all.")] = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on."),
+        str | None, typer.Option(help="Of the scenes: train, validation or test, the default.")
     ] = None,
     benchmark: Annotated[
-        str | None,
-        typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar instead of the scene tasks."),
+        str | None, typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar, not scenes.")
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="Most questions in all, spread evenly over the tasks.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Your copy of the benchmark's files.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most questions, spread over the tasks.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens per reply. Default: 24 (captions 64), of a benchmark 5.")
+        int | None, typer.Option(help="Tokens per reply. Default: 24, captions 64, benchmarks 5.")
     ] = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    html: Annotated[
-        str | None, typer.Option("--html", metavar="FILE", help="Also write the report as a page.")
-    ] = None,
+    as_json: Json = False,
+    html: Html = None,
 ) -> None:
     """Ask questions with known answers, greedily, and count the right replies, with 95 % intervals.
 
@@ -115,12 +97,8 @@ def _bar(*, quiet: bool) -> Iterator[Watch]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         preparing = progress.add_task("preparing the questions", total=None)
 

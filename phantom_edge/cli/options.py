@@ -9,30 +9,21 @@ import typer
 
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model", "-m", help="Folder or Hugging Face id of a Phantom checkpoint. Default: Phantom-Nano."
-    ),
+    typer.Option("--model", "-m", help="Folder or Hugging Face id of a checkpoint. Default: Phantom-Nano."),
 ]
 ModelOrBundle = Annotated[
     str | None,
-    typer.Option(
-        "--model", "-m", help="A checkpoint (folder or Hugging Face id) or a bundle. Default: Phantom-Nano."
-    ),
+    typer.Option("--model", "-m", help="A bundle, or a checkpoint (folder or id). Default: Phantom-Nano."),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Html = Annotated[
-    str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")
-]
+Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")]
 
 # Of `export` and `quantize`: the fields of QuantizeOptions.
 Rule = Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")]
 Method = Annotated[
-    str | None,
-    typer.Option(
-        help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq; where nothing else is said, `export` rounds."
-    ),
+    str | None, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq; `export` alone rounds.")
 ]
 Calibrate = Annotated[
     Path | None,
@@ -42,12 +33,8 @@ Calibrate = Annotated[
         "Default: drawn scenes.",
     ),
 ]
-Samples = Annotated[
-    int | None, typer.Option(help="Pictures to calibrate with. Default: 48, large models 16.")
-]
+Samples = Annotated[int | None, typer.Option(help="Pictures to calibrate with. Default: 48 or 16.")]
 BudgetMb = Annotated[
     float | None, typer.Option(help="mixed: most megabytes of weights. Default: 1.1 times those of int4.")
 ]
-BudgetKl = Annotated[
-    float | None, typer.Option(help="mixed: most KL divergence from the original, in nats per token.")
-]
+BudgetKl = Annotated[float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")]

@@ -9,20 +9,8 @@ from typing import Annotated
 import typer
 
 from phantom_edge.cli import app
+from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress, show, write_page
-from phantom_edge.cli.options import (
-    BudgetKl,
-    BudgetMb,
-    Calibrate,
-    Fold,
-    Html,
-    Json,
-    Method,
-    Model,
-    Revision,
-    Rule,
-    Samples,
-)
 
 
 @app.command(
@@ -33,33 +21,25 @@ from phantom_edge.cli.options import (
 )
 @command
 def quantize(
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File ending in .safetensors, for export --quant.")
-    ] = None,
-    model: Model = None,
-    quant: Annotated[
-        str, typer.Option(help="mixed (a precision per module), int4, int8 or a TOML recipe.")
-    ] = "mixed",
-    rule: Rule = None,
-    method: Method = "gptq",
-    calibrate: Calibrate = None,
-    samples: Samples = None,
-    budget_mb: BudgetMb = None,
-    budget_kl: BudgetKl = None,
-    fold: Fold = "exact",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .safetensors file.")] = None,
+    model: option.Model = None,
+    quant: Annotated[str, typer.Option(help="mixed (by module), int4, int8 or a TOML recipe.")] = "mixed",
+    rule: option.Rule = None,
+    method: option.Method = "gptq",
+    calibrate: option.Calibrate = None,
+    samples: option.Samples = None,
+    budget_mb: option.BudgetMb = None,
+    budget_kl: option.BudgetKl = None,
+    fold: option.Fold = "exact",
     kv_cache: Annotated[bool, typer.Option(help="Also find scales for an int8 KV cache.")] = True,
     compare: Annotated[
         bool,
-        typer.Option(
-            "--compare", help="Also try onnxruntime's and torchao's quantisers on the same weights."
-        ),
+        typer.Option("--compare", help="Also try onnxruntime's and torchao's quantisers on these weights."),
     ] = False,
-    accuracy: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also ask N questions per scene task, before and after.")
-    ] = 0,
-    revision: Revision = None,
-    as_json: Json = False,
-    html: Html = None,
+    accuracy: Annotated[int, typer.Option(metavar="N", min=0, help="Ask N questions per scene task.")] = 0,
+    revision: option.Revision = None,
+    as_json: option.Json = False,
+    html: option.Html = None,
 ) -> None:
     """Find integers that keep the answers, for all formats at once, and measure what they cost.
 
@@ -72,18 +52,16 @@ def quantize(
 
     if html is not None:
         check_file(html)
-    options = QuantizeOptions(
-        quant, tuple(rule or ()), method, calibrate, samples, budget_mb, budget_kl, kv_cache=kv_cache
-    )
+    budgets, rules = (budget_mb, budget_kl), tuple(rule or ())
+    options = QuantizeOptions(quant, rules, method, calibrate, samples, *budgets, kv_cache=kv_cache)
     request = QuantizeRequest(model, revision, options, fold, output, compare, accuracy)
     with progress(quiet=as_json) as p:
         result = run_quantize(request, step=p.step, track=p.track)
     if as_json:
         if html is not None:
             write_page(result.report, html)
-        typer.echo(
-            json.dumps({"output": None if output is None else str(output), **result.to_dict()}, indent=2)
-        )
+        written = None if output is None else str(output)
+        typer.echo(json.dumps({"output": written, **result.to_dict()}, indent=2))
         return
     show(result.report, as_json=False, html=html)
     if output is not None:

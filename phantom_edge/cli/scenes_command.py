@@ -14,12 +14,8 @@ from phantom_edge.cli.console import command, progress
 @app.command(epilog="Example: phantom-edge scenes pictures --split test --count 100")
 @command
 def scenes(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="New or empty folder for the pictures and their questions.")
-    ],
-    split: Annotated[
-        str, typer.Option(help="train, validation or test; no content is in two of them.")
-    ] = "train",
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder for the pictures.")],
+    split: Annotated[str, typer.Option(help="train, validation or test: disjoint contents.")] = "train",
     count: Annotated[int, typer.Option(help="How many pictures.")] = 100,
     seed: Annotated[int, typer.Option(help="Other seeds give other pictures of the same split.")] = 0,
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 224,
@@ -28,7 +24,5 @@ def scenes(
     from phantom_edge.scenes.write import TRIPLES, write_scenes
 
     with progress() as shown:
-        write_scenes(
-            folder, split, count, seed, size, lambda done, all_: shown.step(f"scene {done} of {all_}")
-        )
+        write_scenes(folder, split, count, seed, size, lambda n, of: shown.step(f"scene {n} of {of}"))
     typer.echo(f"{folder}: {count} pictures and {TRIPLES}")

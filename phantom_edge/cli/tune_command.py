@@ -12,7 +12,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.options import Json, Model
+from phantom_edge.cli.options import Json, Model, Revision
 
 if TYPE_CHECKING:
     from phantom_edge.training.progress import TrainingProgress
@@ -28,62 +28,40 @@ REFRESH = 0.1  # seconds between two lines shown
 )
 @command
 def tune(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the tuned checkpoint; with --recover a file.")
-    ],
-    data: Annotated[
-        Path | None, typer.Option(help='JSONL: {"image", "question", "answer", "wrong"}, one per line.')
-    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; with --recover a file.")],
+    data: Annotated[Path | None, typer.Option(help="JSON lines: image, question, answer, wrong.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures that the lines name.")] = None,
     model: Model = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")
-    ] = None,
+    revision: Revision = None,
     epochs: Annotated[int, typer.Option(help="Passes over the data in each step.")] = 1,
     steps_1: Annotated[int | None, typer.Option(help="Optimiser steps of step 1; 0 leaves it out.")] = None,
     steps_2: Annotated[int | None, typer.Option(help="Optimiser steps of step 2; 0 leaves it out.")] = None,
     lr: Annotated[float, typer.Option(help="Learning rate, down to a tenth of it on a cosine.")] = 1e-5,
     batch: Annotated[int, typer.Option(help="Lines per optimiser step.")] = 128,
-    micro_batch: Annotated[
-        int, typer.Option(help="Lines computed at a time; changes memory, not the loss.")
-    ] = 4,
-    lora: Annotated[
-        int | None, typer.Option(help="Rank of adapters that learn for decoder and ViT in step 2.")
-    ] = None,
-    sft_only: Annotated[
-        bool, typer.Option("--sft-only", help="Leave the preference term out of step 1.")
-    ] = False,
+    micro_batch: Annotated[int, typer.Option(help="Lines at a time: changes memory, not the loss.")] = 4,
+    lora: Annotated[int | None, typer.Option(help="Rank of adapters for decoder and ViT in step 2.")] = None,
+    sft_only: Annotated[bool, typer.Option("--sft-only", help="Step 1 without its preference term.")] = False,
     beta: Annotated[float, typer.Option(help="Of the preference term.")] = 2.0,
     gamma: Annotated[float, typer.Option(help="Margin of the preference term.")] = 0.5,
     max_tiles: Annotated[int | None, typer.Option(help="Most tiles a picture is cut into.")] = None,
     validation: Annotated[int, typer.Option(help="Lines to hold out, at least, and to measure on.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for the matrix products.")] = "fp32",
-    recompute: Annotated[
-        bool, typer.Option(help="Keep one layer's results at a time: slower, far less memory.")
-    ] = True,
+    recompute: Annotated[bool, typer.Option(help="Keep one layer at a time: slower, less memory.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    seed: Annotated[
-        int, typer.Option(help="Of the order of the lines, the held-out ones and the adapters.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of the order, the lines held out and the adapters.")] = 0,
     save_every: Annotated[float, typer.Option(help="Seconds between two states on disk.")] = 30.0,
     recover: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote, not weights."
-        ),
+        typer.Option(metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote."),
     ] = None,
-    recover_steps: Annotated[
-        int, typer.Option(help="--recover: optimiser steps, of four pictures each.")
-    ] = 100,
+    recover_steps: Annotated[int, typer.Option(help="--recover: optimiser steps of four pictures.")] = 100,
     objective: Annotated[
         str,
-        typer.Option(
-            help="--recover: distil (the original's next tokens), or phantom (and away from wrong ones)."
-        ),
+        typer.Option(help="--recover: distil (the original's tokens), or phantom (away from wrong ones)."),
     ] = "distil",
     calibrate: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="--recover: pictures as `quantize` takes them. Default: drawn."),
+        typer.Option(metavar="DIR", help="--recover: pictures as for `quantize`. Default: drawn."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -98,9 +76,7 @@ def tune(
     from phantom_edge.tune.options import TuneOptions
 
     if data is None:
-        raise InputError(
-            "tune needs --data, a file of questions and answers; or --recover, a quantisation's file"
-        )
+        raise InputError("tune needs --data, questions and answers; or --recover, a quantisation's file")
     options = TuneOptions(
         steps_1=steps_1,
         steps_2=steps_2,
@@ -128,15 +104,11 @@ def tune(
         with progress(quiet=as_json) as p:
             p.step("reading")
             triples = read_triples(data, images)
-            result = run_tune(
-                Pretrained.open(model, revision=revision), triples, options, output, _shown(p.step)
-            )
+            source = Pretrained.open(model, revision=revision)
+            result = run_tune(source, triples, options, output, _shown(p.step))
     except KeyboardInterrupt:
-        typer.secho(
-            "error: stopped; the same command goes on from the last state, if there is one",
-            err=True,
-            fg="red",
-        )
+        text = "error: stopped; the same command goes on from the last state, if there is one"
+        typer.secho(text, err=True, fg="red")
         raise typer.Exit(130) from None
     if as_json:
         typer.echo(json.dumps(_summary(result), indent=2))

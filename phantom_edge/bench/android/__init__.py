@@ -46,9 +46,9 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     if options.runner is not None:
         phone.check_program(options.runner, device["abi"])
     elif not app.is_installed(adb, package):
-        write = f"`phantom-edge app android --bundle-id {package}`"
+        call = f"`phantom-edge app android --bundle-id {package}`"
         raise InputError(
-            f"{adb.serial} has no app {package}; install one that {write} makes, or use --runner"
+            f"{adb.serial} has no app {package}; install one that {call} writes, or use --runner"
         )
     runs = []
     for bundle in bundles:
