@@ -40,9 +40,8 @@ class Results:
         if data.get("kind") != "bench" or not isinstance(data.get("schema"), int):
             raise InputError(f"{path}: not a report of `phantom-edge bench --json`")
         if data["schema"] > SCHEMA:
-            raise InputError(
-                f"{path}: schema {data['schema']} is newer than {SCHEMA}, which this reads; update it"
-            )
+            newer = f"schema {data['schema']} is newer than this phantom-edge reads ({SCHEMA})"
+            raise InputError(f"{path}: {newer}; update it")
         try:
             runs = [Run.from_dict(run) for run in checked_list(data.get("runs"), "runs")]
         except InputError as error:

@@ -56,12 +56,10 @@ def tune(
     ] = None,
     recover_steps: Annotated[int, typer.Option(help="--recover: optimiser steps of four pictures.")] = 100,
     objective: Annotated[
-        str,
-        typer.Option(help="--recover: distil (the original's tokens), or phantom (away from wrong ones)."),
+        str, typer.Option(help="--recover: distil (the original's tokens), or phantom (away from the wrong).")
     ] = "distil",
     calibrate: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="--recover: pictures as for `quantize`. Default: drawn."),
+        Path | None, typer.Option(metavar="DIR", help="--recover: pictures as for `quantize`; else drawn.")
     ] = None,
     as_json: Json = False,
 ) -> None:
