@@ -47,10 +47,7 @@ class AndroidRequest:
     model_url: str | None = None
 
     def resolve(self, output: Path) -> AndroidRequest:
-        """With every field filled in.
-
-        Raises :class:`InputError` for what Gradle or Google Play would refuse.
-        """
+        """With every field filled in. Raises :class:`InputError` for what Gradle or the store refuses."""
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(None)["title"] if self.title is None else native.check_title(self.title)
         own = self.application_id or f"org.example.{_segment(name)}"

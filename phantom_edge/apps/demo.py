@@ -50,11 +50,7 @@ def demo_mounts(bundle: str | Path | None = None, step: Step = no_step) -> dict[
 
 
 def project_mounts(folder: str | Path) -> dict[str, Path]:
-    """What to serve for a folder that holds a built app, or a project with one in its ``dist``.
-
-    Raises:
-        InputError: neither, with what to run first.
-    """
+    """What to serve for a built app, or a project with one. Raises :class:`InputError` for neither."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; write one with `phantom-edge app web`")

@@ -41,10 +41,7 @@ class IosRequest:
     team: str | None = None
 
     def resolve(self, output: Path) -> IosRequest:
-        """With every field filled in.
-
-        Raises :class:`InputError` for what Xcode or the App Store would refuse.
-        """
+        """With every field filled in. Raises :class:`InputError` for what Xcode or the store refuses."""
         name = native.near_name(output.absolute().name) if self.name is None else native.check_name(self.name)
         title = native.settings(self.title)["title"] if self.title is None else native.check_title(self.title)
         team = self.team or ""

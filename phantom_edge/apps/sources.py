@@ -17,11 +17,7 @@ BUNDLE: Final = "public/bundle"
 
 
 def app_sources(name: str) -> Path:
-    """The folder of the sources of one app.
-
-    Raises:
-        InputError: this installation has no such app.
-    """
+    """The folder of one app's sources. Raises :class:`InputError` where this installation has none."""
     for root in (PACKAGED, CHECKOUT):
         if (root / name).is_dir():
             return root / name
@@ -29,10 +25,7 @@ def app_sources(name: str) -> Path:
 
 
 def source_files(folder: Path) -> list[str]:
-    """Paths of the files that make an app, sorted, with forward slashes.
-
-    Nothing hidden, installed, built or embedded, and no links, which could lead anywhere.
-    """
+    """Sorted paths, with slashes, of an app's files: nothing hidden, installed, built, and no links."""
     files = []
     for root, folders, names in os.walk(folder):
         here = Path(root)

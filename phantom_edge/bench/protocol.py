@@ -18,10 +18,7 @@ MAX_LINE = 16 << 20
 
 
 def read(lines: Iterable[str], step: Callable[[str], None]) -> Run | None:
-    """Pass steps on and return the run; None when the lines end without one.
-
-    Raises :class:`InputError` or :class:`CheckError`, by its code, for an error that they tell.
-    """
+    """Pass steps on and return the run, if one comes. Raises, by its code, an error that the lines tell."""
     for text in lines:
         line = parsed(text)
         if "step" in line:

@@ -40,9 +40,7 @@ class Bundle:
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
-            raise InputError(
-                f"{folder}: not a bundle, no {MANIFEST} in it; make one with `phantom-edge export`"
-            )
+            raise InputError(f"{folder}: not a bundle (no {MANIFEST}); make one with `phantom-edge export`")
         bundle = cls(folder, Manifest.read(folder / MANIFEST))
         if check:
             bundle.check_files()

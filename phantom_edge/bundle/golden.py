@@ -173,10 +173,7 @@ def judge(golden: Golden, computed: Computed) -> tuple[Check, ...]:
 
 
 def errors(value: NDArray[Any], expected: NDArray[Any]) -> tuple[float, float]:
-    """Root mean square and largest difference over the root mean square of ``expected``.
-
-    Infinite for another number of values, and for one that is not finite.
-    """
+    """Root mean square and largest relative difference; infinite for other sizes, or nothing finite."""
     a, b = np.asarray(value, np.float64).ravel(), np.asarray(expected, np.float64).ravel()
     if a.shape != b.shape or not np.isfinite(a).all():
         return float("inf"), float("inf")

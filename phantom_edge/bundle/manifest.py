@@ -210,9 +210,7 @@ class Manifest:
     def read(cls, path: Path) -> Manifest:
         """Parse a ``manifest.json``.
 
-        Raises:
-            InputError: no manifest, one of another schema, or a field that is missing, unknown, mistyped or
-                contradicts another; names the field and the file.
+        Raises :class:`InputError`, naming file and field, for another schema and for a wrong field.
         """
         values = read_json(path, MAX_BYTES)
         schema = values.get("schema")

@@ -34,11 +34,7 @@ def file_name(graph: str, dtype: str) -> str:
 
 
 def find(folder: Path, graph: str) -> Path:
-    """The file of one graph in an artifact below ``folder``.
-
-    Raises:
-        InputError: there is none, or files of several types, of which none is meant more than another.
-    """
+    """The file of one graph below ``folder``. Raises :class:`InputError` for none, or for several types."""
     paths = [folder / FOLDER / file_name(graph, dtype) for dtype in SUFFIXES]
     present = [path for path in paths if path.exists()]
     if len(present) == 1:

@@ -39,11 +39,7 @@ class BlobRecord:
 
 
 class BlobFile:
-    """A memory-mapped blob file. Nothing read from it is trusted before it is checked.
-
-    Raises:
-        InputError: the file is missing, too short, or of another version.
-    """
+    """A memory-mapped blob file, checked before it is trusted. Raises :class:`InputError` for another."""
 
     def __init__(self, path: Path):
         self.path = path

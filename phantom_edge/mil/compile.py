@@ -70,11 +70,7 @@ def unsupported_ops(program: Any, path: Path) -> list[str]:
 
 
 def compile_function(name: str, function: Any, package: Package, mode: Mode) -> Function:
-    """Binds names and constants of one function.
-
-    Raises:
-        InputError: an undefined name, a parameter missing or unknown to the op, a damaged constant.
-    """
+    """Binds names and constants. Raises :class:`InputError` for undefined names, wrong parameters, damage."""
     return _Compiler(name, package, mode).compile(function)
 
 

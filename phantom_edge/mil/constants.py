@@ -64,11 +64,7 @@ class ConstExpr:
 
 
 def decode_value(value: Any, package: Package, where: str) -> Constant:
-    """A ``Value`` message as a `Constant`; sizes are checked now, large data is read when it is used.
-
-    Raises:
-        InputError: the value does not fit its declared type, or the weight file is damaged.
-    """
+    """A ``Value`` as a `Constant`; large data is read when used. Raises :class:`InputError` for damage."""
     if value.type.WhichOneof("type") == "listType":
         raise InputError(f"{where} is a list; classifier models are not supported here")
     dtype, dims = parse_type(value.type, where)

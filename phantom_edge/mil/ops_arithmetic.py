@@ -149,9 +149,8 @@ def scaled_dot_product_attention(
     there, and such a row is a fault to be seen. The op broadcasts no batch dimension and has no `scale`.
     """
     if query.shape[:-2] != key.shape[:-2] or query.shape[:-2] != value.shape[:-2]:
-        raise ValueError(
-            f"batch dimensions differ: {list(query.shape)}, {list(key.shape)}, {list(value.shape)}"
-        )
+        shapes = ", ".join(str(list(x.shape)) for x in (query, key, value))
+        raise ValueError(f"batch dimensions differ: {shapes}")
     scores = torch.matmul(query * (1.0 / math.sqrt(query.shape[-1])), key.transpose(-1, -2))  # [B, *, L, S]
     if attn_mask is not None and attn_mask.dtype is torch.bool:
         scores = scores.masked_fill(~attn_mask, -math.inf)

@@ -11,11 +11,7 @@ from phantom_edge.mil.compile import Function, Shape, Step
 
 
 def run_steps(function: Function, env: list[Any]) -> None:
-    """Executes in file order; values are dropped after their last use.
-
-    Raises:
-        InputError: an op that its inputs do not fit, or a result of another shape than declared.
-    """
+    """Executes in file order, drops values after their use. Raises :class:`InputError` where a step fails."""
     step: Step | None = None
     try:
         for step in function.steps:

@@ -113,11 +113,7 @@ class TensorType:
 
 
 def parse_type(value_type: Any, where: str) -> tuple[DType, tuple[int | None, ...]]:
-    """Element type and shape of a ``ValueType`` that is a tensor or a state of one.
-
-    Raises:
-        InputError: another kind of value, an element type without meaning here, or an impossible shape.
-    """
+    """Element type and shape of a tensor, or of a state of one. Raises :class:`InputError` for another."""
     kind = value_type.WhichOneof("type")
     if kind == "stateType":
         return parse_type(value_type.stateType.wrappedType, where)

@@ -47,9 +47,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
         phone.check_program(options.runner, device["abi"])
     elif not app.is_installed(adb, package):
         call = f"`phantom-edge app android --bundle-id {package}`"
-        raise InputError(
-            f"{adb.serial} has no app {package}; install one that {call} writes, or use --runner"
-        )
+        raise InputError(f"{adb.serial} has no app {package}; install one that {call} writes or use --runner")
     runs = []
     for bundle in bundles:
         run = Run(dict(device), {}, model_facts(bundle), settings.to_dict())

@@ -31,10 +31,7 @@ def is_installed(adb: Adb, app: str) -> bool:
 
 
 def measure(adb: Adb, app: str, folder: str, step: Step) -> Run:
-    """Start the activity on ``folder`` and follow its lines until it has a result.
-
-    Raises :class:`CheckError` when the app cannot be started, dies, or says nothing for a long time.
-    """
+    """Follow the activity's lines until its result. Raises :class:`CheckError` if it dies or is silent."""
     result, stop = f"/sdcard/Android/data/{app}/files/{RESULT}", f"am force-stop {app}"
     adb.shell(f"rm -f {result}; {stop}", check=False)
     answer = adb.shell(f"am start -W -n {app}/{app}{ACTIVITY} --es folder {folder}", check=False)

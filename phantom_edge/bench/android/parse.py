@@ -102,10 +102,7 @@ def runner_flags(text: str) -> set[str]:
 
 
 def runner_stats(text: str) -> dict[str, int]:
-    """The numbers of the last ``PyTorchObserver`` line.
-
-    Raises :class:`CheckError` when there is none, or when it lacks a number: a runner of another version.
-    """
+    """The last ``PyTorchObserver`` line. Raises :class:`CheckError` for none, or one of another version."""
     lines = OBSERVER.findall(text)
     if not lines:
         raise CheckError(f"the runner printed no PyTorchObserver line; it ended with: {last_line(text)}")
@@ -113,9 +110,7 @@ def runner_stats(text: str) -> dict[str, int]:
         stats = json.loads(lines[-1])
         return {name: int(stats[name]) for name in STATS}
     except (ValueError, KeyError, TypeError) as error:
-        message = (
-            f"the runner's PyTorchObserver line is of another version (lacks {error}); use ExecuTorch 1.x"
-        )
+        message = f"the runner's PyTorchObserver line is of another version (lacks {error}), not 1.x"
         raise CheckError(message) from None
 
 

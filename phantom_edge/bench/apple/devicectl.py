@@ -32,10 +32,7 @@ class Devicectl:
 
     @classmethod
     def connect(cls, name: str | None) -> Devicectl:
-        """The device of that UDID, identifier or name, or the only one that can be used.
-
-        Raises :class:`InputError` when this is no Mac with Xcode, or there is no such device, or several.
-        """
+        """The device of that name, or the only one. Raises :class:`InputError` without Xcode or device."""
         if shutil.which("xcrun") is None:
             raise InputError("--device ios needs Xcode's command-line tools, on a Mac; there is no xcrun")
         try:
@@ -50,10 +47,7 @@ class Devicectl:
         _call([*arguments, "--source", str(local), "--destination", remote], LONG)
 
     def launch(self, app: str, folder: str, step: Step) -> Run:
-        """Start the app on ``folder`` and follow what it prints until it has a result.
-
-        Raises :class:`CheckError` when it cannot be started or ends without one.
-        """
+        """Start the app and follow its lines until its result. Raises :class:`CheckError` without one."""
         arguments = ["device", "process", "launch", "--device", self.device.identifier, "--console"]
         arguments += ["--terminate-existing", "--environment-variables", json.dumps({JOB: folder}), app]
         with _json_output() as path:

@@ -61,10 +61,7 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
 
 
 def choose(features: Mapping[str, Any], requested: Sequence[str]) -> list[str]:
-    """The requested providers, else WASM, and WebGPU where there is a real one.
-
-    Raises :class:`InputError` when the browser lacks what they need.
-    """
+    """The requested providers, else those there are. Raises :class:`InputError` if the browser lacks one."""
     if not features["isolated"]:
         raise InputError(
             "this browser has no cross-origin isolation, so WASM has no threads; use Chromium 92 or newer"

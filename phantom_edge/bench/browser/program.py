@@ -96,17 +96,12 @@ def find(path: Path | None) -> Path:
     for app in MAC_APPS:
         if Path(app).is_file():
             return Path(app)
-    raise InputError(
-        "no Chromium or Chrome was found; install one (apt install chromium) or use --browser PATH"
-    )
+    raise InputError("no Chromium or Chrome was found; install one (apt: chromium) or use --browser PATH")
 
 
 @contextmanager
 def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
-    """Open ``url`` headless in a fresh profile while the block runs.
-
-    Raises :class:`InputError` if it cannot start.
-    """
+    """Open ``url`` headless in a fresh profile. Raises :class:`InputError` if it cannot start."""
     arguments = [*ARGUMENTS, *(LINUX_WEBGPU if webgpu and sys.platform == "linux" else ())]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium refuses to sandbox for root

@@ -92,10 +92,7 @@ def estimates(
     threads: int | None = None,
     step: Step = no_step,
 ) -> Results:
-    """One model on several devices: a bundle, or a checkpoint with options of :meth:`Workload.of_model`.
-
-    Without a target among the options, each device has its own.
-    """
+    """A bundle or a checkpoint (options of :meth:`Workload.of_model`) on each device, by its own target."""
     if not devices:
         raise InputError("say which --device: one of `phantom-edge estimate --list`, or local, this machine")
     given = {name: value for name, value in (options or {}).items() if value is not None}

@@ -40,11 +40,7 @@ def reference(model: FoldedModel) -> FoldedModel:
 
 
 def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
-    """The integers and scales read back out of the assets in ``folder``, by module name.
-
-    Raises :class:`InputError` for an asset that is missing or damaged, or holds what this toolkit does not
-    write.
-    """
+    """Integers and scales read back by module name. Raises :class:`InputError` for what is not ours."""
     from phantom_edge.export.coreai.asset import Asset
 
     assets = (Asset.open(Path(folder) / file(graph)) for graph in GRAPHS)

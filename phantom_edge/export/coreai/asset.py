@@ -60,11 +60,7 @@ class Asset:
         return cls(Path(path), program, described, functions, attention)
 
     def counts(self) -> dict[str, int]:
-        """Attention ops, writes of a state and quantised weights by width, the same in each function.
-
-        Raises :class:`CheckError` when the functions differ in them, or in the constants that they multiply
-        with.
-        """
+        """Attention ops, states and quantised weights. Raises :class:`CheckError` if the functions differ."""
         first, *others = self.functions
         expected = self._counts(first)
         for name in others:

@@ -15,10 +15,7 @@ EXTRA = 'pip install "phantom-edge[coreai]"'
 
 
 def coreai_torch() -> ModuleType:
-    """The converter, with its operators for quantised weights registered.
-
-    Raises :class:`InputError` where it is not installed, or does not run on this machine.
-    """
+    """The converter, with its operators registered. Raises :class:`InputError` where it does not run."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the torch versions that it was validated with

@@ -39,10 +39,7 @@ class Scaling:
 
 
 class Constants:
-    """Float weights by name as the program stores them in ``float_type`` (``fp16`` or ``fp32``).
-
-    ``read`` holds the names that were used.
-    """
+    """Float weights by name as the program stores them in ``float_type``; ``read`` are those used."""
 
     def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str):
         self.spec, self.weights = spec, weights

@@ -23,11 +23,7 @@ def cache_names(n: int) -> tuple[str, str]:
 
 
 class DecoderOps(MilOps):
-    """:class:`MilOps` with what depends on the positions of a call.
-
-    ``positions`` is the function's int32 input [S], ``states`` its states by name, each fp16 [1, Hkv,
-    context, width].
-    """
+    """At int32 ``positions`` [S], over ``states`` by name, each fp16 [1, Hkv, context, width]."""
 
     def __init__(
         self,

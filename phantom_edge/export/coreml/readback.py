@@ -29,11 +29,7 @@ def mil_name(name: str) -> str:
 
 
 def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
-    """Every quantised weight of the packages in ``folder`` by module name.
-
-    Raises :class:`InputError` for a package that is missing or damaged, or holds what this toolkit does not
-    write.
-    """
+    """All quantised weights by module name. Raises :class:`InputError` for packages that are not ours."""
     result: dict[str, QuantizedTensor] = {}
     for graph in GRAPHS:
         result |= package_weights(Path(folder) / f"{graph}.mlpackage")

@@ -61,11 +61,7 @@ class StoredProgram:
 
     @classmethod
     def open(cls, path: Path) -> StoredProgram:
-        """Read the tables of ``path``.
-
-        Raises:
-            InputError: no ExecuTorch program, or one that is cut short or points outside itself.
-        """
+        """Read a file's tables. Raises :class:`InputError` for no program, or one cut short."""
         try:
             with open(path, "rb") as file:
                 head, size = file.read(HEAD), path.stat().st_size

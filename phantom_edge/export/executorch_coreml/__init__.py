@@ -81,11 +81,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 
 
 def reference(model: FoldedModel) -> FoldedModel:
-    """The torch model that computes what the file does.
-
-    The vision encoder has the numbers that Core ML stores and rounds no activation to integers; the decoder's
-    activations are on XNNPACK's grid.
-    """
+    """The torch model that computes what the file does: Core ML's vision encoder, XNNPACK's decoder."""
     from phantom_edge.export.coreml.constants import Constants
 
     stored = Constants(model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32")
@@ -130,10 +126,7 @@ def stored_weights(folder: Path) -> StoredWeights:
 
 @contextmanager
 def vision_package(path: Path) -> Iterator[Path]:
-    """The Core ML package inside the program ``path``, in a temporary folder that is gone after the block.
-
-    Raises :class:`InputError` for a file without one.
-    """
+    """Core ML's package inside ``path``, while the block runs. Raises :class:`InputError` for none."""
     from phantom_edge.export.executorch.readback import StoredProgram
     from phantom_edge.export.executorch_coreml.payload import unpack
 

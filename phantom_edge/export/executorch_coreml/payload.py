@@ -38,11 +38,7 @@ def pack(folder: Path, inputs: list[str], outputs: list[str]) -> bytes:
 
 
 def unpack(payload: bytes, folder: Path) -> Path:
-    """Write the files of ``payload`` below ``folder`` and return the path of its package.
-
-    Raises:
-        InputError: no such payload, a damaged one, or a name that leads out of the folder.
-    """
+    """Write the payload's files; its package's path. Raises :class:`InputError` for damage or bad names."""
     for name, data in files(payload):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,7 @@ def _label(node: onnx.NodeProto, integers: set[str]) -> str:
 
 
 def expected_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, int]:
-    """One fused attention op per layer, one quantised operation per quantised weight of ``kinds``, no other.
-
-    Args:
-        kinds: operation by module, for every quantised weight that the graph read.
-    """
+    """One fused attention op per layer, the ``kinds`` of quantised operations by module, no other."""
     d, v = spec.config.decoder, spec.config.vision
     quantised = ("MatMulNBits", "DynamicQuantizeMatMul", "Gather int8", "GatherBlockQuantized")
     by_kind = Counter(kinds.values())

@@ -34,9 +34,8 @@ def unpack_blocks(packed: np.ndarray, scales: np.ndarray, group: int) -> Quantiz
     """Undo :func:`pack_blocks`. Raises :class:`InputError` when the two arrays do not fit each other."""
     if packed.dtype != np.uint8 or packed.ndim != 3 or packed.shape[2] * 2 != group:
         shape = list(packed.shape)
-        raise InputError(
-            f"int4 weight is {packed.dtype} {shape}, expected uint8 [N, K/{group}, {group // 2}]"
-        )
+        expected = f"uint8 [N, K/{group}, {group // 2}]"
+        raise InputError(f"int4 weight is {packed.dtype} {shape}, expected {expected}")
     rows = torch.from_numpy(packed.copy()).flatten(1)  # [N, K/2]
     values = unpack_nibbles(rows, 2 * rows.shape[1], offset=OFFSET)  # [N, K]
     return QuantizedTensor(values, _scales(scales), 4, group)

@@ -45,11 +45,7 @@ def stored_weights(folder: Path) -> StoredWeights:
 
 
 def stored_cache(folder: Path) -> KVScales | None:
-    """The scales of an int8 KV cache that the decoder below ``folder`` holds, or None for one in float.
-
-    Raises:
-        InputError: as :func:`stored_weights`.
-    """
+    """The scales of the decoder's int8 KV cache, None for one in float; raises as :func:`stored_weights`."""
     path = find(folder, "text_decoder")
     with _naming(path):
         graph = onnx.load(path, load_external_data=False).graph
