@@ -90,9 +90,7 @@ def write_android_app(
 ) -> Path:
     """Write a Gradle project with ``bundle`` and the Kotlin library to ``output``, complete or not at all.
 
-    Raises:
-        InputError: a bundle of another format, a damaged one, one too large, a folder that is not empty, a
-            name that the platform refuses.
+    Raises :class:`InputError` for a wrong, damaged or too large bundle, a folder in use, or a refused name.
     """
     output = Path(output)
     native.check_place(output)

@@ -21,9 +21,7 @@ INSTALLED: Final = Path("node_modules", ".package-lock.json")  # written when an
 def built_app(step: Step = no_step) -> Path:
     """The folder of the built app without a model, from the cache or built now with Node.js.
 
-    Raises:
-        InputError: it is not in the cache and there is no Node.js, or the cache cannot be written.
-        CheckError: the build failed.
+    Raises :class:`InputError` for no Node.js or cache folder, :class:`CheckError` where the build failed.
     """
     sources = app_sources("web")
     folder = cache_folder() / "web-app" / fingerprint(sources)

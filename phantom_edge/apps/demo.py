@@ -38,8 +38,7 @@ def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:
 def demo_mounts(bundle: str | Path | None = None, step: Step = no_step) -> dict[str, Path]:
     """What to serve for a live demo: the built app, and ``bundle`` (default: the embedded model's) beside it.
 
-    Raises:
-        InputError: a bundle that browsers do not run, or no Node.js where the app has to be built first.
+    Raises :class:`InputError` for a bundle that browsers do not run, or no Node.js to build with.
     """
     from phantom_edge.apps.build import built_app
 

@@ -66,9 +66,7 @@ def write_ios_app(
 ) -> Path:
     """Write an Xcode project with ``bundle`` and the Swift library to ``output``, complete or not at all.
 
-    Raises:
-        InputError: a bundle of another format, a damaged one, a folder that is not empty, a name that Xcode
-            refuses.
+    Raises :class:`InputError` for a wrong or damaged bundle, a folder in use, or a refused name.
     """
     output = Path(output)
     native.check_place(output)

@@ -35,11 +35,9 @@ class Node:
     npm: tuple[str, ...]
 
     def run_npm(self, folder: Path, *arguments: str) -> None:
-        """``npm`` in ``folder``.
+        """Run ``npm`` in ``folder``.
 
-        Raises:
-            Unreachable: it needs the network and has none.
-            CheckError: it failed, with the end of what it said.
+        Raises :class:`Unreachable` without the network that it needs, :class:`CheckError` when it fails.
         """
         path = os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]])
         command, words = f"npm {' '.join(arguments)}", [*self.npm, *arguments]

@@ -1,8 +1,4 @@
-"""This machine under a benchmark: what it is, how warm, memory of a process, and other users' share.
-
-Linux tells all of it, in /proc and /sys; elsewhere what the platform does not tell is None, and the report
-says so.
-"""
+"""This machine under a benchmark; what its platform does not tell (/proc, /sys) is None."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,3 +50,14 @@ class Results:
         if not runs:
             raise InputError(f"{path}: holds no runs; measure again")
         return cls(runs)
+
+
+def compare(paths: Sequence[str | Path]) -> Results:
+    """The runs of several reports in one. Raises :class:`InputError` for fewer than two, or no such file."""
+    runs = [run for path in paths for run in Results.from_file(path).runs]
+    if len(runs) < 2:
+        raise InputError("--compare needs two reports of `phantom-edge bench --json`, or one with two runs")
+    if len({run.model.get("prompt_tokens") for run in runs} - {None}) > 1:
+        for run in runs:
+            run.notes.append("prompts of different lengths: first tokens and prefill are not comparable")
+    return Results(runs)

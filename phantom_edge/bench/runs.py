@@ -21,10 +21,7 @@ NOISY = "other processes used the machine meanwhile: trust no difference below t
 
 
 def bundle_for(target: str, model: str | None, runs: str) -> Bundle:
-    """The bundle at ``model``, if it is in the format of ``target``; ``runs`` says who takes that.
-
-    Raises :class:`InputError` for anything else.
-    """
+    """The bundle at ``model``, in the format of ``target``; ``runs`` says who takes that, in the error."""
     command = f"phantom-edge export --target {target}"
     if model is None or not is_bundle(model):
         raise InputError(f"{model or NANO_NAME}: not a bundle; {runs}: {command}")

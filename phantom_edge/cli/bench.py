@@ -50,9 +50,9 @@ def bench(
     html: Html = None,
 ) -> None:
     """Measure a model on a device: first token, decoding by cache depth, load, memory, drift, energy."""
-    from phantom_edge.bench.compare import compare as run_compare
     from phantom_edge.bench.devices import Options
     from phantom_edge.bench.devices import bench as run_bench
+    from phantom_edge.bench.report import compare as run_compare
     from phantom_edge.bench.settings import Settings, parse_depths
 
     _check_page(html)

@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, Protocol, TypeVar
 
 import typer
 
-from phantom_edge.errors import PhantomEdgeError
+from phantom_edge.errors import InputError, PhantomEdgeError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -120,10 +121,6 @@ class Page(Protocol):
 
 
 def write_page(report: Page, path: str) -> None:
-    from pathlib import Path
-
-    from phantom_edge.errors import InputError
-
     try:
         Path(path).write_text(report.to_html(), encoding="utf-8")
     except OSError as error:

@@ -1,8 +1,7 @@
 """The compressed weights of a program as plain tensors in fp32.
 
-Source of the formula: ``constexpr_blockwise_shift_scale`` in coremltools' ``iOS18/compression.py``, the one
-compressed form that the exporters of this package write. Its products are exact in fp32 before the caller
-rounds to the declared type, hence equal to one fp16 multiplication.
+Source of the formula: ``constexpr_blockwise_shift_scale`` in coremltools' ``iOS18/compression.py``. Its
+products are exact in fp32 before the caller rounds to the declared type: one fp16 multiplication.
 """
 
 from __future__ import annotations
@@ -19,11 +18,7 @@ BLOCKWISE: Final = "constexpr_blockwise_shift_scale"
 
 
 def dense(expr: ConstExpr) -> torch.Tensor:
-    """The tensor that `expr` stands for, of its declared shape: scale * (data - offset), a scale per block.
-
-    Raises:
-        InputError: parameters that do not fit each other.
-    """
+    """scale * (data - offset), a scale per block. Raises :class:`InputError` where they do not fit."""
     where = f"{expr.op} {expr.name!r}"
     params = {name: param.read() for name, param in expr.params.items()}
     try:

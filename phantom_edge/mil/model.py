@@ -106,8 +106,7 @@ class MilModel:
     def quantized_weights(self, function: str | None = None) -> dict[str, Quantized]:
         """Stored integers of each quantised weight by output name: (data, scale, offset or None).
 
-        int4 and int8 data come as int8, uint4 and uint8 as uint8, in the weight's shape; scales in their
-        stored type and shape.
+        4 and 8 bit data come as int8 or uint8 in the weight's shape; scales in their stored type and shape.
         """
         return {
             value.name: (fields["data"], fields["scale"], fields.get("offset"))

@@ -16,35 +16,13 @@ from phantom_edge.mil.registry import op
 from phantom_edge.mil.stored import StoredMatrix
 from phantom_edge.mil.types import BY_NAME, convert
 
-
-@op("add")
-def add(x: Tensor, y: Tensor) -> Tensor:
-    return torch.add(x, y)
-
-
-@op("sub")
-def sub(x: Tensor, y: Tensor) -> Tensor:
-    return torch.sub(x, y)
-
-
-@op("mul")
-def mul(x: Tensor, y: Tensor) -> Tensor:
-    return torch.mul(x, y)
-
-
-@op("less_equal")
-def less_equal(x: Tensor, y: Tensor) -> Tensor:
-    return torch.le(x, y)
-
-
-@op("sigmoid")
-def sigmoid(x: Tensor) -> Tensor:
-    return torch.sigmoid(x)
-
-
-@op("silu")
-def silu(x: Tensor) -> Tensor:
-    return F.silu(x)
+op("add")(lambda x, y: torch.add(x, y))
+op("sub")(lambda x, y: torch.sub(x, y))
+op("mul")(lambda x, y: torch.mul(x, y))
+op("less_equal")(lambda x, y: torch.le(x, y))
+op("sigmoid")(lambda x: torch.sigmoid(x))
+op("silu")(lambda x: F.silu(x))
+op("softmax", host="axis")(lambda x, axis=-1: torch.softmax(x, axis))
 
 
 @op("gelu", host="mode")
@@ -52,11 +30,6 @@ def gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
     if mode == "SIGMOID_APPROXIMATION":
         return x * torch.sigmoid(1.702 * x)
     return F.gelu(x, approximate={"EXACT": "none", "TANH_APPROXIMATION": "tanh"}[mode])
-
-
-@op("softmax", host="axis")
-def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(x, axis)
 
 
 @op("cast", host="dtype", fresh=False)

@@ -32,9 +32,7 @@ def _inherited(x: Tensor, axis: int) -> int:
     return x.shape[axis] if axis >= 0 else 1
 
 
-@op("transpose", host="perm", moves=True)
-def transpose(x: Tensor, perm: list[int]) -> Tensor:
-    return x.permute(perm)
+op("transpose", host="perm", moves=True)(lambda x, perm: x.permute(perm))
 
 
 @op("expand_dims", host="axes", moves=True)
@@ -71,9 +69,7 @@ def tile(x: Tensor, reps: Any) -> Tensor:
     return x.repeat(repeats)
 
 
-@op("shape")
-def shape(x: Tensor) -> Tensor:
-    return torch.tensor(x.shape, dtype=torch.int32)
+op("shape")(lambda x: torch.tensor(x.shape, dtype=torch.int32))
 
 
 def _ranges(
@@ -184,9 +180,7 @@ def gather(
     return rows.reshape(x.shape[:axis] + places.shape + x.shape[axis + 1 :])
 
 
-@op("read_state", moves=True)
-def read_state(input: Buffer) -> Tensor:
-    return input.value
+op("read_state", moves=True)(lambda input: input.value)
 
 
 @op("write_state", moves=True)

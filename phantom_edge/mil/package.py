@@ -17,9 +17,7 @@ WEIGHT_PREFIX = "@model_path/"
 class Package:
     """A package on disk: `model` is its parsed ``Model`` message, `blob` gives the weight files it names.
 
-    Raises:
-        InputError: not a package, a path that leaves it, a model file too large, damaged or not an ML
-            Program.
+    Raises :class:`InputError` for no package, a path that leaves it, and a damaged or unusable model file.
     """
 
     def __init__(self, path: Path):

@@ -25,8 +25,7 @@ class Buffer:
 class MilState:
     """Named state tensors, zero at first. One state serves all functions of a package, and one mode.
 
-    ``state["cache"]`` gives a copy in the declared type (fp32 in lifted mode), ``state["cache"] = array``
-    sets it.
+    ``state[name]`` gives a copy in the declared type (fp32 in lifted mode), ``state[name] = array`` sets it.
     """
 
     def __init__(self, buffers: dict[str, Buffer], mode: Mode):

@@ -1,7 +1,6 @@
 """Weight matrices that stay in the file and become fp32 a few rows at a time, as they are multiplied with.
 
-In fp32 the weights of a 7B model are 28 GB; the mapped file behind a piece is memory that the system can take
-back.
+The system can take the memory of a mapped file back; in fp32 a 7B model's weights are 28 GB.
 """
 
 from __future__ import annotations

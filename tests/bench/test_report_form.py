@@ -8,8 +8,7 @@ import json
 
 import pytest
 
-from phantom_edge.bench.compare import compare
-from phantom_edge.bench.report import Results
+from phantom_edge.bench.report import Results, compare
 from phantom_edge.bench.results import Band, Run, metric, order
 from phantom_edge.bench.settings import Settings, parse_depths
 from phantom_edge.errors import InputError

@@ -1,7 +1,4 @@
-"""One Android device behind an adb server: every failure one clear line, and a lost connection waited for.
-
-The transport is adbutils, which speaks to a running adb server and starts its own where there is none.
-"""
+"""One Android device behind an adb server (adbutils): clear errors, lost connections waited for."""
 
 from __future__ import annotations
 

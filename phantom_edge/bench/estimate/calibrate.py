@@ -51,9 +51,8 @@ class Timed:
 class Calibration:
     """What was measured.
 
-    ``memory`` peak bytes per stored byte of a model, ``fixed`` bytes that running any takes beyond it and its
-    cache, the runtime's libraries among them; ``load`` seconds of loading per stored byte of weights and per
-    operation.
+    ``memory`` peak bytes per stored byte, ``fixed`` bytes beyond it and the cache, libraries among them;
+    ``load`` seconds of loading per stored byte of weights and per operation.
     """
 
     rates: Rates

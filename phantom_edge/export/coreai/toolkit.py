@@ -30,9 +30,8 @@ def coreai_torch() -> ModuleType:
 def open_asset(path: Path) -> Any:
     """The ``coreai.authoring.AIModelAsset`` of a folder, its program compared with the hash beside it.
 
-    Apple's reader ends the process over a damaged program, so that the hash has to come first.
-
-    Raises :class:`InputError` as :func:`coreai_torch`, and for an asset that is missing or damaged.
+    The hash comes first, because Apple's reader ends the process over a damaged program. Raises
+    as :func:`coreai_torch`, and for an asset that is missing or damaged.
     """
     try:
         from coreai.authoring import AIModelAsset

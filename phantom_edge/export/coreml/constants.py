@@ -30,8 +30,7 @@ SPARE = 14  # an exponent is not moved further: float16's normal range
 class Scaling:
     """Powers of two: ``before`` multiplies a constant when it is stored, ``after`` the result of using it.
 
-    The two need not cancel: what is left over is made up by the constant's partner on the other side of the
-    product.
+    What does not cancel is made up by the constant's partner on the other side of the product.
     """
 
     before: float | torch.Tensor = 1.0

@@ -1,7 +1,6 @@
 """coremltools without its import-time warnings, which say nothing about what is done here.
 
-It reports an untested torch, a scikit-learn it does not need, and the native library that only macOS has.
-They go through ``logging`` and ``warnings``, so both are silenced while the import runs, and from then on
+They go through ``logging`` and ``warnings``: both are silenced while the import runs, and from then on
 coremltools reports errors only.
 """
 

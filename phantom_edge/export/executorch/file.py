@@ -33,8 +33,7 @@ def write_file(
 ) -> None:
     """Write the methods ``plans`` with the data that their kernels, delegates and delegates' graphs refer to.
 
-    What a kernel reads begins at a multiple of 64 bytes, whoever else reads it; a delegate's own data at one
-    of 128.
+    What a kernel reads begins at a multiple of 64 bytes, a delegate's own data at one of 128.
     """
     data = _Data()
     constant_segment = data.constants([buffer.storage for buffer in buffers.list])

@@ -174,8 +174,7 @@ class Method:
     def _plan_states(self) -> int:
         """Give every state its place in an arena of their own. Returns the size.
 
-        Python's ``Program`` has one memory per arena number for all its methods, so that in the arena of
-        intermediate values any other method's run would overwrite the cache.
+        In the arena of values, which Python's ``Program`` shares, other methods would overwrite it.
         """
         start = 0
         for slot in sorted(self._states):

@@ -37,8 +37,7 @@ INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 class Matmul:
     """A fully connected node: the type of its input, and its constant weight.
 
-    ``key`` names the weight and ``scales`` its scales; ``value`` is its id in the graph; ``bits`` is 0 for
-    floats.
+    ``key`` and ``scales`` name its data, ``value`` is its id in the graph, ``bits`` is 0 for floats.
     """
 
     input_type: str
@@ -116,8 +115,7 @@ class StoredProgram:
     def counts(self, method: str) -> dict[str, int]:
         """What an export is checked for: delegates, attention, and matmuls or gathers by weight type.
 
-        An integer matmul counts only if XNNPACK quantises its input too: with a float input it drops the
-        scales.
+        An integer matmul counts only if its input is quantised too: else XNNPACK drops the scales.
         """
         kernels = self.kernels(method)
         counts = Counter(delegates=len(self.plan(method).delegates), attention=kernels["llama::custom_sdpa"])

@@ -41,8 +41,7 @@ NOTE: Final = (
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:
     """Write ``out/model.pte``: methods, metadata and arguments are those of the plain ExecuTorch export.
 
-    Raises :class:`CheckError` when what was written lacks an attention op, a quantised weight or its
-    delegate.
+    Raises :class:`CheckError` when an attention op, a quantised weight or the delegate is missing.
     """
     from phantom_edge.export.executorch import lower
     from phantom_edge.export.executorch.file import write_file
