@@ -26,6 +26,11 @@ class CheckError(PhantomEdgeError):
     exit_code = 1
 
 
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line of at most 200 characters."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error about an unknown name: the nearest known one, or nothing.
 

@@ -80,9 +80,6 @@ class Handler(SimpleHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle of a file is no event."""
 

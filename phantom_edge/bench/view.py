@@ -70,10 +70,12 @@ def report(runs: Sequence[Run]) -> Report:
 
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs; in brackets against the first"
     out = Report("bench", escape(title), _facts(runs[0]) if len(runs) == 1 else {})
-    comparison, names = table(runs), labels(runs)
+    comparison, named = table(runs), list(zip(labels(runs), runs, strict=True))
     tables = [(LEAD, comparison.columns, comparison.rows)]
-    gaps = [(f"{metric(key).title.strip()}: {why}", name) for key, why, name in _gaps(runs, names)]
-    notes = [(note, name) for name, run in zip(names, runs, strict=True) for note in run.notes]
+    missing = [(key, why, name) for name, run in named for key, why in run.missing.items()]
+    missing.sort(key=lambda gap: order(gap[0]))
+    gaps = [(f"{metric(key).title.strip()}: {why}", name) for key, why, name in missing]
+    notes = [(note, name) for name, run in named for note in run.notes]
     for heading, items in (("Not in the table", gaps), ("Notes", notes)):
         if items:
             tables.append((heading, ("", "runs"), _grouped(items, len(runs))))
@@ -81,13 +83,6 @@ def report(runs: Sequence[Run]) -> Report:
         cells = tuple(tuple(escape(cell) for cell in row) for row in rows)
         out.tables.append(Table(heading, tuple(escape(column) for column in columns), cells))
     return out
-
-
-def _gaps(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, str, str]]:
-    gaps = [
-        (key, why, name) for name, run in zip(names, runs, strict=True) for key, why in run.missing.items()
-    ]
-    return sorted(gaps, key=lambda gap: order(gap[0]))
 
 
 def _grouped(items: Sequence[tuple[str, str]], count: int) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from phantom_edge.numbers.grid import QuantizedTensor
 
 GRAPHS = ("vision_encoder", "token_embedding", "text_decoder")
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

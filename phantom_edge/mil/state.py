@@ -32,10 +32,6 @@ class MilState:
         self.mode = mode
         self.buffers = buffers
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.buffers)
-
     def __iter__(self) -> Iterator[str]:
         return iter(self.buffers)
 

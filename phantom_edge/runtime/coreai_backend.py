@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from phantom_edge.bundle.backend import check_tiles, end_of_call
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, first_line
 from phantom_edge.runtime.native import quiet_native
 
 Result = TypeVar("Result")
@@ -135,7 +135,7 @@ class _Loop:
 
     def load(self, path: Path, names: list[str]) -> dict[str, Any]:
         """The functions of an asset, compiled for this machine. Raises :class:`InputError`."""
-        from phantom_edge.export.coreai.toolkit import first_line, open_asset
+        from phantom_edge.export.coreai.toolkit import open_asset
 
         asset = open_asset(path)
 

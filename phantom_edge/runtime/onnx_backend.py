@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from phantom_edge.bundle.backend import end_of_call
 from phantom_edge.checkpoint.config import MAX_DIMENSION
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, first_line
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
@@ -148,14 +148,10 @@ def check_model(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # protobuf's DecodeError: its class depends on the protobuf in use
-        raise InputError(f"{path}: not an ONNX model ({_first_line(error)})") from None
+        raise InputError(f"{path}: not an ONNX model ({first_line(error)})") from None
     for tensor in _tensors(model):
         _check_external(path, tensor)
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
@@ -218,7 +214,7 @@ def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.Infer
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ORT's exceptions share no base class of their own
-        raise InputError(f"{path}: ONNX Runtime does not load it ({_first_line(error)})") from None
+        raise InputError(f"{path}: ONNX Runtime does not load it ({first_line(error)})") from None
 
 
 def _present(past: str) -> str:

@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class Probe:
 
         model = self.model(artifact_format.name)
         shapes = folded_shapes(model.spec)
-        makers = {name: Maker(shape, _maker(model, name, shape)) for name, shape in shapes.items()}
+        makers = {name: Maker(shape, partial(_weight, model, name, shape)) for name, shape in shapes.items()}
         folded = FoldedModel(model.spec, LazyWeights(makers), Fold(), first_id=1, recipe=self.recipe)
         folder.mkdir(parents=True)
         artifact_format.export(folded, ExportOptions(CONTEXT, CHUNK, "fp16", (END_TOKEN,)), folder, step)
@@ -82,10 +83,6 @@ def probes(layers: Precision, head: Precision, vision: Precision) -> tuple[Probe
 def _vision(side: int, layers: int, width: int = 1024) -> dict[str, int]:
     sizes = {"vision_hidden": width, "vision_ffn": 4 * width, "vision_layers": layers}
     return sizes | {"vision_heads": width // 64, "image_size": side, "patch_size": 14}
-
-
-def _maker(model: Model, name: str, shape: Shape) -> Callable[[], Weight]:
-    return lambda: _weight(model, name, shape)
 
 
 def _weight(model: Model, name: str, shape: Shape) -> Weight:

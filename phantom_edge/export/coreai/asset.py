@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from phantom_edge.errors import CheckError, InputError
+from phantom_edge.errors import CheckError, InputError, first_line
 from phantom_edge.export.coreai.convert import WEIGHTS
 from phantom_edge.export.coreai.modules import attention_ops
-from phantom_edge.export.coreai.toolkit import first_line, open_asset
+from phantom_edge.export.coreai.toolkit import open_asset
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
 

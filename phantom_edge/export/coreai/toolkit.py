@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, first_line
 from phantom_edge.files import file_sha256
 
 EXTRA = 'pip install "phantom-edge[coreai]"'
@@ -46,8 +46,3 @@ def open_asset(path: Path) -> Any:
     if asset is None:
         raise InputError(f"{path}: its program is not the exported one (SHA-256 differs); export it again")
     return asset
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in a line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ needs one runtime. This is the one exporter that is made of two formats.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -85,17 +85,16 @@ def reference(model: FoldedModel) -> FoldedModel:
 
     stored = Constants(model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32")
 
-    def maker_of(name: str) -> Callable[[], Weight]:
-        def make() -> Weight:
-            weight = model.weights[name]
-            if isinstance(weight, QuantizedTensor):
-                return _CoremlWeight(weight.values, weight.scales, weight.bits, weight.group)
-            return stored.meaning(name)
-
-        return make
+    def weight_of(name: str) -> Weight:
+        weight = model.weights[name]
+        if isinstance(weight, QuantizedTensor):
+            return _CoremlWeight(weight.values, weight.scales, weight.bits, weight.group)
+        return stored.meaning(name)
 
     makers = view(model.weights, lambda name: name.startswith(PREFIX))
-    vision = LazyWeights({n: Maker(maker.shape, maker_of(n)) for n, maker in makers.items()}, keep=True)
+    vision = LazyWeights(
+        {n: Maker(maker.shape, partial(weight_of, n)) for n, maker in makers.items()}, keep=True
+    )
     weights = view(model.weights, lambda name: not name.startswith(PREFIX)) | view(vision, lambda _: True)
     return replace(model, weights=LazyWeights(weights), activation=_grid)
 

@@ -13,7 +13,7 @@ import onnx
 import torch
 from onnx.external_data_helper import load_external_data_for_tensor
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, first_line
 from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
@@ -63,8 +63,7 @@ def _naming(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path}: not readable as an exported model ({reason})") from None
+        raise InputError(f"{path}: not readable as an exported model ({first_line(error)})") from None
 
 
 class _Reader:

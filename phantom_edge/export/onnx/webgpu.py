@@ -74,8 +74,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         raise InputError("WebGPU has no attention over an int8 KV cache; leave it in float")
     half = options.float_type == "fp16"
     dtype = dtype_of(model)
-    if half and dtype in ("fp32", "q4"):
-        dtype = {"fp32": "fp16", "q4": "q4f16"}[dtype]
+    dtype = {"fp32": "fp16", "q4": "q4f16"}.get(dtype, dtype) if half else dtype
     apart, operations = replace(options, share_data=False), WebGpuHalfOps if half else WebGpuOps
     written = write_graphs(model, apart, out, dtype, operations, progress)
     packages.write(model, options, out, dtype, device="webgpu")
