@@ -87,9 +87,7 @@ def write_web_app(
     the package's name (default: the name of the folder, made to fit), ``title`` what the app is called on the
     screen.
 
-    Raises:
-        InputError: no bundle for browsers, a damaged one, a folder that is not empty, a name that npm
-            refuses.
+    Raises :class:`InputError` for a wrong or damaged bundle, a folder in use, or a refused name.
     """
     output = Path(output)
     package = check_request(output, name=name, title=title)

@@ -14,8 +14,7 @@ class Backend(Protocol):
 
     ``context`` is the cache's length in tokens, ``chunk`` the most tokens that one :meth:`decode` takes. A
     cache is made by :meth:`make_cache`; its ``length`` is the number of tokens in it. A backend whose runtime
-    keeps the cache inside the loaded program has one sequence at a time: making a new cache ends the earlier
-    one.
+    keeps the cache inside the loaded program has one sequence at a time: a new cache ends the earlier.
     """
 
     name: str

@@ -35,8 +35,7 @@ class Bundle:
     def open(cls, folder: str | Path, *, check: bool = True) -> Bundle:
         """Read the manifest and, unless ``check`` is False, compare every file's size and SHA-256 with it.
 
-        Raises :class:`InputError` for a folder without a right manifest, and for a file that is missing,
-        changed or not listed.
+        Raises :class:`InputError` for a wrong manifest, and a file that is missing, changed or not listed.
         """
         folder = Path(folder)
         if not (folder / MANIFEST).is_file():
@@ -79,8 +78,7 @@ def writing(output: Path) -> AbstractContextManager[Path]:
     """A temporary sibling of ``output`` that takes its place when the block ends without an error.
 
     ``output`` may not exist, be empty, or be an earlier bundle, which stays untouched until the new one is
-    complete; anything else is refused. Whatever goes wrong, nothing is left behind. Raises
-    :class:`InputError`.
+    complete; anything else is refused. Whatever goes wrong, nothing is left behind.
     """
     return replacing_folder(output, check_output)
 

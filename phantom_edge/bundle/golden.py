@@ -149,9 +149,7 @@ class Computed:
     image_features: NDArray[Any]
     """Its image tokens of the recorded ``pixel_values``, in any shape."""
     logits: NDArray[Any]
-    """[n, vocabulary]: of the prefill of ``input_ids`` with its own image tokens, then after each recorded
-    token but the last.
-    """
+    """[n, vocabulary]: of the prefill with its own image tokens, then after each token but the last."""
 
 
 def judge(golden: Golden, computed: Computed) -> tuple[Check, ...]:

@@ -1,8 +1,7 @@
 """The manifest of a bundle: what the folder holds, how to use it, how it was made and how it was verified.
 
 It is the only contract between an export and what runs it, in four languages. ``manifest.schema.json`` is
-generated from the classes here (``python -m phantom_edge.bundle.manifest``), and the apps' readers are
-checked against it.
+generated from the classes here (``python -m phantom_edge.bundle.manifest``); the apps' readers keep to it.
 """
 
 from __future__ import annotations

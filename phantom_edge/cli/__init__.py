@@ -34,8 +34,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
 ) -> None:
     # Read by OpenMP when torch is first imported. Its threads otherwise wait by spinning, and on a machine
-    # that is busy with other work they then spend the time that the working thread needs: minutes instead of
-    # seconds were seen.
+    # that is busy with other work they then spend the time that the working thread needs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if debug:
         os.environ[DEBUG] = "1"

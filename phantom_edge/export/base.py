@@ -24,8 +24,7 @@ class ExportOptions:
     ``context`` is the KV cache's length in tokens, ``chunk`` the most tokens one decoder call takes (prefill
     is cut into such pieces), ``float_type`` the type of everything that is not quantised (``fp32`` or
     ``fp16``), ``end_ids`` the ids that end an answer. ``share_data`` lets one graph read what lies in
-    another's data file, where a format has several: not for browsers, which fetch the files of each graph by
-    its name.
+    another's data file, where a format has several: not for browsers, which fetch each graph's own.
     """
 
     context: int
@@ -40,8 +39,7 @@ class Exported:
     """Files of one export relative to the output folder, by graph, and what was counted in them.
 
     ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts`
-    compared them with what the model must give. ``notes`` are sentences for the report: every deviation that
-    an exporter made.
+    compared them with what the model must give. ``notes`` tell every deviation of an exporter.
     """
 
     files: dict[str, Path]

@@ -3,8 +3,7 @@
 Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity
 ``BenchActivity`` that adb may start takes the string extra ``folder`` with the bundle's files and
 ``job.json`` (``settings`` as in the report, ``check``, ``soak``). It appends the lines of
-:mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its external files folder, which it empties first,
-and ends.
+:mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its external files folder, emptied first, and ends.
 """
 
 from __future__ import annotations

@@ -81,8 +81,7 @@ class StockRunner:
         """In the phone's background, with output, peak memory and end in files: it outlives the connection.
 
         The mark ``started`` keeps a second attempt, after a lost answer, from starting it twice. A process
-        that has ended has no ``VmHWM``; one that is still the shell, about to become the runner, is not
-        looked at.
+        that has ended has no ``VmHWM``; one that is still the shell is not looked at.
         """
         line = " ".join(["./runner", *map(shlex.quote, arguments)])
         look = f"read n < /proc/$p/comm && [ $n = runner ] && mv peak.new peak; sleep {SAMPLE}"

@@ -1,8 +1,7 @@
 """What ``xcrun devicectl`` writes with ``--json-output``, as values.
 
 The form is Apple's own (``devicectl``, JSON version 2, Xcode 15 and later): ``info.outcome`` and ``error`` of
-every command, ``result.devices[]`` with ``connectionProperties``, ``deviceProperties`` and
-``hardwareProperties``.
+every command, ``result.devices[]`` with ``connection-``, ``device-`` and ``hardwareProperties``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Small random models that a calibration runs: the toolkit's own graphs, in the runtime's own kernels.
 
 Their weights are drawn as integers, not quantised, so that one is written in seconds. The large one is larger
-than a processor's caches; the thin one is the same without most of the weights, so that the difference is
-reading them.
+than a processor's caches; the thin one lacks most of the weights, so that the difference is reading them.
 """
 
 from __future__ import annotations

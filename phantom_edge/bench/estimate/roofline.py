@@ -1,8 +1,7 @@
 """Seconds from work and rates: the roofline, summed over a graph's kinds of operations. Pure arithmetic.
 
 Williams, Waterman, Patterson, Roofline (2009): a matrix product takes as long as the slower of reading its
-weights and computing. What is not a product is attention, everything that writes values, and a fixed time per
-operation.
+weights and computing. The rest is attention, everything that writes values, and a fixed time per operation.
 """
 
 from __future__ import annotations

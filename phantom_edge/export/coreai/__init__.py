@@ -1,7 +1,6 @@
 """Core AI for iOS 27: three ``.aimodel`` assets converted by Apple's ``coreai-torch``, the KV cache as state.
 
-The package is an extra (``pip install "phantom-edge[coreai]"``); nothing here imports it before
-:func:`export`.
+The package is an extra (``pip install "phantom-edge[coreai]"``); imported by :func:`export`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 The phantom dimension lives on eta^2 = 1e-8 between query and key and eta = 1e-4 after the values. float16's
 normal numbers end at 6.1e-5, and hardware may take what lies below for zero. Multiplying one side of a
-product by 2^m and the other by 2^-m changes nothing else, so each pair is moved to where both sides are
-normal numbers.
+product by 2^m and the other by 2^-m changes nothing else, so each pair is moved to normal numbers.
 """
 
 from __future__ import annotations

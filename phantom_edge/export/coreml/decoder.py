@@ -88,8 +88,7 @@ class DecoderOps(MilOps):
         """One attention op over the whole cache.
 
         The group of query heads that share a key head goes into the row axis, [1, Hkv, S*group, W], so that
-        the cache is never repeated: the same numbers, without ``group`` copies of keys and values at every
-        token.
+        the cache is never repeated: the same numbers, without ``group`` copies of keys and values.
         """
         heads, width = q.shape[-2], q.shape[-1]
         # The op divides by sqrt(width) and loses its fused form when given another scale.

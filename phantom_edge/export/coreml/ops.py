@@ -103,8 +103,7 @@ class MilOps:
         """Layer norm of [x | -x], whose mean is zero and whose variance is the mean square of x.
 
         The square of 256 is beyond float16. Inside the one layer_norm op the runtime squares in its own wider
-        type and only the normalised result is rounded, once; dividing by the largest value first would be
-        five roundings.
+        type and only the normalised result is rounded, once; dividing first would be five roundings.
         """
         both = mb.concat(values=[x, mb.mul(x=x, y=self.number(-1.0))], axis=-1)
         gamma = self.const(f"{name}.weight", repeat=2)

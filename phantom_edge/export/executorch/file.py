@@ -2,8 +2,7 @@
 
 ExecuTorch keeps what kernels read and what delegates read apart, so that a tied head would be stored twice:
 as the table that the embedding gathers from, and as the matrix that XNNPACK multiplies with. Both are int8
-rows of the vocabulary. Segments are ranges of the file, and two of them may overlap: the head's is a part of
-the kernels'.
+rows of the vocabulary. Segments are ranges, and two may overlap: the head's is part of the kernels'.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 ExecuTorch's own lowering traces a model, then partitions it; it leaves every slice of a dynamic length
 outside, so that a decoder layer falls into a dozen delegates, and it retraces each of them under symbolic
 shapes. Written directly, a layer is one subgraph and lowering takes milliseconds. The payload is the stock
-one (``XNNGraph``, read by ``XNNCompiler.cpp``); lengths are written as their bound and resolved by XNNPACK's
-own shape inference.
+one (``XNNGraph``, read by ``XNNCompiler.cpp``); lengths are written as bounds that XNNPACK resolves.
 """
 
 from __future__ import annotations

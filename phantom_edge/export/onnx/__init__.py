@@ -37,8 +37,7 @@ FAST_WIDTH: Final = 16
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
     """The grid on which ONNX Runtime holds the input of the operation that multiplies with ``weight``.
 
-    What has groups becomes MatMulNBits with accuracy_level 4, int8 per channel DynamicQuantizeMatMul; see
-    :class:`ActivationGrid`.
+    What has groups becomes MatMulNBits with accuracy_level 4, int8 per channel DynamicQuantizeMatMul.
     """
     return ActivationGrid.BLOCK_INT8 if weight.group else ActivationGrid.TENSOR_UINT8
 

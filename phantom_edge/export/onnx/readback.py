@@ -31,9 +31,7 @@ def stored_weights(folder: Path) -> StoredWeights:
     Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an
     integer in the wrong place, or under the wrong node, is not what comes back.
 
-    Raises:
-        InputError: a file that is missing, damaged, or not of this toolkit's form; for the weights' own data,
-            when a weight is read.
+    Raises :class:`InputError` for a file that is not of this toolkit's form, for a weight when it is read.
     """
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
