@@ -125,9 +125,8 @@ def pixel_values(image: Image.Image, *, tile_size: int, max_tiles: int = DEFAULT
     Normalisation is part of the exported graph, so that an app only has to divide by 255.
     """
     rgb = image if image.mode == "RGB" else load_image(image)
-    tiles = np.stack(
-        [np.asarray(tile) for tile in split_tiles(rgb, tile_size=tile_size, max_tiles=max_tiles)]
-    )
+    parts = split_tiles(rgb, tile_size=tile_size, max_tiles=max_tiles)
+    tiles = np.stack([np.asarray(tile) for tile in parts])
     planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), dtype=np.float32)  # [N, 3, S, S]
     return planes / np.float32(_MAX_8)
 
@@ -175,9 +174,8 @@ def _open(source: str | Path | BinaryIO, name: str) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(_too_large(name, "far")) from None
     except UnidentifiedImageError:
-        raise InputError(
-            f"{name} is not a picture in a known format: convert it to one of {', '.join(formats)}"
-        ) from None
+        known = ", ".join(formats)
+        raise InputError(f"{name} is not a picture in a known format: convert it to one of {known}") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
         raise InputError(f"{name} cannot be opened ({_reason(error)}): save it as PNG or JPEG") from None
 

@@ -141,11 +141,8 @@ class PhantomConfig:
         decoder = _decoder(top.section("llm_config"))
         vision = _vision(top.section("vision_config"))
         forced = data.get("force_image_size")
-        if forced is not None and forced != vision.image_size:
-            raise InputError(
-                f"config.json: force_image_size {forced} contradicts vision_config.image_size "
-                f"{vision.image_size}"
-            )
+        if forced is not None and forced != (size := vision.image_size):
+            raise InputError(f"config.json: force_image_size {forced} contradicts vision_config's {size}")
         image_token = top.number("image_token_index", int)
         ends = data.get("eos_token_id")
         ends = ends if isinstance(ends, list) else [ends]
@@ -239,11 +236,8 @@ def _decoder(f: _Fields) -> DecoderConfig:
     f.off("use_sliding_window", "bias", "attention_bias")
     f.choice("hidden_act", ("silu",))
     max_context = f.size("max_position_embeddings")
-    hidden, heads, kv_heads = (
-        f.size("hidden_size"),
-        f.size("num_attention_heads"),
-        f.size("num_key_value_heads"),
-    )
+    hidden = f.size("hidden_size")
+    heads, kv_heads = f.size("num_attention_heads"), f.size("num_key_value_heads")
     _divides(f.where, ("hidden_size", hidden), ("num_attention_heads", heads))
     _divides(f.where, ("num_attention_heads", heads), ("num_key_value_heads", kv_heads))
     return DecoderConfig(

@@ -101,10 +101,6 @@ def tensor_sources(config: PhantomConfig) -> dict[str, TensorSource]:
     return {**_vision(config.vision), **_projector(config), **_decoder(config.decoder)}
 
 
-def _first(parts: list[torch.Tensor]) -> torch.Tensor:
-    return parts[0]
-
-
 def _stack(parts: list[torch.Tensor]) -> torch.Tensor:
     import torch
 
@@ -112,7 +108,7 @@ def _stack(parts: list[torch.Tensor]) -> torch.Tensor:
 
 
 def _one(key: str, *shape: int) -> TensorSource:
-    return TensorSource(((key, shape),), _first)
+    return TensorSource(((key, shape),), lambda parts: parts[0])
 
 
 def _affine(name: str, key: str, *shape: int) -> dict[str, TensorSource]:
@@ -122,13 +118,11 @@ def _affine(name: str, key: str, *shape: int) -> dict[str, TensorSource]:
 
 def _vision(v: VisionConfig) -> dict[str, TensorSource]:
     width, ffn = v.hidden_size, v.intermediate_size
-    old = "vision_model.embeddings"
+    at, old, patch = "vision_encoder", "vision_model.embeddings", (v.patch_size, v.patch_size)
     out = {
-        "vision_encoder.class_embedding": _one(f"{old}.class_embedding", 1, 1, width),
-        "vision_encoder.position_embedding": _one(f"{old}.position_embedding", 1, v.tokens, width),
-        **_affine(
-            "vision_encoder.patch_embedding", f"{old}.patch_embedding", width, 3, v.patch_size, v.patch_size
-        ),
+        f"{at}.class_embedding": _one(f"{old}.class_embedding", 1, 1, width),
+        f"{at}.position_embedding": _one(f"{old}.position_embedding", 1, v.tokens, width),
+        **_affine(f"{at}.patch_embedding", f"{old}.patch_embedding", width, 3, *patch),
     }
     for n in range(v.layers):
         new, old = f"vision_encoder.layers.{n}", f"vision_model.encoder.layers.{n}"
@@ -192,13 +186,12 @@ def _decoder_layer(d: DecoderConfig, keys: FamilyKeys, new: str, old: str) -> di
 def _qkv(d: DecoderConfig, keys: FamilyKeys, new: str, attention: str) -> dict[str, TensorSource]:
     wide, narrow = d.heads * d.head_dim, d.kv_heads * d.head_dim
     rows = (wide, narrow, narrow) if len(keys.qkv) == 3 else (wide + 2 * narrow,)
-    weight = tuple(
-        (f"{attention}.{key}.weight", (n, d.hidden_size)) for key, n in zip(keys.qkv, rows, strict=True)
-    )
+    parts = list(zip(keys.qkv, rows, strict=True))
+    weight = tuple((f"{attention}.{key}.weight", (n, d.hidden_size)) for key, n in parts)
     order, back = (_per_kv_head(d), _to_kv_heads(d)) if keys.per_kv_head else (_stack, None)
     out = {f"{new}.qkv.weight": TensorSource(weight, order, back)}
     if d.qkv_bias:
-        bias = tuple((f"{attention}.{key}.bias", (n,)) for key, n in zip(keys.qkv, rows, strict=True))
+        bias = tuple((f"{attention}.{key}.bias", (n,)) for key, n in parts)
         out[f"{new}.qkv.bias"] = TensorSource(bias, order, back)
     return out
 
@@ -226,9 +219,7 @@ def _to_kv_heads(d: DecoderConfig) -> Callable[[torch.Tensor], torch.Tensor]:
 
         rows = tensor.unflatten(0, (-1, d.head_dim))  # [H + 2 Hkv, D, ...]
         q, k, v = rows.split([d.heads, d.kv_heads, d.kv_heads])
-        grouped = torch.cat(
-            [q.unflatten(0, (d.kv_heads, group)), k[:, None], v[:, None]], dim=1
-        )  # [Hkv, g+2, D, ...]
-        return grouped.flatten(0, 2)
+        q = q.unflatten(0, (d.kv_heads, group))  # [Hkv, g, D, ...]
+        return torch.cat([q, k[:, None], v[:, None]], dim=1).flatten(0, 2)
 
     return reorder

@@ -92,7 +92,7 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     @property
     def parameters(self) -> int:
         """Number of stored parameters."""
-        return sum(_count(t.shape) for key, t in self.stored.items() if not is_ignored(key, self.config))
+        return sum(math.prod(t.shape) for key, t in self.stored.items() if not is_ignored(key, self.config))
 
     def _read(self, key: str) -> torch.Tensor:
         from safetensors import safe_open
@@ -111,21 +111,11 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
             for key, shape in expected.items()
             if key in stored and stored[key].shape != shape
         ]
-        types = [
-            f"{key} is {t.dtype}"
-            for key, t in stored.items()
-            if key in expected and t.dtype not in FLOAT_TYPES
-        ]
-        problems = [
-            f"{label}: {_listing(names)}"
-            for label, names in (
-                ("missing", missing),
-                ("not part of a Phantom", extra),
-                ("wrong shape", wrong),
-                ("not fp32, fp16 or bf16", types),
-            )
-            if names
-        ]
+        known = {key: tensor.dtype for key, tensor in stored.items() if key in expected}
+        types = [f"{key} is {dtype}" for key, dtype in known.items() if dtype not in FLOAT_TYPES]
+        by_kind = {"missing": missing, "not part of a Phantom": extra, "wrong shape": wrong}
+        by_kind["not fp32, fp16 or bf16"] = types
+        problems = [f"{label}: {_listing(names)}" for label, names in by_kind.items() if names]
         if problems:
             raise InputError(f"{self.folder}: the weights do not match config.json; " + "; ".join(problems))
 
@@ -157,9 +147,7 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         return _headers(single)
     pickles = sorted(p.name for pattern in PICKLES for p in folder.glob(pattern))
     if pickles:
-        raise InputError(
-            f"{folder}: only pickled weights ({pickles[0]}), which can run code; convert to safetensors"
-        )
+        raise InputError(f"{folder}: only pickled weights ({pickles[0]}), which can run code; convert them")
     raise InputError(f"{folder}: neither model.safetensors nor {INDEX} is there")
 
 
@@ -191,10 +179,6 @@ def _headers(path: Path) -> dict[str, StoredTensor]:
             return {k: StoredTensor(path, tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: truncated, or no safetensors file ({error}); download it again") from None
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)
 
 
 def _listing(names: list[str]) -> str:

@@ -48,12 +48,8 @@ def published_config(sizes: Sizes, image_token_id: int, end_id: int) -> dict[str
     if sizes.decoder == "phi3":
         steps = range(sizes.hidden // sizes.heads // 2)
         factors = {"short_factor": [1 + 0.02 * i for i in steps], "long_factor": [1 + 0.7 * i for i in steps]}
-        llm |= {
-            "rope_theta": 10000.0,
-            "max_position_embeddings": 131072,
-            "original_max_position_embeddings": 4096,
-        }
-        llm["rope_scaling"] = {"type": "su", **factors}
+        llm |= {"rope_theta": 10000.0, "max_position_embeddings": 131072}
+        llm |= {"original_max_position_embeddings": 4096, "rope_scaling": {"type": "su", **factors}}
     vision = {
         "model_type": "intern_vit_300m",
         "hidden_act": "gelu",

@@ -16,16 +16,9 @@ from phantom_edge.checkpoint.loading import INDEX
 
 MAX_SHARD_BYTES = 2 << 30
 COPIED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "added_tokens.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-)
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "added_tokens.json", "special_tokens_map.json", "vocab.json", "merges.txt",
+)  # fmt: skip
 
 
 def save_checkpoint(

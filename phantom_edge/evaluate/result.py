@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +83,16 @@ def _change(pairs: Sequence[tuple[Record, Record]]) -> Change:
 def _by_task(
     rows: Sequence[Any], measure: Callable[[Sequence[Any]], Any], key: Callable[[Any], str] = lambda r: r.task
 ) -> dict[str, Any]:
-    return {
-        task: measure([row for row in rows if key(row) == task]) for task in dict.fromkeys(map(key, rows))
-    }
+    tasks = dict.fromkeys(map(key, rows))
+    return {task: measure([row for row in rows if key(row) == task]) for task in tasks}
 
 
 def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]:
     earlier = {record.id: record for record in before.records}
+    content = attrgetter("question", "answer", "task")
     for record in after.records:
         other = earlier.get(record.id)
-        if other is None or (other.question, other.answer, other.task) != (
-            record.question,
-            record.answer,
-            record.task,
-        ):
+        if other is None or content(other) != content(record):
             raise InputError(
                 f"question {record.id!r} of {after.model} was not asked of {before.model}; "
                 "ask both the same --tasks, --samples, --split and --limit"

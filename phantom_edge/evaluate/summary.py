@@ -10,9 +10,7 @@ from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.statistics import Accuracy, Change
 from phantom_edge.report.report import Plot, Report, Table
 
-INTERVALS = (
-    "95 %: Wilson for accuracy, Bonett-Price for paired changes; questions on one picture count as a cluster"
-)
+INTERVALS = "95 %: Wilson for accuracy, Bonett-Price for paired changes; a picture's questions are a cluster"
 
 
 def changes(results: Sequence[EvalResult]) -> list[tuple[EvalResult, Change, dict[str, Change]]]:
@@ -44,16 +42,13 @@ def report(suite: Suite, results: Sequence[EvalResult]) -> Report:
     """The same as tables, with a plot of the tasks."""
     first = results[0]
     facts: dict[str, Any] = {result.model: _summary(result) for result in results}
-    facts |= {
-        "questions": f"{len(suite.items)}, greedy, "
-        f"at most {max(i.max_tokens for i in suite.items)} tokens each"
-    }
+    most = max(item.max_tokens for item in suite.items)
+    facts["questions"] = f"{len(suite.items)}, greedy, at most {most} tokens each"
     facts |= {"scored by": suite.scoring, "intervals": INTERVALS}
     tables = [_accuracies(results)]
     for other, overall, by_task in changes(results):
-        facts[f"change against {other.model}"] = (
-            f"{overall} points (95 %, paired; {overall.lost} lost, {overall.gained} gained)"
-        )
+        counts = f"{overall.lost} lost, {overall.gained} gained"
+        facts[f"change against {other.model}"] = f"{overall} points (95 %, paired; {counts})"
         tables.append(_changes(first, other, {"all questions": overall, **by_task}))
     tables += [table for result in results if (table := _measures(suite, result)) is not None]
     tasks = first.tasks

@@ -129,9 +129,8 @@ def fold_layer(
             yield f"{at}.scale", torch.tensor([scales[kind]])
         else:
             yield f"{at}.basis", scales[kind] * (bases.value if kind == "value" else bases.key)
-    (f1, b1), (f2, b2) = (
-        [weights[f"{layer}.gate{i}.{p}"].float() for p in ("weight", "bias")] for i in (1, 2)
-    )
+    f1, f2 = (weights[f"{layer}.gate{i}.weight"].float() for i in (1, 2))
+    b1, b2 = (weights[f"{layer}.gate{i}.bias"].float() for i in (1, 2))
     back = ETA / value_scale
     expand = torch.eye(f1.shape[-1]) if bases is None else bases.value.T  # [d, r]
     yield f"{layer}.gate.weight", torch.cat([f2 - f1, back * f2 @ expand], dim=-1)  # [1, d + r]
@@ -162,10 +161,7 @@ def bases_of(constants: dict[str, PhantomConstants], rank: int) -> Bases:
 def smallest_rank(constants: dict[str, PhantomConstants], tolerance: float) -> int:
     """The smallest rank that keeps y_k and y_v to ``tolerance`` of their largest norm, or head_dim."""
     full = constants["key"].inner.shape[0]
-    samples = {
-        kind: constants[kind].of_weights(simplex_samples(constants[kind].heads.shape[0]))
-        for kind in KINDS[1:]
-    }
+    samples = {kind: c.of_weights(simplex_samples(c.heads.shape[0])) for kind, c in constants.items()}
     for rank in range(RANK_STEP, full, RANK_STEP):
         bases = bases_of(constants, rank)
         pairs = ((samples["key"], bases.key), (samples["value"], bases.value))
@@ -188,8 +184,7 @@ def simplex_samples(heads: int, count: int = 4096) -> Tensor:
         t = torch.linspace(0, 1, count)
         return torch.stack([t, 1 - t], dim=-1)
     generator = torch.Generator().manual_seed(heads)
-    # Exponentials to a random power, normalised: from near the middle (low powers) to near the corners (high
-    # ones).
+    # Exponentials to a random power, normalised: low powers lie near the middle, high ones near the corners.
     power = torch.rand(count, 1, generator=generator) * 8
     raw = torch.empty(count, heads).exponential_(generator=generator).clamp_min(1e-6) ** power
     samples = raw / raw.sum(-1, keepdim=True)

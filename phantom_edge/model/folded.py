@@ -97,10 +97,9 @@ class FoldedModel:
 
     def module_shapes(self) -> dict[str, tuple[int, int]]:
         """[out, in] of every weight matrix that a recipe may put on a grid, by module name."""
-        shapes = {
-            n: shape_of(self.weights, n) for n in self.weights if n.endswith(".weight") and is_module(n)
-        }
-        return {name.removesuffix(".weight"): shape for name, shape in shapes.items() if len(shape) == 2}
+        names = [n for n in self.weights if n.endswith(".weight") and is_module(n)]
+        shapes = {name.removesuffix(".weight"): shape_of(self.weights, name) for name in names}
+        return {name: shape for name, shape in shapes.items() if len(shape) == 2}
 
     def matrix(self, module: str) -> torch.Tensor:
         """The weight [out, in] of a module in fp32."""
@@ -116,9 +115,7 @@ class FoldedModel:
         shapes = [(heads, self.spec.width(n)) for n in range(self.config.decoder.layers)]
         for scales in (kv.keys, kv.values) if kv is not None else ():
             if [tuple(scale.shape) for scale in scales] != shapes:
-                raise InputError(
-                    "the KV cache's scales are not those of this model and fold; calibrate them for it"
-                )
+                raise InputError("the KV cache's scales are not those of this model and fold; calibrate them")
         return replace(self, kv=kv)
 
     @torch.inference_mode()

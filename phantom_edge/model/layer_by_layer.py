@@ -30,8 +30,6 @@ HEAD: Final = "text_decoder.head"
 TILES_AT_ONCE: Final = 4
 
 Images = Sequence[Tensor | None]
-
-
 Graph = Callable[[TorchOps, Tensor], Tensor]
 
 
@@ -120,10 +118,8 @@ class LoadedBlock:
         for sequence, x in zip(inputs, states, strict=True):
             after.append(self(x, sequence, observe))
             if not bool(torch.isfinite(after[-1]).all()):
-                raise CheckError(
-                    f"{self.block.name}: an activation is not finite for {sequence.name}; "
-                    "the checkpoint is broken, or a weight of it"
-                )
+                where = f"{self.block.name}: an activation is not finite for {sequence.name}"
+                raise CheckError(f"{where}; the checkpoint is broken, or a weight of it")
         return after
 
 
@@ -167,9 +163,7 @@ def final_states(
     """What the head reads [B, N, hidden]: the last states after the final norm, where they predict."""
     name, eps = "text_decoder.norm", spec.config.decoder.rms_norm_eps
     ops = TorchOps(spec, {f"{name}.weight": weights[f"{name}.weight"]})
-    return [
-        ops.rms_norm(x[:, sequence.sources], name, eps) for sequence, x in zip(inputs, states, strict=True)
-    ]
+    return [ops.rms_norm(x[:, s.sources], name, eps) for s, x in zip(inputs, states, strict=True)]
 
 
 def head(

@@ -32,7 +32,6 @@ def linear(
     """
     height, width = shape
     count = max(1, PIECE // width)
-    out = torch.cat(
-        [F.linear(x, rows(at, min(at + count, height))) for at in range(0, height, count)], dim=-1
-    )
+    starts = range(0, height, count)
+    out = torch.cat([F.linear(x, rows(at, min(at + count, height))) for at in starts], dim=-1)
     return out if bias is None else out + bias

@@ -230,10 +230,8 @@ class TorchOps:
         keys, values = self._keys[layer], self._values[layer]
         if self.kv is not None:
             k, v = self.kv.round(layer, k, v)
-        keys[:, self.start : self.end], values[:, self.start : self.end] = (
-            k.to(keys.dtype),
-            v.to(values.dtype),
-        )
+        keys[:, self.start : self.end] = k.to(keys.dtype)
+        values[:, self.start : self.end] = v.to(values.dtype)
         keys, values = keys[:, : self.end].to(q.dtype), values[:, : self.end].to(q.dtype)
         group = q.shape[2] // keys.shape[2]
         keys, values = (t.repeat_interleave(group, dim=2) for t in (keys, values))

@@ -87,8 +87,7 @@ def _token_int8(x: Tensor) -> Tensor:
 
 
 def _tensor_uint8(x: Tensor) -> Tensor:
-    # The ONNX specification of DynamicQuantizeLinear: one range over the tensor, widened to hold zero; halves
-    # to even.
+    # ONNX's DynamicQuantizeLinear: one range over the tensor, widened to hold zero; halves to even.
     low = x.amin().clamp_max(0.0)
     high = x.amax().clamp_min(0.0)
     step = torch.where(high == low, torch.ones_like(low), (high - low) / 255.0)
@@ -98,8 +97,7 @@ def _tensor_uint8(x: Tensor) -> Tensor:
 
 
 def _block_int8(x: Tensor, group: int) -> Tensor:
-    # MLAS, QuantizeARow_CompInt8: multiplies by the reciprocal 127 / absmax, and by absmax / 127 on the way
-    # back.
+    # MLAS, QuantizeARow_CompInt8: multiplies by the reciprocal 127 / absmax, then back by absmax / 127.
     blocks = x.unflatten(-1, (-1, group))  # [..., in/group, group]
     absmax = blocks.abs().amax(dim=-1, keepdim=True)
     steps = torch.where(absmax == 0, torch.zeros_like(absmax), _divide(127.0, absmax))

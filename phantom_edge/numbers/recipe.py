@@ -272,8 +272,7 @@ def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
 
 
 def _is_preset(rule: Rule) -> bool:
-    # A preset speaks of every model: a tied head or a decoder exported alone may leave one of its rules
-    # without work.
+    # A preset speaks of every model: a tied head, say, leaves one of its rules without work.
     return rule.origin.startswith("preset ")
 
 

@@ -72,35 +72,6 @@ def quantize_weight(
     return QuantizedTensor(values, scales, bits, group)
 
 
-def relative_error(weight: Tensor, quantized: QuantizedTensor) -> float:
-    """Frobenius norm of what quantisation changed, over the norm of the weight (0 for an all-zero weight).
-
-    Args:
-        weight: [out, in], the original.
-        quantized: its quantised form.
-
-    Raises:
-        InputError: the shapes differ.
-
-    Example:
-        >>> weight = torch.arange(-7.0, 9.0).repeat(2, 2)  # 8 is clipped, or the step widened
-        >>> relative_error(weight, quantize_weight(weight, 4, 32)) < 0.06
-        True
-    """
-    if tuple(weight.shape) != quantized.shape:
-        raise InputError(f"weight is {list(weight.shape)}, its quantised form {list(quantized.shape)}")
-    changed = total = 0.0
-    rows = max(1, _CHUNK // weight.shape[1])
-    for start in range(0, weight.shape[0], rows):
-        part = slice(start, start + rows)
-        original = weight[part].detach().to(torch.float32)
-        codes = quantized.values[part].to(torch.float32).unflatten(1, (-1, quantized.block))
-        restored = (codes * quantized.scales[part].unsqueeze(-1)).flatten(1)  # [rows, in]
-        changed += float((restored - original).square().sum(dtype=torch.float64))
-        total += float(original.square().sum(dtype=torch.float64))
-    return (changed / total) ** 0.5 if total else 0.0
-
-
 def _search(blocks: Tensor, bits: int, error_weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """Scales [..., n, 1] and fp32 integers [..., n, block] for blocks [..., n, block]."""
     low, high = RANGES[bits]
@@ -110,8 +81,7 @@ def _search(blocks: Tensor, bits: int, error_weight: Tensor | None) -> tuple[Ten
     best_error = torch.full_like(absmax, torch.inf)
     best_scale = torch.ones_like(absmax)  # what an all-zero block keeps: any legal constant would do
     for divisor in _DIVISORS[bits]:
-        # round_scale of the candidate too: a block too small for the scale grid must not be judged on a finer
-        # one
+        # round_scale of the candidate too: a very small block must not be judged on a finer grid
         codes = (blocks / round_scale(absmax / divisor)).round_().clamp_(low, high)
         product = (weighted * codes).sum(dim=-1, keepdim=True)  # <w, q>
         square = codes.square_() if error_weight is None else codes.square_().mul_(error_weight)

@@ -79,10 +79,7 @@ def under_bytes(options: Options, budget: int, rest: int = 0) -> Choice:
     room = budget - rest - total(choice.values())[0]
     if room < 0:
         least = (budget - room) / 1e6
-        raise InputError(
-            f"a budget of {budget / 1e6:.2f} MB cannot be met: the smallest this model becomes is "
-            f"{least:.2f} MB"
-        )
+        raise InputError(f"a budget of {budget / 1e6:.2f} MB cannot be met: the least is {least:.2f} MB")
     blocked: set[str] = set()
     for step in upgrades(options):
         if step.module in blocked or step.bytes > room:

@@ -41,10 +41,8 @@ SEED: Final = 20240914
 QUESTIONS: Final = 8
 """Most questions per picture, tasks taken in turn."""
 GENERAL: Final = (
-    "Describe the image in detail.",
-    "What is in the image?",
-    "What colour is the largest object?",
-)
+    "Describe the image in detail.", "What is in the image?", "What colour is the largest object?",
+)  # fmt: skip
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
@@ -148,10 +146,7 @@ def folder_set(
         check_count(count)
         pictures = dict(list(pictures.items())[:count])
     if len(pictures) < FEWEST:
-        raise InputError(
-            f"{folder}: {len(pictures)} pictures are too few to calibrate with; give at least {FEWEST}, "
-            f"better {SAMPLES}"
-        )
+        raise InputError(f"{folder}: {len(pictures)} pictures are too few; give {FEWEST}, better {SAMPLES}")
     if len(pictures) > MOST:
         raise InputError(f"{folder}: {len(pictures)} pictures; choose with --samples (at most {MOST})")
     samples = []
@@ -179,9 +174,7 @@ def calibration_sets(
 def check_count(count: int) -> None:
     """Raise :class:`InputError` for too few or too many samples."""
     if not FEWEST <= count <= MOST:
-        raise InputError(
-            f"{count} calibration samples: give {FEWEST} to {MOST}; with fewer the statistics mean little"
-        )
+        raise InputError(f"{count} calibration samples: give {FEWEST} to {MOST}; fewer tell too little")
 
 
 def sample_of(
@@ -241,11 +234,8 @@ def _questions_by_picture(folder: Path) -> dict[Path, list[Question]]:
     if len(lines) > 1:
         raise InputError(f"{folder}: holds {lines[0].name} and {lines[1].name}; keep one with the questions")
     if not lines:
-        return {
-            path: []
-            for path in sorted(folder.iterdir())
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        }
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        return {path: [] for path in files if path.suffix.lower() in SUFFIXES}
     from phantom_edge.training.triples import read_triples
 
     pictures: dict[Path, list[Question]] = {}

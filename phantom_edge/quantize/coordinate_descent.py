@@ -44,9 +44,8 @@ def refine(
             residual.addmm_(moved, h[columns], alpha=-1)
             if block > _BATCH and columns.stop % block == 0:  # the last batch of a group
                 group = slice(columns.stop - block, columns.stop)
-                moved = _rescale(
-                    codes.T[group], scales[:, columns.start // block], residual.T[group], h[group, group]
-                )
+                scale = scales[:, columns.start // block]
+                moved = _rescale(codes.T[group], scale, residual.T[group], h[group, group])
                 residual.addmm_(moved.T, h[group], alpha=-1)
     return QuantizedTensor(codes.to(torch.int8), scales, quantized.bits, quantized.group)
 
@@ -80,9 +79,8 @@ def _batch(
             left.addr_(part[j], (code - q[j]).mul_(scale), alpha=-1)
             q[j] = code
         if block <= _BATCH:
-            left.addmm_(
-                part[:, inside], _rescale(q[inside], scale, left[inside], part[inside, inside]), alpha=-1
-            )
+            moved = _rescale(q[inside], scale, left[inside], part[inside, inside])
+            left.addmm_(part[:, inside], moved, alpha=-1)
     codes[:, columns] = q.T
     scales[:, columns.start // block : -(-columns.stop // block)] = groups.T
     return (q * groups.repeat_interleave(size, 0) - before).T

@@ -84,9 +84,7 @@ def gptq(
         if objective(some, nearest, h) < objective(some, rounded, h):
             rounded = nearest
         parts.append(refine(some, rounded, h, sweeps))
-    values, scales = (
-        torch.cat(tensors) for tensors in zip(*((p.values, p.scales) for p in parts), strict=True)
-    )
+    values, scales = torch.cat([p.values for p in parts]), torch.cat([p.scales for p in parts])
     return QuantizedTensor(values, scales, bits, group)
 
 
@@ -154,8 +152,7 @@ def _round_in_order(weight: Tensor, grid: QuantizedTensor, factor: Tensor, order
     values = torch.empty_like(columns, dtype=torch.int8)
     for start in range(0, columns.shape[1], _BLOCK):
         end = min(start + _BLOCK, columns.shape[1])
-        # [batch, out]
-        part, scale = (t[:, start:end].T.contiguous() for t in (columns, scales))
+        part, scale = (t[:, start:end].T.contiguous() for t in (columns, scales))  # [batch, out]
         codes, errors = torch.empty_like(part), torch.empty_like(part)
         inverse = factor[start:end, start:end]
         for j in range(end - start):

@@ -148,14 +148,8 @@ class _Job:
     # --- one recipe -----------------------------------------------------------------------------------------
 
     def _quantize(self, recipe: Recipe) -> Quantization:
-        return quantize_layerwise(
-            self.model,
-            recipe,
-            self.options.rounding,
-            self.fit.samples,
-            activation=self.activation,
-            step=self.step,
-        )
+        method, fit = self.options.rounding, self.fit.samples
+        return quantize_layerwise(self.model, recipe, method, fit, activation=self.activation, step=self.step)
 
     def _quality(self, model: FoldedModel) -> Quality:
         model = model.on_grid(self.activation)
@@ -236,10 +230,8 @@ class _Job:
             return quantization, {"chosen": "original"}
         self.step("folding once more, from the quantised weights")
         constants = refolded(self.source, self.model, quantization)
-        folds = {
-            "original": quantization,
-            "quantised": replace(quantization, floats=quantization.floats | constants),
-        }
+        quantised = replace(quantization, floats=quantization.floats | constants)
+        folds = {"original": quantization, "quantised": quantised}
         answers = {name: self._run(fold, self.activation) for name, fold in folds.items()}
         kl = {name: quality(self.original_logits, answer).kl for name, answer in answers.items()}
         chosen = min(kl, key=kl.__getitem__)

@@ -36,9 +36,7 @@ class KVScales:
     def to_state(self) -> dict[str, Tensor]:
         """Tensors for a safetensors file: ``kv.N.key`` and ``kv.N.value``."""
         layers = enumerate(zip(self.keys, self.values, strict=True))
-        return {
-            f"kv.{n}.{kind}": t for n, pair in layers for kind, t in zip(("key", "value"), pair, strict=True)
-        }
+        return {f"kv.{n}.{kind}": t for n, (k, v) in layers for kind, t in (("key", k), ("value", v))}
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> KVScales:
@@ -48,9 +46,8 @@ class KVScales:
             keys, values = (tuple(state[f"kv.{n}.{kind}"] for n in range(count)) for kind in ("key", "value"))
         except KeyError as error:
             raise InputError(f"KV scales: {error} is missing") from None
-        if not count or not all(
-            bool((t > 0).all()) and bool(torch.isfinite(t).all()) for t in (*keys, *values)
-        ):
+        good = all(bool((t > 0).all()) and bool(torch.isfinite(t).all()) for t in (*keys, *values))
+        if not count or not good:
             raise InputError("KV scales: each must be positive and finite")
         return cls(keys, values)
 

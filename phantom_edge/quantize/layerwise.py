@@ -152,9 +152,8 @@ class _Blockwise:
 
     def _quantize_head(self, states: Sequence[Tensor]) -> None:
         self.step(f"quantising {HEAD}")
-        weights = {
-            name: dense(self.model.weights[name]) for name in (f"{HEAD}.weight", "text_decoder.norm.weight")
-        }
+        names = (f"{HEAD}.weight", "text_decoder.norm.weight")
+        weights = {name: dense(self.model.weights[name]) for name in names}
         statistics = InputStatistics(HEAD)
         for x in states:
             statistics.add(x)
@@ -217,9 +216,8 @@ class _Blockwise:
         if scale is not None:
             second, some = second / scale[1] / scale[1][:, None], some / scale[1]
         if name in self.precisions:
-            self.by_precision[name] = {
-                p: self.method.quantize(name, weight, second, p) for p in self.precisions[name]
-            }
+            for p in self.precisions[name]:
+                self.by_precision[name][p] = self.method.quantize(name, weight, second, p)
             return weight
         scale_name = "none" if scale is None else scale[0]
         size = max(float(((weight @ second) * weight).sum()), 1e-30)

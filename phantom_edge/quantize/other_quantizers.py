@@ -132,12 +132,10 @@ def _onnxruntime(weight: Tensor, algorithm: str, group: int, *, symmetric: bool)
     )
     with contextlib.redirect_stdout(io.StringIO()):  # some of them draw a progress bar, where JSON may be due
         quantizer.process()
-    options = onnxruntime.SessionOptions()
+    options, proto = onnxruntime.SessionOptions(), quantizer.model.model.SerializeToString()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        quantizer.model.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(proto, options, providers=["CPUExecutionProvider"])
     (product,) = session.run(None, {"x": np.eye(weight.shape[1], dtype=np.float32)})
     return torch.from_numpy(product.T.copy())
 

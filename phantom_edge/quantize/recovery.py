@@ -178,15 +178,10 @@ class _Recovery(Trainer[Stage, int]):
         tensors = {name: applied.weights[name] for name in applied.weights}
         self.integers = {name: w for name, w in tensors.items() if isinstance(w, QuantizedTensor)}
         self.floats = {name: w.float() for name, w in tensors.items() if isinstance(w, Tensor)}
-        self.factors = {
-            name: torch.zeros_like(w.scales, requires_grad=True) for name, w in self.integers.items()
-        }
+        self.factors = {n: torch.zeros_like(w.scales, requires_grad=True) for n, w in self.integers.items()}
         self.codes = {n: w.values.float().unflatten(1, (-1, w.block)) for n, w in self.integers.items()}
-        self.vectors = {
-            name: w.clone().requires_grad_()
-            for name, w in self.floats.items()
-            if w.ndim == 1 and is_module(name)
-        }
+        vectors = {n: w for n, w in self.floats.items() if w.ndim == 1 and is_module(n)}
+        self.vectors = {n: w.clone().requires_grad_() for n, w in vectors.items()}
 
     @property
     def count(self) -> int:
@@ -229,10 +224,8 @@ class _Recovery(Trainer[Stage, int]):
 
     def weights(self) -> dict[str, Tensor]:
         """Every tensor of the model as it is now."""
-        matrices = {
-            name: (codes * self.scales(name).unsqueeze(-1)).flatten(1)  # [out, in]
-            for name, codes in self.codes.items()
-        }
+        # [out, in]
+        matrices = {n: (codes * self.scales(n).unsqueeze(-1)).flatten(1) for n, codes in self.codes.items()}
         return self.floats | self.vectors | matrices
 
     @torch.no_grad()

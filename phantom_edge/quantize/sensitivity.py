@@ -132,9 +132,7 @@ class _Derivatives:
         for name, derivatives in self.of_draw.items():
             for precision, value in derivatives.items():
                 if not math.isfinite(value):
-                    raise CheckError(
-                        f"{name}: the derivative of the logits is not finite; the checkpoint is broken"
-                    )
+                    raise CheckError(f"{name}: a derivative is not finite; the checkpoint is broken")
                 self.squares[name][precision] += value * value
                 derivatives[precision] = 0.0
 

@@ -97,11 +97,9 @@ def load(path: str | Path) -> Quantization:
     try:
         recipe = from_json(Recipe, document["recipe"])
         rows = tuple(from_json(ModuleRow, row) for row in document["modules"])
-        integers, floats = _integers(tensors), _under(tensors, "floats/")
-        cache = _under(tensors, "cache/")
-        return Quantization(
-            recipe, str(document["method"]), integers, floats, rows, dict(document["facts"]), cache
-        )
+        integers, floats, cache = _integers(tensors), _under(tensors, "floats/"), _under(tensors, "cache/")
+        method, facts = str(document["method"]), dict(document["facts"])
+        return Quantization(recipe, method, integers, floats, rows, facts, cache)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a quantisation of this toolkit ({error}); make it again") from None
 
@@ -127,10 +125,7 @@ def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantizat
 def check_source(quantization: Quantization, source: Pretrained) -> None:
     """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
     if quantization.facts.get("source") != source.sha256():
-        raise InputError(
-            f"the quantisation was made from another checkpoint than {source.name} (SHA-256 differs); "
-            "quantise this one"
-        )
+        raise InputError(f"{source.name} is another checkpoint than the quantisation's; quantise this one")
 
 
 def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]) -> list[str]:

@@ -3,7 +3,7 @@
 import functools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -85,10 +85,8 @@ def _texture(rng: random.Random, size: int, base: RGB) -> np.ndarray:
 def _blobs(rng: random.Random, size: int, base: RGB) -> np.ndarray:
     cells = rng.randint(3, 6)
     level = max(base) / 255
-    small = [
-        [muted(rng, max(level - 0.14, 0.06), min(level + 0.14, 0.97)) for _ in range(cells)]
-        for _ in range(cells)
-    ]
+    low, high = max(level - 0.14, 0.06), min(level + 0.14, 0.97)
+    small = [[muted(rng, low, high) for _ in range(cells)] for _ in range(cells)]
     return _resized(np.array(small, np.float32), size)
 
 
@@ -99,21 +97,12 @@ def _table(rng: random.Random, size: int, base: RGB) -> np.ndarray:
     share = (grid[:, None] - height - slope * grid[None, :]) * size / rng.uniform(1, 6) + 0.5
     image = _blend(share, near(rng, base, 45), base).astype(np.float32)
     grain = noise(rng, 40, 4)[..., 0] * 6
-    image += (
-        np.asarray(Image.fromarray(grain).resize((size, size)))[..., None] * np.clip(share, 0, 1)[..., None]
-    )
+    texture = np.asarray(Image.fromarray(grain).resize((size, size)))
+    image += texture[..., None] * np.clip(share, 0, 1)[..., None]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-_KINDS: tuple[Callable[[random.Random, int, RGB], np.ndarray], ...] = (
-    _flat,
-    _gradient,
-    _stripes,
-    _checker,
-    _texture,
-    _blobs,
-    _table,
-)
+_KINDS = (_flat, _gradient, _stripes, _checker, _texture, _blobs, _table)
 
 
 def backdrop(rng: random.Random, size: int, colours: Sequence[RGB]) -> tuple[Image.Image, RGB]:

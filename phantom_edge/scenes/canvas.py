@@ -57,12 +57,10 @@ class Canvas:
     ) -> None:
         """A line centred on the frame `matrix`, its capitals `height` high in the frame's units."""
         mask, cap = lettering.mask(line, spacing, bold, magnification(matrix, 0, 0) * height * self.pixels)
-        unit = height / cap  # frame units per pixel of the mask
-        to_frame = np.array(
-            [[unit, 0, -unit * mask.width / 2], [0, unit, -unit * mask.height / 2], [0, 0, 1.0]]
-        )
-        to_pixels = compose(np.diag((self.pixels, self.pixels, 1.0)), matrix, to_frame)
         w, h = mask.size
+        unit = height / cap  # frame units per pixel of the mask
+        to_frame = np.array([[unit, 0, -unit * w / 2], [0, unit, -unit * h / 2], [0, 0, 1.0]])
+        to_pixels = compose(np.diag((self.pixels, self.pixels, 1.0)), matrix, to_frame)
         corners = project(to_pixels, np.array([(0, 0), (w, 0), (w, h), (0, h)]))  # [4, 2]
         low = np.clip(np.floor(corners.min(0)), 0, self.pixels - 1)
         high = np.clip(np.ceil(corners.max(0)), low + 1, self.pixels)

@@ -18,12 +18,8 @@ SMALLEST, LARGEST = 0.055, 0.2  # radius of an object
 EDGE, GAP = 0.02, 0.02  # least distance to the picture's edge and between things
 # Shapes that could be taken for the thing itself do not stand beside it.
 LOOKALIKES = {
-    "sign": ("square",),
-    "display": ("square",),
-    "gauge": ("circle", "ring"),
-    "arrow": ("triangle",),
-}
-
+    "sign": ("square",), "display": ("square",), "gauge": ("circle", "ring"), "arrow": ("triangle",),
+}  # fmt: skip
 CAP = 0.105  # least cap height of a sign or display
 SLACK = 1.06  # what the camera's tilt may add to a plate's extent
 TURN = 6.0  # degrees, the camera's turn at most

@@ -78,9 +78,8 @@ def paint_sign(rng: random.Random, canvas: Canvas, part: Part, pose: Pose, matri
         inset = pose.glyph * rng.uniform(0.0, 0.1)
         border = ink if rng.random() < 0.6 else darker(plate, 0.4)
         line = shapes.plate(pose.half[0] - inset, pose.half[1] - inset, corner)
-        canvas.line(
-            project(matrix, line), border, part.radius * pose.glyph * rng.uniform(0.03, 0.08), closed=True
-        )
+        width = part.radius * pose.glyph * rng.uniform(0.03, 0.08)
+        canvas.line(project(matrix, line), border, width, closed=True)
     canvas.text(matrix, part.label, pose.glyph, pose.spacing, rng.uniform(0, 0.085), ink)
 
 
@@ -151,6 +150,5 @@ def _needle(
     side = _around(angle + 90, wide)[0]
     blunt = side * rng.uniform(0.1, 0.5)
     canvas.polygon(project(matrix, np.array([tail + side, tip + blunt, tip - blunt, tail - side])), colour)
-    canvas.polygon(
-        project(matrix, shapes.outline("circle")[0] * rng.uniform(0.1, 0.15)), rng.choice((ink, colour))
-    )
+    hub = shapes.outline("circle")[0] * rng.uniform(0.1, 0.15)
+    canvas.polygon(project(matrix, hub), rng.choice((ink, colour)))

@@ -4,42 +4,18 @@ from dataclasses import dataclass
 
 SPLITS = ("train", "validation", "test")
 TASKS = (
-    "colour",
-    "shape",
-    "size",
-    "count",
-    "position",
-    "relation",
-    "yesno",
-    "sign",
-    "digits",
-    "gauge",
-    "arrow",
-    "caption",
-)
+    "colour", "shape", "size", "count", "position", "relation",
+    "yesno", "sign", "digits", "gauge", "arrow", "caption",
+)  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "star", "ring", "heart", "cross", "diamond")
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "black", "white")
-DIRECTIONS = (
-    "up",
-    "up right",
-    "right",
-    "down right",
-    "down",
-    "down left",
-    "left",
-    "up left",
-)  # clockwise, 45° apart
+# Clockwise, 45° apart.
+DIRECTIONS = ("up", "up right", "right", "down right", "down", "down left", "left", "up left")
 POSITIONS = (
-    "top left",
-    "top",
-    "top right",
-    "left",
-    "centre",
-    "right",
-    "bottom left",
-    "bottom",
-    "bottom right",
-)
+    "top left", "top", "top right",
+    "left", "centre", "right",
+    "bottom left", "bottom", "bottom right",
+)  # fmt: skip
 DEVICES = ("sign", "display", "gauge", "arrow")  # the kinds that are things of their own and not "objects"
 
 

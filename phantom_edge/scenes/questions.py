@@ -138,9 +138,8 @@ def _misread(text: str, rng: random.Random) -> list[str]:
 def _off(reading: str, rng: random.Random) -> str:
     """A reading 15 to 30 points away, within 0 to 100."""
     value, step = int(reading), rng.randint(15, 30)
-    return str(
-        value + step if value + step <= 100 and (value - step < 0 or rng.random() < 0.5) else value - step
-    )
+    up = value + step <= 100 and (value - step < 0 or rng.random() < 0.5)
+    return str(value + step if up else value - step)
 
 
 def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
@@ -153,34 +152,20 @@ def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
         elif part.kind == "gauge":
             asker.add("gauge", "gauge", part.label, [_off(part.label, asker.rng)])
         else:
-            asker.add(
-                "sign" if part.kind == "sign" else "digits",
-                part.kind,
-                part.label,
-                _misread(part.label, asker.rng),
-            )
+            task = "sign" if part.kind == "sign" else "digits"
+            asker.add(task, part.kind, part.label, _misread(part.label, asker.rng))
 
 
 def _unique_shapes(asker: _Asker, objects: Sequence[Part]) -> None:
     for part in _unique(objects, "label"):
-        asker.add(
-            "colour",
-            "colour",
-            part.colour,
-            _one_of(COLOURS, objects, asker.rng, "colour"),
-            f"the {part.label}",
-        )
+        wrong = _one_of(COLOURS, objects, asker.rng, "colour")
+        asker.add("colour", "colour", part.colour, wrong, f"the {part.label}")
 
 
 def _unique_colours(asker: _Asker, objects: Sequence[Part]) -> None:
     for part in _unique(objects, "colour"):
-        asker.add(
-            "shape",
-            "shape",
-            part.label,
-            _one_of(SHAPES, objects, asker.rng, "label"),
-            f"the {part.colour} object",
-        )
+        wrong = _one_of(SHAPES, objects, asker.rng, "label")
+        asker.add("shape", "shape", part.label, wrong, f"the {part.colour} object")
 
 
 def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
@@ -193,12 +178,9 @@ def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
         extremes.append(("the largest object", by_size[-1]))
     if by_size[1].radius >= CLEAR * by_size[0].radius:
         extremes.append(("the smallest object", by_size[0]))
-    for words, axis, sign in (
-        ("on the left", "x", 1),
-        ("on the right", "x", -1),
-        ("at the top", "y", 1),
-        ("at the bottom", "y", -1),
-    ):
+    sides = [("on the left", "x", 1), ("on the right", "x", -1)]
+    sides += [("at the top", "y", 1), ("at the bottom", "y", -1)]
+    for words, axis, sign in sides:
         order = sorted(objects, key=lambda part: sign * (getattr(part, axis) - 0.5))
         first, second = (sign * (getattr(part, axis) - 0.5) for part in order[:2])
         if first < -0.12 and second - first > 0.25 and second > -0.08:
@@ -222,28 +204,24 @@ def _counts(asker: _Asker, objects: Sequence[Part], devices: Sequence[Part]) -> 
     rng = asker.rng
     if not devices:
         _count(asker, len(objects), "objects")
-        _count_of(asker, Counter(part.colour for part in objects), COLOURS, _KEEP_COLOUR, "{} objects")
+        _count_of(asker, [part.colour for part in objects], COLOURS, _KEEP_COLOUR)
     if objects or rng.random() < 0.5:
         names = [s for s in SHAPES if not any(s in LOOKALIKES[part.kind] for part in devices)]
-        _count_of(asker, Counter(part.label for part in objects), names, _KEEP_SHAPE, "{}")
+        _count_of(asker, [part.label for part in objects], names, _KEEP_SHAPE)
 
 
 def _count(asker: _Asker, number: int, what: str) -> None:
     asker.add("count", "count", str(number), [str(n) for n in (number - 1, number + 1) if n >= 0], what)
 
 
-def _count_of(
-    asker: _Asker, times: Counter[str], values: Sequence[str], keep: dict[int, float], form: str
-) -> None:
-    rng = asker.rng
+def _count_of(asker: _Asker, seen: Sequence[str], values: Sequence[str], keep: dict[int, float]) -> None:
+    """Counts of objects by colour or shape, and of one value that is not there."""
+    rng, times = asker.rng, Counter(seen)
     absent = rng.choice([value for value in values if not times[value]])
     for value in [*sorted(times), absent]:
         if rng.random() < keep.get(times[value], 1.0):
-            _count(asker, times[value], form.format(_plural(value) if form == "{}" else value))
-
-
-def _plural(shape: str) -> str:
-    return shape + ("es" if shape == "cross" else "s")
+            plural = f"{value} objects" if value in COLOURS else value + ("es" if value == "cross" else "s")
+            _count(asker, times[value], plural)
 
 
 def _third(value: float) -> int | None:
@@ -272,23 +250,15 @@ def _pairs(asker: _Asker, objects: Sequence[Part]) -> None:
         if max(a.radius, b.radius) >= LARGER * min(a.radius, b.radius):
             larger, smaller = (first, second) if a.radius > b.radius else (second, first)
             phrase = rng.choice(("larger", "smaller"))
-            asker.add(
-                "size", phrase, larger if phrase == "larger" else smaller, [first, second], first, second
-            )
+            answer = larger if phrase == "larger" else smaller
+            asker.add("size", phrase, answer, [first, second], first, second)
         if abs(a.x - b.x) >= APART:
-            asker.add(
-                "relation", "left-right", "left" if a.x < b.x else "right", ["left", "right"], first, second
-            )
+            side = "left" if a.x < b.x else "right"
+            asker.add("relation", "left-right", side, ["left", "right"], first, second)
             _is_relation(asker, a.x < b.x, ("left of", "right of"), first, second)
         if abs(a.y - b.y) >= APART:
-            asker.add(
-                "relation",
-                "above-below",
-                "above" if a.y < b.y else "below",
-                ["above", "below"],
-                first,
-                second,
-            )
+            side = "above" if a.y < b.y else "below"
+            asker.add("relation", "above-below", side, ["above", "below"], first, second)
             _is_relation(asker, a.y < b.y, ("above", "below"), first, second)
 
 
@@ -302,13 +272,9 @@ def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
     """What is left of the blue ring: where one object is and every other one is clearly not."""
     rng = asker.rng
     neighbours: list[tuple[str, Part, Part]] = []
+    sides = (("left of", "x", -1), ("right of", "x", 1), ("above", "y", -1), ("below", "y", 1))
     for part in _named_once(objects):
-        for words, axis, sign in (
-            ("left of", "x", -1),
-            ("right of", "x", 1),
-            ("above", "y", -1),
-            ("below", "y", 1),
-        ):
+        for words, axis, sign in sides:
             ahead = [(sign * (getattr(o, axis) - getattr(part, axis)), o) for o in objects if o is not part]
             near = [o for distance, o in ahead if distance > 0.03]
             if len(near) == 1 and max(distance for distance, _ in ahead) >= APART:

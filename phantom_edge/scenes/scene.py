@@ -37,10 +37,9 @@ def split_of(parts: Sequence[Part]) -> str:
     are in.
     """
     texts = [p.label for p in parts if p.kind == "sign" or (p.kind == "display" and len(p.label) > 2)]
-    shown = [part for part in parts if part.kind not in ("letter", "digit")]
-    content: Sequence[object] = texts or sorted(
-        (p.kind, p.label, p.colour, int(p.x * 3), int(p.y * 3)) for p in shown
-    )
+    shown = (p for p in parts if p.kind not in ("letter", "digit"))
+    rows = sorted((p.kind, p.label, p.colour, int(p.x * 3), int(p.y * 3)) for p in shown)
+    content: Sequence[object] = texts or rows
     bucket = _number("content", content) % 100
     return next(split for split, share in _SHARES.items() if bucket in share)
 
@@ -63,17 +62,14 @@ class Scene:
     def render(self, size: int = 224) -> Image.Image:
         """The RGB picture [size, size], always the same. Raises InputError outside 32..2048."""
         if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-            raise InputError(
-                f"a picture of {size} pixels is not drawn: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}"
-            )
+            raise InputError(f"a picture of {size} pixels: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}")
         image = self._drawn(size, self._stream("look"))
         return photograph(self._stream("camera"), image)
 
     def _drawn(self, size: int, rng: random.Random) -> Image.Image:
         """The picture before light and camera."""
-        things = [
-            (p, q) for p, q in zip(self.parts, self.poses, strict=True) if p.kind not in ("letter", "digit")
-        ]
+        placed = zip(self.parts, self.poses, strict=True)
+        things = [(p, q) for p, q in placed if p.kind not in ("letter", "digit")]
         colours = [named(rng, part.colour) if part.colour else None for part, _ in things]
         image, base = backdrop(rng, size, [colour for colour in colours if colour])
         canvas, matrix = Canvas(image), self.camera.matrix()

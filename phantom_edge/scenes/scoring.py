@@ -48,9 +48,8 @@ def _phrases(caption: str) -> list[str]:
 
 
 def _same_things(answer: list[str], reply: list[str]) -> bool:
-    if len(answer) != len(reply):
-        return False
-    return all(a == b or _same_gauge(a, b) for a, b in zip(answer, reply, strict=True))
+    pairs = zip(answer, reply, strict=False)
+    return len(answer) == len(reply) and all(a == b or _same_gauge(a, b) for a, b in pairs)
 
 
 def _same_gauge(answer: str, reply: str) -> bool:

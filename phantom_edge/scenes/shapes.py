@@ -53,9 +53,8 @@ def arrow(shaft: float, head: float) -> np.ndarray:
     """An arrow up, two radii long: [7, 2]. `shaft` is half the shaft's width, `head` the head's length."""
     neck = head - 1
     wide = max(0.42, shaft * 2.1)
-    return np.array(
-        [(0, -1), (wide, neck), (shaft, neck), (shaft, 1), (-shaft, 1), (-shaft, neck), (-wide, neck)]
-    )
+    right = [(wide, neck), (shaft, neck), (shaft, 1)]
+    return np.array([(0, -1), *right, *((-x, y) for x, y in reversed(right))])
 
 
 def plate(half_width: float, half_height: float, corner: float) -> np.ndarray:

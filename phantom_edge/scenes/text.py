@@ -59,14 +59,9 @@ def mask(text: str, spacing: float, bold: float, pixels: float) -> tuple[Image.I
 
 # The seven segments, clockwise from the top, then the middle one; (column, row) ends on a grid of one by two.
 _SEGMENTS = (
-    ((0, 0), (1, 0)),
-    ((1, 0), (1, 1)),
-    ((1, 1), (1, 2)),
-    ((0, 2), (1, 2)),
-    ((0, 1), (0, 2)),
-    ((0, 0), (0, 1)),
-    ((0, 1), (1, 1)),
-)
+    ((0, 0), (1, 0)), ((1, 0), (1, 1)), ((1, 1), (1, 2)), ((0, 2), (1, 2)), ((0, 1), (0, 2)),
+    ((0, 0), (0, 1)), ((0, 1), (1, 1)),
+)  # fmt: skip
 _LIT = ("012345", "12", "01346", "01236", "1256", "02356", "023456", "012", "0123456", "012356")
 SEGMENT_STEP = 0.82  # cap heights from one seven-segment digit to the next
 

@@ -84,6 +84,4 @@ def replacements(charsmap: bytes) -> list[normalizers.Normalizer]:
 
 def _any_of(characters: list[str]) -> str:
     # Only what every regular expression, JavaScript's with "u" included, lets one escape inside brackets.
-    return (
-        "[" + "".join(re.sub(r"[\\\]\[^-]", r"\\\g<0>", character) for character in sorted(characters)) + "]"
-    )
+    return "[" + "".join(re.sub(r"[\\\]\[^-]", r"\\\g<0>", one) for one in sorted(characters)) + "]"

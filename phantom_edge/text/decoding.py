@@ -82,9 +82,7 @@ class TextDecoder:
                     kind = step["type"]
                     raise InputError(f"the decoder has an unknown {kind}: use the published tokenizer.json")
         if not steps:
-            raise InputError(
-                "the tokenizer has no decoder, so ids cannot become text: use the published tokenizer.json"
-            )
+            raise InputError("the tokenizer has no decoder: use the published tokenizer.json")
         return cls(False, tuple(replacements), "ByteFallback" in kinds, strip_spaces)
 
     def to_bytes(self, token: str) -> bytes:
@@ -125,12 +123,9 @@ class TextStream:
     def __init__(
         self, decoder: TextDecoder, token_of: Callable[[int], str | None], skipped: frozenset[int]
     ) -> None:
-        self._decoder = decoder
-        self._token_of = token_of
-        self._skipped = skipped
-        self._utf8 = codecs.getincrementaldecoder("utf-8")(
-            "replace" if decoder.byte_level else "phantom_edge.one_per_byte"
-        )
+        self._decoder, self._token_of, self._skipped = decoder, token_of, skipped
+        errors = "replace" if decoder.byte_level else "phantom_edge.one_per_byte"
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)
         self._spaces_to_strip = decoder.strip_spaces
 
     def push(self, token_id: int) -> str:

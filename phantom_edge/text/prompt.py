@@ -124,7 +124,6 @@ def template_for(decoder_type: str) -> PromptTemplate:
     'chatml'
     """
     if decoder_type not in _OF_DECODER:
-        raise InputError(
-            f"no prompt template for decoder type {decoder_type!r}: known are {', '.join(_OF_DECODER)}"
-        )
+        known = ", ".join(_OF_DECODER)
+        raise InputError(f"no prompt template for decoder type {decoder_type!r}: known are {known}")
     return _OF_DECODER[decoder_type]

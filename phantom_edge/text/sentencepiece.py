@@ -92,10 +92,7 @@ class SentencePieceModel:
             raise InputError("tokenizer.model is not a SentencePiece model: download it again") from None
         model = cls(proto, processor)
         if refused := ", ".join(model._unsupported()):
-            raise InputError(
-                f"tokenizer.model uses {refused}, which cannot be converted: ship a tokenizer.json with "
-                "the checkpoint"
-            )
+            raise InputError(f"tokenizer.model uses {refused}, not convertible: ship a tokenizer.json")
         return model
 
     def _unsupported(self) -> Iterator[str]:
@@ -200,9 +197,7 @@ def _aliases(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> dict
     """
     symbols = (model.pieces[index] for index in model.ids_of_type(_USER_DEFINED) if index not in added)
     # One with a plain space is never met: SentencePiece looks for it after it has escaped the spaces.
-    long = sorted(
-        (symbol for symbol in symbols if len(symbol) > 1 and " " not in symbol), key=len, reverse=True
-    )
+    long = sorted((s for s in symbols if len(s) > 1 and " " not in s), key=len, reverse=True)
     return {symbol: chr(_PRIVATE_USE + number) for number, symbol in enumerate(long)}
 
 
@@ -213,9 +208,8 @@ def _merges(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> list[
     """
     normal = {model.pieces[index]: index for index in model.ids_of_type(_NORMAL) if index not in added}
     # A symbol of one character is never joined to a neighbour.
-    frozen = {
-        model.pieces[index] for index in model.ids_of_type(_USER_DEFINED) if len(model.pieces[index]) == 1
-    }
+    symbols = (model.pieces[index] for index in model.ids_of_type(_USER_DEFINED))
+    frozen = {symbol for symbol in symbols if len(symbol) == 1}
     ranked = sorted(normal.items(), key=lambda item: (-model.proto.pieces[item[1]].score, item[1]))
     return [
         (piece[:cut], piece[cut:])
@@ -277,17 +271,12 @@ def check_conversion(
     for number, probe in enumerate(probes):
         left, right = markers[number % len(markers)], markers[-1 - number % len(markers)]
         for text in (probe, left + probe + right, f"{left}{right}{probe}\n{left} {probe}"):
-            _compare(
-                text,
-                model.reference_ids(text, tokens, ids),
-                tokenizer.encode(text, add_special_tokens=False).ids,
-            )
+            converted = tokenizer.encode(text, add_special_tokens=False).ids
+            _compare(text, model.reference_ids(text, tokens, ids), converted)
         # SentencePiece writes unknown pieces as question marks, the published tokenizer leaves them out.
         plain = [index for index in model.processor.encode(probe) if not model.processor.is_unknown(index)]
         _compare(probe, model.processor.decode(plain), tokenizer.decode(plain, skip_special_tokens=True))
-    pieces = [
-        model.pieces[index].replace(SPACE, " ") for index in model.ids_of_type(_NORMAL) if index not in added
-    ]
+    pieces = [model.pieces[n].replace(SPACE, " ") for n in model.ids_of_type(_NORMAL) if n not in added]
     pieces = [piece for piece in pieces if _NUL not in piece and not any(token in piece for token in tokens)]
     if model.proto.normalizer_spec.precompiled_charsmap:
         pieces = pieces[:: 1 + len(pieces) // _CHECKED_PIECES]

@@ -1,9 +1,7 @@
 """Text to ids and back, from a checkpoint's files, without running any of its code.
 
-Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bundle ships. Decoding is this
-module's own, token by token: text is given out as soon as its bytes form characters, and a bad byte spoils
-itself only, as in SentencePiece (the decoder of `tokenizers` spoils the whole run of bytes around it, which
-no stream could foresee).
+Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bundle ships. Decoding is our own,
+token by token; see `decoding`.
 """
 
 import contextlib
@@ -98,9 +96,8 @@ class Tokenizer:
 
     def stream(self, skip_special: bool = True) -> TextStream:
         """A new stream: `push(id)` gives the text certain by then, `finish()` the rest; joined, `decode`."""
-        return TextStream(
-            self._decoder, self._inner.id_to_token, self._special_ids if skip_special else frozenset()
-        )
+        skipped = self._special_ids if skip_special else frozenset()
+        return TextStream(self._decoder, self._inner.id_to_token, skipped)
 
     def token_id(self, text: str) -> int | None:
         """Id of the token written exactly so, None when there is none."""
@@ -118,9 +115,8 @@ class Tokenizer:
             match step:
                 case {"type": "Strip", "content": " ", "start": start, "stop": 0} if start:
                     step.clear()
-                    step.update(
-                        {"type": "Replace", "pattern": {"Regex": leading_spaces(start)}, "content": ""}
-                    )
+                    pattern = {"Regex": leading_spaces(start)}
+                    step.update({"type": "Replace", "pattern": pattern, "content": ""})
         return json.dumps(data, ensure_ascii=False)
 
     def save(self, path: str | Path) -> None:
@@ -134,10 +130,8 @@ class Tokenizer:
                 self._inner.add_tokens([token])
                 known = self.token_id(token.content)
             if known != index:
-                raise InputError(
-                    f"token {token.content!r} has id {known} in tokenizer.json, {index} beside it: "
-                    "download it again"
-                )
+                ids = f"id {known} in tokenizer.json, {index} beside it"
+                raise InputError(f"token {token.content!r} has {ids}: download it again")
 
 
 def check_model_tokens(
@@ -161,10 +155,7 @@ def check_model_tokens(
     """
     for marker in template.special_strings:
         if tokenizer.encode(marker) != [tokenizer.token_id(marker)]:
-            raise InputError(
-                f"the tokenizer has no single token for {marker}: it does not belong to this "
-                f"{template.name} model"
-            )
+            raise InputError(f"no single token for {marker}: the tokenizer is of no {template.name} model")
     token_id = tokenizer.token_id(template.image_context)
     if token_id != image_token_id:
         raise InputError(
@@ -204,24 +195,21 @@ def _added_tokens(folder: Path) -> dict[int, AddedToken]:
     path, older = folder / "tokenizer_config.json", folder / "added_tokens.json"
     listed = _json(path).get("added_tokens_decoder", {}) if path.is_file() else {}
     named = _json(older) if older.is_file() else {}
-    with _as_input_error(
-        f"the added tokens of {folder} are malformed", "download tokenizer_config.json again"
-    ):
+    what = f"the added tokens of {folder} are malformed"
+    with _as_input_error(what, "download tokenizer_config.json again"):
         tokens = {int(index): _added_token(**entry) for index, entry in listed.items()}
         for content, index in named.items():
             known = tokens.setdefault(int(index), _added_token(content, special=True))
             if known.content != content:
-                raise InputError(
-                    f"token {index} of {folder} is {known.content!r} and {content!r}: mend {older.name}"
-                )
+                names = f"{known.content!r} and {content!r}"
+                raise InputError(f"token {index} of {folder} is {names}: mend {older.name}")
         return tokens
 
 
 def _added_token(content: str, **flags: object) -> AddedToken:
     # Never `normalized`: the published tokenizer looks for these tokens in the text as it is.
-    return AddedToken(
-        content, normalized=False, **{flag: bool(flags.get(flag, False)) for flag in _ADDED_TOKEN_FLAGS}
-    )
+    chosen = {flag: bool(flags.get(flag, False)) for flag in _ADDED_TOKEN_FLAGS}
+    return AddedToken(content, normalized=False, **chosen)
 
 
 @contextlib.contextmanager

@@ -156,9 +156,8 @@ class Trainer(ABC, Generic[S, M]):
         steps = sum(later.steps for later in self.stages[state.stage - 1 :]) - state.step - share
         rate = self.tokens / max(self._seconds, 1e-9) if self.tokens else None
         left = self._seconds / self._steps * steps
-        self.progress(
-            TrainingProgress(stage.name, state.step + 1, stage.steps, state.totals.means(), rate, left)
-        )
+        means = state.totals.means()
+        self.progress(TrainingProgress(stage.name, state.step + 1, stage.steps, means, rate, left))
 
     @torch.no_grad()
     def measure(self, name: str) -> None:
@@ -185,12 +184,9 @@ class Trainer(ABC, Generic[S, M]):
     def record(self) -> dict[str, Any]:
         """What any ``training.json`` says of its run."""
         self._count_time()
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
         return {
-            "producer": {
-                "phantom_edge": __version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-            },
+            "producer": {"phantom_edge": __version__, **versions},
             "steps": {stage.name: stage.steps for stage in self.stages if stage.steps},
             "threads": torch.get_num_threads(),
             "seconds": round(self.state.seconds, 1),

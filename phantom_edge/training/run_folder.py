@@ -93,10 +93,7 @@ class RunFolder:
     def check_finished(self, training: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Raise :class:`InputError` when a finished output was made with other arguments."""
         if differing := differences(training.get("arguments"), arguments):
-            raise InputError(
-                f"{self.output} holds a checkpoint trained with other arguments ({differing}): "
-                "choose another output"
-            )
+            raise InputError(f"{self.output} was trained with other arguments ({differing}): choose another")
         self.clear()  # of a run that was killed as it put its output in place
 
     def check_same(self, arguments: Mapping[str, Any]) -> None:
@@ -120,16 +117,13 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / LOCK).open("w")
         except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot be written ({error.strerror}); use another place"
-            ) from None
+            reason = error.strerror
+            raise InputError(f"{self.folder}: cannot be written ({reason}); use another place") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(
-                    f"{self.folder}: another training is at work on it; wait or choose another output"
-                ) from None
+                raise InputError(f"{self.folder}: another training is at work on it; wait for it") from None
             try:
                 self.check_same(arguments)
                 self.write_json(RUN, {"schema": SCHEMA, "arguments": dict(arguments)})

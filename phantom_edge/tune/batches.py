@@ -82,13 +82,9 @@ class Collator:
             raise InputError(f"{self._triples.where(line)}: {error}") from None
         before = len(self._prefix(self._tiles(line.image)))
         if (length := before + max(map(len, segments))) > self._context:
-            image = (
-                f" ({before} of them the picture's; fewer with --max-tiles)" if line.image is not None else ""
-            )
-            raise InputError(
-                f"{self._triples.where(line)}: {length} tokens{image}, the model's context holds "
-                f"{self._context}; shorten the text"
-            )
+            image = f" ({before} of them the picture's; fewer with --max-tiles)" if line.image else ""
+            what = f"{length} tokens{image}, the model's context holds {self._context}"
+            raise InputError(f"{self._triples.where(line)}: {what}; shorten the text")
         return Encoded(line, segments[0], segments[1] if len(segments) > 1 else None)
 
     def collate(self, batch: Sequence[Encoded]) -> MicroBatch:

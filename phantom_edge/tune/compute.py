@@ -17,9 +17,7 @@ def log_probs_of(model: TrainableModel, micro: MicroBatch) -> torch.Tensor:
     packed = micro.packed
     x = model.embed(packed.ids)  # [B, L, hidden]
     if micro.pixels:
-        tokens = torch.cat(
-            [model.encode_image(pixels).flatten(0, 1) for pixels in micro.pixels]
-        )  # [M, hidden]
+        tokens = torch.cat([model.encode_image(tiles).flatten(0, 1) for tiles in micro.pixels])  # [M, hidden]
         x = x.masked_scatter((packed.ids == model.config.image_token_id)[..., None], tokens.to(x.dtype))
     hidden = model.hidden(x, packed.positions, packed.mask)
     logits = model.head(hidden.flatten(0, 1)[packed.sources])  # [N, vocab]

@@ -45,10 +45,8 @@ def check_memory(checkpoint: Checkpoint, stages: Sequence[int], lora: int | None
     needed = max(resident_bytes(checkpoint, stage, lora) for stage in stages)
     if needed > room:
         hint = "--lora 16 needs less" if lora is None and 2 in stages else "take one with more"
-        raise NoRoomError(
-            f"weights, gradients and moments need {needed / 1e9:.1f} GB, this machine has {room / 1e9:.1f} "
-            f"GB: {hint}"
-        )
+        sizes = f"{needed / 1e9:.1f} GB, this machine has {room / 1e9:.1f} GB"
+        raise NoRoomError(f"weights, gradients and moments need {sizes}: {hint}")
 
 
 def memory_of(device: str) -> int:

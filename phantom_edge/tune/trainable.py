@@ -117,9 +117,8 @@ class TrainableModel:
     def vision_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """Tiles [T, 3, S, S] to what the projector reads, [T, N, 4 * vision hidden]."""
         v, at = self.config.vision, "vision_encoder"
-        mean, std = (
-            torch.tensor(c, dtype=pixels.dtype)[:, None, None] for c in (IMAGENET_MEAN, IMAGENET_STD)
-        )
+        constants = (IMAGENET_MEAN, IMAGENET_STD)
+        mean, std = (torch.tensor(c, dtype=pixels.dtype)[:, None, None] for c in constants)
         pixels, p = (pixels - mean) / std, v.patch_size
         patches = pixels.unflatten(3, (v.grid, p)).unflatten(2, (v.grid, p))  # [T, 3, row, p, column, p]
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # [T, P, 3 * p * p]
@@ -133,9 +132,8 @@ class TrainableModel:
 
     def _vision_layer(self, x: torch.Tensor, layer: str) -> torch.Tensor:
         v = self.config.vision
-        qkv = self._linear(self._layer_norm(x, f"{layer}.norm1"), f"{layer}.qkv").unflatten(
-            -1, (3, v.heads, v.head_dim)
-        )
+        qkv = self._linear(self._layer_norm(x, f"{layer}.norm1"), f"{layer}.qkv")
+        qkv = qkv.unflatten(-1, (3, v.heads, v.head_dim))
         q, k, value = qkv.permute(2, 0, 3, 1, 4)  # each [T, H, N, D]
         out = attend(q, k, value, v.head_dim**-0.5).transpose(1, 2).flatten(2)  # [T, N, C]
         x = x + self._linear(out, f"{layer}.proj") * self._w(f"{layer}.scale1")
@@ -178,9 +176,8 @@ class TrainableModel:
         d, length = self.config.decoder, x.shape[1]
         positions = torch.arange(length)[None] if positions is None else positions.view(-1, length)
         mask = torch.ones(length, length, dtype=torch.bool).tril() if mask is None else mask
-        bias = (
-            torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf).view(-1, 1, length, length)
-        )
+        bias = torch.zeros(mask.shape, dtype=x.dtype).masked_fill_(~mask, -math.inf)
+        bias = bias.view(-1, 1, length, length)
         cos, sin = rotary_tables(d.rope, d.head_dim, positions.flatten(), length)  # [B or 1 * S, D / 2]
         tables = (cos.view(len(positions), 1, length, -1), sin.view(len(positions), 1, length, -1))
         for n in range(d.layers):
@@ -193,16 +190,13 @@ class TrainableModel:
         return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
     def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return F.rms_norm(
-            x, x.shape[-1:], self._w(f"{name}.weight").to(x.dtype), self.config.decoder.rms_norm_eps
-        )
+        weight = self._w(f"{name}.weight").to(x.dtype)
+        return F.rms_norm(x, x.shape[-1:], weight, self.config.decoder.rms_norm_eps)
 
     def _attention(self, x: torch.Tensor, layer: str, tables: Tables, bias: torch.Tensor) -> torch.Tensor:
         d = self.config.decoder
-        qkv = (
-            self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim)).transpose(1, 2)
-        )  # [B, H + 2 Hkv, S, D]
-        q, k, v = qkv.split([d.heads, d.kv_heads, d.kv_heads], dim=1)  # [B, H or Hkv, S, D]
+        qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim))  # [B, S, H + 2 Hkv, D]
+        q, k, v = qkv.transpose(1, 2).split([d.heads, d.kv_heads, d.kv_heads], dim=1)  # [B, H or Hkv, S, D]
         q, k = _rotate(q, *tables), _rotate(k, *tables)
         out = self._phantom_attention(q, k, v, layer, bias)  # [B, H, S, D]
         return self._linear(out.transpose(1, 2).flatten(2), f"{layer}.o")
@@ -213,10 +207,8 @@ class TrainableModel:
         scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
         if not self.phantom:
             return attend(q, k, v, scale, bias)
-        y_q, y_k, y_v = (
-            self._xattention(x, f"{layer}.phantom.{kind}")
-            for x, kind in ((q, "query"), (k, "key"), (v, "value"))
-        )
+        kinds = ((q, "query"), (k, "key"), (v, "value"))
+        y_q, y_k, y_v = (self._xattention(x, f"{layer}.phantom.{kind}") for x, kind in kinds)
         q, k, v = (torch.cat(pair, dim=-1) for pair in ((q, ETA * y_q), (k, ETA * y_k), (v, y_v)))
         o1, z = attend(q, k, v, scale, bias).chunk(2, dim=-1)  # [B, H, S, D]
         o2 = o1 + ETA * z

@@ -100,10 +100,7 @@ def tune(
 
 def _check_pairs(triples: Triples, train: Sequence[Line], options: TuneOptions) -> None:
     if options.steps_1 != 0 and not options.sft_only and all(line.wrong is None for line in train):
-        raise InputError(
-            f"{triples.path}: no line to train on has a wrong answer, from which step 1 learns; add some, "
-            "or --sft-only"
-        )
+        raise InputError(f"{triples.path}: no line to train on has a wrong answer; add some, or --sft-only")
 
 
 def _check_lines(collator: Collator, triples: Triples, options: TuneOptions, progress: OnProgress) -> None:

@@ -64,7 +64,7 @@ def test_bad_data_is_refused(tmp_path, tiny):
     with pytest.raises(InputError, match="no such folder"):
         folder_set(tiny, tmp_path / "nowhere")
     Image.new("RGB", (60, 60)).save(tmp_path / "one.png")
-    with pytest.raises(InputError, match=f"1 pictures are too few to calibrate with; give at least {FEWEST}"):
+    with pytest.raises(InputError, match=f"1 pictures are too few; give {FEWEST}"):
         folder_set(tiny, tmp_path)
     (tmp_path / "a.jsonl").write_text("")
     (tmp_path / "b.jsonl").write_text("")

@@ -117,7 +117,7 @@ def test_an_int8_cache_takes_the_files_scales_where_they_are_of_its_fold(tiny_di
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget_mb": 0.001}, r"cannot be met: the smallest this model becomes is 0\.\d+ MB"),
+        ({"budget_mb": 0.001}, r"cannot be met: the least is 0\.\d+ MB"),
         ({"quant": "int4", "budget_mb": 1.0}, "use it with --quant mixed"),
         ({"budget_mb": 1.0, "budget_kl": 1.0}, "give one of the two"),
         ({"budget_kl": -1.0}, "must be above 0"),

@@ -49,9 +49,8 @@ def _from_list(folder: Path) -> Iterator[Item]:
     where = str(folder / LIST)
     for number, entry in enumerate(read_json(folder / LIST, list)):
         question, image = (field_of(entry, name, str, where) for name in ("question", "imageName"))
-        yield _diagram(
-            folder, question, image, field_of(entry, "metadata", dict, where), f"{where}: entry {number}"
-        )
+        about = field_of(entry, "metadata", dict, where)
+        yield _diagram(folder, question, image, about, f"{where}: entry {number}")
 
 
 def _from_questions(folder: Path) -> Iterator[Item]:

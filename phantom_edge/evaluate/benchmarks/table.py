@@ -111,9 +111,8 @@ def _rows(path: Path) -> Iterator[tuple[int, int, list[str]]]:
             if reader.line_num > MAX_ROWS:
                 raise InputError(f"{path}: has more than {MAX_ROWS:,} rows")
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: not readable as tab-separated UTF-8 near line {reader.line_num} ({error})"
-        ) from None
+        where = f"{path}: not readable as tab-separated UTF-8 near line {reader.line_num}"
+        raise InputError(f"{where} ({error})") from None
     finally:
         lines.close()
 
@@ -167,9 +166,8 @@ def find_table(data: str | Path, pattern: str, folders: tuple[str, ...], layout:
     paths = [path for folder in folders for path in sorted((data / folder).glob("*.tsv"))]
     tables = [path for path in paths if re.fullmatch(pattern, path.name, re.IGNORECASE)]
     if len(tables) > 1:
-        raise InputError(
-            f"{data}: holds {', '.join(path.name for path in tables[:4])}; give --data one of the files"
-        )
+        names = ", ".join(path.name for path in tables[:4])
+        raise InputError(f"{data}: holds {names}; give --data one of the files")
     if not tables:
         raise InputError(f"{data}: no such table in it; expected is {layout}")
     return tables[0]
@@ -178,12 +176,7 @@ def find_table(data: str | Path, pattern: str, folders: tuple[str, ...], layout:
 def letter_of(row: Row, path: Path) -> str:
     """The letter of the right option. Raises :class:`InputError` for a row without, as in a test split."""
     answer = row.texts["answer"].upper()
-    if (
-        len(answer) != 1
-        or answer not in OPTIONS
-        or (row.options and OPTIONS.index(answer) >= len(row.options))
-    ):
-        raise InputError(
-            f"{path}: index {row.texts['index']} has no answer among its options; test splits have none"
-        )
+    letters, index = OPTIONS[: len(row.options) or None], row.texts["index"]
+    if len(answer) != 1 or answer not in letters:
+        raise InputError(f"{path}: index {index} has no answer among its options; test splits have none")
     return answer
