@@ -46,9 +46,8 @@ def load_image(source: str | Path | BinaryIO | Image.Image, name: str = "") -> I
     Transparency is composited on white, EXIF orientation applied, 16-bit, 32-bit and float greys scaled to 8
     bits instead of clipped.
 
-    Raises:
-        InputError: the file is missing, a folder, empty, of another format, truncated, larger than
-            `MAX_PIXELS`, or has no pixels.
+    Raises :class:`InputError`: the file is missing, a folder, empty, of another format, truncated, larger
+    than `MAX_PIXELS`, or has no pixels.
 
     >>> load_image(Image.new("RGBA", (2, 1), (255, 0, 0, 0))).getpixel((0, 0))
     (255, 255, 255)

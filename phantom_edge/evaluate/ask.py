@@ -24,8 +24,7 @@ def evaluate(session: Session, items: Iterable[Item], on_reply: OnReply = no_rep
     One picture is in memory at a time. The result has no name yet;
     :func:`~phantom_edge.evaluate.job.evaluate_models` gives it one.
 
-    Raises:
-        InputError: a picture cannot be read, or not one question could be asked.
+    Raises :class:`InputError`: a picture cannot be read, or not one question could be asked.
     """
     items = list(items)
     records: dict[str, Record] = {}

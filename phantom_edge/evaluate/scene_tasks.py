@@ -26,8 +26,7 @@ def scene_suite(tasks: Sequence[str] = (), *, samples: int = SAMPLES, split: str
 
     A scene gives at most one question per task, its first: a task's questions are on as many pictures.
 
-    Raises:
-        InputError: an unknown task or split, or fewer than one question per task.
+    Raises :class:`InputError`: an unknown task or split, or fewer than one question per task.
     """
     from phantom_edge.scenes import SPLITS, TASKS, make_scene
 

@@ -148,11 +148,11 @@ class FoldedModel:
     def _extend(
         self, graph: Callable[..., torch.Tensor], embeds: torch.Tensor, cache: KVCache, all_positions: bool
     ) -> torch.Tensor:
-        steps = embeds.shape[1]
-        if cache.length + steps > cache.context:
-            raise InputError(f"{cache.length + steps} tokens do not fit {cache.context}; raise --context")
+        steps, end = embeds.shape[1], cache.length + embeds.shape[1]
+        if end > cache.context:
+            raise InputError(f"{end} tokens do not fit a context of {cache.context}; raise --context")
         out = graph(self._ops(cache=cache, steps=steps), self.spec, embeds, all_positions=all_positions)
-        cache.length += steps
+        cache.length = end
         return out
 
     def _ops(self, cache: KVCache | None = None, steps: int = 0) -> TorchOps:

@@ -51,12 +51,10 @@ def fake_quantize(x: Tensor, grid: ActivationGrid, group: int | None = None) -> 
     Returns:
         [..., in] in the type of `x`; the arithmetic is fp32, as the runtimes'.
 
-    Raises:
-        InputError: BLOCK_INT8 without a group that divides `in`.
+    Raises :class:`InputError`: BLOCK_INT8 without a group that divides `in`.
 
-    Example:
-        >>> fake_quantize(torch.tensor([[0.0, 0.4, 127.0]]), ActivationGrid.BLOCK_INT8, group=3).tolist()
-        [[0.0, 0.0, 127.0]]
+    >>> fake_quantize(torch.tensor([[0.0, 0.4, 127.0]]), ActivationGrid.BLOCK_INT8, group=3).tolist()
+    [[0.0, 0.0, 127.0]]
     """
     if grid is ActivationGrid.NONE:
         return x

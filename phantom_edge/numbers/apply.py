@@ -28,11 +28,10 @@ def apply_recipe(
     Raises:
         InputError: a weight that is not finite, or that float16 would turn into infinity; names it.
 
-    Example:
-        >>> from phantom_edge.numbers.recipe import load_recipe
-        >>> weights = [("text_decoder.layers.0.down", torch.randn(8, 64))]
-        >>> [(name, w.bits) for name, w in apply_recipe(weights, load_recipe("int4"))]
-        [('text_decoder.layers.0.down', 4)]
+    >>> from phantom_edge.numbers.recipe import load_recipe
+    >>> weights = [("text_decoder.layers.0.down", torch.randn(8, 64))]
+    >>> [(name, w.bits) for name, w in apply_recipe(weights, load_recipe("int4"))]
+    [('text_decoder.layers.0.down', 4)]
     """
     for name, weight in weights:
         if not weight.is_floating_point():

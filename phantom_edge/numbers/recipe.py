@@ -38,9 +38,8 @@ class Precision:
         bits: 32 or 16 for a float, 8 or 4 for integers.
         group: input features per scale for int4; None for floats and for int8, which is per output channel.
 
-    Example:
-        >>> Precision.parse("int4:64"), str(Precision.parse("int4"))
-        (Precision(bits=4, group=64), 'int4:32')
+    >>> Precision.parse("int4:64"), str(Precision.parse("int4"))
+    (Precision(bits=4, group=64), 'int4:32')
     """
 
     bits: int
@@ -50,8 +49,7 @@ class Precision:
     def parse(cls, text: str) -> Precision:
         """Read "fp32", "fp16", "int8", "int4" (group 32), "int4:64" or "int4:128".
 
-        Raises:
-            InputError: anything else; lists what exists.
+        Raises :class:`InputError`: anything else; lists what exists.
         """
         try:
             return _PRECISIONS[text]
@@ -111,13 +109,11 @@ class Assignment(NamedTuple):
 class Recipe:
     """Precisions by module name; the last rule that matches wins, so that overrides are appended.
 
-    Raises:
-        InputError: `float_type` is not a float.
+    Raises :class:`InputError`: `float_type` is not a float.
 
-    Example:
-        >>> recipe = load_recipe("int4", ["text_decoder.layers.0.*=int8"])
-        >>> str(recipe.resolve("text_decoder.layers.0.down", (896, 4864)))
-        'int8'
+    >>> recipe = load_recipe("int4", ["text_decoder.layers.0.*=int8"])
+    >>> str(recipe.resolve("text_decoder.layers.0.down", (896, 4864)))
+    'int8'
     """
 
     name: str
@@ -145,9 +141,8 @@ class Recipe:
         Args:
             shapes: (out, in) by module name.
 
-        Raises:
-            InputError: a rule that the user gave (not one of a preset's own) matches no module, or asks for
-                integers and matches only modules that have no matrix product.
+        Raises :class:`InputError`: a rule that the user gave (not one of a preset's own) matches no module,
+        or asks for integers and matches only modules that have no matrix product.
         """
         for rule in self.rules:
             if not _is_preset(rule):
@@ -205,13 +200,11 @@ def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
         text: a name in `PRESETS`, or the path of a `.toml` file.
         overrides: `pattern=precision`, such as `text_decoder.layers.0.*=int8`.
 
-    Raises:
-        InputError: unknown preset, field or precision (lists what exists), unreadable file, malformed
-            override.
+    Raises :class:`InputError`: unknown preset, field or precision (lists what exists), unreadable file,
+    malformed override.
 
-    Example:
-        >>> load_recipe("int8", ["vision_encoder.*=fp16"]).name
-        'int8+1'
+    >>> load_recipe("int8", ["vision_encoder.*=fp16"]).name
+    'int8+1'
     """
     if text in PRESETS:
         recipe = PRESETS[text]

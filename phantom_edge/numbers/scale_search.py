@@ -43,13 +43,11 @@ def quantize_weight(
         The integers and scales; the same ones on every call. Extra memory is a few megabytes, whatever the
         size.
 
-    Raises:
-        InputError: not a matrix, a group that does not divide `in`, a value that is not finite.
+    Raises :class:`InputError`: not a matrix, a group that does not divide `in`, a value that is not finite.
 
-    Example:
-        >>> q = quantize_weight(torch.randn(8, 64), bits=4, group=32)
-        >>> q.values.dtype, tuple(q.scales.shape)
-        (torch.int8, (8, 2))
+    >>> q = quantize_weight(torch.randn(8, 64), bits=4, group=32)
+    >>> q.values.dtype, tuple(q.scales.shape)
+    (torch.int8, (8, 2))
     """
     _check(weight, bits, group, importance)
     out_features, in_features = weight.shape

@@ -134,9 +134,8 @@ def folder_set(
 ) -> CalibrationSet:
     """Pictures of a folder, with the questions and answers of its ``.jsonl`` file if it has one.
 
-    Raises:
-        InputError: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line that cannot be
-            used.
+    Raises :class:`InputError`: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line
+    that cannot be used.
     """
     folder = Path(folder)
     if not folder.is_dir():

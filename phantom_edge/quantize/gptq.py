@@ -56,14 +56,12 @@ def gptq(
     Returns:
         Integers and scales on the common grid. Inputs that were all zero give the error-searched rounding.
 
-    Raises:
-        InputError: shapes that do not fit, a value that is not finite, an H that no damping makes positive
-            definite.
+    Raises :class:`InputError`: shapes that do not fit, a value that is not finite, an H that no damping makes
+    positive definite.
 
-    Example:
-        >>> x = torch.randn(256, 64)
-        >>> gptq(torch.randn(8, 64), x.T @ x, bits=4, group=32).shape
-        (8, 64)
+    >>> x = torch.randn(256, 64)
+    >>> gptq(torch.randn(8, 64), x.T @ x, bits=4, group=32).shape
+    (8, 64)
     """
     check_hessian(weight, hessian)
     sweeps = (SWEEPS if bits == 4 else 0) if sweeps is None else sweeps

@@ -68,10 +68,8 @@ def quantize(
     where results are kept by the content that they follow from, so that a second target, or another budget,
     does not cost it all again.
 
-    Raises:
-        InputError: bad options or calibration data, a budget that cannot be met, a weight that cannot be
-            quantised.
-        CheckError: an activation that is not finite.
+    Raises :class:`InputError`: bad options or calibration data, a budget that cannot be met, a weight that
+    cannot be quantised; :class:`CheckError`: an activation that is not finite.
     """
     options = replace(options, quant=options.quant or MIXED)
     options.base.plan(model.module_shapes())  # refuses a rule without work, before any other

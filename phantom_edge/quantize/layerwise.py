@@ -57,9 +57,8 @@ def quantize_layerwise(
 
     ``activation`` is the grid that a runtime holds inputs on: the scales are then chosen for it too.
 
-    Raises:
-        InputError: a weight that cannot be quantised, by name.
-        CheckError: an activation that is not finite.
+    Raises :class:`InputError`: a weight that cannot be quantised, by name; :class:`CheckError`: an activation
+    that is not finite.
     """
     recipe.plan(model.module_shapes())
     return _Blockwise(model, recipe, method, activation, step).run(samples)

@@ -33,8 +33,7 @@ class QuantizeOptions:
         budget_kl: with ``mixed``, the most KL divergence from the original, in nats per next token.
         kv_cache: whether to calibrate an int8 KV cache too.
 
-    Raises:
-        InputError: options that do not go together or have no meaning.
+    Raises :class:`InputError`: options that do not go together or have no meaning.
 
     >>> pe.QuantizeOptions("int4", budget_mb=4.0)
     Traceback (most recent call last):

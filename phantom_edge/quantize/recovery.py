@@ -46,8 +46,7 @@ PHANTOM_SHARE: Final = 0.1
 class RecoverOptions:
     """How long and how fast. ``lr`` is of the scales' factors; vectors learn at a tenth of it.
 
-    Raises:
-        InputError: an unknown objective, or numbers without meaning.
+    Raises :class:`InputError`: an unknown objective, or numbers without meaning.
     """
 
     steps: int = 100
@@ -85,9 +84,8 @@ def recover(
         The same integers with trained scales and vectors, or the quantisation as it was where training did
         not help.
 
-    Raises:
-        InputError: the phantom objective without wrong answers.
-        CheckError: a loss that is not finite.
+    Raises :class:`InputError`: the phantom objective without wrong answers; :class:`CheckError`: a loss that
+    is not finite.
     """
     options = options or RecoverOptions()
     if options.objective == "phantom" and not any(_pairs(sample)[1] for sample in fit.samples):

@@ -71,8 +71,7 @@ def shares(
         seed: of the drawn tokens.
         step: reports each sample.
 
-    Raises:
-        CheckError: a derivative that is not finite.
+    Raises :class:`CheckError`: a derivative that is not finite.
     """
     derivatives = _Derivatives(model, integers, activation)
     generator = torch.Generator().manual_seed(seed)

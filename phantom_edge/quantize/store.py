@@ -82,8 +82,7 @@ def check_output(path: str | Path) -> None:
 def load(path: str | Path) -> Quantization:
     """Read what :func:`save` wrote.
 
-    Raises:
-        InputError: no such file, damaged, not of this kind, or of a newer schema.
+    Raises :class:`InputError`: no such file, damaged, not of this kind, or of a newer schema.
     """
     path = Path(path)
     try:
@@ -125,7 +124,7 @@ def of_bundle(sidecar: Path, stored: Mapping[str, QuantizedTensor]) -> Quantizat
 def check_source(quantization: Quantization, source: Pretrained) -> None:
     """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
     if quantization.facts.get("source") != source.sha256():
-        raise InputError(f"{source.name} is another checkpoint than the quantisation's; quantise this one")
+        raise InputError(f"the quantisation was made from another checkpoint than {source.name}: quantise it")
 
 
 def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]) -> list[str]:

@@ -26,8 +26,7 @@ _MAX_NODES, _MAX_KEY_BYTES = 1 << 22, 64
 def character_map(charsmap: bytes) -> dict[str, str]:
     """Every sequence of the map with what it becomes.
 
-    Raises:
-        InputError: the bytes are no such map.
+    Raises :class:`InputError`: the bytes are no such map.
     """
     try:
         (size,) = _HEADER.unpack_from(charsmap)

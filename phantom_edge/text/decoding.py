@@ -56,8 +56,7 @@ class TextDecoder:
 
         `Strip` may also be written as a `Replace` of `leading_spaces(n)` by nothing; see `Tokenizer.to_json`.
 
-        Raises:
-            InputError: no decoder, or one of another kind.
+        Raises :class:`InputError`: no decoder, or one of another kind.
         """
         steps = spec.get("decoders", [spec]) if spec else []
         kinds = [step["type"] for step in steps]

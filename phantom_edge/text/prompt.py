@@ -54,9 +54,8 @@ class PromptTemplate:
         `image_tokens` is the number of image tokens (tiles x tokens per tile) placed in front of the first
         question; None asks without an image.
 
-        Raises:
-            InputError: no turn, an answer where there should be none or the reverse, or text that holds a
-                marker.
+        Raises :class:`InputError`: no turn, an answer where there should be none or the reverse, or text that
+        holds a marker.
 
         >>> template_for("qwen2").render([("Hi", None)])
         '<|im_start|>user\\nHi<|im_end|><|im_start|>assistant\\n'
@@ -117,8 +116,7 @@ _OF_DECODER: Mapping[str, PromptTemplate] = {"qwen2": _CHATML, "internlm2": _CHA
 def template_for(decoder_type: str) -> PromptTemplate:
     """The template a decoder was trained with.
 
-    Raises:
-        InputError: the decoder type is not one of the published ones.
+    Raises :class:`InputError`: the decoder type is not one of the published ones.
 
     >>> template_for("internlm2").name
     'chatml'

@@ -77,9 +77,8 @@ class SentencePieceModel:
     def from_bytes(cls, data: bytes) -> "SentencePieceModel":
         """Parse the file's contents.
 
-        Raises:
-            InputError: not a SentencePiece model, not BPE, or with a feature that `tokenizers` cannot
-                express.
+        Raises :class:`InputError`: not a SentencePiece model, not BPE, or with a feature that `tokenizers`
+        cannot express.
         """
         proto = sentencepiece_model_pb2.ModelProto()
         set_min_log_level(_ERROR)  # the NUL piece of InternLM's models draws a warning on stderr at each load
@@ -144,9 +143,8 @@ def convert(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> Token
     Checked on `PROBES` and on every piece before it is returned. An added token may take the id of a piece:
     the piece is then gone, so that no text but the token's own reaches that id.
 
-    Raises:
-        InputError: two added tokens contradict the model or each other, or a text is encoded or decoded
-            differently.
+    Raises :class:`InputError`: two added tokens contradict the model or each other, or a text is encoded or
+    decoded differently.
     """
     added = {**_reserved(model, added), **added}
     vocab = _vocabulary(model, added)
@@ -261,8 +259,7 @@ def check_conversion(
     Of a large model with a character map, whose thousands of steps each text goes through, on a few thousand
     pieces.
 
-    Raises:
-        InputError: naming the first text that differs, with both results.
+    Raises :class:`InputError`: naming the first text that differs, with both results.
     """
     tokens = {token.content: token for token in added.values()}
     ids = {token.content: index for index, token in added.items()}

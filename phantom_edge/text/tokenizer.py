@@ -45,8 +45,7 @@ class Tokenizer:
         Tokens of `tokenizer_config.json` (`added_tokens_decoder`) and `added_tokens.json` are included. An
         `auto_map` is ignored: it names code, and a checkpoint's code is never run.
 
-        Raises:
-            InputError: there is neither file, one is broken, or the conversion is not exact.
+        Raises :class:`InputError`: there is neither file, one is broken, or the conversion is not exact.
         """
         folder = Path(folder)
         added = _added_tokens(folder)
@@ -83,8 +82,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of `text`. Nothing is put before or after; a token's own text in it becomes that token.
 
-        Raises:
-            InputError: the text is not valid Unicode (a lone surrogate).
+        Raises :class:`InputError`: the text is not valid Unicode (a lone surrogate).
         """
         with _as_input_error("the text cannot be tokenized", "it must be valid Unicode"):
             return self._inner.encode(text, add_special_tokens=False).ids
@@ -149,9 +147,8 @@ def check_model_tokens(
         end_ids: the ids that end an answer.
         vocab_size: rows of the embedding table; None leaves that unchecked.
 
-    Raises:
-        InputError: a marker of the template is not a single token, the image token has another id, an end id
-            has no token, or an id lies outside the vocabulary.
+    Raises :class:`InputError`: a marker of the template is not a single token, the image token has another
+    id, an end id has no token, or an id lies outside the vocabulary.
     """
     for marker in template.special_strings:
         if tokenizer.encode(marker) != [tokenizer.token_id(marker)]:

@@ -93,7 +93,8 @@ class RunFolder:
     def check_finished(self, training: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         """Raise :class:`InputError` when a finished output was made with other arguments."""
         if differing := differences(training.get("arguments"), arguments):
-            raise InputError(f"{self.output} was trained with other arguments ({differing}): choose another")
+            what = f"{self.output} was trained with other arguments"
+            raise InputError(f"{what} ({differing}): choose another output")
         self.clear()  # of a run that was killed as it put its output in place
 
     def check_same(self, arguments: Mapping[str, Any]) -> None:
