@@ -161,13 +161,9 @@ def _check_file(path: str | Path, name: str) -> None:
         raise InputError(f"{name} is empty (0 bytes): copy or download it again")
 
 
-def _formats() -> list[str]:
-    Image.init()  # fills Image.OPEN; a Pillow built without a codec lacks its entry
-    return [name for name in SAFE_FORMATS if name in Image.OPEN]
-
-
 def _open(source: str | Path | BinaryIO, name: str) -> Image.Image:
-    formats = _formats()
+    Image.init()  # fills Image.OPEN; a Pillow built without a codec lacks its entry
+    formats = [known for known in SAFE_FORMATS if known in Image.OPEN]
     try:
         return Image.open(source, formats=formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

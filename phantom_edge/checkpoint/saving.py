@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import tensor_sources
@@ -22,7 +23,7 @@ COPIED = (
 
 
 def save_checkpoint(
-    folder: Path, source: Path, config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
+    folder: Path, source: Path, config: PhantomConfig, weights: Mapping[str, Tensor], dtype: torch.dtype
 ) -> None:
     """Write canonical ``weights`` under published keys, with ``source``'s other files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def save_checkpoint(
     write_shards(folder, _shards(published_tensors(config, weights, dtype)))
 
 
-def write_shards(folder: Path, shards: Sequence[dict[str, torch.Tensor]]) -> None:
+def write_shards(folder: Path, shards: Sequence[dict[str, Tensor]]) -> None:
     """Write published tensors as one file, or as one per shard with their index."""
     if len(shards) == 1:
         save_file(shards[0], folder / "model.safetensors", metadata={"format": "pt"})
@@ -48,10 +49,10 @@ def write_shards(folder: Path, shards: Sequence[dict[str, torch.Tensor]]) -> Non
 
 
 def published_tensors(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
+    config: PhantomConfig, weights: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
     """Canonical tensors taken apart into the published ones: the inverse of reading a checkpoint."""
-    out: dict[str, torch.Tensor] = {}
+    out: dict[str, Tensor] = {}
     for name, source in tensor_sources(config).items():
         if name not in weights and name == "text_decoder.head.weight":  # tied: the embedding is already there
             continue
@@ -60,8 +61,8 @@ def published_tensors(
     return out
 
 
-def _shards(tensors: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-    shards: list[dict[str, torch.Tensor]] = [{}]
+def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for key, tensor in tensors.items():
         if shards[-1] and size + tensor.nbytes > MAX_SHARD_BYTES:

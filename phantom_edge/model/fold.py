@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ from phantom_edge.model.spec import ETA, FoldedSpec
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of
 from phantom_edge.progress import Track, no_track
 
+Tensors = Mapping[str, Tensor]
+Makers = Iterator[tuple[str, Maker[Tensor]]]
 AUTO_TOLERANCE = 1e-3  # of y's size: about what fp16 keeps
 RANK_STEP = 8  # head sizes that onnxruntime's GroupQueryAttention takes are multiples of 8
 KINDS = ("query", "key", "value")
@@ -102,9 +105,7 @@ class PhantomConstants:
         return F.gelu(F.linear(weights, self.mix))
 
 
-def phantom_constants(
-    weights: Mapping[str, Tensor], layer: str, first: Mapping[str, Tensor]
-) -> dict[str, PhantomConstants]:
+def phantom_constants(weights: Tensors, layer: str, first: Tensors) -> dict[str, PhantomConstants]:
     """``query``, ``key`` and ``value`` of one layer, from its matrices and the first token's state."""
     constants = {}
     for kind in KINDS:
@@ -117,7 +118,7 @@ def phantom_constants(
 
 
 def fold_layer(
-    weights: Mapping[str, Tensor], layer: str, constants: dict[str, PhantomConstants], bases: Bases | None
+    weights: Tensors, layer: str, constants: dict[str, PhantomConstants], bases: Bases | None
 ) -> Iterator[tuple[str, Tensor]]:
     """The folded constants of one layer by name; ``bases`` is None for the exact fold."""
     key_scale, value_scale = (_power_of_two(constants[kind]) for kind in ("key", "value"))
@@ -200,7 +201,7 @@ def _power_of_two(c: PhantomConstants) -> float:
     return 2.0 ** -max(-MAX_EXPONENT, min(MAX_EXPONENT, round(math.log2(size))))
 
 
-def fold_vision(config: PhantomConfig, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Maker[Tensor]]]:
+def fold_vision(config: PhantomConfig, weights: Tensors) -> Makers:
     """The vision encoder: normalisation goes into the patch embedding, layer scale into the projections."""
     at, patch = "vision_encoder", "vision_encoder.patch_embedding"
     mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
@@ -213,42 +214,28 @@ def fold_vision(config: PhantomConfig, weights: Mapping[str, Tensor]) -> Iterato
 
     yield f"{patch}.weight", Maker(shape_of(weights, f"{patch}.weight"), scaled_patch)
     yield f"{patch}.bias", Maker(shape_of(weights, f"{patch}.bias"), shifted_bias)
-    yield from _as_they_are(weights, [f"{at}.class_embedding", f"{at}.position_embedding"])
+    yield from _in_fp32(weights, [f"{at}.class_embedding", f"{at}.position_embedding"])
     scaled = {"proj": "scale1", "fc2": "scale2"}
     for n in range(config.vision.layers):
         layer = f"{at}.layers.{n}"
         for name in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
             keys = [f"{layer}.{name}.{part}" for part in ("weight", "bias")]
-            if name in scaled:
-                yield from _rows_scaled(weights, keys, f"{layer}.{scaled[name]}")
-            else:
-                yield from _as_they_are(weights, keys)
+            yield from _in_fp32(weights, keys, f"{layer}.{scaled[name]}" if name in scaled else None)
     for name in ("norm", "fc1", "fc2"):
-        yield from _as_they_are(weights, [f"{at}.projector.{name}.{part}" for part in ("weight", "bias")])
+        yield from _in_fp32(weights, [f"{at}.projector.{name}.{part}" for part in ("weight", "bias")])
 
 
-def _as_they_are(weights: Mapping[str, Tensor], names: Iterable[str]) -> Iterator[tuple[str, Maker[Tensor]]]:
-    """The weights of these names that there are, in fp32."""
+def _in_fp32(weights: Tensors, names: Iterable[str], factor: str | None = None) -> Makers:
+    """The weights [out, in] or [out] of these names that there are, their rows times a ``factor`` [out]."""
 
-    def reader(name: str) -> Callable[[], Tensor]:
-        return lambda: weights[name].float()
+    def make(name: str) -> Tensor:
+        tensor = weights[name].float()
+        if factor is None:
+            return tensor
+        by = weights[factor].float()
+        return tensor * (by[:, None] if tensor.ndim == 2 else by)
 
-    yield from ((name, Maker(shape_of(weights, name), reader(name))) for name in names if name in weights)
-
-
-def _rows_scaled(
-    weights: Mapping[str, Tensor], names: list[str], factor: str
-) -> Iterator[tuple[str, Maker[Tensor]]]:
-    """Weight [out, in] and bias [out] times a factor [out]."""
-
-    def product(name: str) -> Callable[[], Tensor]:
-        def make() -> Tensor:
-            tensor, by = weights[name].float(), weights[factor].float()
-            return tensor * (by[:, None] if tensor.ndim == 2 else by)
-
-        return make
-
-    yield from ((name, Maker(shape_of(weights, name), product(name))) for name in names if name in weights)
+    yield from ((n, Maker(shape_of(weights, n), partial(make, n))) for n in names if n in weights)
 
 
 UNCHANGED = [f"{part}.weight" for part in ("norm1", "qkv", "o", "norm2", "gate_up", "down")] + ["qkv.bias"]
@@ -256,7 +243,7 @@ UNCHANGED = [f"{part}.weight" for part in ("norm1", "qkv", "o", "norm2", "gate_u
 
 def fold_weights(
     config: PhantomConfig,
-    weights: Mapping[str, Tensor],
+    weights: Tensors,
     fold: Fold,
     first_id: int,
     progress: Track = no_track,
@@ -269,19 +256,19 @@ def fold_weights(
     """
     dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))
-    makers |= dict(_as_they_are(weights, ["token_embedding.weight"]))
+    makers |= dict(_in_fp32(weights, ["token_embedding.weight"]))
     if firsts is None and any(dims):
         firsts = first_token_states(config, weights, first_id)
     for n in progress(range(config.decoder.layers), "folding"):
         layer = f"text_decoder.layers.{n}"
-        makers |= dict(_as_they_are(weights, [f"{layer}.{part}" for part in UNCHANGED]))
+        makers |= dict(_in_fp32(weights, [f"{layer}.{part}" for part in UNCHANGED]))
         if firsts is not None and any(dims):
             constants = phantom_constants(weights, layer, firsts[n])
             if fold.tolerance is not None:
                 dims[n] = smallest_rank(constants, fold.tolerance)
             bases = bases_of(constants, dims[n]) if dims[n] < config.decoder.head_dim else None
             makers |= {k: _constant(t) for k, t in fold_layer(weights, layer, constants, bases)}
-    makers |= dict(_as_they_are(weights, ["text_decoder.norm.weight", "text_decoder.head.weight"]))
+    makers |= dict(_in_fp32(weights, ["text_decoder.norm.weight", "text_decoder.head.weight"]))
     return FoldedSpec(config, tuple(dims)), LazyWeights(makers)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import InputError
@@ -46,7 +48,7 @@ class FoldedModel:
     def of(
         cls,
         config: PhantomConfig,
-        weights: Mapping[str, torch.Tensor],
+        weights: Mapping[str, Tensor],
         fold: Fold,
         first_id: int,
         progress: Track = no_track,
@@ -79,20 +81,17 @@ class FoldedModel:
         """
         recipe.plan(self.module_shapes())  # refuses a rule that matches nothing
 
-        def convert(name: str) -> Callable[[], Weight]:
-            def make() -> Weight:
-                step(f"quantising {name}")
-                module = name.removesuffix(".weight")
-                ((_, converted),) = apply_recipe([(module, dense(self.weights[name]))], recipe)
-                return converted
-
-            return make
+        def convert(name: str) -> Weight:
+            step(f"quantising {name}")
+            module = name.removesuffix(".weight")
+            ((_, converted),) = apply_recipe([(module, dense(self.weights[name]))], recipe)
+            return converted
 
         def goes_on_a_grid(name: str) -> bool:
             return len(shape_of(self.weights, name)) >= 2 and is_module(name)
 
         makers = view(self.weights, lambda _: True)
-        makers |= {n: Maker(m.shape, convert(n)) for n, m in makers.items() if goes_on_a_grid(n)}
+        makers |= {n: Maker(m.shape, partial(convert, n)) for n, m in makers.items() if goes_on_a_grid(n)}
         return replace(self, weights=LazyWeights(makers, keep=True), recipe=recipe)
 
     def module_shapes(self) -> dict[str, tuple[int, int]]:
@@ -101,7 +100,7 @@ class FoldedModel:
         shapes = {name.removesuffix(".weight"): shape_of(self.weights, name) for name in names}
         return {name: shape for name, shape in shapes.items() if len(shape) == 2}
 
-    def matrix(self, module: str) -> torch.Tensor:
+    def matrix(self, module: str) -> Tensor:
         """The weight [out, in] of a module in fp32."""
         return dense(self.weights[f"{module}.weight"])
 
@@ -119,7 +118,7 @@ class FoldedModel:
         return replace(self, kv=kv)
 
     @torch.inference_mode()
-    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
 
         So does every backend: where an activation grid spans a call, a tile must not depend on its
@@ -128,7 +127,7 @@ class FoldedModel:
         return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
 
     @torch.inference_mode()
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
         """Ids [1, S] to embeddings [1, S, hidden]."""
         return self._ops().embedding(ids)
 
@@ -136,18 +135,18 @@ class FoldedModel:
         """An empty cache for ``context`` tokens."""
         return KVCache(self.spec, context)
 
-    def decode(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = False) -> torch.Tensor:
+    def decode(self, embeds: Tensor, cache: KVCache, *, all_positions: bool = False) -> Tensor:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits of the last position, or of all."""
         return self._extend(graphs.text_decoder, embeds, cache, all_positions)
 
-    def hidden(self, embeds: torch.Tensor, cache: KVCache, *, all_positions: bool = True) -> torch.Tensor:
+    def hidden(self, embeds: Tensor, cache: KVCache, *, all_positions: bool = True) -> Tensor:
         """:meth:`decode` up to the head: hidden states [1, S, hidden] after the final norm."""
         return self._extend(graphs.hidden_states, embeds, cache, all_positions)
 
     @torch.inference_mode()
     def _extend(
-        self, graph: Callable[..., torch.Tensor], embeds: torch.Tensor, cache: KVCache, all_positions: bool
-    ) -> torch.Tensor:
+        self, graph: Callable[..., Tensor], embeds: Tensor, cache: KVCache, all_positions: bool
+    ) -> Tensor:
         steps, end = embeds.shape[1], cache.length + embeds.shape[1]
         if end > cache.context:
             raise InputError(f"{end} tokens do not fit a context of {cache.context}; raise --context")

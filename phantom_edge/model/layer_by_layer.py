@@ -29,6 +29,7 @@ EMBEDDING: Final = "token_embedding"
 HEAD: Final = "text_decoder.head"
 TILES_AT_ONCE: Final = 4
 
+Inputs = Sequence[ModelInput]
 Images = Sequence[Tensor | None]
 Graph = Callable[[TorchOps, Tensor], Tensor]
 
@@ -110,9 +111,7 @@ class LoadedBlock:
         )
         return self.block.graph(ops, x)
 
-    def run(
-        self, inputs: Sequence[ModelInput], states: Sequence[Tensor], observe: Observer | None = None
-    ) -> list[Tensor]:
+    def run(self, inputs: Inputs, states: Sequence[Tensor], observe: Observer | None = None) -> list[Tensor]:
         """The states after the block. Raises :class:`CheckError` for one that is not finite."""
         after = []
         for sequence, x in zip(inputs, states, strict=True):
@@ -150,7 +149,7 @@ def patches(spec: FoldedSpec, weights: Weights, pixels: Sequence[Tensor]) -> lis
     return [ops.patches(tiles) for tiles in pixels]
 
 
-def embed(spec: FoldedSpec, weights: Weights, inputs: Sequence[ModelInput], images: Images) -> list[Tensor]:
+def embed(spec: FoldedSpec, weights: Weights, inputs: Inputs, images: Images) -> list[Tensor]:
     """The first states of the decoder [1, S, hidden]; ``images`` are image tokens [T, tokens, hidden]."""
     name = f"{EMBEDDING}.weight"
     ops = TorchOps(spec, {name: weights[name]})
@@ -158,7 +157,7 @@ def embed(spec: FoldedSpec, weights: Weights, inputs: Sequence[ModelInput], imag
 
 
 def final_states(
-    spec: FoldedSpec, weights: Weights, inputs: Sequence[ModelInput], states: Sequence[Tensor]
+    spec: FoldedSpec, weights: Weights, inputs: Inputs, states: Sequence[Tensor]
 ) -> list[Tensor]:
     """What the head reads [B, N, hidden]: the last states after the final norm, where they predict."""
     name, eps = "text_decoder.norm", spec.config.decoder.rms_norm_eps
@@ -167,7 +166,7 @@ def final_states(
 
 
 def head(
-    models: Sequence[FoldedModel], inputs: Sequence[ModelInput], states: Sequence[Sequence[Tensor]]
+    models: Sequence[FoldedModel], inputs: Inputs, states: Sequence[Sequence[Tensor]]
 ) -> list[list[Tensor]]:
     """Logits [B, N, vocab] from the decoder's last states, per model and input.
 
@@ -180,16 +179,14 @@ def head(
     ]
 
 
-def image_tokens(
-    model: FoldedModel, inputs: Sequence[ModelInput], step: Step = no_step
-) -> list[Tensor | None]:
+def image_tokens(model: FoldedModel, inputs: Inputs, step: Step = no_step) -> list[Tensor | None]:
     """:func:`image_tokens_of_all` of one model."""
     return image_tokens_of_all([model], inputs, step)[0]
 
 
 @torch.inference_mode()
 def image_tokens_of_all(
-    models: Sequence[FoldedModel], inputs: Sequence[ModelInput], step: Step = no_step
+    models: Sequence[FoldedModel], inputs: Inputs, step: Step = no_step
 ) -> list[list[Tensor | None]]:
     """Image tokens [T, tokens, hidden] per model and input, None where an input has no picture."""
     parts = [(s, part) for s in inputs if s.pixels is not None for part in s.pixels.split(TILES_AT_ONCE)]
@@ -209,7 +206,7 @@ def image_tokens_of_all(
 
 def logits(
     model: FoldedModel,
-    inputs: Sequence[ModelInput],
+    inputs: Inputs,
     images: Images | None = None,
     *,
     observe: Observer | None = None,
@@ -227,7 +224,7 @@ def logits(
 @torch.inference_mode()
 def logits_of_all(
     models: Sequence[FoldedModel],
-    inputs: Sequence[ModelInput],
+    inputs: Inputs,
     images: Sequence[Images],
     *,
     observe: Observer | None = None,

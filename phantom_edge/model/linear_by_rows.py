@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 PIECE: Final = 1 << 20
@@ -17,11 +18,8 @@ PIECE: Final = 1 << 20
 
 
 def linear(
-    x: torch.Tensor,
-    shape: tuple[int, int],
-    rows: Callable[[int, int], torch.Tensor],
-    bias: torch.Tensor | None = None,
-) -> torch.Tensor:
+    x: Tensor, shape: tuple[int, int], rows: Callable[[int, int], Tensor], bias: Tensor | None = None
+) -> Tensor:
     """``x @ W.T + b`` in fp32: [..., in] to [..., out] for a W of ``shape`` [out, in].
 
     ``rows(start, end)`` gives those rows of W in fp32; ``end`` is never beyond the last.

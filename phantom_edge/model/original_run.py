@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.model.original import OriginalCache, PhantomModel
 
 PROBE_TOKENS = 48
-FirstStates = list[dict[str, torch.Tensor]]
+FirstStates = list[dict[str, Tensor]]
 """Per layer, the first token's ``query`` [H, d], ``key`` and ``value`` [Hkv, d] after RoPE, in fp32."""
 
 
@@ -20,10 +21,10 @@ class OriginalRun:
     """States of the first token, which every prompt has, and logits [1, S, vocab] of a probe prompt."""
 
     firsts: FirstStates
-    probe_logits: torch.Tensor
+    probe_logits: Tensor
 
     @classmethod
-    def of(cls, config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int) -> OriginalRun:
+    def of(cls, config: PhantomConfig, weights: Mapping[str, Tensor], first_id: int) -> OriginalRun:
         """Run both, each as if alone, layer by layer."""
         model = PhantomModel(config, weights, keep=False)
         first, probe = model.make_cache(), model.make_cache()
@@ -33,9 +34,7 @@ class OriginalRun:
             return cls(_first_states(config, first), model.head(hidden))
 
 
-def first_token_states(
-    config: PhantomConfig, weights: Mapping[str, torch.Tensor], first_id: int
-) -> FirstStates:
+def first_token_states(config: PhantomConfig, weights: Mapping[str, Tensor], first_id: int) -> FirstStates:
     """The first token's states alone.
 
     The original itself runs the one token, so nothing about the layers is written a second time.
@@ -46,7 +45,7 @@ def first_token_states(
     return _first_states(config, cache)
 
 
-def probe_ids(config: PhantomConfig, first_id: int) -> torch.Tensor:
+def probe_ids(config: PhantomConfig, first_id: int) -> Tensor:
     """A fixed pseudo-random prompt [1, 48] that begins with the folded token."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(config.decoder.vocab_size, (1, PROBE_TOKENS), generator=generator)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.config import RopeConfig
 from phantom_edge.errors import InputError
 
 
-def rotary_tables(
-    rope: RopeConfig, head_dim: int, positions: torch.Tensor, length: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def rotary_tables(rope: RopeConfig, head_dim: int, positions: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """cos and sin [S, head_dim / 2] in fp32 for ``positions`` [S] of a sequence of ``length`` tokens so far.
 
     ``length`` matters beyond ``rope.original_context`` only: there ``dynamic`` widens its base
@@ -35,7 +34,7 @@ def rotary_tables(
     return angles.cos() * scale, angles.sin() * scale
 
 
-def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate ``x`` [B, S, H, D], whose two halves are the pairs, by tables [S, D/2]."""
     first, second = x.chunk(2, dim=-1)
     cos, sin = cos[None, :, None], sin[None, :, None]  # [1, S, 1, D/2]
@@ -53,7 +52,7 @@ def check_context(rope: RopeConfig, context: int) -> None:
         )
 
 
-def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[torch.Tensor, torch.Tensor]:
+def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[Tensor, Tensor]:
     """cos and sin [context, head_dim / 2] for a graph; `check_context` says which contexts have them."""
     check_context(rope, context)
     return rotary_tables(rope, head_dim, torch.arange(context), context)

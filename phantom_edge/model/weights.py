@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-import torch
+from torch import Tensor
 
 from phantom_edge.numbers.grid import QuantizedTensor
 
 Shape = tuple[int, ...]
-Weight = torch.Tensor | QuantizedTensor
+Weight = Tensor | QuantizedTensor
 W_co = TypeVar("W_co", bound=Weight, covariant=True)
 
 
@@ -61,12 +62,12 @@ def shape_of(weights: Mapping[str, Weight], name: str) -> Shape:
     return shape(name) if callable(shape) else tuple(weights[name].shape)
 
 
-def dense(weight: Weight) -> torch.Tensor:
+def dense(weight: Weight) -> Tensor:
     """A weight in fp32; integers are multiplied out."""
     return weight.dequantize() if isinstance(weight, QuantizedTensor) else weight.float()
 
 
-def dense_rows(weight: Weight, start: int, stop: int) -> torch.Tensor:
+def dense_rows(weight: Weight, start: int, stop: int) -> Tensor:
     """Rows ``start`` up to ``stop`` of a matrix in fp32."""
     if isinstance(weight, QuantizedTensor):
         return weight.dequantize_rows(start, stop)
@@ -76,7 +77,4 @@ def dense_rows(weight: Weight, start: int, stop: int) -> torch.Tensor:
 def view(weights: Mapping[str, W_co], names: Callable[[str], bool]) -> dict[str, Maker[W_co]]:
     """Makers of those weights for which ``names`` is true, to combine to a new :class:`LazyWeights`."""
 
-    def reader(name: str) -> Callable[[], W_co]:
-        return lambda: weights[name]
-
-    return {name: Maker(shape_of(weights, name), reader(name)) for name in weights if names(name)}
+    return {n: Maker(shape_of(weights, n), partial(weights.__getitem__, n)) for n in weights if names(n)}

@@ -145,7 +145,7 @@ class Recipe:
         or asks for integers and matches only modules that have no matrix product.
         """
         for rule in self.rules:
-            if not _is_preset(rule):
+            if not rule.origin.startswith("preset "):  # of a preset's, a tied head leaves one without work
                 _check_has_work(rule, shapes)
         return [self._assign(name, shape) for name, shape in shapes.items()]
 
@@ -262,11 +262,6 @@ def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
         raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
     if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
         raise InputError(f"{rule.origin}: {matched[0]} is no matrix product and cannot be {rule.precision}")
-
-
-def _is_preset(rule: Rule) -> bool:
-    # A preset speaks of every model: a tied head, say, leaves one of its rules without work.
-    return rule.origin.startswith("preset ")
 
 
 def _unknown(kind: str, text: str, known: Iterable[str]) -> str:

@@ -63,7 +63,8 @@ def quantize_weight(
         part = slice(start, start + rows)
         blocks = weight[part].detach().to(torch.float32).unflatten(1, (-1, block))  # [rows, in/block, block]
         if not bool(torch.isfinite(blocks.sum(dim=(1, 2))).all()) and not bool(torch.isfinite(blocks).all()):
-            raise InputError(f"weight: row {_first_bad_row(blocks) + start} holds a value that is not finite")
+            row = start + int((~torch.isfinite(blocks)).flatten(1).any(dim=1).nonzero()[0])
+            raise InputError(f"weight: row {row} holds a value that is not finite")
         chosen, codes = _search(blocks, bits, error_weight)
         values[part] = codes.flatten(1)  # [rows, in]
         scales[part] = chosen.squeeze(-1)  # [rows, in/block]
@@ -111,7 +112,3 @@ def _floored(importance: Tensor) -> Tensor:
     # any integer would do, and a block of such features would have no best scale at all.
     mean = float(importance.mean())
     return importance.clamp_min(1e-4 * mean) if mean > 0 else torch.ones_like(importance)
-
-
-def _first_bad_row(blocks: Tensor) -> int:
-    return int((~torch.isfinite(blocks)).flatten(1).any(dim=1).nonzero()[0])

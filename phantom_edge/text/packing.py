@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from phantom_edge.errors import InputError
 from phantom_edge.text.prompt import PromptTemplate
@@ -38,12 +39,12 @@ class Packed:
     segment each is of.
     """
 
-    ids: torch.Tensor
-    positions: torch.Tensor
-    mask: torch.Tensor
-    sources: torch.Tensor
-    targets: torch.Tensor
-    answers: torch.Tensor
+    ids: Tensor
+    positions: Tensor
+    mask: Tensor
+    sources: Tensor
+    targets: Tensor
+    answers: Tensor
     segments: int
 
     def to(self, device: str) -> Packed:
@@ -124,7 +125,7 @@ class Packer:
         return Packed(ids, positions, _mask(parts), places, tokens, segments, count)
 
 
-def _mask(parts: torch.Tensor) -> torch.Tensor:
+def _mask(parts: Tensor) -> Tensor:
     """Who sees whom [B, L, L], by each token's segment [B, L]: the prefix (0) and the own segment so far."""
     same = parts[:, :, None] == parts[:, None]
     causal = torch.ones(parts.shape[1], parts.shape[1], dtype=torch.bool).tril()

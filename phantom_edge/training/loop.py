@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch import Tensor
 
 from phantom_edge import __version__
 from phantom_edge.errors import CheckError
@@ -53,7 +54,7 @@ class Trainer(ABC, Generic[S, M]):
     ):
         self.stages, self.progress, self.folder, self.save_every = stages, progress, folder, save_every
         self.state = RunState()
-        self.learning: Mapping[str, torch.Tensor] = {}
+        self.learning: Mapping[str, Tensor] = {}
         self.optimizers: Sequence[torch.optim.Optimizer] = ()
         self.tokens = 0  # read in this process, for the rate that is shown
         self._seconds, self._steps = 0.0, 0.0  # of computing, in this process
@@ -63,7 +64,7 @@ class Trainer(ABC, Generic[S, M]):
     # --- what a training defines ----------------------------------------------------------------------------
 
     @abstractmethod
-    def begin(self, stage: S) -> tuple[Mapping[str, torch.Tensor], Sequence[torch.optim.Optimizer]]:
+    def begin(self, stage: S) -> tuple[Mapping[str, Tensor], Sequence[torch.optim.Optimizer]]:
         """Let the weights of a stage learn: their names, and new optimisers over them."""
 
     @abstractmethod
@@ -71,14 +72,14 @@ class Trainer(ABC, Generic[S, M]):
         """The micro-batches of each optimiser step from ``first`` (0 for the stage's first) to its last."""
 
     @abstractmethod
-    def loss(self, part: M, parts: Sequence[M]) -> torch.Tensor:
+    def loss(self, part: M, parts: Sequence[M]) -> Tensor:
         """What a micro-batch adds to the loss of its batch; its terms are added to ``state.totals``."""
 
     @abstractmethod
     def schedule(self, stage: S, step: int) -> float:
         """The learning rate of a step, as a factor on the rates that the optimisers were made with."""
 
-    def saved(self) -> Mapping[str, torch.Tensor]:
+    def saved(self) -> Mapping[str, Tensor]:
         """The tensors that a state must hold: all that have learned so far, by name."""
         return self.learning
 

@@ -11,31 +11,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 BETA, GAMMA = 2.0, 0.5  # the published values
 
 
-def token_log_probs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
     """Log-probability [N] of each target [N] under logits [N, vocab], in fp32."""
     return -F.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def mean_by_answer(log_probs: torch.Tensor, answers: torch.Tensor, count: int) -> torch.Tensor:
+def mean_by_answer(log_probs: Tensor, answers: Tensor, count: int) -> Tensor:
     """Mean log-probability [count] over each answer's tokens; ``answers`` [N] gives each token's answer."""
     totals = torch.zeros(count).index_add(0, answers, log_probs)
     lengths = torch.zeros(count).index_add(0, answers, torch.ones_like(log_probs))
     return totals / lengths
 
 
-def sft_loss(log_probs: torch.Tensor) -> torch.Tensor:
+def sft_loss(log_probs: Tensor) -> Tensor:
     """Cross-entropy: the mean over the answers' tokens, log_probs [N]."""
     return -log_probs.mean()
 
 
-def preference_loss(
-    chosen: torch.Tensor, rejected: torch.Tensor, *, beta: float = BETA, gamma: float = GAMMA
-) -> torch.Tensor:
+def preference_loss(chosen: Tensor, rejected: Tensor, *, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
     """The preference term for mean log-probabilities of right answers [P] and of wrong ones [P].
 
     >>> round(float(preference_loss(torch.tensor([-0.5]), torch.tensor([-0.75]))), 4)  # margin 2 * 0.25 - 0.5
@@ -48,10 +47,10 @@ def preference_loss(
 class Losses:
     """Both terms and how often the right answer was preferred; ``preference`` is None where only SFT ran."""
 
-    sft: torch.Tensor
-    preference: torch.Tensor | None = None
+    sft: Tensor
+    preference: Tensor | None = None
     preferred: float | None = None
 
     @property
-    def total(self) -> torch.Tensor:
+    def total(self) -> Tensor:
         return self.sft if self.preference is None else self.sft + self.preference

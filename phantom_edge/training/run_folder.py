@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.files import read_json, sync, use_default_permissions
@@ -139,13 +140,10 @@ class RunFolder:
     # --- state ----------------------------------------------------------------------------------------------
 
     def save(
-        self,
-        state: RunState,
-        tensors: Mapping[str, torch.Tensor],
-        optimizers: Sequence[torch.optim.Optimizer],
+        self, state: RunState, tensors: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
     ) -> None:
         """Write everything; the earlier state stays until the new one is complete on disk."""
-        stored: dict[str, torch.Tensor] = {}
+        stored: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         of_tensor = {tensor: moments for o in optimizers for tensor, moments in o.state.items()}
         for name, tensor in tensors.items():
@@ -168,9 +166,7 @@ class RunFolder:
         with self._opened() as file:
             return RunState.from_json(file.metadata()["state"])
 
-    def restore(
-        self, tensors: Mapping[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]
-    ) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Put weights, gradients and moments back."""
         owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
         with self._opened() as file, torch.no_grad():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
@@ -41,10 +42,10 @@ class MicroBatch:
     """
 
     packed: Packed
-    pixels: tuple[torch.Tensor, ...]
-    right: torch.Tensor
-    chosen: torch.Tensor
-    rejected: torch.Tensor
+    pixels: tuple[Tensor, ...]
+    right: Tensor
+    chosen: Tensor
+    rejected: Tensor
     learned: int
     tokens: int
 
@@ -125,7 +126,7 @@ class Collator:
         picture = self._pictures[image]
         return tile_count(picture.width, picture.height, tile_size=self._tile_size, max_tiles=self._max_tiles)
 
-    def _pixels(self, image: str) -> torch.Tensor:
+    def _pixels(self, image: str) -> Tensor:
         rgb = load_image(self._triples.picture(image))
         return torch.from_numpy(pixel_values(rgb, tile_size=self._tile_size, max_tiles=self._max_tiles))
 

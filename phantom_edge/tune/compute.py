@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from phantom_edge.training.objective import Losses, mean_by_answer, preference_loss, sft_loss, token_log_probs
 from phantom_edge.training.run_folder import Totals
@@ -12,7 +13,7 @@ from phantom_edge.tune.batches import Encoded, MicroBatch
 from phantom_edge.tune.trainable import TrainableModel
 
 
-def log_probs_of(model: TrainableModel, micro: MicroBatch) -> torch.Tensor:
+def log_probs_of(model: TrainableModel, micro: MicroBatch) -> Tensor:
     """Log-probability [N] of every answer token of a micro-batch."""
     packed = micro.packed
     x = model.embed(packed.ids)  # [B, L, hidden]
@@ -36,7 +37,7 @@ def losses_of(model: TrainableModel, micro: MicroBatch, *, beta: float, gamma: f
     return Losses(sft, preference_loss(chosen, rejected, beta=beta, gamma=gamma), preferred)
 
 
-def share_of(losses: Losses, micro: MicroBatch, batch: Sequence[Encoded]) -> torch.Tensor:
+def share_of(losses: Losses, micro: MicroBatch, batch: Sequence[Encoded]) -> Tensor:
     """What a micro-batch adds to its batch's loss; the sum of these is the loss of the batch in one piece.
 
     The terms are means over the batch's tokens and over its pairs, so that neither the size of a micro-batch

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 SCALE = 2.0  # alpha / rank: what an adapter's product is multiplied with
@@ -20,8 +21,8 @@ _ADAPTED = re.compile(
 class Adapter:
     """A low-rank update of one weight: ``weight + scale * up @ down`` (section 4.1)."""
 
-    down: torch.Tensor  # [rank, in]
-    up: torch.Tensor  # [out, rank]
+    down: Tensor  # [rank, in]
+    up: Tensor  # [out, rank]
     scale: float
 
 
@@ -34,7 +35,7 @@ def is_adapted(name: str) -> bool:
     return _ADAPTED.fullmatch(name) is not None
 
 
-def make_adapters(weights: Mapping[str, torch.Tensor], rank: int, seed: int) -> dict[str, Adapter]:
+def make_adapters(weights: Mapping[str, Tensor], rank: int, seed: int) -> dict[str, Adapter]:
     """An adapter of ``rank`` for every weight that gets one; ``up`` is zero, so nothing changes at first.
 
     Each is drawn from seed and name (section 4.1: down at random, up zero); a weight thinner than the rank
@@ -43,7 +44,7 @@ def make_adapters(weights: Mapping[str, torch.Tensor], rank: int, seed: int) -> 
     return {name: _adapter(name, weight, rank, seed) for name, weight in weights.items() if is_adapted(name)}
 
 
-def _adapter(name: str, weight: torch.Tensor, rank: int, seed: int) -> Adapter:
+def _adapter(name: str, weight: Tensor, rank: int, seed: int) -> Adapter:
     rows, columns = weight.shape
     rank = min(rank, rows, columns)
     number = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
@@ -53,11 +54,11 @@ def _adapter(name: str, weight: torch.Tensor, rank: int, seed: int) -> Adapter:
     return Adapter(down.to(weight.device).requires_grad_(), up.to(weight.device).requires_grad_(), SCALE)
 
 
-def low_rank(x: torch.Tensor, adapter: Adapter) -> torch.Tensor:
+def low_rank(x: Tensor, adapter: Adapter) -> Tensor:
     """What an adapter adds to a linear map's output: x [..., in] to [..., out]."""
     return adapter.scale * F.linear(F.linear(x, adapter.down), adapter.up)
 
 
-def merged(weight: torch.Tensor, adapter: Adapter) -> torch.Tensor:
+def merged(weight: Tensor, adapter: Adapter) -> Tensor:
     """The weight with its adapter in it, in fp32."""
     return weight.float() + adapter.scale * (adapter.up @ adapter.down)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -26,7 +27,7 @@ EMBEDDING = "token_embedding.weight"
 PROJECTOR = "vision_encoder.projector."
 PHANTOM_PARTS = (".phantom.", ".gate1.", ".gate2.")
 
-Tables = tuple[torch.Tensor, torch.Tensor]
+Tables = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary embedding, each [B or 1, 1, S, D / 2]."""
 
 
@@ -52,7 +53,7 @@ class TrainableModel:
     def __init__(
         self,
         config: PhantomConfig,
-        weights: Mapping[str, torch.Tensor],
+        weights: Mapping[str, Tensor],
         *,
         phantom: bool = True,
         recompute: bool = False,
@@ -61,7 +62,7 @@ class TrainableModel:
     ):
         self.config, self.phantom, self.recompute = config, phantom, recompute
         self.tied = config.decoder.tied_head
-        self.weights: dict[str, torch.Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
         self.adapters: dict[str, Adapter] = {}
         for done, name in enumerate(weights, start=1):
             if not (self.tied and name == TIED):
@@ -76,7 +77,7 @@ class TrainableModel:
             elif not weight.requires_grad:
                 self.weights[name] = weight.float().requires_grad_()
 
-    def trained(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def trained(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor that learns at the moment, adapters among them, under a stable name."""
         yield from ((name, tensor) for name, tensor in self.weights.items() if tensor.requires_grad)
         for name, adapter in self.adapters.items():
@@ -90,31 +91,31 @@ class TrainableModel:
             final = weight.detach() if adapter is None else merged(weight, adapter)
             self.weights[name] = _at_rest(name, final.to(dtype))
 
-    def _w(self, name: str) -> torch.Tensor:
+    def _w(self, name: str) -> Tensor:
         weight = self.weights[EMBEDDING if self.tied and name == TIED else name]
         if weight.dtype == torch.float32 or torch.is_autocast_enabled(weight.device.type):
             return weight
         return weight.float()
 
-    def _linear(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _linear(self, x: Tensor, name: str) -> Tensor:
         out = F.linear(x, self._w(f"{name}.weight"), self.weights.get(f"{name}.bias"))
         adapter = self.adapters.get(f"{name}.weight")
         return out if adapter is None else out + low_rank(x, adapter)
 
-    def _recomputed(self, function: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
+    def _recomputed(self, function: Callable[..., Tensor], *arguments: object) -> Tensor:
         """A layer's output, of which only the arguments are kept for the gradients."""
         if not (self.recompute and torch.is_grad_enabled()):
             return function(*arguments)
-        out: torch.Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+        out: Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
         return out
 
     # --- vision ---------------------------------------------------------------------------------------------
 
-    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+    def encode_image(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
         return self.project(self.vision_features(pixels))
 
-    def vision_features(self, pixels: torch.Tensor) -> torch.Tensor:
+    def vision_features(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] to what the projector reads, [T, N, 4 * vision hidden]."""
         v, at = self.config.vision, "vision_encoder"
         constants = (IMAGENET_MEAN, IMAGENET_STD)
@@ -130,7 +131,7 @@ class TrainableModel:
             x = self._recomputed(self._vision_layer, x, f"{at}.layers.{n}")
         return pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
 
-    def _vision_layer(self, x: torch.Tensor, layer: str) -> torch.Tensor:
+    def _vision_layer(self, x: Tensor, layer: str) -> Tensor:
         v = self.config.vision
         qkv = self._linear(self._layer_norm(x, f"{layer}.norm1"), f"{layer}.qkv")
         qkv = qkv.unflatten(-1, (3, v.heads, v.head_dim))
@@ -140,33 +141,31 @@ class TrainableModel:
         hidden = F.gelu(self._linear(self._layer_norm(x, f"{layer}.norm2"), f"{layer}.fc1"))
         return x + self._linear(hidden, f"{layer}.fc2") * self._w(f"{layer}.scale2")
 
-    def project(self, features: torch.Tensor) -> torch.Tensor:
+    def project(self, features: Tensor) -> Tensor:
         """The projector: features [T, N, 4 * vision hidden] to image tokens [T, N, hidden]."""
         at = "vision_encoder.projector"
         x = self._layer_norm(features, f"{at}.norm", eps=1e-5)
         return self._linear(F.gelu(self._linear(x, f"{at}.fc1")), f"{at}.fc2")
 
-    def _layer_norm(self, x: torch.Tensor, name: str, eps: float | None = None) -> torch.Tensor:
+    def _layer_norm(self, x: Tensor, name: str, eps: float | None = None) -> Tensor:
         eps = self.config.vision.layer_norm_eps if eps is None else eps
         return F.layer_norm(x, x.shape[-1:], self._w(f"{name}.weight"), self._w(f"{name}.bias"), eps)
 
     # --- decoder --------------------------------------------------------------------------------------------
 
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
+    def embed(self, ids: Tensor) -> Tensor:
         """Ids [B, S] to embeddings [B, S, hidden]."""
         return F.embedding(ids, self.weights[EMBEDDING]).float()
 
-    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+    def head(self, hidden: Tensor) -> Tensor:
         """Hidden states [..., hidden] to logits [..., vocab]."""
         return self._linear(hidden, "text_decoder.head")
 
-    def decode(self, embeds: torch.Tensor) -> torch.Tensor:
+    def decode(self, embeds: Tensor) -> Tensor:
         """Embeddings [B, S, hidden] of whole sequences to the logits [B, S, vocab] of every position."""
         return self.head(self.hidden(embeds))
 
-    def hidden(
-        self, x: torch.Tensor, positions: torch.Tensor | None = None, mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def hidden(self, x: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Hidden states [B, S, hidden] after the final norm.
 
         ``positions`` [S] or [B, S], all below S, default to 0, 1, …; ``mask`` ([S, S] or [B, S, S], True
@@ -184,16 +183,16 @@ class TrainableModel:
             x = self._recomputed(self._layer, x, f"text_decoder.layers.{n}", tables, bias)
         return self._rms_norm(x, "text_decoder.norm")
 
-    def _layer(self, x: torch.Tensor, layer: str, tables: Tables, bias: torch.Tensor) -> torch.Tensor:
+    def _layer(self, x: Tensor, layer: str, tables: Tables, bias: Tensor) -> Tensor:
         x = x + self._attention(self._rms_norm(x, f"{layer}.norm1"), layer, tables, bias)
         gate, up = self._linear(self._rms_norm(x, f"{layer}.norm2"), f"{layer}.gate_up").chunk(2, dim=-1)
         return x + self._linear(F.silu(gate) * up, f"{layer}.down")
 
-    def _rms_norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _rms_norm(self, x: Tensor, name: str) -> Tensor:
         weight = self._w(f"{name}.weight").to(x.dtype)
         return F.rms_norm(x, x.shape[-1:], weight, self.config.decoder.rms_norm_eps)
 
-    def _attention(self, x: torch.Tensor, layer: str, tables: Tables, bias: torch.Tensor) -> torch.Tensor:
+    def _attention(self, x: Tensor, layer: str, tables: Tables, bias: Tensor) -> Tensor:
         d = self.config.decoder
         qkv = self._linear(x, f"{layer}.qkv").unflatten(-1, (-1, d.head_dim))  # [B, S, H + 2 Hkv, D]
         q, k, v = qkv.transpose(1, 2).split([d.heads, d.kv_heads, d.kv_heads], dim=1)  # [B, H or Hkv, S, D]
@@ -201,9 +200,7 @@ class TrainableModel:
         out = self._phantom_attention(q, k, v, layer, bias)  # [B, H, S, D]
         return self._linear(out.transpose(1, 2).flatten(2), f"{layer}.o")
 
-    def _phantom_attention(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, layer: str, bias: torch.Tensor
-    ) -> torch.Tensor:
+    def _phantom_attention(self, q: Tensor, k: Tensor, v: Tensor, layer: str, bias: Tensor) -> Tensor:
         scale = q.shape[-1] ** -0.5  # of the plain head dimension, also when it is doubled below
         if not self.phantom:
             return attend(q, k, v, scale, bias)
@@ -215,7 +212,7 @@ class TrainableModel:
         share = torch.sigmoid(self._linear(o2, f"{layer}.gate2") - self._linear(o1, f"{layer}.gate1"))
         return o1 + share * (ETA * z)
 
-    def _xattention(self, x: torch.Tensor, name: str) -> torch.Tensor:
+    def _xattention(self, x: Tensor, name: str) -> Tensor:
         first = x[:, :, 0]  # [B, H, D]: a softmax over repeated heads is the one over the heads themselves
         a = F.gelu(self._linear(first, f"{name}.k")) * x.shape[-1] ** -0.5
         m = F.gelu(self._linear(first, f"{name}.v"))
@@ -223,9 +220,7 @@ class TrainableModel:
         return F.gelu(self._linear(weights.softmax(-1) @ m[:, None], f"{name}.o"))
 
 
-def attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, bias: torch.Tensor | None = None
-) -> torch.Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
     """Softmax attention q [B, H, S, D], k and v [B, Hkv, N, D], bias [B or 1, 1, S, N] to [B, H, S, D].
 
     Written out, because torch's fused operation is slower where this trains: on a CPU in bfloat16 its
@@ -236,11 +231,11 @@ def attend(
     rows = (q * scale).unflatten(1, (-1, group)).flatten(2, 3)  # [B, Hkv, g * S, D]
     scores = (rows @ k.transpose(-2, -1)).view(*q.shape[:3], -1)  # [B, H, S, N]
     weights = (scores if bias is None else scores + bias.to(scores.dtype)).softmax(-1)
-    out: torch.Tensor = weights.view(*k.shape[:2], -1, k.shape[2]) @ v  # [B, Hkv, g * S, D]
+    out: Tensor = weights.view(*k.shape[:2], -1, k.shape[2]) @ v  # [B, Hkv, g * S, D]
     return out.view(*q.shape[:3], -1)
 
 
-def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate ``x`` [B, H, S, D], whose two halves are the pairs, by tables [B or 1, 1, S, D/2]."""
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
@@ -251,5 +246,5 @@ def stays_stored(name: str, dimensions: int) -> bool:
     return name.endswith(".weight") and dimensions > 1
 
 
-def _at_rest(name: str, weight: torch.Tensor) -> torch.Tensor:
+def _at_rest(name: str, weight: Tensor) -> Tensor:
     return weight if stays_stored(name, weight.dim()) else weight.float()

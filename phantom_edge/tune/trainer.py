@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.saving import save_checkpoint
@@ -153,7 +154,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
             progress=lambda n, of: progress(TrainingProgress("weights", n, of)),
         )
 
-    def begin(self, stage: Stage) -> tuple[dict[str, torch.Tensor], list[torch.optim.Optimizer]]:
+    def begin(self, stage: Stage) -> tuple[dict[str, Tensor], list[torch.optim.Optimizer]]:
         first, lora = stage.name == STEP_1, self.options.lora
         if not first and lora is not None:
             self.model.adapters = make_adapters(self.model.weights, lora, self.options.seed)
@@ -171,7 +172,7 @@ class PhantomOptimization(Trainer[Stage, Sequence[Encoded]]):
         encoded = [self.collator.encode(line, wrong=wrong) for line in lines]
         return [encoded[start : start + size] for start in range(0, len(encoded), size)]
 
-    def loss(self, part: Sequence[Encoded], parts: Sequence[Sequence[Encoded]]) -> torch.Tensor:
+    def loss(self, part: Sequence[Encoded], parts: Sequence[Sequence[Encoded]]) -> Tensor:
         micro, losses = self._compute(part)
         add(self.state.totals, micro, losses)
         self.tokens += micro.tokens

@@ -25,8 +25,8 @@ def load(data: Path) -> Suite:
     path = find_table(data, r"mmbench_dev.*\.tsv", ("", "MMBench", "mmbench"), LAYOUT)
     rows = read_table(path, ("question", "answer", "A", "B"))
     copies: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        copies[_original(row.texts["index"])].add(row.texts["index"])
+    for index in (row.texts["index"] for row in rows):
+        copies[str(int(index) % ROTATION) if index.isdecimal() else index].add(index)
 
     def circular(records: Sequence[Record]) -> dict[str, dict[str, float]]:
         right = {record.id: record.correct for record in records}
@@ -38,10 +38,6 @@ def load(data: Path) -> Suite:
 
     scoring = "the first character is the option's letter, as the published evaluate_mmbench_dev"
     return Suite(f"MMBench, {path.name}", tuple(_item(row, path) for row in rows), scoring, circular)
-
-
-def _original(index: str) -> str:
-    return str(int(index) % ROTATION) if index.isdecimal() else index
 
 
 def _item(row: Row, path: Path) -> Item:

@@ -16,6 +16,7 @@ from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.scoring import MAX_TOKENS, PHRASE_SUFFIX, says_yes, yes_no_measures
 from phantom_edge.files import read_json_lines
 
+SCORING = "yes unless the first sentence has no or not (POPE's evaluate.py); precision and recall are of yes"
 SETS = ("random", "popular", "adversarial")
 LAYOUT = "POPE's coco_pope_random.json, _popular and _adversarial, and COCO's pictures in val2014/"
 PLACES = ("", "POPE", "output/coco", "POPE/output/coco", "coco")
@@ -29,10 +30,7 @@ def load(data: Path) -> Suite:
     if pictures is None:
         raise InputError(f"{data}: none of {', '.join(PICTURES)} in it; expected is {LAYOUT}")
     items = [item for name in SETS for item in _items(folder / _file(name), name, pictures)]
-    scoring = (
-        "yes unless the first sentence has no or not, as POPE's evaluate.py; precision and recall are of yes"
-    )
-    return Suite("POPE", tuple(items), scoring, measures)
+    return Suite("POPE", tuple(items), SCORING, measures)
 
 
 def measures(records: Sequence[Record]) -> dict[str, dict[str, float]]:
