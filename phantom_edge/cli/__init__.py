@@ -30,8 +30,12 @@ def _version(given: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and platforms' warnings.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and the platforms' own warnings.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     # Read by OpenMP when torch is first imported. Its threads otherwise wait by spinning, and on a machine
     # that is busy with other work they then spend the time that the working thread needs.

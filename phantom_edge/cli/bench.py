@@ -30,11 +30,15 @@ def bench(
         list[str] | None,
         typer.Argument(help="Bundles, or local checkpoints. Default: Phantom-Nano. With --compare: reports."),
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Show reports side by side instead.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show reports side by side; nothing is measured.")
+    ] = False,
     device: Annotated[
         str, typer.Option("--device", "-d", help="local, browser, adb[:SERIAL] or ios[:UDID].")
     ] = "local",
-    soak: Annotated[float, typer.Option(metavar="MINUTES", help="Then generate and plot the speed.")] = 0.0,
+    soak: Annotated[
+        float, typer.Option(metavar="MINUTES", help="Then generate for so long and plot the speed.")
+    ] = 0.0,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is timed.")] = DEPTHS,
     processes: Annotated[int, typer.Option(help="Fresh processes (browser: fresh pages) per model.")] = 3,
     repeats: Annotated[int, typer.Option(help="Prompts per process.")] = 5,
@@ -43,9 +47,15 @@ def bench(
     threads: Annotated[int | None, typer.Option(help="Of the runtime. Default: its own choice.")] = None,
     image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
     browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
-    provider: Annotated[list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: all.")] = None,
-    runner: Annotated[Path | None, typer.Option(help="adb: an ExecuTorch runner for the phone.")] = None,
-    app_id: Annotated[str | None, typer.Option("--app", help="adb, ios: the benchmark app's id.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")
+    ] = None,
+    runner: Annotated[
+        Path | None, typer.Option(help="adb: an ExecuTorch runner built for the phone.")
+    ] = None,
+    app_id: Annotated[
+        str | None, typer.Option("--app", help="adb, ios: the benchmark app's package or bundle id.")
+    ] = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -80,14 +90,18 @@ def estimate(
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="A bundle that exists.")] = None,
     model: Model = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="Default: the device's.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="As for export. Default: the device's.")
+    ] = None,
     quant: Annotated[str | None, typer.Option(help="As for export.")] = None,
     fold: Annotated[str, typer.Option(help="exact or rank:R.")] = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is predicted.")] = DEPTHS,
     tiles: Annotated[int, typer.Option(min=1, max=64, help="Tiles of the picture.")] = 1,
     threads: Annotated[int | None, typer.Option(help="local: of the runtime.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="List the devices and their figures.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="List the devices with their figures and sources.")
+    ] = False,
     as_json: Json = False,
     html: Html = None,
 ) -> None:

@@ -20,10 +20,16 @@ from phantom_edge.cli.console import command, progress, show, write_page
 )
 @command
 def export(
-    target: Annotated[str, typer.Option("--target", "-t", help="ios, android, web or desktop.")] = "ios",
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="ios, android, web, webgpu or desktop; see `targets`.")
+    ] = "ios",
     model: option.Model = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: MODEL-TARGET.")] = None,
-    format: Annotated[str | None, typer.Option(help="coreml, executorch, onnx or coreai.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Bundle folder. Default: MODEL-TARGET.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="coreml, executorch, onnx or coreai instead of the target's own.")
+    ] = None,
     quant: Annotated[
         str | None,
         typer.Option(help="fp32, fp16, int8, int4, mixed, a TOML recipe or a file that `quantize` wrote."),
@@ -34,10 +40,14 @@ def export(
     samples: option.Samples = None,
     budget_mb: option.BudgetMb = None,
     budget_kl: option.BudgetKl = None,
-    kv_cache: Annotated[str, typer.Option(help="float, or int8 (desktop: less memory).")] = "float",
+    kv_cache: Annotated[
+        str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
+    ] = "float",
     fold: option.Fold = "exact",
     context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
-    max_tiles: Annotated[int | None, typer.Option(min=1, max=64, help="Most tiles of a picture.")] = None,
+    max_tiles: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Most tiles that a picture is cut into.")
+    ] = None,
     revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: option.Json = False,
@@ -76,8 +86,13 @@ def export(
 @command
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Its checkpoint, if moved.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Verify with this picture instead.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
     tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
     as_json: option.Json = False,
@@ -146,7 +161,9 @@ def run(
 @command
 def inspect(
     model: option.ModelOrBundle = None,
-    context: Annotated[int | None, typer.Option(min=1, help="Tokens for the memory table.")] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")
+    ] = None,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
@@ -165,7 +182,9 @@ def conform(
     folders: Annotated[list[Path], typer.Argument(help="Checkpoints with recorded outputs (golden.json).")],
     without_phantom: Annotated[
         bool,
-        typer.Option("--without-phantom", help="Switch the phantom dimension off: checks must then fail."),
+        typer.Option(
+            "--without-phantom", help="Switch the phantom dimension off: the checks must then fail."
+        ),
     ] = False,
     as_json: option.Json = False,
     html: option.Html = None,

@@ -33,21 +33,32 @@ def evaluate(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            "--against", "-a", help="Also ask another model, bundle or records file (.jsonl); repeatable."
+            "--against",
+            "-a",
+            help="Ask another model, bundle or records file (.jsonl) the same, and give the paired change; "
+            "repeatable.",
         ),
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Only these, separated by commas. Default: all.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Per task. Default: 50, of a benchmark all.")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Questions per task. Default: 50, of a benchmark all of them.")
+    ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of the scenes: train, validation or test, the default.")
+        str | None,
+        typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on."),
     ] = None,
     benchmark: Annotated[
-        str | None, typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar, not scenes.")
+        str | None,
+        typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar instead of the scene tasks."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Your copy of the benchmark's files.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most questions, spread over the tasks.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Most questions in all, spread evenly over the tasks.")
+    ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Tokens per reply. Default: 24, captions 64, benchmarks 5.")
+        int | None, typer.Option(help="Most tokens per reply. Default: 24 (captions 64), of a benchmark 5.")
     ] = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")

@@ -18,7 +18,9 @@ ModelOrBundle = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Html = Annotated[str | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.")]
+Html = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")
+]
 
 # Of `export` and `quantize`: the fields of QuantizeOptions.
 Rule = Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISION; may be repeated.")]
@@ -33,8 +35,12 @@ Calibrate = Annotated[
         "Default: drawn scenes.",
     ),
 ]
-Samples = Annotated[int | None, typer.Option(help="Pictures to calibrate with. Default: 48 or 16.")]
+Samples = Annotated[
+    int | None, typer.Option(help="Pictures to calibrate with. Default: 48, large models 16.")
+]
 BudgetMb = Annotated[
     float | None, typer.Option(help="mixed: most megabytes of weights. Default: 1.1 times those of int4.")
 ]
-BudgetKl = Annotated[float | None, typer.Option(help="mixed: most KL divergence, in nats per token.")]
+BudgetKl = Annotated[
+    float | None, typer.Option(help="mixed: most KL divergence from the original, in nats per token.")
+]

@@ -21,9 +21,13 @@ from phantom_edge.cli.console import command, progress, show, write_page
 )
 @command
 def quantize(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .safetensors file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File ending in .safetensors, for `export --quant`.")
+    ] = None,
     model: option.Model = None,
-    quant: Annotated[str, typer.Option(help="mixed (by module), int4, int8 or a TOML recipe.")] = "mixed",
+    quant: Annotated[
+        str, typer.Option(help="mixed (a precision per module), int4, int8 or a TOML recipe.")
+    ] = "mixed",
     rule: option.Rule = None,
     method: option.Method = "gptq",
     calibrate: option.Calibrate = None,
@@ -36,7 +40,9 @@ def quantize(
         bool,
         typer.Option("--compare", help="Also try onnxruntime's and torchao's quantisers on these weights."),
     ] = False,
-    accuracy: Annotated[int, typer.Option(metavar="N", min=0, help="Ask N questions per scene task.")] = 0,
+    accuracy: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Also ask N questions per scene task, before and after.")
+    ] = 0,
     revision: option.Revision = None,
     as_json: option.Json = False,
     html: option.Html = None,

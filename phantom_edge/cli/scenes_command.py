@@ -14,8 +14,12 @@ from phantom_edge.cli.console import command, progress
 @app.command(epilog="Example: phantom-edge scenes pictures --split test --count 100")
 @command
 def scenes(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder for the pictures.")],
-    split: Annotated[str, typer.Option(help="train, validation or test: disjoint contents.")] = "train",
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="New or empty folder for the pictures and their questions.")
+    ],
+    split: Annotated[
+        str, typer.Option(help="train, validation or test; no content is in two of them.")
+    ] = "train",
     count: Annotated[int, typer.Option(help="How many pictures.")] = 100,
     seed: Annotated[int, typer.Option(help="Other seeds give other pictures of the same split.")] = 0,
     size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 224,
