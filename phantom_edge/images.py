@@ -1,7 +1,6 @@
 """Pictures in, tiles out: safe loading, the published tiling and pixel values in 0..1.
 
-The tiling rule is that of `dynamic_preprocess` in the published `utils/utils.py`; the safety rules are our
-own.
+The tiling rule is that of `dynamic_preprocess` in the published `utils/utils.py`; the safety is ours.
 """
 
 import math
@@ -27,14 +26,10 @@ SAFE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
+}  # fmt: skip
 _MAX_8 = 255
 _MAX_16 = 65535
 
@@ -69,8 +64,7 @@ def tile_grid(
 ) -> tuple[int, int]:
     """Columns and rows of tiles: the grid of at most `max_tiles` of the closest aspect ratio.
 
-    Of grids equally close the smallest wins, unless the picture has more than half the pixels of a larger
-    one.
+    Of grids equally close the smallest wins, unless the picture fills more than half a larger one.
 
     >>> tile_grid(1920, 1080, tile_size=448)
     (2, 1)
@@ -103,8 +97,7 @@ def split_tiles(
 ) -> list[Image.Image]:
     """Cut a picture into square tiles, row by row, and its thumbnail last when there is more than one tile.
 
-    The whole picture is first resized (Pillow's bicubic) to the grid's size, so its aspect ratio changes a
-    little.
+    The whole picture is first resized (Pillow's bicubic) to the grid: its aspect ratio changes a little.
     """
     columns, rows = tile_grid(image.width, image.height, tile_size=tile_size, max_tiles=max_tiles)
     resized = image.resize((columns * tile_size, rows * tile_size), Image.Resampling.BICUBIC)

@@ -1,8 +1,7 @@
 """The published key names of each decoder family, and how they become canonical tensors.
 
 A canonical tensor is assembled from one or more stored ones: Qwen2's separate q, k, v are stacked,
-InternLM2's ``wqkv`` rows (laid out per kv head: its group of queries, k, v) are put in order, Phi-3's are
-already in order.
+InternLM2's ``wqkv`` rows (per kv head: its group of queries, k, v) are put in order, as Phi-3's are.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class Record:
     """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.session.Timing`.
 
-    A question that could not be asked (it does not fit the context, or holds a prompt marker) counts as
-    wrong; ``error`` says why.
+    A question that does not fit the context, or holds a prompt marker, is wrong; ``error`` says why.
     """
 
     id: str

@@ -93,10 +93,8 @@ def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]
     for record in after.records:
         other = earlier.get(record.id)
         if other is None or content(other) != content(record):
-            raise InputError(
-                f"question {record.id!r} of {after.model} was not asked of {before.model}; "
-                "ask both the same --tasks, --samples, --split and --limit"
-            )
+            what = f"question {record.id!r} of {after.model} was not asked of {before.model}"
+            raise InputError(f"{what}; ask both the same --tasks, --samples, --split and --limit")
     if len(earlier) != len(after.records):
         raise InputError(f"{before.model} got {len(earlier)} questions, {after.model} {len(after.records)}")
     return [(earlier[record.id], record) for record in after.records]
@@ -141,10 +139,9 @@ def read_records(path: str | Path, suite: Suite) -> EvalResult:
 
 def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
     if line is None or line["question"] != item.question:
-        raise InputError(
-            f"{path}: question {item.id!r} is not among its records; "
-            "use the --benchmark, --tasks, --samples, --split and --limit that it was written with"
-        )
+        options = "--benchmark, --tasks, --samples, --split and --limit"
+        what = f"{path}: question {item.id!r} is not among its records"
+        raise InputError(f"{what}; use the {options} that it was written with")
     error = str(line.get("error", ""))
     correct = not error and bool(item.judge(line["reply"].strip()))
     key = "" if item.picture is None else item.picture.key

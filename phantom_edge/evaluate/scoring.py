@@ -9,8 +9,7 @@ from the benchmark:
 - A reply in which ``ai2d`` finds no letter is wrong; there it ends the run.
 
 The published script also searches with three beams and, for ChartQA, keeps one question per chart. Here
-decoding is greedy, as in an app, and every question counts; so accuracies can differ a little from the
-published ones.
+decoding is greedy, as in an app, and every question counts; so accuracies can differ a little.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+Clusters = Sequence[Hashable]
 Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -70,7 +71,7 @@ def wilson(right: float, questions: float, z: float = Z95) -> tuple[float, float
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def accuracy(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Accuracy:
+def accuracy(outcomes: Sequence[bool], clusters: Clusters) -> Accuracy:
     """Wilson's interval on the effective number of questions; both sequences have one entry for each."""
     effect = design_effect([float(o) for o in outcomes], clusters)
     right, questions = sum(outcomes), len(outcomes)
@@ -78,9 +79,7 @@ def accuracy(outcomes: Sequence[bool], clusters: Sequence[Hashable]) -> Accuracy
     return Accuracy(right, questions, 100 * low, 100 * high)
 
 
-def change(
-    before: Sequence[bool], after: Sequence[bool], clusters: Sequence[Hashable], z: float = Z95
-) -> Change:
+def change(before: Sequence[bool], after: Sequence[bool], clusters: Clusters, z: float = Z95) -> Change:
     """The paired difference ``after`` minus ``before``, question by question.
 
     The interval is that of Bonett and Price (J. Educ. Behav. Stat. 37, 479, 2012): Wald's, after one question
@@ -95,7 +94,7 @@ def change(
     return Change(points, margin, centre - margin, centre + margin, lost, gained, questions)
 
 
-def design_effect(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
+def design_effect(values: Sequence[float], clusters: Clusters) -> float:
     """How many times the variance of the mean is larger than if values were independent; at least 1.
 
     The clustered variance is the usual linearised one: each cluster's sum of deviations, squared.

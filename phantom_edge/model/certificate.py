@@ -78,8 +78,7 @@ def layer_changes(base: FoldedModel, other: FoldedModel, ids: Tensor) -> tuple[d
 
     Both are folds of the same weights. The first is the largest change of any logit, by layer, where the
     folds differ at all. A model that has one layer of ``other`` is ``base`` up to there, so that one pass
-    over the weights does: each layer takes the states of all models that have branched off by then, as a
-    batch.
+    over the weights does: each layer takes the states of all models that have branched off, as a batch.
     """
     prompt = ModelInput(name="the probe prompt", ids=ids, sources=torch.arange(ids.shape[1]))
     branches: list[int] = []

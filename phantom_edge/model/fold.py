@@ -251,8 +251,7 @@ def fold_weights(
 ) -> tuple[FoldedSpec, LazyWeights[Tensor]]:
     """The folded model's spec and its named tensors in fp32.
 
-    The phantom constants are computed here, which reads every decoder layer once; all other tensors are read
-    from ``weights`` on access.
+    The phantom constants are computed here, from one read of every decoder layer; all else is read on access.
     """
     dims = list(fold.phantom_dims(config))
     makers = dict(fold_vision(config, weights))

@@ -121,8 +121,7 @@ class FoldedModel:
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
 
-        So does every backend: where an activation grid spans a call, a tile must not depend on its
-        neighbours.
+        So does every backend: where a grid spans a call, a tile must not depend on its neighbours.
         """
         return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
 

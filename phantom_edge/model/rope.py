@@ -16,8 +16,7 @@ def rotary_tables(rope: RopeConfig, head_dim: int, positions: Tensor, length: in
 
     ``length`` matters beyond ``rope.original_context`` only: there ``dynamic`` widens its base
     (``modeling_internlm2.py``, ``InternLM2DynamicNTKScalingRotaryEmbedding``) and ``su`` takes its long
-    factors (``modeling_phi3.py``, ``Phi3SuScaledRotaryEmbedding``); keys already cached keep the rotation
-    they were given.
+    factors (``modeling_phi3.py``, ``Phi3SuScaledRotaryEmbedding``); cached keys keep their rotation.
     """
     exponent = torch.arange(0, head_dim, 2, dtype=torch.int64).float() / head_dim  # [D/2]
     theta, factors, scale = rope.theta, torch.ones(head_dim // 2), 1.0
@@ -46,10 +45,8 @@ def check_context(rope: RopeConfig, context: int) -> None:
     if context < 1:
         raise InputError(f"--context is {context}; give a number of tokens of at least 1")
     if context > rope.original_context:
-        raise InputError(
-            f"--context {context} is beyond {rope.original_context} tokens, where this model's rotary "
-            f"embedding changes with the length; use at most {rope.original_context}"
-        )
+        why, most = "this model's rotary embedding changes with the length", rope.original_context
+        raise InputError(f"--context {context} is beyond {most} tokens, where {why}; use at most {most}")
 
 
 def static_tables(rope: RopeConfig, head_dim: int, context: int) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,7 @@ class ModelInput:
         image_places: bool [1, S], where the image tokens take the place of the embeddings.
         positions: [S] for the rotary embedding; None counts from zero.
         mask: bool [S, S], True where a position may look; None looks at all before it.
-        calls: how many tokens a runtime takes in each of its calls, for activation grids that span a call;
-            None is all at once.
+        calls: tokens that a runtime takes in each call, for grids that span a call; None is all at once.
     """
 
     name: str

@@ -2,8 +2,7 @@
 
 A runtime that multiplies integers first rounds the activations to a grid of its own. `fake_quantize(x, grid,
 group)` returns the values on that grid, so that `fake_quantize(x, ...) @ weight.dequantize().T` is the
-runtime's own product up to fp32 summation order, and `verify` can tell a wrong graph from quantisation that
-works as designed.
+runtime's own product up to fp32 summation order, and `verify` can tell a wrong graph from right quantisation.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ class ActivationGrid(Enum):
         TOKEN_INT8: asymmetric int8 per row (XNNPACK, dynamically quantised fully connected).
         TENSOR_UINT8: asymmetric uint8 over the whole tensor (ONNX Runtime, DynamicQuantizeMatMul): the result
             of a row depends on its neighbours, so prefill in chunks differs from prefill at once.
-        BLOCK_INT8: symmetric int8 per row and weight group (ONNX Runtime on x86, MatMulNBits with
-            accuracy_level 4).
+        BLOCK_INT8: symmetric int8 per row and weight group (x86 ONNX Runtime, MatMulNBits at level 4).
     """
 
     NONE = "none"
@@ -104,6 +102,5 @@ def _block_int8(x: Tensor, group: int) -> Tensor:
 
 def _divide(numerator: float, denominator: Tensor) -> Tensor:
     # `number / tensor` multiplies by a rounded reciprocal, at times one bit off the runtimes' division:
-    # enough to turn a half the other way, which showed in one of a thousand activations that were small
-    # integers.
+    # enough to turn a half the other way, as one in a thousand small integers showed.
     return torch.div(torch.full_like(denominator, numerator), denominator)

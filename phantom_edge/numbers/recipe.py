@@ -200,8 +200,7 @@ def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
         text: a name in `PRESETS`, or the path of a `.toml` file.
         overrides: `pattern=precision`, such as `text_decoder.layers.0.*=int8`.
 
-    Raises :class:`InputError`: unknown preset, field or precision (lists what exists), unreadable file,
-    malformed override.
+    Raises :class:`InputError`: unknown preset, field or precision, unreadable file, malformed override.
 
     >>> load_recipe("int8", ["vision_encoder.*=fp16"]).name
     'int8+1'

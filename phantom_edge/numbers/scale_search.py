@@ -40,8 +40,7 @@ def quantize_weight(
             the activations that meet it. Less than 1e-4 of the mean counts as that much.
 
     Returns:
-        The integers and scales; the same ones on every call. Extra memory is a few megabytes, whatever the
-        size.
+        The integers and scales; the same ones on every call. Extra memory is a few megabytes.
 
     Raises :class:`InputError`: not a matrix, a group that does not divide `in`, a value that is not finite.
 

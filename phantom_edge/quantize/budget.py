@@ -127,10 +127,7 @@ def meet_kl(options: Options, limit: float, measure: Callable[[Choice], float], 
         best = _largest(options)
         least = min(least, measured_full := measure(best))
         if measured_full > limit:
-            raise InputError(
-                f"a budget of {limit:g} nats cannot be met: the least that int4, int8 and fp16 weights "
-                f"reach here is {least:.3g} nats"
-            )
+            raise InputError(f"a budget of {limit:g} nats cannot be met: the least is {least:.3g} nats")
     return best
 
 

@@ -134,8 +134,7 @@ def folder_set(
 ) -> CalibrationSet:
     """Pictures of a folder, with the questions and answers of its ``.jsonl`` file if it has one.
 
-    Raises :class:`InputError`: no such folder, two ``.jsonl`` files, too few pictures, a picture or a line
-    that cannot be used.
+    Raises :class:`InputError`: no such folder, two ``.jsonl`` files, too few pictures, a bad picture or line.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -160,8 +159,7 @@ def calibration_sets(
 ) -> tuple[CalibrationSet, CalibrationSet]:
     """Samples to fit on and others to measure on: of ``folder``, or drawn.
 
-    ``samples`` is how many, or None for what suits the model's size. Raises :class:`InputError` as
-    :func:`folder_set`.
+    ``samples`` is how many, None takes what suits the model. Raises as :func:`folder_set`.
     """
     if folder is not None:
         return folder_set(source, folder, samples).split(0.25)

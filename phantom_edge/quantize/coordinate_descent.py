@@ -22,32 +22,30 @@ is none: it gains on the calibration inputs and nothing beyond them, at several 
 _BATCH: Final = 128  # columns that are moved before all others are updated
 
 
-def refine(
-    weight: Tensor, quantized: QuantizedTensor, hessian: Tensor, sweeps: int = SWEEPS
-) -> QuantizedTensor:
+def refine(weight: Tensor, start: QuantizedTensor, hessian: Tensor, sweeps: int = SWEEPS) -> QuantizedTensor:
     """Coordinate descent on tr((W - Q) H (W - Q)^T) over integers and scales; never above where it began.
 
     Args:
         weight: [out, in].
-        quantized: where to begin.
+        start: where to begin.
         hessian: [in, in], positive definite.
         sweeps: passes over all columns.
     """
     if not sweeps:
-        return quantized
-    h, block = hessian.to(torch.float32), quantized.block
-    codes, scales = quantized.values.float(), quantized.scales.clone()
-    residual = (weight.float() - quantized.dequantize()) @ h  # [out, in]
+        return start
+    h, block = hessian.to(torch.float32), start.block
+    codes, scales = start.values.float(), start.scales.clone()
+    residual = (weight.float() - start.dequantize()) @ h  # [out, in]
     for _ in range(sweeps):
         for columns in _batches(codes.shape[1], block):
-            moved = _batch(codes, scales, residual, h, columns, quantized)
+            moved = _batch(codes, scales, residual, h, columns, start)
             residual.addmm_(moved, h[columns], alpha=-1)
             if block > _BATCH and columns.stop % block == 0:  # the last batch of a group
                 group = slice(columns.stop - block, columns.stop)
                 scale = scales[:, columns.start // block]
                 moved = _rescale(codes.T[group], scale, residual.T[group], h[group, group])
                 residual.addmm_(moved.T, h[group], alpha=-1)
-    return QuantizedTensor(codes.to(torch.int8), scales, quantized.bits, quantized.group)
+    return QuantizedTensor(codes.to(torch.int8), scales, start.bits, start.group)
 
 
 def _batches(width: int, block: int) -> Iterator[slice]:

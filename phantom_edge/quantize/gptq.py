@@ -6,8 +6,7 @@ Q)^T) with H = X^T X, instead of what it changes in the weights.
 
 GPTQ (Frantar et al. 2022, arXiv 2210.17323, algorithm 1) rounds one input feature after the other and lets
 those that are left make up for the error; ``act_order`` takes the features with the largest H_jj first.
-Scales are those of the error-searched rounding, fixed beforehand, so that the order of columns does not
-disturb the groups.
+Scales are those of the error-searched rounding, fixed beforehand: the columns' order does not disturb groups.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ def gptq(
     Returns:
         Integers and scales on the common grid. Inputs that were all zero give the error-searched rounding.
 
-    Raises :class:`InputError`: shapes that do not fit, a value that is not finite, an H that no damping makes
-    positive definite.
+    Raises :class:`InputError`: shapes that do not fit, a value that is not finite, an H that stays singular.
 
     >>> x = torch.randn(256, 64)
     >>> gptq(torch.randn(8, 64), x.T @ x, bits=4, group=32).shape

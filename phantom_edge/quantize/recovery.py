@@ -81,8 +81,7 @@ def recover(
         step: called with how far it is.
 
     Returns:
-        The same integers with trained scales and vectors, or the quantisation as it was where training did
-        not help.
+        The same integers with trained scales and vectors, or the quantisation as it was if that did not help.
 
     Raises :class:`InputError`: the phantom objective without wrong answers; :class:`CheckError`: a loss that
     is not finite.
@@ -92,12 +91,16 @@ def recover(
         raise InputError("the phantom objective needs wrong answers; give lines with `wrong`, or use distil")
     step("running the original")
     truth = logits(model, held_out.samples)
-    before = _quality(truth, quantization, model, held_out)
+
+    def measured(quantization: Quantization) -> Quality:
+        return quality(truth, logits(quantization.apply(model), held_out.samples))
+
+    before = measured(quantization)
     recovery = _Recovery(model, quantization, fit.samples, options, step)
     recovery.train()
     trained = recovery.result(quantization)
     step("measuring")
-    after = _quality(truth, trained, model, held_out)
+    after = measured(trained)
     kept = after.kl < before.kl
     facts: dict[str, Any] = {
         **asdict(options),
@@ -125,8 +128,7 @@ def recover_file(
 ) -> Quantization:
     """:func:`recover` from one file of ``phantom-edge quantize`` to another.
 
-    ``calibrate`` is a folder as :func:`folder_set` takes it, a quarter of which is held out; None takes drawn
-    scenes.
+    ``calibrate`` is a folder as :func:`folder_set` takes it, a quarter of it held out; None draws scenes.
     """
     options = options or RecoverOptions()
     store.check_output(output)
@@ -147,12 +149,6 @@ def recover_file(
     recovered = recover(folded, quantization, fit, held_out, options, step)
     store.save(output, recovered)
     return recovered
-
-
-def _quality(
-    truth: Sequence[Tensor], quantization: Quantization, model: FoldedModel, held_out: CalibrationSet
-) -> Quality:
-    return quality(truth, logits(quantization.apply(model), held_out.samples))
 
 
 class _Recovery(Trainer[Stage, int]):

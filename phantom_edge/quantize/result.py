@@ -55,8 +55,8 @@ class Quantization:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors, for machines."""
-        modules = to_json(self.rows)
-        return {"method": self.method, "recipe": to_json(self.recipe), "modules": modules, **self.facts}
+        recipe, modules = to_json(self.recipe), to_json(self.rows)
+        return {"method": self.method, "recipe": recipe, "modules": modules, **self.facts}
 
 
 def overlaid(weights: Mapping[str, Weight], new: Mapping[str, Weight]) -> dict[str, Maker[Weight]]:

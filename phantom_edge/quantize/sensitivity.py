@@ -7,8 +7,7 @@ for *every* module, the directional derivative along what its quantisation chang
 square is the module's share. Rounding the inputs of a matrix product is such a change too, of its output, and
 enters the same derivative.
 
-Measuring instead each module alone costs one run of the model per module and precision; a test does that, and
-compares.
+Measuring each module alone costs a run per module and precision; a test does that, and compares.
 """
 
 from __future__ import annotations

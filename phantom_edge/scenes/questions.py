@@ -93,9 +93,13 @@ def ask(kind: str, parts: Sequence[Part], rng: random.Random) -> tuple[Triple, .
     objects = [part for part in things if part.kind == "object"]
     devices = [part for part in things if part.kind != "object"]
     _devices(asker, devices)
-    _unique_shapes(asker, objects)
+    for part in _unique(objects, "label"):
+        wrong = _one_of(COLOURS, objects, rng, "colour")
+        asker.add("colour", "colour", part.colour, wrong, f"the {part.label}")
     if kind == "objects":  # elsewhere "object" and a bare colour could be taken for the plate or the arrow
-        _unique_colours(asker, objects)
+        for part in _unique(objects, "colour"):
+            wrong = _one_of(SHAPES, objects, rng, "label")
+            asker.add("shape", "shape", part.label, wrong, f"the {part.colour} object")
         _extremes(asker, objects)
         _beside(asker, objects)
     _counts(asker, objects, devices)
@@ -154,18 +158,6 @@ def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
         else:
             task = "sign" if part.kind == "sign" else "digits"
             asker.add(task, part.kind, part.label, _misread(part.label, asker.rng))
-
-
-def _unique_shapes(asker: _Asker, objects: Sequence[Part]) -> None:
-    for part in _unique(objects, "label"):
-        wrong = _one_of(COLOURS, objects, asker.rng, "colour")
-        asker.add("colour", "colour", part.colour, wrong, f"the {part.label}")
-
-
-def _unique_colours(asker: _Asker, objects: Sequence[Part]) -> None:
-    for part in _unique(objects, "colour"):
-        wrong = _one_of(SHAPES, objects, asker.rng, "label")
-        asker.add("shape", "shape", part.label, wrong, f"the {part.colour} object")
 
 
 def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:

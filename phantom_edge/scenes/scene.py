@@ -33,8 +33,7 @@ def split_of(parts: Sequence[Part]) -> str:
     """The one split a content belongs to, whatever the seed.
 
     A sign's text, or a number of three digits or more on a display, decides alone, so that no text is read in
-    two splits. Anything else goes by all it shows: kinds, labels, colours and which ninth of the picture they
-    are in.
+    two splits. Anything else goes by all it shows: kinds, labels, colours and ninths of the picture.
     """
     texts = [p.label for p in parts if p.kind == "sign" or (p.kind == "display" and len(p.label) > 2)]
     shown = (p for p in parts if p.kind not in ("letter", "digit"))

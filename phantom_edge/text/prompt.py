@@ -54,8 +54,7 @@ class PromptTemplate:
         `image_tokens` is the number of image tokens (tiles x tokens per tile) placed in front of the first
         question; None asks without an image.
 
-        Raises :class:`InputError`: no turn, an answer where there should be none or the reverse, or text that
-        holds a marker.
+        Raises :class:`InputError`: no turn, an answer too many or too few, or text that holds a marker.
 
         >>> template_for("qwen2").render([("Hi", None)])
         '<|im_start|>user\\nHi<|im_end|><|im_start|>assistant\\n'

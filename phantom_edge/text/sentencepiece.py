@@ -2,8 +2,7 @@
 
 The published 1.8B and 7B come with a `tokenizer.model`. Their tokenizer cuts the text at the added tokens
 first and gives each piece between them to SentencePiece by itself, so that every piece gets its own leading
-space. A `tokenizers` normalizer is applied to those same pieces, which is what makes an exact translation
-possible.
+space. A `tokenizers` normalizer is applied to those same pieces, so an exact translation is possible.
 
 Exact for models with the identity normalizer, as InternLM's is. A model with a character map (NFKC) is
 translated to replacements (`charsmap`), which differ from SentencePiece on a combining mark after a character
@@ -77,8 +76,7 @@ class SentencePieceModel:
     def from_bytes(cls, data: bytes) -> "SentencePieceModel":
         """Parse the file's contents.
 
-        Raises :class:`InputError`: not a SentencePiece model, not BPE, or with a feature that `tokenizers`
-        cannot express.
+        Raises :class:`InputError`: not a SentencePiece model, not BPE, or with what `tokenizers` lacks.
         """
         proto = sentencepiece_model_pb2.ModelProto()
         set_min_log_level(_ERROR)  # the NUL piece of InternLM's models draws a warning on stderr at each load
@@ -143,8 +141,7 @@ def convert(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> Token
     Checked on `PROBES` and on every piece before it is returned. An added token may take the id of a piece:
     the piece is then gone, so that no text but the token's own reaches that id.
 
-    Raises :class:`InputError`: two added tokens contradict the model or each other, or a text is encoded or
-    decoded differently.
+    Raises :class:`InputError`: added tokens contradict the model or each other, or a text differs.
     """
     added = {**_reserved(model, added), **added}
     vocab = _vocabulary(model, added)
@@ -256,8 +253,7 @@ def check_conversion(
 ) -> None:
     """Compare ids and text with SentencePiece on `PROBES`, between added tokens too, and on every piece.
 
-    Of a large model with a character map, whose thousands of steps each text goes through, on a few thousand
-    pieces.
+    Of a large model with a character map, which is slow, on a few thousand pieces.
 
     Raises :class:`InputError`: naming the first text that differs, with both results.
     """

@@ -105,8 +105,7 @@ class Tokenizer:
         """The tokenizer as the text of a `tokenizer.json` that stock tokenizers read with the same result.
 
         A decoder's `Strip` at the start of a text is written as a replacement. ExecuTorch's runner decodes
-        token by token, so that `Strip` would take the space of every word and break at the first byte of a
-        longer character.
+        token by token, so that `Strip` would take the space of every word and break long characters.
         """
         data = json.loads(self._inner.to_str())
         for step in data["decoder"].get("decoders", []):
@@ -155,15 +154,11 @@ def check_model_tokens(
             raise InputError(f"no single token for {marker}: the tokenizer is of no {template.name} model")
     token_id = tokenizer.token_id(template.image_context)
     if token_id != image_token_id:
-        raise InputError(
-            f"{template.image_context} is token {token_id}, but the config's image_token_index is "
-            f"{image_token_id}: use the tokenizer and config.json of one checkpoint"
-        )
+        ids = f"token {token_id}, but the config's image_token_index is {image_token_id}"
+        raise InputError(f"{template.image_context} is {ids}: use the files of one checkpoint")
     if vocab_size is not None and tokenizer.vocab_size > vocab_size:
-        raise InputError(
-            f"the tokenizer has ids up to {tokenizer.vocab_size - 1}, the model only {vocab_size} embeddings:"
-            " use the files of one checkpoint"
-        )
+        sizes = f"ids up to {tokenizer.vocab_size - 1}, the model only {vocab_size} embeddings"
+        raise InputError(f"the tokenizer has {sizes}: use the files of one checkpoint")
     if odd := [index for index in end_ids if not 0 <= index < tokenizer.vocab_size]:
         raise InputError(f"end token ids {odd} are not in the tokenizer: mend eos_token_id")
 

@@ -104,10 +104,8 @@ class RunFolder:
             return
         before = read_json(self.folder / RUN, MAX_JSON_BYTES).get("arguments")
         if differing := differences(before, arguments):
-            raise InputError(
-                f"{self.folder} holds an unfinished run with other arguments ({differing}): "
-                "repeat those to go on with it, or delete that folder to start anew"
-            )
+            what = f"{self.folder} holds an unfinished run with other arguments ({differing})"
+            raise InputError(f"{what}: repeat those to go on with it, or delete that folder to start anew")
 
     @contextmanager
     def locked(self, arguments: Mapping[str, Any]) -> Iterator[None]:
