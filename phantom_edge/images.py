@@ -69,7 +69,9 @@ def tile_grid(
     >>> tile_grid(1920, 1080, tile_size=448)
     (2, 1)
     """
-    _check_positive(width=width, height=height, tile_size=tile_size, max_tiles=max_tiles)
+    sizes = {"width": width, "height": height, "tile size": tile_size, "max tiles": max_tiles}
+    if small := [f"{name} is {size}" for name, size in sizes.items() if size < 1]:
+        raise InputError(f"{small[0]}: it must be at least 1")
     grids = [(c, r) for c in range(1, max_tiles + 1) for r in range(1, max_tiles // c + 1)]
     grids.sort(key=math.prod)
     # Floats, not fractions: the published code compares rounded quotients, and its ties are ours.
@@ -131,12 +133,6 @@ def normalize(pixels: np.ndarray) -> np.ndarray:
     mean = np.asarray(IMAGENET_MEAN, dtype=np.float32).reshape(3, 1, 1)
     std = np.asarray(IMAGENET_STD, dtype=np.float32).reshape(3, 1, 1)
     return (pixels.astype(np.float32, copy=False) - mean) / std
-
-
-def _check_positive(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise InputError(f"{name.replace('_', ' ')} is {value}: it must be at least 1")
 
 
 def _check_file(path: str | Path, name: str) -> None:

@@ -62,8 +62,7 @@ HALF: Final = GoldenLimits(_PIXELS, _HALF, _HALF, tie=0.06)
 """Every result is rounded to the 11 bits of fp16, through all layers."""
 ROUNDED: Final = GoldenLimits(_PIXELS, StageLimits(0.05, None), StageLimits(0.1, None), tie=0.1)
 """Activations are rounded to integers, or summed in fp16 by a graphics processor: a value on the edge between
-two steps may fall to either side, and the layers carry that on, about 3 % after all of them.
-"""
+two steps may fall to either side, and the layers carry that on, about 3 % after all of them."""
 XNNPACK: Final = GoldenLimits(_PIXELS, StageLimits(0.05, 0.25), StageLimits(0.1, 0.25), tie=0.1)
 """As :data:`ROUNDED`, by one range per token, which keeps single values near as well."""
 HALF_XNNPACK: Final = GoldenLimits(_PIXELS, _HALF, StageLimits(0.1, 0.25), tie=0.1)

@@ -106,8 +106,7 @@ class PhantomConfig:
     max_tiles: Dimension | None = None
     """The most tiles it was trained with, or null: then any number that the published tiling gives.
 
-    ``"phantom_edge": {"max_tiles": 1}`` in ``config.json`` is this toolkit's own field.
-    """
+    ``"phantom_edge": {"max_tiles": 1}`` in ``config.json`` is this toolkit's own field."""
 
     @property
     def tile_size(self) -> int:

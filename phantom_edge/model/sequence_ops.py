@@ -18,8 +18,7 @@ from phantom_edge.numbers.activations import ActivationGrid, GridOf, fake_quanti
 
 Observer = Callable[[str, Tensor, Tensor], None]
 """Called after every module with its name, input [..., in] and output [..., out], and before every attention
-of the decoder with ``text_decoder.layers.N.attention``, its keys and its values [B, S, Hkv, W].
-"""
+of the decoder with ``text_decoder.layers.N.attention``, its keys and its values [B, S, Hkv, W]."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -227,19 +227,16 @@ def _load_file(path: Path) -> Recipe:
     base = data["base"]
     if base not in PRESETS:
         raise InputError(f"{origin}: {_unknown('base', str(base), PRESETS)}")
-    rules = [_rule_from(entry, origin) for entry in _list_of_tables(data.get("rule", []))]
-    return replace(PRESETS[base], name=path.stem, rules=(*PRESETS[base].rules, *rules))
+    rules = (*PRESETS[base].rules, *_rules(data.get("rule", []), origin))
+    return replace(PRESETS[base], name=path.stem, rules=rules)
 
 
-def _rule_from(entry: Mapping[str, object], origin: str) -> Rule:
-    _check_fields(f"{origin}: rule", entry, required=("match", "to"))
-    return Rule(str(entry["match"]), Precision.parse(str(entry["to"])), origin)
-
-
-def _list_of_tables(value: object) -> list[Mapping[str, object]]:
-    if not isinstance(value, list) or not all(isinstance(entry, Mapping) for entry in value):
+def _rules(tables: object, origin: str) -> Iterator[Rule]:
+    if not isinstance(tables, list) or not all(isinstance(entry, Mapping) for entry in tables):
         raise InputError("recipe: rules are a list of tables; in a file, each begins with [[rule]]")
-    return value
+    for entry in tables:
+        _check_fields(f"{origin}: rule", entry, required=("match", "to"))
+        yield Rule(str(entry["match"]), Precision.parse(str(entry["to"])), origin)
 
 
 def _check_fields(

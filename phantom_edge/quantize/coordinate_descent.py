@@ -17,8 +17,7 @@ from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
 
 SWEEPS: Final = 2
 """Over int4: the second gains about three percent of the objective, a fourth less than two. Over int8 there
-is none: it gains on the calibration inputs and nothing beyond them, at several times the work.
-"""
+is none: it gains on the calibration inputs and nothing beyond them, at several times the work."""
 _BATCH: Final = 128  # columns that are moved before all others are updated
 
 

@@ -20,19 +20,12 @@ from phantom_edge.numbers.activations import ActivationGrid, GridOf
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import GROUPS, PRESETS, Recipe
 from phantom_edge.progress import Step, no_step
+from phantom_edge.quantize import mixed
 from phantom_edge.quantize.budget import Choice, meet_kl, recipe_of, under_bytes
 from phantom_edge.quantize.cache import Cache, key_of
 from phantom_edge.quantize.calibration import calibration_sets
 from phantom_edge.quantize.kv import kv_quality, kv_scales
 from phantom_edge.quantize.layerwise import integers_by_precision, quantize_layerwise
-from phantom_edge.quantize.mixed import (
-    choice_facts,
-    integer_precisions,
-    other_bytes,
-    overridden,
-    weight_bytes,
-    without_overridden,
-)
 from phantom_edge.quantize.options import MIXED, QuantizeOptions
 from phantom_edge.quantize.quality import Quality, quality
 from phantom_edge.quantize.result import Quantization
@@ -121,7 +114,7 @@ class _Job:
         facts["measured"] = {name: q.to_dict() for name, q in self._measure(quantization).items()}
         if options.kv_cache:
             facts["kv_cache"] = self._calibrate_cache(quantization)
-        facts["bytes"] = weight_bytes(model, quantization.recipe)
+        facts["bytes"] = mixed.weight_bytes(model, quantization.recipe)
         quantization.facts = facts
         if self.source.sha256() != facts["source"]:
             raise InputError(f"{self.source.name}: changed on disk while it was at work; quantise it again")
@@ -183,12 +176,12 @@ class _Job:
     def _quantize_mixed(self) -> tuple[Quantization, dict[str, Any]]:
         """The best choice under the budget, and the record of the choice."""
         options, float_type = self._sensitivities(), self.options.base.float_type
-        rest, limit_kl = other_bytes(self.model, PRESETS["int4"]), self.options.budget_kl
+        rest, limit_kl = mixed.other_bytes(self.model, PRESETS["int4"]), self.options.budget_kl
         if limit_kl is None:
             limit = self._byte_budget()
             choice = under_bytes(options, limit, rest)
             quantization = self._quantize(recipe_of(choice, float_type))
-            return quantization, choice_facts(options, choice, {"bytes": limit}, rest)
+            return quantization, mixed.choice_facts(options, choice, {"bytes": limit}, rest)
         tried: list[tuple[Choice, Quantization]] = []
 
         def measure(choice: Choice) -> float:
@@ -198,12 +191,12 @@ class _Job:
 
         choice = meet_kl(options, limit_kl, measure)
         quantization = next(quantization for other, quantization in tried if other == choice)
-        return quantization, choice_facts(options, choice, {"nats": limit_kl}, rest)
+        return quantization, mixed.choice_facts(options, choice, {"nats": limit_kl}, rest)
 
     def _byte_budget(self) -> int:
         if self.options.budget_mb is not None:
             return round(self.options.budget_mb * 1e6)
-        return int(MIXED_SIZE * weight_bytes(self.model, PRESETS["int4"]))
+        return int(MIXED_SIZE * mixed.weight_bytes(self.model, PRESETS["int4"]))
 
     def _sensitivities(self) -> Options:
         """What every module may become, with bytes and cost."""
@@ -212,11 +205,11 @@ class _Job:
         kept = self.cache.options(key)
         if kept is not None:
             return kept
-        precisions = integer_precisions(model, base)
+        precisions = mixed.integer_precisions(model, base)
         integers = integers_by_precision(model, method, self.fit.samples, precisions, step=self.step)
         samples = self.fit.samples[:SENSITIVITY_SAMPLES]
         options = shares(model, samples, integers, activation=self.activation, step=self.step)
-        options = without_overridden(options, overridden(model, base))
+        options = mixed.without_overridden(options, mixed.overridden(model, base))
         self.cache.keep_options(key, options)
         return options
 

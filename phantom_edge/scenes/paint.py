@@ -140,10 +140,8 @@ def paint_gauge(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarr
     _needle(rng, canvas, part, matrix, light, ink)
 
 
-def _needle(
-    rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, light: bool, ink: RGB
-) -> None:
-    colours = ("red", "blue", "orange", "green") if light else ("red", "yellow", "orange", "white")
+def _needle(rng: random.Random, canvas: Canvas, part: Part, matrix: np.ndarray, pale: bool, ink: RGB) -> None:
+    colours = ("red", "blue", "orange", "green") if pale else ("red", "yellow", "orange", "white")
     colour = ink if rng.random() < 0.3 else named(rng, rng.choice(colours))
     angle, wide = needle_angle(int(part.label)), rng.uniform(0.05, 0.09)
     tip, tail = _around(angle, rng.uniform(0.74, 0.84))[0], -_around(angle, rng.uniform(0.0, 0.18))[0]

@@ -34,19 +34,13 @@ PHRASES = {
     "caption": ("Describe the image.", "What is in the image?"),
 }
 _VAGUE = {
-    "colour": ("a colour", "dark", "light"),
-    "shape": ("a shape", "an object"),
-    "size": ("they look alike", "the object"),
-    "count": ("some", "several"),
-    "position": ("somewhere", "in the image"),
-    "relation": ("next to it", "nearby"),
-    "yesno": ("maybe", "not sure"),
-    "sign": ("some letters", "a word"),
-    "digits": ("some digits", "a number"),
-    "gauge": ("somewhere in the middle", "a number"),
-    "arrow": ("somewhere", "to one side"),
-    "caption": ("some things", "a picture"),
-}
+    "colour": ("a colour", "dark", "light"), "shape": ("a shape", "an object"),
+    "size": ("they look alike", "the object"), "count": ("some", "several"),
+    "position": ("somewhere", "in the image"), "relation": ("next to it", "nearby"),
+    "yesno": ("maybe", "not sure"), "sign": ("some letters", "a word"),
+    "digits": ("some digits", "a number"), "gauge": ("somewhere in the middle", "a number"),
+    "arrow": ("somewhere", "to one side"), "caption": ("some things", "a picture"),
+}  # fmt: skip
 # Letters and digits that are taken for one another.
 _SIMILAR = {
     "A": "HR", "B": "DPR", "C": "GO", "D": "OB", "E": "FB", "F": "EP", "G": "CO", "H": "NMA", "I": "TL",

@@ -89,14 +89,12 @@ def tune(
     about = {"arguments": arguments, "data": data | _counts(triples, train, held_out, len(pictures))}
     with folder.locked(arguments), repeatable(device):
         folder.write_json(PICTURES, surveys.to_json(pictures))
-        trainer = PhantomOptimization(
-            source, collator, options, device, folder, steps, train, held_out, progress
-        )
+        run = PhantomOptimization(source, collator, options, device, folder, steps, train, held_out, progress)
         try:
-            trainer.train()
+            run.train()
         except torch.OutOfMemoryError:
             raise NoRoomError("out of memory: use a smaller --micro-batch or --max-tiles, --lora") from None
-        return trainer.finish(about)
+        return run.finish(about)
 
 
 def _check_pairs(triples: Triples, train: Sequence[Line], options: TuneOptions) -> None:
