@@ -25,6 +25,7 @@ class Maker(NamedTuple, Generic[W_co]):
 class LazyWeights(Mapping[str, W_co]):
     """A mapping from names to weights, each made at every access, or once if ``keep``.
 
+    >>> import torch
     >>> weights = LazyWeights({"w": Maker((2,), lambda: torch.ones(2))})
     >>> weights.shape("w"), weights["w"].tolist()
     ((2,), [1.0, 1.0])
