@@ -30,7 +30,7 @@ _PRIVATE_USE = 0xF0000
 _CHECKED_PIECES = 4096  # about as many take seconds
 _TEXT_START, _TEXT_END = r"(?<![\s\S])", r"(?![\s\S])"  # \A and \z, in words that every regex engine knows
 
-PROBES = (
+SAMPLES = (
     "Describe the image in detail",
     "What is 2+2? Answer briefly.",
     " one leading space",
@@ -138,7 +138,7 @@ class SentencePieceModel:
 def convert(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> Tokenizer:
     """The `tokenizers` tokenizer that gives the same ids as `model` with these added tokens (by id).
 
-    Checked on `PROBES` and on every piece before it is returned. An added token may take the id of a piece:
+    Checked on `SAMPLES` and on every piece before it is returned. An added token may take the id of a piece:
     the piece is then gone, so that no text but the token's own reaches that id.
 
     Raises :class:`InputError`: added tokens contradict the model or each other, or a text differs.
@@ -251,7 +251,7 @@ def check_conversion(
     added: Mapping[int, AddedToken],
     user_defined: Iterable[str] = (),
 ) -> None:
-    """Compare ids and text with SentencePiece on `PROBES`, between added tokens too, and on every piece.
+    """Compare ids and text with SentencePiece on `SAMPLES`, between added tokens too, and on every piece.
 
     Of a large model with a character map, which is slow, on a few thousand pieces.
 
@@ -260,15 +260,15 @@ def check_conversion(
     tokens = {token.content: token for token in added.values()}
     ids = {token.content: index for index, token in added.items()}
     markers = list(tokens) or [""]
-    probes = [*PROBES, *(f"a{symbol}b {symbol}" for symbol in user_defined)]
-    for number, probe in enumerate(probes):
+    texts = [*SAMPLES, *(f"a{symbol}b {symbol}" for symbol in user_defined)]
+    for number, sample in enumerate(texts):
         left, right = markers[number % len(markers)], markers[-1 - number % len(markers)]
-        for text in (probe, left + probe + right, f"{left}{right}{probe}\n{left} {probe}"):
+        for text in (sample, left + sample + right, f"{left}{right}{sample}\n{left} {sample}"):
             converted = tokenizer.encode(text, add_special_tokens=False).ids
             _compare(text, model.reference_ids(text, tokens, ids), converted)
         # SentencePiece writes unknown pieces as question marks, the published tokenizer leaves them out.
-        plain = [index for index in model.processor.encode(probe) if not model.processor.is_unknown(index)]
-        _compare(probe, model.processor.decode(plain), tokenizer.decode(plain, skip_special_tokens=True))
+        plain = [index for index in model.processor.encode(sample) if not model.processor.is_unknown(index)]
+        _compare(sample, model.processor.decode(plain), tokenizer.decode(plain, skip_special_tokens=True))
     pieces = [model.pieces[n].replace(SPACE, " ") for n in model.ids_of_type(_NORMAL) if n not in added]
     pieces = [piece for piece in pieces if _NUL not in piece and not any(token in piece for token in tokens)]
     if model.proto.normalizer_spec.precompiled_charsmap:

@@ -17,7 +17,7 @@ from onnx_models import CHUNK, CONTEXT
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml import activation_grid, export, reference, stored_weights
-from phantom_edge.export.coreml.constants import Constants, factors
+from phantom_edge.export.coreml.constants import FloatConstants, factors
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.mil import MilModel
 from phantom_edge.model.spec import ETA
@@ -264,7 +264,7 @@ class TestConstants:
     def test_the_phantoms_factors_are_normal_float16_numbers(self, qwen, fold, size):
         """eta^2 = 1e-8 would be zero in float16; the products of the two sides stay what they are."""
         model, part = weak(folded(qwen, fold), size), "scale" if fold == "exact" else "basis"
-        constants = Constants(model.spec, model.weights, "fp16")
+        constants = FloatConstants(model.spec, model.weights, "fp16")
         at = "text_decoder.layers.0"
         sides = {kind: stored(constants, f"{at}.phantom.{kind}.{part}") for kind in ("query", "key", "value")}
         sides["gate"] = stored(constants, f"{at}.gate.{part}")
@@ -282,7 +282,7 @@ class TestConstants:
     def test_the_gate_sees_the_same_z(self, qwen):
         """What the value side loses in powers of two, the gate's weight over z gains."""
         model = weak(folded(qwen), 2e-4)
-        constants, at = Constants(model.spec, model.weights, "fp16"), "text_decoder.layers.0"
+        constants, at = FloatConstants(model.spec, model.weights, "fp16"), "text_decoder.layers.0"
         d = model.config.decoder.head_dim
         names = f"{at}.phantom.value.scale", f"{at}.gate.weight"
         value, gate = (stored(constants, name)[0] for name in names)
@@ -336,7 +336,7 @@ def weak(model, size: float):
     return replace(model, weights=weights)
 
 
-def stored(constants: Constants, name: str) -> tuple[torch.Tensor, float]:
+def stored(constants: FloatConstants, name: str) -> tuple[torch.Tensor, float]:
     return constants.stored(name), constants.scaling(name).after
 
 

@@ -30,7 +30,7 @@ from phantom_edge.records import to_json
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.text.prompt import TEMPLATES
-from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel, convert
+from phantom_edge.text.sentencepiece import SAMPLES, SentencePieceModel, convert
 from phantom_edge.text.tokenizer import Tokenizer
 from recipes.synthetic import SMALL, write_checkpoint
 
@@ -255,7 +255,7 @@ def _tokenizer(folder: Path, name: str, made: RustTokenizer) -> dict[str, Any]:
     file = f"tokenizer-{name.replace(' ', '-').replace(',', '')}.json"
     tokenizer = Tokenizer(made)
     tokenizer.save(folder / file)
-    texts = [*PROBES, *QUESTIONS, *CONTRACTIONS, *random_texts(120, 5, ALPHABETS)]
+    texts = [*SAMPLES, *QUESTIONS, *CONTRACTIONS, *random_texts(120, 5, ALPHABETS)]
     dice = random.Random(6)
     texts += ["".join(dice.choice([*MARKERS, *texts]) for _ in range(4)) for _ in range(40)]
     texts += [f" {marker}  \t{marker}\n x" for marker in MARKERS]
@@ -292,7 +292,7 @@ def _stream(tokenizer: Tokenizer, seed: int) -> dict[str, Any]:
     ids[5:5] = tokenizer.encode(QUESTIONS[2])
     text = seed % 4 == 0
     if text:
-        ids = tokenizer.encode(PROBES[seed // 4] + QUESTIONS[2])
+        ids = tokenizer.encode(SAMPLES[seed // 4] + QUESTIONS[2])
     stream = tokenizer.stream(skip_special=bool(seed % 2))
     pieces = [*map(stream.push, ids), stream.finish()]
     return {

@@ -11,7 +11,7 @@ from tokenizers import normalizers
 
 from phantom_edge.errors import InputError
 from phantom_edge.text.charsmap import character_map, replacements
-from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel
+from phantom_edge.text.sentencepiece import SAMPLES, SentencePieceModel
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_the_map_is_read_whole(model, charsmap):
 
 
 def test_the_chain_does_what_sentencepiece_does(model, charsmap, chain):
-    for text in PROBES:
+    for text in SAMPLES:
         assert chain.normalize_str(text) == sentencepiece_says(model, text), ascii(text)
     mapped = character_map(charsmap)
     for key in random.Random(2).sample(sorted(mapped), 500):

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.errors import InputError
 from phantom_edge.text.prompt import template_for
-from phantom_edge.text.sentencepiece import PROBES, SentencePieceModel, convert
+from phantom_edge.text.sentencepiece import SAMPLES, SentencePieceModel, convert
 from phantom_edge.text.tokenizer import MAX_FILE_BYTES, Tokenizer, check_model_tokens
 
 PUBLISHED = [("0.5b", "qwen2"), ("1.8b", "internlm2"), ("3.8b", "phi3"), ("7b", "internlm2")]
@@ -125,7 +125,7 @@ def test_a_character_map_is_followed():
     rules = {"normalization_rule_name": "nmt_nfkc", "remove_extra_whitespaces": True}
     model = SentencePieceModel.from_bytes(train_sentencepiece(**rules))
     tokenizer = Tokenizer(convert(model, added_tokens(len(model.pieces))))
-    texts = [*PROBES, *random_texts(800, 7, [*ALPHABETS[:6], COMPATIBILITY, "这张图片里有什么画像を説明"])]
+    texts = [*SAMPLES, *random_texts(800, 7, [*ALPHABETS[:6], COMPATIBILITY, "这张图片里有什么画像を説明"])]
     assert [tokenizer.encode(text) for text in texts] == model.processor.encode(texts)
     assert tokenizer.decode(tokenizer.encode("\uff46\uff55\uff4c\uff4c ①")) == "full 1"
 
@@ -224,7 +224,7 @@ def test_a_saved_tokenizer_is_the_same(converted, tmp_path):
     converted.save(tmp_path / "tokenizer.json")
     again = Tokenizer.from_file(tmp_path / "tokenizer.json")
     assert again.to_json() == converted.to_json() == (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
-    for text in PROBES:
+    for text in SAMPLES:
         ids = converted.encode(f"<img>{text}</img>{text}")
         assert again.encode(f"<img>{text}</img>{text}") == ids
         assert again.decode(ids) == converted.decode(ids)
@@ -238,7 +238,7 @@ def test_the_stock_executorch_tokenizer_reads_the_conversion(converted, model, t
     cpp = CppHFTokenizer()
     converted.save(tmp_path / "tokenizer.json")
     cpp.load(str(tmp_path / "tokenizer.json"))
-    for probe in PROBES:
+    for probe in SAMPLES:
         text = f"<|im_start|>user\n<img><IMG_CONTEXT></img>{probe}<|im_end|>"
         assert list(cpp.encode(text, 0, 0)) == converted.encode(text)
 

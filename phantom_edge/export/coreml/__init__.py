@@ -46,11 +46,11 @@ def reference(model: FoldedModel, float_type: str | None = None) -> FoldedModel:
 
     ``float_type`` is the recipe's unless given (``fp16`` or ``fp32``).
     """
-    from phantom_edge.export.coreml.constants import Constants
+    from phantom_edge.export.coreml.constants import FloatConstants
 
     if float_type is None:
         float_type = str(model.recipe.float_type) if model.recipe else "fp32"
-    constants = Constants(model.spec, model.weights, float_type)
+    constants = FloatConstants(model.spec, model.weights, float_type)
     weights = {
         n: w if isinstance(w, QuantizedTensor) else constants.meaning(n) for n, w in model.weights.items()
     }

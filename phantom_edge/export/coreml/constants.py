@@ -36,7 +36,7 @@ class Scaling:
     after: float = 1.0
 
 
-class Constants:
+class FloatConstants:
     """Float weights by name as the program stores them in ``float_type``; ``read`` are those used."""
 
     def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str):

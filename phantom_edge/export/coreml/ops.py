@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phantom_edge.export.coreml.constants import Constants
+from phantom_edge.export.coreml.constants import FloatConstants
 from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.readback import mil_name
 from phantom_edge.model.ops import Weights
@@ -29,7 +29,7 @@ class MilOps:
     def __init__(self, spec: FoldedSpec, weights: Weights, float_type: str, shared: Shared | None = None):
         self.spec, self.weights, self.float_type = spec, weights, float_type
         self.number = NUMPY[float_type]  # a Python number in the program's float type
-        self.constants = Constants(spec, weights, float_type)
+        self.constants = FloatConstants(spec, weights, float_type)
         self.shared: Shared = {} if shared is None else shared
 
     # --- weights --------------------------------------------------------------------------------------------

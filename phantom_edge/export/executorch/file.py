@@ -17,7 +17,7 @@ from executorch.exir._serialize._program import _ExtendedHeader, _insert_flatbuf
 
 from phantom_edge.export.executorch.program import ALIGNMENT as CONSTANT_ALIGNMENT
 from phantom_edge.export.executorch.program import Buffers
-from phantom_edge.export.executorch.xnnpack import Constants
+from phantom_edge.export.executorch.xnnpack import NamedData
 
 ALIGNMENT: Final = 128  # of segments, as in the files that ExecuTorch writes
 MAGIC: Final = "ET[0-9]{2}"  # of a program's tables
@@ -28,7 +28,7 @@ def write_file(
     plans: list[schema.ExecutionPlan],
     buffers: Buffers,
     payloads: list[schema.BackendDelegateInlineData],
-    constants: Constants,
+    constants: NamedData,
 ) -> None:
     """Write the methods ``plans`` with the data that their kernels, delegates and delegates' graphs refer to.
 

@@ -17,7 +17,7 @@ from phantom_edge.export.executorch.file import write_file
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
 from phantom_edge.export.executorch.program import Buffers, Method, constant_method
 from phantom_edge.export.executorch.readback import StoredProgram
-from phantom_edge.export.executorch.xnnpack import Constants, Value
+from phantom_edge.export.executorch.xnnpack import NamedData, Value
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
@@ -31,7 +31,7 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
     """Write ``out/model.pte`` and count in the file what must be there; see :func:`..export`."""
     if model.kv is not None:
         raise InputError("attention over an int8 KV cache is slower here than over fp32; leave it in float")
-    constants, buffers = Constants(), Buffers()
+    constants, buffers = NamedData(), Buffers()
     payloads: list[Any] = []
     plans: list[Any] = []
     weights = RecordedWeights(model.weights)

@@ -10,7 +10,7 @@ import torch
 from executorch.exir import schema
 from executorch.exir.scalar_type import ScalarType
 
-from phantom_edge.export.executorch.xnnpack import Constants, Steps, Subgraph, Value
+from phantom_edge.export.executorch.xnnpack import NamedData, Steps, Subgraph, Value
 
 SCALAR_TYPES = {
     torch.uint8: ScalarType.BYTE,
@@ -46,7 +46,7 @@ class Buffers:
 class Method:
     """A method under construction. Values that only live inside a subgraph never appear here."""
 
-    def __init__(self, name: str, constants: Constants, buffers: Buffers):
+    def __init__(self, name: str, constants: NamedData, buffers: Buffers):
         self.name, self.constants, self.buffers = name, constants, buffers
         self.inputs: list[Value] = []
         self.kernels: list[tuple[str, str]] = []

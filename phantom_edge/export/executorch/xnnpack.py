@@ -47,7 +47,7 @@ class Value:
     slot: int | None = None
 
 
-class Constants:
+class NamedData:
     """The program's named data, shared by all its subgraphs; equal bytes are stored once."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Constants:
 class Subgraph:
     """One delegate under construction. Methods append a node and return its output."""
 
-    constants: Constants
+    constants: NamedData
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
 

@@ -47,9 +47,9 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     from phantom_edge.export.executorch.file import write_file
     from phantom_edge.export.executorch.program import Buffers, Method, constant_method
     from phantom_edge.export.executorch.readback import StoredProgram
-    from phantom_edge.export.executorch.xnnpack import Constants
+    from phantom_edge.export.executorch.xnnpack import NamedData
 
-    constants, buffers = Constants(), Buffers()
+    constants, buffers = NamedData(), Buffers()
     payloads: list[Any] = []
     progress(f"writing {VISION} for Core ML")
     payload, counts = _vision_payload(model, options)
@@ -81,9 +81,11 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 
 def reference(model: FoldedModel) -> FoldedModel:
     """The torch model that computes what the file does: Core ML's vision encoder, XNNPACK's decoder."""
-    from phantom_edge.export.coreml.constants import Constants
+    from phantom_edge.export.coreml.constants import FloatConstants
 
-    stored = Constants(model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32")
+    stored = FloatConstants(
+        model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32"
+    )
 
     def weight_of(name: str) -> Weight:
         weight = model.weights[name]
