@@ -15,7 +15,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx.packages import chat_template, tokenizer_config
 from phantom_edge.text.decoding import leading_spaces
 from phantom_edge.text.prompt import template_for
-from phantom_edge.text.sentencepiece import PROBES
+from phantom_edge.text.sentencepiece import SAMPLES
 from phantom_edge.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.stock
@@ -38,11 +38,11 @@ def folders(checkpoint_dirs, tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def texts(folders) -> list[str]:
     """Probes as they stand in a prompt, for both templates; a marker that a tokenizer lacks is text to it."""
-    kinds = [template_for(("qwen2", "phi3")[n % 2]) for n in range(len(PROBES))]
+    kinds = [template_for(("qwen2", "phi3")[n % 2]) for n in range(len(SAMPLES))]
     asked = [
-        kind.render([(probe.replace("<", "("), None)], 2) for kind, probe in zip(kinds, PROBES, strict=True)
+        kind.render([(probe.replace("<", "("), None)], 2) for kind, probe in zip(kinds, SAMPLES, strict=True)
     ]
-    return [*asked, *PROBES]
+    return [*asked, *SAMPLES]
 
 
 @cache
@@ -71,7 +71,7 @@ def test_executorch_encodes_the_same(folders, texts):
 def test_executorch_decodes_token_by_token(folders):
     """As its runner does; but for the first space, which no single token can know to be the first."""
     for folder in folders.values():
-        for text in filter(str.isascii, PROBES):
+        for text in filter(str.isascii, SAMPLES):
             ids = ours(folder).encode(text)
             whole = [index for index in ids if "\ufffd" not in ours(folder).decode([index])]
             assert "".join(map(executorchs(folder).decode, whole)).lstrip(" ") == ours(folder).decode(
