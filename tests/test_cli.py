@@ -21,6 +21,8 @@ from PIL import Image
 from phantom_edge.bundle.folder import Bundle
 from recipes.synthetic import TINY, write_checkpoint
 
+pytestmark = pytest.mark.slow  # whole commands, many in processes of their own
+
 PROGRAM = [sys.executable, "-m", "phantom_edge"]
 
 

@@ -207,6 +207,7 @@ class TestCalls:
             load(exports(qwen)[0], context, chunk)
 
 
+@pytest.mark.slow
 class TestDamagedFiles:
     @pytest.fixture
     def data(self, exports, qwen) -> bytes:
