@@ -1,87 +1,53 @@
-"""A web server for a built app: static files of some folders, with the headers that WASM threads need."""
+"""A web server for a built app: files of some folders, for this machine unless another address is given."""
 
 from __future__ import annotations
 
 import errno
-import os
+import socket
 import ssl
+import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
-from http import HTTPStatus
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path, PurePosixPath
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
+
+from phantom_edge.apps.connections import LimitedServer, Listener, limited
+from phantom_edge.apps.hosts import certified_names, hosts_of
+from phantom_edge.apps.site import Files, Guarded, content_policy
 from phantom_edge.errors import InputError
 
-ISOLATION: Final = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-"""What a page needs for shared memory, and so for threads (https://web.dev/articles/coop-coep)."""
-IMMUTABLE: Final = "/assets/"  # names there carry a hash of the content
-TYPES: Final = {
-    ".wasm": "application/wasm",
-    ".mjs": "text/javascript",
-    ".js": "text/javascript",
-    ".webmanifest": "application/manifest+json",
-    ".onnx": "application/octet-stream",
-    ".onnx_data": "application/octet-stream",
-    ".safetensors": "application/octet-stream",
-}
-"""Written here, because a machine's own table of types may lack them or name them otherwise."""
-NOWHERE: Final = "/dev/null/nothing"  # never a file, so the answer is 404
+BACKLOG = 128  # connections that wait to be accepted
 
 
-class Handler(SimpleHTTPRequestHandler):
-    """GET and HEAD of files below the mounted folders; no listings, no links out of them."""
+@dataclass
+class WebServer:
+    """A server that listens: it answers during :meth:`run`, or from :meth:`start` to :meth:`stop`."""
 
-    protocol_version = "HTTP/1.1"
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
-    timeout = 60  # seconds without a request, after which a kept connection is closed
+    address: str
+    port: int
+    _server: LimitedServer
+    _listener: Listener
+    _thread: threading.Thread | None = field(default=None, init=False)
 
-    def __init__(self, *args: Any, mounts: Mapping[str, Path], **kwargs: Any):
-        self.mounts = mounts
-        super().__init__(*args, **kwargs)
+    def run(self) -> None:
+        """Answer until SIGINT or SIGTERM, which then has its usual effect."""
+        self._server.run(sockets=[self._listener])
 
-    def translate_path(self, path: str) -> str:
-        """The file of a request, below the mount with the longest matching prefix."""
-        parts = PurePosixPath(unquote(urlsplit(path).path)).parts[1:]
-        longest = sorted(self.mounts, key=len, reverse=True)
-        prefix = next((m for m in longest if not m or parts[:1] == (m,)), None)
-        if prefix is None or ".." in parts or any("\\" in part or "\0" in part for part in parts):
-            return NOWHERE
-        root = self.mounts[prefix].resolve()
-        target = root.joinpath(*(parts[1:] if prefix else parts))
-        if target == root:
-            target = root / "index.html"
-        try:
-            inside = target.resolve().is_relative_to(root) and target.is_file()
-        except OSError:
-            inside = False
-        return str(target) if inside else NOWHERE
+    def start(self) -> None:
+        """Answer in a thread of its own."""
+        self._thread = threading.Thread(target=self.run, daemon=True)
+        self._thread.start()
 
-    def end_headers(self) -> None:
-        for name, value in ISOLATION.items():
-            self.send_header(name, value)
-        fixed = urlsplit(self.path).path.startswith(IMMUTABLE)
-        self.send_header("Cache-Control", "public, max-age=31536000, immutable" if fixed else "no-cache")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        super().end_headers()
-
-    def list_directory(self, path: str | os.PathLike[str]) -> None:
-        self.send_error(HTTPStatus.NOT_FOUND)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a line for every file would bury the address."""
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle of a file is no event."""
+    def stop(self) -> None:
+        """End what :meth:`start` began, and listen no more."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join()
+        self._listener.close()
 
 
 @contextmanager
@@ -92,38 +58,69 @@ def serving(
     port: int = 0,
     certificate: Path | None = None,
     key: Path | None = None,
-    handler: Callable[..., Handler] = Handler,
-) -> Iterator[tuple[ThreadingHTTPServer, str]]:
-    """A server that is bound and not yet running, and its address.
+    front: Callable[[ASGIApp], ASGIApp] | None = None,
+) -> Iterator[WebServer]:
+    """A server that is bound and not yet running.
 
     ``mounts`` are folders by the first part of the path, ``""`` for all others. ``port`` 0 takes a free one.
     With ``certificate`` (and ``key``, where it is apart) it speaks https, which a browser asks for before it
-    gives the camera to any host but this one.
+    gives the camera to any host but this one. ``front`` puts an application before the files.
 
     Raises:
         InputError: the port is taken or not allowed, or the certificate does not load.
     """
+    tls = None if certificate is None else _tls(certificate, key)
+    listener = _listener(host, port)
     try:
-        server = _Server((host, port), partial(handler, mounts=dict(mounts)))
-    except OverflowError:
-        raise InputError(f"port {port} is not one; give 1 to 65535, or 0 for a free one") from None
-    except OSError as error:
+        bound, number = listener.getsockname()[:2]
+        certified = certified_names(tls, certificate) if tls and certificate else ()
+        files: ASGIApp = Files(mounts)
+        guarded = Guarded(
+            ExceptionMiddleware(files if front is None else front(files)),
+            hosts_of(host, bound, certified),
+            content_policy(mounts[""] / "index.html"),
+        )
+        name = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
+        name = f"[{name}]" if ":" in name else name
+        address = f"{'http' if tls is None else 'https'}://{name}:{number}/"
+        server = WebServer(address, number, limited(guarded, tls), listener)
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        listener.close()
+
+
+def _listener(host: str, port: int) -> Listener:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        listener = Listener(family)
+    except (OSError, ValueError) as error:
         raise InputError(_refusal(host, port, error)) from None
     try:
-        if certificate is not None:
-            server.socket = _tls(certificate, key).wrap_socket(server.socket, server_side=True)
-        name = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
-        yield server, f"{'http' if certificate is None else 'https'}://{name}:{server.server_port}/"
-    finally:
-        server.server_close()
+        if sys.platform != "win32":  # there it would share a port that another program uses
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((address[0], port, *address[2:]))
+        listener.listen(BACKLOG)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError(_refusal(host, port, error)) from None
+    return listener
 
 
-def _refusal(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
+def _refusal(host: str, port: int, error: Exception) -> str:
+    if isinstance(error, OverflowError):
+        return f"port {port} is not one; give 1 to 65535, or 0 for a free one"
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
         return f"port {port} is in use; give another --port, or 0 for a free one"
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if number in (errno.EACCES, errno.EPERM):
         return f"port {port} is not allowed; give one above 1023"
-    return f"cannot listen on {host}:{port} ({error.strerror or error}); give another --host or --port"
+    reason = getattr(error, "strerror", None) or "no such address"
+    return f"cannot listen on {host[:100]}:{port} ({reason}); give another --host or --port"
 
 
 def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:

@@ -121,11 +121,13 @@ def _serve(
 
     from phantom_edge.apps.serve import serving
 
-    with serving(mounts, host=host, port=port, certificate=certificate, key=key) as (server, address):
-        typer.echo(json.dumps({"address": address}) if as_json else f"{address}  (Ctrl-C ends it)")
-        if browser:
-            webbrowser.open(address)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return  # the way to end it, and no error
+    try:
+        with serving(mounts, host=host, port=port, certificate=certificate, key=key) as server:
+            typer.echo(
+                json.dumps({"address": server.address}) if as_json else f"{server.address}  (Ctrl-C ends it)"
+            )
+            if browser:
+                webbrowser.open(server.address)
+            server.run()
+    except KeyboardInterrupt:
+        return  # the way to end it, and no error

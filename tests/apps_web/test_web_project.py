@@ -23,7 +23,8 @@ from phantom_edge.apps import node as node_module
 from phantom_edge.apps.build import INSTALL
 from phantom_edge.apps.demo import demo_mounts, nano_bundle, project_mounts
 from phantom_edge.apps.node import Unreachable, find_node
-from phantom_edge.apps.serve import ISOLATION, serving
+from phantom_edge.apps.serve import serving
+from phantom_edge.apps.site import ISOLATION
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
 from phantom_edge.apps.web import MOST_BYTES, check_project_name, check_web_bundle, write_web_app
 from phantom_edge.bundle.folder import Bundle
@@ -272,9 +273,9 @@ def test_nothing_else_is_served(site, path):
 def test_a_port_in_use_is_said_in_one_line(site, tmp_path):
     (tmp_path / "app" / "bundle").mkdir()
     (tmp_path / "app" / "bundle" / "manifest.json").write_text("{}")
-    with serving({"": site / "app"}) as (server, _):
+    with serving({"": site / "app"}) as server:
         refused(
-            command("serve", site / "app", "--port", server.server_port), "is in use; give another --port"
+            command("serve", site / "app", "--port", server.port), "is in use; give another --port"
         )
 
 

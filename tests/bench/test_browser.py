@@ -19,7 +19,7 @@ import pytest
 
 from phantom_edge.apps.build import built_app
 from phantom_edge.apps.node import Unreachable
-from phantom_edge.apps.serve import ISOLATION
+from phantom_edge.apps.site import ISOLATION
 from phantom_edge.apps.sources import app_sources
 from phantom_edge.bench import browser
 from phantom_edge.bench.browser import program
@@ -226,7 +226,7 @@ def test_the_server_gives_files_job_and_ear_to_who_knows_the_path(tmp_path):
         assert urlsplit(page.url).path == f"{at}/bench.html"
         status, headers, body = request(page, "GET", f"{at}/a.js")
         assert (status, body, headers["Content-Type"]) == (200, b"1", "text/javascript")
-        assert ISOLATION.items() <= dict(headers).items()
+        assert {name: headers[name] for name in ISOLATION} == ISOLATION
         assert request(page, "GET", f"{at}/bundle/manifest.json")[2] == b"{}"
         assert request(page, "GET", f"{at}/job.json")[2] == b'{"do": "x"}'
         for path in (

@@ -5,19 +5,26 @@ Everything lies below a path that nobody can guess: no other program or page rea
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import secrets
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from phantom_edge.apps import serve
 
 MAX_REPORT_BYTES = 16 << 20
+REPORT_SECONDS = 30.0  # for one report to arrive
 JOB, REPORT = "job.json", "report"
 
 
@@ -35,59 +42,48 @@ class Page:
 def serving(mounts: Mapping[str, Path], job: Mapping[str, Any]) -> Iterator[Page]:
     """Serve ``mounts`` (as :func:`phantom_edge.apps.serve.serving`) and ``job`` while the block runs."""
     page = Page(job)
-
-    def handler(*args: Any, **kwargs: Any) -> _Handler:
-        return _Handler(*args, page=page, **kwargs)
-
-    with serve.serving(mounts, handler=handler) as (server, address):
-        page.url = f"{address}{page.secret}/bench.html"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
+    with serve.serving(mounts, front=partial(_Front, page)) as server:
+        page.url = f"{server.address}{page.secret}/bench.html"
+        server.start()
         try:
             yield page
         finally:
-            server.shutdown()
-            thread.join()
+            server.stop()
 
 
-class _Handler(serve.Handler):
+class _Front:
     """The app's files, the job and the reports, each below the secret path."""
 
-    def __init__(self, *args: Any, page: Page, **kwargs: Any):
-        self.page = page
-        super().__init__(*args, **kwargs)
+    def __init__(self, page: Page, files: ASGIApp):
+        self.page, self.files = page, files
 
-    def translate_path(self, path: str) -> str:
-        name = self._name(path)
-        return serve.NOWHERE if name is None else super().translate_path(f"/{name}")
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        secret, _, name = scope["path"].lstrip("/").partition("/")
+        if not name or not secrets.compare_digest(secret.encode(), self.page.secret.encode()):
+            raise HTTPException(404)
+        if scope["method"] == "POST":
+            answer = (
+                await self._report(Request(scope, receive)) if name == REPORT else Response(status_code=404)
+            )
+            await answer(scope, receive, send)
+        elif name == JOB:
+            job = Response(json.dumps(self.page.job), media_type="application/json")
+            await job(scope, receive, send)
+        else:
+            await self.files({**scope, "path": f"/{name}"}, receive, send)
 
-    def do_GET(self) -> None:
-        if self._name(self.path) != JOB:
-            super().do_GET()
-            return
-        body = json.dumps(self.page.job).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        size = int(self.headers.get("Content-Length") or 0)
-        if self._name(self.path) != REPORT or not 0 < size <= MAX_REPORT_BYTES:
-            self.send_error(404)
-            return
+    async def _report(self, request: Request) -> Response:
+        body = bytearray()
         try:
-            report = json.loads(self.rfile.read(size))
-        except ValueError:
+            async with asyncio.timeout(REPORT_SECONDS):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_REPORT_BYTES:
+                        return Response(status_code=413)
+            report = json.loads(body)
+        except (ValueError, RecursionError, TimeoutError):
             report = None
-        if isinstance(report, dict):
-            self.page.reports.put(report)
-        self.send_response(204 if isinstance(report, dict) else 400)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def _name(self, path: str) -> str | None:
-        """The path below the secret one, None for anything else."""
-        secret, _, name = path.lstrip("/").partition("/")
-        return name if secrets.compare_digest(secret.encode(), self.page.secret.encode()) else None
+        if not isinstance(report, dict):
+            return Response(status_code=400)
+        self.page.reports.put(report)
+        return Response(status_code=204)
