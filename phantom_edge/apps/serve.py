@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import ssl
@@ -9,18 +10,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from phantom_edge.apps.connections import LimitedServer, Listener, limited
+from phantom_edge.apps.connections import BACKLOG, LimitedServer, Listener, limited
 from phantom_edge.apps.hosts import certified_names, hosts_of
 from phantom_edge.apps.site import Files, Guarded, content_policy
 from phantom_edge.errors import InputError
-
-BACKLOG = 128  # connections that wait to be accepted
 
 
 @dataclass
@@ -29,25 +28,33 @@ class WebServer:
 
     address: str
     port: int
-    _server: LimitedServer
-    _listener: Listener
-    _thread: threading.Thread | None = field(default=None, init=False)
+    server: LimitedServer
+    listener: Listener
+    thread: threading.Thread | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self.server.server_state.connections)
 
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM, which then has its usual effect."""
-        self._server.run(sockets=[self._listener])
+        try:
+            self.server.run(sockets=[self.listener])
+        except asyncio.CancelledError:  # what asyncio makes of an interrupt in its first moments
+            raise KeyboardInterrupt from None
 
     def start(self) -> None:
         """Answer in a thread of its own."""
-        self._thread = threading.Thread(target=self.run, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def stop(self) -> None:
         """End what :meth:`start` began, and listen no more."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join()
-        self._listener.close()
+        self.server.should_exit = True
+        if self.thread is not None:
+            self.thread.join()
+        self.listener.close()
 
 
 @contextmanager
@@ -78,12 +85,13 @@ def serving(
         guarded = Guarded(
             ExceptionMiddleware(files if front is None else front(files)),
             hosts_of(host, bound, certified),
-            content_policy(mounts[""] / "index.html"),
+            content_policy(mounts.get("")),
         )
         name = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
         name = f"[{name}]" if ":" in name else name
         address = f"{'http' if tls is None else 'https'}://{name}:{number}/"
         server = WebServer(address, number, limited(guarded, tls), listener)
+        listener.busy = server.server.busy
         try:
             yield server
         finally:

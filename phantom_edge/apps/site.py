@@ -113,11 +113,11 @@ class Guarded:
 _misdirected = PlainTextResponse("not the name of this server; start it with --host NAME\n", status_code=421)
 
 
-def content_policy(page: Path) -> str:
-    """The policy that a page states in its head, for a header: workers do not read their page's head."""
+def content_policy(app: Path | None) -> str:
+    """The policy that an app's page states in its head, as a header: workers do not read that head."""
     parser = _Policy()
     with contextlib.suppress(OSError, UnicodeError):
-        parser.feed(page.read_text(encoding="utf-8"))
+        parser.feed("" if app is None else (app / "index.html").read_text(encoding="utf-8"))
     return f"{parser.policy or PLAIN_POLICY}; {FRAMES}"
 
 

@@ -274,9 +274,7 @@ def test_a_port_in_use_is_said_in_one_line(site, tmp_path):
     (tmp_path / "app" / "bundle").mkdir()
     (tmp_path / "app" / "bundle" / "manifest.json").write_text("{}")
     with serving({"": site / "app"}) as server:
-        refused(
-            command("serve", site / "app", "--port", server.port), "is in use; give another --port"
-        )
+        refused(command("serve", site / "app", "--port", server.port), "is in use; give another --port")
 
 
 def test_a_certificate_that_does_not_load_is_said_in_one_line(site):
