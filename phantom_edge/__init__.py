@@ -13,6 +13,7 @@ True
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from phantom_edge.training.triples import read_triples
     from phantom_edge.tune.options import TuneOptions
     from phantom_edge.tune.trainer import tune
+
+# What libraries would report to their makers stays on the device. They read this when they are imported, here
+# and in the processes that are started from here. ONNX Runtime takes no other value for a yes.
+os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
 
 __version__ = "0.1.0"
 

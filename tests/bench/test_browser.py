@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from phantom_edge.apps import serve
 from phantom_edge.apps.build import built_app
 from phantom_edge.apps.node import Unreachable
 from phantom_edge.apps.site import ISOLATION
@@ -188,6 +190,31 @@ def test_a_browser_is_ended_with_all_its_processes(tmp_path):
     while _lives(pid):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_the_browser_reaches_nobody(tmp_path, monkeypatch):
+    """Chromium asks its makers for updates, models and the time; its own record of the network shows it."""
+    try:
+        chromium = program.find(None)
+    except InputError as error:
+        pytest.skip(f"needs Chromium: {error}")
+    (tmp_path / "index.html").write_text("<script>fetch('http://page.invalid/').catch(() => 0)</script>")
+    record = tmp_path / "network.json"
+    monkeypatch.setattr(program, "ARGUMENTS", (*program.ARGUMENTS, f"--log-net-log={record}"))
+    with serve.serving({"": tmp_path}) as server:
+        server.start()
+        with program.started(chromium, server.address, webgpu=False):
+            deadline, events = time.monotonic() + 20, ""
+            while not ("~notfound" in events and '"address_list":["127.0.0.1:' in events):
+                assert time.monotonic() < deadline, "it loaded no page, or tried to reach nobody else"
+                time.sleep(0.1)
+                events = record.read_text() if record.exists() else ""
+    kind = re.search(r'"HOST_RESOLVER_MANAGER_REQUEST":(\d+)', events)[1]
+    lines = [line for line in events.splitlines() if line.startswith("{") and f'"type":{kind}}}' in line]
+    looked_up = {name for line in lines for name in re.findall(r'"host":"(?:https?://)?([^":]+)', line)}
+    assert looked_up <= {"localhost", "~notfound"}
+    connected = re.findall(r'"address_list":\["([^"]+)"', events)
+    assert {address.rpartition(":")[0] for address in connected} <= {"127.0.0.1", "[::1]"}
 
 
 def _lives(pid: int) -> bool:

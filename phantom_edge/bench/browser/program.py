@@ -37,6 +37,9 @@ ARGUMENTS = (
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
+    # It still asks its makers for updates, models and the time: no name but the page's leads anywhere.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",
+    "--no-proxy-server",
 )
 # Chromium hides WebGPU behind these on Linux only.
 LINUX_WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
