@@ -21,6 +21,7 @@ from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.report.report import Check, Report
+from phantom_edge.text.prompt_ids import PromptEncoder
 
 TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summation differs"
 PIXEL_LIMIT = 1e-6
@@ -91,7 +92,7 @@ def _case(
     if case["path"] is not None:
         pixels = pixel_values(load_image(case["path"]), tile_size=config.tile_size)
     rows = None if pixels is None else len(pixels) * config.tokens_per_tile
-    ids = source.tokenizer.encode(source.template.render([(case["question"], None)], rows))
+    ids = PromptEncoder(source.template, source.tokenizer).first(case["question"], rows)
     checks = [_equal(name, "prompt ids", ids, recorded["input_ids"].tolist())]
     embeds = model.embed(torch.tensor([ids]))
     if pixels is not None:

@@ -23,6 +23,7 @@ from phantom_edge.runtime.decoding import Choice
 from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
 from phantom_edge.targets import format_for
 from phantom_edge.text.prompt import PromptTemplate
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 
 DEFAULT_MAX_TOKENS = 256
@@ -237,10 +238,10 @@ class Chat:
 
     def _prompt(self, question: str) -> list[int]:
         """What is to be appended to the cache, or the whole of it for a first question."""
-        template, encode = self.session.spec.template, self.session.tokenizer.encode
+        prompts = PromptEncoder(self.session.spec.template, self.session.tokenizer)
         if self._open:
-            return [*self._pending, *encode(template.render_next(question))]
-        return encode(template.render([(question, None)], self._rows or None))
+            return [*self._pending, *prompts.next(question)]
+        return prompts.first(question, self._rows or None)
 
     def _end_of_image(self, ids: list[int]) -> int:
         """How many of ``ids`` belong to the picture and what stands before it; 0 without one."""

@@ -15,6 +15,7 @@ from phantom_edge.images import load_image, pixel_values
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.sampling import Choose, Floats, greedy
 from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 
 QUESTION = "What colour is it?"  # the golden prompt's, which benchmarks time as well
@@ -84,7 +85,7 @@ def _prompt(
         None if image is None else pixel_values(image, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     )
     rows = None if pixels is None else len(pixels) * spec.tokens_per_tile
-    return Prompt(name, tuple(tokenizer.encode(spec.template.render([(question, None)], rows))), pixels)
+    return Prompt(name, tuple(PromptEncoder(spec.template, tokenizer).first(question, rows)), pixels)
 
 
 def trace_prompt(

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from phantom_edge.errors import InputError
 from phantom_edge.text.prompt import PromptTemplate
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 
 
@@ -58,6 +58,7 @@ class Packer:
 
     def __init__(self, template: PromptTemplate, tokenizer: Tokenizer, tokens_per_tile: int):
         self._template, self._tokenizer, self._tokens_per_tile = template, tokenizer, tokens_per_tile
+        self._prompts = PromptEncoder(template, tokenizer)
 
     def prefix(self, tiles: int) -> tuple[int, ...]:
         """Ids up to and with the end of an image of ``tiles`` tiles; for 0, the prompt's first marker."""
@@ -69,23 +70,20 @@ class Packer:
         return t.user_start + image if tiles else t.special_strings[0]
 
     def segment(self, question: str, answer: str, *, image: bool = True) -> Segment:
-        """The ids of a question with its answer. Raises :class:`InputError` for text with a marker."""
-        if any(marker in answer for marker in self._template.special_strings):
-            raise InputError(f"the answer {answer[:40]!r} holds a marker of the prompt template: remove it")
-        # Encoded as a whole, because what precedes a text may change its ids (SentencePiece's first space).
-        prompt = self._template.render([(question, None)], 1 if image else None)
+        """The ids of a question with its answer. Raises :class:`InputError` for text with a control token."""
         marker = self._template.image_end if image else self._template.special_strings[0]
-        question_ids = self._tokenizer.encode(prompt)
-        full = self._tokenizer.encode(prompt + answer + self._template.assistant_end)
+        image_tokens = 1 if image else None
+        question_ids = self._prompts.first(question, image_tokens)
+        full = self._prompts.answered(question, answer, image_tokens)
         if full[: len(question_ids)] != question_ids:  # the answer's first letters merged with the prompt
-            full = question_ids + self._tokenizer.encode(answer + self._template.assistant_end)
+            full = question_ids + self._prompts.answer(answer)
         [marker_id] = self._tokenizer.encode(marker)
         start = question_ids.index(marker_id) + 1
         return Segment(tuple(question_ids[start:]), tuple(full[len(question_ids) :]))
 
     def next_segment(self, question: str, answer: str) -> Segment:
         """The ids of a further turn of the same conversation, after the end token of the answer before."""
-        ids = self._tokenizer.encode(self._template.render_next(question))
+        ids = self._prompts.next(question)
         return Segment(tuple(ids[1:]), self.segment(question, answer).answer)
 
     def pack(

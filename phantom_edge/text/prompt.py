@@ -9,7 +9,7 @@ from typing import Annotated
 from phantom_edge.errors import InputError
 from phantom_edge.records import limits
 
-_MARKER = re.compile(r"<[^<>\s]+>")
+MARKER = re.compile(r"<[^<>\s]+>")
 _PLACEHOLDER = "<image>"
 """The published demo writes this where the image goes; here the image's place is fixed."""
 
@@ -45,7 +45,7 @@ class PromptTemplate:
     def special_strings(self) -> tuple[str, ...]:
         """The template's markers, each a single token of the model's tokenizer, in order without repeats."""
         parts = (self.user_start, self.user_end, self.assistant_start, self.assistant_end)
-        markers = [marker for part in parts for marker in _MARKER.findall(part)]
+        markers = [marker for part in parts for marker in MARKER.findall(part)]
         return tuple(dict.fromkeys([*markers, self.image_start, self.image_context, self.image_end]))
 
     def render(self, turns: Sequence[tuple[str, str | None]], image_tokens: int | None = None) -> str:
@@ -100,7 +100,12 @@ class PromptTemplate:
         # These strings become control tokens: text with one could end its turn, or claim a row of the image.
         for marker in (*self.special_strings, _PLACEHOLDER):
             if marker in text:
-                raise InputError(f"the {what} holds {marker}, which is reserved for the prompt: remove it")
+                raise InputError(reserved(what, marker))
+
+
+def reserved(what: str, token: str) -> str:
+    """What a user is told whose text would become a control token; the apps use the same words."""
+    return f"the {what} holds {token}, which is reserved for the prompt: remove it"
 
 
 _CHATML = PromptTemplate(

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.errors import InputError
 from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
-from phantom_edge.text.prompt import PromptTemplate
+from phantom_edge.text.prompt import MARKER, PromptTemplate
 
 MAX_FILE_BYTES = 64 * 2**20
 _ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
@@ -35,8 +35,21 @@ class Tokenizer:
         self._inner = inner
         added = inner.get_added_tokens_decoder()
         self._special_ids = frozenset(index for index, token in added.items() if token.special)
+        self.control_tokens: dict[int, str] = {
+            index: token.content
+            for index, token in sorted(added.items())
+            if token.special or MARKER.fullmatch(token.content)
+        }
+        """Added tokens that no user's text may bring, by id: special ones, and what is written ``<so>``.
+
+        Phi-3 lists ``</s>`` as not special, and it ends a text all the same.
+        """
         self._size = 1 + max(inner.get_vocab(with_added_tokens=True).values(), default=-1)
-        self._decoder = TextDecoder.from_spec(json.loads(inner.to_str())["decoder"])
+        spec = json.loads(inner.to_str())
+        unknown = spec["model"].get("unk_token")
+        self.unknown_id = inner.token_to_id(unknown) if isinstance(unknown, str) else None
+        """Of the token that stands for characters without one of their own; None where there is none."""
+        self._decoder = TextDecoder.from_spec(spec["decoder"])
 
     @classmethod
     def from_checkpoint(cls, folder: str | Path) -> "Tokenizer":

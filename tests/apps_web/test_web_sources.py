@@ -96,6 +96,7 @@ def tokenizer_cases(tmp_path_factory) -> Path:
                     {"question": question, "ids": tokenizer.encode(prompt)}
                     for question, prompt in zip(QUESTIONS, prompts, strict=True)
                 ],
+                "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
             }
         )
     (folder / "cases.json").write_text(json.dumps(families))
@@ -138,7 +139,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 2 * (1 + len(TINY_FAMILIES))
+    assert sum("Tokenizer and Python" in name for name in names) == 3 * (1 + len(TINY_FAMILIES))
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])

@@ -24,12 +24,14 @@ from tokenizers import Tokenizer as RustTokenizer
 
 import phantom_edge
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, tile_grid
 from phantom_edge.pipeline.export import ExportRequest
 from phantom_edge.records import to_json
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.text.prompt import TEMPLATES
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.sentencepiece import SAMPLES, SentencePieceModel, convert
 from phantom_edge.text.tokenizer import Tokenizer
 from recipes.synthetic import SMALL, write_checkpoint
@@ -50,6 +52,7 @@ QUESTIONS = (
     "çà et là: 这张图片里有什么？ 😀",  # noqa: RUF001
     " leading",
 )
+DECOMPOSED = "<cafe\u0301>"  # NFC makes it a control token of the qwen2 tokenizer here
 CONTRACTIONS = (
     "It's, IT'S, we'LL, they'Ve 'tis ''s'd",
     "l'\u017fo 'Re\u0301 I'M",
@@ -67,7 +70,7 @@ def write_vectors(folder: Path) -> None:
         "orientations": _orientations(arrays),
         "transparency": _transparency(arrays),
         "prompts": _prompts(),
-        "tokenizers": {name: _tokenizer(folder, name, made) for name, made in _tokenizers().items()},
+        "tokenizers": {name: _tokenizer(folder, name, made) for name, made in tokenizer_kinds().items()},
         "unknown_tokenizers": _unknown_tokenizers(folder),
         "sampling": _sampling(arrays),
         "splitmix": {
@@ -167,7 +170,7 @@ def _prompts() -> list[dict[str, Any]]:
     ]
 
 
-def _tokenizers() -> dict[str, RustTokenizer]:
+def tokenizer_kinds() -> dict[str, RustTokenizer]:
     """Every kind that a bundle may carry: the published sizes' own and what SentencePiece models are
     converted to.
     """
@@ -205,7 +208,8 @@ def _qwen2() -> RustTokenizer:
     tokenizer.normalizer, tokenizer.decoder = normalizers.NFC(), decoders.ByteLevel()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, plain])
     tokenizer = _trained(tokenizer, pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.add_tokens([AddedToken("cafe\u0301", normalized=True, special=False)])
+    word = AddedToken("cafe\u0301", normalized=True, special=False)
+    tokenizer.add_tokens([word, AddedToken("<caf\u00e9>", normalized=True, special=True)])
     return tokenizer
 
 
@@ -237,7 +241,11 @@ def _bytes_and_text(pre_tokenizer: Any, normalizer: Any) -> RustTokenizer:
     markers = [
         AddedToken(m, normalized=False, special=True, rstrip=True, lstrip=m == "<img>") for m in MARKERS
     ]
-    tokenizer.add_tokens([AddedToken("<s>", normalized=False, special=True), *markers])
+    ends = [
+        AddedToken("<s>", normalized=False, special=True),
+        AddedToken("</s>", normalized=False, special=False, rstrip=True),  # as Phi-3 lists it
+    ]
+    tokenizer.add_tokens([*ends, *markers])
     return tokenizer
 
 
@@ -265,7 +273,20 @@ def _tokenizer(folder: Path, name: str, made: RustTokenizer) -> dict[str, Any]:
         "file": file,
         "texts": [{"text": text, "ids": tokenizer.encode(text)} for text in texts],
         "streams": [_stream(tokenizer, seed) for seed in range(40)],
+        "control": [{"id": n, "token": token} for n, token in sorted(tokenizer.control_tokens.items())],
+        "refusals": _refusals(tokenizer),
     }
+
+
+def _refusals(tokenizer: Tokenizer) -> list[dict[str, str]]:
+    """Questions with a control token each, and the line that refuses each."""
+    prompts, refusals = PromptEncoder(TEMPLATES["chatml"], tokenizer), []
+    for question in [f"Is {token}it red?" for token in [*tokenizer.control_tokens.values(), DECOMPOSED]]:
+        try:
+            prompts.first(question, 1)
+        except InputError as error:
+            refusals.append({"question": question, "line": str(error)})
+    return refusals
 
 
 def _is_known_everywhere(text: str) -> bool:
@@ -533,7 +554,7 @@ def write_chats(folder: Path, bundle: Bundle) -> None:
     same part inside the whole. ``chats/N`` is the bundle with another tokenizer, for a `CountingBackend`.
     """
     chats = []
-    for number, (name, made) in enumerate(_tokenizers().items()):
+    for number, (name, made) in enumerate(tokenizer_kinds().items()):
         tokenizer, template, tiles = Tokenizer(made), TEMPLATES["chatml"], bundle.manifest.tiles
         image, end = (tokenizer.token_id(text) for text in (template.image_context, template.assistant_end))
         first = tokenizer.encode(template.user_start)[0]

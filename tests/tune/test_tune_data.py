@@ -58,7 +58,7 @@ def test_text_the_model_cannot_learn_is_named_with_its_line(tmp_path, tiny_dirs)
         return lines, triples.lines[1]
 
     refused({"question": "a<|im_end|>", "answer": "b"}, "holds <.im_end.>, which is reserved")
-    refused({"question": "a", "answer": "<img>"}, "holds a marker of the prompt template")
+    refused({"question": "a", "answer": "<img>"}, "the answer holds <img>, which is reserved")
     refused({"question": "a", "answer": "\ud800"}, "must be valid Unicode")
     refused(
         {"question": "\u4e00" * 4096, "answer": "b"}, r"\d+ tokens, the model's context holds 4096; shorten"

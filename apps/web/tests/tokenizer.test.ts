@@ -33,6 +33,20 @@ describe('Tokenizer', () => {
     expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
   })
 
+  it('takes an unknown character for no control token, its name for one, and what the normaliser makes too', () => {
+    const made = byteTokenizer() as Record<string, unknown> & { model: Record<string, unknown> }
+    const added = made.added_tokens as { id: number; content: string; normalized: boolean }[]
+    added.push({ ...added[0]!, id: 261, content: '<unk>' }, { ...added[0]!, id: 262, content: '<caf\u00e9>', normalized: true })
+    const model = { ...made.model, unk_token: '<unk>', vocab: { ...(made.model.vocab as object) } as Record<string, number> }
+    delete model.vocab['~']
+    const tokenizer = Tokenizer.fromJson({ ...made, normalizer: { type: 'NFC' }, model })
+    const manifest = parseManifest(changed({}))
+    expect(tokenizer.encode('~')).toEqual([261])
+    expect(buildPrompt(manifest, tokenizer, 'a ~ b').ids).toContain(261)
+    expect(() => buildPrompt(manifest, tokenizer, 'a <unk> b')).toThrow('A question cannot contain <unk>.')
+    expect(() => buildPrompt(manifest, tokenizer, 'a <cafe\u0301> b')).toThrow('A question cannot contain <caf\u00e9>.')
+  })
+
   it('refuses what is no tokenizer', () => {
     expect(() => Tokenizer.fromJson({ model: { type: 'Nothing' } })).toThrow(/cannot be read/)
   })
@@ -44,6 +58,7 @@ interface Family {
   readonly texts: readonly { readonly text: string; readonly ids: number[]; readonly decoded: string }[]
   readonly manifest: Record<string, unknown>
   readonly prompts: readonly { readonly question: string; readonly ids: number[] }[]
+  readonly control: readonly string[]
 }
 
 /** Written by tests/apps_web: what phantom_edge's tokenizers make of texts, and of the prompts about a picture. */
@@ -67,5 +82,14 @@ describe.skipIf(!cases)('Tokenizer and Python', () => {
     expect(made.map(({ ids }) => ids)).toEqual(family.prompts.map(({ ids }) => ids))
     const looks = new Set(made.map(({ ids, prefix }) => ids.slice(0, prefix).join()))
     expect(looks.size).toBe(1) // so one look serves all questions
+  })
+
+  it.each(families)('agree on the tokens that no question may hold: $family', ({ json, manifest, control }) => {
+    const tokenizer = open(json)
+    expect([...tokenizer.controlTokens.values()]).toEqual(control)
+    for (const token of control) {
+      const ask = () => buildPrompt(parseManifest(changed(manifest)), tokenizer, `Is ${token}it red?`)
+      expect(ask, token).toThrow(`A question cannot contain ${token}.`)
+    }
   })
 })

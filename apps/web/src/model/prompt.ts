@@ -30,6 +30,18 @@ export function checkQuestion(template: PromptTemplate, question: string): strin
   return text
 }
 
+/** @throws {Failure} `prompt` unless `ids` hold the control tokens of `blank`, the prompt without a question. */
+function refuseControlTokens(tokenizer: Tokenizer, text: string, ids: number[], blank: number[]): void {
+  // What stands for an unknown character is no sign that its name was written.
+  const names = (list: readonly number[]) =>
+    list.flatMap((id) => tokenizer.controlTokens.get(id) ?? []).filter((name) => name !== tokenizer.unknown)
+  const written = [...tokenizer.controlTokens.values()].find((name) => text.includes(name))
+  // Compared as ids too, because a tokenizer also finds tokens in its normalised form of a text.
+  if (written === undefined && names(ids).join('\n') === names(blank).join('\n')) return
+  const token = written ?? names(tokenizer.encode(text))[0] ?? 'a control token'
+  throw new Failure('prompt', `A question cannot contain ${token}.`)
+}
+
 /**
  * Encodes the prompt as a whole, because a tokenizer may treat the beginning of a text differently, and looks up where
  * the image ends in it.
@@ -41,7 +53,10 @@ export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: 
   const { prompt: template, tiles, ids: known, context } = manifest
   const image = template.image_start + template.image_context.repeat(tiles.tokens) + template.image_end
   const text = checkQuestion(template, question)
-  const ids = tokenizer.encode(template.user_start + image + text + template.user_end + template.assistant_start)
+  const whole = (question: string) =>
+    tokenizer.encode(template.user_start + image + question + template.user_end + template.assistant_start)
+  const ids = whole(text)
+  refuseControlTokens(tokenizer, text, ids, whole(''))
   if (ids[0] !== known.first) {
     throw new Failure('model', `The prompt begins with token ${ids[0]}, the model was folded for ${known.first}.`)
   }

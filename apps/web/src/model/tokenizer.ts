@@ -5,14 +5,35 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { Failure } from '../failure'
 
 const UNFINISHED = /\ufffd+$/
+const WRITTEN_AS_MARKER = /^<[^<>\s]+>$/
+
+interface AddedToken {
+  readonly id: number
+  readonly content: string
+  readonly special: boolean
+}
+
+interface TokenizerJson {
+  readonly added_tokens?: readonly AddedToken[]
+  readonly model: { readonly unk_token?: string | null }
+}
 
 export class Tokenizer {
-  private constructor(private readonly inner: HuggingFaceTokenizer) {}
+  private constructor(
+    private readonly inner: HuggingFaceTokenizer,
+    /** Added tokens that no user's text may bring, by id: special ones, and what is written `<so>`. */
+    readonly controlTokens: ReadonlyMap<number, string>,
+    /** The token that stands for characters without one of their own. */
+    readonly unknown: string | null,
+  ) {}
 
   /** @throws {Failure} `damaged` when the JSON is not a tokenizer. */
   static fromJson(json: unknown): Tokenizer {
     try {
-      return new Tokenizer(new HuggingFaceTokenizer(json as object, { clean_up_tokenization_spaces: false }))
+      const inner = new HuggingFaceTokenizer(json as object, { clean_up_tokenization_spaces: false })
+      const { added_tokens: added = [], model } = json as TokenizerJson
+      const control = added.filter(({ content, special }) => special || WRITTEN_AS_MARKER.test(content))
+      return new Tokenizer(inner, new Map(control.map(({ id, content }) => [id, content])), model.unk_token ?? null)
     } catch (error) {
       throw new Failure('damaged', `The bundle's tokenizer cannot be read: ${String(error)}`)
     }

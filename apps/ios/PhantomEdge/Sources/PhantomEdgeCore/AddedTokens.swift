@@ -7,6 +7,12 @@ struct AddedTokens: Sendable {
         let stripsRight: Bool
         let isNormalized: Bool
         let isSpecial: Bool
+
+        var text: String {
+            var scalars = String.UnicodeScalarView()
+            scalars.append(contentsOf: content)
+            return String(scalars)
+        }
     }
 
     /// A stretch of text between added tokens, or an added token.

@@ -83,10 +83,8 @@ public actor Chat {
 
     /// What is to be appended to the cache, or the whole of it for a first question.
     private func prompt(_ question: String) throws -> [Int] {
-        let template = session.manifest.prompt
-        if isOpen { return pending + (try session.tokenizer.encode(template.next(question))) }
-        let text = try template.opening(imageTokens: imageTokens) + template.asking(question)
-        return try session.tokenizer.encode(text)
+        let prompts = PromptEncoder(template: session.manifest.prompt, tokenizer: session.tokenizer)
+        return try isOpen ? pending + prompts.next(question) : prompts.first(question, imageTokens: imageTokens)
     }
 
     private var imageTokens: Int? {

@@ -57,9 +57,17 @@ public struct PromptTemplate: Codable, Equatable, Sendable {
     private func check(_ question: String) throws {
         let scalars = Array(question.unicodeScalars)
         for marker in markers + ["<image>"] where scalars.contains(Array(marker.unicodeScalars)) {
-            throw PhantomEdgeError.input("the question holds \(marker), which is reserved for the prompt: remove it")
+            throw Self.reserved(marker)
         }
     }
+
+    /// What a user is told whose question would become a control token.
+    static func reserved(_ token: String) -> PhantomEdgeError {
+        .input("the question holds \(token), which is reserved for the prompt: remove it")
+    }
+
+    /// Whether a whole token is written as a marker is.
+    static func isMarker(_ text: String) -> Bool { markers(in: text).first.map { Array($0.utf8) } == Array(text.utf8) }
 
     /// `<` and `>` with something between them that holds neither of the two nor white space.
     private static func markers(in text: String) -> [String] {

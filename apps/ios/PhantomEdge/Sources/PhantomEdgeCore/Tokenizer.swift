@@ -8,6 +8,10 @@ public struct Tokenizer: Sendable {
     static let fileLimit = 64 << 20
 
     let decoder: TextDecoder
+    /// Added tokens that no user's text may bring, by id: special ones, and what is written `<so>`.
+    let controlTokens: [Int: String]
+    /// Of the token that stands for characters without one of their own.
+    let unknownId: Int?
     private let normalizers: [Normalizer]
     private let preTokenizers: [PreTokenizer]
     private let model: BytePairs
@@ -37,6 +41,7 @@ public struct Tokenizer: Sendable {
         var ids = model.tokens.mapValues(Int.init)
         for token in added.tokens { ids[token.content.flatMap { Array(String($0).utf8) }] = token.id }
         self.ids = ids
+        unknownId = (json["model"]?["unk_token"]?.string).flatMap { ids[Array($0.utf8)] }
         var texts = Dictionary(model.tokens.map { (Int($1), $0) }, uniquingKeysWith: { first, _ in first })
         // A normalised token is decoded from its normal form, as in the `tokenizers` library.
         for token in written.tokens + normalized.tokens {
@@ -44,6 +49,8 @@ public struct Tokenizer: Sendable {
         }
         self.texts = texts
         special = Set(added.tokens.filter(\.isSpecial).map(\.id))
+        let control = added.tokens.filter { $0.isSpecial || PromptTemplate.isMarker($0.text) }
+        controlTokens = Dictionary(control.map { ($0.id, $0.text) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Ids of `text`. Nothing is put before or after; a token's own text in it becomes that token.

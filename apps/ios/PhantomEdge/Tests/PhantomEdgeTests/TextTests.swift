@@ -68,6 +68,28 @@ final class TextTests: XCTestCase {
         }
     }
 
+    func testControlTokensInAQuestionAreRefusedInTheSameWords() throws {
+        let entry = try XCTUnwrap(try Vectors().cases("prompts").first { try $0["template"]?.text("name") == "chatml" })
+        let template = try template(XCTUnwrap(entry["template"]))
+        for (name, expected, tokenizer) in try tokenizers() {
+            let control = try XCTUnwrap(expected["control"]?.items).map {
+                (try XCTUnwrap($0["id"]?.integer), try $0.text("token"))
+            }
+            XCTAssertEqual(tokenizer.controlTokens, Dictionary(uniqueKeysWithValues: control), name)
+            let prompts = PromptEncoder(template: template, tokenizer: tokenizer)
+            let refusals = try XCTUnwrap(expected["refusals"]?.items)
+            XCTAssertGreaterThanOrEqual(refusals.count, control.count, name)
+            for refusal in refusals {
+                let (question, line) = try (refusal.text("question"), refusal.text("line"))
+                for attempt in [{ try prompts.first(question, imageTokens: 2) }, { try prompts.next(question) }] {
+                    XCTAssertThrowsError(try attempt(), "\(name): \(question)") { error in
+                        XCTAssertEqual((error as? PhantomEdgeError)?.localizedDescription, line, name)
+                    }
+                }
+            }
+        }
+    }
+
     private func template(_ json: Json) throws -> PromptTemplate {
         let fields = try XCTUnwrap(json.members).map { member in
             (String(decoding: member.key, as: UTF8.self), try XCTUnwrap(member.value.string))

@@ -58,8 +58,8 @@ class Chat internal constructor(
 
     /** What is to be appended to the cache, or the whole of it for a first question. */
     private fun prompt(question: String): List<Int> {
-        if (isOpen) return pending + session.tokenizer.encode(manifest.prompt.next(question))
-        return session.tokenizer.encode(manifest.prompt.opening(imageTokens) + manifest.prompt.asking(question))
+        val prompts = PromptEncoder(manifest.prompt, session.tokenizer)
+        return if (isOpen) pending + prompts.next(question) else prompts.first(question, imageTokens)
     }
 
     private val imageTokens: Int?

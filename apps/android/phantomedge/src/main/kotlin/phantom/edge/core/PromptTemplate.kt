@@ -26,9 +26,7 @@ data class PromptTemplate(
      */
     fun asking(question: String): String {
         // These strings become control tokens: text that holds one could end its turn, or claim a row of the image.
-        (markers + "<image>").firstOrNull { it in question }?.let {
-            throw InputException("the question holds $it, which is reserved for the prompt: remove it")
-        }
+        (markers + "<image>").firstOrNull { it in question }?.let { throw reserved(it) }
         return question + userEnd + assistantStart
     }
 
@@ -44,7 +42,12 @@ data class PromptTemplate(
         }
 
     companion object {
-        private val MARKER = Regex("<[^<>\\s]+>")
+        /** How a marker is written. */
+        internal val MARKER = Regex("<[^<>\\s]+>")
+
+        /** What a user is told whose question would become a control token. */
+        internal fun reserved(token: String) =
+            InputException("the question holds $token, which is reserved for the prompt: remove it")
 
         internal fun of(fields: Fields) =
             PromptTemplate(

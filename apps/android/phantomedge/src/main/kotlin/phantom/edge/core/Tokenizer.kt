@@ -8,6 +8,12 @@ package phantom.edge.core
  */
 class Tokenizer(json: ByteArray) {
     internal val decoder: TextDecoder
+
+    /** Added tokens that no user's text may bring, by id: special ones, and what is written `<so>`. */
+    internal val controlTokens: Map<Int, String>
+
+    /** Of the token that stands for characters without one of their own. */
+    internal val unknownId: Int?
     private val normalizers: List<Normalizer>
     private val preTokenizers: List<PreTokenizer>
     private val model: BytePairs
@@ -33,10 +39,14 @@ class Tokenizer(json: ByteArray) {
                 },
             )
         ids = model.tokens + added.associate { it.content to it.id }
+        unknownId = (file["model"]["unk_token"] as? String)?.let { ids[it] }
         // A normalised token is decoded from its normal form, as in the `tokenizers` library.
         val texts = written.tokens + normalized.tokens
         this.texts = model.tokens.entries.associate { it.value to it.key } + texts.associate { it.id to it.content }
         special = added.filter { it.isSpecial }.map { it.id }.toSet()
+        controlTokens =
+            added.filter { it.isSpecial || PromptTemplate.MARKER.matches(it.content) }.sortedBy { it.id }
+                .associate { it.id to it.content }
     }
 
     /**

@@ -4,6 +4,7 @@ import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
 
 /** Ids, text and prompts equal to the Python package's. */
 class TextTest {
@@ -60,6 +61,25 @@ class TextTest {
             assertEquals(entry["text"], template.opening(entry["image_tokens"].int) + template.asking(question))
             assertEquals(entry["next"], template.next(question))
             assertEquals(entry.texts("markers"), template.markers)
+        }
+    }
+
+    @Test
+    fun controlTokensInAQuestionAreRefusedInTheSameWords() {
+        val template = Vectors().cases("prompts").map(::template).first { it.name == "chatml" }
+        for ((name, expected, tokenizer) in tokenizers()) {
+            val control = (expected["control"] as List<*>).associate { it["id"].int!! to it.text("token") }
+            assertEquals(control, tokenizer.controlTokens, name)
+            val prompts = PromptEncoder(template, tokenizer)
+            val refusals = expected["refusals"] as List<*>
+            assertTrue(refusals.size >= control.size, name)
+            for (refusal in refusals) {
+                val question = refusal.text("question")
+                for (attempt in listOf({ prompts.first(question, 2) }, { prompts.next(question) })) {
+                    val error = assertFailsWith<InputException>("$name: $question") { attempt() }
+                    assertEquals(refusal.text("line"), error.message, name)
+                }
+            }
         }
     }
 
