@@ -22,8 +22,8 @@ import typer
 from benchmarks.sizes import published
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import tensor_sources
-from phantom_edge.checkpoint.loading import INDEX
 from phantom_edge.checkpoint.published import Sizes, published_config
+from phantom_edge.checkpoint.stored import INDEX
 from recipes.synthetic import END_TOKENS, IMAGE_TOKENS, SPECIAL_TOKENS, random_weight, write_tokenizer
 
 AMPLIFY = 3000.0

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class PhantomEdgeError(Exception):
@@ -24,6 +25,13 @@ class CheckError(PhantomEdgeError):
     """A check ran and failed: the artifact is not what it should be. Exit code 1."""
 
     exit_code = 1
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to say of a file that is there and that the system does not let this process read."""
+    if isinstance(error, PermissionError):
+        return InputError(f"{path}: you may not read it ({error.strerror}); change its permissions")
+    return InputError(f"{path}: cannot be read ({error.strerror or error}); look at the disk that it lies on")
 
 
 def first_line(error: Exception) -> str:

@@ -3,7 +3,8 @@
 The types of the fields say everything: dataclasses, ``tuple[X, ...]``, ``Mapping[str, X]``, unions, ``Any``
 and plain values. ``Annotated[int, limits(minimum=1)]`` adds keywords of JSON Schema, which are checked when
 reading. A class with ``parse`` is written as its text. A field's name in JSON is its own, unless
-``field(metadata={"json": name})`` gives another.
+``field(metadata={"json": name})`` gives another; with ``{"optional": True}`` it may be absent, and then has
+its default.
 """
 
 from __future__ import annotations
@@ -78,6 +79,11 @@ def _json_name(field: Field[Any]) -> str:
     return str(field.metadata.get("json", field.name))
 
 
+def _optional(kind: Any) -> set[str]:
+    """Names in JSON of the fields that may be absent, as files have it that were written before them."""
+    return {_json_name(field) for field in fields(kind) if field.metadata.get("optional")}
+
+
 def _read(kind: Any, value: Any, path: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -107,13 +113,14 @@ def _fields(kind: Any, value: Any, path: str) -> Any:
     known = {_json_name(field): field.name for field in fields(kind)}
     if not isinstance(value, dict):
         _refuse(path, value, "an object")
-    for name in known:
+    for name in known.keys() - _optional(kind):
         if name not in value:
             raise InputError(f"{_join(path, name)} is missing")
     for name in value:
         if name not in known:
             raise InputError(f"{_join(path, name)} is not a known field{did_you_mean(name, known)}")
-    return kind(**{own: _read(hints[own], value[name], _join(path, name)) for name, own in known.items()})
+    there = [(name, own) for name, own in known.items() if name in value]
+    return kind(**{own: _read(hints[own], value[name], _join(path, name)) for name, own in there})
 
 
 def _plain(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -173,7 +180,7 @@ def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         "description": " ".join(inspect.cleandoc(kind.__doc__).split("\n\n")[0].split()),
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in _optional(kind)],
         "additionalProperties": False,
     }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from phantom_edge.checkpoint.config import Dimension, PhantomConfig, TokenId
+from phantom_edge.checkpoint.origin import Origin
 from phantom_edge.errors import InputError
 from phantom_edge.files import read_json
 from phantom_edge.model.bounds import FoldCertificate
@@ -54,6 +55,8 @@ class ModelSource:
     parameters: int
     sha256: Mapping[str, Sha256]
     """Of ``config.json`` and of the weights, by file name."""
+    origin: Origin | None = field(default=None, metadata={"optional": True})
+    """Where it was opened, so that it is found again from any folder; absent in earlier bundles."""
 
 
 @dataclass(frozen=True)

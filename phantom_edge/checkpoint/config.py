@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from phantom_edge.checkpoint.refusals import other_model, refuse_quantized
+from phantom_edge.checkpoint.rope_fields import KINDS, check_stretch, rope_fields
 from phantom_edge.errors import InputError
 from phantom_edge.files import read_json
 from phantom_edge.records import limits
@@ -55,7 +57,7 @@ class VisionConfig:
 class RopeConfig:
     """Rotary embedding: ``default``, ``dynamic`` (InternLM2's NTK) or ``su`` (Phi-3's two factor tables)."""
 
-    kind: Annotated[str, limits(enum=("default", "dynamic", "su"))]
+    kind: Annotated[str, limits(enum=KINDS)]
     theta: float
     """Its base."""
     original_context: Dimension
@@ -133,7 +135,8 @@ class PhantomConfig:
         """Parse the published dictionary. Raises :class:`InputError` naming the offending field."""
         kind = data.get("model_type")
         if kind != "phantom":
-            raise InputError(f"config.json describes a {kind!r} model: give a Phantom checkpoint")
+            raise other_model(kind)
+        refuse_quantized(data)
         top = _Fields(data, "config.json")
         if top.number("downsample_ratio", float) != 0.5:
             raise InputError("config.json: downsample_ratio must be 0.5, the only one Phantom publishes")
@@ -199,6 +202,13 @@ class _Fields:
             raise InputError(f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}")
         return str(value)
 
+    def flag(self, name: str) -> bool:
+        """True or false; absent and null are false."""
+        value = self.data.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise InputError(f"{self.where}: {name} is no boolean; write true or false")
+        return bool(value)
+
     def off(self, *names: str) -> None:
         """Refuse features that the published sizes do not use and that nothing here computes."""
         for name in names:
@@ -223,7 +233,7 @@ def _vision(f: _Fields) -> VisionConfig:
         image_size=f.size("image_size"),
         patch_size=f.size("patch_size"),
         layer_norm_eps=f.number("layer_norm_eps", float),
-        qkv_bias=bool(f.data.get("qkv_bias")),
+        qkv_bias=f.flag("qkv_bias"),
     )
     _divides(f.where, ("hidden_size", config.hidden_size), ("num_attention_heads", config.heads))
     _divides(f.where, ("image_size", config.image_size), ("twice patch_size", 2 * config.patch_size))
@@ -239,6 +249,9 @@ def _decoder(f: _Fields) -> DecoderConfig:
     heads, kv_heads = f.size("num_attention_heads"), f.size("num_key_value_heads")
     _divides(f.where, ("hidden_size", hidden), ("num_attention_heads", heads))
     _divides(f.where, ("num_attention_heads", heads), ("num_key_value_heads", kv_heads))
+    if f.data.get("head_dim") not in (None, hidden // heads):
+        raise InputError(f"{f.where}: head_dim contradicts {hidden} channels in {heads} heads")
+    _refuse_windows(f, kind, max_context)
     return DecoderConfig(
         type=kind,
         hidden_size=hidden,
@@ -248,22 +261,40 @@ def _decoder(f: _Fields) -> DecoderConfig:
         kv_heads=kv_heads,
         vocab_size=f.size("vocab_size"),
         rms_norm_eps=f.number("rms_norm_eps", float),
-        tied_head=bool(f.data.get("tie_word_embeddings")),
+        tied_head=f.flag("tie_word_embeddings"),
         qkv_bias=kind == "qwen2",
         max_context=max_context,
         rope=_rope(f, hidden // heads, max_context),
     )
 
 
+def _refuse_windows(f: _Fields, kind: str, max_context: int) -> None:
+    """Raise :class:`InputError` for attention that does not reach back to the first token."""
+    if kind == "phi3" and f.data.get("sliding_window") is not None:
+        window = f.size("sliding_window")
+        if window < max_context:
+            raise InputError(
+                f"{f.where}: sliding_window {window} is less than max_position_embeddings {max_context}, "
+                "and Phantom's attention reaches back to the first token"
+            )
+    layers = f.data.get("layer_types")
+    if isinstance(layers, list) and any(layer != "full_attention" for layer in layers):
+        raise InputError(f"{f.where}: layer_types has others than full_attention, which Phantom does not use")
+
+
 def _rope(f: _Fields, head_dim: int, max_context: int) -> RopeConfig:
-    theta = f.number("rope_theta", float)
-    scaling = f.data.get("rope_scaling")
-    if scaling is None:
+    r = _Fields(rope_fields(f.data, f.where), f.where)
+    theta, kind = r.number("rope_theta", float), r.data["type"]
+    if kind == "default":
         return RopeConfig("default", theta, max_context, max_context)
-    s = f.section("rope_scaling")
-    kind = s.choice("type", ("dynamic", "su"))
     if kind == "dynamic":
-        return RopeConfig("dynamic", theta, max_context, max_context, factor=s.number("factor", float))
-    short, long = (s.numbers(name, head_dim // 2) for name in ("short_factor", "long_factor"))
-    original = f.size("original_max_position_embeddings")
+        if r.data.get("original_max_position_embeddings", max_context) != max_context:
+            raise InputError(
+                f"{f.where}: original_max_position_embeddings contradicts max_position_embeddings "
+                f"{max_context}, from which Phantom's dynamic rotary embedding grows"
+            )
+        return RopeConfig("dynamic", theta, max_context, max_context, factor=r.number("factor", float))
+    short, long = (r.numbers(name, head_dim // 2) for name in ("short_factor", "long_factor"))
+    original = r.size("original_max_position_embeddings")
+    check_stretch(r.data, original, max_context, f.where)
     return RopeConfig("su", theta, original, max_context, short_factor=short, long_factor=long)

@@ -85,14 +85,17 @@ FAMILIES: dict[str, FamilyKeys] = {
     ),
 }
 # Buffers that some library versions stored beside the weights; they are recomputed from the config.
-IGNORED = ("*.rotary_emb.inv_freq", "*.rotary_emb.cos_cached", "*.rotary_emb.sin_cached")
+BUFFERS = ("*.rotary_emb.inv_freq", "*.rotary_emb.cos_cached", "*.rotary_emb.sin_cached")
 
 
-def is_ignored(key: str, config: PhantomConfig) -> bool:
-    """Whether a stored key carries nothing: a recomputed buffer, or the second copy of a tied head."""
-    if config.decoder.tied_head and key == f"language_model.{FAMILIES[config.decoder.type].head}.weight":
-        return True
-    return any(fnmatchcase(key, pattern) for pattern in IGNORED)
+def is_buffer(key: str) -> bool:
+    """Whether a stored key is a buffer that is computed anew from the config."""
+    return any(fnmatchcase(key, pattern) for pattern in BUFFERS)
+
+
+def head_key(decoder: DecoderConfig) -> str:
+    """The published name of the head's weight, which a checkpoint with a tied head need not store."""
+    return f"language_model.{FAMILIES[decoder.type].head}.weight"
 
 
 def tensor_sources(config: PhantomConfig) -> dict[str, TensorSource]:
@@ -157,7 +160,7 @@ def _decoder(d: DecoderConfig) -> dict[str, TensorSource]:
     if d.tied_head:
         out["text_decoder.head.weight"] = out["token_embedding.weight"]
     else:
-        out["text_decoder.head.weight"] = _one(f"{top}.{keys.head}.weight", d.vocab_size, d.hidden_size)
+        out["text_decoder.head.weight"] = _one(head_key(d), d.vocab_size, d.hidden_size)
     for n in range(d.layers):
         out |= _decoder_layer(d, keys, f"text_decoder.layers.{n}", f"{top}.model.layers.{n}")
     return out

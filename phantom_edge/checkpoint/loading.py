@@ -7,36 +7,19 @@ Everything about files and published key names ends here: other modules read a t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.key_map import TensorSource, is_ignored, tensor_sources
+from phantom_edge.checkpoint.hub import resolve
+from phantom_edge.checkpoint.key_map import TensorSource, head_key, is_buffer, tensor_sources
+from phantom_edge.checkpoint.refusals import refuse_other_folders
+from phantom_edge.checkpoint.stored import FLOAT_TYPES, StoredTensor, listing, repeats, stored_tensors
 from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
 
 if TYPE_CHECKING:
     import torch
-
-FLOAT_TYPES = {"F32": 4, "F16": 2, "BF16": 2}
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-INDEX = "model.safetensors.index.json"
-MAX_INDEX_BYTES = 64 << 20
-HUB_FILES = ("*.safetensors", "*.json", "tokenizer.model")
-HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
-LISTED = 6  # names shown before an error says "and N more"
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """Where one tensor lies: its file, shape and safetensors dtype (``F32``, ``F16``, ``BF16``)."""
-
-    file: Path
-    shape: tuple[int, ...]
-    dtype: str
 
 
 class Checkpoint(Mapping[str, "torch.Tensor"]):
@@ -49,8 +32,9 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
 
     def __init__(self, folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor]):
         self.folder, self.config = folder, config
-        self.stored = stored
+        self.stored = _used(folder, config, stored)
         self.sources: dict[str, TensorSource] = tensor_sources(config)
+        self._finite: set[str] = set()
         self._check()
 
     @classmethod
@@ -58,14 +42,19 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """Open a folder or a Hugging Face id (``BK-Lee/Phantom-0.5B``; the offline cache is honoured).
 
         Raises :class:`InputError` listing every tensor that is missing, extra, mis-shaped or of another type,
-        before any weight is read. Pickled weights are refused; code inside the folder is never run.
+        before any weight is used. A stored tensor is left out only if it repeats another. Pickled weights are
+        refused; code inside the folder is never run.
         """
         folder = resolve(source, revision=revision)
+        refuse_other_folders(folder)
         config = PhantomConfig.from_file(folder / "config.json")
-        return cls(folder, config, _stored_tensors(folder))
+        return cls(folder, config, stored_tensors(folder))
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """The tensor in the dtype it is stored in, in canonical layout."""
+        """The tensor in the dtype it is stored in, in canonical layout.
+
+        Raises :class:`InputError`: a value is NaN or infinite, or the file can no longer be read.
+        """
         source = self.sources[name]
         return source.assemble([self._read(key) for key in source.keys])
 
@@ -92,18 +81,21 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     @property
     def parameters(self) -> int:
         """Number of stored parameters."""
-        return sum(math.prod(t.shape) for key, t in self.stored.items() if not is_ignored(key, self.config))
+        return sum(math.prod(tensor.shape) for tensor in self.stored.values())
 
     def _read(self, key: str) -> torch.Tensor:
-        from safetensors import safe_open
-
-        with safe_open(self.stored[key].file, framework="pt") as file:
-            tensor: torch.Tensor = file.get_tensor(key)
-            return tensor
+        tensor = self.stored[key].read()
+        if key not in self._finite:  # once, because a model's weights are read several times
+            if not _is_finite(tensor):
+                raise InputError(
+                    f"{self.folder}: {key} holds a value that is not finite; the checkpoint is broken"
+                )
+            self._finite.add(key)
+        return tensor
 
     def _check(self) -> None:
         expected = {key: shape for source in self.sources.values() for key, shape in source.shapes().items()}
-        stored = {key: tensor for key, tensor in self.stored.items() if not is_ignored(key, self.config)}
+        stored = self.stored
         missing = [key for key in expected if key not in stored]
         extra = [key for key in stored if key not in expected]
         wrong = [
@@ -115,72 +107,32 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         types = [f"{key} is {dtype}" for key, dtype in known.items() if dtype not in FLOAT_TYPES]
         by_kind = {"missing": missing, "not part of a Phantom": extra, "wrong shape": wrong}
         by_kind["not fp32, fp16 or bf16"] = types
-        problems = [f"{label}: {_listing(names)}" for label, names in by_kind.items() if names]
+        problems = [f"{label}: {listing(names)}" for label, names in by_kind.items() if names]
         if problems:
             raise InputError(f"{self.folder}: the weights do not match config.json; " + "; ".join(problems))
 
 
-def resolve(source: str | Path, *, revision: str | None = None) -> Path:
-    """The local folder behind a path or a Hugging Face id, downloading it if it is not in the cache."""
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise InputError(f"{folder}: is a file; give the checkpoint's folder")
-    if not HUB_ID.match(str(source)):
-        raise InputError(f"{source}: no such folder, and not a Hugging Face id of the form owner/name")
-    from huggingface_hub import snapshot_download
+def _used(folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Without known buffers, which are computed anew, and without a tied head that repeats the embedding.
 
-    try:
-        return Path(snapshot_download(str(source), revision=revision, allow_patterns=list(HUB_FILES)))
-    except Exception as error:  # the hub library raises a wide family; all of them mean "cannot be had"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{source}: no such folder, and the hub gave no checkpoint ({reason})") from None
-
-
-def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
-    index = folder / INDEX
-    if index.exists():
-        return _sharded(folder, read_json(index, MAX_INDEX_BYTES))
-    single = folder / "model.safetensors"
-    if single.exists():
-        return _headers(single)
-    pickles = sorted(p.name for pattern in PICKLES for p in folder.glob(pattern))
-    if pickles:
-        raise InputError(f"{folder}: only pickled weights ({pickles[0]}), which can run code; convert them")
-    raise InputError(f"{folder}: neither model.safetensors nor {INDEX} is there")
+    Raises :class:`InputError` for a head of its own: older versions of transformers drop it unseen where the
+    config ties it, newer ones use it, so that nobody can say which of the two was trained.
+    """
+    used = {key: tensor for key, tensor in stored.items() if not is_buffer(key)}
+    embedding, head = (tensor_sources(config)["token_embedding.weight"].keys[0], head_key(config.decoder))
+    if config.decoder.tied_head and head in used and embedding in used:
+        if not repeats(used[head], used[embedding]):
+            raise InputError(
+                f"{folder}: {head} differs from the token embedding, but config.json ties the two; "
+                "set tie_word_embeddings to false to use it, or remove the tensor"
+            )
+        del used[head]
+    return used
 
 
-def _sharded(folder: Path, index: dict[str, Any]) -> dict[str, StoredTensor]:
-    places = index.get("weight_map")
-    if not isinstance(places, dict) or not places:
-        raise InputError(f"{folder / INDEX}: weight_map is missing or empty")
-    names = set(places.values())
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise InputError(f"{folder / INDEX}: {name!r} is not the plain name of a safetensors file")
-    absent = sorted(name for name in names if not (folder / name).is_file())
-    if absent:
-        raise InputError(f"{folder}: shard missing: {_listing(absent)}")
-    tensors = {key: tensor for name in sorted(names) for key, tensor in _headers(folder / name).items()}
-    lost = [key for key, name in places.items() if key not in tensors or tensors[key].file.name != name]
-    if lost:
-        raise InputError(f"{folder}: the index and the shards disagree about {_listing(lost)}")
-    return tensors
+def _is_finite(tensor: torch.Tensor) -> bool:
+    import torch
 
-
-def _headers(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of one file; the safetensors library checks header and offsets against its length."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (a file is not iterable)
-            return {k: StoredTensor(path, tuple(s.get_shape()), s.get_dtype()) for k, s in slices.items()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: truncated, or no safetensors file ({error}); download it again") from None
-
-
-def _listing(names: list[str]) -> str:
-    shown = ", ".join(names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+    if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
+        return True  # the sum of a value that is not finite is none either; a sum alone may overflow
+    return bool(torch.isfinite(tensor).all())

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.loading import Checkpoint, resolve
+from phantom_edge.checkpoint.hub import resolve
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
+from phantom_edge.errors import InputError
 from phantom_edge.files import file_sha256
+from phantom_edge.progress import Step, no_step
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
 
@@ -29,12 +33,23 @@ class Pretrained:
     tokenizer: Tokenizer
     template: PromptTemplate
     first_id: int
+    origin: Origin
     _hashes: dict[Path, tuple[tuple[int, ...], str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, model: str | Path | None = None, *, revision: str | None = None) -> Pretrained:
-        """Open a folder or Hugging Face id, None for Phantom-Nano. Raises :class:`InputError`."""
-        folder = NANO if model is None or str(model) == NANO_NAME else resolve(model, revision=revision)
+    def open(
+        cls,
+        model: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        local: bool = False,
+        step: Step = no_step,
+    ) -> Pretrained:
+        """Open a folder or Hugging Face id, None for Phantom-Nano. Raises :class:`InputError`.
+
+        ``revision`` is a branch, tag or commit of the id; with ``local`` nothing is asked of the network.
+        """
+        folder, origin = _place(model, revision, local, step)
         checkpoint = Checkpoint.open(folder)
         config = checkpoint.config
         template = template_for(config.decoder.type)
@@ -47,7 +62,30 @@ class Pretrained:
             vocab_size=config.decoder.vocab_size,
         )
         first_id = tokenizer.encode(template.render([("?", None)]))[0]
-        return cls(NANO_NAME if folder == NANO else str(model), checkpoint, tokenizer, template, first_id)
+        name = NANO_NAME if origin.kind == EMBEDDED else str(model)
+        return cls(name, checkpoint, tokenizer, template, first_id, origin)
+
+    @staticmethod
+    def origin_of(name: str) -> Origin:
+        """Where a name leads that stands alone, as in earlier bundles."""
+        return Origin(EMBEDDED, NANO_NAME) if name == NANO_NAME else Origin.named(name)
+
+    @classmethod
+    def reopen(cls, origin: Origin) -> Pretrained:
+        """Open what a bundle says that it was made from, on this machine alone: nothing is downloaded.
+
+        Raises :class:`InputError`: it is not here, or no longer a checkpoint.
+
+        >>> Pretrained.reopen(Pretrained.open().origin).name
+        'phantom-nano'
+        """
+        if origin.kind == EMBEDDED:
+            return cls.open()
+        if origin.kind == FOLDER and not Path(origin.name).is_dir():
+            raise InputError(f"{origin.name}: no such folder on this machine")
+        if origin.kind == FOLDER:
+            return cls.open(origin.name)
+        return cls.open(origin.name, revision=origin.commit or origin.revision, local=True)
 
     @property
     def config(self) -> PhantomConfig:
@@ -67,3 +105,15 @@ class Pretrained:
         if self._hashes.get(file, ((), ""))[0] != state:
             self._hashes[file] = state, file_sha256(file)
         return self._hashes[file][1]
+
+
+def _place(model: str | Path | None, revision: str | None, local: bool, step: Step) -> tuple[Path, Origin]:
+    if model is None or str(model) == NANO_NAME:
+        if revision is not None:
+            raise InputError("--revision goes with a Hugging Face id; give one with --model")
+        return NANO, Origin(EMBEDDED, NANO_NAME)
+    is_hub = not Path(model).expanduser().exists()
+    folder = resolve(model, revision=revision, local=local, step=step)
+    if folder.resolve() == NANO.resolve():
+        return NANO, Origin(EMBEDDED, NANO_NAME)
+    return folder, Origin.of_hub(str(model), revision, folder) if is_hub else Origin.of_folder(folder)

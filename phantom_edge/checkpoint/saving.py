@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.key_map import tensor_sources
-from phantom_edge.checkpoint.loading import INDEX
+from phantom_edge.checkpoint.stored import INDEX
 
 MAX_SHARD_BYTES = 2 << 30
 COPIED = (

@@ -11,6 +11,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.errors import InputError
 
 
 @app.command(
@@ -90,6 +91,7 @@ def verify(
         str | None,
         typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
     ] = None,
+    revision: option.Revision = None,
     image: Annotated[
         Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
     ] = None,
@@ -103,10 +105,12 @@ def verify(
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.runtime.verify import verify as run_verify
 
+    if model is None and revision is not None:
+        raise InputError("--revision goes with a Hugging Face id; give one with --model")
     with progress(quiet=as_json) as p:
         p.step("checking the files")
         opened = Bundle.open(bundle)
-        source = None if model is None else Pretrained.open(model)
+        source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
         report = run_verify(opened, source, image=image, question=prompt, tokens=tokens, step=p.step)
     show(report, as_json=as_json, html=html)
 

@@ -102,7 +102,7 @@ def tune(
         with progress(quiet=as_json) as p:
             p.step("reading")
             triples = read_triples(data, images)
-            source = Pretrained.open(model, revision=revision)
+            source = Pretrained.open(model, revision=revision, step=p.step)
             result = run_tune(source, triples, options, output, _shown(p.step))
     except KeyboardInterrupt:
         text = "error: stopped; the same command goes on from the last state, if there is one"

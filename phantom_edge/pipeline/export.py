@@ -100,7 +100,7 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     """
     plan = _Plan.of(request)
     step("opening the checkpoint")
-    source = Pretrained.open(request.model, revision=request.revision)
+    source = Pretrained.open(request.model, revision=request.revision, step=step)
     spec, options = _options(request, plan.target, source, plan.recipe)
     if plan.stored:
         check_source(plan.stored, source)
@@ -281,7 +281,7 @@ def _manifest(
         format=plan.format.name,
         graphs=GraphFiles(**{name: path.as_posix() for name, path in exported.files.items()}),
         counts=exported.counts,
-        source=ModelSource(source.name, source.checkpoint.parameters, source.sha256()),
+        source=ModelSource(source.name, source.checkpoint.parameters, source.sha256(), source.origin),
         config=source.config,
         prompt=spec.template,
         tiles=TilePolicy(spec.tile_size, spec.tokens_per_tile, spec.max_tiles, thumbnail=True),

@@ -79,7 +79,7 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
     fold = Fold.parse(request.fold)
     suite = scene_suite(samples=request.accuracy) if request.accuracy else None
     step("opening the checkpoint")
-    source = Pretrained.open(request.model, revision=request.revision)
+    source = Pretrained.open(request.model, revision=request.revision, step=step)
     model = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id, track)
     cache = cache_folder() / "quantize"
     quantization = quantize_model(source, model, request.options, cache=cache, step=step)

@@ -134,7 +134,7 @@ def recover_file(
     store.check_output(output)
     quantization = store.load(file)
     step("opening the checkpoint")
-    source = Pretrained.open(model, revision=revision)
+    source = Pretrained.open(model, revision=revision, step=step)
     store.check_source(quantization, source)
     fold = Fold.parse(str(quantization.facts.get("fold", "exact")))
     folded = FoldedModel.of(source.config, source.checkpoint, fold, source.first_id)

@@ -7,8 +7,9 @@ from math import prod
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import Manifest
 from phantom_edge.checkpoint.config import PhantomConfig
-from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
+from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.stored import FLOAT_TYPES
 from phantom_edge.model.certificate import contributions
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.spec import FoldedSpec

@@ -123,9 +123,10 @@ def verify(
 
 
 def _recorded_source(bundle: Bundle) -> Pretrained:
-    name = bundle.manifest.source.name
+    recorded = bundle.manifest.source
+    name = recorded.name
     try:
-        return Pretrained.open(name)
+        return Pretrained.reopen(recorded.origin or Pretrained.origin_of(name))
     except InputError as error:
         raise InputError(
             f"{bundle.folder} was made from {name!r}, which cannot be opened from here ({error}); "

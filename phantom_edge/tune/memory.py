@@ -6,7 +6,8 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 
-from phantom_edge.checkpoint.loading import FLOAT_TYPES, Checkpoint
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.stored import FLOAT_TYPES
 from phantom_edge.errors import NoRoomError
 from phantom_edge.tune.lora import is_adapted
 from phantom_edge.tune.trainable import TIED, learns_first, stays_stored

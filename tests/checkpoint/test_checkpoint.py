@@ -3,13 +3,16 @@ work.
 """
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from phantom_edge.checkpoint.loading import INDEX, Checkpoint, resolve
+from phantom_edge.checkpoint.hub import resolve
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.stored import INDEX, StoredTensor
 from phantom_edge.errors import InputError
 from recipes.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 
@@ -65,7 +68,7 @@ def test_shards_and_dtypes_give_the_same_numbers(tmp_path, dtype):
 
 
 def test_opening_reads_no_weights(folder, monkeypatch):
-    monkeypatch.setattr(Checkpoint, "_read", lambda self, key: pytest.fail(f"read {key}"))
+    monkeypatch.setattr(StoredTensor, "read", lambda self: pytest.fail(f"read {self.key}"))
     assert len(Checkpoint.open(folder)) > 80
 
 
@@ -87,14 +90,102 @@ def test_integers_are_refused(folder):
         Checkpoint.open(folder)
 
 
-def test_recomputed_buffers_and_a_second_tied_head_are_ignored(folder):
+HEAD, EMBEDDING = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_recomputed_buffers_and_a_repeated_tied_head_are_left_out(folder, dtype):
     def add(tensors):
         tensors["language_model.model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.zeros(8)
-        tensors["language_model.lm_head.weight"] = tensors["language_model.model.embed_tokens.weight"].clone()
+        tensors[EMBEDDING] = tensors[EMBEDDING].bfloat16()
+        tensors[HEAD] = tensors[EMBEDDING].to(dtype)
 
     before = Checkpoint.open(folder).parameters
     edit(folder, add)
-    assert Checkpoint.open(folder).parameters == before
+    if dtype == torch.float64:
+        with pytest.raises(InputError, match=r"lm_head.weight differs"):
+            Checkpoint.open(folder)
+    else:
+        assert Checkpoint.open(folder).parameters == before
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan")])
+def test_a_tied_head_of_its_own_is_refused_and_untied_used(folder, value):
+    def add(tensors):
+        tensors[HEAD] = tensors[EMBEDDING].clone()
+        tensors[HEAD][-1, -1] = value
+
+    edit(folder, add)
+    with pytest.raises(InputError, match=r"lm_head.weight differs .* set tie_word_embeddings to false"):
+        Checkpoint.open(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["llm_config"]["tie_word_embeddings"] = False
+    (folder / "config.json").write_text(json.dumps(config))
+    if value == 1.5:
+        assert Checkpoint.open(folder)["text_decoder.head.weight"][-1, -1] == 1.5
+
+
+def test_a_large_tied_head_is_compared_to_its_end(folder, monkeypatch):
+    monkeypatch.setattr("phantom_edge.checkpoint.stored._COMPARED", 1000)
+    test_a_tied_head_of_its_own_is_refused_and_untied_used(folder, 1.5)
+
+
+def test_the_same_tensor_in_two_shards_and_weights_beside_the_index_are_refused(tmp_path):
+    folder = write_checkpoint(tmp_path / "two", TINY, shards=2)
+    first, second = (folder / f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
+    whole = load_file(second)
+    save_file(whole | {EMBEDDING: torch.zeros(320, 64)}, second)
+    with pytest.raises(InputError, match=r"in more than one shard: .*embed_tokens"):
+        Checkpoint.open(folder)
+    save_file(whole, second)
+    shutil.copy(first, folder / WEIGHTS)
+    with pytest.raises(InputError, match=r"model.safetensors beside the weights, not in model"):
+        Checkpoint.open(folder)
+    (folder / INDEX).unlink()
+    with pytest.raises(InputError, match=r"model-00001-of-00002.*beside the weights, without an index"):
+        Checkpoint.open(folder)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_that_a_training_wrapper_prefixed_are_read(tmp_path, folder, prefix):
+    expected = {name: tensor.clone() for name, tensor in Checkpoint.open(folder).items()}
+    tensors = load_file(folder / WEIGHTS)
+    save_file({prefix + name: tensor for name, tensor in tensors.items()}, folder / WEIGHTS)
+    checkpoint = Checkpoint.open(folder)
+    assert all(torch.equal(checkpoint[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_value_that_is_not_finite_is_named_in_any_tensor(folder):
+    for key in ("language_model.model.norm.weight", "vision_model.encoder.layers.0.ls1", EMBEDDING):
+        for value in (float("nan"), float("inf")):
+            whole = load_file(folder / WEIGHTS)
+            spoiled = whole[key].clone()
+            spoiled.view(-1)[3] = value
+            save_file(whole | {key: spoiled}, folder / WEIGHTS)
+            with pytest.raises(InputError, match=f"{key} holds a value that is not finite"):
+                list(Checkpoint.open(folder).values())
+            save_file(whole, folder / WEIGHTS)
+    largest = torch.full((64,), torch.finfo(torch.float32).max)  # their sum is infinite, they are not
+    save_file(whole | {"language_model.model.norm.weight": largest}, folder / WEIGHTS)
+    assert Checkpoint.open(folder)["text_decoder.norm.weight"].isfinite().all()
+
+
+def test_unreadable_weights_are_not_called_truncated(folder):
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to("/proc/self/mem")  # a file that opens and whose first byte cannot be read
+    if not (folder / WEIGHTS).exists():
+        pytest.skip("needs /proc")
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        Checkpoint.open(folder)
+    assert "download" not in str(caught.value)
+    assert "truncated" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="needs a user with limits")
+def test_weights_without_permission_are_named_so(folder):
+    (folder / WEIGHTS).chmod(0)
+    with pytest.raises(InputError, match="you may not read it"):
+        Checkpoint.open(folder)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1000])
@@ -138,7 +229,7 @@ def test_what_is_no_folder_and_no_hub_id(tmp_path, monkeypatch):
         resolve(tmp_path / "file")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="the hub gave no checkpoint"):
+    with pytest.raises(InputError, match="not in the local cache, and HF_HUB_OFFLINE forbids"):
         resolve("nobody/phantom-none")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import pytest
 
@@ -64,6 +65,99 @@ def test_what_is_wrong_is_named(changes, named):
         PhantomConfig.from_dict(published(**changes))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+DYNAMIC = {"type": "dynamic", "factor": 2.0}
+
+
+def rope(family, **fields):
+    """What becomes of a published config whose rotary embedding is written so; None removes a field."""
+    config = published(family)
+    decoder = config["llm_config"] | fields
+    config["llm_config"] = {name: value for name, value in decoder.items() if value is not None}
+    return PhantomConfig.from_dict(config).decoder.rope
+
+
+@pytest.mark.parametrize("family", TINY_FAMILIES)
+def test_the_rotary_embedding_is_read_as_every_transformers_writes_it(family):
+    decoder = published(family)["llm_config"]
+    expected, theta = rope(family), decoder["rope_theta"]
+    old = decoder.get("rope_scaling") or {"type": "default"}
+    named = {"su": "longrope"}.get(old["type"], old["type"])
+    newer = {name: value for name, value in old.items() if name != "type"} | {"rope_type": named}
+    original = decoder.get("original_max_position_embeddings")
+    five = newer | {"rope_theta": theta, "original_max_position_embeddings": original}
+    if family == "phi3":
+        five |= {"partial_rotary_factor": 1.0, "factor": 32.0, "attention_factor": 1.190238}
+        five["attention_factor"] = (1 + math.log(32) / math.log(4096)) ** 0.5
+    for fields in (
+        {"rope_scaling": newer},
+        {"rope_scaling": newer | {"type": old["type"]}},
+        {"rope_theta": None, "rope_scaling": None, "rope_parameters": five},
+        {
+            "rope_theta": None, "rope_scaling": None, "rope_parameters": five,
+            "original_max_position_embeddings": None,
+        },
+        {"rope_parameters": five},
+    ):  # fmt: skip
+        assert rope(family, **fields) == expected, fields
+
+
+@pytest.mark.parametrize(
+    ("family", "fields", "named"),
+    [
+        ("qwen2", {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}, "rope_theta contradicts"),
+        ("qwen2", {"rope_theta": None, "rope_parameters": {"rope_type": "default"}}, "rope_theta is missing"),
+        ("qwen2", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, "rope type is 'yarn'"),
+        ("qwen2", {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope type is 'llama3'"),
+        ("qwen2", {"rope_scaling": {"type": "default", "mrope_section": [16, 24, 24]}}, "mrope_section"),
+        ("qwen2", {"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "full_attention"),
+        ("qwen2", {"rope_scaling": ["dynamic"]}, "rope_scaling is no object"),
+        ("qwen2", {"partial_rotary_factor": 0.5}, "partial_rotary_factor must be 1"),
+        ("internlm2", {"rope_scaling": DYNAMIC | {"rope_type": "default"}}, "type contradicts"),
+        ("internlm2", {"rope_parameters": DYNAMIC | {"factor": 3.0}}, "factor contradicts"),
+        ("internlm2", {"rope_scaling": DYNAMIC | {"factor": None}}, "factor is missing"),
+        (
+            "internlm2",
+            {"original_max_position_embeddings": 77},
+            "original_max_position_embeddings contradicts",
+        ),
+        ("phi3", {"rope_parameters": {"rope_type": "longrope", "factor": 4.0}}, "factor contradicts 4096"),
+        ("phi3", {"rope_parameters": {"attention_factor": 1.5}}, "attention_factor contradicts 4096"),
+        ("phi3", {"original_max_position_embeddings": 1}, "expected at least 2"),
+        ("phi3", {"sliding_window": 2047}, "sliding_window 2047 is less"),
+        ("qwen2", {"layer_types": ["full_attention", "sliding_attention"]}, "layer_types"),
+        ("qwen2", {"head_dim": 128}, "head_dim contradicts"),
+        ("qwen2", {"tie_word_embeddings": "false"}, "tie_word_embeddings is no boolean"),
+    ],
+)
+def test_a_rotation_or_attention_that_is_not_computed_is_named(family, fields, named):
+    with pytest.raises(InputError, match=named):
+        rope(family, **fields)
+
+
+def test_windows_that_reach_back_to_the_first_token_change_nothing():
+    assert rope("phi3", sliding_window=262144) == rope("phi3")
+    assert rope("qwen2", sliding_window=128, use_sliding_window=False) == rope("qwen2")
+    assert rope("qwen2", layer_types=["full_attention"] * 2, head_dim=16) == rope("qwen2")
+
+
+@pytest.mark.parametrize(
+    ("where", "method", "words"),
+    [("top", "gptq", "by gptq"), ("llm_config", "awq", "by awq"), ("top", "bitsandbytes", "by bitsandbytes")],
+)
+def test_weights_that_are_quantised_already_are_named(where, method, words):
+    config = published()
+    (config if where == "top" else config[where])["quantization_config"] = {"quant_method": method, "bits": 4}
+    with pytest.raises(InputError, match=f"quantised {words} already"):
+        PhantomConfig.from_dict(config)
+
+
+def test_a_language_model_alone_is_told_what_it_lacks():
+    with pytest.raises(InputError, match="'qwen2' model, a language model alone, without vision encoder"):
+        PhantomConfig.from_dict({"model_type": "qwen2"})
+    with pytest.raises(InputError, match="an unnamed model"):
+        PhantomConfig.from_dict({})
 
 
 def test_rope_factors_must_be_half_a_head_long():

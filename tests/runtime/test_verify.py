@@ -194,9 +194,12 @@ def test_another_checkpoint_is_refused(bundles, tiny_dirs):
 
 def test_a_checkpoint_that_has_moved_is_asked_for(copy):
     folder, rehash = copy
-    bundle = rehash(source={**json.loads((folder / MANIFEST).read_text())["source"], "name": "gone/for/good"})
-    with pytest.raises(InputError, match=r"made from 'gone/for/good'.*give the checkpoint with --model"):
-        verify(bundle)
+    source = json.loads((folder / MANIFEST).read_text())["source"] | {"name": "gone/for/good"}
+    moved = source["origin"] | {"name": "/gone/for/good"}
+    for origin in (moved, {**moved, "kind": "hub", "name": "gone/good", "commit": "0" * 40}, None):
+        bundle = rehash(source=source | {"origin": origin})
+        with pytest.raises(InputError, match=r"made from 'gone/for/good'.*give the checkpoint with --model"):
+            verify(bundle)
 
 
 def test_your_own_picture_and_question(bundles):
