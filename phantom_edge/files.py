@@ -1,11 +1,9 @@
-"""The cache folder, reading within limits, hashing, and writing that is complete or does not happen."""
+"""The cache folder, hashing, and writing that is complete or does not happen."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import itertools
-import json
 import os
 import shutil
 import sys
@@ -13,13 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from phantom_edge.errors import InputError, PhantomEdgeError
+from phantom_edge.reading import opened
 
-MAX_JSON_BYTES = 8 << 20
-MAX_LINE_BYTES = 1 << 20
-MAX_LINES = 5_000_000
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEAST_ROOM = 4 << 20  # bytes; a disk with less left is full for anything that is written here
 
@@ -37,57 +32,9 @@ def cache_folder() -> Path:
     return Path(base or default).absolute() / "phantom-edge"
 
 
-def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """Read a JSON object of at most ``limit`` bytes. Raises :class:`InputError` for anything else."""
-    data = read_json_value(path, limit)
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds {type(data).__name__}, expected an object")
-    return data
-
-
-def read_json_value(path: Path, limit: int) -> Any:
-    """Read any JSON of at most ``limit`` bytes. Raises :class:`InputError`."""
-    try:
-        if path.stat().st_size > limit:
-            raise InputError(f"{path}: larger than {limit >> 20} MiB, which no such file is")
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found") from None
-    except (OSError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number (from 1) and object of each line that is not blank. Raises :class:`InputError` naming a line."""
-    try:
-        with path.open("rb") as file:
-            for number in itertools.count(1):
-                where, line = f"{path}, line {number}", file.readline(MAX_LINE_BYTES + 1)
-                if not line:
-                    return
-                if len(line) > MAX_LINE_BYTES:
-                    raise InputError(f"{where}: longer than {MAX_LINE_BYTES >> 20} MiB; shorten it")
-                if number > MAX_LINES:
-                    raise InputError(f"{path}: more than {MAX_LINES} lines; split it")
-                if line.strip():
-                    yield number, _json_object(line, where)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _json_object(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        data = json.loads(line.decode("utf-8-sig"))
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"{where}: not JSON ({error}); each line must be one object") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{where}: holds {type(data).__name__}, expected an object")
-    return data
-
-
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """SHA-256 of a file's bytes, in hexadecimal. Raises :class:`InputError` where it cannot be read."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -13,7 +13,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from phantom_edge.errors import InputError
+from phantom_edge.checkpoint.config import MAX_TILES
+from phantom_edge.errors import InputError, first_line, shown
+from phantom_edge.reading import reason
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,6 +26,7 @@ MAX_PIXELS = 64 * 1024 * 1024
 SAFE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """What may be decoded: Pillow shall not try formats that start programs (EPS runs Ghostscript)."""
 
+MAX_NAME = 120  # characters of a picture's path that an error shows
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -50,7 +53,7 @@ def load_image(source: str | Path | BinaryIO | Image.Image, name: str = "") -> I
     if isinstance(source, Image.Image):
         return _to_rgb(source, name or "the image")
     if isinstance(source, str | Path):
-        name = name or f"image {str(source)!r}"
+        name = name or f"image {shown(str(source), MAX_NAME)}"
         _check_file(source, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow has to say about odd metadata concerns nobody here
@@ -72,6 +75,7 @@ def tile_grid(
     sizes = {"width": width, "height": height, "tile size": tile_size, "max tiles": max_tiles}
     if small := [f"{name} is {size}" for name, size in sizes.items() if size < 1]:
         raise InputError(f"{small[0]}: it must be at least 1")
+    check_tile_policy(tile_size, max_tiles)
     grids = [(c, r) for c in range(1, max_tiles + 1) for r in range(1, max_tiles // c + 1)]
     grids.sort(key=math.prod)
     # Floats, not fractions: the published code compares rounded quotients, and its ties are ours.
@@ -80,6 +84,13 @@ def tile_grid(
     first, *others = (grid for grid, distance in zip(grids, distances, strict=True) if distance == closest)
     roomy = [(c, r) for c, r in others if width * height > 0.5 * tile_size * tile_size * c * r]
     return roomy[-1] if roomy else first
+
+
+def check_tile_policy(tile_size: int, max_tiles: int) -> None:
+    """Raise :class:`InputError` for tiles that would hold more pixels than a picture may have."""
+    if max_tiles > MAX_TILES or tile_size**2 * (max_tiles + 1) > MAX_PIXELS:
+        size = f"{max_tiles} tiles of {tile_size}x{tile_size} pixels"
+        raise InputError(f"{size}: at most {MAX_TILES}, and {MAX_PIXELS >> 20} megapixels in all")
 
 
 def tile_count(
@@ -141,7 +152,7 @@ def _check_file(path: str | Path, name: str) -> None:
     except FileNotFoundError:
         raise InputError(f"{name} does not exist: give the path of a picture") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{name} cannot be read ({_reason(error)}): give a readable picture") from None
+        raise InputError(f"{name}: {reason(error)}: give a readable picture") from None
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{name} is a folder: give the path of one picture in it")
     if not stat.S_ISREG(status.st_mode):
@@ -161,7 +172,7 @@ def _open(source: str | Path | BinaryIO, name: str) -> Image.Image:
         known = ", ".join(formats)
         raise InputError(f"{name} is not a picture in a known format: convert it to one of {known}") from None
     except Exception as error:  # Pillow's plugins raise almost anything on a broken header
-        raise InputError(f"{name} cannot be opened ({_reason(error)}): save it as PNG or JPEG") from None
+        raise InputError(f"{name} cannot be opened ({first_line(error)}): save it as PNG or JPEG") from None
 
 
 def _too_large(name: str, size: str) -> str:
@@ -178,11 +189,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         image.load()
         return _upright(_flatten(image), image)
     except Exception as error:  # decoders raise OSError, SyntaxError, EOFError, struct.error...
-        raise InputError(f"{name} is damaged ({_reason(error)}): save it as PNG or JPEG") from None
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{name} is damaged ({first_line(error)}): save it as PNG or JPEG") from None
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:

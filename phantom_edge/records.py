@@ -18,7 +18,8 @@ from dataclasses import Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from phantom_edge.errors import InputError, did_you_mean
+from phantom_edge.errors import MAX_SHOWN, InputError, did_you_mean, one_line, shown
+from phantom_edge.reading import reading
 
 Record = TypeVar("Record")
 _PLAIN: Final = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}
@@ -27,7 +28,9 @@ _CHECKS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "minimum": lambda value, least: value >= least,
     "maximum": lambda value, most: value <= most,
     "minLength": lambda text, least: len(text) >= least,
+    "maxLength": lambda text, most: len(text) <= most,
     "minItems": lambda items, least: len(items) >= least,
+    "maxItems": lambda items, most: len(items) <= most,
     "pattern": lambda text, pattern: re.search(pattern, text) is not None,
 }
 
@@ -58,8 +61,9 @@ def from_json(kind: type[Record], value: Any) -> Record:
     Raises:
         InputError: a field is missing, unknown, of another type or outside its limits; begins with its path.
     """
-    record: Record = _read(kind, value, "")
-    return record
+    with reading("it", "write it anew"):
+        record: Record = _read(kind, value, "")
+        return record
 
 
 def json_schema(kind: type) -> dict[str, Any]:
@@ -139,11 +143,11 @@ def _limited(value: Any, keywords: dict[str, Any], path: str) -> Any:
 
 
 def _refuse(path: str, value: Any, expected: str) -> Any:
-    shown = textwrap.shorten(repr(value), 60, placeholder=" …")
-    raise InputError(f"{path or 'it'} is {shown}, expected {expected}")
+    raise InputError(f"{path or 'it'} is {shown(value)}, expected {expected}")
 
 
 def _join(path: str, name: str) -> str:
+    name = one_line(name, MAX_SHOWN)
     return f"{path}.{name}" if path else name
 
 

@@ -11,7 +11,7 @@ from phantom_edge import __version__
 from phantom_edge.bench import view
 from phantom_edge.bench.results import MAX_REPORT_BYTES, SCHEMA, Run, checked_list
 from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
+from phantom_edge.reading import read_json, reading
 from phantom_edge.report.report import Report
 
 
@@ -44,9 +44,10 @@ class Results:
             newer = f"schema {data['schema']} is newer than this phantom-edge reads ({SCHEMA})"
             raise InputError(f"{path}: {newer}; update it")
         try:
-            runs = [Run.from_dict(run) for run in checked_list(data.get("runs"), "runs")]
+            with reading("a run"):
+                runs = [Run.from_dict(run) for run in checked_list(data.get("runs"), "runs")]
         except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+            raise InputError(f"{path}: {error}; measure again") from None
         if not runs:
             raise InputError(f"{path}: holds no runs; measure again")
         return cls(runs)

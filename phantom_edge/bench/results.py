@@ -11,10 +11,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import NoneType
 from typing import Any
 
 from phantom_edge.bench.stats import Summary, drift, summary
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 
 SCHEMA = 1
 MAX_REPORT_BYTES = 16 << 20
@@ -60,7 +61,7 @@ def metric(key: str) -> Metric:
         return _BY_KEY[key]
     if match := DECODE.fullmatch(key):
         return Metric(key, f"decode, {int(match[1])} tokens cached", "tok/s", higher=True)
-    raise InputError(f"unknown row {key!r}; there are {', '.join(_ORDER)} and decode@DEPTH")
+    raise InputError(f"unknown row {shown(key)}; there are {', '.join(_ORDER)} and decode@DEPTH")
 
 
 def order(key: str) -> tuple[int, int]:
@@ -169,7 +170,7 @@ class Run:
         """Read a run back, whoever wrote it. Raises :class:`InputError` naming what is not as it must be."""
         fields = _object(data, "a run")
         names = ("device", "runtime", "model", "settings", "conditions")
-        plain: dict[str, Any] = {name: _object(fields.get(name, {}), name) for name in names}
+        plain: dict[str, Any] = {name: _facts(fields.get(name, {}), name) for name in names}
         samples = {_row(k): _numbers(v, k) for k, v in _object(fields.get("samples", {}), "samples").items()}
         bands = {_row(k): _band(v, k) for k, v in _object(fields.get("bands", {}), "bands").items()}
         curves = {str(k): _points(v, k) for k, v in _object(fields.get("curves", {}), "curves").items()}
@@ -188,6 +189,15 @@ def _object(value: Any, where: str) -> Mapping[str, Any]:
     return dict(value)
 
 
+def _facts(value: Any, where: str) -> Mapping[str, Any]:
+    """Facts for people: texts, numbers and lists of them, but a name is a text and a count a number."""
+    facts = _object(value, where)
+    for key, kind in (("name", str), ("recipe", str), ("prompt_tokens", int)):
+        if not isinstance(facts.get(key), (kind, NoneType)):
+            raise InputError(f"{where}.{key} is {shown(facts[key])}, expected {kind.__name__}")
+    return facts
+
+
 def checked_list(value: Any, where: str) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)) or len(value) > MAX_SAMPLES:
         raise InputError(f"{where} is no list of at most {MAX_SAMPLES} entries")
@@ -196,7 +206,7 @@ def checked_list(value: Any, where: str) -> Sequence[Any]:
 
 def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"{where} holds {value!r}, expected a number")
+        raise InputError(f"{where} holds {shown(value)}, expected a number")
     return float(value)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
+from phantom_edge.reading import reason
 
 
 class Backend(Protocol):
@@ -32,6 +36,24 @@ class Backend(Protocol):
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last one."""
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """Whatever a runtime raises in the block is the artifact's fault: an :class:`InputError`.
+
+    >>> with running(Path("nano-desktop")):
+    ...     raise RuntimeError("Reshape_7: invalid shape")
+    Traceback (most recent call last):
+    phantom_edge.errors.InputError: nano-desktop: the artifact cannot be run (Reshape_7: invalid shape); …
+    """
+    try:
+        yield
+    except PhantomEdgeError:
+        raise
+    except Exception as error:  # runtimes' exceptions share no base class
+        kind = NoRoomError if isinstance(error, MemoryError) else InputError
+        raise kind(f"{folder}: the artifact cannot be run ({reason(error)}); export it again") from error
 
 
 def end_of_call(backend: Backend, steps: int, length: int) -> int:

@@ -8,15 +8,19 @@ golden.safetensors   inputs with expected outputs, for an app to test itself on 
 
 from __future__ import annotations
 
+import os
+import stat
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, one_line
 from phantom_edge.files import file_sha256, replacing_folder
+from phantom_edge.reading import is_file, reading
 
 TOKENIZER = "tokenizer.json"
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,16 @@ class Bundle:
     def open(cls, folder: str | Path, *, check: bool = True) -> Bundle:
         """Read the manifest and, unless ``check`` is False, compare every file's size and SHA-256 with it.
 
-        Raises :class:`InputError` for a wrong manifest, and a file that is missing, changed or not listed.
+        Raises :class:`InputError` for a wrong manifest, for a file that is missing, changed or not listed,
+        and for a link: a bundle is one folder of files that nothing else shares.
         """
         folder = Path(folder)
-        if not (folder / MANIFEST).is_file():
+        if not is_bundle(folder):
             raise InputError(f"{folder}: not a bundle (no {MANIFEST}); make one with `phantom-edge export`")
+        names = _files(folder)
         bundle = cls(folder, Manifest.read(folder / MANIFEST))
+        if extra := sorted(set(names) - set(bundle.manifest.files) - {MANIFEST}):
+            raise InputError(f"{folder}: {one_line(extra[0], 120)} is not listed in {MANIFEST}; remove it")
         if check:
             bundle.check_files()
         return bundle
@@ -57,21 +65,19 @@ class Bundle:
         return sum((self.folder / name).stat().st_size for name in _files(self.folder) if name != MANIFEST)
 
     def check_files(self) -> None:
-        """Raise :class:`InputError` naming the first file that is missing, changed or not listed."""
+        """Raise :class:`InputError` naming the first file that is missing or changed."""
         for name, entry in self.manifest.files.items():
             path = self.folder / name
-            if not path.is_file():
-                raise InputError(f"{self.folder}: {name} is missing; export the bundle again")
+            if not is_file(path):
+                raise InputError(f"{self.folder}: {one_line(name, 120)} is missing; export the bundle again")
             if path.stat().st_size != entry.bytes or file_sha256(path) != entry.sha256:
-                raise InputError(f"{self.folder}: {name} is not the file that was exported (SHA-256 differs)")
-        extra = sorted(set(_files(self.folder)) - set(self.manifest.files) - {MANIFEST})
-        if extra:
-            raise InputError(f"{self.folder}: {extra[0]} is not listed in {MANIFEST}; remove it")
+                what = f"{one_line(name, 120)} is not the file that was exported (SHA-256 differs)"
+                raise InputError(f"{self.folder}: {what}; export the bundle again")
 
 
 def is_bundle(folder: str | Path) -> bool:
     """Whether a folder claims to be a bundle."""
-    return (Path(folder) / MANIFEST).is_file()
+    return is_file(Path(folder) / MANIFEST)
 
 
 def writing(output: Path) -> AbstractContextManager[Path]:
@@ -100,4 +106,32 @@ def finish(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """Every file of a bundle, by its path below it. Raises :class:`InputError` for links and devices."""
+    names, folders = [], [folder]
+    while folders:
+        with reading(folders[-1]), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                name = Path(entry.path).relative_to(folder).as_posix()
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif not _is_litter(entry.name):
+                    _check_alone(folder, name, entry.stat(follow_symlinks=False))
+                    names.append(name)
+    return sorted(names)
+
+
+def _is_litter(name: str) -> bool:
+    """Whether a file is what an operating system leaves in folders that it shows."""
+    return name in LITTER or name.startswith("._")
+
+
+def _check_alone(folder: Path, name: str, status: os.stat_result) -> None:
+    """Every runtime has rules of its own for links, and some read past them: so there are none."""
+    if stat.S_ISLNK(status.st_mode) or status.st_nlink > 1:
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "a hard link"
+        raise InputError(
+            f"{folder}: {one_line(name, 120)} is {kind}, which not every runtime reads; copy the bundle "
+            "with `cp -rL`, or download it with --local-dir"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{folder}: {one_line(name, 120)} is no ordinary file; remove it")

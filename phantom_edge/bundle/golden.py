@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
+from phantom_edge.reading import check_size, open_safetensors, parse_json
 from phantom_edge.records import from_json, to_json
 from phantom_edge.report.report import Check
 
 GOLDEN: Final = "golden.safetensors"
 MAX_BYTES: Final = 256 << 20
+AGAIN: Final = "export the bundle again"
 METADATA: Final = "limits"
 TENSORS: Final = {
     "image": (np.uint8, 3),
@@ -106,22 +108,16 @@ class Golden:
     @classmethod
     def read(cls, folder: Path) -> Golden:
         """The golden file of a bundle. Raises :class:`InputError` where it is missing, large or damaged."""
-        from safetensors import SafetensorError, safe_open
-
         path = folder / GOLDEN
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB; export the bundle again")
-            with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-        except (OSError, SafetensorError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); export the bundle again") from None
+        check_size(path, MAX_BYTES, AGAIN)
+        with open_safetensors(path, "np", AGAIN) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
         try:
             golden = cls(**_checked(tensors), limits=parse_limits(metadata.get(METADATA)))
             golden._check_ids()
         except InputError as error:
-            raise InputError(f"{path}: {error}; export the bundle again") from None
+            raise InputError(f"{path}: {error}; {AGAIN}") from None
         return golden
 
     def save(self, folder: Path) -> None:
@@ -183,8 +179,8 @@ def parse_limits(text: str | None) -> GoldenLimits:
     if text is None:
         raise InputError("its metadata hold no limits")
     try:
-        return from_json(GoldenLimits, json.loads(text))
-    except (ValueError, RecursionError, InputError) as error:
+        return from_json(GoldenLimits, parse_json(text, "not readable"))
+    except InputError as error:
         raise InputError(f"the limits in its metadata: {error}") from None
 
 

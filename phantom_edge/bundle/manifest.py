@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from phantom_edge.checkpoint.config import Dimension, PhantomConfig, TokenId
+from phantom_edge.checkpoint.config import Dimension, Layers, PhantomConfig, Tiles, TokenId
 from phantom_edge.checkpoint.origin import Origin
 from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
+from phantom_edge.images import check_tile_policy
 from phantom_edge.model.bounds import FoldCertificate
 from phantom_edge.numbers.recipe import Recipe
+from phantom_edge.reading import read_json
 from phantom_edge.records import from_json, json_schema, limits, to_json
 from phantom_edge.report.report import Check, Report
 from phantom_edge.text.prompt import PromptTemplate
@@ -29,8 +30,9 @@ MAX_BYTES: Final = 16 << 20
 FLOAT, INT8 = "float", "int8"
 
 Sha256 = Annotated[str, limits(pattern="^[0-9a-f]{64}$", title="a SHA-256 in hexadecimal")]
-_INSIDE: Final = r"^(?!\.\.?(/|$))[^/\\:?#]+(/(?!\.\.?(/|$))[^/\\:?#]+)*$"
-FilePath = Annotated[str, limits(pattern=_INSIDE, title="a path that stays inside the bundle")]
+_NAME: Final = r"(?!\.\.?(/|$))[^/\\:?#\u0000-\u001f]{1,200}"
+_INSIDE: Final = f"^{_NAME}(/{_NAME})*$"
+FilePath = Annotated[str, limits(pattern=_INSIDE, maxLength=400, title="a path that stays inside the bundle")]
 Tokens = Annotated[int, limits(minimum=1, maximum=1 << 24)]
 
 
@@ -67,7 +69,7 @@ class TilePolicy:
     """Side of a tile in pixels."""
     tokens: Dimension
     """Image tokens of one tile."""
-    max: Dimension
+    max: Tiles
     """The most tiles that a picture is cut into, the thumbnail apart."""
     thumbnail: bool
     """Whether the whole picture follows as one more tile where there are several."""
@@ -93,7 +95,7 @@ class DecoderShape:
     """Channels of an embedding and of an image token."""
     vocabulary: Dimension
     """Logits of one position."""
-    layers: Dimension
+    layers: Layers
     kv_heads: Dimension
     cache_widths: tuple[Dimension, ...]
     """Channels of a cached key or value, layer by layer: the head dimension and the phantom's."""
@@ -253,6 +255,12 @@ class Manifest:
         ):
             if value != expected:
                 raise InputError(f"{name} is {value}, and config makes it {expected}")
+        heads, widths = decoder.head_dim, self.shape.cache_widths
+        if any(not heads <= width <= 2 * heads for width in widths):
+            raise InputError(f"shape.cache_widths are not all in {heads}..{2 * heads}, as config makes them")
+        if self.chunk > self.context:
+            raise InputError(f"chunk {self.chunk} is more than the context of {self.context}")
+        check_tile_policy(self.tiles.size, self.tiles.max)
         if odd := [n for n in (self.ids.first, self.ids.image, *self.ids.end) if n >= decoder.vocab_size]:
             raise InputError(f"ids: {odd[0]} is no id below a vocabulary of {decoder.vocab_size}")
 

@@ -12,14 +12,20 @@ from typing import Annotated, Any, TypeVar
 
 from phantom_edge.checkpoint.refusals import other_model, refuse_quantized
 from phantom_edge.checkpoint.rope_fields import KINDS, check_stretch, rope_fields
-from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
+from phantom_edge.errors import InputError, shown
+from phantom_edge.reading import read_json
 from phantom_edge.records import limits
 
 DECODER_TYPES = ("qwen2", "internlm2", "phi3")
 MAX_DIMENSION = 1 << 20
 """Largest value of any dimension: far above every published size, far below what would exhaust memory."""
+MAX_LAYERS = 1024
+"""Most layers of an encoder or a decoder: the deepest published has 64, and each takes work at once."""
+MAX_TILES = 64
+"""Most tiles that a picture is cut into."""
 Dimension = Annotated[int, limits(minimum=1, maximum=MAX_DIMENSION)]
+Layers = Annotated[int, limits(minimum=1, maximum=MAX_LAYERS)]
+Tiles = Annotated[int, limits(minimum=1, maximum=MAX_TILES)]
 TokenId = Annotated[int, limits(minimum=0, maximum=MAX_DIMENSION - 1)]
 
 
@@ -29,7 +35,7 @@ class VisionConfig:
 
     hidden_size: Dimension
     intermediate_size: Dimension
-    layers: Dimension
+    layers: Layers
     heads: Dimension
     image_size: Dimension
     """Side of a tile in pixels."""
@@ -78,7 +84,7 @@ class DecoderConfig:
     type: Annotated[str, limits(enum=DECODER_TYPES)]
     hidden_size: Dimension
     intermediate_size: Dimension
-    layers: Dimension
+    layers: Layers
     heads: Dimension
     kv_heads: Dimension
     vocab_size: Dimension
@@ -105,7 +111,7 @@ class PhantomConfig:
     end_ids: Annotated[tuple[TokenId, ...], limits(minItems=1)]
     downsample: Dimension = 2
     """Patches along one side of the square that becomes one image token."""
-    max_tiles: Dimension | None = None
+    max_tiles: Tiles | None = None
     """The most tiles it was trained with, or null: then any number that the published tiling gives.
 
     ``"phantom_edge": {"max_tiles": 1}`` in ``config.json`` is this toolkit's own field."""
@@ -144,14 +150,18 @@ class PhantomConfig:
         vision = _vision(top.section("vision_config"))
         forced = data.get("force_image_size")
         if forced is not None and forced != (size := vision.image_size):
-            raise InputError(f"config.json: force_image_size {forced} contradicts vision_config's {size}")
+            raise InputError(
+                f"config.json: force_image_size {shown(forced)} contradicts vision_config's {size}"
+            )
         image_token = top.number("image_token_index", int)
         ends = data.get("eos_token_id")
         ends = ends if isinstance(ends, list) else [ends]
         for name, value in [("image_token_index", image_token), *(("eos_token_id", e) for e in ends)]:
             if not _is_int(value) or not 0 <= value < decoder.vocab_size:
-                raise InputError(f"config.json: {name} {value!r} is no id below {decoder.vocab_size}")
-        max_tiles = top.section("phantom_edge").size("max_tiles") if "phantom_edge" in data else None
+                raise InputError(f"config.json: {name} {shown(value)} is no id below {decoder.vocab_size}")
+        max_tiles = (
+            top.section("phantom_edge").size("max_tiles", MAX_TILES) if "phantom_edge" in data else None
+        )
         return cls(vision, decoder, image_token, tuple(ends), max_tiles=max_tiles)
 
 
@@ -174,11 +184,11 @@ class _Fields:
             raise InputError(f"{self.where}: {name} is missing")
         return _Fields(value, f"{self.where} {name}")
 
-    def size(self, name: str) -> int:
-        """A dimension: an integer from 1 to :data:`MAX_DIMENSION`."""
+    def size(self, name: str, largest: int = MAX_DIMENSION) -> int:
+        """A dimension: an integer from 1 to ``largest``."""
         value = self.number(name, int)
-        if not 1 <= value <= MAX_DIMENSION:
-            raise InputError(f"{self.where}: {name} is {value}, expected 1 to {MAX_DIMENSION}")
+        if not 1 <= value <= largest:
+            raise InputError(f"{self.where}: {name} is {shown(value)}, expected 1 to {largest}")
         return value
 
     def number(self, name: str, kind: type[N]) -> N:
@@ -186,7 +196,7 @@ class _Fields:
         if value is None:
             raise InputError(f"{self.where}: {name} is missing")
         if not (_is_int(value) or (kind is float and isinstance(value, float))):
-            raise InputError(f"{self.where}: {name} is {value!r}, expected a number")
+            raise InputError(f"{self.where}: {name} is {shown(value)}, expected a number")
         return kind(value)
 
     def numbers(self, name: str, count: int) -> tuple[float, ...]:
@@ -194,12 +204,14 @@ class _Fields:
         values = self.data.get(name)
         if not isinstance(values, list) or len(values) != count:
             raise InputError(f"{self.where}: {name} must list {count} numbers, half the head dimension")
+        if odd := [v for v in values if not _is_int(v) and not isinstance(v, float)]:
+            raise InputError(f"{self.where}: {name} holds {shown(odd[0])}, expected numbers")
         return tuple(float(v) for v in values)
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
         value = self.data.get(name, default)
         if value not in allowed:
-            raise InputError(f"{self.where}: {name} is {value!r}, expected one of {', '.join(allowed)}")
+            raise InputError(f"{self.where}: {name} is {shown(value)}, expected one of {', '.join(allowed)}")
         return str(value)
 
     def flag(self, name: str) -> bool:
@@ -228,7 +240,7 @@ def _vision(f: _Fields) -> VisionConfig:
     config = VisionConfig(
         hidden_size=f.size("hidden_size"),
         intermediate_size=f.size("intermediate_size"),
-        layers=f.size("num_hidden_layers"),
+        layers=f.size("num_hidden_layers", MAX_LAYERS),
         heads=f.size("num_attention_heads"),
         image_size=f.size("image_size"),
         patch_size=f.size("patch_size"),
@@ -256,7 +268,7 @@ def _decoder(f: _Fields) -> DecoderConfig:
         type=kind,
         hidden_size=hidden,
         intermediate_size=f.size("intermediate_size"),
-        layers=f.size("num_hidden_layers"),
+        layers=f.size("num_hidden_layers", MAX_LAYERS),
         heads=heads,
         kv_heads=kv_heads,
         vocab_size=f.size("vocab_size"),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from phantom_edge.checkpoint.refusals import refuse_file
-from phantom_edge.errors import InputError, first_line
+from phantom_edge.errors import InputError, first_line, one_line
 from phantom_edge.progress import Step, no_step
+from phantom_edge.reading import is_file, is_folder
 
 HUB_FILES = ("*.safetensors", "*.json", "tokenizer.model")
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}$")
@@ -41,25 +42,18 @@ def resolve(
     Raises :class:`InputError`: no such folder or id, no access, or no answer and nothing in the cache.
     """
     folder = Path(source).expanduser()
-    if _is_folder(folder):
+    if is_folder(folder):
         if revision is not None:
             raise InputError(
                 f"{folder}: is a folder, and --revision goes with a Hugging Face id; leave it out"
             )
         return folder
-    if folder.exists():
+    if is_file(folder):
         refuse_file(folder)
     if not HUB_ID.match(str(source)):
-        shown = str(source) if len(str(source)) <= 120 else f"{str(source)[:119]}…"
-        raise InputError(f"{shown}: no such folder, and not a Hugging Face id of the form owner/name")
+        name = one_line(str(source), 120)
+        raise InputError(f"{name}: no such folder, and not a Hugging Face id of the form owner/name")
     return _from_hub(str(source), revision, local, step)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):  # a name that no file can have
-        return False
 
 
 def _from_hub(name: str, revision: str | None, local: bool, step: Step) -> Path:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phantom_edge.errors import InputError, first_line, unreadable
-from phantom_edge.files import read_json
+from phantom_edge.errors import MAX_SHOWN, InputError, one_line, shown
+from phantom_edge.reading import is_file, open_safetensors, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -37,21 +37,15 @@ class StoredTensor:
 
     def read(self) -> torch.Tensor:
         """All of it, in its own dtype."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.file, framework="pt") as file:
-                tensor: torch.Tensor = file.get_tensor(self.key)
-                return tensor
-        except (OSError, SafetensorError) as error:  # it was whole when it was opened
-            raise InputError(f"{self.file}: changed or gone ({first_line(error)}); leave it alone") from None
+        # It was whole when it was opened.
+        with open_safetensors(self.file, mend="it changed while it was in use; leave it alone") as file:
+            tensor: torch.Tensor = file.get_tensor(self.key)
+            return tensor
 
     def rows(self) -> Iterator[torch.Tensor]:
         """It in parts of at most some millions of values, so that no second copy fills the memory."""
-        from safetensors import safe_open
-
         step = max(1, _COMPARED // max(1, math.prod(self.shape[1:])))
-        with safe_open(self.file, framework="pt") as file:
+        with open_safetensors(self.file) as file:
             part = file.get_slice(self.key)
             for start in range(0, self.shape[0], step):
                 yield part[start : start + step]
@@ -71,9 +65,9 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     Raises :class:`InputError`: no such files, a damaged one, or an index and files that disagree.
     """
     index, single = folder / INDEX, folder / SINGLE
-    if index.exists():
+    if is_file(index):
         tensors = _sharded(folder, read_json(index, MAX_INDEX_BYTES))
-    elif single.exists():
+    elif is_file(single):
         _refuse_others(folder, {SINGLE}, "without an index")
         tensors = _headers(single)
     else:
@@ -93,13 +87,11 @@ def _sharded(folder: Path, index: dict[str, Any]) -> dict[str, StoredTensor]:
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise InputError(f"{folder / INDEX}: weight_map is missing or empty")
-    names = set(places.values())
-    for name in names:
+    for name in places.values():
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
-            raise InputError(
-                f"{folder / INDEX}: {str(name)[:80]!r} is not the plain name of a safetensors file"
-            )
-    absent = sorted(name for name in names if not (folder / name).is_file())
+            raise InputError(f"{folder / INDEX}: {shown(name)} is not the plain name of a safetensors file")
+    names = set(places.values())
+    absent = sorted(name for name in names if not is_file(folder / name))
     if absent:
         raise InputError(f"{folder}: shard missing: {listing(absent)}")
     _refuse_others(folder, names, f"not in {INDEX}")
@@ -124,22 +116,12 @@ def _refuse_others(folder: Path, names: set[str], why: str) -> None:
 
 def _headers(path: Path) -> dict[str, StoredTensor]:
     """Every tensor of one file; the safetensors library checks header and offsets against its length."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        # First by Python, whose errors keep their kind: the library gives one text for all of them.
-        with path.open("rb") as raw:
-            raw.read(1)
-        with safe_open(path, framework="pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (a file is not iterable)
-            return {k: StoredTensor(path, tuple(s.get_shape()), s.get_dtype(), k) for k, s in slices.items()}
-    except OSError as error:
-        raise unreadable(path, error) from None
-    except (SafetensorError, ValueError) as error:
-        raise InputError(f"{path}: truncated, or no safetensors file ({error}); download it again") from None
+    with open_safetensors(path, mend="download it again") as file:
+        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118  (a file is not iterable)
+        return {k: StoredTensor(path, tuple(s.get_shape()), s.get_dtype(), k) for k, s in slices.items()}
 
 
 def listing(names: list[str]) -> str:
     """The first of some names, and how many more there are."""
-    shown = ", ".join(name if len(name) <= 80 else f"{name[:77]}…" for name in names[:LISTED])
-    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"
+    listed = ", ".join(one_line(name, MAX_SHOWN) for name in names[:LISTED])
+    return listed if len(names) <= LISTED else f"{listed} and {len(names) - LISTED} more"

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, one_line, shown
 from phantom_edge.evaluate.items import Picture
-from phantom_edge.files import read_json_value
+from phantom_edge.reading import is_file, is_folder, read_json_value
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,10 +49,10 @@ def find_folder(data: str | Path, name: str, places: Sequence[str], layout: str)
     Raises :class:`InputError` with the expected ``layout`` when there is none.
     """
     data = Path(data)
-    if not data.exists():
+    if not is_file(data) and not is_folder(data):
         raise InputError(f"{data}: not found; give --data the folder with {layout}")
     for place in places:
-        if (data / place / name).is_file():
+        if is_file(data / place / name):
             return data / place
     raise InputError(f"{data}: no {name} in it; expected is {layout}")
 
@@ -61,14 +61,15 @@ def inside(folder: Path, name: str, where: str) -> Path:
     """The file called ``name`` below ``folder``; a name from a data file may not lead out of it."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
-        raise InputError(f"{where}: {name!r} is no plain file name")
+        raise InputError(f"{where}: {shown(name)} is no plain file name")
     return folder / name
 
 
 def picture_file(path: Path, where: str, layout: str) -> Picture:
     """A picture on disk, read when its turn comes. Raises :class:`InputError` when it is not there."""
-    if not path.is_file():
-        raise InputError(f"{where}: its picture {path} is missing; expected is {layout}")
+    if not is_file(path):
+        end = one_line("/".join(path.parts[-2:]), 60)
+        raise InputError(f"{where}: its picture {end} is missing; expected is {layout}")
 
     def load(size: int) -> Image:
         from phantom_edge.images import load_image

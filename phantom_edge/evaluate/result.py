@@ -10,10 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
-from phantom_edge.files import read_json_lines, replacing_file
+from phantom_edge.files import replacing_file
+from phantom_edge.reading import read_json_lines
 
 SUFFIX = ".jsonl"
 
@@ -93,7 +94,7 @@ def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]
     for record in after.records:
         other = earlier.get(record.id)
         if other is None or content(other) != content(record):
-            what = f"question {record.id!r} of {after.model} was not asked of {before.model}"
+            what = f"question {shown(record.id)} of {after.model} was not asked of {before.model}"
             raise InputError(f"{what}; ask both the same --tasks, --samples, --split and --limit")
     if len(earlier) != len(after.records):
         raise InputError(f"{before.model} got {len(earlier)} questions, {after.model} {len(after.records)}")
@@ -140,7 +141,7 @@ def read_records(path: str | Path, suite: Suite) -> EvalResult:
 def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
     if line is None or line["question"] != item.question:
         options = "--benchmark, --tasks, --samples, --split and --limit"
-        what = f"{path}: question {item.id!r} is not among its records"
+        what = f"{path}: question {shown(item.id)} is not among its records"
         raise InputError(f"{what}; use the {options} that it was written with")
     error = str(line.get("error", ""))
     correct = not error and bool(item.judge(line["reply"].strip()))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil.types import DType, count_elements
+from phantom_edge.reading import check_size, reading
 
 HEADER = struct.Struct("<II")
 RECORD = struct.Struct("<IIQQQ")
@@ -43,14 +44,12 @@ class BlobFile:
 
     def __init__(self, path: Path):
         self.path = path
-        try:
-            size = path.stat().st_size
+        with reading(path, "copy the package again"):
+            size = check_size(path, None)
             if size < ALIGNMENT:
                 raise InputError(f"{path}: {size} bytes is too short for a weight file; export it again")
             # Copy-on-write: torch wants writable memory, and the file must never change.
             self._bytes = np.memmap(path, dtype=np.uint8, mode="c")
-        except OSError as error:
-            raise InputError(f"{path}: cannot read it ({error.strerror}); copy the package again") from error
         self.count, version = HEADER.unpack_from(self._bytes.data, 0)
         if version != VERSION:
             raise InputError(f"{path}: weight file version {version}, not {VERSION}; use coremltools 9")

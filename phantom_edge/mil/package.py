@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.mil.blob import BlobFile
+from phantom_edge.reading import is_file, read_bytes, read_json, reading
 
 MAX_MANIFEST_BYTES = 2**20
 MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message
@@ -31,22 +31,18 @@ class Package:
         """The weight file that a constant names, as in ``@model_path/weights/weight.bin``."""
         if file_name not in self._blobs:
             if not file_name.startswith(WEIGHT_PREFIX):
-                raise InputError(f"{self.path}: {file_name!r} does not begin with {WEIGHT_PREFIX}")
+                raise InputError(f"{self.path}: {shown(file_name)} does not begin with {WEIGHT_PREFIX}")
             path = _inside(self.model_path.parent, file_name[len(WEIGHT_PREFIX) :], self.path)
             self._blobs[file_name] = BlobFile(path)
         return self._blobs[file_name]
 
     def _model_path(self) -> Path:
         manifest = self.path / "Manifest.json"
-        if not manifest.is_file():
+        if not is_file(manifest):
             raise InputError(f"{self.path}: no Manifest.json; give the folder of an .mlpackage")
-        if manifest.stat().st_size > MAX_MANIFEST_BYTES:
-            raise InputError(f"{manifest}: over {MAX_MANIFEST_BYTES} bytes, not a manifest; export it again")
-        try:
-            content = json.loads(manifest.read_bytes())
+        content = read_json(manifest, MAX_MANIFEST_BYTES, "export it again")
+        with reading(manifest, "export it again", "does not say which file is the model"):
             item = content["itemInfoEntries"][content["rootModelIdentifier"]]["path"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{manifest}: does not say which file is the model; export it again") from error
         if not isinstance(item, str):
             raise InputError(f"{manifest}: the model's path is not a text; export the package again")
         return _inside(self._data, item, self.path)
@@ -57,26 +53,23 @@ def _inside(root: Path, relative: str, package: Path) -> Path:
     try:
         path = (root / relative).resolve()
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{package}: {relative!r} is not a usable path; export the package again") from error
+        what = f"{shown(relative)} is not a usable path"
+        raise InputError(f"{package}: {what}; export the package again") from error
     if not path.is_relative_to(root.resolve()):
-        raise InputError(f"{package}: {relative!r} leads outside the package; do not use it, export it again")
-    if not path.is_file():
-        raise InputError(f"{package}: {relative!r} is named but missing; copy the whole package again")
+        what = f"{shown(relative)} leads outside the package"
+        raise InputError(f"{package}: {what}; do not use it, export it again")
+    if not is_file(path):
+        raise InputError(f"{package}: {shown(relative)} is named but missing; copy the whole package again")
     return path
 
 
 def _parse(path: Path) -> Any:
     from coremltools.proto import Model_pb2
-    from google.protobuf.message import DecodeError
 
-    size = path.stat().st_size
-    if size > MAX_PROTO_BYTES:
-        raise InputError(f"{path}: {size} bytes, more than a protobuf message has; keep weights apart")
     model = Model_pb2.Model()
-    try:
-        model.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise InputError(f"{path}: not a Core ML model, or a damaged one; export it again") from error
+    data = read_bytes(path, MAX_PROTO_BYTES, "keep weights apart")
+    with reading(path, "export it again", "is not a Core ML model, or a damaged one"):
+        model.ParseFromString(data)
     kind = model.WhichOneof("Type")
     if kind != "mlProgram":
         what = f"a {kind or 'model without content'}, not an ML Program"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from phantom_edge.errors import InputError, did_you_mean
+from phantom_edge.errors import InputError, did_you_mean, shown
+from phantom_edge.reading import read_toml
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +170,7 @@ def _preset(name: str, float_type: Precision, *rules: str) -> Recipe:
 def _parse_rule(text: str, origin: str) -> Rule:
     pattern, equals, precision = (part.strip() for part in text.rpartition("="))
     if not equals or not pattern:
-        raise InputError(f"{origin} '{text}': write pattern=precision, as text_decoder.layers.0.*=int8")
+        raise InputError(f"{origin} {shown(text)}: write pattern=precision, as text_decoder.layers.0.*=int8")
     return Rule(pattern, Precision.parse(precision), origin)
 
 
@@ -218,14 +218,11 @@ def load_recipe(text: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _load_file(path: Path) -> Recipe:
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"recipe file {path}: {error}") from error
+    data = read_toml(path)
     origin = path.name
     _check_fields(origin, data, required=("base",), optional=("rule",))
     base = data["base"]
-    if base not in PRESETS:
+    if not isinstance(base, str) or base not in PRESETS:
         raise InputError(f"{origin}: {_unknown('base', str(base), PRESETS)}")
     rules = (*PRESETS[base].rules, *_rules(data.get("rule", []), origin))
     return replace(PRESETS[base], name=path.stem, rules=rules)
@@ -255,10 +252,10 @@ def _check_has_work(rule: Rule, shapes: Mapping[str, Shape]) -> None:
     matched = [name for name in shapes if fnmatchcase(name, rule.pattern)]
     if not matched:
         hint = did_you_mean(rule.pattern, shapes)
-        raise InputError(f"{rule.origin}: '{rule.pattern}' matches no module of this model{hint}")
+        raise InputError(f"{rule.origin}: {shown(rule.pattern)} matches no module of this model{hint}")
     if rule.precision.is_integer and not any(_MATMUL.fullmatch(name) for name in matched):
         raise InputError(f"{rule.origin}: {matched[0]} is no matrix product and cannot be {rule.precision}")
 
 
 def _unknown(kind: str, text: str, known: Iterable[str]) -> str:
-    return f"unknown {kind} '{text}'{did_you_mean(text, known)}; there are: {', '.join(known)}"
+    return f"unknown {kind} {shown(text)}{did_you_mean(text, known)}; there are: {', '.join(known)}"

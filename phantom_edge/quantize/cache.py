@@ -17,6 +17,7 @@ from phantom_edge.numbers.recipe import Precision
 from phantom_edge.quantize import store
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.sensitivity import Option, Options
+from phantom_edge.reading import read_json, reading
 
 MAX_BYTES: Final = 256 << 20
 """Of one kept quantisation: larger ones are worth a file of their own, which ``quantize -o`` writes."""
@@ -38,13 +39,14 @@ class Cache:
         """The sensitivities kept under ``key``."""
         if self.folder is None:
             return None
+        path = self.folder / f"{key}.json"
         try:
-            data = json.loads((self.folder / f"{key}.json").read_text(encoding="utf-8"))
-            return {
-                name: [Option(Precision.parse(p), int(size), float(kl)) for p, size, kl in rows]
-                for name, rows in data.items()
-            }
-        except (OSError, ValueError, TypeError, AttributeError, InputError):
+            with reading(path):
+                return {
+                    name: [Option(Precision.parse(p), int(size), float(kl)) for p, size, kl in rows]
+                    for name, rows in read_json(path).items()
+                }
+        except InputError:
             return None
 
     def keep_options(self, key: str, options: Options) -> None:

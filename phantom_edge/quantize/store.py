@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from phantom_edge.files import replacing_file
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.quantize.result import Quantization
+from phantom_edge.reading import open_safetensors, parse_json, reading
 from phantom_edge.records import from_json, to_json
 
 SUFFIX: Final = ".safetensors"
@@ -85,22 +85,15 @@ def load(path: str | Path) -> Quantization:
     Raises :class:`InputError`: no such file, damaged, not of this kind, or of a newer schema.
     """
     path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            document = _document(path, (file.metadata() or {}).get(_KEY))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; make it with `phantom-edge quantize -o {path.name}`") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged or not a quantisation ({error}); make it again") from None
-    try:
+    with open_safetensors(path, mend=f"make it with `phantom-edge quantize -o {path.name}`") as file:
+        document = _document(path, (file.metadata() or {}).get(_KEY))
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    with reading(path, "make it again", "not a quantisation of this toolkit"):
         recipe = from_json(Recipe, document["recipe"])
         rows = tuple(from_json(ModuleRow, row) for row in document["modules"])
         integers, floats, cache = _integers(tensors), _under(tensors, "floats/"), _under(tensors, "cache/")
         method, facts = str(document["method"]), dict(document["facts"])
         return Quantization(recipe, method, integers, floats, rows, facts, cache)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a quantisation of this toolkit ({error}); make it again") from None
 
 
 def is_stored(text: str | None) -> bool:
@@ -136,7 +129,7 @@ def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]
 def _document(path: Path, text: str | None) -> dict[str, Any]:
     if text is None or len(text) > MAX_JSON_BYTES:
         raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
-    document = json.loads(text)
+    document = parse_json(text, path, "make it again")
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
         raise InputError(f"{path}: is no quantisation; make one with `phantom-edge quantize`")
     if document["schema"] > SCHEMA:

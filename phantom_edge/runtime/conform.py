@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
+from phantom_edge.errors import InputError, shown
 from phantom_edge.images import load_image, normalize, pixel_values
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
+from phantom_edge.reading import is_file, open_safetensors, read_json, reading
 from phantom_edge.report.report import Check, Report
 from phantom_edge.text.prompt_ids import PromptEncoder
 
@@ -28,6 +28,8 @@ PIXEL_LIMIT = 1e-6
 PIXEL_REASON = "the same integers after resizing, then one subtraction and one division in fp32"
 GENERATED = 12
 PIXEL_STEP, IMAGE_STEP, LOGIT_STEP = 8, 16, 64  # every n-th row and column, image token, position is there
+DIMENSIONS = {"input_ids": 1, "hidden_last": 1, "logits_every_64": 2, "last_logits": 1, "generated_ids": 1}
+DIMENSIONS_OF_IMAGE = {"pixel_values": 4, "pixel_sums": 2, "image_embeds": 3}
 Arrays = dict[str, np.ndarray]
 
 
@@ -37,9 +39,11 @@ def conform(folder: str | Path, *, phantom: bool = True) -> Report:
     Raises :class:`InputError` when the folder has no recordings.
     """
     folder = Path(folder)
-    if not (folder / "golden.json").is_file() or not (folder / "golden.safetensors").is_file():
+    if not is_file(folder / "golden.json") or not is_file(folder / "golden.safetensors"):
         raise InputError(f"{folder}: no recorded outputs here (golden.json and golden.safetensors)")
     source, cases, golden = Pretrained.open(folder), _cases(folder), _load(folder / "golden.safetensors")
+    for case in cases:
+        _check_recorded(folder, case, golden)
     config, checkpoint = source.config, source.checkpoint
     models: dict[str, PhantomModel | FoldedModel] = {
         "original": PhantomModel(config, checkpoint, phantom=phantom),
@@ -70,17 +74,31 @@ def _cases(folder: Path) -> list[dict[str, Any]]:
     cases = read_json(folder / "golden.json").get("cases")
     if not isinstance(cases, list) or not cases:
         raise InputError(f"{folder / 'golden.json'}: lists no cases")
-    for case in cases:
-        image = case.get("image")
-        if image is not None and Path(image).name != image:
-            raise InputError(f"{folder / 'golden.json'}: {image!r} is not a plain file name")
-    return [{**case, "path": case["image"] and folder / case["image"]} for case in cases]
+    where = folder / "golden.json"
+    with reading(where, "record it again"):
+        for case in cases:
+            image, named = case["image"], isinstance(case["name"], str) and isinstance(case["question"], str)
+            if image is not None and (not isinstance(image, str) or Path(image).name != image):
+                raise InputError(f"{where}: {shown(image)} is not a plain file name")
+            if not named or type(case.get("tiles", 0)) is not int:
+                raise InputError(f"{where}: a case needs a name, a question and the number of its tiles")
+        return [{**case, "path": case["image"] and folder / case["image"]} for case in cases]
+
+
+def _check_recorded(folder: Path, case: dict[str, Any], golden: Arrays) -> None:
+    """Raise :class:`InputError` where a tensor of a case is missing, or is something else."""
+    for name, dimensions in (DIMENSIONS | (DIMENSIONS_OF_IMAGE if case["image"] else {})).items():
+        tensor = golden.get(f"{case['name']}.{name}")
+        if tensor is None or tensor.ndim != dimensions or tensor.dtype.kind not in "iuf":
+            what = (
+                f"{name} of case {shown(case['name'])} is missing, or no numbers in {dimensions} dimensions"
+            )
+            raise InputError(f"{folder / 'golden.safetensors'}: {what}; record it again")
 
 
 def _load(path: Path) -> Arrays:
-    from safetensors.numpy import load_file
-
-    return load_file(path)
+    with open_safetensors(path, "np", "record it again") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
 
 
 def _case(
@@ -107,11 +125,11 @@ def _image_checks(
     name: str, case: dict[str, Any], pixels: np.ndarray, image: torch.Tensor, recorded: Arrays
 ) -> list[Check]:
     normal = normalize(pixels)
-    means = normal.astype(np.float64).sum((2, 3)) - recorded["pixel_sums"]
+    sums, area = normal.astype(np.float64).sum((2, 3)), normal[0, 0].size
     return [
         _equal(name, "tiles", len(pixels), case["tiles"]),
         _near(name, "pixels", normal[:, :, ::PIXEL_STEP, ::PIXEL_STEP], recorded["pixel_values"], pixel=True),
-        _near(name, "pixel means", means / normal[0, 0].size, np.zeros_like(means), pixel=True),
+        _near(name, "pixel means", sums / area, recorded["pixel_sums"] / area, pixel=True),
         _near(name, "image tokens", image[:, ::IMAGE_STEP].numpy(), recorded["image_embeds"]),
     ]
 

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from phantom_edge.bundle.backend import check_tiles, end_of_call
-from phantom_edge.errors import InputError, first_line
+from phantom_edge.bundle.backend import check_tiles, end_of_call, running
+from phantom_edge.errors import InputError
+from phantom_edge.reading import reading
 from phantom_edge.runtime.native import quiet_native
 
 Result = TypeVar("Result")
@@ -44,6 +45,7 @@ class CoreaiBackend:
         from phantom_edge.export.coreai import file
 
         self.context, self.chunk, self.name = context, chunk, "coreai (cpu)"
+        self.folder = Path(folder)
         self._loop = _Loop()
         functions = {
             "vision_encoder": ["main"],
@@ -117,7 +119,8 @@ class CoreaiBackend:
         from coreai.runtime import NDArray
 
         arrays = {name: NDArray(np.ascontiguousarray(array)) for name, array in inputs.items()}
-        return np.array(self._loop.run(function(arrays, states))[output].numpy())
+        with running(self.folder):
+            return np.array(self._loop.run(function(arrays, states))[output].numpy())
 
 
 class _Loop:
@@ -144,12 +147,8 @@ class _Loop:
             with quiet_native():  # the runtime announces each function
                 return {name: model.load_function(name) for name in names}
 
-        try:
+        with reading(path, "export it again", "Core AI cannot load it"):
             return self.run(enter())
-        except (RuntimeError, KeyError, ValueError, OSError) as error:
-            raise InputError(
-                f"{path}: Core AI cannot load it ({first_line(error)}); export it again"
-            ) from None
 
 
 def _close(loop: asyncio.AbstractEventLoop, stack: AsyncExitStack, thread: threading.Thread) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from phantom_edge.bundle.backend import end_of_call
-from phantom_edge.errors import InputError
+from phantom_edge.bundle.backend import end_of_call, running
+from phantom_edge.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from phantom_edge.mil import MilModel
@@ -47,7 +47,7 @@ class CoremlBackend:
         from phantom_edge.mil import MilModel
 
         coremltools()  # in silence, before the interpreter imports a part of it
-        self.context, self.chunk = context, chunk
+        self.folder, self.context, self.chunk = Path(folder), context, chunk
         paths = [Path(folder) / f"{graph}.mlpackage" for graph in GRAPHS]
         interpreted = [MilModel.load(path, mode=mode) for path in paths]
         self.vocabulary = _check_decoder(interpreted[2], paths[2], context, chunk)
@@ -94,7 +94,8 @@ class CoremlBackend:
         arrays = {
             n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()
         }
-        return np.asarray(model.predict(arrays, state)[output], dtype=np.float32)
+        with running(self.folder):
+            return np.asarray(model.predict(arrays, state)[output], dtype=np.float32)
 
 
 class _Model(Protocol):
@@ -133,7 +134,7 @@ class _NativeModel:
         return outputs
 
     def _failed(self, what: str, error: Exception) -> InputError:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         return InputError(f"{self.path}: Core ML cannot {what} it ({reason}); it needs macOS 15 or later")
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from phantom_edge.bundle.backend import check_tiles, end_of_call
+from phantom_edge.bundle.backend import check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
+from phantom_edge.reading import reading
 from phantom_edge.runtime.native import quiet_native
 
 if TYPE_CHECKING:
@@ -52,15 +53,13 @@ class ExecutorchBackend:
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r} of the ExecuTorch backend; there are {', '.join(MODES)}")
         self.name = "executorch" if mode == "stock" else f"executorch ({mode})"
-        path = Path(folder) / FILE
+        path = self._path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
         self._pixels, self._hidden = _check_program(path, context, chunk)
-        try:
-            with _runs(path, mode) as file, quiet_native():
-                self._program = _runtime(threads).load_program(file)
-                self._methods = {name: self._program.load_method(name) for name in GRAPHS}
-        except RuntimeError as error:
-            raise InputError(f"{path}: ExecuTorch does not load it ({str(error).splitlines()[0]})") from None
+        unloaded = reading(path, "export it again", "ExecuTorch does not load")
+        with unloaded, _runs(path, mode) as file, quiet_native():
+            self._program = _runtime(threads).load_program(file)
+            self._methods = {name: self._program.load_method(name) for name in GRAPHS}
         self._cache = ExecutorchCache()
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -112,11 +111,9 @@ class ExecutorchBackend:
         return int(self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1])
 
     def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
-        try:
+        with running(self._path):
             output: torch.Tensor = self._methods[method].execute([x.contiguous() for x in inputs])[0]
-        except RuntimeError as error:
-            raise InputError(f"ExecuTorch refused {method}: {str(error).splitlines()[0]}") from None
-        return output.numpy()
+            return output.numpy()
 
 
 def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...], int]:

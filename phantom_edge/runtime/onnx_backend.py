@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from google.protobuf.message import Message
 
-from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.bundle.backend import end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
-from phantom_edge.errors import InputError, first_line
+from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
+from phantom_edge.export.onnx_model import AGAIN, load_model
+from phantom_edge.reading import reading
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
 
@@ -28,7 +28,6 @@ GRAPHS: Final = {
 }
 """Inputs and outputs of each model, besides the decoder's cache."""
 PAST: Final = "past_key_values."
-MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_CACHE_BYTES: Final = 64 << 30
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 SHRINK: Final = "memory.enable_memory_arena_shrinkage"
@@ -66,9 +65,9 @@ class OnnxBackend:
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
         self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
-        self.context, self.chunk = context, chunk
+        self.folder, self.context, self.chunk = Path(folder), context, chunk
         paths = [find(Path(folder), name) for name in GRAPHS]
-        models = [check_model(path) for path in paths]
+        models = [load_model(path) for path in paths]
         limit = _positions(paths[-1], models[-1])
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
@@ -91,8 +90,9 @@ class OnnxBackend:
         not depend on its neighbours.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
-        tiles = (self._vision.run(None, {"pixel_values": tile[None]}, self._returning)[0] for tile in pixels)
-        return np.concatenate(list(tiles))
+        with running(self.folder):
+            tiles = [self._vision.run(None, {"pixel_values": t[None]}, self._returning)[0] for t in pixels]
+            return np.concatenate(tiles)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
@@ -101,8 +101,9 @@ class OnnxBackend:
             raise InputError(
                 f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}"
             )
-        embeddings: np.ndarray = self._embedding.run(None, {"input_ids": ids})[0]
-        return embeddings
+        with running(self.folder):
+            embeddings: np.ndarray = self._embedding.run(None, {"input_ids": ids})[0]
+            return embeddings
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
@@ -127,64 +128,13 @@ class OnnxBackend:
             "attention_mask": np.ones((1, end), dtype=np.int64),
             "position_ids": np.arange(cache.length, end, dtype=np.int64)[None],
         }
-        for name, array in inputs.items():
-            cache.binding.bind_cpu_input(name, array)
-        self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
-        cache.length = end
-        logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
-        return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
-
-
-def check_model(path: Path) -> onnx.ModelProto:
-    """Parse a model without its data and check that the data lies beside it.
-
-    Raises:
-        InputError: no readable model, or external data that is not a file of the same folder, long enough.
-    """
-    try:
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise InputError(f"{path}: larger than {MAX_MODEL_BYTES >> 20} MiB, which no such graph is")
-        model = onnx.load(path, load_external_data=False)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # protobuf's DecodeError: its class depends on the protobuf in use
-        raise InputError(f"{path}: not an ONNX model ({first_line(error)})") from None
-    for tensor in _tensors(model):
-        _check_external(path, tensor)
-    return model
-
-
-def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor anywhere in a message: initializers, attributes, subgraphs, functions."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for item in value if hasattr(value, "__len__") else [value]:
-            yield from _tensors(item)
-
-
-def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
-    if not tensor.external_data and tensor.data_location != onnx.TensorProto.EXTERNAL:
-        return
-    where = {entry.key: entry.value for entry in tensor.external_data}
-    location = where.get("location", "")
-    file = path.parent / location
-    plain = re.fullmatch(r"[\w.-]+", location) and PurePosixPath(location).name == location
-    if not plain or file.is_symlink() or not file.is_file():
-        raise InputError(
-            f"{path}: {tensor.name}: its data must be a file in the same folder, not {location!r}"
-        )
-    try:
-        offset, length = int(where.get("offset", 0)), int(where.get("length", 0))
-    except ValueError:
-        raise InputError(f"{path}: {tensor.name}: offset and length of its data must be numbers") from None
-    if offset < 0 or length < 0 or offset + length > file.stat().st_size:
-        raise InputError(
-            f"{path}: {tensor.name}: {location} ends before byte {offset + length}; it is incomplete"
-        )
+        with running(self.folder):
+            for name, array in inputs.items():
+                cache.binding.bind_cpu_input(name, array)
+            self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
+            cache.length = end
+            logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
+            return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
 
 
 def _positions(path: Path, decoder: onnx.ModelProto) -> int:
@@ -211,10 +161,8 @@ def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.Infer
         options.add_session_config_entry(DATA_FOLDER, str(path.parent))
     if threads is not None:
         options.intra_op_num_threads = threads
-    try:
+    with reading(path, AGAIN, "ONNX Runtime does not load it"):
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ORT's exceptions share no base class of their own
-        raise InputError(f"{path}: ONNX Runtime does not load it ({first_line(error)})") from None
 
 
 def _present(past: str) -> str:

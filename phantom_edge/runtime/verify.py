@@ -19,7 +19,7 @@ import numpy as np
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import CalibratedQuantization
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import InputError, NoRoomError
+from phantom_edge.errors import InputError, NoRoomError, shown
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import CacheScales
@@ -129,7 +129,7 @@ def _recorded_source(bundle: Bundle) -> Pretrained:
         return Pretrained.reopen(recorded.origin or Pretrained.origin_of(name))
     except InputError as error:
         raise InputError(
-            f"{bundle.folder} was made from {name!r}, which cannot be opened from here ({error}); "
+            f"{bundle.folder} was made from {shown(name)}, which cannot be opened from here ({error}); "
             "give the checkpoint with --model"
         ) from None
 

@@ -17,7 +17,7 @@ from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2, set_m
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.text.charsmap import replacements
 from phantom_edge.text.decoding import MANY_SPACES, leading_spaces
 
@@ -27,6 +27,8 @@ _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # ModelProt
 _ERROR = 2  # SentencePiece's log level
 _NUL = "\0"  # old versions of SentencePiece give a piece of this name, new ones its byte: no text needs it
 _PRIVATE_USE = 0xF0000
+_MAX_PIECE = 512  # characters; trainers stop at 16, and merges take the square of it
+_MAX_ADDED = 2048  # every piece is looked through for every added token
 _CHECKED_PIECES = 4096  # about as many take seconds
 _TEXT_START, _TEXT_END = r"(?<![\s\S])", r"(?![\s\S])"  # \A and \z, in words that every regex engine knows
 
@@ -105,6 +107,8 @@ class SentencePieceModel:
             yield "a denormalizer"
         if any(piece.type == _UNUSED for piece in self.proto.pieces):
             yield "pieces of type UNUSED"
+        if any(len(piece.piece) > _MAX_PIECE for piece in self.proto.pieces):
+            yield f"pieces of more than {_MAX_PIECE} characters"
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
@@ -144,6 +148,10 @@ def convert(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> Token
     Raises :class:`InputError`: added tokens contradict the model or each other, or a text differs.
     """
     added = {**_reserved(model, added), **added}
+    if len(added) > _MAX_ADDED:
+        raise InputError(
+            f"tokenizer.model has {len(added)} added tokens, more than {_MAX_ADDED}: leave some out"
+        )
     vocab = _vocabulary(model, added)
     aliases = _aliases(model, added)
     vocab.update({alias: vocab.pop(symbol) for symbol, alias in aliases.items()})
@@ -178,7 +186,9 @@ def _vocabulary(model: SentencePieceModel, added: Mapping[int, AddedToken]) -> d
     vocab: dict[str, int] = {}
     for index, text in by_id.items():
         if text in vocab:
-            raise InputError(f"token {text!r} has ids {vocab[text]} and {index}: mend tokenizer_config.json")
+            raise InputError(
+                f"token {shown(text)} has ids {vocab[text]} and {index}: mend tokenizer_config.json"
+            )
         vocab[text] = index
     return vocab
 
@@ -281,8 +291,8 @@ def check_conversion(
 def _compare(text: str, expected: object, converted: object) -> None:
     if expected != converted:
         raise InputError(
-            f"the converted tokenizer differs from tokenizer.model on {text!r}: {converted!r} instead of "
-            f"{expected!r}; ship a tokenizer.json with the checkpoint"
+            f"the converted tokenizer differs from tokenizer.model on {shown(text)}: {shown(converted)} "
+            f"instead of {shown(expected)}; ship a tokenizer.json with the checkpoint"
         )
 
 

@@ -4,20 +4,21 @@ Every tokenizer ends up as one `tokenizers` tokenizer, whose JSON is what a bund
 token by token; see `decoding`.
 """
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
+from phantom_edge.reading import is_file, read_bytes, read_json, reading
 from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
 from phantom_edge.text.prompt import MARKER, PromptTemplate
 
 MAX_FILE_BYTES = 64 * 2**20
+AGAIN: Final = "download it again"
 _ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
 
 
@@ -62,16 +63,17 @@ class Tokenizer:
         """
         folder = Path(folder)
         added = _added_tokens(folder)
-        if (folder / "tokenizer.json").is_file():
+        if is_file(folder / "tokenizer.json"):
             tokenizer = cls.from_file(folder / "tokenizer.json")
             tokenizer._add_missing(added)
             return cls(tokenizer._inner)
-        if (folder / "tokenizer.model").is_file():
+        if is_file(folder / "tokenizer.model"):
             # SentencePiece is needed for these checkpoints only: a bundle carries the converted file.
             from phantom_edge.text.sentencepiece import SentencePieceModel, convert
 
-            model = SentencePieceModel.from_bytes(_read(folder / "tokenizer.model"))
-            with _as_input_error(f"{folder / 'tokenizer.model'} cannot be converted", "download it again"):
+            path = folder / "tokenizer.model"
+            model = SentencePieceModel.from_bytes(read_bytes(path, MAX_FILE_BYTES, AGAIN))
+            with reading(path, AGAIN, "cannot be converted"):
                 return cls(convert(model, added))
         raise InputError(f"{folder} has neither tokenizer.json nor tokenizer.model: download all of it")
 
@@ -82,10 +84,9 @@ class Tokenizer:
         Raises:
             InputError: missing, over `MAX_FILE_BYTES`, not JSON, or not a tokenizer that can be decoded.
         """
-        data = _json(Path(path))
-        with _as_input_error(f"{path} is not a tokenizer", "download it again"):
-            inner = RustTokenizer.from_str(json.dumps(data))
-        return cls(inner)
+        data = read_json(Path(path), MAX_FILE_BYTES, AGAIN)
+        with reading(path, AGAIN, "is not a tokenizer"):
+            return cls(RustTokenizer.from_str(json.dumps(data)))
 
     @property
     def vocab_size(self) -> int:
@@ -97,7 +98,7 @@ class Tokenizer:
 
         Raises :class:`InputError`: the text is not valid Unicode (a lone surrogate).
         """
-        with _as_input_error("the text cannot be tokenized", "it must be valid Unicode"):
+        with reading("the text cannot be tokenized", "it must be valid Unicode"):
             return self._inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
@@ -141,7 +142,7 @@ class Tokenizer:
                 known = self.token_id(token.content)
             if known != index:
                 ids = f"id {known} in tokenizer.json, {index} beside it"
-                raise InputError(f"token {token.content!r} has {ids}: download it again")
+                raise InputError(f"token {shown(token.content)} has {ids}: download it again")
 
 
 def check_model_tokens(
@@ -176,37 +177,18 @@ def check_model_tokens(
         raise InputError(f"end token ids {odd} are not in the tokenizer: mend eos_token_id")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} is over {MAX_FILE_BYTES // 2**20} MiB, too large: download it again")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): download the checkpoint again") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(_read(path).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}): download it again") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path} is not a JSON object: download it again")
-    return data
-
-
 def _added_tokens(folder: Path) -> dict[int, AddedToken]:
     """Tokens listed beside the tokenizer, by id; `tokenizer_config.json` has flags, the other names."""
     path, older = folder / "tokenizer_config.json", folder / "added_tokens.json"
-    listed = _json(path).get("added_tokens_decoder", {}) if path.is_file() else {}
-    named = _json(older) if older.is_file() else {}
-    what = f"the added tokens of {folder} are malformed"
-    with _as_input_error(what, "download tokenizer_config.json again"):
+    settings = read_json(path, MAX_FILE_BYTES, AGAIN) if is_file(path) else {}
+    listed = settings.get("added_tokens_decoder", {})
+    named = read_json(older, MAX_FILE_BYTES, AGAIN) if is_file(older) else {}
+    with reading(folder, "download tokenizer_config.json again", "its added tokens are malformed"):
         tokens = {int(index): _added_token(**entry) for index, entry in listed.items()}
         for content, index in named.items():
             known = tokens.setdefault(int(index), _added_token(content, special=True))
             if known.content != content:
-                names = f"{known.content!r} and {content!r}"
+                names = f"{shown(known.content)} and {shown(content)}"
                 raise InputError(f"token {index} of {folder} is {names}: mend {older.name}")
         return tokens
 
@@ -215,18 +197,3 @@ def _added_token(content: str, **flags: object) -> AddedToken:
     # Never `normalized`: the published tokenizer looks for these tokens in the text as it is.
     chosen = {flag: bool(flags.get(flag, False)) for flag in _ADDED_TOKEN_FLAGS}
     return AddedToken(content, normalized=False, **chosen)
-
-
-@contextlib.contextmanager
-def _as_input_error(what: str, mend: str) -> Iterator[None]:
-    """Whatever goes wrong inside is the fault of the data: one line, no traceback."""
-    try:
-        yield
-    except InputError:
-        raise
-    except BaseException as error:
-        # A panic of the Rust library is no Exception, and its class cannot be imported.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        reason = " ".join(str(error).split())
-        raise InputError(f"{what} ({reason}): {mend}") from None

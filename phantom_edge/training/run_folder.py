@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.files import read_json, sync, use_default_permissions
+from phantom_edge.files import sync, use_default_permissions
+from phantom_edge.reading import is_file, open_safetensors, parse_json, read_json
 
 SCHEMA = 1
 RUN, STATE, PROGRESS, LOCK = "run.json", "state.safetensors", "progress.json", "lock"
@@ -65,7 +66,7 @@ class RunState:
 
     @classmethod
     def from_json(cls, text: str) -> RunState:
-        data = json.loads(text)
+        data = parse_json(text, "the state's counts")
         values = {f.name: data[f.name] for f in fields(cls)}
         return cls(**values | {"totals": Totals(**values["totals"])})
 
@@ -79,7 +80,7 @@ class RunFolder:
 
     @property
     def resumable(self) -> bool:
-        return (self.folder / STATE).is_file()
+        return is_file(self.folder / STATE)
 
     def finished(self) -> dict[str, Any] | None:
         """What ``training.json`` of a finished output says. Raises :class:`InputError` for other contents."""
@@ -87,7 +88,7 @@ class RunFolder:
             raise InputError(f"{self.output}: is a file or a link; choose another output")
         if not self.output.is_dir() or not any(self.output.iterdir()):
             return None
-        if not (self.output / TRAINING).is_file():
+        if not is_file(self.output / TRAINING):
             raise InputError(f"{self.output}: holds something that no training made; choose another output")
         return read_json(self.output / TRAINING, MAX_JSON_BYTES)
 
@@ -168,7 +169,7 @@ class RunFolder:
         """Put weights, gradients and moments back."""
         owner = {p: o for o in optimizers for group in o.param_groups for p in group["params"]}
         with self._opened() as file, torch.no_grad():
-            counts, names = json.loads(file.metadata()["counts"]), set(file.keys())
+            counts, names = parse_json(file.metadata()["counts"], "its counts"), set(file.keys())
             for name, tensor in tensors.items():
                 tensor.copy_(file.get_tensor(f"weight.{name}"))
                 if f"grad.{name}" in names:
@@ -185,12 +186,8 @@ class RunFolder:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        try:
-            with safe_open(self.folder / STATE, framework="pt") as file:
-                yield file
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{self.folder / STATE}: damaged ({reason}); delete it to start anew") from None
+        with open_safetensors(self.folder / STATE, mend="delete it to start anew") as file:
+            yield file
 
     # --- output ---------------------------------------------------------------------------------------------
 

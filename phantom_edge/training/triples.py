@@ -7,13 +7,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from phantom_edge.errors import InputError
-from phantom_edge.files import file_sha256, read_json_lines
+from phantom_edge.errors import MAX_SHOWN, InputError, one_line, shown
+from phantom_edge.files import file_sha256
+from phantom_edge.reading import check_size, is_file, is_folder, read_json_lines, reading
 
 MAX_FILE_BYTES = 4 << 30
 LISTED = 6  # missing pictures named before an error says "and N more"
@@ -67,10 +67,9 @@ def read_triples(path: str | Path, images: str | Path | None = None) -> Triples:
     'Tell me the colour of the diamond.'
     """
     path, folder = Path(path), None if images is None else Path(images)
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not is_folder(folder):
         raise InputError(f"{folder}: no such folder; --images takes the folder of the pictures")
-    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
-        raise InputError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB; split it")
+    check_size(path, MAX_FILE_BYTES)
     lines = tuple(_line(data, n, f"{path}, line {n}") for n, data in read_json_lines(path))
     if not lines:
         raise InputError(f"{path}: holds no triple; give one JSON object per line")
@@ -94,7 +93,7 @@ def _text(data: dict[str, Any], name: str, where: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InputError(f"{where}: {name} is {json.dumps(value)[:40]}, expected a text")
+        raise InputError(f"{where}: {name} is {shown(value)}, expected a text")
     if not value.strip():
         raise InputError(f"{where}: {name} is empty; leave the field out or fill it")
     return value
@@ -104,18 +103,21 @@ def _check_images(triples: Triples) -> None:
     missing = []
     for name, line in triples.images().items():
         if triples.folder is None:
+            name = one_line(name, MAX_SHOWN)
             raise InputError(f"{triples.where(line)}: names the picture {name}; give --images DIR")
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\0" in name or _leaves(triples.folder, name):
-            raise InputError(f"{triples.where(line)}: {name!r} lies outside {triples.folder}; move it in")
-        if not (triples.folder / name).is_file():
-            missing.append(f"{name} (line {line.number})")
+            what = f"{shown(name)} lies outside {triples.folder}"
+            raise InputError(f"{triples.where(line)}: {what}; move it in")
+        if not is_file(triples.folder / name):
+            missing.append(f"{one_line(name, MAX_SHOWN)} (line {line.number})")
     if missing:
-        shown = ", ".join(missing[:LISTED])
+        listed = ", ".join(missing[:LISTED])
         more = "" if len(missing) <= LISTED else f" and {len(missing) - LISTED} more"
-        raise InputError(f"{triples.path}: {len(missing)} pictures not in {triples.folder}: {shown}{more}")
+        raise InputError(f"{triples.path}: {len(missing)} pictures not in {triples.folder}: {listed}{more}")
 
 
 def _leaves(folder: Path, name: str) -> bool:
     """Whether a link takes a name out of the folder."""
-    return not (folder / name).resolve().is_relative_to(folder.resolve())
+    with reading(f"{folder}, picture {shown(name)}", "give another picture"):
+        return not (folder / name).resolve().is_relative_to(folder.resolve())

@@ -75,7 +75,7 @@ def test_a_report_is_read_back_as_it_was_written(run, tmp_path):
         (lambda d: d.update(runs={}), "runs is no list"),
         (lambda d: d["runs"][0].update(samples={"speed": [1]}), "unknown row 'speed'"),
         (lambda d: d["runs"][0].update(samples={"load": [None]}), "load holds None"),
-        (lambda d: d["runs"][0].update(samples={"load": [float("nan")]}), "load holds nan"),
+        (lambda d: d["runs"][0].update(samples={"load": [float("nan")]}), "holds NaN"),
         (lambda d: d["runs"][0].update(samples={"load": [True]}), "load holds True"),
         (lambda d: d["runs"][0].update(curves={"soak": [[1]]}), "a point is"),
         (lambda d: d["runs"][0].update(bands={"load": {"low": 1}}), "load.typical holds None"),

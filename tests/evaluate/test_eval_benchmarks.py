@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from phantom_edge import files
+from phantom_edge import reading
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.benchmarks import BENCHMARKS, benchmark_suite, table
 from phantom_edge.evaluate.items import Record
@@ -301,14 +301,14 @@ class TestPOPE:
         ("line", "message"),
         [
             ("[1]", "line 3: holds list, expected an object"),
-            ("{", "line 3: not JSON"),
+            ("{", "line 3: not readable as JSON"),
             ('{"question_id": 3, "image": "a.jpg", "text": "x", "label": "maybe"}', "neither yes nor no"),
             ('{"question_id": 3, "image": "/etc/passwd", "text": "x", "label": "yes"}', "no plain file name"),
             (
                 '{"question_id": 2, "image": "COCO_val2014_000000000042.jpg", "text": "x", "label": "no"}',
                 "there twice",
             ),
-            ('{"text": "' + "x" * files.MAX_LINE_BYTES + '"}', "line 3: longer than 1 MiB"),
+            ('{"text": "' + "x" * reading.MAX_LINE_BYTES + '"}', "line 3: longer than 1 MiB"),
         ],
     )
     def test_odd_lines_are_refused(self, data, line, message):

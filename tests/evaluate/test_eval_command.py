@@ -205,7 +205,7 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("nonsense\n", "line 1: not JSON"),
+            ("nonsense\n", "line 1: not readable as JSON"),
             ('{"model": "m", "id": "q0"}\n', "line 1: no record of an evaluation"),
             (
                 '{"model": "m", "id": "q0", "question": "other?", "reply": ""}\n',

@@ -130,5 +130,5 @@ def test_refuses_a_short_or_missing_file(tmp_path):
     (tmp_path / "short.bin").write_bytes(bytes(63))
     with pytest.raises(InputError, match="too short"):
         BlobFile(tmp_path / "short.bin")
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="not found"):
         BlobFile(tmp_path / "missing.bin")

@@ -80,7 +80,8 @@ def test_a_recording_of_the_original_is_met_and_fails_without_phantom(recorded):
 
 
 def test_a_folder_without_recordings_or_with_a_path_in_them(recorded):
-    (recorded / "golden.json").write_text(json.dumps({"cases": [{"name": "x", "image": "../../x.png"}]}))
+    case = {"name": "x", "question": "", "image": "../../x.png"}
+    (recorded / "golden.json").write_text(json.dumps({"cases": [case]}))
     with pytest.raises(InputError, match="not a plain file name"):
         conform(recorded)
     (recorded / "golden.json").unlink()

@@ -292,16 +292,11 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         "location", ["/etc/passwd", "../decoder_model_merged.onnx_data", "..", "", "sub/file", "a\\b", "none"]
     )
-    @pytest.mark.parametrize("place", ["initializer", "attribute"])
-    def test_data_outside_the_folder(self, work, location, place):
+    def test_data_outside_the_folder(self, work, location):
         shutil.copy(work / "decoder_model_merged.onnx_data", work.parent)
         path = work / "decoder_model_merged.onnx"
         model = onnx.load(path, load_external_data=False)
         tensor = next(t for t in model.graph.initializer if t.external_data)
-        if place == "attribute":
-            node = model.graph.node.add(op_type="Constant", output=["unused"])
-            node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(tensor)
-            tensor = node.attribute[0].t
         next(entry for entry in tensor.external_data if entry.key == "location").value = location
         path.write_bytes(model.SerializeToString())
         self.refused(work, "must be a file in the same folder")
@@ -330,9 +325,47 @@ class TestBadFiles:
     def test_a_model_that_onnxruntime_refuses(self, work):
         path = work / "embed_tokens.onnx"
         model = onnx.load(path, load_external_data=False)
-        model.graph.node[0].op_type = "NoSuchOperation"
+        model.graph.node[0].input[0] = "no_such_value"
         path.write_bytes(model.SerializeToString())
         self.refused(work, "embed_tokens.onnx: ONNX Runtime does not load it")
+
+    def test_a_loop_without_end(self, work):
+        """2^63 steps of nothing: no runtime may see it."""
+        path = work / "embed_tokens.onnx"
+        model = onnx.load(path, load_external_data=False)
+        body = onnx.helper.make_graph([], "body", [], [])
+        node = onnx.helper.make_node("Loop", ["endless", "", ""], ["never"], body=body)
+        model.graph.initializer.append(
+            onnx.helper.make_tensor("endless", onnx.TensorProto.INT64, [], [2**63 - 1])
+        )
+        model.graph.node.append(node)
+        path.write_bytes(model.SerializeToString())
+        self.refused(work, "'Loop', which this toolkit does not write")
+
+    def test_what_no_exporter_writes(self, work):
+        path = work / "embed_tokens.onnx"
+        whole = onnx.load(path, load_external_data=False)
+        graph = onnx.helper.make_graph([], "body", [], [])
+        for change, message in (
+            (lambda m: m.graph.node[0].attribute.add(name="pads", type=7, ints=[2**31] * 4), "'pads'"),
+            (lambda m: m.graph.node[0].attribute.add(name="axis", type=5).g.CopyFrom(graph), "'axis'"),
+            (lambda m: m.graph.node[0].__setattr__("domain", "com.microsoft.nchwc"), "nchwc::Gather"),
+            (lambda m: m.functions.add(name="Gather", domain=""), "functions"),
+            (lambda m: m.graph.ClearField("node"), "no nodes"),
+        ):
+            model = onnx.ModelProto()
+            model.CopyFrom(whole)
+            change(model)
+            path.write_bytes(model.SerializeToString())
+            self.refused(work, message)
+
+    def test_a_shape_beyond_all_memory(self, work):
+        path = work / "vision_encoder.onnx"
+        model = onnx.load(path, load_external_data=False)
+        shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [3], [2**20] * 3)
+        model.graph.initializer.append(shape)
+        path.write_bytes(model.SerializeToString())
+        self.refused(work, "too much for a shape")
 
     def test_another_model_in_the_decoders_place(self, work):
         shutil.copy(work / "embed_tokens.onnx", work / "decoder_model_merged.onnx")

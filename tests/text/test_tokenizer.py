@@ -323,10 +323,10 @@ def test_broken_files_are_named(byte_level, tmp_path):
     with (tmp_path / "huge.json").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     reasons = {
-        "deep": "not JSON", "list": "not a JSON object", "cut": "not JSON", "latin": "not JSON",
-        "odd": "not a tokenizer",
-        "mute": "no decoder", "unknown": "unknown WordPiece", "huge": "over 64 MiB",
-        "missing": "cannot be read",
+        "deep": "nested too deeply", "list": "holds list", "cut": "not readable as JSON",
+        "latin": "not UTF-8", "odd": "not a tokenizer",
+        "mute": "no decoder", "unknown": "unknown WordPiece", "huge": "larger than 64 MiB",
+        "missing": "not found",
     }  # fmt: skip
     for name, reason in reasons.items():
         with pytest.raises(InputError, match=reason) as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from triple_files import LINES, SIZES, write_triples
 
-from phantom_edge import files
+from phantom_edge import reading
 from phantom_edge.errors import InputError
 from phantom_edge.training import triples
 from phantom_edge.training.triples import Line, read_triples
@@ -22,9 +22,9 @@ def test_lines_keep_their_numbers_and_blank_ones_are_passed_over(tmp_path):
 
 
 BAD = {
-    "{": "not JSON",
-    '{"question": "a", "answer": "b"} x': "not JSON",
-    "[" * 100_000: "not JSON",
+    "{": "not readable as JSON",
+    '{"question": "a", "answer": "b"} x': "not readable as JSON",
+    "[" * 100_000: "nested too deeply",
     '["question"]': "holds list, expected an object",
     '{"answer": "b"}': "question is missing",
     '{"question": "a"}': "answer is missing",
@@ -33,7 +33,7 @@ BAD = {
     '{"question": " ", "answer": "b"}': "question is empty",
     '{"question": "a", "answer": "b", "wrong": ""}': "wrong is empty",
     '{"question": "a", "answer": "b", "wrong": "b"}': "the wrong answer is the right one",
-    '{"question": "a", "answer": "b", "image": ["x"]}': 'image is ["x"], expected a text',
+    '{"question": "a", "answer": "b", "image": ["x"]}': "image is ['x'], expected a text",
     '{"question": "a", "answer": "b", "image": "../x.png"}': "lies outside",
     '{"question": "a", "answer": "b", "image": "/etc/passwd"}': "lies outside",
     '{"question": "a", "answer": "b", "image": "deep/../../x.png"}': "lies outside",
@@ -56,7 +56,7 @@ def test_a_bad_line_is_named(tmp_path, bad):
 def test_what_is_no_text_is_named(tmp_path):
     path, pictures = write_triples(tmp_path)
     path.write_bytes(path.read_bytes() + b'{"question": "\xff", "answer": "b"}\n')
-    with pytest.raises(InputError, match="line 8: not JSON"):
+    with pytest.raises(InputError, match="line 8: not UTF-8"):
         read_triples(path, pictures)
 
 
@@ -75,7 +75,7 @@ def test_pictures_need_a_folder_and_the_folder_must_be_there(tmp_path):
         read_triples(path)
     with pytest.raises(InputError, match="no such folder"):
         read_triples(path, pictures / "nowhere")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="not found"):
         read_triples(tmp_path / "nowhere.jsonl", pictures)
     (tmp_path / "empty.jsonl").write_text("\n\n")
     with pytest.raises(InputError, match="holds no triple"):
@@ -84,10 +84,10 @@ def test_pictures_need_a_folder_and_the_folder_must_be_there(tmp_path):
 
 def test_limits(tmp_path, monkeypatch):
     path, pictures = write_triples(tmp_path)
-    monkeypatch.setattr(files, "MAX_LINES", 3)
+    monkeypatch.setattr(reading, "MAX_LINES", 3)
     with pytest.raises(InputError, match="more than 3 lines"):
         read_triples(path, pictures)
-    monkeypatch.setattr(files, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 100)
     with pytest.raises(InputError, match=r"line 1: longer than"):
         read_triples(path, pictures)
     monkeypatch.setattr(triples, "MAX_FILE_BYTES", 100)

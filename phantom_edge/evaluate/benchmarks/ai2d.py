@@ -19,10 +19,10 @@ from phantom_edge.evaluate.benchmarks.table import find_table, letter_of, read_t
 from phantom_edge.evaluate.files import field_of, inside, picture_file, read_json, texts_of
 from phantom_edge.evaluate.items import Item, Picture, Suite
 from phantom_edge.evaluate.scoring import LETTER_SUFFIX, MAX_TOKENS, first_capital
+from phantom_edge.reading import is_file, read_bytes
 
 LAYOUT = (
-    "AI2D_TEST.tsv, or ai2d_test.json with images/ and abc_images/, "
-    "or questions/*.json with images/, abc_images/ and ai2d_test_ids.csv"
+    "AI2D_TEST.tsv, or images/ and abc_images/ with ai2d_test.json, or with questions/ and ai2d_test_ids.csv"
 )
 PLACES = ("", "ai2d", "AI2D")
 LIST, IDS = "ai2d_test.json", "ai2d_test_ids.csv"
@@ -34,7 +34,7 @@ def load(data: Path) -> Suite:
     """See :func:`phantom_edge.evaluate.benchmarks.benchmark_suite`."""
     folders = [data / place for place in PLACES if (data / place).is_dir()]
     for folder in folders:
-        if (folder / LIST).is_file():
+        if is_file(folder / LIST):
             return _suite(_from_list(folder))
         if (folder / "questions").is_dir():
             return _suite(_from_questions(folder))
@@ -64,11 +64,8 @@ def _from_questions(folder: Path) -> Iterator[Item]:
 
 def _test_ids(path: Path) -> list[str]:
     """The numbers of the test diagrams, one per line."""
-    try:
-        with path.open("rb") as file:
-            lines = file.read(MAX_IDS_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:
-        raise InputError(f"{path}: not found; it says which diagrams are the test split") from None
+    data = read_bytes(path, MAX_IDS_BYTES, "it says which diagrams are the test split")
+    lines = data.decode("utf-8", "replace").splitlines()
     ids = [line.strip() for line in lines if line.strip().isdecimal()]
     if not ids:
         raise InputError(f"{path}: holds no diagram numbers, one per line")

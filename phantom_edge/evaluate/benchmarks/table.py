@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.files import decode_image
 from phantom_edge.evaluate.items import Picture
+from phantom_edge.reading import check_size, opened, reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -84,7 +85,7 @@ def _picture(path: Path, column: int, index: str, places: dict[str, _Place]) -> 
 
     def load(size: int) -> Image:
         place = places[holder]
-        with path.open("rb") as file, _wide_fields():
+        with opened(path) as file, _wide_fields():
             file.seek(place.start)
             # StringIO parts lines at \n alone, as the first reading did; splitlines also would at U+2028.
             text = io.StringIO(file.read(place.length).decode("utf-8"))
@@ -121,10 +122,9 @@ class _Lines:
     """The lines of a file as text, and the byte where the next one begins."""
 
     def __init__(self, path: Path):
-        try:
+        check_size(path, None)
+        with reading(path):
             self._file = path.open("rb")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         self._path, self.position = path, 0
 
     def __iter__(self) -> _Lines:

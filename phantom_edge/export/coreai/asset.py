@@ -13,12 +13,13 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from phantom_edge.errors import CheckError, InputError, first_line
+from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.coreai.convert import WEIGHTS
 from phantom_edge.export.coreai.modules import attention_ops
 from phantom_edge.export.coreai.toolkit import open_asset
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
+from phantom_edge.reading import reading
 
 QUANTIZED, LOOKUP, CONSTANT = "coreai.blockwise_shift_scale", "coreai.gather_nd", "coreai.constant"
 SDPA: Final = "scaled_dot_product_attention"  # Core AI's name of the fused op
@@ -43,17 +44,16 @@ class Asset:
     def open(cls, path: Path) -> Asset:
         """Raises :class:`InputError` for an asset that is missing or damaged, or not this toolkit's."""
         asset = open_asset(path)
-        try:
+        with reading(path, "export it again", "is not a Core AI asset of this toolkit"):
             described = list(asset.metadata.creator_defined_metadata[WEIGHTS])
             # Apple's facade gives a program as text only; the operations are those of the module behind it.
             program = asset.program._module._mlir_module.operation
             graphs = {op.attributes["sym_name"].value: op for op in _body(program)}
-        except (RuntimeError, KeyError, ValueError, TypeError, OSError) as error:
-            reason = f"not a Core AI asset of this toolkit ({first_line(error)})"
-            raise InputError(f"{path}: {reason}; export it again") from None
-        named = {name: op.attributes for name, op in graphs.items()}
-        composites = {name: str(a["composite_decl"]) for name, a in named.items() if "composite_decl" in a}
-        functions = {name: list(_body(op)) for name, op in graphs.items() if name not in composites}
+            named = {name: op.attributes for name, op in graphs.items()}
+            composites = {
+                name: str(a["composite_decl"]) for name, a in named.items() if "composite_decl" in a
+            }
+            functions = {name: list(_body(op)) for name, op in graphs.items() if name not in composites}
         if not functions:
             raise InputError(f"{path}: has no function; export it again")
         attention = frozenset(name for name, said in composites.items() if SDPA in said)
@@ -74,13 +74,11 @@ class Asset:
         if len(pairs) != len(self.described):
             raise InputError(f"{self.path}: {len(pairs)} quantised weights, {len(self.described)} described")
         blobs = self._blobs({_source(value) for pair in pairs for value in pair})
-        try:
+        with reading(self.path, "export it again", "its weights are damaged"):
             return {
                 str(name): _weight(*pair, blobs, int(bits), int(group) or None)
                 for (name, bits, group), pair in zip(self.described, pairs, strict=True)
             }
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path}: damaged weights ({first_line(error)}); export it again") from None
 
     def _counts(self, function: str) -> Counter[str]:
         ops = self.functions[function]

@@ -8,9 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from phantom_edge.errors import InputError, first_line
+from phantom_edge.errors import InputError
 from phantom_edge.files import file_sha256
+from phantom_edge.reading import read_bytes, reading
 
+HASH_BYTES = 32
 EXTRA = 'pip install "phantom-edge[coreai]"'
 
 
@@ -38,11 +40,9 @@ def open_asset(path: Path) -> Any:
     except ImportError as error:
         raise InputError(f"format coreai needs Apple's coreai-core ({error}); {EXTRA}") from None
     program, digest = Path(path) / "main.mlirb", Path(path) / "main.hash"
-    try:
-        sound = bytes.fromhex(file_sha256(program)) == digest.read_bytes()
+    with reading(path, "export it again", "is not a Core AI asset"):
+        sound = bytes.fromhex(file_sha256(program)) == read_bytes(digest, HASH_BYTES)
         asset = AIModelAsset.load(path) if sound else None
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: not a Core AI asset ({first_line(error)}); export it again") from None
     if asset is None:
         raise InputError(f"{path}: its program is not the exported one (SHA-256 differs); export it again")
     return asset

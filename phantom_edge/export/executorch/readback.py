@@ -5,7 +5,7 @@ Only the program's own tables are read up front; weights stay in the file until 
 
 from __future__ import annotations
 
-import json
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,9 +22,12 @@ from executorch.exir._serialize._flatbuffer import _flatc_decompile
 from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
 from executorch.exir._serialize._program import _ExtendedHeader
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.export.base import StoredWeights
+from phantom_edge.export.executorch import permitted
+from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
+from phantom_edge.reading import check_size, opened, read_json, reading
 
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
@@ -61,21 +64,18 @@ class StoredProgram:
     @classmethod
     def open(cls, path: Path) -> StoredProgram:
         """Read a file's tables. Raises :class:`InputError` for no program, or one cut short."""
-        try:
-            with open(path, "rb") as file:
-                head, size = file.read(HEAD), path.stat().st_size
-                header = _header(path, head, size)
-                file.seek(0)
-                program = _flatbuffer_to_program(file.read(header.program_size))
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from None
-        except InputError:
-            raise
-        except Exception as error:  # flatbuffers raises struct.error, TypeError, IndexError… on damage
-            raise InputError(f"{path}: not a readable ExecuTorch program ({type(error).__name__})") from None
-        stored = cls(path, program, header.segment_base_offset, size)
-        stored._check_segments()
-        return stored
+        with opened(path, mend=AGAIN) as file:
+            size = check_size(path, None)
+            header = _header(path, file.read(HEAD), size)
+            file.seek(0)
+            tables = file.read(header.program_size)
+            with reading(path, AGAIN, "is not a readable ExecuTorch program"):
+                permitted.check_size(tables)
+                program = _flatbuffer_to_program(tables)
+            stored = cls(path, program, header.segment_base_offset, size)
+            permitted.check_program(path, program)
+            stored._check_segments()
+            return stored
 
     def plan(self, method: str) -> schema.ExecutionPlan:
         """The method's instructions and values. Raises :class:`InputError` for an unknown name."""
@@ -87,19 +87,15 @@ class StoredProgram:
     def constant(self, method: str) -> list[int | bool]:
         """What a metadata method returns."""
         plan = self.plan(method)
-        try:
+        with reading(self.path, AGAIN, f"its {method} is no integer or truth value"):
             values = [plan.values[slot].val for slot in plan.outputs]
             return [v.bool_val if isinstance(v, schema.Bool) else v.int_val for v in values]
-        except (IndexError, AttributeError):
-            raise InputError(f"{self.path}: {method} is no integer or truth value") from None
 
     def input_shapes(self, method: str) -> list[tuple[int, ...]]:
         """The bounds of a method's arguments."""
         plan = self.plan(method)
-        try:
+        with reading(self.path, AGAIN, f"its {method} takes something other than tensors"):
             return [tuple(plan.values[slot].val.sizes) for slot in plan.inputs]
-        except (IndexError, AttributeError):
-            raise InputError(f"{self.path}: {method} takes something other than tensors") from None
 
     def kernels(self, method: str) -> Counter[str]:
         """How often the method calls each kernel, by ``namespace::name``."""
@@ -110,7 +106,9 @@ class StoredProgram:
     def matmuls(self, method: str) -> Iterator[Matmul]:
         """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
         for delegate in self.plan(method).delegates:
-            yield from matmuls(decode(self.segment(delegate.processed.index)))
+            with reading(self.path, AGAIN, f"its {method} has a damaged delegate"):
+                nodes = list(matmuls(decode(self.segment(delegate.processed.index))))
+            yield from nodes
 
     def counts(self, method: str) -> dict[str, int]:
         """What an export is checked for: delegates, attention, and matmuls or gathers by weight type.
@@ -129,11 +127,13 @@ class StoredProgram:
         """The bytes that delegates find under ``key``."""
         index = {data.key: data.segment_index for data in self.program.named_data or []}
         if key not in index:
-            raise InputError(f"{self.path}: has no data named {key}")
+            raise InputError(f"{self.path}: has no data named {shown(key)}")
         return self.segment(index[key])
 
     def segment(self, index: int) -> bytes:
         """The bytes of a segment: a delegate's payload, or named data."""
+        if not 0 <= index < len(self.program.segments):
+            raise InputError(f"{self.path}: has no segment {index}; {AGAIN}")
         segment = self.program.segments[index]
         return self._read(segment.offset, segment.size)
 
@@ -154,7 +154,7 @@ class StoredProgram:
         item = 2 if packed else 4  # bytes of a scale: bfloat16 or float32
         sizes, expected = [*map(len, stored)], [rows * -(-columns * matmul.bits // 8), rows * groups * item]
         if not all(expected) or sizes != expected:
-            raise InputError(f"{self.path}: {matmul.key} has {sizes} bytes, not {expected}")
+            raise InputError(f"{self.path}: {shown(matmul.key)} has {sizes} bytes, not {expected}")
         raw, scales = (torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in stored)
         values = unpack_nibbles(raw.view(rows, -1), columns, offset=8) if packed else raw.view(torch.int8)
         scales = scales.view(torch.bfloat16 if packed else torch.float32).float()
@@ -162,13 +162,18 @@ class StoredProgram:
 
     def _gathered(self) -> Iterator[tuple[str, Callable[[], QuantizedTensor]]]:
         plan = self.plan("token_embedding")
-        for instruction in plan.chains[0].instructions:
-            bits = GATHERS.get(plan.operators[instruction.instr_args.op_index].name)
+        calls = (i.instr_args for c in plan.chains for i in c.instructions)
+        for call in (c for c in calls if isinstance(c, schema.KernelCall)):
+            bits = GATHERS.get(plan.operators[call.op_index].name)
             if bits:
-                values, scales = (plan.values[slot].val for slot in instruction.instr_args.args[:2])
-                yield "token_embedding", partial(self._table, values, scales, bits)
+                yield "token_embedding", partial(self._table, plan, call.args[:2], bits)
 
-    def _table(self, values: schema.Tensor, scales: schema.Tensor, bits: int) -> QuantizedTensor:
+    def _table(self, plan: schema.ExecutionPlan, slots: list[int], bits: int) -> QuantizedTensor:
+        with reading(self.path, AGAIN, "its token_embedding has no table of integers"):
+            values, scales = (plan.values[slot].val for slot in slots)
+            return self._unpacked(values, scales, bits)
+
+    def _unpacked(self, values: schema.Tensor, scales: schema.Tensor, bits: int) -> QuantizedTensor:
         table, scales = self._buffer(values, torch.int8), self._buffer(scales, torch.float32)
         if bits == 4:
             table = unpack_nibbles(table.view(torch.uint8), 2 * table.shape[1], high_first=True, offset=8)
@@ -180,11 +185,14 @@ class StoredProgram:
         """A constant that kernels read."""
         where = self.program.constant_segment
         start = self.program.segments[where.segment_index].offset + where.offsets[tensor.data_buffer_idx]
-        raw = self._read(start, torch.Size(tensor.sizes).numel() * dtype.itemsize)
+        size = math.prod(tensor.sizes) * dtype.itemsize
+        if not 0 < size <= self.size:
+            raise ValueError(f"a table of {size} bytes")
+        raw = self._read(start, size)
         return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(tensor.sizes)
 
     def _read(self, offset: int, count: int) -> bytes:
-        with open(self.path, "rb") as file:
+        with opened(self.path, mend=AGAIN) as file:
             file.seek(self.base + offset)
             return file.read(count)
 
@@ -194,7 +202,7 @@ class StoredProgram:
             raise InputError(f"{self.path}: ends at byte {self.size} of {end}; it is incomplete")
         for plan in self.program.execution_plan:
             for delegate in plan.delegates:
-                inside = delegate.processed.index < len(self.program.segments)
+                inside = 0 <= delegate.processed.index < len(self.program.segments)
                 if delegate.processed.location != schema.DataLocation.SEGMENT or not inside:
                     raise InputError(f"{self.path}: {plan.name} has a delegate without a payload")
 
@@ -221,8 +229,7 @@ def decode(payload: bytes) -> dict[str, Any]:
         definition.write_bytes(text)
         binary.write_bytes(graph)
         _flatc_decompile(folder, str(definition), str(binary))
-        document: dict[str, Any] = json.loads(binary.with_suffix(".json").read_text())
-        return document
+        return read_json(binary.with_suffix(".json"), MAX_PROGRAM_BYTES)
 
 
 def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:

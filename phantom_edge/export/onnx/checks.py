@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from phantom_edge.export.onnx_model import parse_model
 from phantom_edge.model.spec import FoldedSpec
 
 PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an attention op
@@ -14,7 +15,7 @@ PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an a
 
 def count_ops(path: Path) -> dict[str, int]:
     """Nodes by operation in a saved model; a Gather of integers counts as ``Gather int8``."""
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = parse_model(path).graph
     integers = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
     return dict(Counter(_label(node, integers) for node in graph.node))
 

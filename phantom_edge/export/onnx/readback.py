@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,13 +12,15 @@ import onnx
 import torch
 from onnx.external_data_helper import load_external_data_for_tensor
 
-from phantom_edge.errors import InputError, first_line
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
 from phantom_edge.export.onnx_layout import find
+from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
+from phantom_edge.reading import reading
 
 CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
 SUFFIX: Final = f".weight{VALUES}"
@@ -36,8 +37,8 @@ def stored_weights(folder: Path) -> StoredWeights:
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        with _naming(path):
-            graph = onnx.load(path, load_external_data=False).graph
+        graph = load_model(path).graph
+        with reading(path, AGAIN):
             readers |= dict(_Reader(path, graph).modules())
     return StoredWeights(readers)
 
@@ -45,23 +46,12 @@ def stored_weights(folder: Path) -> StoredWeights:
 def stored_cache(folder: Path) -> KVScales | None:
     """The scales of the decoder's int8 KV cache, None for one in float; raises as :func:`stored_weights`."""
     path = find(folder, "text_decoder")
-    with _naming(path):
-        graph = onnx.load(path, load_external_data=False).graph
+    graph = load_model(path).graph
+    with reading(path, AGAIN):
         reader = _Reader(path, graph)
         inputs = [node.input for node in graph.node if node.op_type == "GroupQueryAttention"]
         pairs = [[reader.scales_of(n) for n in names[-2:]] for names in inputs if len(names) > CACHE_SCALES]
     return KVScales(*(tuple(column) for column in zip(*pairs, strict=True))) if pairs else None
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Every error of the block as an :class:`InputError` about ``path``."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # OSError, protobuf's DecodeError, onnx's ValidationError
-        raise InputError(f"{path}: not readable as an exported model ({first_line(error)})") from None
 
 
 class _Reader:
@@ -76,7 +66,7 @@ class _Reader:
                 yield module, partial(self._read, node, f"{module}.weight{SCALES}")
 
     def _read(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
-        with _naming(self.path):
+        with reading(self.path, AGAIN):
             return self._decode(node, scales)
 
     def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:

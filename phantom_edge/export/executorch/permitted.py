@@ -1,0 +1,80 @@
+"""What a ``.pte`` from outside may do: the kernels, instructions and delegates that the exporter writes.
+
+A program is code. Its tables can name every kernel of the runtime and jump back for ever, and a vector that
+lies there once can be part of a thousand tables: so all of it is compared with what the exporter writes, and
+the tables with the bytes that they take, before anything works on them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from executorch.exir import schema
+from executorch.exir._serialize._flatbuffer_program import _patch_generated_flatbuffer_aliases
+from executorch.exir._serialize.generated.executorch_flatbuffer.Program import Program
+
+from phantom_edge.errors import InputError, shown
+
+AGAIN: Final = "export it again"
+MAX_MEMORY: Final = 64 << 30  # bytes of a method's planned memory, the KV cache with it
+KERNELS: Final = frozenset(
+    {
+        "aten::_local_scalar_dense",
+        "aten::embedding.out",
+        "aten::select_copy.int_out",
+        "aten::slice_copy.Tensor_out",
+        "aten::sym_size.int",
+        "dim_order_ops::_to_dim_order_copy.out",
+        "executorch_prim::add.Scalar",
+        "llama::custom_sdpa.out",
+        "llama::update_cache.out",
+        "quantized_decomposed::embedding_4bit.out",
+        "quantized_decomposed::embedding_byte.out",
+    }
+)
+DELEGATES: Final = frozenset({"XnnpackBackend", "CoreMLBackend"})
+
+
+def check_size(data: bytes) -> None:
+    """Raise ValueError for tables that take more entries than their bytes can hold, each once."""
+    _patch_generated_flatbuffer_aliases()  # else the generated classes take their modules for classes
+    program, entries = Program.GetRootAs(data, 0), 0
+    for n in range(program.ExecutionPlanLength()):
+        plan = program.ExecutionPlan(n)
+        entries += 1 + plan.ValuesLength() + plan.OperatorsLength() + plan.DelegatesLength()
+        entries += plan.InputsLength() + plan.OutputsLength() + plan.NonConstBufferSizesLength()
+        for m in range(plan.ChainsLength()):
+            chain = plan.Chains(m)
+            entries += 1 + chain.InstructionsLength() + chain.InputsLength() + chain.OutputsLength()
+            if 4 * entries > len(data):
+                raise ValueError("its tables are larger than the file")
+        if 4 * entries > len(data):
+            raise ValueError("its tables are larger than the file")
+
+
+def check_program(path: Path, program: schema.Program) -> None:
+    """Raise :class:`InputError` for a program that does what the exporter does not write."""
+    for plan in program.execution_plan:
+        named = [f"{op.name}.{op.overload}".rstrip(".") for op in plan.operators]
+        named += [delegate.id for delegate in plan.delegates]
+        if other := [name for name in named if name not in KERNELS | DELEGATES]:
+            what = f"{shown(plan.name)} uses {shown(other[0])}"
+            raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
+        if sum(plan.non_const_buffer_sizes) > MAX_MEMORY or min(plan.non_const_buffer_sizes, default=0) < 0:
+            size = sum(plan.non_const_buffer_sizes) >> 30
+            raise InputError(f"{path}: {shown(plan.name)} takes {size} GiB; export with a smaller --context")
+        for chain in plan.chains:
+            for instruction in chain.instructions:
+                _check_call(path, plan, instruction.instr_args)
+
+
+def _check_call(path: Path, plan: schema.ExecutionPlan, call: Any) -> None:
+    """A call of a kernel or of a delegate, of values that are there."""
+    count = {schema.KernelCall: len(plan.operators), schema.DelegateCall: len(plan.delegates)}.get(type(call))
+    if count is None:
+        what = f"{shown(plan.name)} has an instruction {type(call).__name__}"
+        raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
+    index = call.op_index if isinstance(call, schema.KernelCall) else call.delegate_index
+    if not 0 <= index < count or not all(0 <= slot < len(plan.values) for slot in call.args):
+        raise InputError(f"{path}: {shown(plan.name)} calls what is not there; {AGAIN}")

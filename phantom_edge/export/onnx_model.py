@@ -1,0 +1,153 @@
+"""An ONNX model from outside: parsed, and nothing in it but what this toolkit's exporter writes.
+
+A model is a program. One with a loop of 2^63 steps, or with an operation that reads files, must not reach a
+runtime: so the operations and their attributes are compared with a list first, and every number with what the
+file really holds. Outside the exporter's package, because the runtime needs it and not the exporter's
+libraries.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import numpy as np
+import onnx
+from google.protobuf.message import Message
+
+from phantom_edge.errors import InputError, shown
+from phantom_edge.reading import check_size, is_file, read_bytes, reading
+
+MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
+MAX_SHAPE: Final = 1 << 31  # elements of a tensor whose shape is a constant of the model
+NO_LIMIT: Final = (1 << 63) - 1  # the end of a slice that has none
+AGAIN: Final = "export it again"
+CONTRIB: Final = "com.microsoft"
+
+_NODES: Final = {
+    "": {
+        "Add": "",
+        "Cast": "to",
+        "Concat": "axis",
+        "Conv": "kernel_shape strides",
+        "Equal": "",
+        "Expand": "",
+        "Gather": "axis",
+        "Identity": "",
+        "LayerNormalization": "axis epsilon",
+        "MatMul": "",
+        "Mul": "",
+        "NonZero": "",
+        "ReduceSum": "keepdims",
+        "Reshape": "",
+        "ScatterND": "",
+        "Shape": "start end",
+        "Sigmoid": "",
+        "SimplifiedLayerNormalization": "axis epsilon stash_type",
+        "Slice": "",
+        "Softmax": "axis",
+        "Split": "axis",
+        "Sub": "",
+        "Transpose": "perm",
+    },
+    CONTRIB: {
+        "DynamicQuantizeMatMul": "",
+        "GatherBlockQuantized": "bits block_size gather_axis quantize_axis",
+        "Gelu": "",
+        "GroupQueryAttention": "num_heads kv_num_heads do_rotary scale kv_cache_bit_width k_quant_type "
+        "v_quant_type",
+        "MatMulNBits": "K N bits block_size accuracy_level",
+        "MultiHeadAttention": "num_heads",
+        "RotaryEmbedding": "",
+    },
+}
+OPERATIONS: Final = {
+    (domain, name): frozenset(attributes.split())
+    for domain, nodes in _NODES.items()
+    for name, attributes in nodes.items()
+}
+"""Every operation that the exporter writes, by domain and name, with the attributes that it gives."""
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Parse a model without its data; check its operations, and that its data lies beside it.
+
+    Raises:
+        InputError: no readable model, an operation or attribute that no exporter of this toolkit writes, or
+            external data that is not a file of the same folder, long enough.
+    """
+    model = parse_model(path)
+    with reading(path, AGAIN):
+        _check_nodes(path, model)
+        for tensor in _tensors(model):
+            _check_data(path, tensor)
+    return model
+
+
+def parse_model(path: Path) -> onnx.ModelProto:
+    """A model as it is, for whoever wrote it. Raises :class:`InputError` for no model."""
+    data = read_bytes(path, MAX_MODEL_BYTES, AGAIN)
+    model = onnx.ModelProto()
+    with reading(path, AGAIN, "not an ONNX model"):
+        model.ParseFromString(data)
+    return model
+
+
+def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
+    if model.functions or model.training_info or model.graph.sparse_initializer or not model.graph.node:
+        raise InputError(f"{path}: not a graph of this toolkit (functions, or no nodes); {AGAIN}")
+    for node in model.graph.node:
+        allowed = OPERATIONS.get((node.domain, node.op_type))
+        name = shown(f"{node.domain}::{node.op_type}".removeprefix("::"))
+        if allowed is None:
+            raise InputError(f"{path}: holds {name}, which this toolkit does not write; {AGAIN}")
+        for attribute in node.attribute:
+            if attribute.name not in allowed or attribute.HasField("g") or attribute.graphs:
+                what = f"{name} has the attribute {shown(attribute.name)}"
+                raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor anywhere in a message: initializers, attributes, subgraphs, functions."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        for item in value if hasattr(value, "__len__") else [value]:
+            yield from _tensors(item)
+
+
+def _check_data(path: Path, tensor: onnx.TensorProto) -> None:
+    """A tensor's data is in the model, or in a file beside it, and has the size that its shape says."""
+    if any(size < 0 for size in tensor.dims):
+        raise InputError(f"{path}: {shown(tensor.name)} has the shape {shown(list(tensor.dims))}; {AGAIN}")
+    if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+        _check_external(path, tensor)
+    elif tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) <= 8:
+        numbers = [int(n) for n in onnx.numpy_helper.to_array(tensor).ravel() if 0 < n < NO_LIMIT]
+        if math.prod(numbers) > MAX_SHAPE:  # such constants are shapes and places in them
+            raise InputError(f"{path}: {shown(tensor.name)} holds {shown(numbers)}, too much for a shape")
+
+
+def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
+    name, where = shown(tensor.name), {entry.key: entry.value for entry in tensor.external_data}
+    location = where.get("location", "")
+    file = path.parent / location
+    plain = re.fullmatch(r"[\w.-]+", location) and PurePosixPath(location).name == location
+    if not plain or file.is_symlink() or not is_file(file):
+        raise InputError(f"{path}: {name}: its data must be a file in the same folder, not {shown(location)}")
+    numbers = [where.get(key, "0") for key in ("offset", "length")]
+    if not all(re.fullmatch(r"\d{1,18}", number) for number in numbers):
+        raise InputError(f"{path}: {name}: offset and length of its data must be numbers")
+    offset, length = map(int, numbers)
+    if offset + length > check_size(file, None):
+        raise InputError(f"{path}: {name}: {location} ends before byte {offset + length}; it is incomplete")
+    element = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    if length and math.prod(tensor.dims) * np.dtype(element).itemsize != length:
+        what = f"{length} bytes, which are not {element} {shown(list(tensor.dims))}"
+        raise InputError(f"{path}: {name} has {what}; {AGAIN}")
