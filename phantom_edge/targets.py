@@ -12,8 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from phantom_edge import interrupts
 from phantom_edge.errors import InputError, did_you_mean
-from phantom_edge.interrupts import interrupts_held
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +70,7 @@ class Format:
 
 
 def _imported(module: str) -> ModuleType:
-    with interrupts_held():
+    with interrupts.deferred():
         return import_module(module)
 
 

@@ -12,7 +12,21 @@ PACKAGE = "phantom_edge"
 
 # From the ground up. Rooms of one floor may know each other as long as they form no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files", "interrupts", "progress", "reading", "records", "versions", "numbers"),
+    (
+        "errors",
+        "files",
+        "interrupts",
+        "causes",
+        "partials",
+        "writing",
+        "outputs",
+        "children",
+        "progress",
+        "reading",
+        "records",
+        "versions",
+        "numbers",
+    ),
     ("text", "images", "checkpoint", "scenes"),
     ("model",),
     ("bundle", "mil", "report"),

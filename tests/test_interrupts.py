@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from phantom_edge.interrupts import interrupts_held
+from phantom_edge.interrupts import deferred
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def heeded():
 def test_an_interrupt_waits_for_the_end(number):
     done = []
 
-    @interrupts_held()
+    @deferred()
     def work():
         os.kill(os.getpid(), number)
         done.append(True)
@@ -34,7 +34,7 @@ def test_an_interrupt_waits_for_the_end(number):
 
 
 def test_an_error_comes_first_and_the_handlers_come_back():
-    @interrupts_held()
+    @deferred()
     def work():
         os.kill(os.getpid(), signal.SIGINT)
         raise ZeroDivisionError
@@ -46,7 +46,7 @@ def test_an_error_comes_first_and_the_handlers_come_back():
 
 def test_what_is_ignored_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with interrupts_held():
+    with deferred():
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
@@ -55,7 +55,7 @@ def test_other_threads_are_left_alone():
     entered = []
 
     def work():
-        with interrupts_held():
+        with deferred():
             entered.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

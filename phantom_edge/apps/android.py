@@ -12,10 +12,12 @@ from xml.sax.saxutils import escape
 from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import android_notices
-from phantom_edge.bundle.folder import Bundle, writing
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
+from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
+from phantom_edge.writing import replacing_folder
 
 ASSETS: Final = "app/src/main/assets"
 PACK: Final = "model/src/main/assets/bundle"
@@ -93,12 +95,12 @@ def write_android_app(
     Raises :class:`InputError` for a wrong, damaged or too large bundle, a folder in use, or a refused name.
     """
     output = Path(output)
-    native.check_place(output)
+    check_new_folder(output)
     app = (request or AndroidRequest()).resolve(output)
     step("checking the bundle")
     opened = Bundle.open(bundle)
     check_android_bundle(opened, fetched=bool(app.model_url))
-    with writing(output) as folder:
+    with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")
         native.copy_sources("android", folder)
         _rename(folder, app)

@@ -10,9 +10,11 @@ from typing import Final
 from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import ios_notices
-from phantom_edge.bundle.folder import Bundle, writing
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
+from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
+from phantom_edge.writing import replacing_folder
 
 BUNDLE: Final = "bundle"
 """Folder reference of the project: the app finds its model there."""
@@ -69,12 +71,12 @@ def write_ios_app(
     Raises :class:`InputError` for a wrong or damaged bundle, a folder in use, or a refused name.
     """
     output = Path(output)
-    native.check_place(output)
+    check_new_folder(output)
     app = (request or IosRequest()).resolve(output)
     step("checking the bundle")
     opened = Bundle.open(bundle)
     check_ios_bundle(opened)
-    with writing(output) as folder:
+    with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")
         native.copy_sources("ios", folder)
         _rename(folder, app)

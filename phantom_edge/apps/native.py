@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.apps.sources import app_sources, source_files
-from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
 
@@ -29,15 +29,6 @@ def check_format(bundle: Bundle, format_name: str, platform: str, target: str) -
         made = f"made for {bundle.manifest.target} ({bundle.manifest.format})"
         hint = f"export one with `phantom-edge export --target {target}`"
         raise InputError(f"{bundle.folder}: {made}, and the {platform} app runs {format_name}; {hint}")
-
-
-def check_place(output: Path) -> None:
-    """Raise :class:`InputError` unless ``output`` is a new or empty folder."""
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: is a file or a link; choose another --output")
-    if output.is_dir() and any(output.iterdir()):
-        what = "is a bundle" if is_bundle(output) else "is not empty"
-        raise InputError(f"{output}: {what}; choose another --output")
 
 
 def check_name(name: str) -> str:

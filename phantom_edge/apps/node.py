@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from phantom_edge.children import run
 from phantom_edge.errors import CheckError, InputError
 
 OLDEST: Final = (20, 19)
@@ -49,7 +50,7 @@ class Node:
             "timeout": SECONDS,
         }
         try:
-            done = subprocess.run(words, capture_output=True, text=True, **options)
+            done = run(words, **options)
         except subprocess.TimeoutExpired:
             raise Unreachable(f"{command} took over {SECONDS // 60} minutes; is the network there?") from None
         if done.returncode == 0:
@@ -77,7 +78,7 @@ def find_node() -> Node:
 
 
 def _version(node: str) -> tuple[int, ...]:
-    done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60)
+    done = run([node, "--version"], timeout=60)
     try:
         return tuple(int(part) for part in done.stdout.strip().removeprefix("v").split("."))
     except ValueError:

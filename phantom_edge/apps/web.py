@@ -11,10 +11,12 @@ from typing import Any, Final
 
 from phantom_edge.apps import native
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
-from phantom_edge.bundle.folder import Bundle, writing
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
+from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
+from phantom_edge.writing import replacing_folder
 
 MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
@@ -69,7 +71,7 @@ def check_request(output: str | Path, *, name: str | None = None, title: str | N
     package = check_project_name(name) if name is not None else _name_from(output)
     if title is not None:
         native.check_title(title)
-    native.check_place(output)
+    check_new_folder(output)
     return package
 
 
@@ -95,7 +97,7 @@ def write_web_app(
     opened = Bundle.open(bundle)
     check_web_bundle(opened)
     sources = app_sources("web")
-    with writing(output) as folder:
+    with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")
         for path in source_files(sources):
             native.copy(sources / path, folder / path)

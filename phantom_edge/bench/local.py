@@ -21,6 +21,7 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
+from phantom_edge.children import child
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step, prefixed
 from phantom_edge.targets import format_for
@@ -84,21 +85,15 @@ def _process(job: dict[str, Any], step: Step) -> Run:
     command = [sys.executable, "-m", "phantom_edge.bench.worker", json.dumps(job)]
     pipe = subprocess.PIPE
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=errors, text=True, env=environment
-        )
-        try:
-            run = protocol.read(child.stdout or (), step)
-            child.wait()
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        if run is not None and not child.returncode:
+        options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": errors, "text": True}
+        with child(command, env=environment, **options) as process:
+            run = protocol.read(process.stdout or (), step)
+            process.wait()
+        if run is not None and not process.returncode:
             return run
         errors.seek(0)
         lines = errors.read().strip().splitlines()[-LAST_LINES:]
-        last = " | ".join(lines) or f"exit status {child.returncode}"
-    if child.returncode == -signal.SIGKILL:
+        last = " | ".join(lines) or f"exit status {process.returncode}"
+    if process.returncode == -signal.SIGKILL:
         last = "it was killed, most likely for its memory; close other programs or choose a smaller model"
     raise CheckError(f"{job['model'] or NANO_NAME}: the process that was timed ended early: {last}")

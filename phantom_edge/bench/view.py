@@ -65,11 +65,9 @@ def table(runs: Sequence[Run]) -> Table:
 
 
 def report(runs: Sequence[Run]) -> Report:
-    """The terminal's form. Names come from others' files: none of them is taken for markup."""
-    from rich.markup import escape
-
+    """The terminal's form."""
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs; in brackets against the first"
-    out = Report("bench", escape(title), _facts(runs[0]) if len(runs) == 1 else {})
+    out = Report("bench", title, _facts(runs[0]) if len(runs) == 1 else {})
     comparison, named = table(runs), list(zip(labels(runs), runs, strict=True))
     tables = [(LEAD, comparison.columns, comparison.rows)]
     missing = [(key, why, name) for name, run in named for key, why in run.missing.items()]
@@ -80,8 +78,7 @@ def report(runs: Sequence[Run]) -> Report:
         if items:
             tables.append((heading, ("", "runs"), _grouped(items, len(runs))))
     for heading, columns, rows in tables:
-        cells = tuple(tuple(escape(cell) for cell in row) for row in rows)
-        out.tables.append(Table(heading, tuple(escape(column) for column in columns), cells))
+        out.tables.append(Table(heading, tuple(columns), tuple(map(tuple, rows))))
     return out
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import PhantomEdgeError
+from phantom_edge.partials import temporary_folder
 from phantom_edge.runtime.native import quiet_native
 from phantom_edge.versions import installed
 
@@ -59,8 +58,8 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     if job["check"] and bundle is not None:
         step("checking the golden outputs")
         run.conditions["golden"] = check_golden(session, bundle)
-    with tempfile.TemporaryDirectory(prefix="phantom-bench-") as folder:
-        task = Task.of(session, Path(folder), job["image"])
+    with temporary_folder() as folder:
+        task = Task.of(session, folder, job["image"])
         run.model |= {"tiles": task.tiles, "prompt_tokens": len(task.ids), "context": session.backend.context}
         with machine.watched() as usage:
             measure(session, task, settings, run, step)

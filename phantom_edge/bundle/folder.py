@@ -16,11 +16,12 @@ from pathlib import Path
 
 from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
 from phantom_edge.errors import InputError, one_line
-from phantom_edge.files import file_sha256, replacing_folder
+from phantom_edge.files import file_sha256
+from phantom_edge.outputs import SYSTEMS_OWN, check_bundle_folder
 from phantom_edge.reading import is_file, reading
+from phantom_edge.writing import replacing_folder
 
 TOKENIZER = "tokenizer.json"
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,7 @@ def writing(output: Path) -> AbstractContextManager[Path]:
     ``output`` may not exist, be empty, or be an earlier bundle, which stays untouched until the new one is
     complete; anything else is refused. Whatever goes wrong, nothing is left behind.
     """
-    return replacing_folder(output, check_output)
-
-
-def check_output(output: Path) -> None:
-    """Raise :class:`InputError` when ``output`` holds something that is not an earlier bundle."""
-    if output.is_symlink() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: is a file or a link; choose another --output")
-    if output.is_dir() and any(output.iterdir()) and not is_bundle(output):
-        raise InputError(f"{output}: holds something that is not a bundle; choose another --output")
+    return replacing_folder(output, check_bundle_folder)
 
 
 def finish(folder: Path, manifest: Manifest) -> Bundle:
@@ -122,7 +115,7 @@ def _files(folder: Path) -> list[str]:
 
 def _is_litter(name: str) -> bool:
     """Whether a file is what an operating system leaves in folders that it shows."""
-    return name in LITTER or name.startswith("._")
+    return name in SYSTEMS_OWN or name.startswith("._")
 
 
 def _check_alone(folder: Path, name: str, status: os.stat_result) -> None:

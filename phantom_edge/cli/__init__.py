@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from phantom_edge import __version__
+from phantom_edge import __version__, interrupts
 from phantom_edge.cli.console import DEBUG
+from phantom_edge.cli.printing import PrintError, prepare_streams, printing
 
 app = typer.Typer(
     name="phantom-edge",
@@ -56,8 +57,19 @@ def _silence() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of ``phantom-edge``; ``arguments`` default to the process's own."""
-    app(args=arguments, prog_name="phantom-edge")
+    """Run a command line; ``arguments`` default to the process's own. Raises :class:`SystemExit`."""
+    prepare_streams()
+    try:
+        app(args=arguments, prog_name="phantom-edge")
+    except SystemExit:
+        try:
+            with printing():  # else the interpreter's own last flush would fail, with a code of its own
+                pass
+        except PrintError as error:
+            raise SystemExit(error.exit_code) from None
+        raise
+    finally:
+        interrupts.uninstall()
 
 
 from phantom_edge.cli import app_command as _app_command  # noqa: E402, F401

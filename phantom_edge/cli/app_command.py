@@ -11,6 +11,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.printing import echo, echo_json
 
 PORT = 8462
 """Of ``serve`` and ``demo``: the same each time, because a browser remembers permissions by address."""
@@ -58,11 +59,11 @@ def web(
         folder = write_web_app(bundle or nano_bundle(p.step), output, name=name, title=title, step=p.step)
         dist = build_project(folder, step=p.step) if build else None
     if as_json:
-        typer.echo(json.dumps({"project": str(folder), "built": None if dist is None else str(dist)}))
+        echo_json({"project": str(folder), "built": None if dist is None else str(dist)})
     elif dist is None:
-        typer.echo(f"wrote {folder}\nrun it with: cd {folder} && npm ci && npm run dev")
+        echo(f"wrote {folder}\nrun it with: cd {folder} && npm ci && npm run dev")
     else:
-        typer.echo(f"wrote and built {folder}\nrun it with: phantom-edge app serve {folder}")
+        echo(f"wrote and built {folder}\nrun it with: phantom-edge app serve {folder}")
 
 
 @apps.command(epilog="Example: phantom-edge app serve nano-app --port 8080")

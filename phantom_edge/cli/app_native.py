@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from phantom_edge.cli.app_command import Bundle, Json, apps
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.printing import echo, echo_json
 
 if TYPE_CHECKING:
     from phantom_edge.apps.android import AndroidRequest
@@ -48,7 +48,7 @@ def ios(
     request = IosRequest(name, title, bundle_id, team)
     project = _write(write_ios_app, request, bundle, output, "ios", as_json)
     if not as_json:
-        typer.echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
+        echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
 
 
 @apps.command(
@@ -76,7 +76,7 @@ def android(
     request = AndroidRequest(name, title, bundle_id, model_url)
     folder = _write(write_android_app, request, bundle, output, "android", as_json)
     if not as_json:
-        typer.echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+        echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
 
 
 def _write(
@@ -88,12 +88,12 @@ def _write(
     as_json: bool,
 ) -> Path:
     from phantom_edge.apps.demo import nano_bundle
-    from phantom_edge.apps.native import check_place
+    from phantom_edge.outputs import check_new_folder
 
     with progress(quiet=as_json) as p:
-        check_place(output)
+        check_new_folder(output)
         request.resolve(output)  # before the embedded model is exported, which takes a minute
         project = write(bundle or nano_bundle(p.step, target=target), output, request, step=p.step)
     if as_json:
-        typer.echo(json.dumps({"project": str(project)}))
+        echo_json({"project": str(project)})
     return project

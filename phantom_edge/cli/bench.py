@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phantom_edge.cli import app
-from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.cli.console import command, progress
 from phantom_edge.cli.options import Html, Json, Model
+from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report, show
 
 if TYPE_CHECKING:
     from phantom_edge.bench.report import Results
@@ -65,7 +65,7 @@ def bench(
     from phantom_edge.bench.report import compare as run_compare
     from phantom_edge.bench.settings import Settings, parse_depths
 
-    _check_page(html)
+    check_page(html)
     if compare:
         _show(run_compare(models or []), as_json, html)
         return
@@ -110,10 +110,10 @@ def estimate(
     from phantom_edge.bench.estimate.predict import estimates
     from phantom_edge.bench.settings import parse_depths
 
+    check_page(html)
     if listed:
         show(table(), as_json=as_json, html=html)
         return
-    _check_page(html)
     options = {"target": target, "quant": quant, "fold": fold, "context": context}
     with progress(quiet=as_json) as p:
         p.step("reading")
@@ -130,22 +130,13 @@ def estimate(
     _show(results, as_json, html)
 
 
-def _check_page(html: str | None) -> None:
-    """Refuse a page that cannot be written before minutes are spent on measuring for it."""
-    from phantom_edge.errors import InputError
-
-    if html is None:
-        return
-    path = Path(html).absolute()
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InputError(f"--html {html}: cannot be written there; name a file in a folder that exists")
-
-
 def _show(results: Results, as_json: bool, html: str | None) -> None:
-    """Print as tables or JSON, then write the page: one that fails takes no measurement with it."""
-    if as_json:
-        typer.echo(results.to_json())
-    else:
-        show(results.report(), as_json=False)
-    if html is not None:
-        write_page(results, html)
+    """Print as tables or JSON, and write the page: one that fails takes no measurement with it."""
+
+    def tables() -> None:
+        if as_json:
+            echo_json(results.to_json())
+        else:
+            print_report(results.report())
+
+    deliver(tables, (results, html))

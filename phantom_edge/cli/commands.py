@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
-from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.printing import check_page, deliver, echo, echo_json, print_report, say, show
 from phantom_edge.errors import InputError
 
 
@@ -76,11 +76,11 @@ def export(
         result = run_export(request, step=p.step, track=p.track)
     if as_json:
         data = {"bundle": str(result.bundle.folder), **to_json(result.bundle.manifest)}
-        typer.echo(json.dumps(data, indent=2))
+        echo_json(data)
         return
     if result.report is not None:
         show(result.report, as_json=False)
-    typer.echo(f"wrote {result.bundle.folder}")
+    echo(f"wrote {result.bundle.folder}")
 
 
 @app.command(epilog="Example: phantom-edge verify nano-ios --html report.html")
@@ -107,6 +107,7 @@ def verify(
 
     if model is None and revision is not None:
         raise InputError("--revision goes with a Hugging Face id; give one with --model")
+    check_page(html)
     with progress(quiet=as_json) as p:
         p.step("checking the files")
         opened = Bundle.open(bundle)
@@ -147,18 +148,18 @@ def run(
         for piece in pieces:
             text += piece
             if not as_json:
-                typer.echo(piece, nl=False)
+                echo(piece, nl=False)
         t = chat.timing
         answers.append({"question": question, "answer": text, **vars(t)})
         if not as_json:
-            typer.echo()
+            echo()
         if stats:
             rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
             first = f"first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill {t.prefill:.3f})"
             rest = f"{t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}"
-            typer.echo(f"prompt {t.prompt_tokens} tokens, {first}, {rest}", err=True)
+            say(f"prompt {t.prompt_tokens} tokens, {first}, {rest}")
     if as_json:
-        typer.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        echo_json(answers)
 
 
 @app.command(epilog="Example: phantom-edge inspect -m BK-Lee/Phantom-0.5B --context 2048")
@@ -174,6 +175,7 @@ def inspect(
     """Show what a checkpoint or a bundle holds: parameters, sizes, phantom dimension per layer, memory."""
     from phantom_edge.runtime.inspect import inspect as run_inspect
 
+    check_page(html)
     with progress(quiet=as_json) as p:
         p.step("reading")
         report = run_inspect(model, context=context)
@@ -196,27 +198,33 @@ def conform(
     """Compare the original and the fold with recorded outputs of the published implementation."""
     from phantom_edge.runtime.conform import conform as run_conform
 
+    pages = _pages(folders, html)
+    for page in pages:
+        check_page(page)
     reports = []
     for folder in folders:
         with progress(quiet=as_json) as p:
             p.step(f"computing {folder.name}")
             reports.append(run_conform(folder, phantom=not without_phantom))
-    if html is not None:
-        path = Path(html)
-        for folder, report in zip(folders, reports, strict=True):
-            named = path if len(reports) == 1 else path.with_stem(f"{path.stem}-{folder.name}")
-            write_page(report, str(named))
-    if as_json:
-        typer.echo(json.dumps([report.to_dict() for report in reports], indent=2))
-        raise typer.Exit(0 if all(report.ok for report in reports) else 1)
-    failed = 0
-    for report in reports:
-        try:
-            show(report, as_json=False)
-        except typer.Exit:
-            failed += 1
-    if failed:
+
+    def tables() -> None:
+        if as_json:
+            echo_json([report.to_dict() for report in reports])
+            return
+        for report in reports:
+            print_report(report)
+
+    deliver(tables, *zip(reports, pages, strict=True))
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)
+
+
+def _pages(folders: list[Path], html: str | None) -> list[str | None]:
+    """A page per folder: the one named, or with several folders one that is named after each as well."""
+    if html is None or len(folders) == 1:
+        return [html] * len(folders)
+    path = Path(html)
+    return [str(path.with_stem(f"{path.stem}-{folder.resolve().name}")) for folder in folders]
 
 
 @app.command()
@@ -229,11 +237,11 @@ def targets(as_json: option.Json = False) -> None:
 
     table = all_targets()
     if as_json:
-        typer.echo(json.dumps({name: asdict(target) for name, target in table.items()}, indent=2))
+        echo_json({name: asdict(target) for name, target in table.items()})
         return
     for t in table.values():
         name = f"{t.name:<8} {t.format:<12} {t.recipe:<5}"
-        typer.echo(f"{name} context {t.context}, chunk {t.chunk}   {t.title}")
+        echo(f"{name} context {t.context}, chunk {t.chunk}   {t.title}")
 
 
 @app.command()

@@ -1,27 +1,27 @@
-"""What every command shares: progress, errors as one line, and the two ways of printing a report."""
+"""What every command shares: progress, signals, and errors as one line with their exit code."""
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from phantom_edge import interrupts
+from phantom_edge.cli.printing import PrintError, prepare_streams, say
 from phantom_edge.errors import InputError, PhantomEdgeError
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from phantom_edge.report.report import Report
-
 DEBUG = "PHANTOM_EDGE_DEBUG"
+MEMORY = "out of memory; close other programs or choose a smaller --quant or --context"
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,58 +31,89 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
-        sys.unraisablehook = _interrupt_again
+        prepare_streams()
         try:
-            return function(*args, **kwargs)
+            with interrupts.heeded(), _own_temporary_files(), _warnings_as_lines():
+                return function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            _fail(error, 128 + getattr(error, "number", signal.SIGINT), interrupts.stopped_line())
+        except PrintError as error:
+            _fail(error, error.exit_code, str(error))
         except PhantomEdgeError as error:
             _fail(error, error.exit_code)
-        except KeyboardInterrupt as error:
-            _fail(error, 130, "stopped; nothing was changed")
-        except BrokenPipeError:
-            sys.stderr.close()
-            raise typer.Exit(1) from None
         except (typer.Exit, typer.Abort):
             raise
-        except MemoryError as error:
-            _fail(error, 1, "out of memory; close other programs or choose a smaller --quant or --context")
         except Exception as error:
-            _fail(error, 1, f"unexpected {type(error).__name__}: {error} (run with --debug and report it)")
+            _fail(error, *_unexpected(error))
 
     return wrapped
 
 
-def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Deliver a Ctrl-C once more that the interpreter dropped, as it does in a callback of its own."""
-    if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        main = threading.main_thread().ident
-        # A real one, which also ends a wait.
-        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
-    else:
-        sys.__unraisablehook__(unraisable)
+def _unexpected(error: Exception) -> tuple[int, str]:
+    """Exit code and line of an error that is none of the toolkit's own."""
+    from phantom_edge.causes import out_of_memory, unwritable
+
+    if out_of_memory(error):
+        return 1, MEMORY
+    if isinstance(error, OSError) and (refused := unwritable(error)):
+        return InputError.exit_code, str(refused)
+    return 1, f"unexpected {type(error).__name__}: {error} (run with --debug and report it)"
 
 
 def _fail(error: BaseException, code: int, text: str | None = None) -> NoReturn:
     if os.environ.get(DEBUG):
         raise error
-    line = " ".join(str(text or error).split())
-    typer.secho(f"error: {line}", err=True, fg="red")
+    line = " ".join(str(error if text is None else text).split())
+    if line:
+        say(f"error: {line}", colour="red")
     raise typer.Exit(code) from None
 
 
+@contextmanager
+def _own_temporary_files() -> Iterator[None]:
+    from phantom_edge.partials import scratch
+
+    with scratch():
+        yield
+
+
+class _Lines(logging.Handler):
+    """A warning of the toolkit as a line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"warning: {' '.join(record.getMessage().split())}")
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    logger, handler = logging.getLogger("phantom_edge"), _Lines(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
 class ProgressLine:
-    """What is being done, on stderr of a terminal; silent elsewhere, so that logs and pipes stay clean."""
+    """What is being done, on stderr of a terminal; silent elsewhere, so that logs and pipes stay clean.
+
+    Each step also notices a signal that a library swallowed.
+    """
 
     def __init__(self, status: Status | None) -> None:
         self._status = status
 
     def step(self, text: str) -> None:
+        interrupts.check()
         if self._status is not None:
-            self._status.update(f"{text} …")
+            from rich.text import Text
+
+            self._status.update(Text(f"{text} …"))
 
     def track(self, items: Iterable[T], text: str) -> Iterator[T]:
         self.step(text)
         for n, item in enumerate(items, start=1):
+            interrupts.check()
             if n % 50 == 0:
                 self.step(f"{text}: {n} tensors")
             yield item
@@ -98,30 +129,3 @@ def progress(*, quiet: bool = False) -> Iterator[ProgressLine]:
 
     with Console(stderr=True).status("starting …") as status:
         yield ProgressLine(status)
-
-
-def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
-    """Print a report as tables or JSON, and write its page if asked; exit code 1 when a check failed."""
-    if html is not None:
-        write_page(report, html)
-    if as_json:
-        typer.echo(report.to_json())
-    else:
-        from rich.console import Console
-
-        report.print(Console(width=None if sys.stdout.isatty() else 140))
-    if not report.ok:
-        raise typer.Exit(1)
-
-
-class Page(Protocol):
-    """What can be written as a page."""
-
-    def to_html(self) -> str: ...
-
-
-def write_page(report: Page, path: str) -> None:
-    try:
-        Path(path).write_text(report.to_html(), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phantom_edge import interrupts
 from phantom_edge.cli import app
-from phantom_edge.cli.console import command, show, write_page
+from phantom_edge.cli.console import command
 from phantom_edge.cli.options import Html, Json
+from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 
 if TYPE_CHECKING:
     from phantom_edge.evaluate.job import Watch
@@ -71,12 +72,14 @@ def evaluate(
     Without --benchmark: twelve tasks on drawn scenes of a split that is kept out of training.
     """
     from phantom_edge.evaluate.job import build_suite, evaluate_models
-    from phantom_edge.evaluate.result import check_file, write_records
+    from phantom_edge.evaluate.result import write_records
     from phantom_edge.evaluate.summary import report, to_dict
+    from phantom_edge.outputs import RECORDS, check_distinct, check_file
 
-    for path in (records, html):
-        if path is not None:
-            check_file(path)
+    check_distinct([records, html])
+    check_page(html)
+    if records is not None:
+        check_file(records, RECORDS, against or ())
     with _bar(quiet=as_json) as watch:
         suite = build_suite(
             benchmark=benchmark,
@@ -91,19 +94,21 @@ def evaluate(
     summary = report(suite, results)
     if records is not None:
         write_records(records, results)
-    if as_json:
-        if html is not None:
-            write_page(summary, html)
-        typer.echo(json.dumps(to_dict(suite, results), indent=2, ensure_ascii=False))
-        return
-    show(summary, as_json=False, html=html)
+
+    def tables() -> None:
+        if as_json:
+            echo_json(to_dict(suite, results))
+        else:
+            print_report(summary)
+
+    deliver(tables, (summary, html))
 
 
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Watch]:
     """One progress bar per model with the accuracy so far, on stderr of a terminal; silent elsewhere."""
     if quiet or not sys.stderr.isatty():
-        yield lambda name: lambda done, total, right: None
+        yield lambda name: lambda done, total, right: interrupts.check()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -118,6 +123,7 @@ def _bar(*, quiet: bool) -> Iterator[Watch]:
             task = progress.add_task(f"{name}: loading", total=None)
 
             def show_reply(done: int, total: int, right: int) -> None:
+                interrupts.check()
                 text = f"{name}: {100 * right / done:.1f} % right"
                 progress.update(task, description=text, completed=done, total=total)
 

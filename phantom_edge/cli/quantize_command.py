@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
-from phantom_edge.cli.console import command, progress, show, write_page
+from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.printing import check_page, deliver, echo, echo_json, print_report
 
 
 @app.command(
@@ -51,24 +51,27 @@ def quantize(
 
     Weights are rounded for the inputs they meet (GPTQ), each module in the precision that it needs.
     """
-    from phantom_edge.evaluate.result import check_file
+    from phantom_edge.outputs import check_distinct
     from phantom_edge.pipeline.quantize import QuantizeRequest
     from phantom_edge.pipeline.quantize import quantize as run_quantize
     from phantom_edge.quantize.options import QuantizeOptions
 
-    if html is not None:
-        check_file(html)
+    check_distinct([output, html])
+    check_page(html)
     budgets, rules = (budget_mb, budget_kl), tuple(rule or ())
     options = QuantizeOptions(quant, rules, method, calibrate, samples, *budgets, kv_cache=kv_cache)
     request = QuantizeRequest(model, revision, options, fold, output, compare, accuracy)
     with progress(quiet=as_json) as p:
         result = run_quantize(request, step=p.step, track=p.track)
-    if as_json:
-        if html is not None:
-            write_page(result.report, html)
-        written = None if output is None else str(output)
-        typer.echo(json.dumps({"output": written, **result.to_dict()}, indent=2))
-        return
-    show(result.report, as_json=False, html=html)
-    if output is not None:
-        typer.echo(f"wrote {output}")
+
+    def tables() -> None:
+        if as_json:
+            echo_json({"output": None if output is None else str(output), **result.to_dict()})
+            return
+        print_report(result.report)
+        if output is not None:
+            echo(f"wrote {output}")
+
+    deliver(tables, (result.report, html))
+    if not result.report.ok:
+        raise typer.Exit(1)

@@ -9,6 +9,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.printing import echo
 
 
 @app.command(epilog="Example: phantom-edge scenes pictures --split test --count 100")
@@ -29,4 +30,4 @@ def scenes(
 
     with progress() as shown:
         write_scenes(folder, split, count, seed, size, lambda n, of: shown.step(f"scene {n} of {of}"))
-    typer.echo(f"{folder}: {count} pictures and {TRIPLES}")
+    echo(f"{folder}: {count} pictures and {TRIPLES}")

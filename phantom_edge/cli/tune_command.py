@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from phantom_edge import interrupts
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
 from phantom_edge.cli.options import Json, Model, Revision
+from phantom_edge.cli.printing import echo, echo_json, say
 
 if TYPE_CHECKING:
     from phantom_edge.training.progress import TrainingProgress
@@ -104,12 +106,12 @@ def tune(
             triples = read_triples(data, images)
             source = Pretrained.open(model, revision=revision, step=p.step)
             result = run_tune(source, triples, options, output, _shown(p.step))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         text = "error: stopped; the same command goes on from the last state, if there is one"
-        typer.secho(text, err=True, fg="red")
-        raise typer.Exit(130) from None
+        say(text, colour="red")
+        raise typer.Exit(128 + getattr(stopped, "number", signal.SIGINT)) from None
     if as_json:
-        typer.echo(json.dumps(_summary(result), indent=2))
+        echo_json(_summary(result))
         return
     _print(result)
 
@@ -134,14 +136,14 @@ def _recover(
         )
     recovery = quantization.facts["recovery"]
     if as_json:
-        typer.echo(json.dumps({"output": str(output), **recovery}, indent=2))
+        echo_json({"output": str(output), **recovery})
         return
     for name in ("before", "after"):
         q = recovery[name]
-        typer.echo(f"{name}: mean KL {q['kl']:.3g} nats, top-1 agreement {100 * q['agreement']:.2f} %")
+        echo(f"{name}: mean KL {q['kl']:.3g} nats, top-1 agreement {100 * q['agreement']:.2f} %")
     if not recovery["kept"]:
-        typer.echo("training did not help on the pictures held out: the scales stay as they were")
-    typer.echo(f"wrote {output}")
+        echo("training did not help on the pictures held out: the scales stay as they were")
+    echo(f"wrote {output}")
 
 
 def _shown(step: Callable[[str], None]) -> Callable[[TrainingProgress], None]:
@@ -150,6 +152,7 @@ def _shown(step: Callable[[str], None]) -> Callable[[TrainingProgress], None]:
 
     def report(event: TrainingProgress) -> None:
         nonlocal last
+        interrupts.check()
         if event.done == event.of or time.monotonic() - last > REFRESH:
             last = time.monotonic()
             step(str(event))
@@ -175,7 +178,7 @@ def _print(result: TuneResult) -> None:
 
     for point in _ends(result):
         terms = {name: value for name, value in point.items() if name not in ("stage", "step", "lr")}
-        typer.echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(terms))}")
+        echo(f"step {point['stage']}, {point['step']}: {', '.join(loss_words(terms))}")
     for name, losses in result.validation.items():
-        typer.echo(f"validation, {name}: {', '.join(loss_words(losses))}")
-    typer.echo(f"wrote {result.output}")
+        echo(f"validation, {name}: {', '.join(loss_words(losses))}")
+    echo(f"wrote {result.output}")

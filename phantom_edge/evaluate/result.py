@@ -13,8 +13,9 @@ from typing import Any
 from phantom_edge.errors import InputError, shown
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
-from phantom_edge.files import replacing_file
+from phantom_edge.outputs import RECORDS, check_file
 from phantom_edge.reading import read_json_lines
+from phantom_edge.writing import replacing_file
 
 SUFFIX = ".jsonl"
 
@@ -101,19 +102,10 @@ def _pairs(before: EvalResult, after: EvalResult) -> list[tuple[Record, Record]]
     return [(earlier[record.id], record) for record in after.records]
 
 
-def check_file(path: str | Path) -> None:
-    """Raise :class:`InputError`, before any work, for a place where no file can appear."""
-    path = Path(path)
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: no file can be written there; its folder must exist")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is no ordinary file; choose another name")
-
-
 def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
     """Write a line of JSON per record, with its ``model``; the file appears when it is whole."""
     path = Path(path)
-    check_file(path)
+    check_file(path, RECORDS)
     with replacing_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for result in results:
             for record in result.records:

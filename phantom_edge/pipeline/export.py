@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from phantom_edge import __version__
-from phantom_edge.bundle.folder import TOKENIZER, Bundle, check_output, finish, writing
+from phantom_edge.bundle.folder import TOKENIZER, Bundle, finish, writing
 from phantom_edge.bundle.golden import Golden, limits_for
 from phantom_edge.bundle.manifest import (
     FLOAT,
@@ -33,6 +33,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
+from phantom_edge.outputs import check_bundle_folder, default_folder
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
@@ -40,7 +41,7 @@ from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.quantize.store import SIDECAR, check_source, is_stored, load, manifest_entry, save
+from phantom_edge.quantize.store import SIDECAR, check_source, is_stored, load, manifest_entry, write
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -104,8 +105,8 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     spec, options = _options(request, plan.target, source, plan.recipe)
     if plan.stored:
         check_source(plan.stored, source)
-    output = request.output or Path(f"{Path(source.name).name}-{plan.target.name}")
-    check_output(output)
+    output = request.output or default_folder(source.name, plan.target.name)
+    check_bundle_folder(output)
     model, certificate = _fold(source, plan.fold, step, track)
     quantization = plan.stored or _calibrated(source, model, plan.quantize, step)
     model = quantization.apply(model, step) if quantization else model.quantized(plan.recipe, step)
@@ -118,7 +119,7 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         _golden(plan.format, model, source, spec, options).save(folder)
         manifest = _manifest(plan, source, model, spec, options, certificate, exported)
         if quantization:
-            save(folder / SIDECAR, quantization, integers=False)
+            write(folder / SIDECAR, quantization, integers=False)
             manifest = replace(manifest, quantization=manifest_entry(quantization))
         report = None
         if request.verify:

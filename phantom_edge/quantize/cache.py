@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import phantom_edge
 from phantom_edge import __version__
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, UnwritableError
 from phantom_edge.numbers.recipe import Precision
 from phantom_edge.quantize import store
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.sensitivity import Option, Options
 from phantom_edge.reading import read_json, reading
+from phantom_edge.writing import replacing_file
 
+LOG: Final = logging.getLogger(__name__)
 MAX_BYTES: Final = 256 << 20
 """Of one kept quantisation: larger ones are worth a file of their own, which ``quantize -o`` writes."""
 ROOMS: Final = ("numbers", "model", "quantize")
@@ -52,10 +57,9 @@ class Cache:
     def keep_options(self, key: str, options: Options) -> None:
         """Keep sensitivities under ``key``."""
         rows = {name: [[str(o.precision), o.bytes, o.kl] for o in own] for name, own in options.items()}
-        if (folder := self._make_folder()) is not None:
-            partial = folder / f"{key}.json.partial"
-            partial.write_text(json.dumps(rows), encoding="utf-8")
-            partial.replace(folder / f"{key}.json")
+        if self.folder is not None:
+            with _optional(self.folder), replacing_file(self.folder / f"{key}.json") as partial:
+                partial.write_text(json.dumps(rows), encoding="utf-8")
 
     def quantization(self, key: str) -> Quantization | None:
         """The whole result kept under ``key``."""
@@ -67,17 +71,19 @@ class Cache:
     def keep_quantization(self, key: str, quantization: Quantization) -> None:
         """Keep a whole result under ``key``, unless it is very large."""
         small = sum(weight.nbytes for weight in quantization.integers.values()) <= MAX_BYTES
-        if small and (folder := self._make_folder()) is not None:
-            store.save(folder / f"{key}{store.SUFFIX}", quantization)
+        if small and self.folder is not None:
+            with _optional(self.folder):
+                store.write(self.folder / f"{key}{store.SUFFIX}", quantization)
 
-    def _make_folder(self) -> Path | None:
-        """The folder, or None where nothing can be kept."""
-        try:
-            if self.folder is not None:
-                self.folder.mkdir(parents=True, exist_ok=True)
-            return self.folder
-        except OSError:
-            return None
+
+@contextmanager
+def _optional(folder: Path) -> Iterator[None]:
+    """Write to ``folder``, which is made; that it cannot be done costs time in the next run and no more."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, UnwritableError) as error:
+        LOG.warning("not kept for the next run (%s)", error)
 
 
 def key_of(facts: dict[str, Any]) -> str:

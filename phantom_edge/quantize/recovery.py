@@ -131,7 +131,7 @@ def recover_file(
     ``calibrate`` is a folder as :func:`folder_set` takes it, a quarter of it held out; None draws scenes.
     """
     options = options or RecoverOptions()
-    store.check_output(output)
+    store.check_output(output, [file])
     quantization = store.load(file)
     step("opening the checkpoint")
     source = Pretrained.open(model, revision=revision, step=step)

@@ -10,28 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+from phantom_edge import outputs
 from phantom_edge.bundle.manifest import CalibratedQuantization, ModuleRow
+from phantom_edge.causes import short
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
-from phantom_edge.files import replacing_file
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.reading import open_safetensors, parse_json, reading
 from phantom_edge.records import from_json, to_json
+from phantom_edge.writing import replacing_file
 
 SUFFIX: Final = ".safetensors"
 SIDECAR: Final = "quantization.safetensors"
 SCHEMA: Final = 1
 MAX_JSON_BYTES: Final = 16 << 20
-_KEY: Final = "phantom_edge"
 _PARTS: Final = ("values", "scales", "grid")
 
 
@@ -49,10 +50,14 @@ def fingerprint(weight: QuantizedTensor) -> str:
     return digest.hexdigest()
 
 
-def save(path: str | Path, quantization: Quantization, *, integers: bool = True) -> Path:
+def save(path: str | Path, quantization: Quantization) -> Path:
     """Write a quantisation, whole or not at all. Raises :class:`InputError` where no file can be."""
-    path = Path(os.path.abspath(path))
     check_output(path)
+    return write(Path(os.path.abspath(path)), quantization)
+
+
+def write(path: Path, quantization: Quantization, *, integers: bool = True) -> Path:
+    """:func:`save` to a place that is this toolkit's own, whatever is there."""
     tensors = {f"floats/{name}": t.contiguous() for name, t in quantization.floats.items()}
     tensors |= {f"cache/{name}": t.contiguous() for name, t in quantization.cache.items()}
     if integers:
@@ -66,17 +71,19 @@ def save(path: str | Path, quantization: Quantization, *, integers: bool = True)
         "facts": quantization.facts,
     }
     with replacing_file(path) as partial:
-        save_file(tensors, partial, metadata={_KEY: json.dumps(document)})
+        save_file(tensors, partial, metadata={outputs.KEY: json.dumps(document)})
     return path
 
 
-def check_output(path: str | Path) -> None:
-    """Raise :class:`InputError`, before any work, for a place where no such file can be written."""
+def check_output(path: str | Path, inputs: Iterable[str | Path | None] = ()) -> None:
+    """Raise :class:`InputError`, before any work, for a place where no such file can be written.
+
+    ``inputs`` are read by the same command and stay.
+    """
     path = Path(path)
     if path.suffix != SUFFIX:
-        raise InputError(f"{path}: a quantisation is one file; give it a name that ends in {SUFFIX}")
-    if not path.absolute().parent.is_dir() or path.is_dir():
-        raise InputError(f"{path}: no file can be written there; its folder must exist")
+        raise InputError(f"{short(path)}: a quantisation is one file; give it a name that ends in {SUFFIX}")
+    outputs.check_file(path, outputs.QUANTIZATION, inputs)
 
 
 def load(path: str | Path) -> Quantization:
@@ -86,7 +93,7 @@ def load(path: str | Path) -> Quantization:
     """
     path = Path(path)
     with open_safetensors(path, mend=f"make it with `phantom-edge quantize -o {path.name}`") as file:
-        document = _document(path, (file.metadata() or {}).get(_KEY))
+        document = _document(path, (file.metadata() or {}).get(outputs.KEY))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
     with reading(path, "make it again", "not a quantisation of this toolkit"):
         recipe = from_json(Recipe, document["recipe"])

@@ -96,25 +96,26 @@ class Report:
     def print(self, console: Console) -> None:
         """Print as tables to a rich console."""
         from rich.table import Table as RichTable
+        from rich.text import Text  # names come from files of others: none of them is taken for markup
 
-        console.print(f"[bold]{self.title}[/bold]", highlight=False)
+        console.print(Text(self.title, style="bold"), highlight=False)
         for name, value in self.facts.items():
             console.print(f"  {name}: {shown(value)}", highlight=False, markup=False)
         for question, checks in self.groups.items():
-            table = RichTable(title=question, title_justify="left", title_style="bold")
+            table = RichTable(title=Text(question), title_justify="left", title_style="bold")
             for column in ("check", "measured", "limit", "", "detail"):
                 table.add_column(column, justify="right" if column in ("measured", "limit") else "left")
             for c in checks:
-                verdict = {True: "[green]ok[/green]", False: "[red]FAILED[/red]", None: ""}[c.passed]
+                verdict = {True: Text("ok", "green"), False: Text("FAILED", "red"), None: Text("")}[c.passed]
                 limit = "" if c.limit is None else f"≤ {shown(c.limit)}"
-                table.add_row(c.name, shown(c.value), limit, verdict, c.detail)
+                table.add_row(Text(c.name), Text(shown(c.value)), Text(limit), verdict, Text(c.detail))
             console.print(table)
         for data in self.tables:
-            table = RichTable(title=data.title, title_justify="left", title_style="bold")
+            table = RichTable(title=Text(data.title), title_justify="left", title_style="bold")
             for n, column in enumerate(data.columns):
-                table.add_column(column, justify="left" if n == 0 else "right")
+                table.add_column(Text(column), justify="left" if n == 0 else "right")
             for row in data.rows:
-                table.add_row(*(shown(cell) for cell in row))
+                table.add_row(*(Text(shown(cell)) for cell in row))
             console.print(table)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from phantom_edge.children import run
 from phantom_edge.report.report import Check, Report, megabytes
 
 IMPORTS = {
@@ -60,7 +61,7 @@ def _library(name: str, code: str) -> Check:
     except PackageNotFoundError:
         return Check(name, "missing", passed=False, detail=f"pip install {name}")
     try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
+        done = run([sys.executable, "-c", code], timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return Check(name, installed, passed=False, detail=f"import took more than {TIMEOUT} s")
     lines = done.stderr.strip().splitlines()

@@ -7,7 +7,6 @@ and runs in the MIL interpreter, which executes the package's own program and we
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ import numpy as np
 
 from phantom_edge.bundle.backend import check_tiles
 from phantom_edge.export.executorch import FILE
+from phantom_edge.partials import temporary_folder
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 
 
@@ -72,10 +72,10 @@ def _without_vision(path: Path) -> Iterator[Path]:
         replace(plan, delegates=[], chains=idle) if plan.name == VISION else plan
         for plan in stored.program.execution_plan
     ]
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
+    with temporary_folder() as folder:
         with open(path, "rb") as file, open(Path(folder, FILE), "wb") as copy:
             copy.write(tables(replace(stored.program, execution_plan=plans), stored.size - stored.base))
             pad(copy)
             file.seek(stored.base)
             shutil.copyfileobj(file, copy)
-        yield Path(folder)
+        yield folder

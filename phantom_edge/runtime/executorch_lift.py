@@ -13,7 +13,6 @@ import copy
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +26,7 @@ from executorch.exir._serialize._dataclass import _json_to_dataclass
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.export.executorch.file import aligned, pad, tables
 from phantom_edge.export.executorch.readback import Matmul, StoredProgram, decode, matmuls
+from phantom_edge.partials import temporary_folder
 
 MEMORY: Final = Path("/proc/meminfo")
 
@@ -48,7 +48,7 @@ def lifted(path: Path) -> Iterator[Path]:
     if not program.weights:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
+    with temporary_folder() as folder:
         program.write(Path(folder, path.name))
         yield Path(folder, path.name)
 

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from phantom_edge.errors import InputError
-from phantom_edge.files import replacing_folder
+from phantom_edge.outputs import check_new_folder
 from phantom_edge.scenes.scene import make_scene
+from phantom_edge.writing import replacing_folder
 
 TRIPLES = "triples.jsonl"
 MOST = 1_000_000  # scenes in one folder
@@ -31,10 +32,12 @@ def write_scenes(
     folder = Path(os.path.abspath(folder))
     if not 1 <= count <= MOST:
         raise InputError(f"{count} scenes cannot be written: give a count of 1 to {MOST}")
-    if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-        raise InputError(f"{folder}: is there already; give a new or empty folder")
+    check_new_folder(folder)
     make_scene(split, 0, seed).render(size)  # refuses what is wrong before any work
-    with replacing_folder(folder) as partial, open(partial / TRIPLES, "w", encoding="utf-8") as lines:
+    with (
+        replacing_folder(folder, check_new_folder) as partial,
+        open(partial / TRIPLES, "w", encoding="utf-8") as lines,
+    ):
         for index in range(count):
             scene = make_scene(split, index, seed)
             name = f"{index:06d}.png"

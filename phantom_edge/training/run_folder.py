@@ -22,9 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phantom_edge.errors import CheckError, InputError
-from phantom_edge.files import sync, use_default_permissions
+from phantom_edge import interrupts
+from phantom_edge.causes import unwritable
+from phantom_edge.errors import CheckError, InputError, UnwritableError
+from phantom_edge.outputs import check_folder
 from phantom_edge.reading import is_file, open_safetensors, parse_json, read_json
+from phantom_edge.writing import explaining, sync, use_default_permissions
 
 SCHEMA = 1
 RUN, STATE, PROGRESS, LOCK = "run.json", "state.safetensors", "progress.json", "lock"
@@ -84,12 +87,11 @@ class RunFolder:
 
     def finished(self) -> dict[str, Any] | None:
         """What ``training.json`` of a finished output says. Raises :class:`InputError` for other contents."""
-        if self.output.is_symlink() or (self.output.exists() and not self.output.is_dir()):
-            raise InputError(f"{self.output}: is a file or a link; choose another output")
+        check_folder(self.output)
         if not self.output.is_dir() or not any(self.output.iterdir()):
             return None
         if not is_file(self.output / TRAINING):
-            raise InputError(f"{self.output}: holds something that no training made; choose another output")
+            raise InputError(f"{self.output}: holds something that no training made; choose another --output")
         return read_json(self.output / TRAINING, MAX_JSON_BYTES)
 
     def check_finished(self, training: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
@@ -114,12 +116,9 @@ class RunFolder:
 
         Raises :class:`InputError` when another process works on it, or when it cannot be made.
         """
-        try:
+        with explaining(self.folder, always=True):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / LOCK).open("w")
-        except OSError as error:
-            reason = error.strerror
-            raise InputError(f"{self.folder}: cannot be written ({reason}); use another place") from None
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -200,12 +199,13 @@ class RunFolder:
             result.mkdir()
             yield result
             (result / TRAINING).write_text(json.dumps(training, indent=1) + "\n", encoding="utf-8")
+            interrupts.check()
             for path in [*result.iterdir(), result]:
                 use_default_permissions(path)
                 sync(path)
-            if self.output.is_dir():
-                self.output.rmdir()  # it is empty: see `finished`
-            result.rename(self.output)
+            with interrupts.deferred():
+                result.rename(self.output)  # over an empty folder, if there is one: see `finished`
+                interrupts.complete(self.output)
         self.clear()
 
     def clear(self) -> None:
@@ -248,4 +248,5 @@ def _writing(folder: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         for leftover in folder.glob("new-*"):
             leftover.unlink(missing_ok=True)
-        raise InputError(f"{folder}: cannot be written ({error}); free some space and run it again") from None
+        refused = UnwritableError(f"{folder}: cannot be written ({error}); mend that and run it again")
+        raise unwritable(error, folder) or refused from None

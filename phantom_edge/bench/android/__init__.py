@@ -7,7 +7,6 @@ speaks adb's command line. See docs/benchmarking.md.
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.golden import Golden
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, PhantomEdgeError
+from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step, prefixed
 from phantom_edge.runtime.traces import QUESTION
 from phantom_edge.text.tokenizer import Tokenizer
@@ -69,8 +69,8 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
     run.runtime |= {"name": f"executorch, {program.name}", "threads": threads}
     run.model |= {"image_tokens": bundle.manifest.tiles.tokens, "tiles": 1}
     model, tokenizer = bundle.folder / bundle.manifest.graphs.text_decoder, bundle.folder / TOKENIZER
-    with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
-        picture = Path(here) / "picture.png"
+    with temporary_folder() as here:
+        picture = here / "picture.png"
         Image.fromarray(Golden.read(bundle.folder).image).save(picture)
         files = {"model.pte": model, TOKENIZER: tokenizer, "picture.png": picture, "runner": program}
         with _pushed(adb, files, run, step) as folder:
@@ -85,8 +85,8 @@ def _by_runner(run: Run, adb: Adb, bundle: Bundle, program: Path, settings: Sett
 def _by_app(run: Run, adb: Adb, bundle: Bundle, package: str, settings: Settings, step: Step) -> None:
     run.runtime["name"] = f"executorch, {package}"
     files = {name: bundle.folder / name for name in (MANIFEST, *bundle.manifest.files)}
-    with _pushed(adb, files, run, step) as folder, tempfile.TemporaryDirectory(prefix="phantom-") as here:
-        path = Path(here) / "job.json"
+    with _pushed(adb, files, run, step) as folder, temporary_folder() as here:
+        path = here / "job.json"
         for label, job in jobs(bundle, settings):
             path.write_text(job)
             adb.shell(f"rm -f {folder}/job.json")

@@ -6,9 +6,7 @@ program that speaks devicectl's command line. See docs/benchmarking.md.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from phantom_edge.bench.apple.devicectl import Devicectl
@@ -19,6 +17,7 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step, prefixed
 
 DEFAULT = "org.phantomedge.app"
@@ -56,8 +55,8 @@ def _measured(
             xcode.push(app, path, f"{FOLDER}/{name}")
         except CheckError as error:
             raise CheckError(f"{name} could not be copied to {app} on {xcode.device.name}: {error}") from None
-    with tempfile.TemporaryDirectory(prefix="phantom-bench-") as here:
-        path = Path(here) / "job.json"
+    with temporary_folder() as here:
+        path = here / "job.json"
         for label, job in jobs(bundle, settings):
             path.write_text(job)
             xcode.push(app, path, f"{FOLDER}/{path.name}")

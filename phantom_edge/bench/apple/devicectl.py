@@ -16,6 +16,7 @@ from typing import Any
 from phantom_edge.bench import protocol
 from phantom_edge.bench.apple import parse
 from phantom_edge.bench.results import Run
+from phantom_edge.children import child, run
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
 
@@ -53,23 +54,12 @@ class Devicectl:
         with _json_output() as path:
             command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
             pipe = subprocess.PIPE
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-            )
-            try:
-                run = protocol.read(child.stdout or (), step)
-                if run is not None:
-                    return run
-                child.wait()
-            finally:
-                if child.poll() is None:
-                    child.terminate()
-                    child.wait()
+            options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": subprocess.STDOUT}
+            with child(command, text=True, errors="replace", **options) as process:
+                result = protocol.read(process.stdout or (), step)
+                if result is not None:
+                    return result
+                process.wait()
             document = _read(path)
         parse.outcome(document)
         code = parse.exit_code(document)
@@ -110,9 +100,7 @@ def _call(arguments: list[str], timeout: float) -> dict[str, Any]:
     with _json_output() as path:
         command = ["xcrun", "devicectl", *arguments, "--json-output", str(path)]
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
-            )
+            done = run(command, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise CheckError(f"`devicectl {' '.join(arguments[:3])}` took over {timeout:.0f} s") from None
         document = _read(path)

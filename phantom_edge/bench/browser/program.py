@@ -6,17 +6,17 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from phantom_edge.bench.machine import PROC
+from phantom_edge.children import child
 from phantom_edge.errors import InputError
+from phantom_edge.partials import temporary_folder
 
 NAMES: tuple[str, ...] = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NAMES += ("microsoft-edge", "msedge")
@@ -43,7 +43,6 @@ ARGUMENTS = (
 )
 # Chromium hides WebGPU behind these on Linux only.
 LINUX_WEBGPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
-STOPPING = 5  # seconds for a polite end
 
 
 @dataclass
@@ -108,39 +107,17 @@ def started(program: Path, url: str, *, webgpu: bool) -> Iterator[Browser]:
     arguments = [*ARGUMENTS, *(LINUX_WEBGPU if webgpu and sys.platform == "linux" else ())]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")  # Chromium refuses to sandbox for root
-    with tempfile.TemporaryDirectory(prefix="phantom-bench-browser-", ignore_cleanup_errors=True) as folder:
-        errors = Path(folder) / "stderr"
+    with temporary_folder() as folder:
+        errors = folder / "stderr"
         command = [str(program), *arguments, f"--user-data-dir={folder}/profile", url]
-        with errors.open("wb") as sink:
+        with contextlib.ExitStack() as stack, errors.open("wb") as sink:
             try:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
+                process = stack.enter_context(
+                    child(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
                 )
             except OSError as error:
                 raise InputError(f"{program}: cannot be started ({error.strerror})") from None
-        try:
             yield Browser(process, errors)
-        finally:
-            _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the browser's own process group, politely first."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, how)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOPPING)
-            if how == signal.SIGKILL or not _group_lives(process.pid):
-                return
-
-
-def _group_lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
 
 
 def _descendants(pid: int) -> list[int]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +17,10 @@ from phantom_edge.bench.estimate.count import Model, Work
 from phantom_edge.bench.estimate.probes import CHUNK, CONTEXT, Probe, probes
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.timing import WARM
+from phantom_edge.children import run
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.numbers.recipe import Precision
+from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
 from phantom_edge.targets import format_for
 
@@ -75,14 +75,14 @@ def calibrate(
         raise InputError(NO_COREML)
     chosen = probes(*(Precision.parse(kinds[part]) for part in ("layers", "head", "vision")))
     timed, others, seconds = {}, [], 0.0
-    with tempfile.TemporaryDirectory(prefix="phantom-calibrate-") as folder:
+    with temporary_folder() as folder:
         for probe in chosen:
-            place = Path(folder) / probe.name
+            place = folder / probe.name
             step(f"calibrating: writing the {probe.name} model")
             probe.write(format_for(format_name), place, lambda _: None)
         for probe in chosen:
             step(f"calibrating: timing the {probe.name} model")
-            place = Path(folder) / probe.name
+            place = folder / probe.name
             timing = _process(_job(probe, format_name, place, threads, clock))
             others.append(timing.pop("others") or 0.0)
             seconds += timing.pop("seconds")
@@ -123,7 +123,7 @@ def _job(probe: Probe, format_name: str, folder: Path, threads: int | None, cloc
 def _process(job: Mapping[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "phantom_edge.bench.estimate.timing", json.dumps(job)]
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
+    done = run(command, env=environment)
     for line in map(protocol.parsed, done.stdout.splitlines()):
         if "timed" in line:
             return dict(line["timed"])

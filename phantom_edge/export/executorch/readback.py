@@ -6,7 +6,6 @@ Only the program's own tables are read up front; weights stay in the file until 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from phantom_edge.export.base import StoredWeights
 from phantom_edge.export.executorch import permitted
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
+from phantom_edge.partials import temporary_folder
 from phantom_edge.reading import check_size, opened, read_json, reading
 
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
@@ -224,11 +224,11 @@ def decode(payload: bytes) -> dict[str, Any]:
     header = XNNHeader.from_bytes(payload[: XNNHeader.EXPECTED_LENGTH])
     graph = payload[header.flatbuffer_offset : header.flatbuffer_offset + header.flatbuffer_size]
     text = resources.files("executorch.backends.xnnpack.serialization").joinpath("schema.fbs").read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        definition, binary = Path(folder, "schema.fbs"), Path(folder, "graph.bin")
+    with temporary_folder() as folder:
+        definition, binary = folder / "schema.fbs", folder / "graph.bin"
         definition.write_bytes(text)
         binary.write_bytes(graph)
-        _flatc_decompile(folder, str(definition), str(binary))
+        _flatc_decompile(str(folder), str(definition), str(binary))
         return read_json(binary.with_suffix(".json"), MAX_PROGRAM_BYTES)
 
 

@@ -7,7 +7,6 @@ needs one runtime. This is the one exporter that is made of two formats.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +22,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def vision_package(path: Path) -> Iterator[Path]:
     delegates = stored.plan(VISION).delegates
     if [delegate.id for delegate in delegates] != [DELEGATE]:
         raise InputError(f"{path}: its vision encoder is not Core ML's; export it for --target ios")
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
-        yield unpack(stored.segment(delegates[0].processed.index), Path(folder))
+    with temporary_folder() as folder:
+        yield unpack(stored.segment(delegates[0].processed.index), folder)
 
 
 def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, dict[str, int]]:
@@ -145,11 +145,11 @@ def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, 
     from phantom_edge.export.coreml.programs import float32_vision_encoder
     from phantom_edge.export.executorch_coreml.payload import MODEL, pack
 
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
-        folder = Path(scratch, "payload")
+    with temporary_folder() as scratch:
+        folder = scratch / "payload"
         folder.mkdir()
         built = float32_vision_encoder(model, options)
-        package = write_package(built, VISION, Path(scratch)).rename(folder / MODEL)
+        package = write_package(built, VISION, scratch).rename(folder / MODEL)
         counts = count_ops(package)
         integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
         casts = 0 if options.float_type == "fp32" else 2
