@@ -76,9 +76,12 @@ def _group_lives(process: subprocess.Popen[Any]) -> bool:
 def _bound(command: Sequence[str]) -> list[str]:
     """What starts a command so that the system ends it with its parent, where there is such a thing."""
     tool = shutil.which("setpriv") if sys.platform == "linux" else None
-    if tool is None or shutil.which(command[0]) is None:  # an unknown command fails by its own name
+    program = shutil.which(command[0])
+    if tool is None or program is None:
         return []
-    return [tool, "--pdeathsig", "TERM", "--"]
+    with open(program, "rb") as file:  # what cannot be started fails by its own name
+        head = file.read(4)
+    return [tool, "--pdeathsig", "TERM", "--"] if head.startswith((b"#!", b"\x7fELF")) else []
 
 
 def _kill_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from phantom_edge import __version__, interrupts
 from phantom_edge.cli.console import DEBUG
-from phantom_edge.cli.printing import PrintError, prepare_streams, printing
+from phantom_edge.cli.printing import PrintError, prepare_streams, printing, say
 
 app = typer.Typer(
     name="phantom-edge",
@@ -59,17 +60,20 @@ def _silence() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; ``arguments`` default to the process's own. Raises :class:`SystemExit`."""
     prepare_streams()
+    code: object = 0
     try:
-        app(args=arguments, prog_name="phantom-edge")
-    except SystemExit:
-        try:
-            with printing():  # else the interpreter's own last flush would fail, with a code of its own
-                pass
-        except PrintError as error:
-            raise SystemExit(error.exit_code) from None
-        raise
+        with printing():  # the help, and the last flush, which would else fail in the interpreter's own way
+            try:
+                app(args=arguments, prog_name="phantom-edge")
+            except SystemExit as ended:
+                code = ended.code
+    except PrintError as error:
+        if str(error):
+            say(f"error: {error}", colour="red")
+        code = error.exit_code
     finally:
         interrupts.uninstall()
+    sys.exit(code)  # type: ignore[arg-type]
 
 
 from phantom_edge.cli import app_command as _app_command  # noqa: E402, F401

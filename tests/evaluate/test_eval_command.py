@@ -19,6 +19,7 @@ from phantom_edge.evaluate.result import EvalResult, read_records, write_records
 from phantom_edge.evaluate.summary import report, to_dict
 from phantom_edge.pipeline.export import ExportRequest, export
 
+EARLIER = json.dumps({"model": "m", "id": "q", "question": "?", "reply": "!"}) + "\n"
 SIX = ("--tasks", "colour,sign,caption", "--samples", "2", "--max-tokens", "6")
 
 
@@ -133,11 +134,11 @@ class TestCommand:
 
         monkeypatch.setattr(eval_command, "_bar", bar)
         path = tmp_path / "r.jsonl"
-        path.write_text("earlier\n")
+        path.write_text(EARLIER)
         done = run("-m", model, *SIX, "--records", path, "--html", tmp_path / "p.html")
         assert done.exit_code == 130
         assert (done.stdout, done.stderr) == ("", "error: stopped; nothing was changed\n")
-        assert path.read_text() == "earlier\n"
+        assert path.read_text() == EARLIER
         assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 
 

@@ -13,7 +13,7 @@ from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.quantize.store import differing, fingerprint, load, manifest_entry, of_bundle, save
+from phantom_edge.quantize.store import differing, fingerprint, load, manifest_entry, of_bundle, save, write
 
 MODULE = "text_decoder.layers.1.down"
 
@@ -67,7 +67,7 @@ def test_it_takes_the_place_of_the_models_own_numbers(tiny_dirs, quantization):
 def test_a_bundle_keeps_everything_but_the_integers_and_their_hashes_tell_on_a_changed_one(
     tmp_path, quantization
 ):
-    sidecar = save(tmp_path / "quantization.safetensors", quantization, integers=False)
+    sidecar = write(tmp_path / "quantization.safetensors", quantization, integers=False)
     assert not load(sidecar).integers
     assert of_bundle(sidecar, quantization.integers).integers == quantization.integers
     entry = manifest_entry(quantization).integers
