@@ -93,7 +93,8 @@ def has_room(folder: Path) -> bool:
     try:
         inodes = os.statvfs(folder)
         without_files = inodes.f_files > 0 and inodes.f_favail == 0
-        return shutil.disk_usage(folder).free >= LEAST_ROOM and not without_files
+        disk = shutil.disk_usage(folder)  # of what is no real disk, /proc or /sys, the size is 0
+        return disk.total == 0 or (disk.free >= LEAST_ROOM and not without_files)
     except (OSError, AttributeError):
         return True
 

@@ -7,6 +7,7 @@ other's.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -29,6 +30,7 @@ except ImportError:  # Windows: nothing is locked, and nothing of others is remo
 
 SCRATCH: Final = "phantom-edge-"
 FREE, BUSY, UNKNOWN = "free", "busy", "unknown"
+_PROCESS: Final = os.getpid()
 _open: dict[Path, int] = {}
 
 
@@ -173,9 +175,11 @@ def _release(folder: Path) -> None:
 
 
 def _remove_all() -> None:
-    """What is still there when a command ends, or a second signal ends it."""
-    for folder in list(_open):
-        _release(folder)
+    """Remove what is still there when a command or the process ends, or a second signal ends it."""
+    if os.getpid() == _PROCESS:  # in a process that was forked they are its parent's
+        for folder in list(_open):
+            _release(folder)
 
 
 interrupts.at_end(_remove_all)
+atexit.register(_remove_all)

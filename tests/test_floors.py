@@ -21,6 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
         "outputs",
         "children",
+        "caching",
         "progress",
         "reading",
         "records",

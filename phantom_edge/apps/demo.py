@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 
 from phantom_edge import __version__
 from phantom_edge.apps.sources import BUNDLE
 from phantom_edge.apps.web import check_web_bundle
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.caching import cached
 from phantom_edge.errors import InputError
-from phantom_edge.files import cache_folder
 from phantom_edge.progress import Step, no_step
 
 
@@ -23,16 +22,22 @@ def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:
     digest = hashlib.sha256(__version__.encode())
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    folder = cache_folder() / "bundles" / f"phantom-nano-{target}-{digest.hexdigest()[:16]}"
+    name = f"phantom-nano-{target}-{digest.hexdigest()[:16]}"
+
+    def make(folder: Path) -> None:
+        from phantom_edge.pipeline.export import ExportRequest, export
+
+        export(ExportRequest(target=target, output=folder), step=step)
+
+    return cached(Path("bundles", name), _is_whole, make, step)
+
+
+def _is_whole(folder: Path) -> bool:
     try:
         Bundle.open(folder)
-        return folder
     except InputError:
-        shutil.rmtree(folder, ignore_errors=True)  # not there yet, or damaged
-    from phantom_edge.pipeline.export import ExportRequest, export
-
-    export(ExportRequest(target=target, output=folder), step=step)
-    return folder
+        return False
+    return True
 
 
 def demo_mounts(bundle: str | Path | None = None, step: Step = no_step) -> dict[str, Path]:

@@ -19,7 +19,7 @@ from phantom_edge.errors import InputError, one_line
 from phantom_edge.files import file_sha256
 from phantom_edge.outputs import SYSTEMS_OWN, check_bundle_folder
 from phantom_edge.reading import is_file, reading
-from phantom_edge.writing import replacing_folder
+from phantom_edge.writing import mend, replacing_folder
 
 TOKENIZER = "tokenizer.json"
 
@@ -77,7 +77,9 @@ class Bundle:
 
 
 def is_bundle(folder: str | Path) -> bool:
-    """Whether a folder claims to be a bundle."""
+    """Whether a folder claims to be a bundle; one that a kill caught on its way to its place is put there."""
+    if not os.path.lexists(folder):
+        mend(Path(folder))
     return is_file(Path(folder) / MANIFEST)
 
 
