@@ -133,6 +133,5 @@ def _used(folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor]) 
 def _is_finite(tensor: torch.Tensor) -> bool:
     import torch
 
-    if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float32))):
-        return True  # the sum of a value that is not finite is none either; a sum alone may overflow
-    return bool(torch.isfinite(tensor).all())
+    # NaN is the least and the largest of any values. Several times as fast as looking at each.
+    return not tensor.is_floating_point() or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())

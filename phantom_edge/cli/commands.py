@@ -140,7 +140,7 @@ def run(
     sampling = Sampling(temperature, top_p, seed)
     with progress(quiet=as_json) as p:
         p.step("loading")
-        chat = Session.open(model).chat(image)
+        chat = Session.open(model, step=p.step).chat(image)
     answers = []
     for question in prompt:
         pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)
@@ -178,7 +178,7 @@ def inspect(
     check_page(html)
     with progress(quiet=as_json) as p:
         p.step("reading")
-        report = run_inspect(model, context=context)
+        report = run_inspect(model, context=context, step=p.step)
     show(report, as_json=as_json, html=html)
 
 

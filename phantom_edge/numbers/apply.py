@@ -50,5 +50,5 @@ def _convert(name: str, weight: Tensor, precision: Precision) -> QuantizedTensor
             raise InputError(f"{name}: {error}") from error
     converted = weight.to(precision.dtype)
     if not bool(torch.isfinite(converted).all()):
-        raise InputError(f"{name}: holds a value that is not finite in {precision}")
+        raise InputError(f"{name}: holds a value that is not finite in {precision}; choose --quant fp32")
     return converted

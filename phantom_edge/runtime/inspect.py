@@ -13,6 +13,7 @@ from phantom_edge.checkpoint.stored import FLOAT_TYPES
 from phantom_edge.model.certificate import contributions
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.spec import FoldedSpec
+from phantom_edge.progress import Step, no_step
 from phantom_edge.report.report import Plot, Report, Table, megabytes
 
 DEFAULT_CONTEXT = 2048
@@ -26,7 +27,7 @@ PARTS = {
 }
 
 
-def inspect(model: str | None = None, *, context: int | None = None) -> Report:
+def inspect(model: str | None = None, *, context: int | None = None, step: Step = no_step) -> Report:
     """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded Nano).
 
     >>> pe.inspect("nano-desktop").title
@@ -34,7 +35,7 @@ def inspect(model: str | None = None, *, context: int | None = None) -> Report:
     """
     if model is not None and is_bundle(model):
         return _bundle(Bundle.open(model))
-    return _checkpoint(Pretrained.open(model), context or DEFAULT_CONTEXT)
+    return _checkpoint(Pretrained.open(model, step=step), context or DEFAULT_CONTEXT)
 
 
 def _checkpoint(source: Pretrained, context: int) -> Report:

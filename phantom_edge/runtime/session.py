@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phantom_edge.bundle.backend import Backend
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import InputError
+from phantom_edge.errors import CheckError, InputError
 from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values, tile_count
+from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.decoding import Choice
 from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
@@ -92,14 +95,17 @@ class Session:
         self.backend, self.tokenizer, self.spec = backend, tokenizer, spec
 
     @classmethod
-    def open(cls, model: str | Path | None = None, *, check: bool = True, **options: Any) -> Session:
+    def open(
+        cls, model: str | Path | None = None, *, check: bool = True, step: Step = no_step, **options: Any
+    ) -> Session:
         """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None: Nano) in torch.
 
-        ``check=False`` skips the SHA-256 of the bundle's files. ``options`` go to the bundle's backend.
+        ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``options`` go
+        to the bundle's backend.
         """
         if model is not None and is_bundle(model):
             return cls.of_bundle(Bundle.open(model, check=check), **options)
-        return cls.of_source(Pretrained.open(model))
+        return cls.of_source(Pretrained.open(model, step=step))
 
     @classmethod
     def of_bundle(cls, bundle: Bundle, **options: Any) -> Session:
@@ -150,8 +156,11 @@ class Session:
         choose: Choose = greedy,
         now: Callable[[], float] = time.perf_counter,
     ) -> Iterator[Choice]:
-        """Tokens that follow a prefill's ``logits``, without end; see :func:`.decoding.generate`."""
-        return decoding.generate(self.backend, cache, logits, choose, now)
+        """Tokens that follow a prefill's ``logits``, without end; see :func:`.decoding.generate`.
+
+        Raises :class:`CheckError` for logits that are not finite: no token follows from them.
+        """
+        return decoding.generate(self.backend, cache, logits, _finite(choose), now)
 
     def chat(self, image: Any = None) -> Chat:
         """A new context, about ``image`` (a path or a PIL image) if one is given."""
@@ -294,6 +303,20 @@ class Chat:
                 timing.stop = "context"
                 break
         yield stream.finish()
+
+
+def _finite(choose: Choose) -> Choose:
+    """The same choice, but none from logits with NaN or infinity, of which any token could come."""
+
+    def checked(logits: Floats) -> int:
+        if not np.isfinite(logits).all():
+            raise CheckError(
+                "the model's logits are not finite, so that no token can be chosen: its weights are broken, "
+                "or too large for this runtime's number type; `phantom-edge verify` tells which"
+            )
+        return choose(logits)
+
+    return checked
 
 
 def _until(stops: tuple[str, ...], pieces: Iterator[str], timing: Timing) -> Iterator[str]:

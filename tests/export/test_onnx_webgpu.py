@@ -4,6 +4,8 @@ has.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -162,3 +164,11 @@ def test_verify_passes_it(some, quant, tmp_path):
     report = export(request).report
     assert report.ok, report.failures
     assert UNROUNDED in report.groups
+
+
+def test_a_value_that_fp16_arithmetic_cannot_hold_is_named(some, tmp_path):
+    model = quantized(some[0], "int4")
+    weights = {name: model.weights[name] for name in model.weights}
+    weights["text_decoder.norm.weight"] = weights["text_decoder.norm.weight"].float() + 1e6
+    with pytest.raises(InputError, match=r"text_decoder.norm.weight: .* fp16 arithmetic .* --quant fp32"):
+        write_half(replace(model, weights=weights), tmp_path)

@@ -2,14 +2,18 @@
 not fit.
 """
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import InputError
+from phantom_edge.errors import CheckError, InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -152,3 +156,42 @@ def test_sampling_is_repeatable_and_follows_the_probabilities():
 def test_senseless_sampling_is_refused(options):
     with pytest.raises(InputError):
         Sampling(**options)
+
+
+def test_logits_that_are_not_finite_end_the_answer_with_a_reason(source):
+    session = folded(source)
+    compute = session.backend.decode
+    calls, values = [], [0.0]
+
+    def overflowing(embeddings, cache):
+        calls.append(cache.length)
+        logits = np.array(compute(embeddings, cache))
+        if len(calls) == 2:
+            logits[5] = values[-1]
+        return logits
+
+    session.backend.decode = overflowing
+    for value in (np.nan, np.inf, -np.inf):
+        values.append(value)
+        for sampling in (Sampling(), Sampling(0.7, seed=1)):
+            calls.clear()
+            with pytest.raises(CheckError, match="the model's logits are not finite") as caught:
+                list(session.generate(QUESTION, max_tokens=5, sampling=sampling))
+            assert caught.value.exit_code == 1
+            assert len(calls) == 2
+
+
+def test_a_checkpoint_with_a_value_that_is_not_finite_is_refused_by_every_way_in(source, tmp_path):
+    folder = shutil.copytree(source.checkpoint.folder, tmp_path / "broken")
+    tensors = load_file(folder / "model.safetensors")
+    key = next(key for key in tensors if key.endswith("model.norm.weight"))
+    tensors[key][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    for use in (
+        lambda: answer(Session.open(folder)),
+        lambda: folded(Pretrained.open(folder)),
+        lambda: export(ExportRequest("desktop", str(folder), output=tmp_path / "bundle", verify=False)),
+    ):
+        with pytest.raises(InputError, match=f"{key} holds a value that is not finite"):
+            use()
+    assert not (tmp_path / "bundle").exists()

@@ -55,7 +55,7 @@ class FloatConstants:
             tensor = tensor.float() * before
         stored = tensor.to(self.type).contiguous()
         if not bool(torch.isfinite(stored).all()):
-            raise InputError(f"{name}: holds a value that float16 cannot; export with --recipe fp32")
+            raise InputError(f"{name}: holds a value that float16 cannot; export with --quant fp32")
         return stored
 
     def meaning(self, name: str) -> torch.Tensor:

@@ -60,6 +60,8 @@ class OnnxOps:
         return self.weights[name]
 
     def _float(self, name: str, tensor: torch.Tensor) -> str:
+        if self.arithmetic == TensorProto.FLOAT16 and not bool(torch.isfinite(tensor.half()).all()):
+            raise InputError(f"{name}: holds a value that fp16 arithmetic cannot; export with --quant fp32")
         value = self.graph.initializer(name, tensor.numpy())
         stored = TensorProto.FLOAT16 if tensor.dtype == torch.float16 else TensorProto.FLOAT
         return value if stored == self.arithmetic else self._cast(value, self.arithmetic)

@@ -1,0 +1,143 @@
+"""A hub of Hugging Face's protocol on this machine: one model, and every way in which a hub can fail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+COMMIT = "a" * 40
+NAME = "someone/phantom-tiny"
+
+
+class SmallHub(ThreadingHTTPServer):
+    """Serves ``folder`` as `NAME`. ``failure`` makes it fail; ``requests`` are the paths asked for.
+
+    ``failure`` is an HTTP status with an error code (``(403, "GatedRepo")``), ``silent`` (no answer at all),
+    ``dropped`` (each file's first answer ends in its middle), ``gated files`` (the list is given, files
+    are not) or ``stuck`` (files are begun and never end).
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.failure: object = None
+        self.requests: list[str] = []
+        self.ranges: list[str] = []
+        self.dropped: set[str] = set()
+        self.closing = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: SmallHub
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self._answer(body=False)
+
+    def do_GET(self):
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        hub, path = self.server, self.path.split("?")[0]
+        hub.requests.append(path)
+        if hub.failure == "silent":
+            hub.closing.wait(30)
+            return
+        if isinstance(hub.failure, tuple):
+            self._fail(*hub.failure)
+        elif path.startswith(f"/api/models/{NAME}/tree/"):
+            self._json([self._entry(file) for file in sorted(hub.folder.iterdir())])
+        elif match := re.fullmatch(rf"/api/models/{NAME}(?:/revision/(.+))?", path):
+            if match[1] not in (None, "main", "v1", COMMIT):
+                self._fail(404, "RevisionNotFound")
+                return
+            files = [{"rfilename": f.name, "size": f.stat().st_size} for f in sorted(hub.folder.iterdir())]
+            self._json({"id": NAME, "sha": COMMIT, "siblings": files})
+        elif match := re.fullmatch(rf"/{NAME}/resolve/[^/]+/(.+)", path):
+            self._file(hub.folder / match[1], body)
+        else:
+            self._fail(404, "RepoNotFound")
+
+    def _entry(self, file: Path) -> dict[str, object]:
+        return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _digest(file)}
+
+    def _json(self, value: object) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _fail(self, status: int, code: str) -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _file(self, file: Path, body: bool) -> None:
+        hub, data = self.server, file.read_bytes()
+        if hub.failure == "gated files":
+            self._fail(403, "GatedRepo")
+            return
+        start = 0
+        if value := self.headers.get("Range"):
+            hub.ranges.append(f"{file.name} {value}")
+            start = int(re.match(r"bytes=(\d+)-", value)[1])
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", f'"{_digest(file)}"')
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", str(len(data) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if not body:
+            return
+        if hub.failure == "dropped" and file.name not in hub.dropped and len(data) > 1000:
+            hub.dropped.add(file.name)
+            self.wfile.write(data[start : len(data) // 2])
+            self.wfile.flush()
+            self.close_connection = True
+            return
+        if hub.failure == "stuck" and file.suffix == ".safetensors":
+            self.wfile.write(data[start : start + 1000])
+            self.wfile.flush()
+            hub.closing.wait(30)
+            return
+        self.wfile.write(data[start:])
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha1(file.read_bytes()).hexdigest()
+
+
+@contextmanager
+def small_hub(folder: Path):
+    """A running hub that serves a checkpoint's folder."""
+    hub = SmallHub(folder)
+    thread = threading.Thread(target=hub.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        hub.closing.set()
+        hub.shutdown()
+        hub.server_close()
+        thread.join(5)
