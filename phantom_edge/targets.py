@@ -18,9 +18,12 @@ from phantom_edge.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch import Tensor
+
     from phantom_edge.bundle.backend import Backend
     from phantom_edge.export.base import Exported, ExportOptions
     from phantom_edge.model.folded import FoldedModel
+    from phantom_edge.model.ops import CacheScales
     from phantom_edge.numbers.grid import QuantizedTensor
 
 ENTRY_POINTS = "phantom_edge.targets"
@@ -35,7 +38,12 @@ class Format:
     ``stored_weights(folder)``; the backend class is called with ``(folder, context=, chunk=)``. ``unrounded``
     are the backend's options for a run without the platform's own rounding, where it has one: there a fault
     of structure cannot hide. ``int8_cache`` says whether the exporter writes a KV cache in int8, which it
-    does where the runtime gains by it.
+    does where the runtime gains by it. ``fixed`` are the backend's options for a run of the decoder's
+    functions of a fixed length, where it has such beside one for any length.
+
+    Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
+    ``derived_files(model, options, folder)``, what lies beside the graphs; ``NOT_STORED``, patterns of the
+    weights that the artifact does not hold as they are, with the reason.
     """
 
     name: str
@@ -44,6 +52,7 @@ class Format:
     backend: str
     unrounded: tuple[tuple[str, str], ...] = ()
     int8_cache: bool = False
+    fixed: tuple[tuple[str, str], ...] = ()
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -61,6 +70,37 @@ class Format:
         """The integers and scales read back out of an artifact, by module name."""
         weights: Mapping[str, QuantizedTensor] = _imported(self.exporter).stored_weights(folder)
         return weights
+
+    def stored_floats(self, folder: Path) -> Mapping[str, Tensor]:
+        """Every float constant read back out of an artifact, by its name in the folded model."""
+        floats: Mapping[str, Tensor] = _imported(self.exporter).stored_floats(folder)
+        return floats
+
+    @property
+    def not_stored(self) -> Mapping[str, str]:
+        """Patterns of weights that :meth:`stored_floats` cannot give, and why."""
+        patterns: Mapping[str, str] = getattr(_imported(self.exporter), "NOT_STORED", {})
+        return patterns
+
+    def stored_cache(self, folder: Path) -> CacheScales | None:
+        """The grid of an int8 KV cache that an artifact holds; None for a cache in float."""
+        read = getattr(_imported(self.exporter), "stored_cache", None)
+        return read(folder) if read else None
+
+    def differences(self, folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+        """What an artifact declares otherwise than an export of ``model`` with ``options`` does."""
+        declared: list[str] = _imported(self.exporter).differences(folder, model, options)
+        return declared
+
+    def derived_files(self, model: FoldedModel, options: ExportOptions, folder: Path) -> Mapping[str, bytes]:
+        """Files beside the graphs, by path, as an export writes them for the graphs in ``folder``."""
+        make = getattr(_imported(self.exporter), "derived_files", None)
+        return make(model, options, folder) if make else {}
+
+    def artifact_files(self, folder: Path) -> set[str]:
+        """Paths below ``folder`` of the files that the graphs are made of."""
+        files: set[str] = _imported(self.exporter).artifact_files(folder)
+        return files
 
     def load(self, folder: Path, *, context: int, chunk: int, **options: Any) -> Backend:
         """The runtime for an artifact in ``folder``."""
@@ -83,6 +123,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.coreml",
             "phantom_edge.runtime.coreml_backend:CoremlBackend",
             unrounded=(("mode", "lifted"),),
+            fixed=(("functions", "fixed"),),
         ),
         Format(
             "executorch",

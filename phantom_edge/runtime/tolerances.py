@@ -73,6 +73,25 @@ QUALITY: dict[int, Tolerance] = {
 uses.
 """
 
+_SUMMATION = (
+    "fp32 on both sides, over the whole context: only the order of summation differs; one position of 2,048 "
+    "that is masked, or rotated wrongly, shows above 1e-4"
+)
+FAR: dict[tuple[str, str], Tolerance] = {("coreai", "float"): STRUCTURE["coreai", "float"]}
+FAR |= {("coreai", "integer"): STRUCTURE["coreai", "integer"]}
+"""As :data:`STRUCTURE`, for a probe of the whole context; where there is no row, :data:`FAR_UNROUNDED`."""
+FAR_UNROUNDED = Tolerance(3e-5, _SUMMATION)
+
+PIXELS = Tolerance(1e-6, "the same picture cut into the same tiles")
+GOLDEN = Tolerance(
+    2.0,
+    "largest difference over the largest that rounding the activations makes, as for the runtime itself: the "
+    "file was computed with another order of summation at most, and a value on a rounding boundary may fall "
+    "to the other side",
+)
+GOLDEN_UNIT = 1e-4
+"""Where nothing is rounded, the unit of :data:`GOLDEN`: what another order of summation makes, over the rms."""
+
 EMBEDDING = Tolerance(1e-6, "a table look-up, and for integers one product: nothing is summed")
 HALF_EMBEDDING = Tolerance(
     5e-3, "a table look-up, rounded to fp16: half a unit of its largest value, several times the rms"
@@ -87,6 +106,11 @@ def embedding(format_name: str, kind: str) -> Tolerance:
 def structure(format_name: str, kind: str) -> Tolerance:
     """The limit of the largest difference over the rms; kind is ``float``, ``integer`` or ``unrounded``."""
     return STRUCTURE[format_name, kind]
+
+
+def far(format_name: str, kind: str) -> Tolerance:
+    """The limit of the largest difference over the rms for a probe of the whole context."""
+    return FAR.get((format_name, kind), FAR_UNROUNDED)
 
 
 def quality(bits: int) -> Tolerance:

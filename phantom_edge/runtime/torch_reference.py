@@ -28,7 +28,7 @@ class Reference:
 
     ``trace`` is the torch model with the artifact's integers and with activations and KV cache on the
     runtime's grids, ``plain`` with both in fp32 (the same object where a runtime has no grid); ``original``
-    are the unquantised original's logits [1 + n, vocab], ``without`` those of ``trace``'s model without the
+    are the unquantised original's logits [1 + n, vocab], ``without`` those of ``plain``'s model without the
     phantom dimension.
     """
 
@@ -63,7 +63,8 @@ def make_references(
     if model.activation is not None or model.kv is not None:
         models.append(model.on_grid(None).with_kv(None))
     images = image_tokens_of_all(models, inputs)
-    without, *logits = logits_of_all([without_phantom(model), *models], inputs, [images[0], *images])
+    # Of the model in fp32: where the platform rounds, the difference to it would be mostly rounding.
+    without, *logits = logits_of_all([without_phantom(models[-1]), *models], inputs, [images[-1], *images])
     traces = [_traces(m, prompts, inputs, i, rows) for m, i, rows in zip(models, images, logits, strict=True)]
     columns = zip(
         prompts, tokens, traces[0], traces[-1], _original_logits(original, inputs), without, strict=True

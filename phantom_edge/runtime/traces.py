@@ -63,13 +63,13 @@ def prompts(
     """The user's prompt, or two drawn pictures and a text: those of at most ``room`` tokens."""
     if image is not None or question is not None:
         picture = None if image is None else load_image(image)
-        made = [_prompt(spec, tokenizer, "yours", question or DESCRIBE, picture)]
+        made = [prompt_of(spec, tokenizer, "yours", question or DESCRIBE, picture)]
     else:
         drawn = default_images(spec.tile_size)
         made = [
-            _prompt(spec, tokenizer, "square", QUESTION, drawn["square"]),
-            _prompt(spec, tokenizer, "wide", DESCRIBE, drawn["wide"]),
-            _prompt(spec, tokenizer, "text", "What is 2+2? Answer briefly.", None),
+            prompt_of(spec, tokenizer, "square", QUESTION, drawn["square"]),
+            prompt_of(spec, tokenizer, "wide", DESCRIBE, drawn["wide"]),
+            prompt_of(spec, tokenizer, "text", "What is 2+2? Answer briefly.", None),
         ]
     fitting = [prompt for prompt in made if len(prompt.ids) <= room]
     if not fitting:
@@ -78,9 +78,10 @@ def prompts(
     return fitting
 
 
-def _prompt(
+def prompt_of(
     spec: PromptSpec, tokenizer: Tokenizer, name: str, question: str, image: Image.Image | None
 ) -> Prompt:
+    """A question, and the picture it is about if there is one, as a model reads them."""
     pixels = (
         None if image is None else pixel_values(image, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     )

@@ -1,0 +1,95 @@
+"""The bundle's own test, computed again: its inputs from the checkpoint, its outputs by torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from phantom_edge.bundle.golden import Computed, Golden, judge, limits_for
+from phantom_edge.errors import InputError
+from phantom_edge.images import pixel_values
+from phantom_edge.report.report import Check
+from phantom_edge.runtime import tolerances
+from phantom_edge.runtime.sampling import Floats
+from phantom_edge.runtime.torch_reference import Reference
+from phantom_edge.runtime.traces import QUESTION, Prompt, Trace, prompt_of
+from phantom_edge.runtime.verify.stages import error, rms
+from phantom_edge.runtime.verify.subject import Subject
+
+NAME = "square"
+
+
+def golden_prompt(subject: Subject, golden: Golden) -> Prompt:
+    """The prompt of the file's picture, with ids and pixels as the checkpoint makes them.
+
+    Raises :class:`InputError` for a picture that is no single tile.
+    """
+    side = subject.spec.tile_size
+    if golden.image.shape != (side, side, 3):
+        raise InputError(f"its picture is {list(golden.image.shape)}, not one tile of {side} pixels")
+    return prompt_of(subject.spec, subject.source.tokenizer, NAME, QUESTION, Image.fromarray(golden.image))
+
+
+def checks(subject: Subject, golden: Golden, reference: Reference) -> list[Check]:
+    """Every tensor of the file against ``reference``, torch's answer to :func:`golden_prompt`."""
+    limits = limits_for(subject.artifact_format.name, rounds=subject.reference.rounds_activations)
+    prompt = reference.prompt
+    assert prompt.pixels is not None  # a golden prompt has a picture
+    inputs = [
+        ("its limits", golden.limits == limits),
+        ("input_ids", tuple(golden.input_ids[0].tolist()) == prompt.ids),
+        ("pixel_values", error(golden.pixel_values, prompt.pixels) <= tolerances.PIXELS.limit),
+    ]
+    wrong = [name for name, right in inputs if not right]
+    reason = "an app is judged by this file: it must ask what the checkpoint's own prompt asks"
+    detail = f"differs: {', '.join(wrong)}" if wrong else ""
+    return [
+        Check.at_most("golden inputs that differ", len(wrong), 0, reason, detail),
+        _outputs("golden image features", golden.image_features, *_features(reference)),
+        _outputs(
+            "golden logits", golden.prefill_logits[0], reference.trace.logits[0], reference.plain.logits[0]
+        ),
+        _ids(golden, reference),
+    ]
+
+
+def _features(reference: Reference) -> tuple[Floats, Floats]:
+    traced, plain = reference.trace.image_tokens, reference.plain.image_tokens
+    assert traced is not None, "a golden prompt has a picture"
+    assert plain is not None
+    return traced, plain
+
+
+def _outputs(name: str, recorded: Floats, expected: Floats, plain: Floats) -> Check:
+    """Largest difference over what rounding costs at most, or over the rms where nothing is rounded."""
+    if recorded.shape != expected.shape or not np.isfinite(recorded).all():
+        return Check.at_most(name, float("inf"), tolerances.GOLDEN.limit, tolerances.GOLDEN.reason)
+    cost = float(np.abs(plain - expected).max())
+    unit = max(cost, tolerances.GOLDEN_UNIT * rms(expected))
+    largest = float(np.abs(recorded - expected).max())
+    return Check.at_most(name, largest / unit, tolerances.GOLDEN.limit, tolerances.GOLDEN.reason)
+
+
+def _ids(golden: Golden, reference: Reference) -> Check:
+    """The recorded answer is torch's own: the run was given these tokens, and each must be the likeliest."""
+    logits, recorded = reference.trace.logits, golden.generated_ids[: len(reference.trace.logits)]
+    cost = float(np.abs(reference.plain.logits - logits).max())
+    slack = tolerances.GOLDEN.limit * max(cost, tolerances.GOLDEN_UNIT * rms(logits))
+    rows = logits[: len(recorded)]
+    wrong = int((rows.max(-1) - rows[np.arange(len(rows)), recorded] > slack).sum())
+    detail = f"{len(recorded)} of {len(golden.generated_ids)} compared"
+    reason = "each is the likeliest after those before it"
+    return Check.at_most("golden tokens that differ", wrong, 0, reason, detail)
+
+
+def self_test(subject: Subject, golden: Golden, trace: Trace) -> list[Check]:
+    """The file's own rule on the artifact's answer, as an app applies it; nothing for a shorter answer."""
+    count = len(golden.generated_ids)
+    if len(trace.logits) < count or trace.image_tokens is None:
+        return []
+    spec = subject.spec
+    pixels = pixel_values(Image.fromarray(golden.image), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
+    judged = judge(golden, Computed(pixels, trace.image_tokens, trace.logits[:count]))
+    failed = [check.name for check in judged if not check.passed]
+    reason = "what an app does before it trusts a device"
+    return [Check.at_most("golden self-test, stages that fail", len(failed), 0, reason, ", ".join(failed))]

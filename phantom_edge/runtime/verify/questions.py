@@ -1,0 +1,12 @@
+"""The questions that a verification answers: the titles of its groups of checks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FILES: Final = "Does the bundle say what the checkpoint says? Its manifest, tokenizer and other files"
+UNROUNDED: Final = (
+    "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
+)
+STRUCTURE: Final = "Is the export right? As it ships, against torch with the same integers"
+QUALITY: Final = "Is the quantisation good? The artifact against the original in fp32"

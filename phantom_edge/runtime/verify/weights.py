@@ -1,0 +1,100 @@
+"""What the artifact stores against what the model holds: integers, floats, the cache's grid, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from itertools import zip_longest
+
+import torch
+
+from phantom_edge.bundle.manifest import CalibratedQuantization
+from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.ops import CacheScales
+from phantom_edge.model.rope import static_tables
+from phantom_edge.model.weights import dense
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.quantize.store import differing
+from phantom_edge.report.report import Check
+from phantom_edge.runtime.verify.subject import Subject
+
+ROPE_TABLES = ("rope.cos", "rope.sin")
+SHOWN = 3  # names that a check's detail lists
+
+
+def integers(
+    stored: Mapping[str, QuantizedTensor],
+    model: FoldedModel,
+    calibrated: CalibratedQuantization | None = None,
+) -> Check:
+    """Every quantised weight of the model is in the artifact, integer by integer and scale by scale.
+
+    ``calibrated`` holds the hashes that the integers must have.
+    """
+    wrong, quantised = [], set()
+    for name in model.weights:
+        weight, module = model.weights[name], name.removesuffix(".weight")
+        if isinstance(weight, QuantizedTensor):
+            quantised.add(module)
+            if module not in stored or not _same(stored[module], weight):
+                wrong.append(module)
+    wrong += sorted(set(stored) - quantised)
+    wrong = sorted({*wrong, *(differing(calibrated.integers, stored) if calibrated else ())})
+    detail = f"{len(quantised)} quantised weights{_differs(wrong)}"
+    return Check.at_most(
+        "integers that differ", len(wrong), 0, "one set of integers serves every format", detail
+    )
+
+
+def floats(subject: Subject) -> Check:
+    """Every other constant of the model, and the rotary tables, value by value as stored."""
+    stored = subject.artifact_format.stored_floats(subject.bundle.folder)
+    elsewhere = subject.artifact_format.not_stored
+    weights = subject.reference.weights
+    names = [name for name in weights if not any(fnmatchcase(name, pattern) for pattern in elsewhere)]
+    wrong, count = [], 0
+    for name in names:
+        weight = weights[name]
+        if not isinstance(weight, QuantizedTensor):
+            count += 1
+            if name not in stored or not _equal(stored[name], dense(weight)):
+                wrong.append(name)
+    d = subject.source.config.decoder
+    for name, table in zip(
+        ROPE_TABLES, static_tables(d.rope, d.head_dim, subject.options.context), strict=True
+    ):
+        if name not in stored or not _equal(stored[name], table):
+            wrong.append(name)
+    detail = f"{count} tensors and the rotary tables{_differs(wrong)}"
+    return Check.at_most(
+        "floats that differ",
+        len(wrong),
+        0,
+        "each value as the model has it, in the type that is stored",
+        detail,
+    )
+
+
+def cache_grid(stored: CacheScales | None, model: FoldedModel) -> list[Check]:
+    """Every scale of an int8 KV cache is in the artifact; nothing to check where both caches are in float."""
+    scales, expected = ([] if kv is None else [*kv.keys, *kv.values] for kv in (stored, model.kv))
+    if not scales and not expected:
+        return []
+    wrong = sum(a is None or b is None or not bool((a == b).all()) for a, b in zip_longest(scales, expected))
+    return [
+        Check.at_most("cache scales that differ", wrong, 0, "the cache's integers mean what was calibrated")
+    ]
+
+
+def _differs(names: list[str]) -> str:
+    return f"; differs: {', '.join(names[:SHOWN])}" if names else ""
+
+
+def _equal(stored: torch.Tensor, expected: torch.Tensor) -> bool:
+    return stored.shape == expected.shape and bool((stored.float() == expected).all())
+
+
+def _same(a: QuantizedTensor, b: QuantizedTensor) -> bool:
+    if a.shape != b.shape or a.bits != b.bits or a.scales.shape != b.scales.shape:
+        return False
+    return bool((a.values == b.values).all() and (a.scales == b.scales).all())
