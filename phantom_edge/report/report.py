@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TEMPLATE = "report.html.jinja"
+OUTCOMES = {
+    "ok": ("ok", "green"),
+    "failed": ("FAILED", "red"),
+    "undecided": ("undecided", "yellow"),
+    "": ("", ""),
+}
+"""Of a check, as a terminal shows it: word and colour."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,7 @@ class Check:
     limit: float | None = None
     """The most that passes, or null for what only informs."""
     passed: bool | None = None
-    """Null where there is no limit."""
+    """Null where there is no limit, and where it cannot be decided."""
     detail: str = ""
     """What was measured, in words."""
     reason: str = ""
@@ -32,6 +40,13 @@ class Check:
     def at_most(cls, name: str, value: float, limit: float, reason: str, detail: str = "") -> Check:
         """Passes when ``value`` is a number not above ``limit``."""
         return cls(name, value, limit, bool(value <= limit), detail, reason)  # False for NaN
+
+    @property
+    def outcome(self) -> str:
+        """``ok``, ``failed``, ``undecided``, or nothing where there is no limit."""
+        if self.passed is None:
+            return "" if self.limit is None else "undecided"
+        return "ok" if self.passed else "failed"
 
 
 @dataclass(frozen=True)
@@ -78,8 +93,22 @@ class Report:
     def failures(self) -> list[Check]:
         return [check for checks in self.groups.values() for check in checks if check.passed is False]
 
+    @property
+    def verdict(self) -> str:
+        """One sentence over all checks; nothing for a report that checks nothing."""
+        checks = [check for checks in self.groups.values() for check in checks]
+        counts = Counter(check.outcome for check in checks)
+        judged = counts["ok"] + counts["failed"] + counts["undecided"]
+        if not judged:
+            return ""
+        if counts["failed"]:
+            names = "; ".join(dict.fromkeys(check.name for check in self.failures))
+            return f"FAILED: {counts['failed']} of {judged} checks: {names}"
+        undecided = f", {counts['undecided']} undecided" if counts["undecided"] else ""
+        return f"Right: {counts['ok']} checks passed{undecided}"
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
+        return {**asdict(self), "ok": self.ok, "verdict": self.verdict}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
@@ -106,9 +135,8 @@ class Report:
             for column in ("check", "measured", "limit", "", "detail"):
                 table.add_column(column, justify="right" if column in ("measured", "limit") else "left")
             for c in checks:
-                verdict = {True: Text("ok", "green"), False: Text("FAILED", "red"), None: Text("")}[c.passed]
-                limit = "" if c.limit is None else f"≤ {shown(c.limit)}"
-                table.add_row(Text(c.name), Text(shown(c.value)), Text(limit), verdict, Text(c.detail))
+                limit, outcome = "" if c.limit is None else f"≤ {shown(c.limit)}", Text(*OUTCOMES[c.outcome])
+                table.add_row(Text(c.name), Text(shown(c.value)), Text(limit), outcome, Text(c.detail))
             console.print(table)
         for data in self.tables:
             table = RichTable(title=Text(data.title), title_justify="left", title_style="bold")
@@ -117,6 +145,8 @@ class Report:
             for row in data.rows:
                 table.add_row(*(Text(shown(cell)) for cell in row))
             console.print(table)
+        if self.verdict:
+            console.print(self.verdict, style="bold", highlight=False, markup=False)
 
 
 def shown(value: Any) -> str:

@@ -90,7 +90,7 @@ GOLDEN = Tolerance(
     "to the other side",
 )
 GOLDEN_UNIT = 1e-4
-"""Where nothing is rounded, the unit of :data:`GOLDEN`: what another order of summation makes, over the rms."""
+"""Over the rms, the unit of :data:`GOLDEN` where nothing is rounded: another order of summation."""
 
 EMBEDDING = Tolerance(1e-6, "a table look-up, and for integers one product: nothing is summed")
 HALF_EMBEDDING = Tolerance(
