@@ -13,17 +13,28 @@ from typing import Final
 
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import genai, packages
-from phantom_edge.export.onnx.build import TYPES, dtype_of, write_graphs
+from phantom_edge.export.onnx.build import TYPES, dtype_of, graph_files, write_files, write_graphs
+from phantom_edge.export.onnx.differences import graph_differences
 from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
 from phantom_edge.export.onnx.ops import OnnxOps
-from phantom_edge.export.onnx.readback import stored_cache, stored_weights
+from phantom_edge.export.onnx.readback import artifact_files, stored_cache, stored_floats, stored_weights
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
-__all__ = ["activation_grid", "export", "reference", "stored_cache", "stored_weights"]
+__all__ = [
+    "activation_grid",
+    "artifact_files",
+    "derived_files",
+    "differences",
+    "export",
+    "reference",
+    "stored_cache",
+    "stored_floats",
+    "stored_weights",
+]
 
 
 CACHE_NOTE: Final = (
@@ -65,12 +76,30 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         CheckError: an attention op or a quantised weight is missing from a file, or a weight went nowhere.
         InputError: a context or an integer type that ONNX cannot express.
     """
-    dtype = dtype_of(model)
-    written = write_graphs(model, options, out, dtype, operations_for(model), progress)
-    if model.kv is None:
-        genai.write(model, options, out, written.files)
-        packages.write(model, options, out, dtype)
+    written = write_graphs(model, options, out, dtype_of(model), operations_for(model), progress)
+    write_files(out, derived_files(model, options, out))
     return Exported(written.files, written.counts, _notes(written.kinds) + _cache_notes(model))
+
+
+def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> dict[str, bytes]:
+    """What other packages read beside the graphs below ``folder``, by path in the bundle.
+
+    The small graphs of :mod:`.genai` are made of those that lie there. Raises :class:`InputError` where these
+    are missing or damaged.
+    """
+    if model.kv is not None:
+        return {}
+    dtype = dtype_of(model)
+    small = genai.contents(model, options, folder, graph_files(dtype))
+    return small | packages.contents(model, options, dtype)
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """What in the graphs is not as :func:`export` writes it, in a few words each; weights' values aside.
+
+    Raises :class:`InputError` for a graph that is missing or damaged.
+    """
+    return graph_differences(folder, model, options, dtype_of(model), operations_for(model))
 
 
 def operations_for(model: FoldedModel) -> type[OnnxOps]:

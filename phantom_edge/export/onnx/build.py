@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
 from phantom_edge.export.onnx.checks import count_ops, expected_counts
 from phantom_edge.export.onnx.ops import DecoderInputs, OnnxOps, tables
-from phantom_edge.export.onnx.writer import GraphWriter, Place
+from phantom_edge.export.onnx.writer import GraphBuilder, GraphWriter, Place
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
@@ -57,13 +57,13 @@ def write_graphs(
     """
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: Path(FOLDER) / file_name(name, dtype) for name in GRAPHS}
+    files = graph_files(dtype)
     counts, kinds, read = {}, set(), set()
     written: dict[bytes, Place] | None = {} if options.share_data else None
-    for name, build in zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True):
+    for name in GRAPHS:
         progress(f"onnx: {name}")
         with GraphWriter(folder, files[name].stem, written) as graph:
-            ops = build(graph, model, options, operations)
+            ops = build_graph(name, graph, model, options, operations)
             graph.save()
         counts[name] = count_ops(graph.path)
         require_counts(name, counts[name], expected_counts(name, model.spec, ops.kinds))
@@ -74,8 +74,27 @@ def write_graphs(
     return Written(files, counts, kinds)
 
 
+def graph_files(dtype: str) -> dict[str, Path]:
+    """The file of each graph in a bundle."""
+    return {name: Path(FOLDER) / file_name(name, dtype) for name in GRAPHS}
+
+
+def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by their path below ``out``."""
+    for name, content in contents.items():
+        (out / name).write_bytes(content)
+
+
+def build_graph(
+    name: str, graph: GraphBuilder, model: FoldedModel, options: ExportOptions, operations: Operations
+) -> OnnxOps:
+    """Write one of ``GRAPHS`` into ``graph``: the operations that did it know what they read."""
+    build = dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[name]
+    return build(graph, model, options, operations)
+
+
 def _vision_encoder(
-    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+    graph: GraphBuilder, model: FoldedModel, options: ExportOptions, operations: Operations
 ) -> OnnxOps:
     config = model.config
     pixels = graph.input("pixel_values", FLOAT, [BATCH, 3, config.tile_size, config.tile_size])
@@ -87,7 +106,7 @@ def _vision_encoder(
 
 
 def _token_embedding(
-    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+    graph: GraphBuilder, model: FoldedModel, options: ExportOptions, operations: Operations
 ) -> OnnxOps:
     ids = graph.input("input_ids", INT64, [BATCH, SEQUENCE])
     ops = (operations if options.share_data else OnnxOps)(graph, model.spec, model.weights)
@@ -97,7 +116,7 @@ def _token_embedding(
 
 
 def _text_decoder(
-    graph: GraphWriter, model: FoldedModel, options: ExportOptions, operations: Operations
+    graph: GraphBuilder, model: FoldedModel, options: ExportOptions, operations: Operations
 ) -> OnnxOps:
     d, spec = model.config.decoder, model.spec
     embeds = graph.input("inputs_embeds", FLOAT, [BATCH, SEQUENCE, d.hidden_size])
@@ -121,7 +140,7 @@ def _each_cache(spec: FoldedSpec, element: int, prefix: str, length: str, declar
             declare(f"{prefix}.{n}.{kind}", element, shape)
 
 
-def _decoder_inputs(graph: GraphWriter, model: FoldedModel, context: int, ops: OnnxOps) -> DecoderInputs:
+def _decoder_inputs(graph: GraphBuilder, model: FoldedModel, context: int, ops: OnnxOps) -> DecoderInputs:
     mask = graph.input("attention_mask", INT64, [BATCH, "total_sequence_length"])
     positions = graph.input("position_ids", INT64, [BATCH, SEQUENCE])
     rotary = tables(graph, *static_tables(model.config.decoder.rope, model.config.decoder.head_dim, context))
@@ -133,5 +152,5 @@ def _decoder_inputs(graph: GraphWriter, model: FoldedModel, context: int, ops: O
     return DecoderInputs(positions, seqlens, graph.node("Cast", [width], to=TensorProto.INT32), cos, sin)
 
 
-def _name_output(graph: GraphWriter, value: str, name: str) -> None:
+def _name_output(graph: GraphBuilder, value: str, name: str) -> None:
     graph.node("Identity", [value], [name])

@@ -14,7 +14,9 @@ from typing import Any, Final
 import onnx
 from onnx import TensorProto, helper
 
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.onnx.stored import load_graph
 from phantom_edge.export.onnx_layout import FOLDER
 from phantom_edge.model.folded import FoldedModel
 
@@ -28,14 +30,20 @@ EXACT_INT8: Final = "session.x64quantprecision"
 FEATURES, ROWS = "image_features", "num_image_tokens"
 
 
-def write(model: FoldedModel, options: ExportOptions, out: Path, files: dict[str, Path]) -> None:
-    """Write both graphs and the config below ``out``, for the graphs in ``files`` (relative to ``out``)."""
-    vision = _flat_features(onnx.load(out / files["vision_encoder"], load_external_data=False), model)
-    onnx.save_model(vision, out / VISION)
-    embedding = _with_features(onnx.load(out / files["token_embedding"], load_external_data=False), model)
-    onnx.save_model(embedding, out / EMBEDDING)
+def contents(
+    model: FoldedModel, options: ExportOptions, out: Path, files: dict[str, Path]
+) -> dict[str, bytes]:
+    """Both graphs and the config by path, made of the graphs in ``files`` (relative to ``out``).
+
+    Raises :class:`InputError` for a graph that is damaged or without the output that is to be changed.
+    """
+    vision, embedding = (load_graph(out / files[name]) for name in ("vision_encoder", "token_embedding"))
     config = json.dumps(config_of(model, options, files["text_decoder"].as_posix()), indent=2)
-    (out / CONFIG).write_text(config + "\n", encoding="utf-8")
+    return {
+        VISION: _flat_features(vision, model).SerializeToString(deterministic=True),
+        EMBEDDING: _with_features(embedding, model).SerializeToString(deterministic=True),
+        CONFIG: (config + "\n").encode(),
+    }
 
 
 def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[str, Any]:
@@ -93,8 +101,7 @@ NO_TOKEN: Final = -1
 def _flat_features(vision: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
     """The vision encoder with its output as [tiles x tokens, hidden]."""
     graph, hidden = vision.graph, model.config.decoder.hidden_size
-    last = next(node for node in graph.node if FEATURES in node.output)
-    last.output[list(last.output).index(FEATURES)] = f"{FEATURES}_by_tile"
+    _rename_result(graph, FEATURES, f"{FEATURES}_by_tile")
     graph.initializer.append(helper.make_tensor("rows_and_hidden", TensorProto.INT64, [2], [-1, hidden]))
     graph.node.append(helper.make_node("Reshape", [f"{FEATURES}_by_tile", "rows_and_hidden"], [FEATURES]))
     _replace_output(graph, FEATURES, [ROWS, hidden])
@@ -104,8 +111,7 @@ def _flat_features(vision: onnx.ModelProto, model: FoldedModel) -> onnx.ModelPro
 def _with_features(embedding: onnx.ModelProto, model: FoldedModel) -> onnx.ModelProto:
     """The embedding with the rows of a further input, which may be none, at the places of the image token."""
     graph, config = embedding.graph, model.config
-    last = next(node for node in graph.node if "inputs_embeds" in node.output)
-    last.output[list(last.output).index("inputs_embeds")] = "text_embeds"
+    _rename_result(graph, "inputs_embeds", "text_embeds")
     hidden, image = config.decoder.hidden_size, config.image_token_id
     graph.input.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [ROWS, hidden]))
     graph.initializer.append(helper.make_tensor("image_token_id", TensorProto.INT64, [], [image]))
@@ -119,6 +125,13 @@ def _with_features(embedding: onnx.ModelProto, model: FoldedModel) -> onnx.Model
     return embedding
 
 
+def _rename_result(graph: onnx.GraphProto, old: str, new: str) -> None:
+    last = next((node for node in graph.node if old in node.output), None)
+    if last is None or old not in {value.name for value in graph.output}:
+        raise InputError(f"onnx: a graph has no output {old}; export the bundle again")
+    last.output[list(last.output).index(old)] = new
+
+
 def _replace_output(graph: onnx.GraphProto, name: str, shape: list[int | str]) -> None:
-    (output,) = (value for value in graph.output if value.name == name)
+    output = next(value for value in graph.output if value.name == name)
     output.CopyFrom(helper.make_tensor_value_info(name, output.type.tensor_type.elem_type, shape))

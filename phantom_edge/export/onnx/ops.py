@@ -11,7 +11,7 @@ from onnx import TensorProto
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import float_tensor
 from phantom_edge.export.onnx import packing
-from phantom_edge.export.onnx.writer import CONTRIB, Attributes, GraphWriter
+from phantom_edge.export.onnx.writer import CONTRIB, Attributes, GraphBuilder
 from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -46,7 +46,7 @@ class OnnxOps:
     arithmetic: int = TensorProto.FLOAT
 
     def __init__(
-        self, graph: GraphWriter, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None
+        self, graph: GraphBuilder, spec: FoldedSpec, weights: Weights, decoder: DecoderInputs | None = None
     ):
         self.graph, self.spec, self.weights, self.decoder = graph, spec, weights, decoder
         self.kv: CacheScales | None = None
@@ -282,6 +282,6 @@ class OnnxOps:
         return self.graph.node("Gather", [x, self.graph.ints(-1)], axis=1)  # [B, 1, C]
 
 
-def tables(graph: GraphWriter, cos: torch.Tensor, sin: torch.Tensor) -> tuple[str, str]:
+def tables(graph: GraphBuilder, cos: torch.Tensor, sin: torch.Tensor) -> tuple[str, str]:
     """RoPE's cos and sin [context, D / 2] as initializers, always fp32."""
     return graph.initializer("rope.cos", cos.numpy()), graph.initializer("rope.sin", sin.numpy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 from phantom_edge.export.base import ExportOptions
@@ -11,10 +10,10 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.text.prompt import PromptTemplate, template_for
 
 
-def write(
-    model: FoldedModel, options: ExportOptions, out: Path, dtype: str, device: str | None = None
-) -> None:
-    """Write them below ``out``, for graphs of transformers.js's type ``dtype`` and its ``device``."""
+def contents(
+    model: FoldedModel, options: ExportOptions, dtype: str, device: str | None = None
+) -> dict[str, bytes]:
+    """The files by name, for graphs of transformers.js's type ``dtype`` and its ``device``."""
     template = template_for(model.config.decoder.type)
     files = {
         "config.json": model_config(model, options, dtype, device),
@@ -23,8 +22,10 @@ def write(
         "processor_config.json": processor_config(model, template),
         "tokenizer_config.json": tokenizer_config(template, options),
     }
-    for name, content in files.items():
-        (out / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {
+        name: (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+        for name, content in files.items()
+    }
 
 
 def model_config(

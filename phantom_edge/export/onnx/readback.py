@@ -10,19 +10,19 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
-from onnx.external_data_helper import load_external_data_for_tensor
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
-from phantom_edge.export.onnx_layout import find
-from phantom_edge.export.onnx_model import AGAIN, load_model
+from phantom_edge.export.onnx.stored import load_array, load_graph, naming
+from phantom_edge.export.onnx_layout import FOLDER, find
+from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
-from phantom_edge.reading import reading
 
 CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
+FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 SUFFIX: Final = f".weight{VALUES}"
 
 
@@ -37,21 +37,61 @@ def stored_weights(folder: Path) -> StoredWeights:
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        graph = load_model(path).graph
-        with reading(path, AGAIN):
-            readers |= dict(_Reader(path, graph).modules())
+        readers |= dict(_Reader(path, load_graph(path).graph).modules())
     return StoredWeights(readers)
 
 
 def stored_cache(folder: Path) -> KVScales | None:
     """The scales of the decoder's int8 KV cache, None for one in float; raises as :func:`stored_weights`."""
     path = find(folder, "text_decoder")
-    graph = load_model(path).graph
-    with reading(path, AGAIN):
+    graph = load_graph(path).graph
+    with naming(path):
         reader = _Reader(path, graph)
         inputs = [node.input for node in graph.node if node.op_type == "GroupQueryAttention"]
         pairs = [[reader.scales_of(n) for n in names[-2:]] for names in inputs if len(names) > CACHE_SCALES]
     return KVScales(*(tuple(column) for column in zip(*pairs, strict=True))) if pairs else None
+
+
+def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
+    """Every float constant by its name in the folded model, in the model's layout and the type stored.
+
+    RoPE's tables are ``rope.cos`` and ``rope.sin`` [context, head_dim / 2]. Each is read at access. Raises
+    :class:`InputError` as :func:`stored_weights`.
+    """
+    makers: dict[str, Maker[torch.Tensor]] = {}
+    for name in GRAPHS:
+        path = find(folder, name)
+        graph = load_graph(path).graph
+        factors = _factors(graph)
+        for tensor in graph.initializer:
+            if tensor.data_type in FLOATS and not tensor.name.endswith(SCALES):
+                transposed = tensor.name in factors
+                shape = tuple(reversed(tensor.dims) if transposed else tensor.dims)
+                makers[tensor.name] = Maker(shape, partial(_float, path, tensor, transposed))
+    return LazyWeights(makers)
+
+
+def artifact_files(folder: Path) -> set[str]:
+    """The three graphs and the files of their data, as posix paths below ``folder``."""
+    files: set[str] = set()
+    for name in GRAPHS:
+        path = find(folder, name)
+        tensors = load_graph(path).graph.initializer
+        data = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
+        files |= {f"{FOLDER}/{file}" for file in (path.name, *data)}
+    return files
+
+
+def _factors(graph: onnx.GraphProto) -> set[str]:
+    """Names of the initializers that a MatMul has on its right, where matrices stand transposed."""
+    right = {node.input[1] for node in graph.node if node.op_type == "MatMul" and len(node.input) == 2}
+    casts = (node for node in graph.node if node.op_type == "Cast" and len(node.input) == 1)
+    return right | {node.input[0] for node in casts if right.intersection(node.output)}
+
+
+def _float(path: Path, tensor: onnx.TensorProto, transposed: bool) -> torch.Tensor:
+    array = load_array(path, tensor)
+    return torch.from_numpy((array.T if transposed else array).copy())
 
 
 class _Reader:
@@ -66,7 +106,7 @@ class _Reader:
                 yield module, partial(self._read, node, f"{module}.weight{SCALES}")
 
     def _read(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
-        with reading(self.path, AGAIN):
+        with naming(self.path):
             return self._decode(node, scales)
 
     def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
@@ -121,12 +161,7 @@ class _Reader:
         return torch.from_numpy(self._array(name).copy())[0, :, 0]
 
     def _array(self, name: str) -> np.ndarray:
-        tensor = onnx.TensorProto()
-        tensor.CopyFrom(self.initializers[name])
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            # Refuses paths that leave the folder.
-            load_external_data_for_tensor(tensor, str(self.path.parent))
-        return onnx.numpy_helper.to_array(tensor)
+        return load_array(self.path, self.initializers[name])
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, int]:

@@ -19,15 +19,24 @@ from onnx import TensorProto
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import packages, packing
-from phantom_edge.export.onnx.build import dtype_of, write_graphs
+from phantom_edge.export.onnx.build import Operations, dtype_of, write_files, write_graphs
+from phantom_edge.export.onnx.differences import graph_differences
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
-from phantom_edge.export.onnx.readback import stored_weights
+from phantom_edge.export.onnx.readback import artifact_files, stored_floats, stored_weights
 from phantom_edge.export.onnx.writer import CONTRIB, Attributes
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
-__all__ = ["export", "reference", "stored_weights"]
+__all__ = [
+    "artifact_files",
+    "derived_files",
+    "differences",
+    "export",
+    "reference",
+    "stored_floats",
+    "stored_weights",
+]
 
 
 class WebGpuOps(OnnxOps):
@@ -72,13 +81,29 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     """
     if model.kv is not None:
         raise InputError("WebGPU has no attention over an int8 KV cache; leave it in float")
-    half = options.float_type == "fp16"
+    dtype, operations = _type_and_operations(model, options)
+    written = write_graphs(model, replace(options, share_data=False), out, dtype, operations, progress)
+    write_files(out, derived_files(model, options, out))
+    return Exported(written.files, written.counts, _notes(options.float_type == "fp16"))
+
+
+def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> dict[str, bytes]:
+    """What transformers.js reads beside the graphs, by path in the bundle."""
+    return packages.contents(model, options, _type_and_operations(model, options)[0], device="webgpu")
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """As :func:`phantom_edge.export.onnx.differences`."""
+    apart = replace(options, share_data=False)
+    return graph_differences(folder, model, apart, *_type_and_operations(model, options))
+
+
+def _type_and_operations(model: FoldedModel, options: ExportOptions) -> tuple[str, Operations]:
+    """transformers.js's type of the artifact, and what writes its graphs."""
     dtype = dtype_of(model)
-    dtype = {"fp32": "fp16", "q4": "q4f16"}.get(dtype, dtype) if half else dtype
-    apart, operations = replace(options, share_data=False), WebGpuHalfOps if half else WebGpuOps
-    written = write_graphs(model, apart, out, dtype, operations, progress)
-    packages.write(model, options, out, dtype, device="webgpu")
-    return Exported(written.files, written.counts, _notes(half))
+    if options.float_type != "fp16":
+        return dtype, WebGpuOps
+    return {"fp32": "fp16", "q4": "q4f16"}.get(dtype, dtype), WebGpuHalfOps
 
 
 def _notes(half: bool) -> tuple[str, ...]:

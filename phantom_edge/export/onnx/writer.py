@@ -1,4 +1,4 @@
-"""One ONNX graph on its way to disk: nodes in memory, weights straight into the external data file."""
+"""One ONNX graph: its nodes in memory, its weights straight into the external data file if it is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, save_model
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, save_model
 from onnx.helper import np_dtype_to_tensor_dtype
 
 CONTRIB: Final = "com.microsoft"
@@ -27,30 +27,19 @@ Place = dict[str, str | int]
 """``location``, ``offset`` and ``length`` of external data."""
 
 
-class GraphWriter:
-    """Collects the nodes of one graph; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
+class GraphBuilder:
+    """Collects the nodes of one graph; :meth:`model` is the ONNX model of them, without large constants.
 
-    Values are their ONNX names. An initializer is on disk when :meth:`initializer` returns, so a model is
-    never in memory twice. ``written``, if given, is what the graphs of one folder share: a large initializer
-    whose bytes an earlier one has written is read from that one's file. Use as a context manager, which
-    closes the data file.
+    Values are their ONNX names.
     """
 
-    def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
-        self.name, self.path, self._written = name, folder / f"{name}.onnx", written
-        self.data_path = folder / f"{name}.onnx_data"
-        self._data = self.data_path.open("wb")
+    def __init__(self, name: str):
+        self.name = name
         self._nodes: list[NodeProto] = []
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
         self._initializers: list[TensorProto] = []
         self._constants: dict[tuple[tuple[int, ...], bool], str] = {}
-
-    def __enter__(self) -> GraphWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._data.close()
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
         """Declare an input; a dimension is a number or the name of a dynamic one."""
@@ -78,13 +67,66 @@ class GraphWriter:
         if array.nbytes < INLINE_BYTES:
             tensor.raw_data = array.tobytes()
         else:
-            for key, value in self._place(array).items():
+            for key, value in self.place(array).items():
                 tensor.external_data.add(key=key, value=str(value))
             tensor.data_location = TensorProto.EXTERNAL
         self._initializers.append(tensor)
         return name
 
-    def _place(self, array: NDArray[Any]) -> Place:
+    def place(self, array: NDArray[Any]) -> Place:
+        """Where the data of a large constant lie: nowhere, unless a subclass stores them."""
+        return {}
+
+    def ints(self, *values: int, scalar: bool = False) -> str:
+        """An int64 constant; equal ones are one initializer."""
+        key = (values, scalar)
+        if key not in self._constants:
+            array = np.array(values[0] if scalar else values, dtype=np.int64)
+            name = "int_" if scalar else "ints_"
+            self._constants[key] = self.initializer(name + "_".join(str(v) for v in values), array)
+        return self._constants[key]
+
+    def model(self) -> ModelProto:
+        """The model of all nodes that an output depends on."""
+        nodes = self._live_nodes()
+        used = {name for node in nodes for name in node.input}
+        initializers = [tensor for tensor in self._initializers if tensor.name in used]
+        graph = helper.make_graph(nodes, self.name, self._inputs, self._outputs, initializers)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
+
+    def _live_nodes(self) -> list[NodeProto]:
+        # A value that has two forms (heads apart or together) may never be used in one of them.
+        used = {output.name for output in self._outputs}
+        live: list[NodeProto] = []
+        for node in reversed(self._nodes):
+            if used.intersection(node.output):
+                live.append(node)
+                used.update(node.input)
+        return live[::-1]
+
+
+class GraphWriter(GraphBuilder):
+    """A graph on its way to disk; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
+
+    An initializer is on disk when :meth:`initializer` returns, so a model is never in memory twice.
+    ``written``, if given, is what the graphs of one folder share: a large initializer whose bytes an earlier
+    one has written is read from that one's file. Use as a context manager, which closes the data file.
+    """
+
+    def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
+        super().__init__(name)
+        self.path, self._written = folder / f"{name}.onnx", written
+        self.data_path = folder / f"{name}.onnx_data"
+        self._data = self.data_path.open("wb")
+
+    def __enter__(self) -> GraphWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+
+    def place(self, array: NDArray[Any]) -> Place:
         """Where the bytes of ``array`` lie; writes them unless they are there."""
         if self._written is None or array.nbytes < SHARED_BYTES:
             return self._append(array)
@@ -99,35 +141,10 @@ class GraphWriter:
         array.tofile(self._data)
         return place
 
-    def ints(self, *values: int, scalar: bool = False) -> str:
-        """An int64 constant; equal ones are one initializer."""
-        key = (values, scalar)
-        if key not in self._constants:
-            array = np.array(values[0] if scalar else values, dtype=np.int64)
-            name = "int_" if scalar else "ints_"
-            self._constants[key] = self.initializer(name + "_".join(str(v) for v in values), array)
-        return self._constants[key]
-
     def save(self) -> None:
         """Write the ``.onnx`` file; removes the data file again when nothing went into it."""
-        nodes = self._live_nodes()
-        used = {name for node in nodes for name in node.input}
-        initializers = [tensor for tensor in self._initializers if tensor.name in used]
-        graph = helper.make_graph(nodes, self.name, self._inputs, self._outputs, initializers)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
         empty = not self._data.tell()
         self._data.close()
         if empty:
             self.data_path.unlink()
-        save_model(model, self.path)
-
-    def _live_nodes(self) -> list[NodeProto]:
-        # A value that has two forms (heads apart or together) may never be used in one of them.
-        used = {output.name for output in self._outputs}
-        live: list[NodeProto] = []
-        for node in reversed(self._nodes):
-            if used.intersection(node.output):
-                live.append(node)
-                used.update(node.input)
-        return live[::-1]
+        save_model(self.model(), self.path)
