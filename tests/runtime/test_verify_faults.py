@@ -1,4 +1,4 @@
-"""Faults of every kind are put into finished bundles, hashes corrected: each fails the check that it should."""
+"""Faults of every kind are put into finished bundles, hashes corrected: each fails its check."""
 
 from __future__ import annotations
 

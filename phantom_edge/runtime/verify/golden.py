@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from PIL import Image
 
@@ -16,7 +18,8 @@ from phantom_edge.runtime.traces import QUESTION, Prompt, Trace, prompt_of
 from phantom_edge.runtime.verify.stages import error, rms
 from phantom_edge.runtime.verify.subject import Subject
 
-NAME = "square"
+NAME: Final = "square"
+INPUTS: Final = "golden inputs that differ"
 
 
 def golden_prompt(subject: Subject, golden: Golden) -> Prompt:
@@ -30,25 +33,27 @@ def golden_prompt(subject: Subject, golden: Golden) -> Prompt:
     return prompt_of(subject.spec, subject.source.tokenizer, NAME, QUESTION, Image.fromarray(golden.image))
 
 
-def checks(subject: Subject, golden: Golden, reference: Reference) -> list[Check]:
-    """Every tensor of the file against ``reference``, torch's answer to :func:`golden_prompt`."""
+def inputs(subject: Subject, golden: Golden, prompt: Prompt) -> Check:
+    """Ids, tiles and limits of the file against those that the checkpoint and the format make."""
     limits = limits_for(subject.artifact_format.name, rounds=subject.reference.rounds_activations)
-    prompt = reference.prompt
     assert prompt.pixels is not None  # a golden prompt has a picture
-    inputs = [
+    rows = [
         ("its limits", golden.limits == limits),
         ("input_ids", tuple(golden.input_ids[0].tolist()) == prompt.ids),
         ("pixel_values", error(golden.pixel_values, prompt.pixels) <= tolerances.PIXELS.limit),
     ]
-    wrong = [name for name, right in inputs if not right]
+    wrong = [name for name, right in rows if not right]
     reason = "an app is judged by this file: it must ask what the checkpoint's own prompt asks"
     detail = f"differs: {', '.join(wrong)}" if wrong else ""
+    return Check.at_most(INPUTS, len(wrong), 0, reason, detail)
+
+
+def outputs(golden: Golden, reference: Reference) -> list[Check]:
+    """What the file expects against ``reference``, torch's answer to :func:`golden_prompt`."""
+    traced, plain = reference.trace, reference.plain
     return [
-        Check.at_most("golden inputs that differ", len(wrong), 0, reason, detail),
-        _outputs("golden image features", golden.image_features, *_features(reference)),
-        _outputs(
-            "golden logits", golden.prefill_logits[0], reference.trace.logits[0], reference.plain.logits[0]
-        ),
+        _output("golden image features", golden.image_features, *_features(reference)),
+        _output("golden logits", golden.prefill_logits[0], traced.logits[0], plain.logits[0]),
         _ids(golden, reference),
     ]
 
@@ -60,7 +65,7 @@ def _features(reference: Reference) -> tuple[Floats, Floats]:
     return traced, plain
 
 
-def _outputs(name: str, recorded: Floats, expected: Floats, plain: Floats) -> Check:
+def _output(name: str, recorded: Floats, expected: Floats, plain: Floats) -> Check:
     """Largest difference over what rounding costs at most, or over the rms where nothing is rounded."""
     if recorded.shape != expected.shape or not np.isfinite(recorded).all():
         return Check.at_most(name, float("inf"), tolerances.GOLDEN.limit, tolerances.GOLDEN.reason)

@@ -194,17 +194,21 @@ class _Verification:
 
     def _asked(self, image: Any, question: str | None, tokens: int) -> _Asked:
         """The prompts as the checkpoint makes them, with the golden file's picture for the first of them."""
-        subject = self.subject
+        subject, rows = self.subject, self.report.groups[FILES]
         room = subject.options.context - tokens
         asked = prompts(subject.spec, subject.source.tokenizer, room, image, question)
         try:
-            with part("golden inputs that differ"):
+            with part(golden.INPUTS):
                 recorded = Golden.read(subject.bundle.folder)
                 prompt = golden.golden_prompt(subject, recorded)
+                rows.append(golden.inputs(subject, recorded, prompt))
         except Broken as broken:
-            self.report.groups[FILES].append(broken.check)
+            rows.append(broken.check)
             return _Asked(asked, None)
-        if len(prompt.ids) > room:
+        if image is not None or question is not None or len(prompt.ids) > room:
+            rows.append(
+                Check("golden outputs", "not run", detail="its prompt is none of those that were run")
+            )
             return _Asked(asked, None)
         rest = [one for one in asked if one.name != golden.NAME]
         return _Asked([prompt, *rest], recorded)
@@ -278,5 +282,5 @@ class _Verification:
         if asked.golden is None:
             return
         recorded, reference, trace = asked.golden, references[asked.place], run[asked.place]
-        self.report.groups[FILES] += golden.checks(self.subject, recorded, reference)
+        self.report.groups[FILES] += golden.outputs(recorded, reference)
         self.report.groups[STRUCTURE] += golden.self_test(self.subject, recorded, trace)
