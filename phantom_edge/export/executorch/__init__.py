@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from phantom_edge.export.base import Exported, ExportOptions, StoredWeights
 from phantom_edge.model.folded import FoldedModel
@@ -11,7 +11,15 @@ from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
+if TYPE_CHECKING:
+    import torch
+
+    from phantom_edge.model.weights import LazyWeights
+
 FILE: Final = "model.pte"
+_SUM: Final = "class token and positions are one table, whose first row is a sum; differences compares it"
+NOT_STORED: Final = {"vision_encoder.class_embedding": _SUM, "vision_encoder.position_embedding": _SUM}
+"""Weights that :func:`stored_floats` cannot give, and why."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -39,3 +47,32 @@ def stored_weights(folder: Path) -> StoredWeights:
     from phantom_edge.export.executorch.readback import StoredProgram
 
     return StoredProgram.open(Path(folder) / FILE).weights()
+
+
+def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
+    """Float constants of ``folder/model.pte`` by their names in the folded model, each read at access.
+
+    In the model's layout and the type stored; RoPE's tables are ``rope.cos`` and ``rope.sin``
+    [context, head_dim / 2]. Raises :class:`InputError` for damage.
+    """
+    from phantom_edge.export.executorch.floats import program_floats
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    return program_floats(StoredProgram.open(Path(folder) / FILE))
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """What in ``folder/model.pte`` is not as :func:`export` writes it, in a few words each.
+
+    Instructions, values, shapes, memory plan, metadata, the delegates' graphs and constants that are no
+    weights; weights' values aside. Raises :class:`InputError` for no readable program.
+    """
+    from phantom_edge.export.executorch.compare import Expected, program_differences
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    return program_differences(StoredProgram.open(Path(folder) / FILE), Expected.of(model, options))
+
+
+def artifact_files(folder: Path) -> set[str]:
+    """The one file."""
+    return {FILE}

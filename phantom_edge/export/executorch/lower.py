@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from executorch.exir import schema
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
@@ -32,10 +32,20 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
     if model.kv is not None:
         raise InputError("attention over an int8 KV cache is slower here than over fp32; leave it in float")
     constants, buffers = NamedData(), Buffers()
-    payloads: list[Any] = []
-    plans: list[Any] = []
     weights = RecordedWeights(model.weights)
-    model = replace(model, weights=weights)
+    plans, payloads = write_methods(replace(model, weights=weights), options, constants, buffers, progress)
+    progress(f"packing {FILE}")
+    write_file(out / FILE, plans, buffers, payloads, constants)
+    counts = _checked_counts(expected_counts(model.spec, weights.kinds), out / FILE)
+    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
+
+
+def write_methods(
+    model: FoldedModel, options: ExportOptions, constants: NamedData, buffers: Buffers, progress: Step
+) -> tuple[list[schema.ExecutionPlan], list[schema.BackendDelegateInlineData]]:
+    """The program's methods, metadata among them, and what their delegates hold, in the same order."""
+    payloads: list[schema.BackendDelegateInlineData] = []
+    plans = []
     writers = (write_vision_encoder, write_token_embedding, write_text_decoder)
     for name, write in zip(GRAPHS, writers, strict=True):
         progress(f"writing {name}")
@@ -43,10 +53,7 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
         output = write(method, model, options)
         plans.append(method.finish(output, payloads))
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
-    progress(f"packing {FILE}")
-    write_file(out / FILE, plans, buffers, payloads, constants)
-    counts = _checked_counts(expected_counts(model.spec, weights.kinds), out / FILE)
-    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
+    return plans, payloads
 
 
 def metadata(options: ExportOptions) -> dict[str, bool | int | list[int]]:

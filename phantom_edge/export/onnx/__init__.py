@@ -14,7 +14,7 @@ from typing import Final
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import genai, packages
 from phantom_edge.export.onnx.build import TYPES, dtype_of, graph_files, write_files, write_graphs
-from phantom_edge.export.onnx.differences import graph_differences
+from phantom_edge.export.onnx.compare import graph_differences
 from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
 from phantom_edge.export.onnx.ops import OnnxOps
 from phantom_edge.export.onnx.readback import artifact_files, stored_cache, stored_floats, stored_weights

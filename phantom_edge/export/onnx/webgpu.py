@@ -20,7 +20,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import Operations, dtype_of, write_files, write_graphs
-from phantom_edge.export.onnx.differences import graph_differences
+from phantom_edge.export.onnx.compare import graph_differences
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
 from phantom_edge.export.onnx.readback import artifact_files, stored_floats, stored_weights
 from phantom_edge.export.onnx.writer import CONTRIB, Attributes
