@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.onnx.build import Operations, build_graph
-from phantom_edge.export.onnx.stored import load_graph
+from phantom_edge.export.onnx.stored import load_graph, naming
 from phantom_edge.export.onnx.writer import GraphBuilder
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model.folded import FoldedModel
@@ -38,7 +38,8 @@ def graph_differences(
         path = folder / FOLDER / file_name(name, dtype)
         graph = GraphBuilder(path.stem)
         build_graph(name, graph, model, options, operations)
-        lines += (f"{name}: {line}" for line in _differences(load_graph(path), graph.model()))
+        with naming(path):
+            lines += (f"{name}: {line}" for line in _differences(load_graph(path), graph.model()))
     return lines
 
 

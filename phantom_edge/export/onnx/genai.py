@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.onnx.stored import load_graph
+from phantom_edge.export.onnx.stored import load_graph, naming
 from phantom_edge.export.onnx_layout import FOLDER
 from phantom_edge.model.folded import FoldedModel
 
@@ -37,13 +37,16 @@ def contents(
 
     Raises :class:`InputError` for a graph that is damaged or without the output that is to be changed.
     """
-    vision, embedding = (load_graph(out / files[name]) for name in ("vision_encoder", "token_embedding"))
+    written: dict[str, bytes] = {}
+    for graph, name, change in (
+        ("vision_encoder", VISION, _flat_features),
+        ("token_embedding", EMBEDDING, _with_features),
+    ):
+        with naming(out / files[graph]):
+            changed = change(load_graph(out / files[graph]), model)
+            written[name] = changed.SerializeToString(deterministic=True)
     config = json.dumps(config_of(model, options, files["text_decoder"].as_posix()), indent=2)
-    return {
-        VISION: _flat_features(vision, model).SerializeToString(deterministic=True),
-        EMBEDDING: _with_features(embedding, model).SerializeToString(deterministic=True),
-        CONFIG: (config + "\n").encode(),
-    }
+    return written | {CONFIG: (config + "\n").encode()}
 
 
 def config_of(model: FoldedModel, options: ExportOptions, decoder: str) -> dict[str, Any]:

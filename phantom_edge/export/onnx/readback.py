@@ -37,15 +37,16 @@ def stored_weights(folder: Path) -> StoredWeights:
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        readers |= dict(_Reader(path, load_graph(path).graph).modules())
+        with naming(path):
+            readers |= dict(_Reader(path, load_graph(path).graph).modules())
     return StoredWeights(readers)
 
 
 def stored_cache(folder: Path) -> KVScales | None:
     """The scales of the decoder's int8 KV cache, None for one in float; raises as :func:`stored_weights`."""
     path = find(folder, "text_decoder")
-    graph = load_graph(path).graph
     with naming(path):
+        graph = load_graph(path).graph
         reader = _Reader(path, graph)
         inputs = [node.input for node in graph.node if node.op_type == "GroupQueryAttention"]
         pairs = [[reader.scales_of(n) for n in names[-2:]] for names in inputs if len(names) > CACHE_SCALES]
@@ -61,13 +62,8 @@ def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     makers: dict[str, Maker[torch.Tensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        graph = load_graph(path).graph
-        factors = _factors(graph)
-        for tensor in graph.initializer:
-            if tensor.data_type in FLOATS and not tensor.name.endswith(SCALES):
-                transposed = tensor.name in factors
-                shape = tuple(reversed(tensor.dims) if transposed else tensor.dims)
-                makers[tensor.name] = Maker(shape, partial(_float, path, tensor, transposed))
+        with naming(path):
+            makers |= dict(_floats(path, load_graph(path).graph))
     return LazyWeights(makers)
 
 
@@ -76,10 +72,20 @@ def artifact_files(folder: Path) -> set[str]:
     files: set[str] = set()
     for name in GRAPHS:
         path = find(folder, name)
-        tensors = load_graph(path).graph.initializer
-        data = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
-        files |= {f"{FOLDER}/{file}" for file in (path.name, *data)}
+        with naming(path):
+            tensors = load_graph(path).graph.initializer
+            data = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
+            files |= {f"{FOLDER}/{file}" for file in (path.name, *data)}
     return files
+
+
+def _floats(path: Path, graph: onnx.GraphProto) -> Iterator[tuple[str, Maker[torch.Tensor]]]:
+    factors = _factors(graph)
+    for tensor in graph.initializer:
+        if tensor.data_type in FLOATS and not tensor.name.endswith(SCALES):
+            transposed = tensor.name in factors
+            shape = tuple(reversed(tensor.dims) if transposed else tensor.dims)
+            yield tensor.name, Maker(shape, partial(_float, path, tensor, transposed))
 
 
 def _factors(graph: onnx.GraphProto) -> set[str]:

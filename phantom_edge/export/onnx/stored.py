@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnx
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from phantom_edge.errors import InputError, first_line
+
+PLACE: Final = ("location", "offset", "length")
 
 
 @contextmanager
@@ -36,6 +39,8 @@ def load_array(path: Path, initializer: onnx.TensorProto) -> np.ndarray:
         tensor = onnx.TensorProto()
         tensor.CopyFrom(initializer)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            if any(entry.key not in PLACE for entry in tensor.external_data):
+                raise ValueError("data at a place that is described otherwise than by the exporter")
             # Refuses paths that leave the folder.
             load_external_data_for_tensor(tensor, str(path.parent))
         return onnx.numpy_helper.to_array(tensor)
