@@ -60,6 +60,13 @@ def calls(plan: schema.ExecutionPlan, kernel: str) -> list[schema.KernelCall]:
     return [call for call in kernels if plan.operators[call.op_index].name == kernel]
 
 
+def further_end(program: schema.Program) -> None:
+    plans = program.execution_plan
+    plan = plan_of(program, "get_eos_ids")
+    ids = [value.val.int_val for value in plan.values]
+    plans[plans.index(plan)] = constant_method("get_eos_ids", [*ids, 1])
+
+
 def metadata(name: str, *values: int | bool) -> Callable[[Path], None]:
     """A metadata method that returns something else."""
 
@@ -194,12 +201,12 @@ def other_epsilon(nodes: dict[str, Any]) -> None:
 
 # --- constants
 def named(key: str, change: Callable[[np.ndarray], None], dtype: str = "f4") -> Callable[[Path], None]:
-    """A delegate's constant, altered in place."""
+    """A delegate's constant, the first whose name begins with ``key``, altered in place."""
 
     def inject(folder: Path) -> None:
         stored = StoredProgram.open(folder / FILE)
-        index = {data.key: data.segment_index for data in stored.program.named_data}[key]
-        segment = stored.program.segments[index]
+        data = next(data for data in stored.program.named_data if data.key.startswith(key))
+        segment = stored.program.segments[data.segment_index]
         overwrite(stored, segment.offset, segment.size, change, dtype)
 
     return inject
@@ -246,7 +253,7 @@ def from_row(row: int, array: np.ndarray) -> None:
 
 
 def other_row(array: np.ndarray) -> None:
-    array[700] = array[701]
+    array[-1] = array[-2]
 
 
 def cut(folder: Path) -> None:
@@ -262,7 +269,7 @@ def spoiled_tables(folder: Path) -> None:
 
 FAULTS: Final = (
     # Metadata.
-    Fault("another end token", "android", metadata("get_eos_ids", 1), DECLARED),
+    Fault("an end token more", "android", edited(further_end), DECLARED),
     Fault("a shorter chunk", "android", metadata("get_max_seq_len", 256), DECLARED),
     Fault("a longer context", "android", metadata("get_max_context_len", 4096), DECLARED),
     Fault("no KV cache", "android", metadata("use_kv_cache", False), DECLARED),
@@ -306,8 +313,8 @@ FAULTS: Final = (
     Fault("a bit of a bias", "android", named(f"{LAYER}.qkv.bias", flip_one), FLOATS),
     Fault("a phantom constant", "android", named(f"{LAYER}.phantom.key.scale", scaled), FLOATS),
     Fault("a bit of a float matrix", "android:fp32", named(f"{LAYER}.down.weight", flip_one), FLOATS),
-    Fault("a row of means", "android", named("mean.192", scaled), DECLARED),
-    Fault("an epsilon", "android", named("eps.1e-06", scaled), DECLARED),
+    Fault("a row of means", "android", named("mean.", scaled), DECLARED),
+    Fault("an epsilon", "android", named("eps.", scaled), DECLARED),
     Fault("a position", "android", named("vision_encoder.position_embedding", flip_one), DECLARED),
     Fault("an int4 weight", "android", named(f"{LAYER}.down.weight", flip_one, "u1"), INTEGERS),
     Fault("a scale of int4", "android", named(f"{LAYER}.down.weight.scales", flip_one, "u2"), INTEGERS),

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from faults import Fault, edit_json
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from phantom_edge.export.onnx.stored import load_array
 from phantom_edge.export.onnx_layout import find
@@ -216,15 +216,20 @@ def norm_removed(graph: onnx.GraphProto) -> None:
 
 def other_image_token(graph: onnx.GraphProto) -> None:
     (constant,) = (tensor for tensor in graph.initializer if tensor.name == "image_token_id")
-    constant.CopyFrom(helper.make_tensor("image_token_id", TensorProto.INT64, [], [6]))
+    other = int(numpy_helper.to_array(constant)) + 1
+    constant.CopyFrom(helper.make_tensor("image_token_id", TensorProto.INT64, [], [other]))
 
 
 def lost_line_break(config: dict) -> None:
     config["chat_template"] = config["chat_template"].replace("\\n", "", 1)
 
 
-def other_end(config: dict) -> None:
-    config["model"]["eos_token_id"] = [1]
+def further_end(config: dict) -> None:
+    config.get("model", config)["eos_token_id"].append(1)
+
+
+def next_image_token(config: dict) -> None:
+    config["image_token_index"] += 1
 
 
 def set_key(key: str, value: Any) -> Callable[[dict], None]:
@@ -273,7 +278,7 @@ FAULTS: Final = (
     Fault(
         "an embedding row",
         "desktop",
-        changed(EMBEDDING, "token_embedding.weight.values", fill(128, 700)),
+        changed(EMBEDDING, "token_embedding.weight.values", fill(128, -1)),
         INTEGERS,
     ),
     Fault(
@@ -285,7 +290,7 @@ FAULTS: Final = (
     Fault(
         "a float embedding row",
         "desktop:fp32",
-        changed(EMBEDDING, "token_embedding.weight", fill(0, 700)),
+        changed(EMBEDDING, "token_embedding.weight", fill(0, -1)),
         FLOATS,
     ),
     Fault("data cut short", "desktop", cut(VISION, ".onnx_data"), INTEGERS),
@@ -293,8 +298,8 @@ FAULTS: Final = (
     # Files beside them.
     Fault("a norm less for genai", "desktop", small_graph(GENAI_VISION, norm_removed), BESIDE),
     Fault("genai's image token", "desktop", small_graph(GENAI_EMBEDDING, other_image_token), BESIDE),
-    Fault("genai's end token", "desktop", json_edit("genai_config.json", other_end), BESIDE),
-    Fault("an end token", "web", json_edit("generation_config.json", set_key("eos_token_id", [1])), BESIDE),
+    Fault("genai's end token", "desktop", json_edit("genai_config.json", further_end), BESIDE),
+    Fault("an end token", "web", json_edit("generation_config.json", further_end), BESIDE),
     Fault(
         "pixels / 256",
         "web",
@@ -303,7 +308,7 @@ FAULTS: Final = (
     ),
     Fault("a lost line break", "web", json_edit("tokenizer_config.json", lost_line_break), BESIDE),
     Fault("another patch", "web", json_edit("processor_config.json", set_key("patch_size", 14)), BESIDE),
-    Fault("another image token", "webgpu", json_edit("config.json", set_key("image_token_index", 9)), BESIDE),
+    Fault("another image token", "webgpu", json_edit("config.json", next_image_token), BESIDE),
     Fault("no config", "web", removed("config.json"), BESIDE),
     Fault("a file of no graph", "desktop", put("onnx/adapter.onnx_data"), STRAY),
     # int8, in the browser.
@@ -317,8 +322,11 @@ FAULTS: Final = (
     Fault("no RoPE at the end", "webgpu", changed(DECODER, "rope.sin", fill(0, -1)), FLOATS),
     # The cache in int8.
     Fault(
-        "one scale per cache", "desktop:kv-int8", attribute(ATTENTION, "k_quant_type", "PER_TENSOR"), DECLARED
+        "one scale per cache",
+        "desktop:int8-cache",
+        attribute(ATTENTION, "k_quant_type", "PER_TENSOR"),
+        DECLARED,
     ),
-    Fault("a cache of 4 bits", "desktop:kv-int8", attribute(ATTENTION, "kv_cache_bit_width", 4), DECLARED),
-    Fault("genai's config", "desktop:kv-int8", put("genai_config.json"), STRAY),
+    Fault("a cache of 4 bits", "desktop:int8-cache", attribute(ATTENTION, "kv_cache_bit_width", 4), DECLARED),
+    Fault("genai's config", "desktop:int8-cache", put("genai_config.json"), STRAY),
 )
