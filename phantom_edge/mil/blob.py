@@ -54,6 +54,11 @@ class BlobFile:
         if version != VERSION:
             raise InputError(f"{path}: weight file version {version}, not {VERSION}; use coremltools 9")
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self._bytes)
+
     def record(self, offset: int) -> BlobRecord:
         """The record at `offset`, its sentinel and bounds checked."""
         if offset % ALIGNMENT or not ALIGNMENT <= offset <= len(self._bytes) - ALIGNMENT:

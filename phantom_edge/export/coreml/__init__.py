@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
@@ -16,7 +16,21 @@ from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
-__all__ = ["activation_grid", "export", "reference", "stored_weights"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from phantom_edge.model.weights import LazyWeights
+
+__all__ = [
+    "NOT_STORED",
+    "activation_grid",
+    "artifact_files",
+    "differences",
+    "export",
+    "reference",
+    "stored_floats",
+    "stored_weights",
+]
 
 NOTES: Final = (
     "RMSNorm is layer_norm over [x, -x]: the same value, and its squares do not leave float16",
@@ -34,6 +48,14 @@ NOTES_FP16: Final = (
 NOTES_FP32: Final = (
     "the cache is float16, the only type that a Core ML state can have; all else is float32",
 )
+
+_MOVED: Final = "in float16 moved by a power of two, which the model gives; compared by `differences`"
+_LAYERS: Final = "text_decoder.layers.*"
+NOT_STORED: Final = {
+    f"{_LAYERS}.{name}": _MOVED
+    for name in ("phantom.*.scale", "phantom.*.basis", "gate.scale", "gate.basis", "gate.weight")
+}
+"""Weights that :func:`stored_floats` leaves out, and why."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -62,6 +84,35 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
     from phantom_edge.export.coreml.readback import stored_weights as read
 
     return read(folder)
+
+
+def stored_floats(folder: Path) -> LazyWeights[Tensor]:
+    """Every float constant of the packages in ``folder`` by its name in the folded model, in the type stored.
+
+    The rotary tables are ``rope.cos`` and ``rope.sin`` [context, head_dim / 2]. Each is read at access. Raises
+    :class:`InputError` as :func:`stored_weights`.
+    """
+    from phantom_edge.export.coreml.readback import stored_floats as read
+
+    return read(folder)
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """What in the packages in ``folder`` is not as :func:`export` writes it, in a few words each.
+
+    The same programs are built again; every function is compared with its own, operation by operation, and
+    every constant with what it should hold. Raises :class:`InputError` for a damaged package.
+    """
+    from phantom_edge.export.coreml.compare import packages_differences
+
+    return packages_differences(folder, model, options)
+
+
+def artifact_files(folder: Path) -> set[str]:
+    """The files of the three packages, as posix paths below ``folder``."""
+    from phantom_edge.export.coreml.package import FILES
+
+    return {f"{graph}.mlpackage/{file}" for graph in GRAPHS for file in FILES}
 
 
 def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step) -> Exported:

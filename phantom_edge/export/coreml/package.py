@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 from phantom_edge import __version__
 from phantom_edge.export.coreml.programs import BuiltProgram
 from phantom_edge.export.coreml.toolkit import coremltools, quiet
 
+MANIFEST: Final = "Manifest.json"
+MODEL: Final = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS: Final = "Data/com.apple.CoreML/weights/weight.bin"
+FILES: Final = (MANIFEST, MODEL, WEIGHTS)
+"""All files of a package."""
 DESCRIPTIONS = {
     "vision_encoder": "Phantom vision encoder: one RGB tile in 0..1 to image tokens",
     "token_embedding": "Phantom token embedding: ids to embeddings",
@@ -27,7 +34,8 @@ def write_package(built: BuiltProgram, graph: str, out: Path) -> Path:
     final = out / f"{graph}.mlpackage"
     with tempfile.TemporaryDirectory(prefix=f".{graph}-", dir=out) as scratch:
         package = Path(scratch) / final.name
-        _convert(built, package, DESCRIPTIONS[graph])
+        spec = _convert(built, package, DESCRIPTIONS[graph])
+        (package / MODEL).write_bytes(spec.SerializeToString())
         if final.exists():
             os.rename(final, Path(scratch) / "earlier")
         os.rename(package, final)
@@ -44,7 +52,27 @@ def _frozen() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _convert(built: BuiltProgram, package: Path, description: str) -> None:
+def described(built: BuiltProgram, graph: str, weights: Any) -> tuple[Any, dict[str, Any]]:
+    """The model description and the manifest of a package that is not kept.
+
+    ``weights`` takes the place of coremltools' writer of the weight file: its ``write_*`` methods are given
+    each array and return where its record begins.
+    """
+    from coremltools.converters.mil.backend.mil import load
+
+    writer = load.BlobWriter
+    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
+        package = Path(scratch) / f"{graph}.mlpackage"
+        load.BlobWriter = lambda path: weights
+        try:
+            spec = _convert(built, package, DESCRIPTIONS[graph])
+        finally:
+            load.BlobWriter = writer
+        return spec, json.loads((package / MANIFEST).read_bytes())
+
+
+def _convert(built: BuiltProgram, package: Path, description: str) -> Any:
+    """Write ``package`` but for what is said here of the model; returns the whole model."""
     ct = coremltools()
     with quiet(), _frozen():
         model = ct.convert(
@@ -61,4 +89,4 @@ def _convert(built: BuiltProgram, package: Path, description: str) -> None:
     spec.description.metadata.shortDescription = description
     spec.description.metadata.versionString = __version__
     spec.description.metadata.author = "phantom-edge"
-    (package / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(spec.SerializeToString())
+    return spec

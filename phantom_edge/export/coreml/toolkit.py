@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from types import ModuleType
+from typing import Final
+
+OTHER_TOOLS: Final = ("executorch", "sklearn", "torchao", "transformers")
+"""Packages from which coremltools could convert, each of which it imports where it is installed."""
 
 
 @contextmanager
@@ -28,10 +33,28 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+@contextmanager
+def _without_other_tools() -> Iterator[None]:
+    """Let no package be imported of which nothing is converted here: three seconds of four.
+
+    Those that this process has imported by itself stay what they are, for coremltools too.
+    """
+    hidden = [name for name in OTHER_TOOLS if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: its import fails
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 def coremltools() -> ModuleType:
-    """The module, imported in silence; takes seconds the first time."""
-    with quiet():
-        import coremltools as ct
+    """The module, imported in silence; takes a second the first time."""
+    if "coremltools" not in sys.modules:
+        with quiet(), _without_other_tools():
+            import coremltools as ct
+    import coremltools as ct
+
     logging.getLogger("coremltools").setLevel(logging.ERROR)
     module: ModuleType = ct
     return module
