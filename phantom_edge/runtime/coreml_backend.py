@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 MAX_CACHE_BYTES: Final = 64 << 30
 NATIVE: Final = "darwin"  # sys.platform where Core ML is part of the system
+MAIN, PREFILL, DECODE = "main", "prefill", "decode"
+Functions = Literal["main", "fixed"]
 
 
 @dataclass
@@ -37,12 +39,23 @@ class CoremlBackend:
     fp32 on any machine, where only a fault makes a difference. Any number of caches may be alive, each with
     its own state.
 
+    ``functions`` chooses which of the decoder's functions run: ``main`` takes any number of steps; ``fixed``
+    are ``prefill`` and ``decode``, as an app uses them. All of them can continue any cache of this backend.
+
     Raises:
         InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or
             ``chunk``.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int, mode: Literal["typed", "lifted"] = "typed"):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        context: int,
+        chunk: int,
+        mode: Literal["typed", "lifted"] = "typed",
+        functions: Functions = "main",
+    ):
         from phantom_edge.export.coreml.toolkit import coremltools
         from phantom_edge.mil import MilModel
 
@@ -51,6 +64,9 @@ class CoremlBackend:
         paths = [Path(folder) / f"{graph}.mlpackage" for graph in GRAPHS]
         interpreted = [MilModel.load(path, mode=mode) for path in paths]
         self.vocabulary = _check_decoder(interpreted[2], paths[2], context, chunk)
+        self.functions = functions
+        if functions == "fixed":
+            _check_fixed(interpreted[2], paths[2], chunk)
         native = sys.platform == NATIVE and mode == "typed"
         self.name = "coreml" if native else f"mil-interpreter ({mode})"
         models: list[_Model] = [_NativeModel(path) for path in paths] if native else [*interpreted]
@@ -76,62 +92,99 @@ class CoremlBackend:
         """An empty cache; its memory is taken here."""
         return CoremlCache(self._decoder.make_state())
 
-    def decode(self, embeds: np.ndarray, cache: CoremlCache) -> np.ndarray:
+    def decode(
+        self, embeds: np.ndarray, cache: CoremlCache, function: Literal["main"] | None = None
+    ) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
 
-        Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
+        ``function`` has ``main`` run whatever ``functions`` this backend chooses. Raises :class:`InputError` for
+        more than ``chunk`` tokens or more than the context holds.
         """
-        end = end_of_call(self, embeds.shape[1], cache.length)
-        positions = np.arange(cache.length, end, dtype=np.int32)
-        logits = self._call(
-            self._decoder, "logits", cache.state, inputs_embeds=embeds, position_ids=positions
-        )
+        steps, start = embeds.shape[1], cache.length
+        end = end_of_call(self, steps, start)
+        if MAIN in (function, self.functions):
+            logits = self._step(MAIN, embeds, np.arange(start, end), cache)
+        elif steps > 1 and start + self.chunk <= self.context:
+            # Filled up with the last embedding at its last position: each computes what the last one does.
+            rows = np.minimum(np.arange(self.chunk), steps - 1)
+            logits = self._step(PREFILL, embeds[:, rows], start + rows, cache)
+        else:  # one token, or a whole chunk would run past the end of the context
+            for n in range(steps):
+                logits = self._step(DECODE, embeds[:, n : n + 1], np.array([start + n]), cache)
         cache.length = end
         return np.asarray(logits[0, -1])
 
-    def _call(self, model: _Model, output: str, state: Any = None, **inputs: np.ndarray) -> np.ndarray:
+    def _step(
+        self, function: str, embeds: np.ndarray, positions: np.ndarray, cache: CoremlCache
+    ) -> np.ndarray:
+        inputs = {"inputs_embeds": embeds, "position_ids": positions.astype(np.int32)}
+        return self._call(self._decoder, "logits", cache.state, function, **inputs)
+
+    def _call(
+        self,
+        model: _Model,
+        output: str,
+        state: Any = None,
+        function: str | None = None,
+        **inputs: np.ndarray,
+    ) -> np.ndarray:
         # Core ML takes float32 for its float16 inputs and rounds them itself, as the interpreter does.
         arrays = {
             n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()
         }
-        with running(self.folder):
-            return np.asarray(model.predict(arrays, state)[output], dtype=np.float32)
+        return np.asarray(model.predict(arrays, state, function)[output], dtype=np.float32)
 
 
 class _Model(Protocol):
-    """What :class:`MilModel` and coremltools' ``MLModel`` have in common."""
+    """What :class:`MilModel` and Core ML's own models have in common."""
 
-    def predict(self, inputs: dict[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]: ...
+    def predict(
+        self, inputs: dict[str, np.ndarray], state: Any = None, function: str | None = None
+    ) -> dict[str, np.ndarray]: ...
 
     def make_state(self) -> Any: ...
 
 
 class _NativeModel:
-    """One package in Core ML itself, which needs macOS 15; this class has not been run with it."""
+    """One package in Core ML itself, which needs macOS 15; this class has not been run with it.
+
+    Core ML loads a function at a time, each as a model of its own, here at its first call: states are alike in
+    all of them, so that one state serves them all.
+    """
 
     def __init__(self, path: Path):
-        from phantom_edge.export.coreml.toolkit import coremltools
-
         self.path = path
-        try:
-            self._model = coremltools().models.MLModel(str(path))
-        except Exception as error:  # coremltools raises bare exceptions and Core ML's own errors alike
-            raise self._failed("load", error) from error
+        self._models: dict[str | None, Any] = {}
+        self._model(None)
 
     def make_state(self) -> Any:
         """A KV cache of zeros."""
         try:
-            return self._model.make_state()
+            return self._model(None).make_state()
         except Exception as error:
             raise self._failed("make the state of", error) from error
 
-    def predict(self, inputs: dict[str, np.ndarray], state: Any = None) -> dict[str, np.ndarray]:
-        """Outputs by name. ``state`` is updated in place."""
+    def predict(
+        self, inputs: dict[str, np.ndarray], state: Any = None, function: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Outputs of ``function``, the default one if None, by name. ``state`` is updated in place."""
+        model = self._model(None if function == MAIN else function)
         try:
-            outputs: dict[str, np.ndarray] = self._model.predict(dict(inputs), state)
+            outputs: dict[str, np.ndarray] = model.predict(dict(inputs), state)
         except Exception as error:
             raise self._failed("run", error) from error
         return outputs
+
+    def _model(self, function: str | None) -> Any:
+        from phantom_edge.export.coreml.toolkit import coremltools
+
+        if function not in self._models:
+            chosen = {} if function is None else {"function_name": function}
+            try:
+                self._models[function] = coremltools().models.MLModel(str(self.path), **chosen)
+            except Exception as error:  # coremltools raises bare exceptions and Core ML's own errors alike
+                raise self._failed("load", error) from error
+        return self._models[function]
 
     def _failed(self, what: str, error: Exception) -> InputError:
         reason = first_line(error)
@@ -157,3 +210,16 @@ def _check_decoder(decoder: MilModel, path: Path, context: int, chunk: int) -> i
     if not positions.accepts((chunk,)):
         raise InputError(f"{path}: takes position_ids {positions}, not {chunk} tokens at once; export again")
     return vocabulary
+
+
+def _check_fixed(decoder: MilModel, path: Path, chunk: int) -> None:
+    """Raise :class:`InputError` unless a decoder has its functions of a fixed length over the same states."""
+    for function, steps in ((PREFILL, chunk), (DECODE, 1)):
+        if function not in decoder.functions:
+            raise InputError(f"{path}: has no function {function}; export it again")
+        positions = decoder.inputs(function).get("position_ids")
+        if positions is None or positions.shape != (steps,) or decoder.states(function) != decoder.states():
+            raise InputError(
+                f"{path}: {function} takes position_ids {positions}, not {steps} over the states of main; "
+                "export it again"
+            )

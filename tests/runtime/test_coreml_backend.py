@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from coreml_models import difference, load, write
+from coreml_models import change_model, difference, load, write
 from folded_models import Exports, backend_logits, quantized, random_ids, torch_logits
 from onnx_models import CHUNK, CONTEXT, embed, tile
 from recorded import RECORDED, conformance
@@ -22,6 +22,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.coreml import export, reference, toolkit
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.runtime import coreml_backend
+from phantom_edge.runtime.decoding import rewind
 
 # Lifted: fp32 on both sides over the same constants. Seen: 2e-7 image tokens, 4e-5 logits; what remains is
 # the order of sums, epsilon as float16 holds it, and sqrt(2) as a product of two float16 numbers.
@@ -235,6 +236,47 @@ class TestCache:
             backend.decode(np.zeros((1, steps, hidden), np.float32), backend.make_cache())
 
 
+class TestFixedFunctions:
+    """`prefill` and `decode`, which an app runs, against torch and beside ``main``."""
+
+    @pytest.mark.parametrize(
+        "pieces",
+        [
+            [CHUNK, 1, 1],
+            [3, 1, 7, CHUNK - 20],  # calls of prefill that are filled up, and written over by the next
+            [CHUNK, 20, CONTEXT - CHUNK - 20],  # whole chunks would run past the end of the context
+        ],
+    )
+    @pytest.mark.parametrize("mode", ["lifted", "typed"])
+    def test_logits_are_the_torch_models_in_any_pieces(self, exports, paths, pieces, mode):
+        model, backend = held(paths[0], "int4"), load(exports(paths[0], "int4")[0], mode, functions="fixed")
+        embeds = embed(model, random_ids(model, sum(pieces)))
+        limit = LIFTED if mode == "lifted" else TYPED["fp16"]
+        assert difference(backend_logits(backend, embeds, pieces), torch_logits(model, embeds)) < limit
+
+    def test_main_continues_what_they_have_filled(self, exports, paths):
+        model, backend = held(paths[0]), load(exports(paths[0])[0], functions="fixed")
+        embeds, cache = embed(model, random_ids(model, 40)), backend.make_cache()
+        backend.decode(embeds[:, :30], cache)
+        result = backend.decode(embeds[:, 30:], cache, function="main")
+        assert difference(result, torch_logits(model, embeds)) < LIFTED
+        rewind(cache, 20)
+        result = backend.decode(embeds[:, 20:], cache)
+        assert difference(result, torch_logits(model, embeds)) < LIFTED
+
+    def test_a_decoder_without_them_is_refused(self, exports, paths, tmp_path):
+        shutil.copytree(exports(paths[0])[0], tmp_path / "export")
+        package = tmp_path / "export" / "text_decoder.mlpackage"
+        change_model(package, lambda model: model.mlProgram.functions.pop("prefill"))
+        load(tmp_path / "export")
+        with pytest.raises(InputError, match="has no function prefill"):
+            load(tmp_path / "export", functions="fixed")
+
+    def test_one_of_another_length_is_refused(self, exports, paths):
+        with pytest.raises(InputError, match=f"prefill takes position_ids .*, not {CHUNK // 2} over the states"):
+            load(exports(paths[0])[0], chunk=CHUNK // 2, functions="fixed")
+
+
 class TestArrays:
     def test_tiles_do_not_depend_on_their_neighbours(self, exports, paths):
         model, backend = held(paths[0]), load(exports(paths[0])[0])
@@ -304,10 +346,10 @@ class TestBadArtifacts:
 class FakeCoreml:
     """Stands in for coremltools' MLModel: takes what it takes, and answers through the interpreter."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, function_name: str | None = None):
         from phantom_edge.mil import MilModel
 
-        self.model = MilModel.load(path, mode="lifted")
+        self.model, self.function = MilModel.load(path, mode="lifted"), function_name
         self.seen: list[dict[str, str]] = []
 
     def make_state(self):
@@ -315,7 +357,7 @@ class FakeCoreml:
 
     def predict(self, data, state=None):
         self.seen.append({name: str(array.dtype) for name, array in data.items()})
-        return self.model.predict(data, state)
+        return self.model.predict(data, state, self.function)
 
 
 class TestNative:
@@ -330,10 +372,24 @@ class TestNative:
         ids = random_ids(model, 40)
         result = backend_logits(backend, backend.embed(ids), [16, 24])
         assert difference(result, torch_logits(model, embed(model, ids), [40])) < LIFTED
-        assert backend._decoder._model.seen == [{"inputs_embeds": "float32", "position_ids": "int32"}] * 2
+        types = {"inputs_embeds": "float32", "position_ids": "int32"}
+        assert {name: m.seen for name, m in backend._decoder._models.items()} == {None: [types] * 2}
+
+    def test_functions_of_a_fixed_length_are_models_of_their_own_over_one_state(
+        self, exports, paths, monkeypatch
+    ):
+        monkeypatch.setattr(coreml_backend, "NATIVE", coreml_backend.sys.platform)
+        fake = SimpleNamespace(models=SimpleNamespace(MLModel=FakeCoreml))
+        monkeypatch.setattr(toolkit, "coremltools", lambda: fake)
+        model, backend = held(paths[0]), load(exports(paths[0])[0], "typed", functions="fixed")
+        embeds = embed(model, random_ids(model, 40))
+        result = backend_logits(backend, embeds, [16, 23, 1])
+        assert difference(result, torch_logits(model, embeds, [40])) < LIFTED
+        calls = {name: len(m.seen) for name, m in backend._decoder._models.items()}
+        assert calls == {None: 0, "prefill": 2, "decode": 1}
 
     def test_core_mls_errors_become_one_line(self, exports, paths, monkeypatch):
-        def broken(path):
+        def broken(path, **_):
             raise RuntimeError("no framework\nlong trace")
 
         monkeypatch.setattr(coreml_backend, "NATIVE", coreml_backend.sys.platform)
