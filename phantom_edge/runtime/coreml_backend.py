@@ -97,8 +97,8 @@ class CoremlBackend:
     ) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
 
-        ``function`` has ``main`` run whatever ``functions`` this backend chooses. Raises :class:`InputError` for
-        more than ``chunk`` tokens or more than the context holds.
+        ``function`` has ``main`` run whatever ``functions`` this backend chooses. Raises :class:`InputError`
+        for more than ``chunk`` tokens or more than the context holds.
         """
         steps, start = embeds.shape[1], cache.length
         end = end_of_call(self, steps, start)
@@ -121,12 +121,7 @@ class CoremlBackend:
         return self._call(self._decoder, "logits", cache.state, function, **inputs)
 
     def _call(
-        self,
-        model: _Model,
-        output: str,
-        state: Any = None,
-        function: str | None = None,
-        **inputs: np.ndarray,
+        self, model: _Model, output: str, state: Any = None, function: str | None = None, **inputs: np.ndarray
     ) -> np.ndarray:
         # Core ML takes float32 for its float16 inputs and rounds them itself, as the interpreter does.
         arrays = {
@@ -148,8 +143,8 @@ class _Model(Protocol):
 class _NativeModel:
     """One package in Core ML itself, which needs macOS 15; this class has not been run with it.
 
-    Core ML loads a function at a time, each as a model of its own, here at its first call: states are alike in
-    all of them, so that one state serves them all.
+    Core ML loads a function at a time, each as a model of its own, here at its first call: states are alike
+    in all of them, so that one state serves them all.
     """
 
     def __init__(self, path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from folded_models import Exports, backend_logits, integers, quantized, random_i
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export import coreai
 from phantom_edge.export.base import ExportOptions
+from phantom_edge.model.rope import static_tables
 from phantom_edge.runtime.coreai_backend import CoreaiBackend
 
 pytestmark = pytest.mark.slow
@@ -108,6 +110,33 @@ def test_counts_say_what_is_inside(case):
     assert exported.counts["vision_encoder"]["attention"] == model.config.vision.layers
     assert exported.counts["text_decoder"]["attention"] == d.layers
     assert exported.counts["text_decoder"]["states"] == 2 * d.layers
+
+
+def test_an_export_differs_in_nothing_from_an_export(case, exports, tiny_dirs):
+    model, folder, _, _ = case
+    assert coreai.differences(folder, model, OPTIONS) == []
+    stored = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert coreai.artifact_files(folder) == stored
+    d = model.config.decoder
+    for name, table in zip(("cos", "sin"), static_tables(d.rope, d.head_dim, CONTEXT), strict=True):
+        assert (coreai.stored_floats(folder)[f"rope.{name}"] == table).all()
+    compressed, _ = exports(tiny_dirs["internlm2"], "fp16", "rank:8")
+    assert coreai.differences(compressed, quantized(tiny_dirs["internlm2"], "fp16", "rank:8"), OPTIONS) == []
+
+
+def test_another_models_floats_context_and_chunk_are_noticed(case):
+    model, folder, _, _ = case
+    name = "text_decoder.layers.1.norm2.weight"
+    other = {n: w * 1.001 if n == name else w for n, w in model.weights.items()}
+    assert coreai.differences(folder, replace(model, weights=other), OPTIONS) == [
+        f"text_decoder: {function}: {what}"
+        for function in ("prefill", "decode")
+        for what in (f"values of {name}", "1 float constants that are none of the model's")
+    ]
+    for options in (replace(OPTIONS, chunk=CHUNK + 1), replace(OPTIONS, context=CONTEXT - 1)):
+        assert "text_decoder: prefill: declared inputs, outputs or states" in coreai.differences(
+            folder, model, options
+        )
 
 
 def test_the_decoders_functions_share_their_weights(case):

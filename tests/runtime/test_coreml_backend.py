@@ -273,7 +273,9 @@ class TestFixedFunctions:
             load(tmp_path / "export", functions="fixed")
 
     def test_one_of_another_length_is_refused(self, exports, paths):
-        with pytest.raises(InputError, match=f"prefill takes position_ids .*, not {CHUNK // 2} over the states"):
+        with pytest.raises(
+            InputError, match=f"prefill takes position_ids .*, not {CHUNK // 2} over the states"
+        ):
             load(exports(paths[0])[0], chunk=CHUNK // 2, functions="fixed")
 
 

@@ -6,7 +6,7 @@ The package is an extra (``pip install "phantom-edge[coreai]"``); imported by :f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from phantom_edge.errors import CheckError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
@@ -15,8 +15,22 @@ from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
 
-__all__ = ["activation_grid", "export", "reference", "stored_weights"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
+__all__ = [
+    "NOT_STORED",
+    "activation_grid",
+    "artifact_files",
+    "differences",
+    "export",
+    "reference",
+    "stored_floats",
+    "stored_weights",
+]
+
+FILES: Final = ("main.hash", "main.mlirb", "metadata.json")
+"""All files of an asset."""
 NOTES: Final = (
     "arithmetic, inputs, outputs, the cache and all that is not quantised are float32, with an fp16 recipe "
     "too",
@@ -26,6 +40,9 @@ NOTES: Final = (
     "a quantised embedding is stored as int8, whatever its bits, since a row of it is looked up before it "
     "is scaled",
 )
+
+NOT_STORED: Final = {"*": "a program names no constants; `differences` looks for each by its bytes"}
+"""Weights that :func:`stored_floats` leaves out, and why."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -44,6 +61,33 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 
     assets = (Asset.open(Path(folder) / file(graph)) for graph in GRAPHS)
     return {name: weight for asset in assets for name, weight in asset.weights().items()}
+
+
+def stored_floats(folder: Path) -> dict[str, Tensor]:
+    """The rotary tables ``rope.cos`` and ``rope.sin`` [context, head_dim / 2] as they are stored.
+
+    Raises :class:`InputError` as :func:`stored_weights`.
+    """
+    from phantom_edge.export.coreai.asset import Asset
+
+    tables = Asset.open(Path(folder) / file("text_decoder")).rotary_tables()
+    return dict(zip(("rope.cos", "rope.sin"), tables, strict=True))
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """What in the assets in ``folder`` is not as :func:`export` writes it, in a few words each.
+
+    Functions, their inputs, outputs and states, what is counted in them, and each float of the model by its
+    bytes. Raises :class:`InputError` for a damaged asset.
+    """
+    from phantom_edge.export.coreai.compare import asset_differences
+
+    return asset_differences(folder, model, options)
+
+
+def artifact_files(folder: Path) -> set[str]:
+    """The files of the three assets, as posix paths below ``folder``."""
+    return {f"{file(graph)}/{name}" for graph in GRAPHS for name in FILES}
 
 
 def file(graph: str) -> str:

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ SDPA: Final = "scaled_dot_product_attention"  # Core AI's name of the fused op
 BLOB = re.compile(r'\s*(resource_\d+): "0x([0-9A-F]*)"')
 REFERENCE = re.compile(r"dense_resource<(resource_\d+)>")
 SYMBOL = re.compile(r"@([\w$.]+)")
+MATRIX: Final = 2  # dimensions
+ROPE_TABLES: Final = 2  # cos and sin
 ALIGNMENT_BYTES: Final = 4  # before a blob's contents, in a program's text
 BITS: Final = {"si4": 4, "si8": 8}
 
@@ -39,6 +42,7 @@ class Asset:
     described: list[list[Any]]
     functions: dict[str, list[Any]]
     attention: frozenset[str]
+    graphs: dict[str, Any]
 
     @classmethod
     def open(cls, path: Path) -> Asset:
@@ -57,7 +61,7 @@ class Asset:
         if not functions:
             raise InputError(f"{path}: has no function; export it again")
         attention = frozenset(name for name, said in composites.items() if SDPA in said)
-        return cls(Path(path), program, described, functions, attention)
+        return cls(Path(path), program, described, functions, attention, graphs)
 
     def counts(self) -> dict[str, int]:
         """Attention ops, states and quantised weights. Raises :class:`CheckError` if the functions differ."""
@@ -101,17 +105,61 @@ class Asset:
     def _sources(self, function: str) -> list[str]:
         return [_source(value) for pair in self._integers(function) for value in pair]
 
+    def signature(self, function: str) -> dict[str, str]:
+        """Types of a function's arguments, states among them, and of its results, by name."""
+        attributes = self.graphs[function].attributes
+        types = attributes["function_type"].value
+        names = [
+            [part["coreai.name"].value for part in attributes[f"{kind}_attrs"]] for kind in ("arg", "res")
+        ]
+        results = dict(zip(names[1], map(str, types.results), strict=True))
+        return results | dict(zip(names[0], map(str, types.inputs), strict=True))
+
+    def floats(self) -> dict[str, dict[str, int]]:
+        """The float constants of each function: SHA-256 of their bytes, and how many numbers they are."""
+        constants = {
+            function: [op.results[0] for op in ops if op.name == CONSTANT and _kind(op.results[0]) == "f32"]
+            for function, ops in self.functions.items()
+        }
+        values = {_source(value): value for stored in constants.values() for value in stored}
+        forms = {
+            name: _form(_array(values[name], {name: data})) for name, data in self._contents(set(values))
+        }
+        inline = values.keys() - forms.keys()
+        forms |= {name: _form(_array(values[name], {})) for name in inline}
+        return {
+            function: dict(forms[_source(value)] for value in stored)
+            for function, stored in constants.items()
+        }
+
+    def rotary_tables(self) -> list[torch.Tensor]:
+        """cos and sin [context, D/2] of a decoder, as its functions look them up: alike in all of them."""
+        lookups = [
+            [op.operands[0] for op in ops if op.name == LOOKUP and op.operands[0].owner.name == CONSTANT]
+            for ops in self.functions.values()
+        ]
+        if len(lookups[0]) != ROPE_TABLES or any(
+            list(map(_source, values)) != list(map(_source, lookups[0])) for values in lookups
+        ):
+            raise InputError(f"{self.path}: its functions do not share two rotary tables; export it again")
+        blobs = self._blobs({_source(value) for value in lookups[0]})
+        try:
+            return [torch.from_numpy(_array(value, blobs)) for value in lookups[0]]
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{self.path}: damaged tables ({first_line(error)}); export it again") from None
+
     def _blobs(self, names: set[str]) -> dict[str, bytes]:
+        return dict(self._contents(names))
+
+    def _contents(self, names: set[str]) -> Iterator[tuple[str, bytes]]:
         """Contents of the constants that are stored apart: a program gives them in its text alone."""
-        blobs: dict[str, bytes] = {}
         with tempfile.TemporaryFile("w+", encoding="ascii", errors="replace") as text:
             self.program.print(file=text)
             text.seek(0)
             for line in text:
                 match = BLOB.match(line)
                 if match and match[1] in names:
-                    blobs[match[1]] = bytes.fromhex(match[2])[ALIGNMENT_BYTES:]
-        return blobs
+                    yield match[1], bytes.fromhex(match[2])[ALIGNMENT_BYTES:]
 
 
 def expected_counts(graph: str, spec: FoldedSpec, widths: list[int]) -> dict[str, int]:
@@ -142,6 +190,16 @@ def _weight(
 ) -> QuantizedTensor:
     integers = torch.from_numpy(_array(values, blobs))
     return QuantizedTensor(integers, torch.from_numpy(_array(scales, blobs)), bits, group)
+
+
+def _form(array: np.ndarray) -> tuple[str, int]:
+    """SHA-256 of an array's bytes and how many numbers they are; of equal matrices, of one.
+
+    The converter repeats a matrix for each step where it takes a product for a batch of them.
+    """
+    while array.ndim > MATRIX and bool((array == array[:1]).all()):
+        array = array[0]
+    return sha256(np.ascontiguousarray(array).tobytes()).hexdigest(), len(np.unique(array))
 
 
 def _array(value: Any, blobs: dict[str, bytes]) -> np.ndarray:

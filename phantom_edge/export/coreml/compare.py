@@ -82,7 +82,8 @@ def _program(stored: Any, expected: Any) -> Iterator[str]:
     missing = expected.functions.keys() - stored.functions.keys()
     yield from (f"{name}: function missing" for name in sorted(missing))
     yield from (
-        f"{short(name)}: function too many" for name in sorted(stored.functions.keys() - expected.functions.keys())
+        f"{short(name)}: function too many"
+        for name in sorted(stored.functions.keys() - expected.functions.keys())
     )
     for name in sorted(stored.functions.keys() & expected.functions.keys()):
         lines = function_differences(stored.functions[name], expected.functions[name])

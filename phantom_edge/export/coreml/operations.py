@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from phantom_edge.export.coreml.weight_comparison import alike
 
 NAME_LENGTH: Final = 60  # of what a file calls its parts, so that a message stays a line
-FLOATS: Final = {10: ("bytes", np.dtype("<f2")), 11: ("floats", np.dtype(np.float32))}  # by MIL's code
+FP16, FP32 = 10, 11  # MIL's codes of types
 
 
 def short(name: str) -> str:
@@ -118,14 +118,12 @@ def same_value(stored: Any, expected: Any) -> bool:
 
 def _floats(value: Any) -> NDArray[np.generic] | None:
     """Floats that are written into the program."""
-    form, dtype = FLOATS.get(value.type.tensorType.dataType, ("", None))
-    tensor = value.immediateValue.tensor
-    if dtype is None or tensor.WhichOneof("value") != form:
-        return None
-    values = getattr(tensor, form).values
-    if form == "bytes":
-        return np.frombuffer(values, dtype) if len(values) % dtype.itemsize == 0 else None
-    return np.array(values, dtype)
+    tensor, dtype = value.immediateValue.tensor, value.type.tensorType.dataType
+    if dtype == FP32 and tensor.WhichOneof("value") == "floats":
+        return np.array(tensor.floats.values, np.float32)
+    if dtype == FP16 and tensor.WhichOneof("value") == "bytes" and len(tensor.bytes.values) % 2 == 0:
+        return np.frombuffer(tensor.bytes.values, "<f2")
+    return None
 
 
 def _name(operation: Any) -> str:

@@ -23,7 +23,11 @@ from phantom_edge.numbers.grid import QuantizedTensor
 SEPARATOR = "__"  # Core ML names are identifiers; a weight's dots are written so, and read back
 BITS = {"int4": 4, "int8": 8}
 ROPE: Final = ("rope_cos", "rope_sin")
-RMS_NORMS: Final = ("text_decoder__norm__", "__norm1__", "__norm2__")  # their weights stand twice in a decoder
+RMS_NORMS: Final = (
+    "text_decoder__norm__",
+    "__norm1__",
+    "__norm2__",
+)  # their weights stand twice in a decoder
 
 
 def mil_name(name: str) -> str:
