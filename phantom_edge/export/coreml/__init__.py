@@ -89,8 +89,8 @@ def stored_weights(folder: Path) -> dict[str, QuantizedTensor]:
 def stored_floats(folder: Path) -> LazyWeights[Tensor]:
     """Every float constant of the packages in ``folder`` by its name in the folded model, in the type stored.
 
-    The rotary tables are ``rope.cos`` and ``rope.sin`` [context, head_dim / 2]. Each is read at access. Raises
-    :class:`InputError` as :func:`stored_weights`.
+    The rotary tables are ``rope.cos`` and ``rope.sin`` [context, head_dim / 2]. Each is read at access.
+    Raises :class:`InputError` as :func:`stored_weights`.
     """
     from phantom_edge.export.coreml.readback import stored_floats as read
 

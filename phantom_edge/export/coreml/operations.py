@@ -45,7 +45,8 @@ def function_differences(stored: Any, expected: Any) -> Iterator[str]:
     if blocks[0].keys() != blocks[1].keys():
         yield f"code for {', '.join(sorted(map(short, blocks[0])))}"
         return
-    yield from _block(*(block[expected.opset] for block in blocks), [i.name for i in expected.inputs])
+    names = [value.name for value in expected.inputs]
+    yield from _block(blocks[0][expected.opset], blocks[1][expected.opset], names)
 
 
 def _block(stored: Any, expected: Any, inputs: list[str]) -> Iterator[str]:
