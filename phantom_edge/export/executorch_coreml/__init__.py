@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, StoredWeights, require_counts
@@ -26,7 +26,9 @@ from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
 
 if TYPE_CHECKING:
-    from phantom_edge.export.executorch.program import Method
+    from torch import Tensor
+
+    from phantom_edge.export.executorch.readback import StoredProgram
 
 DELEGATE: Final = "CoreMLBackend"  # ETCoreMLStrings.mm
 VISION: Final = "vision_encoder"
@@ -43,29 +45,23 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 
     Raises :class:`CheckError` when an attention op, a quantised weight or the delegate is missing.
     """
-    from phantom_edge.export.executorch import lower
     from phantom_edge.export.executorch.file import write_file
-    from phantom_edge.export.executorch.program import Buffers, Method, constant_method
+    from phantom_edge.export.executorch.lower import RecordedWeights, expected_counts
+    from phantom_edge.export.executorch.lower import notes as notes_on_xnnpack
+    from phantom_edge.export.executorch.program import Buffers
     from phantom_edge.export.executorch.readback import StoredProgram
     from phantom_edge.export.executorch.xnnpack import NamedData
+    from phantom_edge.export.executorch_coreml.lower import vision_payload, write_methods
 
     constants, buffers = NamedData(), Buffers()
-    payloads: list[Any] = []
     progress(f"writing {VISION} for Core ML")
-    payload, counts = _vision_payload(model, options)
-    plans = [_vision_plan(Method(VISION, constants, buffers), model, payload, payloads)]
-    weights = lower.RecordedWeights(model.weights)
+    payload, counts = vision_payload(model, options)
+    weights = RecordedWeights(model.weights)
     recorded = replace(model, weights=weights)
-    writers = (lower.write_token_embedding, lower.write_text_decoder)
-    for name, write in zip(GRAPHS[1:], writers, strict=True):
-        progress(f"writing {name}")
-        method = Method(name, constants, buffers)
-        output = write(method, recorded, options)
-        plans.append(method.finish(output, payloads))
-    plans += [constant_method(name, value) for name, value in lower.metadata(options).items()]
+    plans, payloads = write_methods(recorded, options, payload, constants, buffers, progress)
     progress(f"packing {FILE}")
     write_file(out / FILE, plans, buffers, payloads, constants)
-    expected = lower.expected_counts(model.spec, weights.kinds)
+    expected = expected_counts(model.spec, weights.kinds)
     stored = StoredProgram.open(out / FILE)
     delegates = [delegate.id for delegate in stored.plan(VISION).delegates]
     vision = {DELEGATE: delegates.count(DELEGATE), "delegates": len(delegates)}
@@ -74,7 +70,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     for name in GRAPHS[1:]:
         counted[name] = stored.counts(name)
         require_counts(name, counted[name], expected[name])
-    about_xnnpack = lower.notes(model.spec, weights.kinds, options)
+    about_xnnpack = notes_on_xnnpack(model.spec, weights.kinds, options)
     notes = (NOTE, *(line for line in about_xnnpack if "vision encoder" not in line))
     return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counted, notes)
 
@@ -124,61 +120,56 @@ def stored_weights(folder: Path) -> StoredWeights:
     return StoredWeights(readers)
 
 
+def stored_floats(folder: Path) -> LazyWeights[Tensor]:
+    """Float constants of ``folder/model.pte`` by their names in the folded model, in the type stored.
+
+    RoPE's tables are ``rope.cos`` and ``rope.sin`` [context, head_dim / 2]. Those of the Core ML package are
+    read here, others at access. Raises :class:`InputError` for damage.
+    """
+    from phantom_edge.export.coreml.readback import package_floats
+    from phantom_edge.export.executorch.floats import program_floats
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    path = Path(folder) / FILE
+    with vision_package(path) as package:
+        values = {name: maker.make() for name, maker in package_floats(package).items()}
+    makers = {
+        name: Maker(tuple(value.shape), partial(values.__getitem__, name)) for name, value in values.items()
+    }
+    decoder = program_floats(StoredProgram.open(path), GRAPHS[2:])
+    return LazyWeights(makers | view(decoder, lambda _: True))
+
+
+def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
+    """What in ``folder/model.pte`` is not as :func:`export` writes it, in a few words each.
+
+    The program as :func:`phantom_edge.export.executorch.differences` compares it, and the Core ML package in
+    it as :func:`phantom_edge.export.coreml.differences` does. Raises :class:`InputError` for damage.
+    """
+    from phantom_edge.export.executorch_coreml.compare import file_differences
+
+    return file_differences(Path(folder) / FILE, model, options)
+
+
+def artifact_files(folder: Path) -> set[str]:
+    """The one file."""
+    return {FILE}
+
+
 @contextmanager
 def vision_package(path: Path) -> Iterator[Path]:
     """Core ML's package inside ``path``, while the block runs. Raises :class:`InputError` for none."""
     from phantom_edge.export.executorch.readback import StoredProgram
     from phantom_edge.export.executorch_coreml.payload import unpack
 
-    stored = StoredProgram.open(path)
+    payload = payload_of(StoredProgram.open(path))
+    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
+        yield unpack(payload, Path(folder))
+
+
+def payload_of(stored: StoredProgram) -> bytes:
+    """What the Core ML delegate holds. Raises :class:`InputError` for no such delegate."""
     delegates = stored.plan(VISION).delegates
     if [delegate.id for delegate in delegates] != [DELEGATE]:
-        raise InputError(f"{path}: its vision encoder is not Core ML's; export it for --target ios")
-    with temporary_folder() as folder:
-        yield unpack(stored.segment(delegates[0].processed.index), folder)
-
-
-def _vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, dict[str, int]]:
-    """The delegate's payload, and what was counted in its package."""
-    from phantom_edge.export.coreml.checks import count_ops, expected_counts
-    from phantom_edge.export.coreml.package import write_package
-    from phantom_edge.export.coreml.programs import float32_vision_encoder
-    from phantom_edge.export.executorch_coreml.payload import MODEL, pack
-
-    with temporary_folder() as scratch:
-        folder = scratch / "payload"
-        folder.mkdir()
-        built = float32_vision_encoder(model, options)
-        package = write_package(built, VISION, scratch).rename(folder / MODEL)
-        counts = count_ops(package)
-        integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
-        casts = 0 if options.float_type == "fp32" else 2
-        expected = expected_counts(VISION, model.spec, integers, options.float_type) | {"cast": casts}
-        require_counts(VISION, counts, expected)
-        return pack(folder, [INPUT], [OUTPUT]), counts
-
-
-def _vision_plan(method: Method, model: FoldedModel, payload: bytes, payloads: list[Any]) -> Any:
-    """The method: its input straight into the delegate, and its output straight out of it."""
-    import torch
-    from executorch.exir.backend.compile_spec_schema import CompileSpec
-
-    from phantom_edge.export.executorch.xnnpack import Subgraph
-
-    class Package(Subgraph):
-        """A delegate that is not written node by node."""
-
-        def serialize(self) -> bytes:
-            return payload
-
-    config = model.config
-    package = Package(method.constants)
-    pixels = method.input((1, 3, config.tile_size, config.tile_size), torch.float32)
-    package.inputs.append(pixels)
-    features = package._value((1, config.tokens_per_tile, config.decoder.hidden_size))
-    method.slot(features)
-    method.delegate(package)
-    plan = method.finish(features, payloads)
-    (delegate,) = plan.delegates
-    delegate.id, delegate.compile_specs = DELEGATE, [CompileSpec("compute_units", b"all")]
-    return plan
+        raise InputError(f"{stored.path}: its vision encoder is not Core ML's; export it for --target ios")
+    return stored.segment(delegates[0].processed.index)

@@ -24,17 +24,22 @@ FILE, FOLDER = 0, 1  # InMemoryNode::Kind
 
 
 def pack(folder: Path, inputs: list[str], outputs: list[str]) -> bytes:
-    """The payload of ``folder``, which holds the package :data:`MODEL`; the metadata is written beside it.
+    """The payload of ``folder``, which holds the package :data:`MODEL`; the metadata is written beside it."""
+    from executorch.backends.apple.coreml import executorchcoreml
+
+    metadata = description(folder / MODEL, inputs, outputs)
+    (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
+    return bytes(executorchcoreml.flatten_directory_contents(str(folder.resolve())))
+
+
+def description(package: Path, inputs: list[str], outputs: list[str]) -> dict[str, Any]:
+    """The metadata of ``package``.
 
     The identifier, under which a device keeps the compiled model, follows from the package's contents: the
     same export is compiled once.
     """
-    from executorch.backends.apple.coreml import executorchcoreml
-
-    identifier = f"executorch_{_digest(folder / MODEL)}"
-    metadata = {"inputNames": inputs, "outputNames": outputs, "identifier": identifier}
-    (folder / METADATA).write_text(json.dumps(metadata), encoding="utf-8")
-    return bytes(executorchcoreml.flatten_directory_contents(str(folder.resolve())))
+    identifier = f"executorch_{_digest(package)}"
+    return {"inputNames": inputs, "outputNames": outputs, "identifier": identifier}
 
 
 def unpack(payload: bytes, folder: Path) -> Path:
