@@ -97,6 +97,11 @@ class Format:
         make = getattr(_imported(self.exporter), "derived_files", None)
         return make(model, options, folder) if make else {}
 
+    def graph_files(self, folder: Path) -> Mapping[str, str]:
+        """Where each graph lies below ``folder``."""
+        graphs: Mapping[str, str] = _imported(self.exporter).graph_files(folder)
+        return graphs
+
     def artifact_files(self, folder: Path) -> set[str]:
         """Paths below ``folder`` of the files that the graphs are made of."""
         files: set[str] = _imported(self.exporter).artifact_files(folder)

@@ -127,7 +127,8 @@ class CoremlBackend:
         arrays = {
             n: a if a.dtype == np.int32 else np.ascontiguousarray(a, np.float32) for n, a in inputs.items()
         }
-        return np.asarray(model.predict(arrays, state, function)[output], dtype=np.float32)
+        with running(self.folder):
+            return np.asarray(model.predict(arrays, state, function)[output], dtype=np.float32)
 
 
 class _Model(Protocol):

@@ -85,6 +85,11 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
     return asset_differences(folder, model, options)
 
 
+def graph_files(folder: Path) -> dict[str, str]:
+    """Where each graph lies below ``folder``."""
+    return {graph: file(graph) for graph in GRAPHS}
+
+
 def artifact_files(folder: Path) -> set[str]:
     """The files of the three assets, as posix paths below ``folder``."""
     return {f"{file(graph)}/{name}" for graph in GRAPHS for name in FILES}

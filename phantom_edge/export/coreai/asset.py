@@ -143,10 +143,8 @@ class Asset:
         ):
             raise InputError(f"{self.path}: its functions do not share two rotary tables; export it again")
         blobs = self._blobs({_source(value) for value in lookups[0]})
-        try:
+        with reading(self.path, "export it again", "its tables are damaged"):
             return [torch.from_numpy(_array(value, blobs)) for value in lookups[0]]
-        except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.path}: damaged tables ({first_line(error)}); export it again") from None
 
     def _blobs(self, names: set[str]) -> dict[str, bytes]:
         return dict(self._contents(names))

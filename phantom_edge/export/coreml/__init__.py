@@ -108,6 +108,11 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
     return packages_differences(folder, model, options)
 
 
+def graph_files(folder: Path) -> dict[str, str]:
+    """Where each graph lies below ``folder``."""
+    return {graph: f"{graph}.mlpackage" for graph in GRAPHS}
+
+
 def artifact_files(folder: Path) -> set[str]:
     """The files of the three packages, as posix paths below ``folder``."""
     from phantom_edge.export.coreml.package import FILES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from phantom_edge.export.base import Exported, ExportOptions, StoredWeights
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, StoredWeights
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -71,6 +71,11 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
     from phantom_edge.export.executorch.readback import StoredProgram
 
     return program_differences(StoredProgram.open(Path(folder) / FILE), Expected.of(model, options))
+
+
+def graph_files(folder: Path) -> dict[str, str]:
+    """Where each graph lies below ``folder``."""
+    return dict.fromkeys(GRAPHS, FILE)
 
 
 def artifact_files(folder: Path) -> set[str]:

@@ -168,7 +168,12 @@ class StoredProgram:
             if bits:
                 yield "token_embedding", partial(self._table, plan, call.args[:2], bits)
 
-    def _table(self, values: schema.Tensor, scales: schema.Tensor, bits: int) -> QuantizedTensor:
+    def _table(self, plan: schema.ExecutionPlan, slots: list[int], bits: int) -> QuantizedTensor:
+        with reading(self.path, AGAIN, "its token_embedding has no table of integers"):
+            values, scales = (plan.values[slot].val for slot in slots)
+            return self._unpacked(values, scales, bits)
+
+    def _unpacked(self, values: schema.Tensor, scales: schema.Tensor, bits: int) -> QuantizedTensor:
         table, scales = self.buffer(values, torch.int8), self.buffer(scales, torch.float32)
         if bits == 4:
             table = unpack_nibbles(table.view(torch.uint8), 2 * table.shape[1], high_first=True, offset=8)

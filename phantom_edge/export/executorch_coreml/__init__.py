@@ -151,6 +151,11 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
     return file_differences(Path(folder) / FILE, model, options)
 
 
+def graph_files(folder: Path) -> dict[str, str]:
+    """Where each graph lies below ``folder``."""
+    return dict.fromkeys(GRAPHS, FILE)
+
+
 def artifact_files(folder: Path) -> set[str]:
     """The one file."""
     return {FILE}
@@ -163,8 +168,8 @@ def vision_package(path: Path) -> Iterator[Path]:
     from phantom_edge.export.executorch_coreml.payload import unpack
 
     payload = payload_of(StoredProgram.open(path))
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as folder:
-        yield unpack(payload, Path(folder))
+    with temporary_folder() as folder:
+        yield unpack(payload, folder)
 
 
 def payload_of(stored: StoredProgram) -> bytes:

@@ -17,7 +17,13 @@ from phantom_edge.export.onnx.build import TYPES, dtype_of, graph_files, write_f
 from phantom_edge.export.onnx.compare import graph_differences
 from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
 from phantom_edge.export.onnx.ops import OnnxOps
-from phantom_edge.export.onnx.readback import artifact_files, stored_cache, stored_floats, stored_weights
+from phantom_edge.export.onnx.readback import (
+    artifact_files,
+    graph_files,
+    stored_cache,
+    stored_floats,
+    stored_weights,
+)
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid
@@ -30,6 +36,7 @@ __all__ = [
     "derived_files",
     "differences",
     "export",
+    "graph_files",
     "reference",
     "stored_cache",
     "stored_floats",

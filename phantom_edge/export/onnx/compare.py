@@ -16,10 +16,11 @@ from google.protobuf.message import Message
 
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.onnx.build import Operations, build_graph
-from phantom_edge.export.onnx.stored import load_graph, naming
 from phantom_edge.export.onnx.writer import GraphBuilder
 from phantom_edge.export.onnx_layout import FOLDER, file_name
+from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.reading import reading
 
 NAME_LENGTH = 60  # of what a file calls its parts, so that a message stays a line
 PLACES = ("external_data", "data_location")
@@ -38,8 +39,8 @@ def graph_differences(
         path = folder / FOLDER / file_name(name, dtype)
         graph = GraphBuilder(path.stem)
         build_graph(name, graph, model, options, operations)
-        with naming(path):
-            lines += (f"{name}: {line}" for line in _differences(load_graph(path), graph.model()))
+        with reading(path, AGAIN):
+            lines += (f"{name}: {line}" for line in _differences(load_model(path), graph.model()))
     return lines
 
 

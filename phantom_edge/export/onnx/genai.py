@@ -16,9 +16,10 @@ from onnx import TensorProto, helper
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.onnx.stored import load_graph, naming
 from phantom_edge.export.onnx_layout import FOLDER
+from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.reading import reading
 
 CONFIG: Final = "genai_config.json"
 VISION: Final = f"{FOLDER}/genai_vision.onnx"
@@ -42,8 +43,8 @@ def contents(
         ("vision_encoder", VISION, _flat_features),
         ("token_embedding", EMBEDDING, _with_features),
     ):
-        with naming(out / files[graph]):
-            changed = change(load_graph(out / files[graph]), model)
+        with reading(out / files[graph], AGAIN):
+            changed = change(load_model(out / files[graph]), model)
             written[name] = changed.SerializeToString(deterministic=True)
     config = json.dumps(config_of(model, options, files["text_decoder"].as_posix()), indent=2)
     return written | {CONFIG: (config + "\n").encode()}

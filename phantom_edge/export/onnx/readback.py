@@ -15,11 +15,13 @@ from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, StoredWeights
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
-from phantom_edge.export.onnx.stored import load_array, load_graph, naming
+from phantom_edge.export.onnx.stored import load_array
 from phantom_edge.export.onnx_layout import FOLDER, find
+from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
+from phantom_edge.reading import reading
 
 CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
 FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -37,16 +39,16 @@ def stored_weights(folder: Path) -> StoredWeights:
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        with naming(path):
-            readers |= dict(_Reader(path, load_graph(path).graph).modules())
+        with reading(path, AGAIN):
+            readers |= dict(_Reader(path, load_model(path).graph).modules())
     return StoredWeights(readers)
 
 
 def stored_cache(folder: Path) -> KVScales | None:
     """The scales of the decoder's int8 KV cache, None for one in float; raises as :func:`stored_weights`."""
     path = find(folder, "text_decoder")
-    with naming(path):
-        graph = load_graph(path).graph
+    with reading(path, AGAIN):
+        graph = load_model(path).graph
         reader = _Reader(path, graph)
         inputs = [node.input for node in graph.node if node.op_type == "GroupQueryAttention"]
         pairs = [[reader.scales_of(n) for n in names[-2:]] for names in inputs if len(names) > CACHE_SCALES]
@@ -62,9 +64,14 @@ def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     makers: dict[str, Maker[torch.Tensor]] = {}
     for name in GRAPHS:
         path = find(folder, name)
-        with naming(path):
-            makers |= dict(_floats(path, load_graph(path).graph))
+        with reading(path, AGAIN):
+            makers |= dict(_floats(path, load_model(path).graph))
     return LazyWeights(makers)
+
+
+def graph_files(folder: Path) -> dict[str, str]:
+    """Where each graph lies below ``folder``."""
+    return {graph: f"{FOLDER}/{find(folder, graph).name}" for graph in GRAPHS}
 
 
 def artifact_files(folder: Path) -> set[str]:
@@ -72,8 +79,8 @@ def artifact_files(folder: Path) -> set[str]:
     files: set[str] = set()
     for name in GRAPHS:
         path = find(folder, name)
-        with naming(path):
-            tensors = load_graph(path).graph.initializer
+        with reading(path, AGAIN):
+            tensors = load_model(path).graph.initializer
             data = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
             files |= {f"{FOLDER}/{file}" for file in (path.name, *data)}
     return files
@@ -112,7 +119,7 @@ class _Reader:
                 yield module, partial(self._read, node, f"{module}.weight{SCALES}")
 
     def _read(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
-        with naming(self.path):
+        with reading(self.path, AGAIN):
             return self._decode(node, scales)
 
     def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:

@@ -22,7 +22,7 @@ from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import Operations, dtype_of, write_files, write_graphs
 from phantom_edge.export.onnx.compare import graph_differences
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
-from phantom_edge.export.onnx.readback import artifact_files, stored_floats, stored_weights
+from phantom_edge.export.onnx.readback import artifact_files, graph_files, stored_floats, stored_weights
 from phantom_edge.export.onnx.writer import CONTRIB, Attributes
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -33,6 +33,7 @@ __all__ = [
     "derived_files",
     "differences",
     "export",
+    "graph_files",
     "reference",
     "stored_floats",
     "stored_weights",

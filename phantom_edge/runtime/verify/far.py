@@ -7,6 +7,7 @@ mask, a window or a rotary table that is wrong anywhere shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -79,12 +80,16 @@ def run(backend: Backend, prompt: FarPrompt) -> tuple[Floats, Any]:
     return np.stack(rows), cache
 
 
-def run_last_at_once(backend: Backend, prompt: FarPrompt, cache: Any) -> Floats:
-    """The last positions again in one call, over the cache that :func:`run` filled: logits [vocab]."""
+def run_last_at_once(backend: Backend, prompt: FarPrompt, cache: Any, **options: str) -> Floats:
+    """The last positions again in one call, over the cache that :func:`run` filled: logits [vocab].
+
+    ``options`` are of the backend's ``decode``.
+    """
     start = len(prompt.ids) - prompt.calls.count(1)
     decoding.rewind(cache, start)
     ids = np.array([prompt.ids[start:]], dtype=np.int64)
-    return np.array(backend.decode(backend.embed(ids), cache), dtype=np.float32)
+    decode: Callable[..., Floats] = backend.decode
+    return np.array(decode(backend.embed(ids), cache, **options), dtype=np.float32)
 
 
 def checks(subject: Subject, backend: Backend, kind: str) -> list[Check]:
@@ -101,6 +106,7 @@ def checks(subject: Subject, backend: Backend, kind: str) -> list[Check]:
         "decode at the end of the context": error(rows[-single:], reference[-single:]),
     }
     if 1 < single <= subject.options.chunk:
-        last = run_last_at_once(backend, prompt, cache)
+        main = {"function": "main"} if subject.artifact_format.fixed else {}
+        last = run_last_at_once(backend, prompt, cache, **main)
         stages["prefill at the end of the context"] = error(last, reference[-1])
     return [Check.at_most(name, value, limit.limit, limit.reason, detail) for name, value in stages.items()]

@@ -8,6 +8,7 @@ from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.quantize.store import SIDECAR
+from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
 
@@ -27,6 +28,8 @@ def files(subject: Subject) -> list[Check]:
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     other = sorted(name for name, data in derived.items() if not _holds(subject, name, data))
     declared = artifact.differences(folder, subject.model, subject.options)
+    if to_json(subject.bundle.manifest.graphs) != dict(artifact.graph_files(folder)):
+        declared.append("the manifest's graphs lie elsewhere")
     counted = [
         Check.at_most(
             "files that no check reads",

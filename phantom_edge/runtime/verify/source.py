@@ -9,7 +9,7 @@ from typing import Any, Final
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.manifest import FLOAT, INT8, Manifest
 from phantom_edge.errors import InputError
-from phantom_edge.files import read_json
+from phantom_edge.reading import read_json
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
