@@ -13,7 +13,7 @@ from typing import Final
 
 from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import genai, packages
-from phantom_edge.export.onnx.build import TYPES, dtype_of, graph_files, write_files, write_graphs
+from phantom_edge.export.onnx.build import TYPES, dtype_of, paths_of, write_files, write_graphs
 from phantom_edge.export.onnx.compare import graph_differences
 from phantom_edge.export.onnx.native import HEAD, NativeOps, in_blocks
 from phantom_edge.export.onnx.ops import OnnxOps
@@ -97,7 +97,7 @@ def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> d
     if model.kv is not None:
         return {}
     dtype = dtype_of(model)
-    small = genai.contents(model, options, folder, graph_files(dtype))
+    small = genai.contents(model, options, folder, paths_of(dtype))
     return small | packages.contents(model, options, dtype)
 
 

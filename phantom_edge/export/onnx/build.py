@@ -57,7 +57,7 @@ def write_graphs(
     """
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    files = graph_files(dtype)
+    files = paths_of(dtype)
     counts, kinds, read = {}, set(), set()
     written: dict[bytes, Place] | None = {} if options.share_data else None
     for name in GRAPHS:
@@ -74,7 +74,7 @@ def write_graphs(
     return Written(files, counts, kinds)
 
 
-def graph_files(dtype: str) -> dict[str, Path]:
+def paths_of(dtype: str) -> dict[str, Path]:
     """The file of each graph in a bundle."""
     return {name: Path(FOLDER) / file_name(name, dtype) for name in GRAPHS}
 
