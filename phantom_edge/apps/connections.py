@@ -36,7 +36,8 @@ class Listener(socket.socket):
     """
 
     def __init__(self, family: int):
-        super().__init__(family, socket.SOCK_STREAM)
+        # By this number asyncio knows that it may send small answers at once.
+        super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.busy: Callable[[], set[int]] = set
         self._accepted: list[socket.socket] = []
 

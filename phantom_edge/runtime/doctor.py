@@ -24,6 +24,7 @@ IMPORTS = {
     "tokenizers": "import tokenizers",
     "sentencepiece": "import sentencepiece",
     "huggingface_hub": "import huggingface_hub",
+    "uvicorn": "import starlette, uvicorn",
     "pillow": "from PIL import Image; Image.new('RGB', (2, 2)).resize((4, 4))",
 }
 TIMEOUT = 120  # seconds; a first import of torch from a cold disk takes a good part of a minute

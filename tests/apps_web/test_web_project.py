@@ -195,6 +195,15 @@ def test_node_from_the_python_package_does_too(monkeypatch, tmp_path):
     assert (tmp_path / "called").read_text().split() == [str(npm), "ci"]
 
 
+def test_npm_asks_for_packages_alone(node, tmp_path):
+    settings = ("audit", "fund", "update-notifier")
+    say = f"npm config get {' '.join(settings)} > said"
+    (tmp_path / "package.json").write_text(json.dumps({"scripts": {"say": say}}))
+    node.run_npm(tmp_path, "run", "say")
+    said = dict(line.split("=") for line in (tmp_path / "said").read_text().split())
+    assert said == dict.fromkeys(settings, "false")
+
+
 def test_npm_without_a_network_says_so_in_one_line(node, tmp_path, monkeypatch):
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(app_sources("web") / name, tmp_path / name)

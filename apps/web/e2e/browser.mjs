@@ -24,7 +24,7 @@ export function findChromium() {
  * `stores` there is no service worker.
  */
 export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, profile = '', args = [], scale = 1, stores = true } = {}) {
-  const flags = ['--no-sandbox', ...args]
+  const flags = ['--no-sandbox', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost', ...args]
   if (camera !== 'none') flags.push('--use-fake-device-for-media-stream')
   if (camera === 'file') flags.push('--use-fake-ui-for-media-stream')
   if (video) flags.push(`--use-file-for-fake-video-capture=${video}`)
