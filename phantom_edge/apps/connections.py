@@ -31,14 +31,14 @@ END: Final = 2  # seconds for answers under way when the server is stopped
 class Listener(socket.socket):
     """A listening socket that keeps no more than :data:`CONNECTIONS` at once, TLS handshakes included.
 
-    One more takes the place of the one that has been waiting longest. ``busy`` are the file numbers of those
-    that are being answered: these stay.
+    One more takes the place of the one that has been waiting longest. ``sending`` gives the file numbers of
+    those that are being answered: these stay.
     """
 
     def __init__(self, family: int):
         # By this number asyncio knows that it may send small answers at once.
         super().__init__(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self.busy: Callable[[], set[int]] = set
+        self.sending: Callable[[], set[int]] = set
         self._accepted: list[socket.socket] = []
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -52,8 +52,8 @@ class Listener(socket.socket):
 
     def _make_room(self) -> bool:
         """End the connection that has been waiting longest; False where all are being answered."""
-        busy = self.busy()
-        waiting = next((each for each in self._accepted if each.fileno() not in busy), None)
+        sending = self.sending()
+        waiting = next((each for each in self._accepted if each.fileno() not in sending), None)
         if waiting is None:
             return False
         self._accepted.remove(waiting)
@@ -75,6 +75,11 @@ class Connection(H11Protocol):
     def busy(self) -> bool:
         """Whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def sending(self) -> bool:
+        """Whether it is being answered, or the end of an answer has still to be sent."""
+        return self.busy or self.transport.get_write_buffer_size() > 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -144,10 +149,10 @@ class LimitedServer(Server):
         ]
         self.started = True
 
-    def busy(self) -> set[int]:
+    def sending(self) -> set[int]:
         """The file numbers of the connections that are being answered."""
         connections = [each for each in self.server_state.connections if isinstance(each, Connection)]
-        return {each.transport.get_extra_info("socket").fileno() for each in connections if each.busy}
+        return {each.transport.get_extra_info("socket").fileno() for each in connections if each.sending}
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state={})

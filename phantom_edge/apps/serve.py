@@ -91,7 +91,7 @@ def serving(
         name = f"[{name}]" if ":" in name else name
         address = f"{'http' if tls is None else 'https'}://{name}:{number}/"
         server = WebServer(address, number, limited(guarded, tls), listener)
-        listener.busy = server.server.busy
+        listener.sending = server.server.sending
         try:
             yield server
         finally:
