@@ -27,7 +27,7 @@ SAFE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """What may be decoded: Pillow shall not try formats that start programs (EPS runs Ghostscript)."""
 
 MAX_NAME = 120  # characters of a picture's path that an error shows
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _SAMPLE_FORMAT_TAG = 0x0112, 339
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -35,6 +35,9 @@ _UPRIGHT = {
 }  # fmt: skip
 _MAX_8 = 255
 _MAX_16 = 65535
+_DEPTHS = (255, 1023, 4095, 16383, _MAX_16)
+"""Largest values of 8, 10, 12, 14 and 16 bits, as cameras and scanners have them."""
+_SCALED_TO_16 = ("PPM", "PNG")  # formats whose values Pillow gives in 16 bits whatever their depth
 
 
 def load_image(source: str | Path | BinaryIO | Image.Image, name: str = "") -> Image.Image:
@@ -187,9 +190,13 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         raise InputError(_too_large(name, f"{width}x{height} pixels,"))
     try:
         image.load()
-        return _upright(_flatten(image), image)
     except Exception as error:  # decoders raise OSError, SyntaxError, EOFError, struct.error...
         raise InputError(f"{name} is damaged ({first_line(error)}): save it as PNG or JPEG") from None
+    try:
+        return _upright(_flatten(image), image)
+    except Exception as error:
+        kind = f"holds colours of the kind {image.mode}, which cannot be converted ({first_line(error)})"
+        raise InputError(f"{name} {kind}: save it as PNG or JPEG") from None
 
 
 def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
@@ -202,10 +209,12 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image).astype(np.float64) / _MAX_16)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _SCALED_TO_16):
+        return _grey(_opaque(np.asarray(image), image) / _MAX_16)
+    if image.mode == "La":  # Pillow converts it to nothing else
+        image = image.convert("LA")
     if image.mode == "I":
-        return _grey(_unit_range(np.asarray(image).astype(np.float64), (_MAX_16,)))
+        return _grey(_unit_range(_integers(image).astype(np.float64), _DEPTHS))
     if image.mode == "F":
         return _grey(_unit_range(np.asarray(image).astype(np.float64), (1, _MAX_8)))
     if image.has_transparency_data:
@@ -215,8 +224,24 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
+def _opaque(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    """The values as floats, the one that the file calls transparent as white."""
+    key = image.info.get("transparency")
+    return np.where(values == key, _MAX_16, values).astype(np.float64)
+
+
+def _integers(image: Image.Image) -> np.ndarray:
+    """32-bit values, which Pillow gives as signed also where a TIFF file says that they are not."""
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    return values.view(np.uint32) if tags.get(_SAMPLE_FORMAT_TAG) == (1,) else values
+
+
 def _unit_range(values: np.ndarray, usual_maxima: tuple[int, ...]) -> np.ndarray:
-    """Values over the first usual maximum that fits them all; others are stretched to 0..1."""
+    """Values over the first usual maximum that fits them all; others are stretched to 0..1.
+
+    A container of 32 bits does not say how many of them a camera filled.
+    """
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 0.0)
     values = np.where(finite, values, low)

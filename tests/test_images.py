@@ -154,6 +154,52 @@ def test_deep_greys_are_scaled_not_clipped(tmp_path):
     assert greys(Image.fromarray(np.array([[0, 1 << 20, 1 << 21]], dtype=np.int32))) == [0, 128, 255]
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_greys_in_32_bits_are_as_bright_as_their_depth_says(tmp_path, bits):
+    """A 32-bit container of a camera's 8 or 12 bits is not nearly black."""
+    values = np.array([[0, (1 << bits) // 2, (1 << bits) - 1]], dtype=np.int32)
+    assert greys(Image.fromarray(values)) == [0, 128, 255]
+    Image.fromarray(values).save(tmp_path / "grey.tiff")
+    assert greys(Image.open(tmp_path / "grey.tiff")) == [0, 128, 255]
+
+
+def test_greys_of_a_known_depth_stay_dark(tmp_path):
+    dark = np.array([[0, 257, 514, 65535]], dtype=np.uint16)[:, :3]
+    for suffix in ("png", "pgm", "tiff"):
+        Image.fromarray(dark).save(tmp_path / f"dark.{suffix}")
+        assert greys(Image.open(tmp_path / f"dark.{suffix}")) == [0, 1, 2], suffix
+
+
+def test_unsigned_greys_in_32_bits(tmp_path):
+    """Pillow reads them as signed: half of them would be negative."""
+    values = np.array([[0, 1 << 31, (1 << 32) - 1]], dtype=np.uint32)
+    Image.fromarray(values.view(np.int32)).save(tmp_path / "unsigned.tiff")
+    data = (tmp_path / "unsigned.tiff").read_bytes()
+    signed, unsigned = (struct.pack("<HHIHH", 339, 3, 1, kind, 0) for kind in (2, 1))
+    assert data.count(signed) == 1
+    (tmp_path / "unsigned.tiff").write_bytes(data.replace(signed, unsigned))
+    with Image.open(tmp_path / "unsigned.tiff") as opened:
+        assert (opened.mode, opened.tag_v2[339]) == ("I", (1,))
+        assert greys(opened) == [0, 128, 255]
+
+
+def test_a_transparent_deep_grey_becomes_white(tmp_path):
+    Image.fromarray(np.array([[300, 0]], dtype=np.uint16)).save(tmp_path / "key.png", transparency=300)
+    assert greys(Image.open(tmp_path / "key.png")) == [255, 0]
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "PA", "RGBX", "I;16B", "I;16L"])
+def test_rarer_modes_are_read(mode):
+    assert load_image(Image.new(mode, (2, 2))).mode == "RGB"
+
+
+def test_colours_that_cannot_be_converted_are_not_called_damaged(monkeypatch):
+    image = Image.new("LAB", (2, 2))
+    monkeypatch.setattr(image, "convert", lambda mode: Image.new("La", (2, 2)).convert(mode))
+    with pytest.raises(InputError, match="colours of the kind LAB, which cannot be converted"):
+        load_image(image)
+
+
 def test_float_greys_are_scaled(tmp_path):
     assert greys(Image.fromarray(np.array([[0, 0.2, 1]], dtype=np.float32))) == [0, 51, 255]
     assert greys(Image.fromarray(np.array([[0, 51, 255]], dtype=np.float32))) == [0, 51, 255]
