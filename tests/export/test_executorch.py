@@ -207,9 +207,9 @@ class TestProgram:
     def test_notes_name_every_deviation(self, exports, qwen):
         _, exported = exports(qwen, "int4")
         text = " ".join(exported.notes)
-        for part in ("int8 per token", "counted in the decoder only", "KV cache", "--chunk 16 is below"):
+        for part in ("int8 per token", "counted in the decoder only", "KV cache", "A chunk of 16 is below"):
             assert (part in text) == (
-                part != "--chunk 16 is below" or folded(qwen).config.tokens_per_tile > CHUNK
+                part != "A chunk of 16 is below" or folded(qwen).config.tokens_per_tile > CHUNK
             )
 
     def test_every_integer_matmul_has_the_same_grid(self):

@@ -124,7 +124,7 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
         lines.append("The tied head and the embedding are of different types, so both are stored.")
     if options.chunk < spec.config.tokens_per_tile:
         lines.append(
-            f"--chunk {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: "
+            f"A chunk of {options.chunk} is below the {spec.config.tokens_per_tile} tokens of a tile: "
             "ExecuTorch's stock multimodal runner, which passes a tile in one call, cannot use this file; "
             "the toolkit's session can."
         )
