@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 
 import { parseManifest } from '../src/bundle/manifest'
+import { largest } from '../src/model/decoding'
 import type { AskOptions, ModelInfo } from '../src/model/engine'
 import type { Cache, Graphs } from '../src/model/graphs'
 import { buildPrompt, checkQuestion } from '../src/model/prompt'
@@ -140,6 +141,16 @@ describe('Session', () => {
     abort.abort()
     expect((await session.ask(frame, 'Colour?', options({ signal: abort.signal }))).stop).toBe('cancelled')
     expect(graphs.images).toBe(1)
+  })
+})
+
+describe('largest', () => {
+  it('gives the first of the largest', () => {
+    expect(largest(Float32Array.of(0, 2, 1, 2))).toBe(1)
+  })
+
+  it.each([NaN, Infinity, -Infinity])('refuses logits with %d', (value) => {
+    expect(() => largest(Float32Array.of(1, value, 2))).toThrow(/not finite/)
   })
 })
 

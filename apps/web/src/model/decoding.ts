@@ -47,9 +47,18 @@ export async function append(graphs: Graphs, token: number, cache: Cache): Promi
   return next
 }
 
-/** Index of the largest value, the first of equals. */
-export function largest(values: Float32Array): number {
+/**
+ * The likeliest token, the first of equals.
+ *
+ * @throws {Failure} `model` for logits with NaN or infinity, of which any token could come.
+ */
+export function largest(logits: Float32Array): number {
   let best = 0
-  for (let n = 1; n < values.length; n++) if (values[n] > values[best]) best = n
+  for (let n = 0; n < logits.length; n++) {
+    if (!Number.isFinite(logits[n])) {
+      throw new Failure('model', 'This model computes numbers that are not finite here: choose another one.')
+    }
+    if (logits[n] > logits[best]) best = n
+  }
   return best
 }

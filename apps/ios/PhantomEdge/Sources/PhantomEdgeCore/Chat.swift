@@ -162,6 +162,10 @@ public actor Chat {
             if !ready.isEmpty { emit(ready) }
         }
         while timing.stop == nil {
+            guard logits.allSatisfy(\.isFinite) else {
+                throw PhantomEdgeError.runtime(
+                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers")
+            }
             let token = chooser.choose(logits)
             if session.manifest.ids.end.contains(token) {
                 timing.stop = .end

@@ -16,6 +16,21 @@ final class ChatIdsTests: XCTestCase {
         }
     }
 
+    func testLogitsThatAreNotFiniteEndTheAnswerWithAReason() async throws {
+        let folder = try Vectors.folder().appendingPathComponent("chats/0")
+        let bundle = try ModelBundle(folder: folder, verify: false)
+        for value in [Float.nan, .infinity, -.infinity] {
+            let backend = CountingBackend(manifest: bundle.manifest, spoiled: value)
+            let chat = try PhantomSession(bundle: bundle, backend: backend, pacing: .unpaced).chat(about: nil)
+            do {
+                for try await _ in chat.ask("Why?", options: AnswerOptions(maxTokens: 3)) {}
+                XCTFail("no error for \(value)")
+            } catch PhantomEdgeError.runtime(let text) {
+                XCTAssertTrue(text.contains("not finite"), text)
+            }
+        }
+    }
+
     private func check(_ session: PhantomSession, _ talk: Json, _ name: String) async throws {
         let size = try talk["size"]?.items.map { try $0.map { try XCTUnwrap($0.integer) } }
         let image = try size.map {
@@ -42,6 +57,7 @@ struct CountingBackend: Backend {
 
     let name = "counting"
     let manifest: Manifest
+    var spoiled: Float?
 
     func encode(tile: [Float]) -> [Float] {
         [Float](repeating: 0, count: manifest.tiles.tokens * manifest.shape.hidden)
@@ -55,6 +71,7 @@ struct CountingBackend: Backend {
         let length = position + embeddings.count / manifest.shape.hidden
         var logits = [Float](repeating: 0, count: manifest.shape.vocabulary)
         logits[7 * length % 250] = 1
+        if let spoiled { logits[3] = spoiled }
         return logits
     }
 

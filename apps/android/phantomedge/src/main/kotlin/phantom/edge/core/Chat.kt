@@ -134,6 +134,11 @@ class Chat internal constructor(
         val stream = session.tokenizer.stream()
         val filter = StopFilter(options.stops)
         while (true) {
+            if (!logits.all { it.isFinite() }) {
+                throw BackendException(
+                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers",
+                )
+            }
             val token = choose(logits)
             if (token in manifest.endIds) {
                 spent.stop = StopReason.END

@@ -3,6 +3,8 @@ package phantom.edge.core
 import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
 
 /** Every id of conversations with every kind of tokenizer, beside those of the Python package's session. */
 class ChatIdsTest {
@@ -14,6 +16,17 @@ class ChatIdsTest {
             val bundle = ModelBundle(File(folder, "chats/$number"), verify = false)
             val session = PhantomSession(bundle, CountingBackend(bundle.manifest), pacing = Pacing.UNPACED)
             for (talk in entry["talks"] as List<*>) check(session, talk, entry.text("name"))
+        }
+    }
+
+    @Test
+    fun logitsThatAreNotFiniteEndTheAnswerWithAReason() {
+        val bundle = ModelBundle(File(Vectors.folder(), "chats/0"), verify = false)
+        for (value in listOf(Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY)) {
+            val backend = CountingBackend(bundle.manifest, value)
+            val chat = PhantomSession(bundle, backend, pacing = Pacing.UNPACED).chat(null)
+            val error = assertFailsWith<BackendException> { chat.ask("Why?", AnswerOptions(maxTokens = 3)).count() }
+            assertTrue("not finite" in error.message!!)
         }
     }
 
@@ -33,7 +46,7 @@ class ChatIdsTest {
 }
 
 /** Computes nothing: the likeliest next id follows from the length of the cache (`tests/support`). */
-class CountingBackend(private val manifest: Manifest) : Backend {
+class CountingBackend(private val manifest: Manifest, private val spoiled: Float? = null) : Backend {
     private class Cache : DecoderCache
 
     override val name = "counting"
@@ -46,7 +59,10 @@ class CountingBackend(private val manifest: Manifest) : Backend {
 
     override fun decode(embeddings: FloatArray, position: Int, cache: DecoderCache): FloatArray {
         val length = position + embeddings.size / manifest.hidden
-        return FloatArray(manifest.vocabulary).also { it[7 * length % 250] = 1f }
+        return FloatArray(manifest.vocabulary).also { logits ->
+            logits[7 * length % 250] = 1f
+            spoiled?.let { logits[3] = it }
+        }
     }
 
     override fun trim() = Unit
