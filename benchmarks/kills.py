@@ -42,6 +42,8 @@ class Command:
     words: tuple[str, ...]
     results: tuple[str, ...]
     check: Callable[[Path], None]
+    once: bool = False
+    """Whether it is refused where its result is."""
 
 
 @dataclass
@@ -82,7 +84,9 @@ def commands() -> tuple[Command, ...]:
             ("b.html",),
             _bundle("bundle"),
         ),
-        Command("app web", ("app", "web", "-b", "bundle", "-o", "app"), ("app",), _bundle("bundle")),
+        Command(
+            "app web", ("app", "web", "-b", "bundle", "-o", "app"), ("app",), _bundle("bundle"), once=True
+        ),
         Command(
             "tune",
             ("tune", "-m", "tiny", "--data", "data/triples.jsonl", "--images", "data", "-o", "tuned",
@@ -178,6 +182,8 @@ def trial(command: Command, how: signal.Signals, moment: float, box: Sandbox, ta
     tally.kills[how.name] += 1
     tally.ended[_outcome(process.returncode, how)] += 1
     _look(label, command, box, before, tally, killed=how, code=process.returncode, said=said, moment=moment)
+    if process.returncode == 0 and command.once:
+        shutil.rmtree(box.work / command.results[0])  # it is refused where its result is
     again = box.start(command)
     _, said = again.communicate()
     if again.returncode:

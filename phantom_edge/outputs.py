@@ -150,6 +150,8 @@ def is_own_bundle(folder: Path) -> bool:
 
 
 def _check_place(path: Path) -> None:
+    if "\0" in str(path):
+        raise InputError("a null character is in no name; choose another")
     for folder in path.parents:
         if (folder / MANIFEST).is_file() and is_own_bundle(folder):
             raise InputError(f"{short(path)}: lies in the bundle {short(folder)}; choose a place outside it")

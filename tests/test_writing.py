@@ -174,10 +174,13 @@ def test_what_others_put_there_meanwhile_stays(tmp_path):
         if (path / "mine").exists():
             raise InputError("in use")
 
-    with pytest.raises(InputError, match="in use"), replacing_folder(tmp_path / "x", check) as folder:
-        (folder / "a").touch()
-        (tmp_path / "x").mkdir()
-        (tmp_path / "x" / "mine").touch()
+    def race() -> None:
+        with replacing_folder(tmp_path / "x", check):
+            (tmp_path / "x").mkdir()
+            (tmp_path / "x" / "mine").touch()
+
+    with pytest.raises(InputError, match="in use"):
+        race()
     assert names(tmp_path / "x") == ["mine"]
 
 
@@ -199,8 +202,7 @@ def test_a_file_keeps_its_earlier_content_until_the_end(tmp_path):
         assert path.read_text() == "one"
     assert path.read_text() == "two"
     with pytest.raises(KeyboardInterrupt), replacing_file(path) as partial:
-        partial.write_text("three")
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(partial.write_text("three"))
     assert (path.read_text(), names(tmp_path)) == ("two", ["f.txt"])
 
 

@@ -11,7 +11,7 @@ import typer
 
 from phantom_edge import __version__, interrupts
 from phantom_edge.cli.console import DEBUG
-from phantom_edge.cli.printing import PrintError, prepare_streams, printing, say
+from phantom_edge.cli.printing import PrintError, guarded, prepare_streams, say
 
 app = typer.Typer(
     name="phantom-edge",
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     code: object = 0
     try:
-        with printing():  # the help, and the last flush, which would else fail in the interpreter's own way
+        with guarded():  # the help, and the last flush, which would else fail in the interpreter's own way
             try:
                 app(args=arguments, prog_name="phantom-edge")
             except SystemExit as ended:

@@ -63,7 +63,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 @contextmanager
-def printing() -> Iterator[None]:
+def guarded() -> Iterator[None]:
     """Turn a failure of stdout into :class:`PrintError`: a full disk, or a reader that has gone."""
     try:
         yield
@@ -80,8 +80,8 @@ def printing() -> Iterator[None]:
 
 def echo(text: str = "", *, nl: bool = True) -> None:
     """Print a text to stdout. Raises :class:`PrintError`."""
-    with printing():
-        typer.echo(text, nl=nl)
+    with guarded():  # not by typer.echo, which writes UTF-8 to a terminal of ASCII
+        sys.stdout.write(f"{text}\n" if nl else text)
 
 
 def echo_json(value: Any) -> None:
@@ -97,7 +97,9 @@ def echo_json(value: Any) -> None:
 def say(text: str, *, colour: str | None = None) -> None:
     """Print a line to stderr, in colour where that is a terminal; ``NO_COLOR`` is honoured."""
     with suppress(OSError, ValueError):
-        typer.secho(text, err=True, fg=colour, color=False if os.environ.get("NO_COLOR") else None)
+        coloured = colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        sys.stderr.write((typer.style(text, fg=colour) if coloured else text) + "\n")
+        sys.stderr.flush()
 
 
 def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
@@ -118,11 +120,11 @@ def print_report(report: Report) -> None:
     """Print a report as tables."""
     from rich.console import Console
 
-    with printing():
+    with guarded():
         console = Console(width=None if sys.stdout.isatty() else 140)
         with console.capture() as text:  # rich ends the process itself when a pipe is closed
             report.print(console)
-        typer.echo(text.get(), nl=False)
+        sys.stdout.write(text.get())
 
 
 def deliver(show: Callable[[], None], *pages: tuple[Page, str | None]) -> None:

@@ -1,0 +1,99 @@
+"""Why the system refused, in one line with the true cause."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phantom_edge import causes
+from phantom_edge.causes import number_of, out_of_memory, unwritable
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 8 MB, where this system lets the tests mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True
+    ).returncode:
+        pytest.skip("no disk can be mounted")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder: Path) -> OSError:
+    """Fill a disk; the error that its last byte gave."""
+    try:
+        with (folder / "full").open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+    except OSError as error:
+        return error
+
+
+def test_the_full_disk_is_named(small_disk, tmp_path, monkeypatch):
+    """Output, temporary files and cache are three places; the error itself names none of them."""
+    error = fill(small_disk)
+    assert number_of(error) == errno.ENOSPC
+    elsewhere = tmp_path / "out"
+    assert "out: the disk is full" in str(unwritable(error, small_disk / "out"))
+    monkeypatch.setattr(causes.tempfile, "tempdir", str(small_disk))
+    assert f"{small_disk}: the disk of temporary files is full" in str(unwritable(error, elsewhere))
+    monkeypatch.setattr(causes.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(small_disk))
+    assert "the disk of the cache is full" in str(unwritable(error, elsewhere))
+
+
+def test_libraries_errors_have_their_number(small_disk):
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    fill(small_disk)
+    (small_disk / "other").touch()
+    with pytest.raises(SafetensorError) as native:
+        save_file({"a": torch.zeros(1 << 20)}, small_disk / "a.safetensors")
+    assert number_of(native.value) == errno.ENOSPC
+    with pytest.raises(OSError, match="written") as short:
+        np.zeros(1 << 20).tofile(small_disk / "other")
+    assert number_of(short.value) == errno.ENOSPC
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "read-only disk"),
+        (errno.EACCES, "no permission"),
+        (errno.ENAMETOOLONG, "too long"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EMFILE, "ulimit -n"),
+    ],
+)
+def test_other_causes(number, words, tmp_path):
+    line = str(unwritable(OSError(number, os.strerror(number)), tmp_path / "out"))
+    assert words in line
+    assert unwritable(OSError(number, os.strerror(number), str(tmp_path / ("x" * 5000)))) is not None
+
+
+def test_what_is_about_something_else_is_left_alone(tmp_path):
+    assert unwritable(ValueError("no such tensor"), tmp_path / "out") is None
+    assert unwritable(OSError(errno.ECONNREFUSED, "Connection refused")) is None
+
+
+def test_memory():
+    import torch
+
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 50)
+    assert out_of_memory(error.value)
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("std::bad_alloc"))
+    assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert not out_of_memory(RuntimeError("size mismatch"))
