@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from phantom_edge.bench.machine import CLOCKS
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 
 DEPTHS = (0, 512, 1024, 1920)
 MAX_SOAK_MINUTES = 24 * 60
+MAX_THREADS = 256
+MAX_DEPTHS, MAX_DEPTH = 64, 1 << 24
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,13 @@ class Settings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"--{name} is {value}; use {low} to {high}")
-        if not self.depths or any(d < 0 for d in self.depths):
-            raise InputError("--depths needs numbers of cached tokens, such as 0,512,1024")
+        if not 0 < len(self.depths) <= MAX_DEPTHS or any(not 0 <= d <= MAX_DEPTH for d in self.depths):
+            what = f"1 to {MAX_DEPTHS} numbers of cached tokens up to {MAX_DEPTH}, such as 0,512,1024"
+            raise InputError(f"--depths needs {what}")
         if not 0 <= self.soak <= MAX_SOAK_MINUTES:
             raise InputError(f"--soak is {self.soak}; use minutes from 0 to {MAX_SOAK_MINUTES}")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"--threads is {self.threads}; use 1 or more")
+        if self.threads is not None and not 1 <= self.threads <= MAX_THREADS:
+            raise InputError(f"--threads is {self.threads}; use 1 to {MAX_THREADS}")
         if self.clock not in CLOCKS:
             raise InputError(f"unknown clock {self.clock!r}; use {' or '.join(CLOCKS)}")
         if self.clock == "processor" and self.threads != 1:
@@ -75,4 +78,6 @@ def parse_depths(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise InputError(f"--depths {text!r}: use numbers of cached tokens, such as 0,512,1024") from None
+        raise InputError(
+            f"--depths {shown(text)}: use numbers of cached tokens, such as 0,512,1024"
+        ) from None

@@ -12,8 +12,9 @@ import typer
 from phantom_edge import __version__, interrupts
 from phantom_edge.cli.console import DEBUG
 from phantom_edge.cli.printing import PrintError, guarded, prepare_streams, say
+from phantom_edge.cli.strict import StrictTyper
 
-app = typer.Typer(
+app = StrictTyper(
     name="phantom-edge",
     help="Put a trained Phantom vision-language model on phones, in browsers and on edge devices.",
     no_args_is_help=True,

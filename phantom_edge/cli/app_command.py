@@ -11,12 +11,14 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.options import within
 from phantom_edge.cli.printing import echo, echo_json
+from phantom_edge.cli.strict import StrictTyper
 
 PORT = 8462
 """Of ``serve`` and ``demo``: the same each time, because a browser remembers permissions by address."""
 
-apps = typer.Typer(
+apps = StrictTyper(
     help="Demo apps around a bundle: the model sees through the camera and labels the world.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -25,7 +27,7 @@ app.add_typer(apps, name="app")
 
 Bundle = Annotated[Path | None, typer.Option("--bundle", "-b", help="The bundle. Default: Phantom-Nano's.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other devices in.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")]
+Port = Annotated[int, within(0, 65535, "Port; 0 takes a free one.")]
 Certificate = Annotated[
     Path | None, typer.Option("--cert", help="PEM certificate for https: other devices then get a camera.")
 ]

@@ -9,7 +9,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.options import Html, Json, Model
+from phantom_edge.cli.options import MAX_THREADS, Context, Html, Json, Model, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report, show
 
 if TYPE_CHECKING:
@@ -37,14 +37,17 @@ def bench(
         str, typer.Option("--device", "-d", help="local, browser, adb[:SERIAL] or ios[:UDID].")
     ] = "local",
     soak: Annotated[
-        float, typer.Option(metavar="MINUTES", help="Then generate for so long and plot the speed.")
+        float,
+        typer.Option(
+            min=0, max=1440, metavar="MINUTES", help="Then generate for so long and plot the speed."
+        ),
     ] = 0.0,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is timed.")] = DEPTHS,
-    processes: Annotated[int, typer.Option(help="Fresh processes (browser: fresh pages) per model.")] = 3,
-    repeats: Annotated[int, typer.Option(help="Prompts per process.")] = 5,
-    warmup: Annotated[int, typer.Option(help="Prompts per process before the clock counts.")] = 1,
-    steps: Annotated[int, typer.Option(help="Generated tokens per depth and process.")] = 32,
-    threads: Annotated[int | None, typer.Option(help="Of the runtime. Default: its own choice.")] = None,
+    processes: Annotated[int, within(1, 100, "Fresh processes (browser: fresh pages) per model.")] = 3,
+    repeats: Annotated[int, within(1, 1000, "Prompts per process.")] = 5,
+    warmup: Annotated[int, within(0, 100, "Prompts per process before the clock counts.")] = 1,
+    steps: Annotated[int, within(1, 10_000, "Generated tokens per depth and process.")] = 32,
+    threads: Annotated[int | None, within(1, MAX_THREADS, "Of the runtime. Default: its own choice.")] = None,
     image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
     browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
     provider: Annotated[
@@ -95,10 +98,10 @@ def estimate(
     ] = None,
     quant: Annotated[str | None, typer.Option(help="As for export.")] = None,
     fold: Annotated[str, typer.Option(help="exact or rank:R.")] = "exact",
-    context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
+    context: Context = None,
     depths: Annotated[str, typer.Option(help="Cached tokens at which decoding is predicted.")] = DEPTHS,
-    tiles: Annotated[int, typer.Option(min=1, max=64, help="Tiles of the picture.")] = 1,
-    threads: Annotated[int | None, typer.Option(help="local: of the runtime.")] = None,
+    tiles: Annotated[int, within(1, 64, "Tiles of the picture.")] = 1,
+    threads: Annotated[int | None, within(1, MAX_THREADS, "local: of the runtime.")] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="List the devices with their figures and sources.")
     ] = False,

@@ -45,10 +45,8 @@ def export(
         str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
     ] = "float",
     fold: option.Fold = "exact",
-    context: Annotated[int | None, typer.Option(help="Length of the KV cache in tokens.")] = None,
-    max_tiles: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Most tiles that a picture is cut into.")
-    ] = None,
+    context: option.Context = None,
+    max_tiles: Annotated[int | None, option.within(1, 64, "Most tiles that a picture is cut into.")] = None,
     revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: option.Json = False,
@@ -96,7 +94,7 @@ def verify(
         Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
-    tokens: Annotated[int, typer.Option(min=1, max=4096, help="Greedy tokens per prompt.")] = 64,
+    tokens: Annotated[int, option.within(1, 4096, "Greedy tokens per prompt.")] = 64,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
@@ -125,10 +123,10 @@ def run(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat for more turns.")],
     model: option.ModelOrBundle = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per answer.")] = 256,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Nucleus sampling.")] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    max_tokens: Annotated[int, option.within(1, option.MAX_TOKENS, "Most tokens per answer.")] = 256,
+    temperature: Annotated[float, option.within(0, 100, "0 is greedy.")] = 0.0,
+    top_p: Annotated[float, option.within(0, 1, "Nucleus sampling.")] = 1.0,
+    seed: Annotated[int | None, option.within(0, option.MAX_SEED, "Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; repeatable.")] = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
     as_json: option.Json = False,
@@ -167,7 +165,7 @@ def run(
 def inspect(
     model: option.ModelOrBundle = None,
     context: Annotated[
-        int | None, typer.Option(min=1, help="Context length for the memory table, in tokens.")
+        int | None, option.within(1, option.MAX_TOKENS, "Context length for the memory table, in tokens.")
     ] = None,
     as_json: option.Json = False,
     html: option.Html = None,

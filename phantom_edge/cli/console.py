@@ -15,7 +15,7 @@ import typer
 
 from phantom_edge import interrupts
 from phantom_edge.cli.printing import PrintError, prepare_streams, say
-from phantom_edge.errors import InputError, PhantomEdgeError
+from phantom_edge.errors import InputError, PhantomEdgeError, one_line
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -63,7 +63,7 @@ def _unexpected(error: Exception) -> tuple[int, str]:
 def _fail(error: BaseException, code: int, text: str | None = None) -> NoReturn:
     if os.environ.get(DEBUG):
         raise error
-    line = " ".join(str(error if text is None else text).split())
+    line = one_line(str(error if text is None else text))
     if line:
         say(f"error: {line}", colour="red")
     raise typer.Exit(code) from None

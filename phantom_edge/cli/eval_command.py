@@ -13,11 +13,13 @@ import typer
 from phantom_edge import interrupts
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
-from phantom_edge.cli.options import Html, Json
+from phantom_edge.cli.options import MAX_TOKENS, Html, Json, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 
 if TYPE_CHECKING:
     from phantom_edge.evaluate.job import Watch
+
+MAX_QUESTIONS = 1_000_000
 
 
 @app.command(
@@ -42,7 +44,7 @@ def evaluate(
     ] = None,
     tasks: Annotated[str | None, typer.Option(help="Only these, separated by commas. Default: all.")] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Questions per task. Default: 50, of a benchmark all of them.")
+        int | None, within(1, MAX_QUESTIONS, "Questions per task. Default: 50, of a benchmark all of them.")
     ] = None,
     split: Annotated[
         str | None,
@@ -56,10 +58,11 @@ def evaluate(
         Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="Most questions in all, spread evenly over the tasks.")
+        int | None, within(1, MAX_QUESTIONS, "Most questions in all, spread evenly over the tasks.")
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens per reply. Default: 24 (captions 64), of a benchmark 5.")
+        int | None,
+        within(1, MAX_TOKENS, "Most tokens per reply. Default: 24 (captions 64), of a benchmark 5."),
     ] = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+
+MAX_TOKENS: Final = 1 << 24
+MAX_THREADS: Final = 256
+MAX_SEED: Final = (1 << 63) - 1
+
+
+def within(least: float, most: float, help: str, **settings: Any) -> Any:
+    """An option that takes a number from ``least`` to ``most``."""
+    return typer.Option(min=least, max=most, help=help, **settings)
+
 
 Model = Annotated[
     str | None,
@@ -17,6 +27,7 @@ ModelOrBundle = Annotated[
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
+Context = Annotated[int | None, within(1, MAX_TOKENS, "Length of the KV cache in tokens.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")
@@ -35,12 +46,10 @@ Calibrate = Annotated[
         "Default: drawn scenes.",
     ),
 ]
-Samples = Annotated[
-    int | None, typer.Option(help="Pictures to calibrate with. Default: 48, large models 16.")
-]
+Samples = Annotated[int | None, within(8, 4096, "Pictures to calibrate with. Default: 48, large models 16.")]
 BudgetMb = Annotated[
-    float | None, typer.Option(help="mixed: most megabytes of weights. Default: 1.1 times those of int4.")
+    float | None, within(1e-3, 1e9, "mixed: most megabytes of weights. Default: 1.1 times those of int4.")
 ]
 BudgetKl = Annotated[
-    float | None, typer.Option(help="mixed: most KL divergence from the original, in nats per token.")
+    float | None, within(1e-9, 1e3, "mixed: most KL divergence from the original, in nats per token.")
 ]

@@ -41,7 +41,10 @@ def quantize(
         typer.Option("--compare", help="Also try onnxruntime's and torchao's quantisers on these weights."),
     ] = False,
     accuracy: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Also ask N questions per scene task, before and after.")
+        int,
+        typer.Option(
+            metavar="N", min=0, max=1_000_000, help="Also ask N questions per scene task, before and after."
+        ),
     ] = 0,
     revision: option.Revision = None,
     as_json: option.Json = False,

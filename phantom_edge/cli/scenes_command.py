@@ -9,6 +9,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.options import MAX_SEED, within
 from phantom_edge.cli.printing import echo
 
 
@@ -21,9 +22,9 @@ def scenes(
     split: Annotated[
         str, typer.Option(help="train, validation or test; no content is in two of them.")
     ] = "train",
-    count: Annotated[int, typer.Option(help="How many pictures.")] = 100,
-    seed: Annotated[int, typer.Option(help="Other seeds give other pictures of the same split.")] = 0,
-    size: Annotated[int, typer.Option(help="Side of the pictures in pixels.")] = 224,
+    count: Annotated[int, within(1, 1_000_000, "How many pictures.")] = 100,
+    seed: Annotated[int, within(0, MAX_SEED, "Other seeds give other pictures of the same split.")] = 0,
+    size: Annotated[int, within(1, 4096, "Side of the pictures in pixels.")] = 224,
 ) -> None:
     """Write made-up pictures with questions, right and wrong answers: PNG files and triples.jsonl."""
     from phantom_edge.scenes.write import TRIPLES, write_scenes

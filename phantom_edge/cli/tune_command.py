@@ -13,13 +13,14 @@ import typer
 from phantom_edge import interrupts
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.options import Json, Model, Revision
+from phantom_edge.cli.options import MAX_SEED, Json, Model, Revision, within
 from phantom_edge.cli.printing import echo, echo_json, say
 
 if TYPE_CHECKING:
     from phantom_edge.training.progress import TrainingProgress
     from phantom_edge.tune.trainer import TuneResult
 
+MAX_STEPS = 10_000_000
 REFRESH = 0.1  # seconds between two lines shown
 
 
@@ -35,28 +36,32 @@ def tune(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures that the lines name.")] = None,
     model: Model = None,
     revision: Revision = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the data in each step.")] = 1,
-    steps_1: Annotated[int | None, typer.Option(help="Optimiser steps of step 1; 0 leaves it out.")] = None,
-    steps_2: Annotated[int | None, typer.Option(help="Optimiser steps of step 2; 0 leaves it out.")] = None,
-    lr: Annotated[float, typer.Option(help="Learning rate, down to a tenth of it on a cosine.")] = 1e-5,
-    batch: Annotated[int, typer.Option(help="Lines per optimiser step.")] = 128,
-    micro_batch: Annotated[int, typer.Option(help="Lines at a time: changes memory, not the loss.")] = 4,
-    lora: Annotated[int | None, typer.Option(help="Rank of adapters for decoder and ViT in step 2.")] = None,
+    epochs: Annotated[int, within(1, 10_000, "Passes over the data in each step.")] = 1,
+    steps_1: Annotated[
+        int | None, within(0, MAX_STEPS, "Optimiser steps of step 1; 0 leaves it out.")
+    ] = None,
+    steps_2: Annotated[
+        int | None, within(0, MAX_STEPS, "Optimiser steps of step 2; 0 leaves it out.")
+    ] = None,
+    lr: Annotated[float, within(1e-12, 10, "Learning rate, down to a tenth of it on a cosine.")] = 1e-5,
+    batch: Annotated[int, within(1, 1_000_000, "Lines per optimiser step.")] = 128,
+    micro_batch: Annotated[int, within(1, 4096, "Lines at a time: changes memory, not the loss.")] = 4,
+    lora: Annotated[int | None, within(1, 1024, "Rank of adapters for decoder and ViT in step 2.")] = None,
     sft_only: Annotated[bool, typer.Option("--sft-only", help="Step 1 without its preference term.")] = False,
-    beta: Annotated[float, typer.Option(help="Of the preference term.")] = 2.0,
-    gamma: Annotated[float, typer.Option(help="Margin of the preference term.")] = 0.5,
-    max_tiles: Annotated[int | None, typer.Option(help="Most tiles a picture is cut into.")] = None,
-    validation: Annotated[int, typer.Option(help="Lines to hold out, at least, and to measure on.")] = 0,
+    beta: Annotated[float, within(1e-9, 1e3, "Of the preference term.")] = 2.0,
+    gamma: Annotated[float, within(0, 1e3, "Margin of the preference term.")] = 0.5,
+    max_tiles: Annotated[int | None, within(1, 64, "Most tiles a picture is cut into.")] = None,
+    validation: Annotated[int, within(0, 1_000_000, "Lines to hold out, at least, and to measure on.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, or bf16 for the matrix products.")] = "fp32",
     recompute: Annotated[bool, typer.Option(help="Keep one layer at a time: slower, less memory.")] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    seed: Annotated[int, typer.Option(help="Of the order, the lines held out and the adapters.")] = 0,
-    save_every: Annotated[float, typer.Option(help="Seconds between two states on disk.")] = 30.0,
+    seed: Annotated[int, within(0, MAX_SEED, "Of the order, the lines held out and the adapters.")] = 0,
+    save_every: Annotated[float, within(0, 1e6, "Seconds between two states on disk.")] = 30.0,
     recover: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Train scales and vectors of a file that `quantize` wrote."),
     ] = None,
-    recover_steps: Annotated[int, typer.Option(help="--recover: optimiser steps of four pictures.")] = 100,
+    recover_steps: Annotated[int, within(1, MAX_STEPS, "--recover: optimiser steps of four pictures.")] = 100,
     objective: Annotated[
         str, typer.Option(help="--recover: distil (the original's tokens), or phantom (away from the wrong).")
     ] = "distil",

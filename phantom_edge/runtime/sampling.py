@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.001, 100
+"""Below, the likeliest token has all the weight, and logits over the temperature leave the floats' range."""
 Floats = NDArray[np.float32]
 Choose = Callable[[NDArray[np.floating]], int]
 """From logits [vocab] to a token id."""
@@ -35,10 +37,13 @@ class Sampling:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or not np.isfinite(self.temperature):
-            raise InputError(f"temperature is {self.temperature}; use 0 (greedy) or more")
+        if self.temperature != 0 and not LEAST_TEMPERATURE <= self.temperature <= MOST_TEMPERATURE:
+            bounds = f"{LEAST_TEMPERATURE} to {MOST_TEMPERATURE}"
+            raise InputError(f"temperature is {self.temperature}; use 0 (greedy), or {bounds}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top-p is {self.top_p}; use more than 0 and at most 1")
+        if self.seed is not None and not 0 <= self.seed < 1 << 63:
+            raise InputError(f"seed is {self.seed}; use 0 to 2^63 - 1")
 
     def chooser(self) -> Choose:
         """Chooses by these rules; the same seed gives the same choices."""
