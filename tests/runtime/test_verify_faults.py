@@ -16,7 +16,7 @@ from phantom_edge.targets import FORMATS
 
 pytestmark = pytest.mark.slow
 
-MODULES = ("faults_bundle", "faults_onnx", "faults_executorch")
+MODULES = ("faults_bundle", "faults_onnx", "faults_executorch", "faults_coreml")
 FAULTS = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]
 TOKENS = 16
 CONTEXT = 640  # more than one chunk of 512
