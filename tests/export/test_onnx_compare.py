@@ -201,6 +201,15 @@ class TestWhatDiffers:
         edit(work, turn)
         assert torch.equal(package.stored_floats(work)[name], model.weights[name].T)
 
+    def test_data_in_another_graphs_file(self, made):
+        """A browser does not fetch it; where graphs share their data, an earlier one's is right."""
+        package, folder, model, _ = made("int4")
+        lines = package.differences(folder, model, OPTIONS)
+        assert (
+            "text_decoder: constant text_decoder.head.weight.values lies in embed_tokens_q4.onnx_data"
+            in lines
+        )
+
     def test_another_context_end_or_model(self, made):
         package, folder, model, _ = made("int4")
         other = ExportOptions(CONTEXT - 1, CHUNK, "fp32", (2,), share_data=True)

@@ -153,6 +153,25 @@ def changed(graph: str, name: str, change: Callable[[np.ndarray], None]) -> Call
     return inject
 
 
+def moved(graph: str, name: str, other: str) -> Callable[[Path], None]:
+    """A constant in the data file of another graph, which a browser does not fetch for this one."""
+
+    def inject(folder: Path) -> None:
+        path, data = find(folder, graph), find(folder, other).with_suffix(".onnx_data")
+        model = onnx.load(path, load_external_data=False)
+        (tensor,) = (one for one in model.graph.initializer if one.name == name)
+        array = load_array(path, tensor)
+        where = {"location": data.name, "offset": data.stat().st_size, "length": array.nbytes}
+        with open(data, "ab") as file:
+            file.write(array.tobytes())
+        del tensor.external_data[:]
+        for key, value in where.items():
+            tensor.external_data.add(key=key, value=str(value))
+        onnx.save_model(model, path)
+
+    return inject
+
+
 def fill(value: float, rows: slice | int = slice(None)) -> Callable[[np.ndarray], None]:
     def change(array: np.ndarray) -> None:
         array[rows] = value
@@ -310,6 +329,7 @@ FAULTS: Final = (
     Fault("another patch", "web", json_edit("processor_config.json", set_key("patch_size", 14)), BESIDE),
     Fault("another image token", "webgpu", json_edit("config.json", next_image_token), BESIDE),
     Fault("no config", "web", removed("config.json"), BESIDE),
+    Fault("data in another graph's file", "web", moved(DECODER, "rope.cos", EMBEDDING), DECLARED),
     Fault("a file of no graph", "desktop", put("onnx/adapter.onnx_data"), STRAY),
     # int8, in the browser.
     Fault("a zero point", "web", edited(DECODER, zero_point), INTEGERS),

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.onnx.build import Operations, build_graph
-from phantom_edge.export.onnx.writer import GraphBuilder
+from phantom_edge.export.onnx.writer import DATA, GraphBuilder
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.folded import FoldedModel
@@ -35,13 +35,26 @@ def graph_differences(
     Raises :class:`InputError` for a file that is missing or no ONNX model.
     """
     lines: list[str] = []
+    data: set[str] = set()
     for name in GRAPHS:
         path = folder / FOLDER / file_name(name, dtype)
         graph = GraphBuilder(path.stem)
         build_graph(name, graph, model, options, operations)
+        own = path.with_suffix(DATA).name
+        data = {*data, own} if options.share_data else {own}
+        stored = load_model(path)
         with reading(path, AGAIN):
-            lines += (f"{name}: {line}" for line in _differences(load_model(path), graph.model()))
+            differences = [*_misplaced(stored.graph, data), *_differences(stored, graph.model())]
+        lines += (f"{name}: {line}" for line in differences)
     return lines
+
+
+def _misplaced(graph: onnx.GraphProto, data: set[str]) -> Iterator[str]:
+    """Constants that lie in other files: a browser fetches a graph's own alone."""
+    for tensor in graph.initializer:
+        files = {entry.value for entry in tensor.external_data if entry.key == "location"}
+        if other := files - data:
+            yield f"constant {_name(tensor)} lies in {', '.join(sorted(other))[:NAME_LENGTH]}"
 
 
 def _differences(stored: onnx.ModelProto, expected: onnx.ModelProto) -> Iterator[str]:

@@ -21,6 +21,8 @@ ALIGNMENT: Final = 64
 """Of each tensor in the data file: a cache line, so that a mapped tensor can be used in place."""
 SHARED_BYTES: Final = 1 << 12  # less is not worth a file that two graphs need
 PRODUCER: Final = "phantom-edge"
+DATA: Final = ".onnx_data"
+"""The end of a data file's name; the rest is its graph's."""
 Attributes = dict[str, Any]
 """Of a node, by name."""
 Place = dict[str, str | int]
@@ -117,7 +119,7 @@ class GraphWriter(GraphBuilder):
     def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
         super().__init__(name)
         self.path, self._written = folder / f"{name}.onnx", written
-        self.data_path = folder / f"{name}.onnx_data"
+        self.data_path = folder / f"{name}{DATA}"
         self._data = self.data_path.open("wb")
 
     def __enter__(self) -> GraphWriter:
