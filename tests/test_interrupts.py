@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
 
+from phantom_edge import interrupts
 from phantom_edge.interrupts import deferred
 
 
@@ -62,3 +66,137 @@ def test_other_threads_are_left_alone():
     thread.start()
     thread.join()
     assert entered == [signal.default_int_handler]
+
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from typer import Typer
+from phantom_edge import interrupts
+from phantom_edge.cli.console import command, progress
+from phantom_edge.writing import replacing_file, replacing_folder
+
+def send(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
+"""
+
+
+def script(tmp_path, work: str, *, ignored=()) -> subprocess.CompletedProcess[str]:
+    """Run a command whose work is the given lines."""
+    path = tmp_path / "script.py"
+    body = textwrap.indent(textwrap.dedent(work), "    ")
+    path.write_text(f"{PRELUDE}\ndef work():\n{body}\napp = Typer()\napp.command()(command(work))\napp()\n")
+
+    def handlers() -> None:
+        for number in interrupts.SIGNALS:
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
+
+    return subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, cwd=tmp_path, preexec_fn=handlers, timeout=60
+    )
+
+
+STOPPED = "error: stopped; nothing was changed\n"
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_each_signal_ends_a_command_with_its_code(tmp_path, number):
+    done = script(tmp_path, f"with replacing_folder(Path('out')):\n    send({int(number)})")
+    assert (done.returncode, done.stderr) == (128 + number, STOPPED)
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+def test_one_that_a_library_swallows_is_noticed_at_the_next_step(tmp_path):
+    work = """
+        with progress() as p:
+            try:
+                send()
+            except:
+                pass
+            print("went on", flush=True)
+            p.step("next")
+            print("too far")
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "went on\n", STOPPED)
+
+
+@pytest.mark.parametrize("replacing", ["replacing_file", "replacing_folder"])
+def test_one_that_is_swallowed_puts_nothing_in_place(tmp_path, replacing):
+    work = f"""
+        with {replacing}(Path("out")) as partial:
+            try:
+                send()
+            except:
+                pass
+            (partial / "a" if partial.is_dir() else partial).write_text("x")
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stderr) == (130, STOPPED)
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+def test_an_import_is_finished_first_and_cannot_swallow_it(tmp_path):
+    """A module that is left half imported breaks in ways of its own: some libraries end with a fault."""
+    (tmp_path / "library.py").write_text(
+        "import os, signal, time\ntry:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(0.2)\nexcept:\n    print('swallowed')\n"
+        "print('imported', flush=True)\n"
+    )
+    done = script(tmp_path, "import library\ntime.sleep(20)")
+    assert (done.returncode, done.stdout, done.stderr) == (143, "imported\n", STOPPED)
+
+
+def test_a_second_one_ends_at_once_and_cleans_up(tmp_path):
+    work = """
+        with replacing_folder(Path("out")) as partial:
+            try:
+                send()
+            except:
+                pass
+            send(signal.SIGTERM)
+            print("too far", flush=True)
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", STOPPED)
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
+def test_what_is_complete_by_then_is_not_denied(tmp_path):
+    work = """
+        with replacing_file(Path("out")) as partial:
+            partial.write_text("x")
+        send()
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stderr) == (130, f"error: stopped; {tmp_path / 'out'} is complete\n")
+    assert (tmp_path / "out").read_text() == "x"
+
+
+def test_a_command_that_outlives_its_terminal_goes_on(tmp_path):
+    done = script(tmp_path, "send(signal.SIGHUP)\nprint('done')", ignored=[signal.SIGHUP])
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_one_before_the_command_is_kept_for_it(tmp_path):
+    """From the first line of the program on, while the command line itself is imported."""
+    code = (
+        "import os, signal\nfrom phantom_edge import interrupts\ninterrupts.install()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\nfrom phantom_edge.cli import main\nmain(['targets'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", STOPPED)
+
+
+def test_a_child_ends_with_the_command(tmp_path):
+    work = """
+        from phantom_edge.children import run
+        import threading
+        threading.Timer(0.3, send).start()
+        run(["sh", "-c", "echo $$ > pid; sleep 60"])
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stderr) == (130, STOPPED)
+    pid = (tmp_path / "pid").read_text().strip()
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout
+    assert state.strip()[:1] in ("", "Z")

@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,9 +56,12 @@ class Cache:
     def keep_options(self, key: str, options: Options) -> None:
         """Keep sensitivities under ``key``."""
         rows = {name: [[str(o.precision), o.bytes, o.kl] for o in own] for name, own in options.items()}
-        if self.folder is not None:
-            with _optional(self.folder), replacing_file(self.folder / f"{key}.json") as partial:
+
+        def write(path: Path) -> None:
+            with replacing_file(path) as partial:
                 partial.write_text(json.dumps(rows), encoding="utf-8")
+
+        self._keep(f"{key}.json", write)
 
     def quantization(self, key: str) -> Quantization | None:
         """The whole result kept under ``key``."""
@@ -71,19 +73,18 @@ class Cache:
     def keep_quantization(self, key: str, quantization: Quantization) -> None:
         """Keep a whole result under ``key``, unless it is very large."""
         small = sum(weight.nbytes for weight in quantization.integers.values()) <= MAX_BYTES
-        if small and self.folder is not None:
-            with _optional(self.folder):
-                store.write(self.folder / f"{key}{store.SUFFIX}", quantization)
+        if small:
+            self._keep(f"{key}{store.SUFFIX}", lambda path: store.write(path, quantization))
 
-
-@contextmanager
-def _optional(folder: Path) -> Iterator[None]:
-    """Write to ``folder``, which is made; that it cannot be done costs time in the next run and no more."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except (OSError, UnwritableError) as error:
-        LOG.warning("not kept for the next run (%s)", error)
+    def _keep(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write a file, if there is a folder; that it cannot be done costs time in the next run, no more."""
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write(self.folder / name)
+        except (OSError, UnwritableError) as error:
+            LOG.warning("not kept for the next run (%s)", error)
 
 
 def key_of(facts: dict[str, Any]) -> str:

@@ -209,8 +209,8 @@ def test_the_command_line(bundles, tmp_path, monkeypatch, capsys):
         (("--compare", "a.json"), "--compare needs two reports"),
         (("--compare", "a.json", "page.html"), "not readable as JSON"),
         (("--depths", "deep"), "--depths 'deep'"),
-        (("nowhere", "--html", "no/such/page.html"), "--html no/such/page.html: cannot be written there"),
-        (("nowhere", "--html", "."), "--html .: cannot be written there"),
+        (("nowhere", "--html", "no/such/page.html"), "no/such/page.html: no file can be written there"),
+        (("nowhere", "--html", "."), "is no ordinary file"),
         (("--device", "ios", "nowhere"), "nowhere: not a bundle"),
     ):
         with pytest.raises(SystemExit) as ended:
