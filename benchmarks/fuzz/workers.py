@@ -161,7 +161,7 @@ def _run(kind: str, seed: int, make: Make, work: Path, scratch: Path, stderr: Pa
 def fault_of(code: int, text: str, left: tuple[str, ...], memory: int) -> str:
     """What an outcome breaks of what is promised for any input."""
     lines = text.strip().splitlines()
-    if "Traceback" in text or "unexpected " in text:
+    if "Traceback" in text or "error: unexpected " in text:
         return "traceback"
     if code not in (0, 1, 2):
         return f"exit code {code}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
 from phantom_edge.reading import reason
+
+MAX_CACHE_BYTES: Final = 64 << 30
 
 
 class Backend(Protocol):
@@ -54,6 +58,16 @@ def running(folder: Path) -> Iterator[None]:
     except Exception as error:  # runtimes' exceptions share no base class
         kind = NoRoomError if isinstance(error, MemoryError) else InputError
         raise kind(f"{folder}: the artifact cannot be run ({reason(error)}); export it again") from error
+
+
+def check_cache(path: Path, size: int) -> None:
+    """Raise :class:`InputError` for a KV cache of ``size`` bytes that no machine has, or not this one."""
+    most = MAX_CACHE_BYTES
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        most = min(most, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    if size > most:
+        what = f"its cache takes {size >> 30} GiB, and {most >> 30} GiB can be had here"
+        raise InputError(f"{path}: {what}; export again with a smaller --context")
 
 
 def end_of_call(backend: Backend, steps: int, length: int) -> int:

@@ -16,7 +16,7 @@ from phantom_edge.mil.constants import Constant, ConstExpr, decode_value
 from phantom_edge.mil.constexpr import BLOCKWISE
 from phantom_edge.mil.package import Package
 from phantom_edge.mil.registry import OPS, OpSpec
-from phantom_edge.mil.types import DType, Mode, finisher, parse_type
+from phantom_edge.mil.types import MAX_COMPUTED, DType, Mode, count_elements, finisher, parse_type
 
 Shape = tuple[int | None, ...]
 
@@ -208,6 +208,8 @@ class _Compiler:
                 slots.append((key, self._slot(names[0], label)))
         outs = tuple(self._define(output) for output in operation.outputs)
         types = [self.types[output.name] for output in operation.outputs]
+        for _, shape in types:
+            count_elements(tuple(n for n in shape if n is not None), self._where(label), MAX_COMPUTED)
         finish = tuple(None if spec.moves else finisher(dtype, self.mode) for dtype, _ in types)
         self.steps.append(
             Step(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phantom_edge.mil.registry import op
 from phantom_edge.mil.stored import StoredMatrix
-from phantom_edge.mil.types import BY_NAME, convert
+from phantom_edge.mil.types import BY_NAME, MAX_COMPUTED, convert, count_elements
 
 op("add")(lambda x, y: torch.add(x, y))
 op("sub")(lambda x, y: torch.sub(x, y))
@@ -88,6 +88,8 @@ def conv(
     strides, dilations = strides or [1] * spatial, dilations or [1] * spatial
     before_after = _conv_padding(x, weight, strides, dilations, pad_type, pad)
     if any(before_after):
+        sizes = [size + 2 * max(map(abs, before_after)) for size in x.shape[2:]]
+        count_elements((*x.shape[:2], *sizes), "conv", MAX_COMPUTED)
         pairs = [before_after[2 * i : 2 * i + 2] for i in reversed(range(spatial))]  # from the last axis
         x = F.pad(x, [amount for pair in pairs for amount in pair])
     function = (F.conv1d, F.conv2d, F.conv3d)[spatial - 1]

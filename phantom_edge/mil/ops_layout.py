@@ -14,7 +14,7 @@ from torch import Tensor
 
 from phantom_edge.mil.registry import ints, op
 from phantom_edge.mil.state import Buffer
-from phantom_edge.mil.types import count_elements
+from phantom_edge.mil.types import MAX_COMPUTED, count_elements
 
 _SLICE_HOST = "begin end stride begin_mask end_mask squeeze_mask"
 
@@ -65,7 +65,7 @@ def split(x: Tensor, axis: int, num_splits: int | None = None, split_sizes: Any 
 @op("tile", host="reps", moves=True, fresh=True)
 def tile(x: Tensor, reps: Any) -> Tensor:
     repeats = ints(reps)
-    count_elements((x.numel(), *repeats), "tile")
+    count_elements((x.numel(), *repeats), "tile", MAX_COMPUTED)
     return x.repeat(repeats)
 
 

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 
 Mode = Literal["lifted", "typed"]
 MODES: tuple[Mode, ...] = ("lifted", "typed")
 
 # A file may declare any size. More elements than this in one tensor is a broken file, not a phone's model.
 MAX_ELEMENTS = 2**32
+# Of a value that is computed: a weight lies in the file, a result takes its memory from nowhere.
+MAX_COMPUTED = 2**28
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,13 @@ def parse_type(value_type: Any, where: str) -> tuple[DType, tuple[int | None, ..
     return dtype, shape
 
 
-def count_elements(shape: tuple[int, ...], where: str) -> int:
+def count_elements(shape: tuple[int, ...], where: str, most: int = MAX_ELEMENTS) -> int:
     """Product of `shape`; an `InputError` when no sane model has that many elements."""
     count = math.prod(shape)
-    if count > MAX_ELEMENTS or any(dim < 0 for dim in shape):
-        raise InputError(f"{where} declares shape {list(shape)}: not a possible size; the file is damaged")
+    if count > most or any(dim < 0 for dim in shape):
+        raise InputError(
+            f"{where} declares shape {shown(list(shape))}: not a possible size; the file is damaged"
+        )
     return count
 
 

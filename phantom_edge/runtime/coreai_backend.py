@@ -8,12 +8,13 @@ import weakref
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from phantom_edge.bundle.backend import check_tiles, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
 from phantom_edge.reading import reading
 from phantom_edge.runtime.native import quiet_native
@@ -59,6 +60,7 @@ class CoreaiBackend:
         self._prefill, self._decode = loaded["text_decoder"]["prefill"], loaded["text_decoder"]["decode"]
         described = self._prefill.desc
         self._states = {n: tuple(described.state_descriptor(n).shape) for n in described.state_names}
+        check_cache(Path(folder), sum(4 * prod(shape) for shape in self._states.values()))
         lengths = {shape[2] for shape in self._states.values() if len(shape) == 4}
         steps = tuple(described.input_descriptor("position_ids").shape)
         if lengths != {context} or steps != (chunk,):

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from phantom_edge.bundle.backend import end_of_call, running
+from phantom_edge.bundle.backend import check_cache, end_of_call, running
 from phantom_edge.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from phantom_edge.mil import MilModel
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
-MAX_CACHE_BYTES: Final = 64 << 30
 NATIVE: Final = "darwin"  # sys.platform where Core ML is part of the system
 MAIN, PREFILL, DECODE = "main", "prefill", "decode"
 Functions = Literal["main", "fixed"]
@@ -195,9 +194,7 @@ def _check_decoder(decoder: MilModel, path: Path, context: int, chunk: int) -> i
     vocabulary = logits.shape[-1] if logits else None
     if not shapes or positions is None or vocabulary is None or any(len(shape) != 4 for shape in shapes):
         raise InputError(f"{path}: no KV cache, position_ids or logits; not a decoder of this toolkit")
-    size = sum(2 * prod(shape) for shape in shapes)
-    if size > MAX_CACHE_BYTES:
-        raise InputError(f"{path}: its cache takes {size >> 30} GiB; export again with a smaller --context")
+    check_cache(path, sum(4 * prod(shape) for shape in shapes))
     limit = min(shape[2] for shape in shapes)
     if context > limit:
         raise InputError(

@@ -7,12 +7,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Final
+
+DEBUG: Final = "PHANTOM_EDGE_DEBUG"  # what --debug sets
 
 
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
-    """Hold back what native code writes to stderr while the block runs; it is shown if the block fails.
+    """Hold back what native code writes to stderr while the block runs; with --debug it is shown
+    if the block fails.
 
     ExecuTorch logs every probe of the processor's description when its first kernel is set up.
     """
@@ -23,8 +26,9 @@ def quiet_native() -> Iterator[None]:
         try:
             yield
         except BaseException:
-            output.seek(0)
-            os.write(kept, output.read())
+            if os.environ.get(DEBUG):  # else the one line of the error says it
+                output.seek(0)
+                os.write(kept, output.read())
             raise
         finally:
             os.dup2(kept, 2)

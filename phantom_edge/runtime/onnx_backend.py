@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from phantom_edge.bundle.backend import end_of_call, running
+from phantom_edge.bundle.backend import check_cache, end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
@@ -28,7 +28,6 @@ GRAPHS: Final = {
 }
 """Inputs and outputs of each model, besides the decoder's cache."""
 PAST: Final = "past_key_values."
-MAX_CACHE_BYTES: Final = 64 << 30
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 SHRINK: Final = "memory.enable_memory_arena_shrinkage"
 MODES: Final = ("stock", "lifted")
@@ -214,9 +213,5 @@ def _cache_shapes(
             shapes[entry.name] = (1, known[0], context, known[1])
     if not shapes:
         raise InputError(f"{path.name}: no past_key_values inputs; not a decoder of this toolkit")
-    size = sum(4 * prod(shape) for shape in shapes.values())
-    if size > MAX_CACHE_BYTES:
-        raise InputError(
-            f"{path.name}: its cache for {context} tokens takes {size >> 30} GiB; lower --context"
-        )
+    check_cache(path, sum(4 * prod(shape) for shape in shapes.values()))
     return shapes

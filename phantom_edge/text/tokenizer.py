@@ -194,6 +194,8 @@ def _added_tokens(folder: Path) -> dict[int, AddedToken]:
 
 
 def _added_token(content: str, **flags: object) -> AddedToken:
+    if not content:
+        raise ValueError("a token without text")
     # Never `normalized`: the published tokenizer looks for these tokens in the text as it is.
     chosen = {flag: bool(flags.get(flag, False)) for flag in _ADDED_TOKEN_FLAGS}
     return AddedToken(content, normalized=False, **chosen)

@@ -14,10 +14,10 @@ from executorch.exir import schema
 from executorch.exir._serialize._flatbuffer_program import _patch_generated_flatbuffer_aliases
 from executorch.exir._serialize.generated.executorch_flatbuffer.Program import Program
 
+from phantom_edge.bundle.backend import check_cache
 from phantom_edge.errors import InputError, shown
 
 AGAIN: Final = "export it again"
-MAX_MEMORY: Final = 64 << 30  # bytes of a method's planned memory, the KV cache with it
 KERNELS: Final = frozenset(
     {
         "aten::_local_scalar_dense",
@@ -61,9 +61,9 @@ def check_program(path: Path, program: schema.Program) -> None:
         if other := [name for name in named if name not in KERNELS | DELEGATES]:
             what = f"{shown(plan.name)} uses {shown(other[0])}"
             raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
-        if sum(plan.non_const_buffer_sizes) > MAX_MEMORY or min(plan.non_const_buffer_sizes, default=0) < 0:
-            size = sum(plan.non_const_buffer_sizes) >> 30
-            raise InputError(f"{path}: {shown(plan.name)} takes {size} GiB; export with a smaller --context")
+        if min(plan.non_const_buffer_sizes, default=0) < 0:
+            raise InputError(f"{path}: {shown(plan.name)} takes less than no memory; {AGAIN}")
+        check_cache(path, sum(plan.non_const_buffer_sizes))
         for chain in plan.chains:
             for instruction in chain.instructions:
                 _check_call(path, plan, instruction.instr_args)
