@@ -39,7 +39,8 @@ class Format:
     are the backend's options for a run without the platform's own rounding, where it has one: there a fault
     of structure cannot hide. ``int8_cache`` says whether the exporter writes a KV cache in int8, which it
     does where the runtime gains by it. ``fixed`` are the backend's options for a run of the decoder's
-    functions of a fixed length, where it has such beside one for any length.
+    functions of a fixed length, where it has such beside one for any length. ``aborts`` says that the runtime
+    ends the process on a program that it does not like.
 
     Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
     ``derived_files(model, options, folder)``, what lies beside the graphs; ``NOT_STORED``, patterns of the
@@ -53,6 +54,7 @@ class Format:
     unrounded: tuple[tuple[str, str], ...] = ()
     int8_cache: bool = False
     fixed: tuple[tuple[str, str], ...] = ()
+    aborts: bool = False
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -136,6 +138,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.executorch",
             "phantom_edge.runtime.executorch_backend:ExecutorchBackend",
             unrounded=(("mode", "lifted"),),
+            aborts=True,
         ),
         Format(
             "executorch-coreml",
@@ -143,6 +146,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.executorch_coreml",
             "phantom_edge.runtime.executorch_coreml_backend:ExecutorchCoremlBackend",
             unrounded=(("mode", "lifted"),),
+            aborts=True,
         ),
         Format(
             "coreai",

@@ -168,6 +168,7 @@ class _Verification:
         subject, report, step = self.subject, self.report, self.step
         step("comparing what the bundle says with the checkpoint")
         self._files()
+        self._check_safe()
         asked = self._asked(image, question, tokens)
         step("running the artifact")
         with part("runs"):
@@ -191,6 +192,13 @@ class _Verification:
         groups[FILES] += attempt("tokenizer rules that differ", lambda: source.tokenizer(subject))
         groups[FILES] += attempt("files that no check reads", lambda: shipped.files(subject))
         groups[STRUCTURE] += attempt("floats that differ", lambda: [weights.floats(subject)])
+
+    def _check_safe(self) -> None:
+        """Raise :class:`Broken` for a program that is not an export's, where such may end this process."""
+        names = {check.name for check in self.report.groups[FILES] if check.passed is False}
+        if self.subject.artifact_format.aborts and shipped.DECLARED in names:
+            reason = "not run: it is not as an export is, and its runtime could end this process"
+            raise Broken(Check("runs", "not run", passed=False, detail=reason))
 
     def _asked(self, image: Any, question: str | None, tokens: int) -> _Asked:
         """The prompts as the checkpoint makes them, with the golden file's picture for the first of them."""

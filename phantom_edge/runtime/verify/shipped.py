@@ -14,6 +14,7 @@ from phantom_edge.runtime.verify.subject import Subject
 
 REPORT: Final = "report.html"
 """For people; no runtime reads it."""
+DECLARED: Final = "declarations that differ"
 SHOWN: Final = 3
 
 
@@ -39,7 +40,7 @@ def files(subject: Subject) -> list[Check]:
             ", ".join(sorted(present - known)[:SHOWN]),
         ),
         Check.at_most(
-            "declarations that differ",
+            DECLARED,
             len(declared),
             0,
             "inputs, outputs, functions and metadata are what runtimes go by",
