@@ -18,16 +18,21 @@ LANGUAGE_MODELS = ("qwen2", "internlm2", "phi3", "llama", "mistral", "gemma", "q
 
 def refuse_other_folders(folder: Path) -> None:
     """Raise :class:`InputError`, naming what it is, for a folder that is no checkpoint to load."""
-    if _is_bundle(folder):
-        raise InputError(
-            f"{folder}: is a bundle, which is exported already; give the checkpoint it was made from"
-        )
+    refuse_bundle(folder)
     _refuse_pointers(folder)
     _refuse_adapter(folder)
     if not (folder / "config.json").is_file():
         _refuse_without_config(folder)
     if not (folder / SINGLE).exists() and not (folder / INDEX).exists():
         _refuse_other_weights(folder)
+
+
+def refuse_bundle(folder: Path) -> None:
+    """Raise :class:`InputError` for a bundle; its ``config.json`` may be that of another runtime."""
+    if _is_bundle(folder):
+        raise InputError(
+            f"{folder}: is a bundle, which is exported already; give the checkpoint it was made from"
+        )
 
 
 def refuse_file(path: Path) -> None:
@@ -63,7 +68,7 @@ _GGUF = "is GGUF for llama.cpp, whose weights are rounded; give the safetensors 
 
 
 def _is_bundle(folder: Path) -> bool:
-    """Whether a folder has a bundle's manifest; ``config.json`` may be there for another runtime."""
+    """Whether a folder has a bundle's manifest."""
     manifest = folder / "manifest.json"
     try:
         return manifest.is_file() and "graphs" in read_json(manifest, 16 << 20)

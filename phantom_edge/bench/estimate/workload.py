@@ -12,6 +12,7 @@ from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.bundle.manifest import INT8
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
+from phantom_edge.checkpoint.refusals import refuse_bundle
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.rope import check_context
@@ -105,6 +106,7 @@ class Workload:
 def _config(model: str | None) -> tuple[PhantomConfig, int]:
     """Config, and tokens of the question where the tokenizer is at hand."""
     folder = NANO if model is None or model == NANO_NAME else Path(model)
+    refuse_bundle(folder)
     if (folder / CONFIG).is_file():
         config = PhantomConfig.from_file(folder / CONFIG)
         if not (folder / "tokenizer.json").is_file():

@@ -21,13 +21,14 @@ from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_progra
 
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.executorch import NOT_STORED
-from phantom_edge.export.executorch.floats import damage
 from phantom_edge.export.executorch.lower import write_methods
+from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.export.executorch.program import Buffers
 from phantom_edge.export.executorch.readback import StoredProgram, decode
 from phantom_edge.export.executorch.xnnpack import NamedData
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
+from phantom_edge.reading import reading
 
 SHOWN: Final = 3  # differences of one method or delegate
 LENGTH: Final = 60  # of a value or a name in a message
@@ -78,7 +79,7 @@ class Expected:
 
 def program_differences(stored: StoredProgram, expected: Expected) -> list[str]:
     """Differences of a program, in a few words each. Raises :class:`InputError` for a damaged one."""
-    with damage(stored.path):
+    with reading(stored.path, AGAIN):
         return [
             *_tables(stored, expected),
             *_methods(stored, expected),

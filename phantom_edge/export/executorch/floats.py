@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from executorch.exir import schema
 from executorch.exir.scalar_type import ScalarType
 
-from phantom_edge.errors import InputError, first_line
 from phantom_edge.export.base import GRAPHS
 from phantom_edge.export.executorch import NOT_STORED
+from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.export.executorch.readback import FLOATS, StoredProgram, decode
 from phantom_edge.model.weights import LazyWeights, Maker
+from phantom_edge.reading import reading
 
 DELEGATED: Final = ("vision_encoder", "text_decoder")
 PATCHES: Final = "vision_encoder.patch_embedding.weight"
@@ -32,25 +31,12 @@ def program_floats(stored: StoredProgram, delegated: Iterable[str] = DELEGATED) 
 
     Raises :class:`InputError` for damage, for a constant's when it is read.
     """
-    with damage(stored.path):
+    with reading(stored.path, AGAIN):
         makers = dict(_of_kernels(stored))
         for method in delegated:
             for delegate in stored.plan(method).delegates:
                 makers |= dict(_of_graph(stored, decode(stored.segment(delegate.processed.index))))
         return LazyWeights(makers)
-
-
-@contextmanager
-def damage(path: Path) -> Iterator[None]:
-    """Every error of the block as an :class:`InputError` about ``path``."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # libraries raise struct.error, TypeError, CalledProcessError… on damage
-        raise InputError(
-            f"{path}: not as this toolkit writes it ({first_line(error)}); export it again"
-        ) from None
 
 
 def _of_graph(stored: StoredProgram, graph: dict[str, Any]) -> Makers:
@@ -91,10 +77,10 @@ def _first_constants(stored: StoredProgram, method: str, kernel: str) -> list[sc
 def _table(
     stored: StoredProgram, tensor: schema.Tensor, shape: tuple[int, ...] | None = None
 ) -> torch.Tensor:
-    with damage(stored.path):
+    with reading(stored.path, AGAIN):
         return stored.buffer(tensor, TABLES[tensor.scalar_type]).reshape(shape or tensor.sizes)
 
 
 def _named(stored: StoredProgram, key: str, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    with damage(stored.path):
+    with reading(stored.path, AGAIN):
         return torch.frombuffer(bytearray(stored.named(key)), dtype=dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""The files of an artifact from others: every failure while one is read is one line about it."""
+"""The constants of a model from others, also those whose data lie beside it."""
 
 from __future__ import annotations
 
