@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.server, self.path.split("?")[0]
         hub.requests.append(path)
         if hub.failure == "silent":
-            hub.closing.wait(30)
+            hub.closing.wait(120)
             return
         if isinstance(hub.failure, tuple):
             self._fail(*hub.failure)
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         if hub.failure == "stuck" and file.suffix == ".safetensors":
             self.wfile.write(data[start : start + 1000])
             self.wfile.flush()
-            hub.closing.wait(30)
+            hub.closing.wait(120)
             return
         self.wfile.write(data[start:])
 
