@@ -19,7 +19,7 @@ LONGEST: Final = 120  # characters of a path that a line repeats
 _NATIVE: Final = re.compile(r"\(os error (\d+)\)")  # of libraries in Rust
 _MEMORY: Final = re.compile(
     r"can't allocate memory|cannot allocate memory|not enough memory|bad_alloc|bad allocation"
-    r"|failed to allocate memory|out of memory|unable to allocate|std::length_error",
+    r"|failed to allocate memory|out of memory|unable to allocate|failed to map segment|std::length_error",
     re.IGNORECASE,
 )
 _REASONS: Final = {
@@ -60,7 +60,7 @@ def out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError) or number_of(error) == errno.ENOMEM:
         return True
-    return isinstance(error, RuntimeError | OSError) and _MEMORY.search(str(error)) is not None
+    return isinstance(error, RuntimeError | OSError | ImportError) and _MEMORY.search(str(error)) is not None
 
 
 def unwritable(error: BaseException, output: Path | None = None) -> UnwritableError | None:

@@ -97,3 +97,31 @@ def test_memory():
     assert out_of_memory(RuntimeError("std::bad_alloc"))
     assert out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))
     assert not out_of_memory(RuntimeError("size mismatch"))
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "words"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "disk"),
+        (ValueError("bad magic"), 2, "model.onnx: damaged"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), 2, "model.onnx: damaged"),
+    ],
+)
+def test_the_line_of_a_command_names_the_true_cause(first, code, words, capsys):
+    """Readers call every failure a damaged file."""
+    import typer
+
+    from phantom_edge.cli.console import command
+    from phantom_edge.errors import InputError
+
+    def work() -> None:
+        try:
+            raise first
+        except Exception:
+            raise InputError("model.onnx: damaged") from None
+
+    with pytest.raises(typer.Exit) as ended:
+        command(work)()
+    assert ended.value.exit_code == code
+    assert words in capsys.readouterr().err

@@ -15,7 +15,7 @@ import typer
 
 from phantom_edge import interrupts
 from phantom_edge.cli.printing import PrintError, prepare_streams, say
-from phantom_edge.errors import InputError, PhantomEdgeError, one_line
+from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError, UnwritableError, one_line
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -40,7 +40,7 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
         except PrintError as error:
             _fail(error, error.exit_code, str(error))
         except PhantomEdgeError as error:
-            _fail(error, error.exit_code)
+            _fail(error, *(_system_s(error) or (error.exit_code, str(error))))
         except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
@@ -51,13 +51,30 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
 
 def _unexpected(error: Exception) -> tuple[int, str]:
     """Exit code and line of an error that is none of the toolkit's own."""
-    from phantom_edge.causes import out_of_memory, unwritable
-
-    if out_of_memory(error):
-        return 1, MEMORY
-    if isinstance(error, OSError) and (refused := unwritable(error)):
-        return InputError.exit_code, str(refused)
+    if (known := _system_s(error)) is not None:
+        return known
     return 1, f"unexpected {type(error).__name__}: {error} (run with --debug and report it)"
+
+
+def _system_s(error: BaseException | None) -> tuple[int, str] | None:
+    """Exit code and line where the system is to blame: for an error, or for one that it was made of.
+
+    What reads a file calls every failure a damaged file, also one for want of memory.
+    """
+    from phantom_edge.causes import FULL, number_of, out_of_memory, unwritable
+
+    first, seen = error, set()
+    while (
+        error is not None and id(error) not in seen and not isinstance(error, UnwritableError | NoRoomError)
+    ):
+        if out_of_memory(error):
+            return 1, MEMORY
+        general = error is first or number_of(error) in FULL
+        if general and isinstance(error, OSError) and (refused := unwritable(error)):
+            return InputError.exit_code, str(refused)
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _fail(error: BaseException, code: int, text: str | None = None) -> NoReturn:
