@@ -164,8 +164,10 @@ def _heed() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def trial(command: Command, how: signal.Signals, moment: float, box: Sandbox, tally: Tally) -> None:
-    """Kill once, and look; run to the end, and look again."""
+def trial(
+    command: Command, how: signal.Signals, moment: float, box: Sandbox, tally: Tally, *, again: bool = True
+) -> None:
+    """Kill once, and look; with ``again`` run to the end, and look again."""
     label = f"{command.name}, {how.name} after {moment:.2f} s"
     before = box.listing()
     process = box.start(command)
@@ -182,12 +184,14 @@ def trial(command: Command, how: signal.Signals, moment: float, box: Sandbox, ta
     tally.kills[how.name] += 1
     tally.ended[_outcome(process.returncode, how)] += 1
     _look(label, command, box, before, tally, killed=how, code=process.returncode, said=said, moment=moment)
-    if process.returncode == 0 and command.once:
+    if not again:
+        return
+    if command.once and (box.work / command.results[0]).exists():
         shutil.rmtree(box.work / command.results[0])  # it is refused where its result is
-    again = box.start(command)
-    _, said = again.communicate()
-    if again.returncode:
-        tally.faults.append(f"{label}: the next run ended with {again.returncode}: {said.strip()[-200:]}")
+    process = box.start(command)
+    _, said = process.communicate()
+    if process.returncode:
+        tally.faults.append(f"{label}: the next run ended with {process.returncode}: {said.strip()[-200:]}")
     if extra := box.listing() - before - {f"work/{name}" for name in command.results}:
         tally.faults.append(f"{label}: after the next run there is {sorted(extra)}")
 

@@ -128,16 +128,23 @@ def check_folder(path: str | Path) -> None:
             )
 
 
+def short_name(model: str) -> str:
+    """What a model is called by its folder or id, also where that is ``.`` or ``..``.
+
+    >>> short_name("BK-Lee/Phantom-0.5B")
+    'Phantom-0.5B'
+    """
+    name = Path(model).name
+    return name if name.strip(".") else Path(model).resolve().name or "phantom"
+
+
 def default_folder(model: str, target: str) -> Path:
-    """Where a bundle goes when nobody says: named after the model, also after one called ``.`` or ``..``.
+    """Where a bundle goes when nobody says.
 
     >>> default_folder("BK-Lee/Phantom-0.5B", "ios").name
     'Phantom-0.5B-ios'
     """
-    name = Path(model).name
-    if name in ("", "..") or not name.strip("."):
-        name = Path(model).resolve().name or "phantom"
-    return Path(f"{name}-{target}")
+    return Path(f"{short_name(model)}-{target}")
 
 
 def is_own_bundle(folder: Path) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import fill, mounted
 
 from phantom_edge import causes
 from phantom_edge.causes import number_of, out_of_memory, unwritable
@@ -16,26 +15,8 @@ from phantom_edge.causes import number_of, out_of_memory, unwritable
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 8 MB, where this system lets the tests mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True
-    ).returncode:
-        pytest.skip("no disk can be mounted")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path) -> OSError:
-    """Fill a disk; the error that its last byte gave."""
-    try:
-        with (folder / "full").open("wb") as file:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-    except OSError as error:
-        return error
+    with mounted(tmp_path / "disk") as folder:
+        yield folder
 
 
 def test_the_full_disk_is_named(small_disk, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.children import child
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.outputs import short_name
 from phantom_edge.progress import Step, prefixed
 from phantom_edge.targets import format_for
 
@@ -63,7 +64,7 @@ def _prepared(model: str | None, settings: Settings) -> Run:
         raise InputError(f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG})")
     source = Pretrained.open(model)
     files = [source.checkpoint.folder / CONFIG, *source.checkpoint.files]
-    name = NANO_NAME if source.checkpoint.folder == NANO else Path(source.name).name
+    name = NANO_NAME if source.checkpoint.folder == NANO else short_name(source.name)
     facts = {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)}
     run = Run(device, {}, facts, settings.to_dict())
     run.add("bundle", sum(path.stat().st_size for path in files))
