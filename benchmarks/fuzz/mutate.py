@@ -176,7 +176,7 @@ def _change_field(message: Any, field: Any, value: Any, rng: Rng) -> None:
         try:
             setattr(message, field.name, _odd_scalar(value, rng))
             return
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
 
 
@@ -185,7 +185,7 @@ def _set_item(values: Any, rng: Rng) -> None:
         try:
             values[rng.randrange(len(values))] = _odd_scalar(values[0], rng)
             return
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
 
 

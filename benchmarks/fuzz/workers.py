@@ -11,6 +11,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -124,8 +125,13 @@ def _serve(pipe: Any, make: Make, folder: Path) -> None:
     os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    sys.stdout = open(1, "w", 1, "utf-8", "replace", closefd=False)  # noqa: SIM115, for as long as it lives
+    sys.stderr = open(2, "w", 1, "utf-8", "replace", closefd=False)  # noqa: SIM115
     while True:
-        kind, seed = pipe.recv()
+        try:
+            kind, seed = pipe.recv()
+        except EOFError:  # whoever forked this is gone
+            return
         for place in (work, scratch):
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
