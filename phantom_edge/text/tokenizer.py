@@ -19,6 +19,7 @@ from phantom_edge.text.prompt import MARKER, PromptTemplate
 
 MAX_FILE_BYTES = 64 * 2**20
 AGAIN: Final = "download it again"
+MAX_IDS: Final = 1 << 20
 _ADDED_TOKEN_FLAGS = ("single_word", "lstrip", "rstrip", "special")
 
 
@@ -86,6 +87,10 @@ class Tokenizer:
         """
         data = read_json(Path(path), MAX_FILE_BYTES, AGAIN)
         with reading(path, AGAIN, "is not a tokenizer"):
+            model, added = data.get("model"), data.get("added_tokens")
+            vocabulary = model.get("vocab") if isinstance(model, dict) else None
+            _check_ids(vocabulary.values() if isinstance(vocabulary, dict) else ())
+            _check_ids(token.get("id") for token in added or ())
             return cls(RustTokenizer.from_str(json.dumps(data)))
 
     @property
@@ -184,6 +189,7 @@ def _added_tokens(folder: Path) -> dict[int, AddedToken]:
     listed = settings.get("added_tokens_decoder", {})
     named = read_json(older, MAX_FILE_BYTES, AGAIN) if is_file(older) else {}
     with reading(folder, "download tokenizer_config.json again", "its added tokens are malformed"):
+        _check_ids([*map(int, listed), *map(int, named.values())])
         tokens = {int(index): _added_token(**entry) for index, entry in listed.items()}
         for content, index in named.items():
             known = tokens.setdefault(int(index), _added_token(content, special=True))
@@ -191,6 +197,12 @@ def _added_tokens(folder: Path) -> dict[int, AddedToken]:
                 names = f"{shown(known.content)} and {shown(content)}"
                 raise InputError(f"token {index} of {folder} is {names}: mend {older.name}")
         return tokens
+
+
+def _check_ids(ids: Iterable[int]) -> None:
+    """Raise ValueError for an id that no model has: the tokenizers library keeps a place for each below."""
+    if odd := [index for index in ids if not 0 <= index < MAX_IDS]:
+        raise ValueError(f"id {shown(odd[0])} is not below {MAX_IDS}")
 
 
 def _added_token(content: str, **flags: object) -> AddedToken:

@@ -1,6 +1,7 @@
 """Bundles: atomic writing, and every way a finished one can be damaged."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -101,9 +102,27 @@ def flip(folder):
     (folder / "sub" / "model.bin").write_bytes(data)
 
 
+def link(folder):
+    """As a hub's cache keeps files: the content right, elsewhere."""
+    blob = folder.parent / "blobs" / "0123"
+    blob.parent.mkdir()
+    (folder / "sub" / "model.bin").rename(blob)
+    (folder / "sub" / "model.bin").symlink_to(Path("..", "..", "blobs", "0123"))
+
+
+def link_folder(folder):
+    (folder / "sub").rename(folder.parent / "elsewhere")
+    (folder / "sub").symlink_to(folder.parent / "elsewhere")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (link, r"sub/model.bin is a link, .* copy the bundle with `cp -rL`"),
+        (link_folder, r"sub is a link, .* copy the bundle with `cp -rL`"),
+        (lambda f: os.link(f / "sub" / "model.bin", f.parent / "other"), r"sub/model.bin is a hard link"),
+        (lambda f: (f / "loop").symlink_to("loop"), "loop is a link"),
+        (lambda f: os.mkfifo(f / "pipe"), "pipe is no ordinary file"),
         (flip, "model.bin is not the file that was exported"),
         (lambda f: (f / "sub" / "model.bin").unlink(), "model.bin is missing"),
         (lambda f: (f / "sub" / "model.bin").write_text("weightsX"), "not the file"),
@@ -130,3 +149,19 @@ def test_a_browser_runs_what_was_made_for_one():
     made = {"onnx": True, "onnx-webgpu": True, "executorch": False}
     assert {kind: Bundle(Path(), sample_manifest(format=kind)).browser for kind in made} == made
     assert not Bundle(Path(), sample_manifest(browser=False)).browser
+
+
+@pytest.mark.parametrize("change", [link, link_folder])
+def test_a_link_is_refused_also_where_the_content_is_not_looked_at(tmp_path, change):
+    made = make(tmp_path / "b").folder
+    change(made)
+    with pytest.raises(InputError, match="is a link"):
+        Bundle.open(made, check=False)
+
+
+def test_what_an_operating_system_leaves_is_no_part_of_a_bundle(tmp_path):
+    made = make(tmp_path / "b").folder
+    size = Bundle.open(made).bytes
+    for name in (".DS_Store", "sub/.DS_Store", "sub/._model.bin", "Thumbs.db", "desktop.ini"):
+        (made / name).write_bytes(b"left by a file manager")
+    assert Bundle.open(made).bytes == size

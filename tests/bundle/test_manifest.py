@@ -9,6 +9,7 @@ from sample_manifest import sample_manifest
 
 from phantom_edge.bundle.manifest import SCHEMA_FILE, Manifest, schema_text
 from phantom_edge.errors import InputError
+from phantom_edge.images import check_tile_policy
 from recipes.synthetic import TINY_FAMILIES
 
 VALIDATOR = Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
@@ -72,6 +73,14 @@ DAMAGES = [
     (lambda m: m["ids"].update(end=[]), "ids.end is .., expected minItems 1"),
     (lambda m: m.update(kv_cache="int4"), "kv_cache is 'int4', expected enum .'float', 'int8'"),
     (lambda m: m["config"]["decoder"].update(type="gpt2"), "config.decoder.type is 'gpt2', expected enum"),
+    (lambda m: m["tiles"].update(max=10**6), "tiles.max is 1000000, expected minimum 1, maximum 64"),
+    (lambda m: m["config"]["decoder"].update(layers=131_072), "config.decoder.layers is 131072, expected"),
+    (lambda m: m["config"]["vision"].update(layers=131_072), "config.vision.layers is 131072, expected"),
+    (lambda m: m.update(context=10**39), "context is 10{39}, expected"),
+    (lambda m: m.update(context="x" * 10**6), "context is 'xxx.* … .*', expected integer"),
+    (lambda m: m["files"].update({"x" * 5000: ENTRY}), "a path that stays inside the bundle"),
+    (lambda m: m["files"].update({"a\nb": ENTRY}), "a path that stays inside the bundle"),
+    (lambda m: m["graphs"].update(text_decoder=["a"]), r"graphs.text_decoder is \['a'\], expected string"),
     (lambda m: m["files"].update({"../x": ENTRY}), "files is '../x', expected a path that stays inside"),
     (lambda m: m["files"].update({"/etc/passwd": ENTRY}), "a path that stays inside the bundle"),
     (lambda m: m["files"].update({"a//b": ENTRY}), "a path that stays inside the bundle"),
@@ -85,6 +94,14 @@ DAMAGES = [
         "files.a.sha256 is 'X', expected a SHA-256",
     ),
 ]
+
+
+def test_a_tile_too_large_for_any_picture():
+    with pytest.raises(InputError, match="at most 64, and 64 megapixels in all"):
+        check_tile_policy(30_000, 1)
+    with pytest.raises(InputError, match="at most 64"):
+        check_tile_policy(1, 65)
+    check_tile_policy(448, 64)
 
 
 @pytest.mark.parametrize(("change", "message"), DAMAGES)
@@ -105,6 +122,8 @@ def test_damage_is_named_by_its_field_and_its_file(path, change, message):
         (lambda m: m["tiles"].update(size=60), "tiles.size is 60, and config makes it 56"),
         (lambda m: m["ids"].update(image=6), "ids.image is 6, and config makes it 5"),
         (lambda m: m["shape"].update(cache_widths=[32]), "the length of shape.cache_widths is 1"),
+        (lambda m: m.update(chunk=m["context"] + 1), "is more than the context of"),
+        (lambda m: m["shape"].update(cache_widths=[2**20, 2**20]), "cache_widths are not all in 16..32"),
         (lambda m: m["ids"].update(first=99999), "ids: 99999 is no id below a vocabulary of"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from dataclasses import replace
 
 import jsonschema
@@ -201,6 +202,17 @@ def test_a_checkpoint_that_has_moved_is_asked_for(copy):
         bundle = rehash(source=source | {"origin": origin})
         with pytest.raises(InputError, match=r"made from 'gone/for/good'.*give the checkpoint with --model"):
             verify(bundle)
+
+
+def test_a_hub_id_in_a_manifest_is_not_looked_up_on_the_network(copy, monkeypatch):
+    def connected(*arguments: object) -> None:
+        raise AssertionError(f"connected to {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    folder, rehash = copy
+    bundle = rehash(source={**json.loads((folder / MANIFEST).read_text())["source"], "name": "someone/model"})
+    with pytest.raises(InputError, match=r"not in the hub's cache of this machine.*with --model"):
+        verify(bundle)
 
 
 def test_your_own_picture_and_question(bundles):
