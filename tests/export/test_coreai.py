@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -187,6 +188,14 @@ def test_damaged_and_foreign_assets_are_refused(case, tmp_path):
         coreai.stored_weights(tmp_path)
     program = tmp_path / "vision_encoder.aimodel" / "main.mlirb"
     program.write_bytes(program.read_bytes()[:1000])
-    for read in (coreai.stored_weights, lambda folder: CoreaiBackend(folder, context=CONTEXT, chunk=CHUNK)):
+    readers = (coreai.stored_weights, lambda folder: CoreaiBackend(folder, context=CONTEXT, chunk=CHUNK))
+    for read in readers:
         with pytest.raises(InputError, match="SHA-256 differs"):
+            read(tmp_path)
+    # Apple's reader ends the process over this one, whose hash is right.
+    digest = hashlib.sha256(program.read_bytes()).digest()
+    program.with_name("main.hash").write_bytes(digest)
+    metadata.write_text((case[1] / "token_embedding.aimodel" / "metadata.json").read_text())
+    for read in readers:
+        with pytest.raises(InputError, match="not a Core AI program"):
             read(tmp_path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from executorch_models import CHUNK, CONTEXT, random_tiles
 from folded_models import folded, integers, quantized
 
@@ -16,6 +18,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.readback import StoredProgram
 from phantom_edge.export.executorch_coreml import payload as coreml_payload
+from phantom_edge.model.rope import static_tables
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 from phantom_edge.runtime.executorch_coreml_backend import ExecutorchCoremlBackend
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -79,6 +82,31 @@ def test_every_integer_is_the_models(model, exported):
     for name, weight in wanted.items():
         assert (stored[name].values == weight.values).all()
         assert (stored[name].scales == weight.scales).all()
+
+
+def test_every_float_is_the_references(model, exported):
+    floats = executorch_coreml.stored_floats(exported[0])
+    weights = executorch_coreml.reference(model).weights
+    names = {n for n in weights if isinstance(weights[n], torch.Tensor)}
+    assert names <= floats.keys()
+    for name in names:
+        assert torch.equal(floats[name].float(), weights[name].float()), name
+    d = model.config.decoder
+    for name, table in zip(("cos", "sin"), static_tables(d.rope, d.head_dim, CONTEXT), strict=True):
+        assert torch.equal(floats[f"rope.{name}"], table)
+
+
+def test_an_export_differs_in_nothing_from_an_export(model, exported):
+    """What must be seen is in ``faults_coreml_delegate``."""
+    assert executorch_coreml.differences(exported[0], model, OPTIONS) == []
+    assert executorch_coreml.artifact_files(exported[0]) == {p.name for p in exported[0].iterdir()}
+    lines = executorch_coreml.differences(exported[0], model, replace(OPTIONS, end_ids=(2,)))
+    assert any("get_eos_ids" in line for line in lines)
+    name = "vision_encoder.layers.0.norm1.weight"
+    other = {n: w * 1.01 if n == name else w for n, w in model.weights.items()}
+    assert executorch_coreml.differences(exported[0], replace(model, weights=other), OPTIONS) == [
+        "vision_encoder: values of vision_encoder__layers__0__norm1__weight"
+    ]
 
 
 def test_the_delegate_is_what_the_stock_runtime_reads(model, exported, tmp_path):

@@ -96,15 +96,17 @@ def renamed_output(functions: dict[str, Any]) -> None:
         function.attributes["res_attrs"] = ir.Attribute.parse(names)
 
 
-def sdpa(becomes: float) -> Callable[[dict[str, Any]], None]:
-    """Another scale in every attention op."""
+def other_scale(functions: dict[str, Any]) -> None:
+    """Every attention op divides by twice as much."""
+    from coreai._compiler._mlir_libs._mlir import ir
 
-    def change(functions: dict[str, Any]) -> None:
-        for name, function in functions.items():
-            if name.startswith("sdpa"):
-                other_constant(name, "dense<0.", f"dense<{becomes}>")({name: function})
-
-    return change
+    for name, function in functions.items():
+        if name.startswith("sdpa"):
+            (scale,) = (
+                op for op in constants(function, "dense<") if str(op.results[0].type) == "tensor<f32>"
+            )
+            with scale.context:
+                scale.attributes["value"] = ir.Attribute.parse("dense<0.125> : tensor<f32>")
 
 
 def replaced(
@@ -192,9 +194,15 @@ FAULTS: Final = (
         DECODE,
     ),
     fault("decode: cos for sin", edited(DECODER, crossed_tables), FLOATS),
-    fault("attention with another scale", edited(DECODER, sdpa(0.5)), PREFILL),
-    fault("prefill: a norm removed", edited(DECODER, other_constant("prefill", 'dense<"0x', "dense<1.0>"))),
-    fault("decode: a norm removed", edited(DECODER, other_constant("decode", 'dense<"0x', "dense<1.0>"))),
+    fault("attention with another scale", edited(DECODER, other_scale), PREFILL),
+    fault(
+        "prefill: other scales of a matrix",
+        edited(DECODER, other_constant("prefill", 'dense<"0x', "dense<1.0>")),
+    ),
+    fault(
+        "decode: other scales of a matrix",
+        edited(DECODER, other_constant("decode", 'dense<"0x', "dense<1.0>")),
+    ),
     fault(
         "vision: queries and keys swapped",
         edited(VISION, other_operand("main", "coreai.invoke", 1, 0, 1)),

@@ -113,7 +113,9 @@ operations {{
   type: "const" outputs {{ name: "one" type {{ tensorType {{ dataType: INT32 }} }} }}
   attributes {{
     key: "val"
-    value {{ type {{ tensorType {{ dataType: INT32 }} }} immediateValue {{ tensor {{ ints {{ values: 1 }} }} }} }}
+    value {{
+      type {{ tensorType {{ dataType: INT32 }} }} immediateValue {{ tensor {{ ints {{ values: 1 }} }} }}
+    }}
   }}
 }}
 operations {{

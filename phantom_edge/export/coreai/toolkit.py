@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import warnings
 from functools import cache
 from pathlib import Path
@@ -13,11 +11,9 @@ from typing import Any
 
 from phantom_edge.errors import InputError
 from phantom_edge.files import file_sha256
-from phantom_edge.reading import is_file, read_bytes, reading
+from phantom_edge.reading import is_file, opened, read_bytes, reading
 
 HASH_BYTES = 32
-LOAD = "import sys; from coreai.authoring import AIModelAsset; AIModelAsset.load(sys.argv[1]).program"
-TIMEOUT = 600  # seconds, for a program of gigabytes on a busy machine
 EXTRA = 'pip install "phantom-edge[coreai]"'
 
 
@@ -37,8 +33,8 @@ def coreai_torch() -> ModuleType:
 def open_asset(path: Path) -> Any:
     """The ``coreai.authoring.AIModelAsset`` of a folder, its program compared with the hash beside it.
 
-    The hash comes first, and then a process that may end: Apple's reader ends its own over a damaged program.
-    Raises as :func:`coreai_torch`, and for an asset that is missing or damaged.
+    The program is parsed first, because Apple's reader ends the process over a damaged one. Raises
+    as :func:`coreai_torch`, and for an asset that is missing or damaged.
     """
     try:
         from coreai.authoring import AIModelAsset
@@ -50,23 +46,22 @@ def open_asset(path: Path) -> Any:
             f"{path}: not a Core AI asset (no {program.name} and {digest.name}); export it again"
         )
     with reading(path, "export it again", "not a Core AI asset"):
-        sound = bytes.fromhex(digest_of := file_sha256(program)) == read_bytes(digest, HASH_BYTES)
-        if not sound:
+        sha256 = file_sha256(program)
+        if bytes.fromhex(sha256) != read_bytes(digest, HASH_BYTES):
             raise InputError(
                 f"{path}: its program is not the exported one (SHA-256 differs); export it again"
             )
-        _try_loading(Path(path).absolute(), digest_of)
+        _parse(program, sha256)
         return AIModelAsset.load(path)
 
 
 @cache
-def _try_loading(path: Path, sha256: str) -> None:
-    """Load an asset in a process of its own, which may end over it. Raises ValueError where it does.
+def _parse(program: Path, sha256: str) -> None:
+    """Raise :class:`InputError` for a program that cannot be parsed; once for each content."""
+    from coreai._compiler import ir
+    from coreai.authoring import Context
 
-    Once for a program's ``sha256``: what it ends over is the program, and the hash may have been made to fit.
-    """
-    words = [sys.executable, "-c", LOAD, str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=TIMEOUT)
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line]
-        raise ValueError(lines[0].partition("error: ")[2] if lines else "Apple's reader ends over it")
+    with opened(program) as file:
+        text = file.read()
+    with reading(program, "export it again", "not a Core AI program"), Context()._mlir_context as context:
+        ir.Module.parse(text, context)

@@ -18,7 +18,6 @@ from phantom_edge.export.onnx.ops import SCALES, VALUES
 from phantom_edge.export.onnx.stored import load_array
 from phantom_edge.export.onnx_layout import FOLDER, find
 from phantom_edge.export.onnx_model import AGAIN, load_model
-from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
