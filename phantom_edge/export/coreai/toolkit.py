@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -58,10 +59,10 @@ def open_asset(path: Path) -> Any:
 @cache
 def _parse(program: Path, sha256: str) -> None:
     """Raise :class:`InputError` for a program that cannot be parsed; once for each content."""
-    from coreai._compiler import ir
     from coreai.authoring import Context
 
+    compiler: Any = import_module("coreai._compiler.ir")
     with opened(program) as file:
         text = file.read()
     with reading(program, "export it again", "not a Core AI program"), Context()._mlir_context as context:
-        ir.Module.parse(text, context)
+        compiler.Module.parse(text, context)
