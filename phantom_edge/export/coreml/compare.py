@@ -88,7 +88,11 @@ def _program(stored: Any, expected: Any) -> Iterator[str]:
     for name in sorted(stored.functions.keys() & expected.functions.keys()):
         lines = function_differences(stored.functions[name], expected.functions[name])
         yield from (f"{name}: {line}" for line in islice(lines, MOST))
-    if rest(stored, "functions", "attributes") != rest(expected, "functions", "attributes"):
+    parts = ("functions", "attributes")  # the attributes' values are versions
+    if (
+        rest(stored, *parts) != rest(expected, *parts)
+        or stored.attributes.keys() != expected.attributes.keys()
+    ):
         yield "the program's fields"
 
 

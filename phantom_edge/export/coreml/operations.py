@@ -59,10 +59,11 @@ def _block(stored: Any, expected: Any, inputs: list[str]) -> Iterator[str]:
         if what:
             yield f"{other.type} {_name(other)}: {what}"
         names |= {b.name: a.name for a, b in zip(one.outputs, other.outputs, strict=False)}
-    if list(stored.outputs) != list(expected.outputs) or rest(stored, "operations") != rest(
-        expected, "operations"
-    ):
+    outputs = [names.get(name) for name in expected.outputs]
+    if not list(stored.outputs) == list(expected.outputs) == outputs:
         yield "other outputs"
+    if rest(stored, "operations", "outputs") != rest(expected, "operations", "outputs"):
+        yield "other fields"
 
 
 def _counts(stored: Any, expected: Any) -> Iterator[str]:
