@@ -13,6 +13,8 @@ from typing import Final
 from phantom_edge.errors import UnwritableError
 from phantom_edge.files import cache_folder
 
+SCRATCH: Final = "phantom-edge.run-"
+"""What the folders for temporary files of a command begin with."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 LEAST_ROOM: Final = 4 << 20  # bytes; a disk with less left is full for anything that is written here
 LONGEST: Final = 120  # characters of a path that a line repeats
@@ -140,4 +142,4 @@ def _temporary() -> Path:
         folder = Path(tempfile.gettempdir())
     except OSError:
         return Path(os.environ.get("TMPDIR") or os.sep)
-    return folder.parent if folder.name.startswith("phantom-edge-") else folder
+    return folder.parent if folder.name.startswith(SCRATCH) else folder

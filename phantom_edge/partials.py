@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Final
 
 from phantom_edge import interrupts
-from phantom_edge.causes import unwritable
+from phantom_edge.causes import SCRATCH, unwritable
 from phantom_edge.errors import UnwritableError
 
 fcntl: ModuleType | None
@@ -28,7 +28,6 @@ try:
 except ImportError:  # Windows: nothing is locked, and nothing of others is removed
     fcntl = None
 
-SCRATCH: Final = "phantom-edge-"
 FREE, BUSY, UNKNOWN = "free", "busy", "unknown"
 _PROCESS: Final = os.getpid()
 _open: dict[Path, int] = {}

@@ -196,6 +196,8 @@ class Manifest:
     """The most tokens that one call of the decoder takes."""
     kv_cache: Annotated[str, limits(enum=(FLOAT, INT8))]
     """What the KV cache holds: ``float``, or ``int8`` with a scale for every channel."""
+    cache_scales: Sha256 | None = field(default=None, metadata={"optional": True})
+    """Of the scales of an int8 cache; absent for a cache in float."""
     recipe: Recipe
     """What each module's weight became."""
     fallbacks: Mapping[str, str]

@@ -112,6 +112,9 @@ class CacheScales(Protocol):
     def round(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [B, S, Hkv, W] as the cache gives them back."""
 
+    def fingerprint(self) -> str:
+        """SHA-256 of all scales."""
+
 
 class TorchOps:
     """The reference: fp32 torch with quantised weights multiplied out.

@@ -291,6 +291,7 @@ def _manifest(
         context=options.context,
         chunk=options.chunk,
         kv_cache=FLOAT if model.kv is None else INT8,
+        cache_scales=None if model.kv is None else model.kv.fingerprint(),
         recipe=model.recipe,
         fallbacks={assignment.name: assignment.reason for assignment in assignments if assignment.fallback},
         fold=certificate,

@@ -7,6 +7,7 @@ has nothing to do with k's. Keys are as they are cached, after the rotary embedd
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -50,6 +51,14 @@ class KVScales:
         if not count or not good:
             raise InputError("KV scales: each must be positive and finite")
         return cls(keys, values)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all scales, whatever file they come from."""
+        digest = hashlib.sha256()
+        for name, scales in sorted(self.to_state().items()):
+            digest.update(f"{name}/{tuple(scales.shape)}".encode())
+            digest.update(scales.contiguous().float().numpy().tobytes())
+        return digest.hexdigest()
 
     def round(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values [1, S, Hkv, W] as an int8 cache gives them back."""

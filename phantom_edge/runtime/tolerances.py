@@ -82,6 +82,15 @@ FAR |= {("coreai", "integer"): STRUCTURE["coreai", "integer"]}
 """As :data:`STRUCTURE`, for a probe of the whole context; where there is no row, :data:`FAR_UNROUNDED`."""
 FAR_UNROUNDED = Tolerance(3e-5, _SUMMATION)
 
+CONSTANTS = Tolerance(
+    1e-5, "computed in fp32 when the model is folded: another number of threads sums in another order"
+)
+HALF_CONSTANTS = Tolerance(
+    1e-3, "as CONSTANTS, and on the edge of two numbers of fp16 a value falls to either"
+)
+TABLES = Tolerance(1e-6, "sines of one machine's library; another's may differ in the last bit")
+"""Of constants that are computed and not read, over the largest value of each tensor."""
+
 PIXELS = Tolerance(1e-6, "the same picture cut into the same tiles")
 GOLDEN = Tolerance(
     2.0,

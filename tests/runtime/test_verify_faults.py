@@ -16,8 +16,8 @@ from phantom_edge.targets import FORMATS
 
 pytestmark = pytest.mark.slow
 
-MODULES = ("faults_bundle", "faults_onnx", "faults_executorch", "faults_coreml")
-FAULTS = [fault for name in MODULES for fault in importlib.import_module(name).FAULTS]
+MODULES = ("bundle", "onnx", "executorch", "coreml", "coreml_delegate", "coreai")
+FAULTS = [fault for name in MODULES for fault in importlib.import_module(f"faults_{name}").FAULTS]
 TOKENS = 16
 CONTEXT = 640  # more than one chunk of 512
 MODEL = "qwen2"

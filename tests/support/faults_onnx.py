@@ -349,6 +349,12 @@ FAULTS: Final = (
         attribute(ATTENTION, "k_quant_type", "PER_TENSOR"),
         DECLARED,
     ),
+    Fault(
+        "scales of the cache",
+        "desktop:int8-cache",
+        changed(DECODER, "cache.1.key.scales", scaled(2)),
+        "cache scales that differ",
+    ),
     Fault("a cache of 4 bits", "desktop:int8-cache", attribute(ATTENTION, "kv_cache_bit_width", 4), DECLARED),
     Fault("genai's config", "desktop:int8-cache", put("genai_config.json"), STRAY),
 )

@@ -14,6 +14,7 @@ from typing import Any, Final
 from phantom_edge import __version__
 from phantom_edge.export.coreml.programs import BuiltProgram
 from phantom_edge.export.coreml.toolkit import coremltools, quiet
+from phantom_edge.partials import temporary_folder
 
 MANIFEST: Final = "Manifest.json"
 MODEL: Final = "Data/com.apple.CoreML/model.mlmodel"
@@ -61,8 +62,8 @@ def described(built: BuiltProgram, graph: str, weights: Any) -> tuple[Any, dict[
     from coremltools.converters.mil.backend.mil import load
 
     writer = load.BlobWriter
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
-        package = Path(scratch) / f"{graph}.mlpackage"
+    with temporary_folder() as scratch:
+        package = scratch / f"{graph}.mlpackage"
         load.BlobWriter = lambda path: weights
         try:
             spec = _convert(built, package, DESCRIPTIONS[graph])

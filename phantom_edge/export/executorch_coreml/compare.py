@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from phantom_edge.export.executorch_coreml import INPUT, OUTPUT, VISION, payload
 from phantom_edge.export.executorch_coreml.lower import write_methods
 from phantom_edge.export.executorch_coreml.payload import METADATA, MODEL, description, files, unpack
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.partials import temporary_folder
 
 
 def file_differences(path: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
@@ -37,8 +37,8 @@ def _payload(payload: bytes, model: FoldedModel, options: ExportOptions) -> Iter
     if names != sorted([METADATA, *(f"{MODEL}/{file}" for file in FILES)]):
         yield f"{VISION}: the delegate holds other files"
         return
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
-        package = unpack(payload, Path(scratch))
+    with temporary_folder() as scratch:
+        package = unpack(payload, scratch)
         if _parsed(dict(files(payload))[METADATA]) != description(package, [INPUT], [OUTPUT]):
             yield f"{VISION}: the delegate's {METADATA}"
         yield from package_differences(package, VISION, float32_vision_encoder(model, options))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from phantom_edge.export.executorch_coreml import DELEGATE, INPUT, OUTPUT, VISIO
 from phantom_edge.export.executorch_coreml.payload import MODEL, pack
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
 
 
@@ -46,11 +45,11 @@ def write_methods(
 
 def vision_payload(model: FoldedModel, options: ExportOptions) -> tuple[bytes, dict[str, int]]:
     """The delegate's payload, and what was counted in its package."""
-    with tempfile.TemporaryDirectory(prefix="phantom-edge-") as scratch:
-        folder = Path(scratch, "payload")
+    with temporary_folder() as scratch:
+        folder = scratch / "payload"
         folder.mkdir()
         built = float32_vision_encoder(model, options)
-        package = write_package(built, VISION, Path(scratch)).rename(folder / MODEL)
+        package = write_package(built, VISION, scratch).rename(folder / MODEL)
         counts = count_ops(package)
         integers = [w for name in built.read if isinstance(w := model.weights[name], QuantizedTensor)]
         casts = 0 if options.float_type == "fp32" else 2

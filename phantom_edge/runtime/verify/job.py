@@ -117,7 +117,10 @@ def _subject(
         step("folding and quantising the original")
         model = _model(bundle, source, stored, cache)
     with part("integers that differ"):
-        checks = [weights.integers(stored, model, m.quantization), *weights.cache_grid(cache, model)]
+        checks = [
+            weights.integers(stored, model, m.quantization),
+            *weights.cache_grid(cache, model, m.cache_scales),
+        ]
     return Subject.of(bundle, source, artifact_format, model), checks
 
 
@@ -190,7 +193,9 @@ class _Verification:
         subject, groups = self.subject, self.report.groups
         groups[FILES].append(source.manifest(subject))
         groups[FILES] += attempt("tokenizer rules that differ", lambda: source.tokenizer(subject))
-        groups[FILES] += attempt("files that no check reads", lambda: shipped.files(subject))
+        groups[FILES] += attempt(shipped.UNREAD, lambda: [shipped.unread(subject)])
+        groups[FILES] += attempt(shipped.BESIDE, lambda: shipped.beside(subject))
+        groups[FILES] += attempt(shipped.DECLARED, lambda: [shipped.declared(subject)])
         groups[STRUCTURE] += attempt("floats that differ", lambda: [weights.floats(subject)])
 
     def _check_safe(self) -> None:

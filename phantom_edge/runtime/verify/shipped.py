@@ -2,58 +2,74 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
+from phantom_edge import __version__
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import MANIFEST
+from phantom_edge.outputs import SYSTEMS_OWN
 from phantom_edge.quantize.store import SIDECAR
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.versions import installed
 
 REPORT: Final = "report.html"
 """For people; no runtime reads it."""
 DECLARED: Final = "declarations that differ"
+UNREAD: Final = "files that no check reads"
+BESIDE: Final = "files beside the graphs that differ"
 SHOWN: Final = 3
 
 
-def files(subject: Subject) -> list[Check]:
-    """No file without a check; those beside the graphs as the exporter makes them; what graphs declare."""
+def unread(subject: Subject) -> Check:
+    """Every file of the bundle is one that is run, compared, or computed again."""
     artifact, folder = subject.artifact_format, subject.bundle.folder
     derived = artifact.derived_files(subject.model, subject.options, folder)
-    graphs = artifact.artifact_files(folder)
-    known = {MANIFEST, TOKENIZER, GOLDEN, REPORT, *derived, *graphs}
+    known = {MANIFEST, TOKENIZER, GOLDEN, REPORT, *derived, *artifact.artifact_files(folder)}
     if subject.bundle.manifest.quantization is not None:
         known.add(SIDECAR)
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    other = sorted(name for name, data in derived.items() if not _holds(subject, name, data))
-    declared = artifact.differences(folder, subject.model, subject.options)
+    other = sorted(name for name in present - known if Path(name).name not in SYSTEMS_OWN)
+    reason = "what is not checked does not ship"
+    return Check.at_most(UNREAD, len(other), 0, reason, ", ".join(other[:SHOWN]))
+
+
+def beside(subject: Subject) -> list[Check]:
+    """Files beside the graphs are those that an export writes; no check where a format has none."""
+    folder = subject.bundle.folder
+    derived = subject.artifact_format.derived_files(subject.model, subject.options, folder)
+    if not derived:
+        return []
+    other = sorted(name for name, data in derived.items() if not _holds(folder / name, data))
+    detail = f"of {len(derived)}" + (f"; differs: {', '.join(other[:SHOWN])}" if other else "")
+    return [_judged(subject, BESIDE, other, "made again from the checkpoint, byte for byte", detail)]
+
+
+def declared(subject: Subject) -> Check:
+    """Inputs, outputs, functions, operations and metadata of the graphs are those that an export writes."""
+    artifact, folder = subject.artifact_format, subject.bundle.folder
+    lines = artifact.differences(folder, subject.model, subject.options)
     if to_json(subject.bundle.manifest.graphs) != dict(artifact.graph_files(folder)):
-        declared.append("the manifest's graphs lie elsewhere")
-    counted = [
-        Check.at_most(
-            "files that no check reads",
-            len(present - known),
-            0,
-            "what is not checked does not ship",
-            ", ".join(sorted(present - known)[:SHOWN]),
-        ),
-        Check.at_most(
-            DECLARED,
-            len(declared),
-            0,
-            "inputs, outputs, functions and metadata are what runtimes go by",
-            "; ".join(declared[:SHOWN]),
-        ),
+        lines.append("the manifest's graphs lie elsewhere")
+    reason = "inputs, outputs, functions and metadata are what runtimes go by"
+    return _judged(subject, DECLARED, lines, reason, "; ".join(lines[:SHOWN]))
+
+
+def _judged(subject: Subject, name: str, wrong: list[str], reason: str, detail: str) -> Check:
+    """A count of what differs from what is written today: undecided where other versions wrote the bundle."""
+    producer = subject.bundle.manifest.producer
+    now = {"phantom_edge": __version__, **installed(*producer)}
+    other = [
+        f"{key} {version}" for key, version in sorted(producer.items()) if now.get(key, version) != version
     ]
-    if derived:
-        title, reason = "files beside the graphs that differ", "made again from the checkpoint, byte for byte"
-        detail = f"of {len(derived)}" + (f"; differs: {', '.join(other[:SHOWN])}" if other else "")
-        counted.append(Check.at_most(title, len(other), 0, reason, detail))
-    return counted
+    if wrong and other:
+        words = f"undecided: made with {', '.join(other[:SHOWN])}, which may write it otherwise; {detail}"
+        return Check(name, len(wrong), 0, None, words, reason)
+    return Check.at_most(name, len(wrong), 0, reason, detail)
 
 
-def _holds(subject: Subject, name: str, data: bytes) -> bool:
-    path = subject.bundle.folder / name
+def _holds(path: Path, data: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
