@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,14 +45,21 @@ def build(folder: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> Path:
     _write_run(folder / "run")
     _write_pictures(folder / "pictures")
     _write_data(folder)
+    _write_words(folder)
     done.touch()
     return folder
 
 
+def _write_words(folder: Path) -> None:
+    """What command lines name: a checkpoint, a picture and a report."""
+    shutil.copytree(folder / "checkpoint", folder / "words" / "checkpoint")
+    for name in ("pictures/picture.png", "report.json"):
+        shutil.copy(folder / name, folder / "words")
+    (folder / "words" / "words.json").write_text("[]")
+
+
 def _write_recordings(folder: Path, checkpoint: Path) -> None:
     """A folder for ``conform`` with one question and what the model answers."""
-    import shutil
-
     from safetensors.numpy import save_file
 
     from phantom_edge.model.original import PhantomModel

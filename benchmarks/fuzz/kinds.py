@@ -144,6 +144,49 @@ def _state(folder: Path) -> None:
     run.restore({"w": weight}, [torch.optim.AdamW([weight], lr=1e-3)])
 
 
+WORDS: Final = (
+    ["run", "-m", "{}/checkpoint", "-i", "{}/picture.png", "-p", "Hm?", "--stop", "x", "--max-tokens", "2"],
+    ["run", "-m", "{}/checkpoint", "-p", QUESTION, "--temperature", "0.5", "--top-p", "0.9", "--seed", "1",
+     "--max-tokens", "2"],
+    ["inspect", "-m", "{}/checkpoint", "--context", "64", "--json"],
+    ["estimate", "-m", "{}/checkpoint", "-d", "pixel-8", "-t", "android", "--quant", "int4",
+     "--fold", "exact", "--context", "128", "--depths", "0,16", "--tiles", "1"],
+    ["bench", "--compare", "{}/report.json", "{}/report.json", "--json"],
+    ["eval", "-m", "{}/none", "--tasks", "colour,count", "--samples", "2", "--split", "test", "--limit", "2"],
+    ["export", "-m", "{}/none", "-t", "ios", "--quant", "int4", "--rule", "a=int8", "--context", "64"],
+    ["verify", "{}/none", "-m", "phantom-nano", "--tokens", "2"],
+    ["conform", "{}/none"],
+    ["tune", "--data", "{}/none.jsonl", "--images", "{}", "-o", "{}/none/out", "--lr", "1e-5", "--lora", "4"],
+)  # fmt: skip
+"""Command lines, the longer ones about models that are not there: it is their words that are damaged."""
+
+
+def damaged_words(data: bytes, rng: random.Random) -> bytes:
+    """A command line with odd words, or words that are missing, doubled or in another order."""
+    words = list(rng.choice(WORDS))
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        place = rng.randrange(1, len(words)) if len(words) > 1 else 0
+        match rng.randrange(6):
+            case 0:
+                del words[place : place + 1]
+            case 1:
+                words[place:place] = words[place : place + 2]
+            case 2:
+                rng.shuffle(words)
+            case _:
+                odd = rng.choice(
+                    (*mutate.ODD_VALUES, "\udc80.png", "{}/loop", "{}/" + "x" * 5000, "-" * 5000)
+                )
+                text = "9" * 5000 if isinstance(odd, int) and abs(odd) > 10**60 else str(odd)
+                words[place : place + 1] = [text.replace("\0", "")]
+    return json.dumps(words).encode()
+
+
+def _call_words(folder: Path) -> None:
+    words = json.loads((folder / "words.json").read_bytes())
+    main([word.replace("{}", str(folder)) for word in words])
+
+
 def _kinds() -> dict[str, Kind]:
     pe, json_, lines = "checkpoint", mutate.damaged_json, mutate.damaged_lines
     tensors, raw = mutate.damaged_safetensors, mutate.damaged_bytes
@@ -186,6 +229,7 @@ def _kinds() -> dict[str, Kind]:
     for name in ("onnx", "coreml", "executorch"):
         kinds[f"manifest.json, {name}"] = Kind(f"bundle-{name}", "manifest.json", json_, RUN_PICTURE)
         kinds[f"manifest.json, inspect {name}"] = Kind(f"bundle-{name}", "manifest.json", json_, INSPECT)
+    kinds["command line"] = Kind("words", "words.json", damaged_words, _call_words)
     kinds["bundle tokenizer"] = Kind("bundle-onnx", "tokenizer.json", json_, RUN)
     return kinds
 
@@ -230,6 +274,8 @@ def prepare(corpus: Path, name: str, seed: int) -> Callable[[Path], Ready]:
             shutil.copytree(source, target)
         else:
             target.mkdir()
+        if kind.folder == "words":
+            (target / "loop").symlink_to("loop")
         data = kind.damage((source / kind.file).read_bytes(), rng)
         (target / kind.file).write_bytes(data)
         if (target / "manifest.json").is_file():
