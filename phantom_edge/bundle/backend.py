@@ -46,10 +46,10 @@ class Backend(Protocol):
 def running(folder: Path) -> Iterator[None]:
     """Whatever a runtime raises in the block is the artifact's fault: an :class:`InputError`.
 
-    >>> with running(Path("nano-desktop")):
-    ...     raise RuntimeError("Reshape_7: invalid shape")
+    >>> with running(Path("nano")):
+    ...     raise RuntimeError("Reshape_7: no such shape")
     Traceback (most recent call last):
-    phantom_edge.errors.InputError: nano-desktop: the artifact cannot be run (Reshape_7: invalid shape); …
+    phantom_edge.errors.InputError: nano: the artifact cannot be run (Reshape_7: no such shape); export it again
     """
     try:
         yield

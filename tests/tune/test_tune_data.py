@@ -59,7 +59,8 @@ def test_text_the_model_cannot_learn_is_named_with_its_line(tmp_path, tiny_dirs)
 
     refused({"question": "a<|im_end|>", "answer": "b"}, "holds <.im_end.>, which is reserved")
     refused({"question": "a", "answer": "<img>"}, "the answer holds <img>, which is reserved")
-    refused({"question": "a", "answer": "\ud800"}, "must be valid Unicode")
+    with pytest.raises(InputError, match=r"line 2: .*one half of a surrogate pair"):
+        read(tmp_path, [{"question": "a", "answer": "b"}, {"question": "a", "answer": "\ud800"}])
     refused(
         {"question": "\u4e00" * 4096, "answer": "b"}, r"\d+ tokens, the model's context holds 4096; shorten"
     )

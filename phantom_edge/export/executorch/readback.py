@@ -197,12 +197,20 @@ class StoredProgram:
             return file.read(count)
 
     def _check_segments(self) -> None:
-        end = max((self.base + s.offset + s.size for s in self.program.segments), default=0)
+        """XNNPACK reads what a delegate or a name refers to without asking how long it is."""
+        segments = self.program.segments
+        if any(s.offset < 0 or s.size < 0 for s in segments):
+            raise InputError(f"{self.path}: a segment lies before the file; {AGAIN}")
+        end = max((self.base + s.offset + s.size for s in segments), default=0)
         if end > self.size:
             raise InputError(f"{self.path}: ends at byte {self.size} of {end}; it is incomplete")
+        for data in self.program.named_data or []:
+            if not 0 <= data.segment_index < len(segments) or not segments[data.segment_index].size:
+                raise InputError(f"{self.path}: {shown(data.key)} has no data; {AGAIN}")
         for plan in self.program.execution_plan:
             for delegate in plan.delegates:
-                inside = 0 <= delegate.processed.index < len(self.program.segments)
+                index = delegate.processed.index
+                inside = 0 <= index < len(segments) and segments[index].size > 0
                 if delegate.processed.location != schema.DataLocation.SEGMENT or not inside:
                     raise InputError(f"{self.path}: {plan.name} has a delegate without a payload")
 
