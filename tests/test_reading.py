@@ -141,8 +141,8 @@ def test_every_failure_of_a_block_is_one_line():
 
     for error in (
         RuntimeError("a\nb\n\n" + "c" * 9999), struct.error("short"), IndexError(), RecursionError(),
-        KeyError("k"),
-        OverflowError("int too large"), PanicException("at src/lib.rs"), OSError(36, "File name too long"),
+        KeyError("k"), FileNotFoundError(),
+        OverflowError("int too large"), PanicException("at src/lib.rs"),
         AttributeError("'list' object has no attribute 'get'"), ValueError("\x1b[31mred"),
     ):  # fmt: skip
 
@@ -153,6 +153,9 @@ def test_every_failure_of_a_block_is_one_line():
         line = message(failing)
         assert line.startswith("model.bin: ")
         assert line.endswith("; export it again")
+    refused = pytest.raises(InputError, match=r"cannot be read \(File name too long\)$")
+    with refused, reading.reading("model.bin", "another copy does not mend what the system refuses"):
+        raise OSError(36, "File name too long")
     with pytest.raises(NoRoomError, match="more memory"), reading.reading("model.bin"):
         raise MemoryError
     with pytest.raises(KeyboardInterrupt), reading.reading("model.bin"):
@@ -190,6 +193,17 @@ READERS = {
 MODULES = {"json", "tomllib", "onnx", "np", "numpy", "torch", "pickle", "Image", "builtins"}
 """Objects whose ``load``, ``loads`` or ``open`` reads."""
 OWN = {
+    "apps.site": "the web app, which this toolkit has built",
+    "caching": "a lock",
+    "checkpoint.hub": "what a program that it has started says",
+    "checkpoint.pretrained": "the class of that name, through the layer",
+    "checkpoint.refusals": "the first bytes of a file, to name it",
+    "children": "the first bytes of a program that it starts",
+    "cli.printing": "the null device, and its own JSON",
+    "outputs": "the first bytes of a file that it may replace, and /proc",
+    "partials": "a folder, for its lock",
+    "runtime.native": "the null device",
+    "writing": "what it has just written",
     "reading": "the layer itself",
     "records": "its own source, for the schema",
     "apps.android": "sources that ship with the package",

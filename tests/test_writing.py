@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from phantom_edge import writing
+from phantom_edge.causes import SCRATCH
 from phantom_edge.errors import InputError, UnwritableError
 from phantom_edge.partials import partial_folder, scratch, temporary_folder
 from phantom_edge.writing import exchange, mend, replacing_file, replacing_folder
@@ -242,20 +243,20 @@ class TestTemporaryFolders:
         process = child(code, env={**os.environ, "TMPDIR": str(tmp_path)})
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        with partial_folder(tmp_path, "phantom-edge-"):
+        with partial_folder(tmp_path, SCRATCH):
             assert len(names(tmp_path)) == 2
         process.kill()
         process.wait()
-        with partial_folder(tmp_path, "phantom-edge-"):
+        with partial_folder(tmp_path, SCRATCH):
             assert len(names(tmp_path)) == 1
 
     def test_what_is_not_this_user_s_or_no_folder_stays(self, tmp_path):
         (tmp_path / "target").mkdir()
-        (tmp_path / "phantom-edge-link").symlink_to(tmp_path / "target")
-        (tmp_path / "phantom-edge-file").touch()
-        with partial_folder(tmp_path, "phantom-edge-"):
+        (tmp_path / f"{SCRATCH}link").symlink_to(tmp_path / "target")
+        (tmp_path / f"{SCRATCH}file").touch()
+        with partial_folder(tmp_path, SCRATCH):
             pass
-        assert names(tmp_path) == ["phantom-edge-file", "phantom-edge-link", "target"]
+        assert names(tmp_path) == [f"{SCRATCH}file", f"{SCRATCH}link", "target"]
 
 
 def test_many_kills_by_chance(tmp_path):

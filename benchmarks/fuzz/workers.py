@@ -71,6 +71,8 @@ class _Worker:
         self._process = context.Process(target=_serve, args=(child, make, self._folder), daemon=True)
         self._process.start()
         child.close()
+        # What the process was forked with is not the input's: pages are shared until they are written.
+        self._forked = _resident(self._process.pid or 0)
 
     @property
     def alive(self) -> bool:
@@ -86,7 +88,7 @@ class _Worker:
                 code = self._process.exitcode or 0
                 name = signal.Signals(-code).name if code < 0 else str(code)
                 return Outcome(kind, seed, None, self._stderr(), seconds, peak, fault=f"died of {name}")
-            if seconds > SECONDS or peak > BYTES:
+            if seconds > SECONDS or peak - self._forked > BYTES:
                 self.stop()
                 fault = "hang" if seconds > SECONDS else "memory"
                 return Outcome(kind, seed, None, self._stderr(), seconds, peak, fault=fault)

@@ -16,6 +16,7 @@ from pathlib import Path
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
+from phantom_edge import interrupts
 from phantom_edge.apps.connections import BACKLOG, LimitedServer, Listener, limited
 from phantom_edge.apps.hosts import certified_names, hosts_of
 from phantom_edge.apps.site import Files, Guarded, content_policy
@@ -40,7 +41,11 @@ class WebServer:
     def run(self) -> None:
         """Answer until SIGINT or SIGTERM, which then has its usual effect."""
         try:
-            self.server.run(sockets=[self.listener])
+            with interrupts.deferred():  # a loop that is made by half complains when it goes
+                runner = asyncio.Runner()
+                runner.get_loop()
+            with runner:
+                runner.run(self.server.serve(sockets=[self.listener]))
         except asyncio.CancelledError:  # what asyncio makes of an interrupt in its first moments
             raise KeyboardInterrupt from None
 

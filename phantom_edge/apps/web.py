@@ -13,7 +13,7 @@ from phantom_edge.apps import native
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
 from phantom_edge.writing import replacing_folder
@@ -22,6 +22,7 @@ MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
 measured to take about twice its files: once as they are and once packed for the kernels."""
 LONGEST_NAME: Final = 214  # npm's own
+SUGGESTED: Final = 60  # characters of a name that an error suggests
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 RUNTIME_NOTICES: Final = "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt"
 _RESERVED: Final = ("node_modules", "favicon.ico")
@@ -57,11 +58,11 @@ def check_project_name(name: str) -> str:
     """The name again, if npm takes it for a package, else :class:`InputError` with one that it takes."""
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) and name not in _RESERVED:
         return name
-    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:LONGEST_NAME] or "phantom-edge-web"
+    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:SUGGESTED] or "phantom-edge-web"
     near = f"{near}-app" if near in _RESERVED else near
     raise InputError(
-        f"{name!r} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning with "
-        f"a letter or digit; for example --name {near}"
+        f"{shown(name)} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning "
+        f"with a letter or digit; for example --name {near}"
     )
 
 

@@ -99,7 +99,7 @@ class TestCommand:
         [
             (("--tasks", "color"), "unknown task 'color'; there are colour, shape"),
             (("--split", "dev"), "unknown split 'dev'"),
-            (("--samples", "0"), "--samples is 0; it must be at least 1"),
+            (("--samples", "0"), "'--samples': Input should be greater than or equal to 1"),
             (("--benchmark", "pope"), "--benchmark pope needs --data"),
             (("--benchmark", "vqa", "--data", "."), "unknown benchmark 'vqa'; there are scienceqa"),
             (("--benchmark", "pope", "--data", "."), "expected is POPE's coco_pope_random.json"),

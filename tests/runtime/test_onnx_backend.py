@@ -393,4 +393,4 @@ class TestBadFiles:
                 value.type.tensor_type.shape.dim[1].dim_value = 1 << 20
                 value.type.tensor_type.shape.dim[3].dim_value = 1 << 20
         path.write_bytes(model.SerializeToString())
-        self.refused(work, "its cache for .* GiB")
+        self.refused(work, "its cache takes .* GiB")

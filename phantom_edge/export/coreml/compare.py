@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml.operations import function_differences, rest, short
 from phantom_edge.export.coreml.package import MANIFEST, WEIGHTS, described
@@ -17,6 +18,7 @@ from phantom_edge.export.coreml.weight_comparison import WeightComparison
 from phantom_edge.mil.blob import BlobFile
 from phantom_edge.mil.package import Package
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.reading import read_json
 
 MOST: Final = 3  # of one kind that are listed; more follow from the first as a rule
 
@@ -46,8 +48,8 @@ def package_differences(path: Path, graph: str, built: BuiltProgram) -> list[str
 
 def _manifest(path: Path, expected: dict[str, Any]) -> Iterator[str]:
     try:
-        same = _items(json.loads((path / MANIFEST).read_bytes())) == _items(expected)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        same = _items(read_json(path / MANIFEST)) == _items(expected)
+    except (InputError, KeyError, TypeError, AttributeError):
         same = False
     if not same:
         yield f"{MANIFEST} names other files"

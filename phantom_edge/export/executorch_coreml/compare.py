@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from phantom_edge.errors import InputError
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.coreml.compare import package_differences
 from phantom_edge.export.coreml.package import FILES
@@ -18,6 +18,7 @@ from phantom_edge.export.executorch_coreml.lower import write_methods
 from phantom_edge.export.executorch_coreml.payload import METADATA, MODEL, description, files, unpack
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.partials import temporary_folder
+from phantom_edge.reading import parse_json
 
 
 def file_differences(path: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
@@ -46,6 +47,6 @@ def _payload(payload: bytes, model: FoldedModel, options: ExportOptions) -> Iter
 
 def _parsed(text: bytes) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, METADATA)
+    except InputError:
         return None

@@ -11,6 +11,7 @@ from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.outputs import SYSTEMS_OWN
 from phantom_edge.quantize.store import SIDECAR
+from phantom_edge.reading import is_file, read_bytes
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
@@ -72,4 +73,4 @@ def _judged(subject: Subject, name: str, wrong: list[str], reason: str, detail: 
 
 
 def _holds(path: Path, data: bytes) -> bool:
-    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
+    return is_file(path) and path.stat().st_size == len(data) and read_bytes(path, len(data)) == data

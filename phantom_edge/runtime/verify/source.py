@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, Final
 
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.manifest import FLOAT, INT8, Manifest
 from phantom_edge.errors import InputError
-from phantom_edge.reading import read_json
+from phantom_edge.reading import parse_json, read_json
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
@@ -73,7 +72,7 @@ def tokenizer(subject: Subject) -> list[Check]:
     path, own = subject.bundle.folder / TOKENIZER, subject.source.tokenizer
     shipped = Tokenizer.from_file(path)
     limiting = [name for name in LIMITING if read_json(path, MAX_FILE_BYTES).get(name) is not None]
-    rules = [*limiting, *_differences(json.loads(shipped.to_json()), json.loads(own.to_json()))]
+    rules = [*limiting, *_differences(*(parse_json(one.to_json(), path) for one in (shipped, own)))]
     detail = ""
     if rules:
         pieces = differing_pieces(shipped, own)
