@@ -211,9 +211,12 @@ class PhantomModel:
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """Softmax attention of the last S positions: q [B, S, H, D], k and v [B, N, H, D] to [B, S, H, D]."""
-    mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])  # [S, N]
+    whole, mask = q.shape[1] == k.shape[1], None
+    if not whole:
+        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril(k.shape[1] - q.shape[1])  # [S, N]
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=whole, scale=scale)
+    return out.transpose(1, 2)
 
 
 def pixel_shuffle(x: Tensor, grid: int, factor: int) -> Tensor:

@@ -210,8 +210,9 @@ def test_a_hub_id_in_a_manifest_is_not_looked_up_on_the_network(copy, monkeypatc
 
     monkeypatch.setattr(socket.socket, "connect", connected)
     folder, rehash = copy
-    bundle = rehash(source={**json.loads((folder / MANIFEST).read_text())["source"], "name": "someone/model"})
-    with pytest.raises(InputError, match=r"not in the hub's cache of this machine.*with --model"):
+    source = json.loads((folder / MANIFEST).read_text())["source"] | {"name": "someone/model"}
+    bundle = rehash(source=source | {"origin": None})
+    with pytest.raises(InputError, match=r"nor in the local cache of the hub.*with --model"):
         verify(bundle)
 
 

@@ -165,6 +165,7 @@ class _Verification:
 
     def __init__(self, subject: Subject, report: Report, step: Step):
         self.subject, self.report, self.step = subject, report, step
+        self._loaded: tuple[dict[str, str], Any] | None = None  # options of the last backend, and it
 
     def run(self, image: Any, question: str | None, tokens: int) -> None:
         """All checks. Raises :class:`Broken` where the artifact does not run."""
@@ -238,9 +239,13 @@ class _Verification:
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
 
     def _backend(self, options: Mapping[str, str]) -> Any:
-        subject = self.subject
-        folder, (context, chunk) = subject.bundle.folder, (subject.options.context, subject.options.chunk)
-        return subject.artifact_format.load(folder, context=context, chunk=chunk, **options)
+        """The artifact's runtime; one at a time is in memory, and kept as long as the options stay."""
+        if self._loaded is None or self._loaded[0] != options:
+            self._loaded, subject = None, self.subject
+            folder, context, chunk = subject.bundle.folder, subject.options.context, subject.options.chunk
+            backend = subject.artifact_format.load(folder, context=context, chunk=chunk, **options)
+            self._loaded = dict(options), backend
+        return self._loaded[1]
 
     def _references(self, asked: list[Prompt], chosen: list[list[int]]) -> list[Reference]:
         subject = self.subject
