@@ -47,9 +47,9 @@ def running(folder: Path) -> Iterator[None]:
     """Whatever a runtime raises in the block is the artifact's fault: an :class:`InputError`.
 
     >>> with running(Path("nano")):
-    ...     raise RuntimeError("no such shape")
+    ...     raise RuntimeError("Reshape_7: bad shape")
     Traceback (most recent call last):
-    phantom_edge.errors.InputError: nano: the artifact cannot be run (no such shape); export it again
+    phantom_edge.errors.InputError: nano: the artifact cannot be run (Reshape_7: bad shape); export it again
     """
     try:
         yield

@@ -18,21 +18,25 @@ from phantom_edge.bundle.backend import check_cache
 from phantom_edge.errors import InputError, shown
 
 AGAIN: Final = "export it again"
-KERNELS: Final = frozenset(
-    {
-        "aten::_local_scalar_dense",
-        "aten::embedding.out",
-        "aten::select_copy.int_out",
-        "aten::slice_copy.Tensor_out",
-        "aten::sym_size.int",
-        "dim_order_ops::_to_dim_order_copy.out",
-        "executorch_prim::add.Scalar",
-        "llama::custom_sdpa.out",
-        "llama::update_cache.out",
-        "quantized_decomposed::embedding_4bit.out",
-        "quantized_decomposed::embedding_byte.out",
-    }
-)
+TENSOR, INTEGER, NUMBER = "tensor", "integer", "number"
+KERNELS: Final[dict[str, tuple[object, ...]]] = {
+    "aten::_local_scalar_dense": (TENSOR, INTEGER),
+    "aten::embedding.out": (TENSOR, TENSOR, -1, False, False, TENSOR, TENSOR),
+    "aten::select_copy.int_out": (TENSOR, 0, 0, TENSOR, TENSOR),
+    "aten::slice_copy.Tensor_out": (TENSOR, (0, 1), INTEGER, INTEGER, 1, TENSOR, TENSOR),
+    "aten::sym_size.int": (TENSOR, 1, INTEGER),
+    "dim_order_ops::_to_dim_order_copy.out": (TENSOR, False, None, TENSOR, TENSOR),
+    "executorch_prim::add.Scalar": (INTEGER, INTEGER, INTEGER),
+    "llama::custom_sdpa.out": (
+        TENSOR, TENSOR, TENSOR, INTEGER, None, 0.0, True, NUMBER, TENSOR, TENSOR,
+    ),
+    "llama::update_cache.out": (TENSOR, TENSOR, INTEGER, TENSOR, TENSOR),
+    "quantized_decomposed::embedding_4bit.out": (TENSOR, TENSOR, None, -8, 7, TENSOR, TENSOR, TENSOR),
+    "quantized_decomposed::embedding_byte.out": (TENSOR, TENSOR, None, -127, 127, TENSOR, TENSOR, TENSOR),
+}  # fmt: skip
+"""Every kernel that the exporter calls with its arguments: of what kind, or of which value. The runtime ends
+the process over a dimension that a tensor has not."""
+_VALUES: Final = {schema.Bool: "bool_val", schema.Int: "int_val", schema.Double: "double_val"}
 DELEGATES: Final = frozenset({"XnnpackBackend", "CoreMLBackend"})
 
 
@@ -56,9 +60,9 @@ def check_size(data: bytes) -> None:
 def check_program(path: Path, program: schema.Program) -> None:
     """Raise :class:`InputError` for a program that does what the exporter does not write."""
     for plan in program.execution_plan:
-        named = [f"{op.name}.{op.overload}".rstrip(".") for op in plan.operators]
+        named = [_kernel(op) for op in plan.operators]
         named += [delegate.id for delegate in plan.delegates]
-        if other := [name for name in named if name not in KERNELS | DELEGATES]:
+        if other := [name for name in named if name not in KERNELS and name not in DELEGATES]:
             what = f"{shown(plan.name)} uses {shown(other[0])}"
             raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
         if min(plan.non_const_buffer_sizes, default=0) < 0:
@@ -78,3 +82,24 @@ def _check_call(path: Path, plan: schema.ExecutionPlan, call: Any) -> None:
     index = call.op_index if isinstance(call, schema.KernelCall) else call.delegate_index
     if not 0 <= index < count or not all(0 <= slot < len(plan.values) for slot in call.args):
         raise InputError(f"{path}: {shown(plan.name)} calls what is not there; {AGAIN}")
+    if isinstance(call, schema.KernelCall):
+        name = _kernel(plan.operators[index])
+        expected, values = KERNELS.get(name, ()), [plan.values[slot].val for slot in call.args]
+        if len(values) != len(expected) or not all(map(_fits, values, expected)):
+            what = f"{shown(plan.name)} calls {shown(name)} with other arguments"
+            raise InputError(f"{path}: {what} than this toolkit writes; {AGAIN}")
+
+
+def _kernel(operator: schema.Operator) -> str:
+    return f"{operator.name}.{operator.overload}".rstrip(".")
+
+
+def _fits(value: Any, expected: object) -> bool:
+    if expected == TENSOR:
+        return isinstance(value, schema.Tensor)
+    if expected in (INTEGER, NUMBER):
+        return isinstance(value, schema.Int if expected == INTEGER else schema.Double)
+    if expected is None:
+        return isinstance(value, schema.Null)
+    number = getattr(value, _VALUES.get(type(value), ""), None) if type(value) in _VALUES else None
+    return number is not None and number in (expected if isinstance(expected, tuple) else (expected,))
