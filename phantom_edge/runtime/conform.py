@@ -82,6 +82,8 @@ def _cases(folder: Path) -> list[dict[str, Any]]:
                 raise InputError(f"{where}: {shown(image)} is not a plain file name")
             if not named or type(case.get("tiles", 0)) is not int:
                 raise InputError(f"{where}: a case needs a name, a question and the number of its tiles")
+        if len({case["name"] for case in cases}) < len(cases):
+            raise InputError(f"{where}: a case is there twice; record it again")
         return [{**case, "path": case["image"] and folder / case["image"]} for case in cases]
 
 

@@ -84,6 +84,13 @@ def test_a_folder_without_recordings_or_with_a_path_in_them(recorded):
     (recorded / "golden.json").write_text(json.dumps({"cases": [case]}))
     with pytest.raises(InputError, match="not a plain file name"):
         conform(recorded)
+    case = {"name": "x", "question": "", "image": None}
+    (recorded / "golden.json").write_text(json.dumps({"cases": [case] * 300}))
+    with pytest.raises(InputError, match="a case is there twice"):
+        conform(recorded)
+    (recorded / "golden.json").write_text(json.dumps({"cases": [case]}))
+    with pytest.raises(InputError, match="'x' is missing, or no numbers"):
+        conform(recorded)
     (recorded / "golden.json").unlink()
     with pytest.raises(InputError, match="no recorded outputs"):
         conform(recorded)
