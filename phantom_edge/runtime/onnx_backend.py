@@ -19,6 +19,7 @@ from phantom_edge.export.onnx_layout import find
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.reading import reading
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
+from phantom_edge.runtime.native import quiet_native
 from phantom_edge.runtime.onnx_lift import lift
 
 GRAPHS: Final = {
@@ -160,7 +161,7 @@ def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.Infer
         options.add_session_config_entry(DATA_FOLDER, str(path.parent))
     if threads is not None:
         options.intra_op_num_threads = threads
-    with reading(path, AGAIN, "ONNX Runtime does not load it"):
+    with reading(path, AGAIN, "ONNX Runtime does not load it"), quiet_native():
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 

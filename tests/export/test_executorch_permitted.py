@@ -11,7 +11,7 @@ from executorch.exir import schema
 
 import phantom_edge
 from phantom_edge.errors import InputError
-from phantom_edge.export.executorch.permitted import KERNELS, check_program
+from phantom_edge.export.executorch.permitted import KERNELS, check_program, shapes_fit
 from phantom_edge.export.executorch.program import constant_method
 
 PTE = Path("model.pte")
@@ -60,3 +60,20 @@ def test_what_the_exporter_writes_passes():
 def test_what_it_does_not_write_is_refused(made, message):
     with pytest.raises(InputError, match=message):
         check_program(PTE, made)
+
+
+def test_shapes_that_would_end_the_process_are_refused():
+    heads, none = [1, 8, 2, 16], [1, 8, 0, 16]
+    update, attend = "llama::update_cache.out", "llama::custom_sdpa.out"
+    assert shapes_fit(update, [[1, 4, 2, 16], heads, [1], [1]])
+    assert shapes_fit(attend, [[1, 4, 6, 16], heads, heads, [1, 4, 6, 16], [1, 4, 6, 16]])
+    for name, shapes in (
+        (update, [heads, none]),
+        (update, [[1, 9, 2, 16], heads]),
+        (update, [[1, 4, 2, 17], heads]),
+        (update, [[4, 2, 16], heads]),
+        (attend, [[1, 4, 5, 16], heads, heads]),
+        (attend, [[1, 4, 6, 8], heads, heads]),
+        (attend, [[1, 4, 6, 16], heads, [1, 8, 2, 8]]),
+    ):
+        assert not shapes_fit(name, [*shapes, [1], [1]])

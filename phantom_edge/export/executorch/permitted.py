@@ -88,6 +88,22 @@ def _check_call(path: Path, plan: schema.ExecutionPlan, call: Any) -> None:
         if len(values) != len(expected) or not all(map(_fits, values, expected)):
             what = f"{shown(plan.name)} calls {shown(name)} with other arguments"
             raise InputError(f"{path}: {what} than this toolkit writes; {AGAIN}")
+        if not shapes_fit(name, [list(v.sizes) for v in values if isinstance(v, schema.Tensor)]):
+            raise InputError(f"{path}: {shown(plan.name)} calls {name} with other shapes; {AGAIN}")
+
+
+def shapes_fit(name: str, shapes: list[list[int]]) -> bool:
+    """Whether tensors of the kernels of attention go together; the runtime ends the process where not."""
+    if any(size < 1 for shape in shapes for size in shape):
+        return False
+    if name == "llama::update_cache.out":
+        value, cache = shapes[:2]  # [1, S, heads, width] into [1, context, heads, width]
+        return len(value) == len(cache) == 4 and value[2:] == cache[2:] and value[1] <= cache[1]
+    if name == "llama::custom_sdpa.out":
+        query, key, value = shapes[:3]  # [1, S, heads, width] over [1, context, kv_heads, width]
+        fits = len(query) == len(key) == 4 and key == value and query[3] == key[3]
+        return fits and query[2] % key[2] == 0 and query[1] <= key[1]
+    return True
 
 
 def _kernel(operator: schema.Operator) -> str:
