@@ -18,8 +18,8 @@ from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.reading import reading
-from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.native import quiet_native
+from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
 
 GRAPHS: Final = {
