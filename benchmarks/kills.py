@@ -10,6 +10,7 @@ its results is there: not in the folder, not among the temporary files, not in t
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -30,6 +31,7 @@ from recipes.synthetic import TINY, write_checkpoint
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 CONTEXT = ("--context", "160")
+FINISHED = "finished before the signal"
 STARTING = 0.3  # seconds in which the interpreter itself may answer a Ctrl-C, in its own words
 PATIENCE = 30  # seconds until a command that was asked to end must have
 
@@ -51,10 +53,15 @@ class Tally:
     """What was seen over all trials."""
 
     kills: Counter[str] = field(default_factory=Counter)
+    """Of commands at work, by signal."""
     ended: Counter[str] = field(default_factory=Counter)
     leftovers: int = 0
     """Kills after which something lay around, before the next run removed it."""
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.kills.values())
 
 
 def commands() -> tuple[Command, ...]:
@@ -166,8 +173,9 @@ def _heed() -> None:
 
 def trial(
     command: Command, how: signal.Signals, moment: float, box: Sandbox, tally: Tally, *, again: bool = True
-) -> None:
-    """Kill once, and look; with ``again`` run to the end, and look again."""
+) -> str:
+    """Kill once, and look; with ``again`` run to the end, and look again. How the killed one ended."""
+    ended = "went on"
     label = f"{command.name}, {how.name} after {moment:.2f} s"
     before = box.listing()
     process = box.start(command)
@@ -180,12 +188,13 @@ def trial(
     except subprocess.TimeoutExpired:
         process.kill()
         tally.faults.append(f"{label}: it went on")
-        return
-    tally.kills[how.name] += 1
-    tally.ended[_outcome(process.returncode, how)] += 1
+        return ended
+    ended = _outcome(process.returncode, how)
+    tally.ended[ended] += 1
+    tally.kills[how.name] += ended != FINISHED
     _look(label, command, box, before, tally, killed=how, code=process.returncode, said=said, moment=moment)
     if not again:
-        return
+        return ended
     if command.once and (box.work / command.results[0]).exists():
         shutil.rmtree(box.work / command.results[0])  # it is refused where its result is
     process = box.start(command)
@@ -194,11 +203,12 @@ def trial(
         tally.faults.append(f"{label}: the next run ended with {process.returncode}: {said.strip()[-200:]}")
     if extra := box.listing() - before - {f"work/{name}" for name in command.results}:
         tally.faults.append(f"{label}: after the next run there is {sorted(extra)}")
+    return ended
 
 
 def _outcome(code: int, how: signal.Signals) -> str:
     if code == 0:
-        return "finished"
+        return FINISHED
     return "killed" if code in (-how, 128 + how) else f"exit code {code}"
 
 
@@ -246,7 +256,7 @@ def prepare(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kills", description=__doc__)
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, default=200, help="kills of commands at work")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="commands whose name contains this")
     arguments = parser.parse_args()
@@ -257,11 +267,15 @@ def main() -> None:
         seconds = prepare(root / "prepared")
         chosen = [command for command in commands() if (arguments.only or "") in command.name]
         with suppress(KeyboardInterrupt):  # what was seen until then is still shown
-            for number in range(arguments.count):
+            for number in itertools.count():
+                if tally.total >= arguments.count:
+                    break
                 command, how = chosen[number % len(chosen)], SIGNALS[number // len(chosen) % len(SIGNALS)]
-                moment = rng.uniform(0, 1.05 * seconds[command.name])
-                seen = len(tally.faults)
-                trial(command, how, moment, Sandbox(root / "box", root / "prepared"), tally)
+                moment = rng.uniform(0, seconds[command.name])
+                seen, start = len(tally.faults), time.monotonic()
+                ended = trial(command, how, moment, Sandbox(root / "box", root / "prepared"), tally)
+                if ended == FINISHED:  # it is quicker than it was
+                    seconds[command.name] = min(seconds[command.name], (time.monotonic() - start) / 2)
                 for fault in tally.faults[seen:]:
                     print(f"{number + 1}: {fault}", file=sys.stderr, flush=True)
     summary = {
