@@ -113,11 +113,12 @@ class _Worker:
 
 
 def _resident(pid: int) -> int:
+    """Bytes of memory that a process has of its own; libraries and files that it maps do not count."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS")), 0)
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def _serve(pipe: Any, make: Make, folder: Path) -> None:
