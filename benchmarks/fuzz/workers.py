@@ -83,12 +83,13 @@ class _Worker:
         self._pipe.send((kind, seed))
         start, peak = time.monotonic(), 0
         while not self._pipe.poll(POLL):
-            seconds, peak = time.monotonic() - start, max(peak, _resident(self._process.pid or 0))
+            taken = _resident(self._process.pid or 0) - self._forked
+            seconds, peak = time.monotonic() - start, max(peak, taken)
             if not self.alive:
                 code = self._process.exitcode or 0
                 name = signal.Signals(-code).name if code < 0 else str(code)
                 return Outcome(kind, seed, None, self._stderr(), seconds, peak, fault=f"died of {name}")
-            if seconds > SECONDS or peak - self._forked > BYTES:
+            if seconds > SECONDS or peak > BYTES:
                 self.stop()
                 fault = "hang" if seconds > SECONDS else "memory"
                 return Outcome(kind, seed, None, self._stderr(), seconds, peak, fault=fault)
@@ -114,11 +115,16 @@ class _Worker:
 
 def _resident(pid: int) -> int:
     """Bytes of memory that a process has of its own; libraries and files that it maps do not count."""
+    return _status("RssAnon", pid)
+
+
+def _status(name: str, pid: int | str = "self") -> int:
+    """A size in bytes of ``/proc/PID/status``; 0 for a process that is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon")), 0)
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith(name)), 0)
 
 
 def _serve(pipe: Any, make: Make, folder: Path) -> None:
@@ -147,6 +153,7 @@ def _serve(pipe: Any, make: Make, folder: Path) -> None:
 def _run(kind: str, seed: int, make: Make, work: Path, scratch: Path, stderr: Path) -> Outcome:
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak of memory begins anew
+    forked = _status("VmRSS")
     os.chdir(work)
     ready = make(kind, seed)(work)
     start = time.monotonic()
@@ -160,8 +167,7 @@ def _run(kind: str, seed: int, make: Make, work: Path, scratch: Path, stderr: Pa
         code = -1
     seconds = time.monotonic() - start
     left = sorted((set(map(str, work.rglob("*"))) - before) | set(map(str, scratch.rglob("*"))))
-    with open("/proc/self/status") as file:
-        peak = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+    peak = _status("VmHWM") - forked
     text = stderr.read_text("utf-8", "replace")
     names = tuple(Path(path).name for path in left)
     return Outcome(kind, seed, code, text[-2000:], seconds, peak, names, fault_of(code, text, names, peak))
