@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phantom_edge import interrupts
+from phantom_edge.system import interrupts
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from phantom_edge.checkpoint.config import MAX_TILES
 from phantom_edge.errors import InputError, first_line, shown
-from phantom_edge.reading import reason
+from phantom_edge.system.reading import reason
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

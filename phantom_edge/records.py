@@ -19,7 +19,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from phantom_edge.errors import MAX_SHOWN, InputError, did_you_mean, one_line, shown
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 Record = TypeVar("Record")
 _PLAIN: Final = {bool: "boolean", int: "integer", float: "number", str: "string", NoneType: "null"}

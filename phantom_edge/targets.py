@@ -12,8 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from phantom_edge import interrupts
 from phantom_edge.errors import InputError, did_you_mean
+from phantom_edge.system import interrupts
 
 if TYPE_CHECKING:
     from pathlib import Path

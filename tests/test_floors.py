@@ -12,22 +12,7 @@ PACKAGE = "phantom_edge"
 
 # From the ground up. Rooms of one floor may know each other as long as they form no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    (
-        "errors",
-        "files",
-        "interrupts",
-        "causes",
-        "partials",
-        "writing",
-        "outputs",
-        "children",
-        "caching",
-        "progress",
-        "reading",
-        "records",
-        "versions",
-        "numbers",
-    ),
+    ("errors", "progress", "records", "versions", "system", "numbers"),
     ("text", "images", "checkpoint", "scenes"),
     ("model",),
     ("bundle", "mil", "report"),

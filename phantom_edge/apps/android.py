@@ -15,9 +15,9 @@ from phantom_edge.apps.notices import android_notices
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError
-from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
-from phantom_edge.writing import replacing_folder
+from phantom_edge.system.outputs import check_new_folder
+from phantom_edge.system.writing import replacing_folder
 
 ASSETS: Final = "app/src/main/assets"
 PACK: Final = "model/src/main/assets/bundle"

@@ -9,9 +9,9 @@ from typing import Final
 
 from phantom_edge.apps.node import Node, find_node
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
-from phantom_edge.caching import cached
 from phantom_edge.progress import Step, no_step
-from phantom_edge.writing import explaining, partial_beside, put
+from phantom_edge.system.caching import cached
+from phantom_edge.system.writing import explaining, partial_beside, put
 
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund")
 INSTALLED: Final = Path("node_modules", ".package-lock.json")  # written when an installation is complete

@@ -9,9 +9,9 @@ from phantom_edge import __version__
 from phantom_edge.apps.sources import BUNDLE
 from phantom_edge.apps.web import check_web_bundle
 from phantom_edge.bundle.folder import Bundle
-from phantom_edge.caching import cached
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
+from phantom_edge.system.caching import cached
 
 
 def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:

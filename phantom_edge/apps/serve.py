@@ -16,11 +16,11 @@ from pathlib import Path
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from phantom_edge import interrupts
 from phantom_edge.apps.connections import BACKLOG, LimitedServer, Listener, limited
 from phantom_edge.apps.hosts import certified_names, hosts_of
 from phantom_edge.apps.site import Files, Guarded, content_policy
 from phantom_edge.errors import InputError
+from phantom_edge.system import interrupts
 
 
 @dataclass

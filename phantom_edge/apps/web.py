@@ -14,9 +14,9 @@ from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, shown
-from phantom_edge.outputs import check_new_folder
 from phantom_edge.progress import Step, no_step
-from phantom_edge.writing import replacing_folder
+from phantom_edge.system.outputs import check_new_folder
+from phantom_edge.system.writing import replacing_folder
 
 MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was

@@ -21,10 +21,10 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
-from phantom_edge.children import child
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.outputs import short_name
 from phantom_edge.progress import Step, prefixed
+from phantom_edge.system.children import child
+from phantom_edge.system.outputs import short_name
 from phantom_edge.targets import format_for
 
 CONFIG = "config.json"

@@ -11,8 +11,8 @@ from phantom_edge import __version__
 from phantom_edge.bench import view
 from phantom_edge.bench.results import MAX_REPORT_BYTES, SCHEMA, Run, checked_list
 from phantom_edge.errors import InputError
-from phantom_edge.reading import read_json, reading
 from phantom_edge.report.report import Report
+from phantom_edge.system.reading import read_json, reading
 
 
 @dataclass

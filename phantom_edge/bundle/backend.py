@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
-from phantom_edge.reading import reason
+from phantom_edge.system.reading import reason
 
 MAX_CACHE_BYTES: Final = 64 << 30
 

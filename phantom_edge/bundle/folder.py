@@ -16,10 +16,10 @@ from pathlib import Path
 
 from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
 from phantom_edge.errors import InputError, one_line
-from phantom_edge.files import file_sha256
-from phantom_edge.outputs import SYSTEMS_OWN, check_bundle_folder
-from phantom_edge.reading import is_file, reading
-from phantom_edge.writing import mend, replacing_folder
+from phantom_edge.system.files import file_sha256
+from phantom_edge.system.outputs import SYSTEMS_OWN, check_bundle_folder
+from phantom_edge.system.reading import is_file, reading
+from phantom_edge.system.writing import mend, replacing_folder
 
 TOKENIZER = "tokenizer.json"
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
-from phantom_edge.reading import check_size, open_safetensors, parse_json
 from phantom_edge.records import from_json, to_json
 from phantom_edge.report.report import Check
+from phantom_edge.system.reading import check_size, open_safetensors, parse_json
 
 GOLDEN: Final = "golden.safetensors"
 MAX_BYTES: Final = 256 << 20

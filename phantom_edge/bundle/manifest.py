@@ -18,9 +18,9 @@ from phantom_edge.errors import InputError
 from phantom_edge.images import check_tile_policy
 from phantom_edge.model.bounds import FoldCertificate
 from phantom_edge.numbers.recipe import Recipe
-from phantom_edge.reading import read_json
 from phantom_edge.records import from_json, json_schema, limits, to_json
 from phantom_edge.report.report import Check, Report
+from phantom_edge.system.reading import read_json
 from phantom_edge.text.prompt import PromptTemplate
 
 SCHEMA: Final = 2

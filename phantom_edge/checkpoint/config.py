@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 from phantom_edge.checkpoint.refusals import other_model, refuse_quantized
 from phantom_edge.checkpoint.rope_fields import KINDS, check_stretch, rope_fields
 from phantom_edge.errors import InputError, shown
-from phantom_edge.reading import read_json
 from phantom_edge.records import limits
+from phantom_edge.system.reading import read_json
 
 DECODER_TYPES = ("qwen2", "internlm2", "phi3")
 MAX_DIMENSION = 1 << 20

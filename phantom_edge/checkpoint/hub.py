@@ -19,7 +19,7 @@ from typing import Any
 from phantom_edge.checkpoint.refusals import refuse_file
 from phantom_edge.errors import InputError, one_line
 from phantom_edge.progress import Step, no_step
-from phantom_edge.reading import is_file, is_folder
+from phantom_edge.system.reading import is_file, is_folder
 
 HUB_FILES = ("*.safetensors", "*.json", "tokenizer.model")
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}$")

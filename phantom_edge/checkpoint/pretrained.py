@@ -10,8 +10,8 @@ from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
 from phantom_edge.errors import InputError
-from phantom_edge.files import file_sha256
 from phantom_edge.progress import Step, no_step
+from phantom_edge.system.files import file_sha256
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
 

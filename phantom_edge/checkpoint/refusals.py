@@ -8,7 +8,7 @@ from typing import Any
 
 from phantom_edge.checkpoint.stored import INDEX, SINGLE
 from phantom_edge.errors import InputError
-from phantom_edge.reading import read_json
+from phantom_edge.system.reading import read_json
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LFS_POINTER = b"version https://git-lfs"

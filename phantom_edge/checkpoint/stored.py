@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phantom_edge.errors import MAX_SHOWN, InputError, one_line, shown
-from phantom_edge.reading import is_file, open_safetensors, read_json
+from phantom_edge.system.reading import is_file, open_safetensors, read_json
 
 if TYPE_CHECKING:
     import torch

@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from phantom_edge import __version__, interrupts
+from phantom_edge import __version__
 from phantom_edge.cli.console import DEBUG
 from phantom_edge.cli.printing import PrintError, guarded, prepare_streams, say
 from phantom_edge.cli.strict import StrictTyper
+from phantom_edge.system import interrupts
 
 app = StrictTyper(
     name="phantom-edge",

@@ -88,7 +88,7 @@ def _write(
     as_json: bool,
 ) -> Path:
     from phantom_edge.apps.demo import nano_bundle
-    from phantom_edge.outputs import check_new_folder
+    from phantom_edge.system.outputs import check_new_folder
 
     with progress(quiet=as_json) as p:
         check_new_folder(output)

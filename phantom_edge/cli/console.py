@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from phantom_edge import interrupts
 from phantom_edge.cli.printing import PrintError, prepare_streams, say
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError, UnwritableError, one_line
+from phantom_edge.system import interrupts
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -61,7 +61,7 @@ def _system_s(error: BaseException | None) -> tuple[int, str] | None:
 
     What reads a file calls every failure a damaged file, also one for want of memory.
     """
-    from phantom_edge.causes import FULL, number_of, out_of_memory, unwritable
+    from phantom_edge.system.causes import FULL, number_of, out_of_memory, unwritable
 
     first, seen = error, set()
     while (
@@ -88,7 +88,7 @@ def _fail(error: BaseException, code: int, text: str | None = None) -> NoReturn:
 
 @contextmanager
 def _own_temporary_files() -> Iterator[None]:
-    from phantom_edge.partials import scratch
+    from phantom_edge.system.partials import scratch
 
     with scratch():
         yield

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phantom_edge import interrupts
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
 from phantom_edge.cli.options import MAX_TOKENS, Html, Json, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
+from phantom_edge.system import interrupts
 
 if TYPE_CHECKING:
     from phantom_edge.evaluate.job import Watch
@@ -77,7 +77,7 @@ def evaluate(
     from phantom_edge.evaluate.job import build_suite, evaluate_models
     from phantom_edge.evaluate.result import write_records
     from phantom_edge.evaluate.summary import report, to_dict
-    from phantom_edge.outputs import RECORDS, check_distinct, check_file
+    from phantom_edge.system.outputs import RECORDS, check_distinct, check_file
 
     check_distinct([records, html])
     check_page(html)

@@ -143,7 +143,7 @@ def deliver(show: Callable[[], None], *pages: tuple[Page, str | None]) -> None:
 
 def check_page(html: str | None) -> None:
     """Refuse, before any work, a page that could not be written."""
-    from phantom_edge.outputs import PAGE, check_file
+    from phantom_edge.system.outputs import PAGE, check_file
 
     if html is not None:
         check_file(html, PAGE)
@@ -153,7 +153,7 @@ def write_page(page: Page, html: str) -> None:
     """Write a page, whole or not at all. Raises :class:`InputError` where that is not possible."""
     from pathlib import Path
 
-    from phantom_edge.writing import replacing_file
+    from phantom_edge.system.writing import replacing_file
 
     check_page(html)
     with replacing_file(Path(html)) as partial:

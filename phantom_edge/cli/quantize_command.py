@@ -54,10 +54,10 @@ def quantize(
 
     Weights are rounded for the inputs they meet (GPTQ), each module in the precision that it needs.
     """
-    from phantom_edge.outputs import check_distinct
     from phantom_edge.pipeline.quantize import QuantizeRequest
     from phantom_edge.pipeline.quantize import quantize as run_quantize
     from phantom_edge.quantize.options import QuantizeOptions
+    from phantom_edge.system.outputs import check_distinct
 
     check_distinct([output, html])
     check_page(html)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phantom_edge import interrupts
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
 from phantom_edge.cli.options import MAX_SEED, Json, Model, Revision, within
 from phantom_edge.cli.printing import echo, echo_json, say
+from phantom_edge.system import interrupts
 
 if TYPE_CHECKING:
     from phantom_edge.training.progress import TrainingProgress

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from phantom_edge.errors import InputError, one_line, shown
 from phantom_edge.evaluate.items import Picture
-from phantom_edge.reading import is_file, is_folder, read_json_value
+from phantom_edge.system.reading import is_file, is_folder, read_json_value
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,9 +13,9 @@ from typing import Any
 from phantom_edge.errors import InputError, shown
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
-from phantom_edge.outputs import RECORDS, check_file
-from phantom_edge.reading import read_json_lines
-from phantom_edge.writing import replacing_file
+from phantom_edge.system.outputs import RECORDS, check_file
+from phantom_edge.system.reading import read_json_lines
+from phantom_edge.system.writing import replacing_file
 
 SUFFIX = ".jsonl"
 

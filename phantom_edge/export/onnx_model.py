@@ -19,7 +19,7 @@ import onnx
 from google.protobuf.message import Message
 
 from phantom_edge.errors import InputError, shown
-from phantom_edge.reading import check_size, is_file, read_bytes, reading
+from phantom_edge.system.reading import check_size, is_file, read_bytes, reading
 
 MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_SHAPE: Final = 1 << 31  # elements of a tensor whose shape is a constant of the model

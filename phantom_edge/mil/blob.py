@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.mil.types import DType, count_elements
-from phantom_edge.reading import check_size, reading
+from phantom_edge.system.reading import check_size, reading
 
 HEADER = struct.Struct("<II")
 RECORD = struct.Struct("<IIQQQ")

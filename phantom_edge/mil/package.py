@@ -7,7 +7,7 @@ from typing import Any
 
 from phantom_edge.errors import InputError, shown
 from phantom_edge.mil.blob import BlobFile
-from phantom_edge.reading import is_file, read_bytes, read_json, reading
+from phantom_edge.system.reading import is_file, read_bytes, read_json, reading
 
 MAX_MANIFEST_BYTES = 2**20
 MAX_PROTO_BYTES = 2**31 - 1  # protobuf's own limit for one message

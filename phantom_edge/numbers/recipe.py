@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from phantom_edge.errors import InputError, did_you_mean, shown
-from phantom_edge.reading import read_toml
+from phantom_edge.system.reading import read_toml
 
 if TYPE_CHECKING:
     import torch

@@ -25,7 +25,6 @@ from phantom_edge.bundle.manifest import (
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import Exported, ExportOptions
-from phantom_edge.files import cache_folder
 from phantom_edge.model.bounds import FoldCertificate
 from phantom_edge.model.certificate import certify
 from phantom_edge.model.fold import Fold
@@ -33,7 +32,6 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
-from phantom_edge.outputs import check_bundle_folder, default_folder
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
@@ -47,6 +45,8 @@ from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import QUESTION, default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import verify
+from phantom_edge.system.files import cache_folder
+from phantom_edge.system.outputs import check_bundle_folder, default_folder
 from phantom_edge.targets import Format, Target, format_for, target_for, targets
 from phantom_edge.versions import installed
 

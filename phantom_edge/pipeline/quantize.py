@@ -11,7 +11,6 @@ from phantom_edge.evaluate.ask import evaluate
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.scene_tasks import scene_suite
-from phantom_edge.files import cache_folder
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import dense
@@ -25,6 +24,7 @@ from phantom_edge.quantize.result import Quantization
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
+from phantom_edge.system.files import cache_folder
 
 
 @dataclass(frozen=True)

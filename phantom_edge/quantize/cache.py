@@ -19,8 +19,8 @@ from phantom_edge.numbers.recipe import Precision
 from phantom_edge.quantize import store
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.quantize.sensitivity import Option, Options
-from phantom_edge.reading import read_json, reading
-from phantom_edge.writing import replacing_file
+from phantom_edge.system.reading import read_json, reading
+from phantom_edge.system.writing import replacing_file
 
 LOG: Final = logging.getLogger(__name__)
 MAX_BYTES: Final = 256 << 20

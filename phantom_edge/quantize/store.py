@@ -17,17 +17,17 @@ from typing import Any, Final
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phantom_edge import outputs
 from phantom_edge.bundle.manifest import CalibratedQuantization, ModuleRow
-from phantom_edge.causes import short
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.reading import open_safetensors, parse_json, reading
 from phantom_edge.records import from_json, to_json
-from phantom_edge.writing import replacing_file
+from phantom_edge.system import outputs
+from phantom_edge.system.causes import short
+from phantom_edge.system.reading import open_safetensors, parse_json, reading
+from phantom_edge.system.writing import replacing_file
 
 SUFFIX: Final = ".safetensors"
 SIDECAR: Final = "quantization.safetensors"

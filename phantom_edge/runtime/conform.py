@@ -19,8 +19,8 @@ from phantom_edge.images import load_image, normalize, pixel_values
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original import PhantomModel
-from phantom_edge.reading import is_file, open_safetensors, read_json, reading
 from phantom_edge.report.report import Check, Report
+from phantom_edge.system.reading import is_file, open_safetensors, read_json, reading
 from phantom_edge.text.prompt_ids import PromptEncoder
 
 TENSOR_LIMIT, TENSOR_REASON = 1e-4, "fp32 against fp32: only the order of summation differs"

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from phantom_edge.children import run
 from phantom_edge.report.report import Check, Report, megabytes
+from phantom_edge.system.children import run
 
 IMPORTS = {
     "torch": "import torch; torch.ones(2).sum()",

@@ -16,8 +16,8 @@ import numpy as np
 
 from phantom_edge.bundle.backend import check_tiles
 from phantom_edge.export.executorch import FILE
-from phantom_edge.partials import temporary_folder
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
+from phantom_edge.system.partials import temporary_folder
 
 
 class ExecutorchCoremlBackend(ExecutorchBackend):

@@ -26,7 +26,7 @@ from executorch.exir._serialize._dataclass import _json_to_dataclass
 from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.export.executorch.file import aligned, pad, tables
 from phantom_edge.export.executorch.readback import Matmul, StoredProgram, decode, matmuls
-from phantom_edge.partials import temporary_folder
+from phantom_edge.system.partials import temporary_folder
 
 MEMORY: Final = Path("/proc/meminfo")
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from phantom_edge.errors import InputError
-from phantom_edge.outputs import check_new_folder
 from phantom_edge.scenes.scene import make_scene
-from phantom_edge.writing import replacing_folder
+from phantom_edge.system.outputs import check_new_folder
+from phantom_edge.system.writing import replacing_folder
 
 TRIPLES = "triples.jsonl"
 MOST = 1_000_000  # scenes in one folder

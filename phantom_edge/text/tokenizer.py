@@ -13,7 +13,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.errors import InputError, shown
-from phantom_edge.reading import is_file, read_bytes, read_json, reading
+from phantom_edge.system.reading import is_file, read_bytes, read_json, reading
 from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
 from phantom_edge.text.prompt import MARKER, PromptTemplate
 

@@ -22,12 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from phantom_edge import interrupts
-from phantom_edge.causes import unwritable
 from phantom_edge.errors import CheckError, InputError, UnwritableError
-from phantom_edge.outputs import check_folder
-from phantom_edge.reading import is_file, open_safetensors, parse_json, read_json
-from phantom_edge.writing import explaining, sync, use_default_permissions
+from phantom_edge.system import interrupts
+from phantom_edge.system.causes import unwritable
+from phantom_edge.system.outputs import check_folder
+from phantom_edge.system.reading import is_file, open_safetensors, parse_json, read_json
+from phantom_edge.system.writing import explaining, sync, use_default_permissions
 
 SCHEMA = 1
 RUN, STATE, PROGRESS, LOCK = "run.json", "state.safetensors", "progress.json", "lock"

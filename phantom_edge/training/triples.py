@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from phantom_edge.errors import MAX_SHOWN, InputError, one_line, shown
-from phantom_edge.files import file_sha256
-from phantom_edge.reading import check_size, is_file, is_folder, read_json_lines, reading
+from phantom_edge.system.files import file_sha256
+from phantom_edge.system.reading import check_size, is_file, is_folder, read_json_lines, reading
 
 MAX_FILE_BYTES = 4 << 30
 LISTED = 6  # missing pictures named before an error says "and N more"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.files import file_sha256
 from phantom_edge.images import load_image
-from phantom_edge.reading import read_json
+from phantom_edge.system.files import file_sha256
+from phantom_edge.system.reading import read_json
 from phantom_edge.training.run_folder import MAX_JSON_BYTES
 from phantom_edge.training.triples import Triples
 

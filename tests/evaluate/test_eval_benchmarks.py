@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from phantom_edge import reading
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.benchmarks import BENCHMARKS, benchmark_suite, table
 from phantom_edge.evaluate.items import Record
+from phantom_edge.system import reading
 
 LETTER = "\nAnswer with the option's letter from the given choices directly."
 PHRASE = "\nAnswer the question using a single word or phrase."

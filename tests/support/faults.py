@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phantom_edge.bundle.manifest import MANIFEST
-from phantom_edge.files import file_sha256
+from phantom_edge.system.files import file_sha256
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from triple_files import LINES, SIZES, write_triples
 
-from phantom_edge import reading
 from phantom_edge.errors import InputError
+from phantom_edge.system import reading
 from phantom_edge.training import triples
 from phantom_edge.training.triples import Line, read_triples
 

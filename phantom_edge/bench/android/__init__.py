@@ -23,9 +23,9 @@ from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.golden import Golden
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, PhantomEdgeError
-from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step, prefixed
 from phantom_edge.runtime.traces import QUESTION
+from phantom_edge.system.partials import temporary_folder
 from phantom_edge.text.tokenizer import Tokenizer
 
 FOLDER = "/data/local/tmp/phantom-bench"

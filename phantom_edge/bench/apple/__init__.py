@@ -17,8 +17,8 @@ from phantom_edge.bench.settings import Settings
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step, prefixed
+from phantom_edge.system.partials import temporary_folder
 
 DEFAULT = "org.phantomedge.app"
 FOLDER = "Documents/phantom-bench"

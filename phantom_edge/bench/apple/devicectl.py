@@ -16,9 +16,9 @@ from typing import Any
 from phantom_edge.bench import protocol
 from phantom_edge.bench.apple import parse
 from phantom_edge.bench.results import Run
-from phantom_edge.children import child, run
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.progress import Step
+from phantom_edge.system.children import child, run
 
 SHORT, LONG = 60, 3600  # seconds for a question; for copying gigabytes over Wi-Fi
 # Environment variable of the started app: the folder with the job, below its container.

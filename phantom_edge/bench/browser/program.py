@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phantom_edge.bench.machine import PROC
-from phantom_edge.children import child
 from phantom_edge.errors import InputError
-from phantom_edge.partials import temporary_folder
+from phantom_edge.system.children import child
+from phantom_edge.system.partials import temporary_folder
 
 NAMES: tuple[str, ...] = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NAMES += ("microsoft-edge", "msedge")

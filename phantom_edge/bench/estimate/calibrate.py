@@ -17,11 +17,11 @@ from phantom_edge.bench.estimate.count import Model, Work
 from phantom_edge.bench.estimate.probes import CHUNK, CONTEXT, Probe, probes
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.timing import WARM
-from phantom_edge.children import run
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.numbers.recipe import Precision
-from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
+from phantom_edge.system.children import run
+from phantom_edge.system.partials import temporary_folder
 from phantom_edge.targets import format_for
 
 DEPTH = 1000  # cached tokens at which decoding is timed again

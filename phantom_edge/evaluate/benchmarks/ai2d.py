@@ -19,7 +19,7 @@ from phantom_edge.evaluate.benchmarks.table import find_table, letter_of, read_t
 from phantom_edge.evaluate.files import field_of, inside, picture_file, read_json, texts_of
 from phantom_edge.evaluate.items import Item, Picture, Suite
 from phantom_edge.evaluate.scoring import LETTER_SUFFIX, MAX_TOKENS, first_capital
-from phantom_edge.reading import is_file, read_bytes
+from phantom_edge.system.reading import is_file, read_bytes
 
 LAYOUT = (
     "AI2D_TEST.tsv, or images/ and abc_images/ with ai2d_test.json, or with questions/ and ai2d_test_ids.csv"

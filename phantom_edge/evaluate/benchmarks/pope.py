@@ -14,7 +14,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.evaluate.files import field_of, find_folder, inside, picture_file
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.scoring import MAX_TOKENS, PHRASE_SUFFIX, says_yes, yes_no_measures
-from phantom_edge.reading import read_json_lines
+from phantom_edge.system.reading import read_json_lines
 
 SCORING = "yes unless the first sentence has no or not (POPE's evaluate.py); precision and recall are of yes"
 SETS = ("random", "popular", "adversarial")

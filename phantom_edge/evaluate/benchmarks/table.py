@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.files import decode_image
 from phantom_edge.evaluate.items import Picture
-from phantom_edge.reading import check_size, opened, reading
+from phantom_edge.system.reading import check_size, opened, reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,7 +20,7 @@ from phantom_edge.export.coreai.modules import attention_ops
 from phantom_edge.export.coreai.toolkit import open_asset
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 QUANTIZED, LOOKUP, CONSTANT = "coreai.blockwise_shift_scale", "coreai.gather_nd", "coreai.constant"
 SDPA: Final = "scaled_dot_product_attention"  # Core AI's name of the fused op

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from phantom_edge.errors import InputError
-from phantom_edge.files import file_sha256
-from phantom_edge.reading import is_file, opened, read_bytes, reading
+from phantom_edge.system.files import file_sha256
+from phantom_edge.system.reading import is_file, opened, read_bytes, reading
 
 HASH_BYTES = 32
 EXTRA = 'pip install "phantom-edge[coreai]"'

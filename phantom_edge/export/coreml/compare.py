@@ -18,7 +18,7 @@ from phantom_edge.export.coreml.weight_comparison import WeightComparison
 from phantom_edge.mil.blob import BlobFile
 from phantom_edge.mil.package import Package
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.reading import read_json
+from phantom_edge.system.reading import read_json
 
 MOST: Final = 3  # of one kind that are listed; more follow from the first as a rule
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from phantom_edge import __version__
 from phantom_edge.export.coreml.programs import BuiltProgram
 from phantom_edge.export.coreml.toolkit import coremltools, quiet
-from phantom_edge.partials import temporary_folder
+from phantom_edge.system.partials import temporary_folder
 
 MANIFEST: Final = "Manifest.json"
 MODEL: Final = "Data/com.apple.CoreML/model.mlmodel"

@@ -28,7 +28,7 @@ from phantom_edge.export.executorch.readback import StoredProgram, decode
 from phantom_edge.export.executorch.xnnpack import NamedData
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import Weights
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 SHOWN: Final = 3  # differences of one method or delegate
 LENGTH: Final = 60  # of a value or a name in a message

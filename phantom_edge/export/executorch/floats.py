@@ -16,7 +16,7 @@ from phantom_edge.export.executorch import NOT_STORED
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.export.executorch.readback import FLOATS, StoredProgram, decode
 from phantom_edge.model.weights import LazyWeights, Maker
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 DELEGATED: Final = ("vision_encoder", "text_decoder")
 PATCHES: Final = "vision_encoder.patch_embedding.weight"

@@ -26,8 +26,8 @@ from phantom_edge.export.base import StoredWeights
 from phantom_edge.export.executorch import permitted
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
-from phantom_edge.partials import temporary_folder
-from phantom_edge.reading import check_size, opened, read_json, reading
+from phantom_edge.system.partials import temporary_folder
+from phantom_edge.system.reading import check_size, opened, read_json, reading
 
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights

@@ -22,8 +22,8 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.weights import LazyWeights, Maker, Weight, view
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
-from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
+from phantom_edge.system.partials import temporary_folder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from phantom_edge.export.executorch_coreml import INPUT, OUTPUT, VISION, payload
 from phantom_edge.export.executorch_coreml.lower import write_methods
 from phantom_edge.export.executorch_coreml.payload import METADATA, MODEL, description, files, unpack
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.partials import temporary_folder
-from phantom_edge.reading import parse_json
+from phantom_edge.system.partials import temporary_folder
+from phantom_edge.system.reading import parse_json
 
 
 def file_differences(path: Path, model: FoldedModel, options: ExportOptions) -> list[str]:

@@ -18,8 +18,8 @@ from phantom_edge.export.executorch_coreml import DELEGATE, INPUT, OUTPUT, VISIO
 from phantom_edge.export.executorch_coreml.payload import MODEL, pack
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
-from phantom_edge.partials import temporary_folder
 from phantom_edge.progress import Step
+from phantom_edge.system.partials import temporary_folder
 
 
 def write_methods(

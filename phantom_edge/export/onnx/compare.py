@@ -20,7 +20,7 @@ from phantom_edge.export.onnx.writer import DATA, GraphBuilder
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 NAME_LENGTH = 60  # of what a file calls its parts, so that a message stays a line
 PLACES = ("external_data", "data_location")

@@ -19,7 +19,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx_layout import FOLDER
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.folded import FoldedModel
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 CONFIG: Final = "genai_config.json"
 VISION: Final = f"{FOLDER}/genai_vision.onnx"

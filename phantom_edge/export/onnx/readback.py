@@ -21,7 +21,7 @@ from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.kv import KVScales
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 CACHE_SCALES: Final = 12  # the first of GroupQueryAttention's inputs that only an int8 cache has
 FLOATS: Final = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)

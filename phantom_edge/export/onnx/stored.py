@@ -10,7 +10,7 @@ import onnx
 from onnx.external_data_helper import load_external_data_for_tensor
 
 from phantom_edge.export.onnx_model import AGAIN
-from phantom_edge.reading import reading
+from phantom_edge.system.reading import reading
 
 PLACE: Final = ("location", "offset", "length")
 

@@ -9,12 +9,12 @@ from phantom_edge import __version__
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import MANIFEST
-from phantom_edge.outputs import SYSTEMS_OWN
 from phantom_edge.quantize.store import SIDECAR
-from phantom_edge.reading import is_file, read_bytes
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.system.outputs import SYSTEMS_OWN
+from phantom_edge.system.reading import is_file, read_bytes
 from phantom_edge.versions import installed
 
 REPORT: Final = "report.html"

@@ -8,10 +8,10 @@ from typing import Any, Final
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.manifest import FLOAT, INT8, Manifest
 from phantom_edge.errors import InputError
-from phantom_edge.reading import parse_json, read_json
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.system.reading import parse_json, read_json
 from phantom_edge.targets import FORMATS, target_for, targets
 from phantom_edge.text.tokenizer import MAX_FILE_BYTES, Tokenizer
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from phantom_edge import interrupts
-from phantom_edge.causes import SCRATCH, unwritable
 from phantom_edge.errors import UnwritableError
+from phantom_edge.system import interrupts
+from phantom_edge.system.causes import SCRATCH, unwritable
 
 fcntl: ModuleType | None
 try:

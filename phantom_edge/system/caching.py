@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import UnwritableError
-from phantom_edge.files import cache_folder
-from phantom_edge.partials import fcntl, temporary_folder
 from phantom_edge.progress import Step, no_step
+from phantom_edge.system.files import cache_folder
+from phantom_edge.system.partials import fcntl, temporary_folder
 
 LOG: Final = logging.getLogger(__name__)
 LOCK: Final = ".lock"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from phantom_edge import writing
-from phantom_edge.causes import SCRATCH
 from phantom_edge.errors import InputError, UnwritableError
-from phantom_edge.partials import partial_folder, scratch, temporary_folder
-from phantom_edge.writing import exchange, mend, replacing_file, replacing_folder
+from phantom_edge.system import writing
+from phantom_edge.system.causes import SCRATCH
+from phantom_edge.system.partials import partial_folder, scratch, temporary_folder
+from phantom_edge.system.writing import exchange, mend, replacing_file, replacing_folder
 
 
 def make(path: Path, text: str) -> None:
@@ -98,7 +98,7 @@ def test_a_failing_rename_leaves_everything_as_it_was(tmp_path, monkeypatch):
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from phantom_edge import writing
+    from phantom_edge.system import writing
 
     rename, kill_at, calls = Path.rename, int(sys.argv[2]), 0
     def counted(self, target):
@@ -133,7 +133,7 @@ def test_a_kill_at_any_rename_loses_nothing(tmp_path, kill_at, how):
 WAITING = """
     import sys, time
     from pathlib import Path
-    from phantom_edge.writing import replacing_folder
+    from phantom_edge.system.writing import replacing_folder
     with replacing_folder(Path(sys.argv[1])) as folder:
         (folder / "a").write_text("theirs")
         print("ready", flush=True)
@@ -234,7 +234,7 @@ class TestTemporaryFolders:
     def test_those_of_a_killed_process_go_with_the_next(self, tmp_path):
         code = """
             import tempfile, time
-            from phantom_edge.partials import scratch
+            from phantom_edge.system.partials import scratch
             with scratch():
                 tempfile.mkdtemp()
                 print("ready", flush=True)
@@ -264,7 +264,7 @@ def test_many_kills_by_chance(tmp_path):
     code = """
         import sys
         from pathlib import Path
-        from phantom_edge.writing import replacing_folder
+        from phantom_edge.system.writing import replacing_folder
         print("ready", flush=True)
         for n in range(10**6):
             with replacing_folder(Path(sys.argv[1])) as folder:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from disks import fill, mounted
 
-from phantom_edge import causes
-from phantom_edge.causes import number_of, out_of_memory, unwritable
+from phantom_edge.system import causes
+from phantom_edge.system.causes import number_of, out_of_memory, unwritable
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from phantom_edge.causes import existing, has_room, short, unwritable
 from phantom_edge.errors import InputError, UnwritableError
-from phantom_edge.reading import read_json
-from phantom_edge.writing import mend
+from phantom_edge.system.causes import existing, has_room, short, unwritable
+from phantom_edge.system.reading import read_json
+from phantom_edge.system.writing import mend
 
 GENERATOR: Final = '<meta name="generator" content="phantom-edge">'
 MANIFEST: Final = "manifest.json"

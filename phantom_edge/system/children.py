@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from phantom_edge import interrupts
+from phantom_edge.system import interrupts
 
 STOPPING: Final = 5.0  # seconds for a polite end
 _running: set[subprocess.Popen[Any]] = set()

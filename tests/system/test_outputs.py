@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from phantom_edge import outputs
 from phantom_edge.errors import InputError, UnwritableError
-from phantom_edge.outputs import (
+from phantom_edge.report.report import Report
+from phantom_edge.system import outputs
+from phantom_edge.system.outputs import (
     PAGE,
     QUANTIZATION,
     RECORDS,
@@ -22,7 +23,6 @@ from phantom_edge.outputs import (
     check_new_folder,
     default_folder,
 )
-from phantom_edge.report.report import Report
 
 MANIFEST = json.dumps({"schema": 2, "format": "onnx", "files": {"a.onnx": {}}})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import UnwritableError
-from phantom_edge.files import cache_folder
+from phantom_edge.system.files import cache_folder
 
 SCRATCH: Final = "phantom-edge.run-"
 """What the folders for temporary files of a command begin with."""

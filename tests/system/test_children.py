@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from phantom_edge.children import child, run
+from phantom_edge.system.children import child, run
 
 GRANDCHILD = "import subprocess, sys, time; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); "
 
@@ -62,7 +62,7 @@ def test_a_killed_process_takes_its_children_along():
     if which("setpriv") is None:
         pytest.skip("needs setpriv (util-linux)")
     code = (
-        "import subprocess, sys, time\nfrom phantom_edge.children import child\n"
+        "import subprocess, sys, time\nfrom phantom_edge.system.children import child\n"
         "with child([sys.executable, '-c', 'print(1, flush=True); input()'], stdout=-1) as process:\n"
         "    process.stdout.readline()\n    print(process.pid, flush=True)\n    time.sleep(60)\n"
     )

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from phantom_edge import interrupts
-from phantom_edge.interrupts import deferred
+from phantom_edge.system import interrupts
+from phantom_edge.system.interrupts import deferred
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +72,9 @@ PRELUDE = """
 import os, signal, sys, time
 from pathlib import Path
 from typer import Typer
-from phantom_edge import interrupts
+from phantom_edge.system import interrupts
 from phantom_edge.cli.console import command, progress
-from phantom_edge.writing import replacing_file, replacing_folder
+from phantom_edge.system.writing import replacing_file, replacing_folder
 
 def send(number=signal.SIGINT):
     os.kill(os.getpid(), number)
@@ -181,7 +181,7 @@ def test_a_command_that_outlives_its_terminal_goes_on(tmp_path):
 def test_one_before_the_command_is_kept_for_it(tmp_path):
     """From the first line of the program on, while the command line itself is imported."""
     code = (
-        "import os, signal\nfrom phantom_edge import interrupts\ninterrupts.install()\n"
+        "import os, signal\nfrom phantom_edge.system import interrupts\ninterrupts.install()\n"
         "os.kill(os.getpid(), signal.SIGTERM)\nfrom phantom_edge.cli import main\nmain(['targets'])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -190,7 +190,7 @@ def test_one_before_the_command_is_kept_for_it(tmp_path):
 
 def test_a_child_ends_with_the_command(tmp_path):
     work = """
-        from phantom_edge.children import run
+        from phantom_edge.system.children import run
         import threading
         threading.Timer(0.3, send).start()
         run(["sh", "-c", "echo $$ > pid; sleep 60"])

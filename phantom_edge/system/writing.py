@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from phantom_edge import interrupts
-from phantom_edge.causes import unwritable
 from phantom_edge.errors import PhantomEdgeError, UnwritableError
-from phantom_edge.files import cache_folder
-from phantom_edge.partials import BUSY, leftovers, locked, partial_folder, sweep
+from phantom_edge.system import interrupts
+from phantom_edge.system.causes import unwritable
+from phantom_edge.system.files import cache_folder
+from phantom_edge.system.partials import BUSY, leftovers, locked, partial_folder, sweep
 
 PARTIAL: Final = ".partial-"
 OLD: Final = ".old-"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from phantom_edge.caching import cached
 from phantom_edge.errors import CheckError, UnwritableError
 from phantom_edge.quantize.cache import Cache
-from phantom_edge.writing import replacing_folder
+from phantom_edge.system.caching import cached
+from phantom_edge.system.writing import replacing_folder
 
 PLACE = Path("things", "one")
 
@@ -83,8 +83,8 @@ def test_two_processes_make_it_once(tmp_path):
         """
         import sys, time
         from pathlib import Path
-        from phantom_edge.caching import cached
-        from phantom_edge.writing import replacing_folder
+        from phantom_edge.system.caching import cached
+        from phantom_edge.system.writing import replacing_folder
 
         def make(folder):
             print("made", flush=True)

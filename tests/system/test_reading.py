@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import phantom_edge
-from phantom_edge import reading
 from phantom_edge.errors import InputError, NoRoomError, one_line, shown
+from phantom_edge.system import reading
 
 PACKAGE = Path(phantom_edge.__path__[0])
 
@@ -194,17 +194,17 @@ MODULES = {"json", "tomllib", "onnx", "np", "numpy", "torch", "pickle", "Image",
 """Objects whose ``load``, ``loads`` or ``open`` reads."""
 OWN = {
     "apps.site": "the web app, which this toolkit has built",
-    "caching": "a lock",
+    "system.caching": "a lock",
     "checkpoint.hub": "what a program that it has started says",
     "checkpoint.pretrained": "the class of that name, through the layer",
     "checkpoint.refusals": "the first bytes of a file, to name it",
-    "children": "the first bytes of a program that it starts",
+    "system.children": "the first bytes of a program that it starts",
     "cli.printing": "the null device, and its own JSON",
-    "outputs": "the first bytes of a file that it may replace, and /proc",
-    "partials": "a folder, for its lock",
+    "system.outputs": "the first bytes of a file that it may replace, and /proc",
+    "system.partials": "a folder, for its lock",
     "runtime.native": "the null device",
-    "writing": "what it has just written",
-    "reading": "the layer itself",
+    "system.writing": "what it has just written",
+    "system.reading": "the layer itself",
     "records": "its own source, for the schema",
     "apps.android": "sources that ship with the package",
     "apps.demo": "the embedded model",
@@ -223,7 +223,7 @@ OWN = {
     "export.onnx.writer": "nothing: it writes",
     "export.coreml.package": "nothing: it writes",
     "export.executorch.file": "nothing: it writes",
-    "files": "nothing: it writes",
+    "system.files": "nothing: it writes",
     "scenes.write": "nothing: it writes",
     "scenes.light": "a picture that it has just made",
     "images": "pictures, by rules and words of its own",
@@ -285,4 +285,4 @@ def test_no_module_reads_a_file_from_outside_around_the_layer():
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         if name not in OWN and (calls := _reads(ast.parse(path.read_text(encoding="utf-8")))):
             around[name] = calls
-    assert not around, "read it by phantom_edge.reading, or say in OWN why not"
+    assert not around, "read it by phantom_edge.system.reading, or say in OWN why not"

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from phantom_edge.reading import opened
+from phantom_edge.system.reading import opened
 
 
 def cache_folder() -> Path:
