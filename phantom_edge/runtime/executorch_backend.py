@@ -133,6 +133,7 @@ def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...
     shapes_fit = len(pixels) == 4 and ids == (1, chunk) and len(decoder) == 2
     if not shapes_fit or decoder[0][:2] != (1, chunk) or len(decoder[0]) != 3 or decoder[1] != (chunk,):
         raise InputError(f"{path}: its methods take other tensors than a Phantom's")
+    stored.check_delegates()
     return pixels, decoder[0][2]
 
 

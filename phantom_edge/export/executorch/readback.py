@@ -24,11 +24,13 @@ from executorch.exir._serialize._program import _ExtendedHeader
 from phantom_edge.errors import InputError, shown
 from phantom_edge.export.base import StoredWeights
 from phantom_edge.export.executorch import permitted
+from phantom_edge.export.executorch.delegates import check_graph
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.numbers.grid import QuantizedTensor, unpack_nibbles
 from phantom_edge.system.partials import temporary_folder
 from phantom_edge.system.reading import check_size, opened, read_json, reading
 
+XNNPACK: Final = "XnnpackBackend"
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
 FLOATS: Final = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16"}
@@ -109,6 +111,22 @@ class StoredProgram:
             with reading(self.path, AGAIN, f"its {method} has a damaged delegate"):
                 nodes = list(matmuls(decode(self.segment(delegate.processed.index))))
             yield from nodes
+
+    def check_delegates(self) -> None:
+        """Raise :class:`InputError` for an XNNPACK graph that the runtime would trust and should not."""
+        sizes = {data.key: self._size_of(data.segment_index) for data in self.program.named_data or []}
+        for plan in self.program.execution_plan:
+            calls = [i.instr_args for c in plan.chains for i in c.instructions]
+            arguments = {c.delegate_index: len(c.args) for c in calls if isinstance(c, schema.DelegateCall)}
+            for index, delegate in enumerate(plan.delegates):
+                if delegate.id != XNNPACK:
+                    continue
+                with reading(self.path, AGAIN, f"its {plan.name} has a damaged delegate"):
+                    graph = decode(self.segment(delegate.processed.index))
+                    check_graph(graph, arguments.get(index, 0), lambda key: sizes.get(key, 0))
+
+    def _size_of(self, index: int) -> int:
+        return self.program.segments[index].size if 0 <= index < len(self.program.segments) else 0
 
     def counts(self, method: str) -> dict[str, int]:
         """What an export is checked for: delegates, attention, and matmuls or gathers by weight type.
