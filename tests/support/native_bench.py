@@ -5,7 +5,6 @@ reads.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +40,7 @@ def bench_server(session: Session, folder: Path) -> Iterator[LiveServer]:
     """
     below = folder / FOLDER
     below.mkdir()
-    shutil.copytree(folder / "bundle", below / "bundle", copy_function=os.link)
+    shutil.copytree(folder / "bundle", below / "bundle")
     (below / "bundle" / JOB).write_text(json.dumps(job()))
     with LiveServer(session, below) as server:
         yield server

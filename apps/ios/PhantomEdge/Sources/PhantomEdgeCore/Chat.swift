@@ -164,7 +164,8 @@ public actor Chat {
         while timing.stop == nil {
             guard logits.allSatisfy(\.isFinite) else {
                 throw PhantomEdgeError.runtime(
-                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers")
+                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers"
+                )
             }
             let token = chooser.choose(logits)
             if session.manifest.ids.end.contains(token) {
