@@ -38,6 +38,8 @@ class _State:
     """Whether a command is at work, which the signal then ends."""
     repeated: bool = False
     """Whether the next signal is the first one once more."""
+    timer: threading.Timer | None = None
+    """What sends it once more."""
     cleaners: list[Callable[[], None]] = field(default_factory=list)
     complete: list[Path] = field(default_factory=list)
 
@@ -82,6 +84,10 @@ def heeded() -> Iterator[None]:
         yield
     finally:
         _state.heeding = _state.repeated = False
+        if _state.timer is not None:  # a step was faster; afterwards the signal would meet another handler
+            _state.timer.cancel()
+            _state.timer.join()
+            _state.timer = None
         _clean()
         _state.came = None
         sys.unraisablehook = hook
@@ -158,12 +164,13 @@ def _repeat() -> None:
     """Send the signal once more, a moment later; a real one, which also ends a wait."""
 
     def send() -> None:
-        _state.repeated = True
-        signal.pthread_kill(threading.main_thread().ident or 0, _state.came or signal.SIGINT)
+        if _state.heeding:
+            _state.repeated = True
+            signal.pthread_kill(threading.main_thread().ident or 0, _state.came or signal.SIGINT)
 
-    timer = threading.Timer(REPEAT, send)
-    timer.daemon = True
-    timer.start()
+    _state.timer = threading.Timer(REPEAT, send)
+    _state.timer.daemon = True
+    _state.timer.start()
 
 
 def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:

@@ -200,3 +200,19 @@ def test_a_child_ends_with_the_command(tmp_path):
     pid = (tmp_path / "pid").read_text().strip()
     state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True).stdout
     assert state.strip()[:1] in ("", "Z")
+
+
+def test_the_repetition_does_not_come_after_the_end(tmp_path):
+    """An import defers the signal, and a step inside it is faster than its repetition."""
+    (tmp_path / "library.py").write_text(
+        "import os, signal\nfrom phantom_edge import interrupts\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\ninterrupts.check()\n"
+    )
+    body = "    import library\n"
+    code = (
+        f"{PRELUDE}\ndef work():\n{body}\napp = Typer()\napp.command()(command(work))\n"
+        "try:\n    app()\nfinally:\n    interrupts.uninstall()\n"
+        "    signal.signal(signal.SIGTERM, signal.SIG_DFL)\n    signal.signal(signal.SIGINT, signal.SIG_DFL)\n    time.sleep(0.3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (143, STOPPED)
