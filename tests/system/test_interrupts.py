@@ -216,3 +216,29 @@ def test_the_repetition_does_not_come_after_the_end(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (143, STOPPED)
+
+
+def test_who_catches_it_is_not_interrupted_again(tmp_path):
+    (tmp_path / "library.py").write_text(f"{IMPORTED}interrupts.check()\n")
+    work = """
+        import typer
+        try:
+            import library
+            interrupts.check()
+        except KeyboardInterrupt:
+            time.sleep(0.3)
+            print("once", flush=True)
+            raise typer.Exit(5)
+    """
+    done = script(tmp_path, work)
+    assert (done.returncode, done.stdout, done.stderr) == (5, "once\n", "")
+
+
+def test_destructors_say_nothing_of_files_that_are_gone(tmp_path):
+    code = (
+        "import importlib, os, signal, sys, tempfile\nfrom phantom_edge import __main__\n"
+        "def keep():\n    file = tempfile.NamedTemporaryFile()\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "importlib.import_module('phantom_edge.targets').targets = keep\nsys.argv = ['phantom-edge', 'targets']\n__main__.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (143, STOPPED)
