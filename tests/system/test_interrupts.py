@@ -205,7 +205,7 @@ def test_a_child_ends_with_the_command(tmp_path):
 def test_the_repetition_does_not_come_after_the_end(tmp_path):
     """An import defers the signal, and a step inside it is faster than its repetition."""
     (tmp_path / "library.py").write_text(
-        "import os, signal\nfrom phantom_edge import interrupts\n"
+        "import os, signal\nfrom phantom_edge.system import interrupts\n"
         "os.kill(os.getpid(), signal.SIGTERM)\ninterrupts.check()\n"
     )
     body = "    import library\n"
@@ -238,7 +238,8 @@ def test_destructors_say_nothing_of_files_that_are_gone(tmp_path):
     code = (
         "import importlib, os, signal, sys, tempfile\nfrom phantom_edge import __main__\n"
         "def keep():\n    file = tempfile.NamedTemporaryFile()\n    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "importlib.import_module('phantom_edge.targets').targets = keep\nsys.argv = ['phantom-edge', 'targets']\n__main__.main()\n"
+        "importlib.import_module('phantom_edge.targets').targets = keep\n"
+        "sys.argv = ['phantom-edge', 'targets']\n__main__.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (143, STOPPED)

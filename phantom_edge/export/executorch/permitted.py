@@ -93,7 +93,7 @@ def _check_call(path: Path, plan: schema.ExecutionPlan, call: Any) -> None:
 
 
 def shapes_fit(name: str, shapes: list[list[int]]) -> bool:
-    """Whether tensors of the kernels of attention go together; the runtime ends the process where not."""
+    """Whether tensors of a kernel go together; the runtime ends the process where not."""
     if any(size < 1 for shape in shapes for size in shape):
         return False
     if name == "llama::update_cache.out":
@@ -102,7 +102,10 @@ def shapes_fit(name: str, shapes: list[list[int]]) -> bool:
     if name == "llama::custom_sdpa.out":
         query, key, value = shapes[:3]  # [1, S, heads, width] over [1, context, kv_heads, width]
         fits = len(query) == len(key) == 4 and key == value and query[3] == key[3]
-        return fits and query[2] % key[2] == 0 and query[1] <= key[1]
+        return fits and query[2] % key[2] == 0 and query[1] <= key[1] and shapes[-1] == query
+    if name.startswith("quantized_decomposed::embedding"):
+        table, scales = shapes[:2]  # [rows, width] and [rows, groups]
+        return len(table) == 2 and 1 <= len(scales) <= 2 and table[0] == scales[0]
     return True
 
 

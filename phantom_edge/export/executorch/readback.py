@@ -6,6 +6,7 @@ Only the program's own tables are read up front; weights stay in the file until 
 from __future__ import annotations
 
 import math
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Final
 import torch
 from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
 from executorch.exir import schema
-from executorch.exir._serialize._flatbuffer import _flatc_decompile
+from executorch.exir._serialize._flatbuffer import _get_flatc_path
 from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program
 from executorch.exir._serialize._program import _ExtendedHeader
 
@@ -254,7 +255,9 @@ def decode(payload: bytes) -> dict[str, Any]:
         definition, binary = folder / "schema.fbs", folder / "graph.bin"
         definition.write_bytes(text)
         binary.write_bytes(graph)
-        _flatc_decompile(str(folder), str(definition), str(binary))
+        words = ["--json", "--defaults-json", "--strict-json", "-o", folder, definition, "--", binary]
+        # Its own words would be more than the one line of an error.
+        subprocess.run([_get_flatc_path(), *words], check=True, capture_output=True)
         return read_json(binary.with_suffix(".json"), MAX_PROGRAM_BYTES)
 
 
