@@ -84,10 +84,7 @@ def heeded() -> Iterator[None]:
         yield
     finally:
         _state.heeding = _state.repeated = False
-        if _state.timer is not None:  # a step was faster; afterwards the signal would meet another handler
-            _state.timer.cancel()
-            _state.timer.join()
-            _state.timer = None
+        _stop_repeating()
         _clean()
         _state.came = None
         sys.unraisablehook = hook
@@ -98,7 +95,9 @@ def heeded() -> Iterator[None]:
 
 def check() -> None:
     """Raise :class:`Stopped` if a signal came that did not end the work, because a library swallowed it."""
-    if _state.came is not None and _state.heeding and threading.current_thread() is threading.main_thread():
+    in_main = threading.current_thread() is threading.main_thread()
+    if _state.came is not None and _state.heeding and in_main and not _importing(sys._getframe()):
+        _stop_repeating()
         raise Stopped(_state.came)
 
 
@@ -171,6 +170,14 @@ def _repeat() -> None:
     _state.timer = threading.Timer(REPEAT, send)
     _state.timer.daemon = True
     _state.timer.start()
+
+
+def _stop_repeating() -> None:
+    """Raise once: a repetition would meet whoever has caught the first, or the handlers after the command."""
+    timer, _state.timer = _state.timer, None
+    if timer is not None:
+        timer.cancel()
+        timer.join()
 
 
 def _raise_again(unraisable: sys.UnraisableHookArgs) -> None:

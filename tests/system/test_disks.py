@@ -17,7 +17,17 @@ PROGRAM = (sys.executable, "-m", "phantom_edge")
 WRITING = {
     "export": ("export", "-m", "{model}", "-t", "web", "-o", "{disk}/b"),
     "quantize": ("quantize", "-m", "{model}", "-o", "{disk}/q.safetensors"),
-    "tune": ("tune", "-m", "{model}", "--data", "{data}/triples.jsonl", "-o", "{disk}/t"),
+    "tune": (
+        "tune",
+        "-m",
+        "{model}",
+        "--data",
+        "{data}/triples.jsonl",
+        "--images",
+        "{data}",
+        "-o",
+        "{disk}/t",
+    ),
     "scenes": ("scenes", "{disk}/s"),
     "records": ("eval", "-m", "{model}", "--records", "{disk}/r.jsonl"),
     "page": ("inspect", "-m", "{model}", "--html", "{disk}/p.html"),

@@ -202,17 +202,20 @@ def test_a_child_ends_with_the_command(tmp_path):
     assert state.strip()[:1] in ("", "Z")
 
 
+IMPORTED = (
+    "import os, signal\nfrom phantom_edge.system import interrupts\nos.kill(os.getpid(), signal.SIGTERM)\n"
+)
+
+
 def test_the_repetition_does_not_come_after_the_end(tmp_path):
-    """An import defers the signal, and a step inside it is faster than its repetition."""
-    (tmp_path / "library.py").write_text(
-        "import os, signal\nfrom phantom_edge.system import interrupts\n"
-        "os.kill(os.getpid(), signal.SIGTERM)\ninterrupts.check()\n"
-    )
-    body = "    import library\n"
+    """An import defers the signal, and the next step is faster than its repetition."""
+    (tmp_path / "library.py").write_text(IMPORTED)
     code = (
-        f"{PRELUDE}\ndef work():\n{body}\napp = Typer()\napp.command()(command(work))\n"
+        f"{PRELUDE}\ndef work():\n    import library\n    interrupts.check()\n"
+        "app = Typer()\napp.command()(command(work))\n"
         "try:\n    app()\nfinally:\n    interrupts.uninstall()\n"
-        "    signal.signal(signal.SIGTERM, signal.SIG_DFL)\n    signal.signal(signal.SIGINT, signal.SIG_DFL)\n    time.sleep(0.3)\n"
+        "    for number in interrupts.SIGNALS:\n        signal.signal(number, signal.SIG_DFL)\n"
+        "    time.sleep(0.3)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (143, STOPPED)

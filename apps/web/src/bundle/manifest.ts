@@ -6,6 +6,7 @@ export const SCHEMA = 2
 export const GRAPHS = ['vision_encoder', 'token_embedding', 'text_decoder'] as const
 const MOST_TOKENS = 1 << 24
 const MOST = 1 << 20 // of any dimension
+const MOST_LAYERS = 1024
 const PATH = /^(?!\.\.?(\/|$))[^/\\:?#]+(\/(?!\.\.?(\/|$))[^/\\:?#]+)*$/
 const SHA256 = /^[0-9a-f]{64}$/
 export type Graph = (typeof GRAPHS)[number]
@@ -98,7 +99,7 @@ export function parseManifest(json: unknown): Manifest {
     shape: {
       hidden: shape.count('hidden', MOST),
       vocabulary: shape.count('vocabulary', MOST),
-      layers: shape.count('layers', MOST),
+      layers: shape.count('layers', MOST_LAYERS),
     },
     context: root.count('context', MOST_TOKENS),
     chunk: root.count('chunk', MOST_TOKENS),
