@@ -20,7 +20,7 @@ FLOAT_TYPES = {"F32": 4, "F16": 2, "BF16": 2}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MAX_INDEX_BYTES = 64 << 20
-LISTED = 3  # names shown before an error says "and N more"
+LISTED = 2  # names shown before an error says "and N more"
 WRAPPERS = ("module.", "_orig_mod.")
 """What DistributedDataParallel and ``torch.compile`` put before every name of a model that they wrap."""
 _COMPARED = 1 << 24  # values compared at a time

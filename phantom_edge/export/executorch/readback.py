@@ -255,9 +255,9 @@ def decode(payload: bytes) -> dict[str, Any]:
         definition, binary = folder / "schema.fbs", folder / "graph.bin"
         definition.write_bytes(text)
         binary.write_bytes(graph)
-        words = ["--json", "--defaults-json", "--strict-json", "-o", folder, definition, "--", binary]
+        words = ["--json", "--defaults-json", "--strict-json", "-o", *map(str, (folder, definition)), "--"]
         # Its own words would be more than the one line of an error.
-        subprocess.run([_get_flatc_path(), *words], check=True, capture_output=True)
+        subprocess.run([_get_flatc_path(), *words, str(binary)], check=True, capture_output=True)
         return read_json(binary.with_suffix(".json"), MAX_PROGRAM_BYTES)
 
 
