@@ -217,7 +217,7 @@ def _changed(value: Any, rng: Rng) -> Any:
         case 2 if isinstance(parent, list):
             parent.extend([copy.deepcopy(node)] * rng.choice((1, 3, 300)))
         case 3 if isinstance(node, (int, float)) and not isinstance(node, bool):
-            parent[key] = rng.choice((-node, node + 1, node * 2, node / 3, node * 10**6, str(node), [node]))
+            parent[key] = rng.choice((-node, node + 1, node * 2, node // 3, node * 10**6, str(node), [node]))
         case 4:
             parent[key] = rng.choice(([node], {"a": node}, str(node)[:5000]))
         case _:

@@ -17,7 +17,7 @@ from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import PhantomEdgeError
-from phantom_edge.runtime.native import quiet_native
+from phantom_edge.system.native import quiet_native
 from phantom_edge.system.partials import temporary_folder
 from phantom_edge.versions import installed
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
-from phantom_edge.runtime.native import quiet_native
+from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 Result = TypeVar("Result")

@@ -14,7 +14,7 @@ import torch
 from phantom_edge.bundle.backend import check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
-from phantom_edge.runtime.native import quiet_native
+from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 if TYPE_CHECKING:

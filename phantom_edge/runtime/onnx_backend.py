@@ -17,9 +17,9 @@ from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.export.onnx_model import AGAIN, load_model
-from phantom_edge.runtime.native import quiet_native
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
+from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 GRAPHS: Final = {

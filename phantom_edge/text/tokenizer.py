@@ -13,6 +13,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.errors import InputError, shown
+from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import is_file, read_bytes, read_json, reading
 from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
 from phantom_edge.text.prompt import MARKER, PromptTemplate
@@ -91,7 +92,9 @@ class Tokenizer:
             vocabulary = model.get("vocab") if isinstance(model, dict) else None
             _check_ids(vocabulary.values() if isinstance(vocabulary, dict) else ())
             _check_ids(token.get("id") for token in added or ())
-            return cls(RustTokenizer.from_str(json.dumps(data)))
+            with quiet_native():  # a panic of the library writes lines of its own
+                inner = RustTokenizer.from_str(json.dumps(data))
+            return cls(inner)
 
     @property
     def vocab_size(self) -> int:

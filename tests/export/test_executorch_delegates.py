@@ -68,6 +68,10 @@ WRONG: dict[str, Callable[[dict[str, Any]], None]] = {
     "no such scales": lambda g: _scales(g).update(scale_buffer_idx=10**6),
     "a group of nothing": lambda g: _scales(g).update(group_size=0),
     "an input that is not there": lambda g: _node(g, "XNNFullyConnected").update(input1_id=10**6),
+    "a value that nothing computes": lambda g: g["xnodes"].pop(0),
+    "a value that is computed twice": lambda g: g["xnodes"][1]["xnode_union"].update(
+        output_id=g["xnodes"][0]["xnode_union"]["output_id"]
+    ),
     "no permutation": lambda g: _node(g, "XNNStaticTranspose")["perm"].__setitem__(0, 9),
     "a negative size": lambda g: _node(g, "XNNStaticReshape")["new_shape"].__setitem__(0, -1),
     "another kind of node": lambda g: g["xnodes"][0].update(xnode_union_type="XNNDepthwiseConv2d"),

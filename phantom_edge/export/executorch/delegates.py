@@ -50,6 +50,18 @@ def check_graph(graph: Mapping[str, Any], arguments: int, size_of: Callable[[str
     for node in graph["xnodes"]:
         _require(node["xnode_union_type"] in NODES, f"a node {node['xnode_union_type'][:40]}")
         _check_node(node["xnode_union"], count)
+    known = {*graph["input_ids"], *(t["id_out"] for t in tensors if t["constant_buffer_idx"])}
+    _check_order([node["xnode_union"] for node in graph["xnodes"]], known, graph["output_ids"])
+
+
+def _check_order(nodes: list[Mapping[str, Any]], known: set[int], outputs: list[int]) -> None:
+    """Every value is computed once, and before it is used; the ``known`` ones are there from the start."""
+    known.add(NONE)
+    for node in nodes:
+        used = {value for name, value in node.items() if name.endswith("_id") and name != "output_id"}
+        _require(used <= known and node["output_id"] not in known, "the order of nodes")
+        known.add(node["output_id"])
+    _require(set(outputs) <= known, "an output")
 
 
 def _check_tensor(

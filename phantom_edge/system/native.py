@@ -1,4 +1,4 @@
-"""Native libraries that talk on stderr while they load."""
+"""Native libraries that talk on stderr while they load or fail."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ def quiet_native() -> Iterator[None]:
 
     ExecuTorch logs every probe of the processor's description when its first kernel is set up.
     """
-    sys.stderr.flush()
-    with _sink() as output:
-        kept = os.dup(2)
+    if sys.stderr is not None:  # it is None where there is no terminal and no file behind it
+        sys.stderr.flush()
+    with _sink() as output, contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+        except OSError:  # nothing is open there: nothing is shown
+            yield
+            return
+        stack.callback(os.close, kept)
         os.dup2(output.fileno(), 2)
         try:
             yield
@@ -32,7 +38,6 @@ def quiet_native() -> Iterator[None]:
             raise
         finally:
             os.dup2(kept, 2)
-            os.close(kept)
 
 
 def _sink() -> IO[bytes]:
