@@ -8,8 +8,8 @@ from phantom_edge.bundle.golden import Computed, Golden, judge
 from phantom_edge.images import pixel_values
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.decoding import forced
-from phantom_edge.runtime.session import Session
-from phantom_edge.runtime.traces import Prompt, trace_prompt
+from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.traces import Prompt, Trace, trace_prompt
 
 
 def self_test(session: Session, golden: Golden) -> tuple[Check, ...]:
@@ -24,8 +24,13 @@ def self_test(session: Session, golden: Golden) -> tuple[Check, ...]:
     True
     """
     spec, tokens = session.spec, golden.generated_ids.tolist()
-    pixels = pixel_values(Image.fromarray(golden.image), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     prompt = Prompt("golden", tuple(golden.input_ids[0].tolist()), golden.pixel_values)
     trace, _ = trace_prompt(session.backend, prompt, spec.image_token_id, len(tokens) - 1, forced(tokens))
+    return judge_trace(golden, spec, trace)
+
+
+def judge_trace(golden: Golden, spec: PromptSpec, trace: Trace) -> tuple[Check, ...]:
+    """The file's rule on a runtime's trace of its prompt, which was given its tokens."""
+    pixels = pixel_values(Image.fromarray(golden.image), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     assert trace.image_tokens is not None  # the prompt is about a picture
-    return judge(golden, Computed(pixels, trace.image_tokens, trace.logits))
+    return judge(golden, Computed(pixels, trace.image_tokens, trace.logits[: len(golden.generated_ids)]))

@@ -69,7 +69,7 @@ def everything(client: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def asked(
+def response(
     port: int,
     path: str = "/",
     *,
@@ -116,7 +116,7 @@ def test_silent_tls_clients_hold_up_nobody(tls_server):
         for _ in range(50):
             open_ones.enter_context(connected(tls_server.port))
         begin = time.monotonic()
-        assert asked(tls_server.port, "/digits.txt", tls=True)[2] == b"0123456789"
+        assert response(tls_server.port, "/digits.txt", tls=True)[2] == b"0123456789"
         assert time.monotonic() - begin < PROMPT
 
 
@@ -185,7 +185,7 @@ def test_a_thousand_connections_are_not_a_thousand_threads(site):
                 open_ones.enter_context(connected(port))
                 if n % 50 == 49:
                     begin = time.monotonic()
-                    assert asked(port)[0] == 200
+                    assert response(port)[0] == 200
                     assert time.monotonic() - begin < PROMPT
             status = Path(f"/proc/{process.pid}/status").read_text().split()
             assert int(status[status.index("Threads:") + 1]) < 60
@@ -204,9 +204,9 @@ def test_a_large_file_is_not_held_in_memory(site):
         return int(status[status.index("VmHWM:") + 1]) << 10
 
     with command(site) as (process, port):
-        assert asked(port)[0] == 200
+        assert response(port)[0] == 200
         before = peak(process.pid)
-        assert len(asked(port, "/large.onnx_data")[2]) == 200 << 20
+        assert len(response(port, "/large.onnx_data")[2]) == 200 << 20
         assert peak(process.pid) - before < 32 << 20
 
 
@@ -234,17 +234,17 @@ def test_what_is_no_request_is_answered_400(server, sent):
     with connected(server.port) as client:
         client.sendall(sent)
         assert client.recv(12) == b"HTTP/1.1 400"
-    assert asked(server.port)[0] == 200
+    assert response(server.port)[0] == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
 def test_files_are_only_read(server, method):
-    status, headers, _ = asked(server.port, method=method)
+    status, headers, _ = response(server.port, method=method)
     assert (status, headers["allow"]) == (405, "get, head")
 
 
 def test_a_websocket_is_not_opened(server):
-    assert asked(server.port, Upgrade="websocket", Connection="Upgrade")[0] == 200
+    assert response(server.port, Upgrade="websocket", Connection="Upgrade")[0] == 200
 
 
 # --- whose name it is
@@ -261,7 +261,7 @@ def test_a_websocket_is_not_opened(server):
     ],
 )  # fmt: skip
 def test_only_its_own_names_are_answered(server, host, status):
-    answer = asked(server.port, "/digits.txt", host=host)
+    answer = response(server.port, "/digits.txt", host=host)
     assert answer[0] == status
     assert (answer[2] == b"0123456789") == (status == 200)
 
@@ -273,7 +273,7 @@ def test_over_tls_the_names_of_the_certificate_are_its_own(tls_server):
         "a.b.lan.example": 421,
         "rebound.example": 421,
     }.items():
-        assert asked(tls_server.port, host=host, tls=True)[0] == status, host
+        assert response(tls_server.port, host=host, tls=True)[0] == status, host
 
 
 def test_a_server_for_other_devices_has_addresses_and_the_machines_name():
@@ -297,7 +297,7 @@ def test_a_server_for_other_devices_has_addresses_and_the_machines_name():
     [("/", "localhost", 200), ("/nothing", "localhost", 404), ("/", "rebound.example", 421)],
 )
 def test_every_answer_carries_the_guarding_headers(server, path, host, status):
-    answer, headers, _ = asked(server.port, path, host=host)
+    answer, headers, _ = response(server.port, path, host=host)
     assert answer == status
     expected = ISOLATION | GUARDS | {"Content-Security-Policy": f"{POLICY}; {FRAMES}"}
     assert {name: headers[name.lower()] for name in expected} == {k: v.lower() for k, v in expected.items()}
@@ -321,13 +321,13 @@ def test_every_kind_of_file_has_its_type(tmp_path):
         (tmp_path / f"a{ending}").touch()
     with served({"": tmp_path}) as server:
         for ending, kind in TYPES.items():
-            assert asked(server.port, f"/a{ending}")[1]["content-type"] == kind
+            assert response(server.port, f"/a{ending}")[1]["content-type"] == kind
 
 
 def test_head_is_get_without_a_body(server):
-    status, headers, body = asked(server.port, "/digits.txt", method="HEAD")
+    status, headers, body = response(server.port, "/digits.txt", method="HEAD")
     assert (status, headers["content-length"], body) == (200, "10", b"")
-    assert asked(server.port, "/nothing", method="HEAD")[::2] == (404, b"")
+    assert response(server.port, "/nothing", method="HEAD")[::2] == (404, b"")
 
 
 @pytest.mark.parametrize(
@@ -338,18 +338,18 @@ def test_head_is_get_without_a_body(server):
     ],
 )  # fmt: skip
 def test_parts_of_a_file(server, ranges, status, body):
-    answer = asked(server.port, "/digits.txt", Range=ranges)
+    answer = response(server.port, "/digits.txt", Range=ranges)
     assert answer[0] == status
     assert body is None or answer[2] == body
 
 
 def test_several_parts_and_an_unchanged_file(server):
-    status, headers, body = asked(server.port, "/digits.txt", Range="bytes=0-1,8-9")
+    status, headers, body = response(server.port, "/digits.txt", Range="bytes=0-1,8-9")
     assert (status, headers["content-type"].partition(";")[0]) == (206, "multipart/byteranges")
     assert b"\r\n\r\n01\r\n" in body
     assert b"\r\n\r\n89\r\n" in body
-    tag = asked(server.port, "/digits.txt")[1]["etag"]
-    assert asked(server.port, "/digits.txt", If_None_Match=tag)[::2] == (304, b"")
+    tag = response(server.port, "/digits.txt")[1]["etag"]
+    assert response(server.port, "/digits.txt", If_None_Match=tag)[::2] == (304, b"")
 
 
 def test_requests_in_one_go_and_a_half_closed_client_have_their_answers(server):

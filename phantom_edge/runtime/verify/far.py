@@ -36,6 +36,8 @@ class FarPrompt:
 
     ids: tuple[int, ...]
     calls: tuple[int, ...]
+    single: int
+    """How many of the last calls take one token."""
 
     @property
     def ends(self) -> tuple[int, ...]:
@@ -49,13 +51,13 @@ def far_prompt(subject: Subject) -> FarPrompt:
     length = min(options.context, MOST)
     special = {spec.image_token_id, *spec.end_ids}
     ordinary = [i for i in range(subject.source.tokenizer.vocab_size) if i not in special]
-    drawn = np.random.default_rng(SEED).choice(ordinary, length)
-    ids = (spec.first_id, *(int(index) for index in drawn[1:]))
     assert spec.first_id is not None, "the spec is of a folded model"
+    drawn = np.random.default_rng(SEED).choice(ordinary, length)
+    ids = (spec.first_id, *drawn[1:].tolist())
     single = min(LAST, length - 1)
     filled = length - single
     chunks = [min(options.chunk, filled - start) for start in range(0, filled, options.chunk)]
-    return FarPrompt(tuple(int(i) for i in ids if i is not None), (*chunks, *[1] * single))
+    return FarPrompt(ids, (*chunks, *[1] * single), single)
 
 
 def expected(subject: Subject, prompt: FarPrompt) -> Floats:
@@ -85,7 +87,7 @@ def run_last_at_once(backend: Backend, prompt: FarPrompt, cache: Any, **options:
 
     ``options`` are of the backend's ``decode``.
     """
-    start = len(prompt.ids) - prompt.calls.count(1)
+    start = len(prompt.ids) - prompt.single
     decoding.rewind(cache, start)
     ids = np.array([prompt.ids[start:]], dtype=np.int64)
     decode: Callable[..., Floats] = backend.decode
@@ -97,7 +99,7 @@ def checks(subject: Subject, backend: Backend, kind: str) -> list[Check]:
     prompt = far_prompt(subject)
     reference = expected(subject, prompt)
     rows, cache = run(backend, prompt)
-    single = prompt.calls.count(1)
+    single = prompt.single
     limit = tolerances.far(subject.artifact_format.name, kind)
     context = subject.options.context
     detail = f"{len(prompt.ids)} of {context} positions"

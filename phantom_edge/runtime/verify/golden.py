@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from phantom_edge.bundle.golden import Computed, Golden, judge, limits_for
+from phantom_edge.bundle.golden import Golden, limits_for
 from phantom_edge.errors import InputError
-from phantom_edge.images import pixel_values
 from phantom_edge.report.report import Check
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.sampling import Floats
+from phantom_edge.runtime.self_test import judge_trace
 from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.traces import QUESTION, Prompt, Trace, prompt_of
 from phantom_edge.runtime.verify.stages import error, rms
@@ -89,12 +89,8 @@ def _ids(golden: Golden, reference: Reference) -> Check:
 
 def self_test(subject: Subject, golden: Golden, trace: Trace) -> list[Check]:
     """The file's own rule on the artifact's answer, as an app applies it; nothing for a shorter answer."""
-    count = len(golden.generated_ids)
-    if len(trace.logits) < count or trace.image_tokens is None:
+    if len(trace.logits) < len(golden.generated_ids):
         return []
-    spec = subject.spec
-    pixels = pixel_values(Image.fromarray(golden.image), tile_size=spec.tile_size, max_tiles=spec.max_tiles)
-    judged = judge(golden, Computed(pixels, trace.image_tokens, trace.logits[:count]))
-    failed = [check.name for check in judged if not check.passed]
+    failed = [check.name for check in judge_trace(golden, subject.spec, trace) if not check.passed]
     reason = "what an app does before it trusts a device"
     return [Check.at_most("golden self-test, stages that fail", len(failed), 0, reason, ", ".join(failed))]

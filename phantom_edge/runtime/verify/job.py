@@ -145,18 +145,17 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The prompts, and the place among them of the bundle's own test, whose answer is given."""
+class _Prompts:
+    """What is run: the first of ``all`` is the bundle's own test where ``golden`` is its file."""
 
-    prompts: list[Prompt]
-    golden: Golden | None
-    place: int = 0
+    all: list[Prompt]
+    golden: Golden | None = None
 
     def answers(self) -> list[Sequence[int]]:
         """What each run is given to append, before it chooses for itself."""
-        answers: list[Sequence[int]] = [() for _ in self.prompts]
+        answers: list[Sequence[int]] = [() for _ in self.all]
         if self.golden is not None:
-            answers[self.place] = self.golden.generated_ids.tolist()
+            answers[0] = self.golden.generated_ids.tolist()
         return answers
 
 
@@ -173,18 +172,18 @@ class _Verification:
         step("comparing what the bundle says with the checkpoint")
         self._files()
         self._check_safe()
-        asked = self._asked(image, question, tokens)
+        run_prompts = self._prompts(image, question, tokens)
         step("running the artifact")
         with part("runs"):
-            run, chosen, runtime = self._run(asked.prompts, asked.answers(), tokens, {})
+            run, chosen, runtime = self._run(run_prompts.all, run_prompts.answers(), tokens, {})
         report.facts = {"runtime": runtime, **report.facts}
         step("running the torch model with the same integers, and the original")
-        references = self._references(asked.prompts, chosen)
+        references = self._references(run_prompts.all, chosen)
         names = ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references)
         report.facts["prompts"] = names
         report.groups[UNROUNDED] += self._unrounded(references)
         report.groups[STRUCTURE] += self._as_shipped(references, run)
-        self._golden(asked, references, run)
+        self._golden(run_prompts.golden, references[0], run[0])
         report.groups[QUALITY] += quality.quality(
             references, run, _bits(subject.bundle.manifest.recipe, subject.model)
         )
@@ -206,11 +205,11 @@ class _Verification:
             reason = "not run: it is not as an export is, and its runtime could end this process"
             raise Broken(Check("runs", "not run", passed=False, detail=reason))
 
-    def _asked(self, image: Any, question: str | None, tokens: int) -> _Asked:
+    def _prompts(self, image: Any, question: str | None, tokens: int) -> _Prompts:
         """The prompts as the checkpoint makes them, with the golden file's picture for the first of them."""
         subject, rows = self.subject, self.report.groups[FILES]
         room = subject.options.context - tokens
-        asked = prompts(subject.spec, subject.source.tokenizer, room, image, question)
+        own = prompts(subject.spec, subject.source.tokenizer, room, image, question)
         try:
             with part(golden.INPUTS):
                 recorded = Golden.read(subject.bundle.folder)
@@ -218,23 +217,27 @@ class _Verification:
                 rows.append(golden.inputs(subject, recorded, prompt))
         except Broken as broken:
             rows.append(broken.check)
-            return _Asked(asked, None)
+            return _Prompts(own)
         if image is not None or question is not None or len(prompt.ids) > room:
             rows.append(
                 Check("golden outputs", "not run", detail="its prompt is none of those that were run")
             )
-            return _Asked(asked, None)
-        rest = [one for one in asked if one.name != golden.NAME]
-        return _Asked([prompt, *rest], recorded)
+            return _Prompts(own)
+        rest = [one for one in own if one.name != golden.NAME]
+        return _Prompts([prompt, *rest], recorded)
 
     def _run(
-        self, asked: list[Prompt], answers: Sequence[Sequence[int]], count: int, options: Mapping[str, str]
+        self,
+        questions: list[Prompt],
+        answers: Sequence[Sequence[int]],
+        count: int,
+        options: Mapping[str, str],
     ) -> tuple[list[Trace], list[list[int]], str]:
         """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
         backend = self._backend(options)
         pairs = [
             trace_prompt(backend, prompt, self.subject.spec.image_token_id, count, forced(answer))
-            for prompt, answer in zip(asked, answers, strict=True)
+            for prompt, answer in zip(questions, answers, strict=True)
         ]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
 
@@ -247,11 +250,11 @@ class _Verification:
             self._loaded = dict(options), backend
         return self._loaded[1]
 
-    def _references(self, asked: list[Prompt], chosen: list[list[int]]) -> list[Reference]:
+    def _references(self, questions: list[Prompt], chosen: list[list[int]]) -> list[Reference]:
         subject = self.subject
         original = PhantomModel(subject.source.config, subject.source.checkpoint, keep=False)
         image_id, chunk = subject.spec.image_token_id, subject.options.chunk
-        return make_references(subject.reference, original, asked, chosen, image_id, chunk)
+        return make_references(subject.reference, original, questions, chosen, image_id, chunk)
 
     def _unrounded(self, references: list[Reference]) -> list[Check]:
         """The artifact's graphs and integers in fp32 arithmetic, against torch in the same."""
@@ -265,11 +268,11 @@ class _Verification:
             return [Check("left out", "not run", detail=str(error))]
 
     def _unrounded_stages(self, references: list[Reference], options: Mapping[str, str]) -> list[Check]:
-        asked, answers = [r.prompt for r in references], [r.tokens for r in references]
+        questions, answers = [r.prompt for r in references], [r.tokens for r in references]
         name = self.subject.artifact_format.name
 
         def checks() -> list[Check]:
-            traces, _, _ = self._run(asked, answers, len(answers[0]), options)
+            traces, _, _ = self._run(questions, answers, len(answers[0]), options)
             pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
             return [*stages.stages(pairs, name, "unrounded"), phantom.unrounded(references, traces)]
 
@@ -296,9 +299,8 @@ class _Verification:
             checks += self._far({}, kind)
         return checks
 
-    def _golden(self, asked: _Asked, references: list[Reference], run: list[Trace]) -> None:
-        if asked.golden is None:
+    def _golden(self, recorded: Golden | None, reference: Reference, trace: Trace) -> None:
+        if recorded is None:
             return
-        recorded, reference, trace = asked.golden, references[asked.place], run[asked.place]
         self.report.groups[FILES] += golden.outputs(recorded, reference)
         self.report.groups[STRUCTURE] += golden.self_test(self.subject, recorded, trace)
