@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -126,9 +125,10 @@ def _serve(
 
     try:
         with serving(mounts, host=host, port=port, certificate=certificate, key=key) as server:
-            typer.echo(
-                json.dumps({"address": server.address}) if as_json else f"{server.address}  (Ctrl-C ends it)"
-            )
+            if as_json:
+                echo_json({"address": server.address})
+            else:
+                echo(f"{server.address}  (Ctrl-C ends it)")
             if browser:
                 webbrowser.open(server.address)
             server.run()

@@ -370,12 +370,12 @@ def test_least_squares_without_negatives():
     x = np.array([0.5, 0.0, 2.0])
     assert calibrate.nonnegative(a, a @ x) == pytest.approx(x, abs=1e-9)
     b = np.array([-1.0, 1.0, 0.5, -2.0])
-    found = calibrate.nonnegative(a, b)
+    solution = calibrate.nonnegative(a, b)
     # Optimal: no allowed move makes it better (the conditions of Karush, Kuhn and Tucker).
-    slope = a.T @ (b - a @ found)
-    assert (found >= 0).all()
+    slope = a.T @ (b - a @ solution)
+    assert (solution >= 0).all()
     assert (slope <= 1e-9).all()
-    assert np.abs(slope[found > 0]).max(initial=0) < 1e-9
+    assert np.abs(slope[solution > 0]).max(initial=0) < 1e-9
 
 
 @pytest.fixture
@@ -397,27 +397,27 @@ def test_the_probes_run_in_the_runtime_itself(monkeypatch, tiny_probes):
     monkeypatch.setattr(calibrate, "STEPS", 4)
     kinds = {"layers": "int4", "head": "int8", "vision": "int8"}
     steps = []
-    found = calibrate.calibrate("onnx", kinds, 1, steps.append)
-    assert found.memory >= 1
-    assert 10e6 < found.fixed < 1e9
-    assert min(found.load) >= 0
-    assert max(found.load) > 0
-    assert found.rates.call > 0
-    assert set(found.rates.read) == set(found.rates.multiply) == {"int4", "int8", "float"}
+    calibration = calibrate.calibrate("onnx", kinds, 1, steps.append)
+    assert calibration.memory >= 1
+    assert 10e6 < calibration.fixed < 1e9
+    assert min(calibration.load) >= 0
+    assert max(calibration.load) > 0
+    assert calibration.rates.call > 0
+    assert set(calibration.rates.read) == set(calibration.rates.multiply) == {"int4", "int8", "float"}
     names = ("large", "thin", "headed")
     assert steps == [
         f"calibrating: {what} the {name} model" for what in ("writing", "timing") for name in names
     ]
-    assert json.loads(json.dumps(asdict(found.rates)))["attend_one"] > 0
+    assert json.loads(json.dumps(asdict(calibration.rates)))["attend_one"] > 0
 
 
 def test_a_probe_in_executorch(tiny_probes, tmp_path):
     tiny_probes[1].write(format_for("executorch"), tmp_path / "thin", lambda _: None)
     job = calibrate._job(tiny_probes[1], "executorch", tmp_path / "thin", 1, "wall")
-    found = timing.measure(job | {"depth": 40, "steps": timing.WARM + 2})
-    assert set(found["decode"]) == {0, 40}
-    assert set(found["prefill"]) == {0, probes.CONTEXT - probes.CHUNK}
-    assert found["vision"] > 0
+    timings = timing.measure(job | {"depth": 40, "steps": timing.WARM + 2})
+    assert set(timings["decode"]) == {0, 40}
+    assert set(timings["prefill"]) == {0, probes.CONTEXT - probes.CHUNK}
+    assert timings["vision"] > 0
 
 
 def test_the_large_probe_is_larger_than_caches():

@@ -39,10 +39,10 @@ def folders(checkpoint_dirs, tmp_path_factory) -> dict[str, Path]:
 def texts(folders) -> list[str]:
     """Probes as they stand in a prompt, for both templates; a marker that a tokenizer lacks is text to it."""
     kinds = [template_for(("qwen2", "phi3")[n % 2]) for n in range(len(SAMPLES))]
-    asked = [
+    questions = [
         kind.render([(probe.replace("<", "("), None)], 2) for kind, probe in zip(kinds, SAMPLES, strict=True)
     ]
-    return [*asked, *SAMPLES]
+    return [*questions, *SAMPLES]
 
 
 @cache
