@@ -33,7 +33,6 @@ SUFFIX: Final = ".safetensors"
 SIDECAR: Final = "quantization.safetensors"
 SCHEMA: Final = 1
 MAX_JSON_BYTES: Final = 16 << 20
-_PARTS: Final = ("values", "scales", "grid")
 
 
 def fingerprint(weight: QuantizedTensor) -> str:

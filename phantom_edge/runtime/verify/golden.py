@@ -16,7 +16,7 @@ from phantom_edge.runtime.self_test import judge_trace
 from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.traces import QUESTION, Prompt, Trace, prompt_of
 from phantom_edge.runtime.verify.stages import error, rms
-from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.runtime.verify.subject import Subject, differs
 
 NAME: Final = "square"
 INPUTS: Final = "golden inputs that differ"
@@ -44,8 +44,7 @@ def inputs(subject: Subject, golden: Golden, prompt: Prompt) -> Check:
     ]
     wrong = [name for name, right in rows if not right]
     reason = "an app is judged by this file: it must ask what the checkpoint's own prompt asks"
-    detail = f"differs: {', '.join(wrong)}" if wrong else ""
-    return Check.at_most(INPUTS, len(wrong), 0, reason, detail)
+    return Check.at_most(INPUTS, len(wrong), 0, reason, differs(wrong))
 
 
 def outputs(golden: Golden, reference: Reference) -> list[Check]:

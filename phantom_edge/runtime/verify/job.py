@@ -36,7 +36,6 @@ from phantom_edge.runtime.verify.subject import Broken, Subject, attempt, part
 from phantom_edge.targets import Format, format_for
 
 GREEDY_TOKENS: Final = 64
-Groups = dict[str, list[Check]]
 
 
 def verify(
@@ -193,8 +192,7 @@ class _Verification:
         subject, groups = self.subject, self.report.groups
         groups[FILES].append(source.manifest(subject))
         groups[FILES] += attempt("tokenizer rules that differ", lambda: source.tokenizer(subject))
-        groups[FILES] += attempt(shipped.UNREAD, lambda: [shipped.unread(subject)])
-        groups[FILES] += attempt(shipped.BESIDE, lambda: shipped.beside(subject))
+        groups[FILES] += attempt(shipped.UNREAD, lambda: shipped.files(subject))
         groups[FILES] += attempt(shipped.DECLARED, lambda: [shipped.declared(subject)])
         groups[STRUCTURE] += attempt("floats that differ", lambda: [weights.floats(subject)])
 

@@ -12,7 +12,7 @@ from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.quantize.store import SIDECAR
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
-from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.runtime.verify.subject import Subject, differs, listed
 from phantom_edge.system.outputs import SYSTEMS_OWN
 from phantom_edge.system.reading import is_file, read_bytes
 from phantom_edge.versions import installed
@@ -22,31 +22,23 @@ REPORT: Final = "report.html"
 DECLARED: Final = "declarations that differ"
 UNREAD: Final = "files that no check reads"
 BESIDE: Final = "files beside the graphs that differ"
-SHOWN: Final = 3
 
 
-def unread(subject: Subject) -> Check:
-    """Every file of the bundle is one that is run, compared, or computed again."""
+def files(subject: Subject) -> list[Check]:
+    """Every file is run, compared or computed again, and those beside the graphs are as an export writes."""
     artifact, folder = subject.artifact_format, subject.bundle.folder
     derived = artifact.derived_files(subject.model, subject.options, folder)
     known = {MANIFEST, TOKENIZER, GOLDEN, REPORT, *derived, *artifact.artifact_files(folder)}
     if subject.bundle.manifest.quantization is not None:
         known.add(SIDECAR)
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    other = sorted(name for name in present - known if Path(name).name not in SYSTEMS_OWN)
-    reason = "what is not checked does not ship"
-    return Check.at_most(UNREAD, len(other), 0, reason, ", ".join(other[:SHOWN]))
-
-
-def beside(subject: Subject) -> list[Check]:
-    """Files beside the graphs are those that an export writes; no check where a format has none."""
-    folder = subject.bundle.folder
-    derived = subject.artifact_format.derived_files(subject.model, subject.options, folder)
+    stray = sorted(name for name in present - known if Path(name).name not in SYSTEMS_OWN)
+    unread = Check.at_most(UNREAD, len(stray), 0, "what is not checked does not ship", listed(stray))
     if not derived:
-        return []
+        return [unread]
     other = sorted(name for name, data in derived.items() if not _holds(folder / name, data))
-    detail = f"of {len(derived)}" + (f"; differs: {', '.join(other[:SHOWN])}" if other else "")
-    return [_judged(subject, BESIDE, other, "made again from the checkpoint, byte for byte", detail)]
+    detail = f"of {len(derived)}" + (f"; {differs(other)}" if other else "")
+    return [unread, _judged(subject, BESIDE, other, "made again from the checkpoint, byte for byte", detail)]
 
 
 def declared(subject: Subject) -> Check:
@@ -56,7 +48,7 @@ def declared(subject: Subject) -> Check:
     if to_json(subject.bundle.manifest.graphs) != dict(artifact.graph_files(folder)):
         lines.append("the manifest's graphs lie elsewhere")
     reason = "inputs, outputs, functions and metadata are what runtimes go by"
-    return _judged(subject, DECLARED, lines, reason, "; ".join(lines[:SHOWN]))
+    return _judged(subject, DECLARED, lines, reason, listed(lines, "; "))
 
 
 def _judged(subject: Subject, name: str, wrong: list[str], reason: str, detail: str) -> Check:
@@ -67,7 +59,7 @@ def _judged(subject: Subject, name: str, wrong: list[str], reason: str, detail: 
         f"{key} {version}" for key, version in sorted(producer.items()) if now.get(key, version) != version
     ]
     if wrong and other:
-        words = f"undecided: made with {', '.join(other[:SHOWN])}, which may write it otherwise; {detail}"
+        words = f"undecided: made with {listed(other)}, which may write it otherwise; {detail}"
         return Check(name, len(wrong), 0, None, words, reason)
     return Check.at_most(name, len(wrong), 0, reason, detail)
 

@@ -10,12 +10,11 @@ from phantom_edge.bundle.manifest import FLOAT, INT8, Manifest
 from phantom_edge.errors import InputError
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
-from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.runtime.verify.subject import Subject, differs
 from phantom_edge.system.reading import parse_json, read_json
 from phantom_edge.targets import FORMATS, target_for, targets
 from phantom_edge.text.tokenizer import MAX_FILE_BYTES, Tokenizer
 
-SHOWN: Final = 3
 LIMITING: Final = ("truncation", "padding")
 """Of a tokenizer.json: what other libraries than ours apply to every text."""
 
@@ -23,7 +22,7 @@ LIMITING: Final = ("truncation", "padding")
 def manifest(subject: Subject) -> Check:
     """Every field that an app or a runtime acts on is what the checkpoint and the target make it."""
     wrong = [name for name, value, expected in _fields(subject) if to_json(value) != to_json(expected)]
-    detail = f"differs: {', '.join(wrong[:SHOWN])}" if wrong else ""
+    detail = differs(wrong)
     return Check.at_most(
         "manifest fields that differ",
         len(wrong),
@@ -76,9 +75,7 @@ def tokenizer(subject: Subject) -> list[Check]:
     detail = ""
     if rules:
         pieces = differing_pieces(shipped, own)
-        detail = (
-            f"differs: {', '.join(rules[:SHOWN])}; {len(pieces)} of {own.vocab_size} pieces encode otherwise"
-        )
+        detail = f"{differs(rules)}; {len(pieces)} of {own.vocab_size} pieces encode otherwise"
     reason = "equal rules, vocabulary and merges make equal ids of every text"
     return [Check.at_most("tokenizer rules that differ", len(rules), 0, reason, detail)]
 

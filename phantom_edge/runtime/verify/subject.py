@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -14,6 +15,8 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.targets import Format
+
+LISTED: Final = 3  # names that a check's detail shows
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,16 @@ def part(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise Broken(Check(name, "broken", passed=False, detail=first_line(error))) from error
+
+
+def listed(names: Sequence[str], separator: str = ", ") -> str:
+    """The first few names, for a check's detail."""
+    return separator.join(names[:LISTED])
+
+
+def differs(names: Sequence[str]) -> str:
+    """What a check's detail says of names that are not as they must be; nothing for none."""
+    return f"differs: {listed(names)}" if names else ""
 
 
 def attempt(name: str, checks: Callable[[], list[Check]]) -> list[Check]:

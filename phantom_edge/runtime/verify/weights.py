@@ -18,11 +18,10 @@ from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.quantize.store import differing
 from phantom_edge.report.report import Check
 from phantom_edge.runtime import tolerances
-from phantom_edge.runtime.verify.subject import Subject
+from phantom_edge.runtime.verify.subject import Subject, differs
 
 ROPE_TABLES = ("rope.cos", "rope.sin")
 SUMMED = "vision_encoder.patch_embedding.bias"  # with the pictures' mean: a sum like the constants
-SHOWN = 3  # names that a check's detail lists
 
 
 def integers(
@@ -43,7 +42,7 @@ def integers(
                 wrong.append(module)
     wrong += sorted(set(stored) - quantised)
     wrong = sorted({*wrong, *(differing(calibrated.integers, stored) if calibrated else ())})
-    detail = f"{len(quantised)} quantised weights{_differs(wrong)}"
+    detail = f"{len(quantised)} quantised weights{_also(wrong)}"
     return Check.at_most(
         "integers that differ", len(wrong), 0, "one set of integers serves every format", detail
     )
@@ -68,7 +67,7 @@ def floats(subject: Subject) -> Check:
     ):
         if name not in stored or not _near(stored[name], table, tolerances.TABLES.limit):
             wrong.append(name)
-    detail = f"{count} tensors and the rotary tables{_differs(wrong)}"
+    detail = f"{count} tensors and the rotary tables{_also(wrong)}"
     return Check.at_most(
         "floats that differ",
         len(wrong),
@@ -95,8 +94,8 @@ def cache_grid(stored: CacheScales | None, model: FoldedModel, recorded: str | N
     return [Check.at_most("cache scales that differ", wrong + int(other), 0, reason, detail)]
 
 
-def _differs(names: list[str]) -> str:
-    return f"; differs: {', '.join(names[:SHOWN])}" if names else ""
+def _also(names: list[str]) -> str:
+    return f"; {differs(names)}" if names else ""
 
 
 def _same_float(name: str, stored: torch.Tensor, expected: torch.Tensor, fold: Fold) -> bool:
