@@ -1,7 +1,7 @@
 """No text of a user's becomes a control token, and ordinary text keeps the ids of the rendered prompt."""
 
 import pytest
-from native_vectors import DECOMPOSED, tokenizer_kinds
+from native_tokenizers import DECOMPOSED, tokenizer_kinds
 from sample_texts import ALPHABETS, random_texts
 
 from phantom_edge.checkpoint.pretrained import Pretrained
