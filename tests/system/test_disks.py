@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from disks import fill, make_read_only, mounted
@@ -60,13 +61,17 @@ def run(words, places, **environment):
     )
 
 
+@contextmanager
+def spoiled(place, state):
+    """A small disk that is full or read-only."""
+    with mounted(place) as disk:
+        {"full": fill, "read-only": make_read_only}[state](disk)
+        yield disk
+
+
 @pytest.mark.parametrize("state", ["full", "read-only"])
 def test_every_output_on_such_a_disk_is_refused_before_any_work(state, places, tmp_path):
-    with mounted(tmp_path / "disk") as disk:
-        if state == "full":
-            fill(disk)
-        else:
-            make_read_only(disk)
+    with spoiled(tmp_path / "disk", state) as disk:
         before = sorted(disk.iterdir())
         for name, words in WRITING.items():
             done = run(words, {**places, "disk": disk})
@@ -79,11 +84,7 @@ def test_every_output_on_such_a_disk_is_refused_before_any_work(state, places, t
 
 @pytest.mark.parametrize("state", ["full", "read-only"])
 def test_cache_and_temporary_files_on_such_a_disk_cost_no_result(state, places, tmp_path):
-    with mounted(tmp_path / "disk") as disk:
-        if state == "full":
-            fill(disk)
-        else:
-            make_read_only(disk)
+    with spoiled(tmp_path / "disk", state) as disk:
         done = run(KEPT, places, TMPDIR=str(disk), XDG_CACHE_HOME=str(disk))
         assert done.returncode == 0, done.stderr
         assert "warning: not kept for the next run" in done.stderr
