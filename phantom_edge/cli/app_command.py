@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -126,7 +127,7 @@ def _serve(
     try:
         with serving(mounts, host=host, port=port, certificate=certificate, key=key) as server:
             if as_json:
-                echo_json({"address": server.address})
+                echo(json.dumps({"address": server.address}))  # one line: who reads it waits for its end
             else:
                 echo(f"{server.address}  (Ctrl-C ends it)")
             if browser:
