@@ -154,6 +154,41 @@ class CalibratedQuantization:
 
 
 @dataclass(frozen=True)
+class CompiledGraphs:
+    """Graphs that were compiled for one chip.
+
+    Each file is an ONNX graph around the chip's context binary, which lies beside it.
+    """
+
+    architecture: Annotated[int, limits(minimum=1, maximum=1000)]
+    """Of the chip's Hexagon processor, such as 75."""
+    model: Annotated[int, limits(minimum=1, maximum=1 << 16)]
+    """Qualcomm's number of the chip, the QNN provider's ``soc_model``."""
+    graphs: Mapping[str, FilePath]
+    """By the same names as the uncompiled ones."""
+
+
+@dataclass(frozen=True)
+class Npu:
+    """Graphs that a Snapdragon's NPU runs, through ONNX Runtime's QNN provider.
+
+    A device whose chip is among ``compiled`` loads those files; one of the ``architectures`` compiles
+    ``graphs`` at first use and keeps the result; any other leaves all of it to the bundle for the CPU.
+    """
+
+    graphs: Mapping[str, FilePath]
+    """Uncompiled graphs: ``vision_encoder`` and, where the NPU decodes too, ``prefill`` and ``decode``."""
+    activations: Annotated[str, limits(enum=("uint16", "fp16"))]
+    """What the vision encoder's values are rounded to between two operations."""
+    architectures: Annotated[tuple[Annotated[int, limits(minimum=1, maximum=1000)], ...], limits(minItems=1)]
+    """Hexagon versions that take these graphs whole."""
+    options: Mapping[str, str]
+    """Options of the QNN provider with which the graphs were verified."""
+    compiled: Mapping[str, CompiledGraphs]
+    """By the chip's name as Android's ``Build.SOC_MODEL`` has it, such as ``SM8650``."""
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """One file's size and hash."""
 
@@ -198,6 +233,8 @@ class Manifest:
     """What the KV cache holds: ``float``, or ``int8`` with a scale for every channel."""
     cache_scales: Sha256 | None = field(default=None, metadata={"optional": True})
     """Of the scales of an int8 cache; absent for a cache in float."""
+    npu: Npu | None = field(default=None, metadata={"optional": True})
+    """What runs on an NPU instead of the CPU; absent where nothing does."""
     recipe: Recipe
     """What each module's weight became."""
     fallbacks: Mapping[str, str]
