@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from phantom_edge.bench.machine import describe
 from phantom_edge.export.onnx.ops import PER_CHANNEL, UNUSED_ATTENTION_INPUTS
-from phantom_edge.export.onnx.writer import CONTRIB, IR_VERSION, OPSET
+from phantom_edge.export.onnx.writer import CONTRIB, IR_VERSIONS, OPSET
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8
 
 HIDDEN, HEADS, KV_HEADS, HEAD_DIM = 896, 14, 2, 64  # of the 0.5B size
@@ -137,7 +137,7 @@ def _session(
     options.log_severity_level = 3
     for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSIONS[OPSET])
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

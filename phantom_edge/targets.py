@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.ops import CacheScales
     from phantom_edge.numbers.grid import QuantizedTensor
+    from phantom_edge.numbers.ranges import Ranges
 
 ENTRY_POINTS = "phantom_edge.targets"
 Entry = TypeVar("Entry")
@@ -43,6 +44,7 @@ class Format:
     ends the process on a program that it does not like.
 
     Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
+    ``stored_ranges(folder)``, the grids of an NPU's values;
     ``derived_files(model, options, folder)``, what lies beside the graphs; ``NOT_STORED``, patterns of the
     weights that the artifact does not hold as they are, with the reason.
     """
@@ -55,6 +57,7 @@ class Format:
     int8_cache: bool = False
     fixed: tuple[tuple[str, str], ...] = ()
     aborts: bool = False
+    npu: bool = False
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -88,6 +91,12 @@ class Format:
         """The grid of an int8 KV cache that an artifact holds; None for a cache in float."""
         read = getattr(_imported(self.exporter), "stored_cache", None)
         return read(folder) if read else None
+
+    def stored_ranges(self, folder: Path) -> Ranges:
+        """The grids on which an NPU holds its values, by the place in the graph; none for other formats."""
+        read = getattr(_imported(self.exporter), "stored_ranges", None)
+        ranges: Ranges = read(folder) if read else {}
+        return ranges
 
     def differences(self, folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:
         """What an artifact declares otherwise than an export of ``model`` with ``options`` does."""
@@ -169,6 +178,14 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
         ),
+        Format(
+            "onnx-qnn",
+            "ONNX (Snapdragon NPU, QNN)",
+            "phantom_edge.export.onnx.qnn",
+            "phantom_edge.runtime.qnn_backend:QnnBackend",
+            unrounded=(("mode", "lifted"),),
+            npu=True,
+        ),
     )
 }
 
@@ -211,6 +228,7 @@ BUILT_IN = (
         variants=(("executorch", "executorch-coreml"),),
     ),
     Target("android", "Android phones, ExecuTorch with XNNPACK on the CPU", "executorch", "int4"),
+    Target("snapdragon", "Snapdragon phones, ONNX on the NPU (QNN)", "onnx-qnn", "int4", chunk=128),
     Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8", browser=True),
     Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4", browser=True),
     Target("desktop", "Laptops and edge boxes, ONNX on the CPU", "onnx", "int4"),
@@ -221,7 +239,7 @@ def targets() -> dict[str, Target]:
     """Every target by name: the built-in ones and those that installed packages add.
 
     >>> list(pe.targets())
-    ['ios', 'android', 'web', 'webgpu', 'desktop']
+    ['ios', 'android', 'snapdragon', 'web', 'webgpu', 'desktop']
     """
     return {target.name: target for target in (*BUILT_IN, *map(_load, entry_points(group=ENTRY_POINTS)))}
 

@@ -166,6 +166,10 @@ class CompiledGraphs:
     """Qualcomm's number of the chip, the QNN provider's ``soc_model``."""
     graphs: Mapping[str, FilePath]
     """By the same names as the uncompiled ones."""
+    compiler: str
+    """Version of the package ``onnxruntime-qnn`` that compiled them."""
+    seconds: Annotated[float, limits(minimum=0)]
+    """That compiling took."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,9 @@ class Npu:
     graphs: Mapping[str, FilePath]
     """Uncompiled graphs: ``vision_encoder`` and, where the NPU decodes too, ``prefill`` and ``decode``."""
     activations: Annotated[str, limits(enum=("uint16", "fp16"))]
-    """What the vision encoder's values are rounded to between two operations."""
+    """What values are rounded to between two operations; a few are in fp16 in both cases."""
+    ranges: Sha256 | None
+    """Of the ranges of all values in ``uint16``; null in ``fp16``."""
     architectures: Annotated[tuple[Annotated[int, limits(minimum=1, maximum=1000)], ...], limits(minItems=1)]
     """Hexagon versions that take these graphs whole."""
     options: Mapping[str, str]

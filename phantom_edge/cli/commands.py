@@ -22,7 +22,10 @@ from phantom_edge.errors import InputError
 @command
 def export(
     target: Annotated[
-        str, typer.Option("--target", "-t", help="ios, android, web, webgpu or desktop; see `targets`.")
+        str,
+        typer.Option(
+            "--target", "-t", help="ios, android, snapdragon, web, webgpu or desktop; see `targets`."
+        ),
     ] = "ios",
     model: option.Model = None,
     output: Annotated[
@@ -47,6 +50,18 @@ def export(
     fold: option.Fold = "exact",
     context: option.Context = None,
     max_tiles: Annotated[int | None, option.within(1, 64, "Most tiles that a picture is cut into.")] = None,
+    npu: Annotated[
+        str | None, typer.Option(help="snapdragon: vision (the decoder on the CPU), or all. Default: vision.")
+    ] = None,
+    activations: Annotated[
+        str | None, typer.Option(help="snapdragon: uint16 with calibrated ranges, or fp16. Default: uint16.")
+    ] = None,
+    soc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHIP,…", help="snapdragon: also compile for these chips, such as sm8650,sm8750,sm8850."
+        ),
+    ] = None,
     revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: option.Json = False,
@@ -54,6 +69,7 @@ def export(
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
     from phantom_edge.pipeline.export import ExportRequest
     from phantom_edge.pipeline.export import export as run_export
+    from phantom_edge.pipeline.npu import NpuOptions
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.records import to_json
 
@@ -68,6 +84,7 @@ def export(
         fold=fold,
         context=context,
         max_tiles=max_tiles,
+        npu=NpuOptions(npu, activations, (soc,) if soc else ()),
         verify=verify,
     )
     with progress(quiet=as_json) as p:

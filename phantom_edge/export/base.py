@@ -12,6 +12,7 @@ import torch
 from phantom_edge.errors import CheckError
 
 if TYPE_CHECKING:
+    from phantom_edge.bundle.manifest import Npu
     from phantom_edge.numbers.grid import QuantizedTensor
 
 GRAPHS = ("vision_encoder", "token_embedding", "text_decoder")
@@ -32,6 +33,7 @@ class ExportOptions:
     float_type: str
     end_ids: tuple[int, ...]
     share_data: bool = False
+    chips: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ class Exported:
     """Files of one export relative to the output folder, by graph, and what was counted in them.
 
     ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts`
-    compared them with what the model must give. ``notes`` tell every deviation of an exporter.
+    compared them with what the model must give. ``notes`` tell every deviation of an exporter. ``npu`` is what
+    runs on one.
     """
 
     files: dict[str, Path]
     counts: dict[str, dict[str, int]]
     notes: tuple[str, ...] = field(default=())
+    npu: Npu | None = None
 
 
 class StoredWeights(Mapping[str, "QuantizedTensor"]):

@@ -23,6 +23,25 @@ STEMS: Final = {
 SUFFIXES: Final = {"fp32": "", "fp16": "_fp16", "q8": "_quantized", "q4": "_q4", "q4f16": "_q4f16"}
 """By type (``utils/dtypes.js``). A browser without other settings runs q8."""
 
+NPU_FOLDER: Final = "npu"
+"""Below it a folder for every chip, with the graphs that were compiled for it."""
+NPU_GRAPHS: Final = ("vision_encoder", "prefill", "decode")
+"""What an NPU may run: the decoder once for many tokens and once for one."""
+
+
+def npu_file(graph: str) -> str:
+    """The uncompiled file of one of an NPU's graphs, in :data:`FOLDER`."""
+    return f"npu_{graph}.onnx"
+
+
+def compiled_file(chip: str, graph: str) -> str:
+    """The file of a graph that was compiled for a chip, relative to the bundle.
+
+    >>> compiled_file("SM8650", "decode")
+    'npu/sm8650/decode.onnx'
+    """
+    return f"{NPU_FOLDER}/{chip.lower()}/{graph}.onnx"
+
 
 def file_name(graph: str, dtype: str) -> str:
     """The file of one graph.
@@ -43,3 +62,8 @@ def find(folder: Path, graph: str) -> Path:
         raise InputError(f"{folder / FOLDER}: no {STEMS[graph]}.onnx of any type; export the bundle again")
     names = ", ".join(path.name for path in present)
     raise InputError(f"{folder / FOLDER}: {names}: one bundle holds one type; remove the others")
+
+
+def is_there(folder: Path, graph: str) -> bool:
+    """Whether ``folder`` has a graph for the CPU, of any type."""
+    return any((folder / FOLDER / file_name(graph, dtype)).exists() for dtype in SUFFIXES)

@@ -33,14 +33,18 @@ _NODES: Final = {
         "Cast": "to",
         "Concat": "axis",
         "Conv": "kernel_shape strides",
+        "DequantizeLinear": "axis",
         "Equal": "",
         "Expand": "",
         "Gather": "axis",
+        "Gelu": "",
         "Identity": "",
         "LayerNormalization": "axis epsilon",
         "MatMul": "",
         "Mul": "",
+        "Neg": "",
         "NonZero": "",
+        "QuantizeLinear": "",
         "ReduceSum": "keepdims",
         "Reshape": "",
         "ScatterND": "",
@@ -94,6 +98,27 @@ def parse_model(path: Path) -> onnx.ModelProto:
     with reading(path, AGAIN, "not an ONNX model"):
         model.ParseFromString(data)
     return model
+
+
+def context_of(path: Path) -> str:
+    """The name of the binary, in the same folder, around which a compiled model was made.
+
+    Raises :class:`InputError` for a model that holds more than one chip's context, or names another place.
+    """
+    model = parse_model(path)
+    with reading(path, AGAIN):
+        nodes = [(node.domain, node.op_type) for node in model.graph.node]
+        if nodes != [(CONTRIB, "EPContext")] or model.functions or model.graph.initializer:
+            raise InputError(f"{path}: not a compiled graph of this toolkit; {AGAIN}")
+        values = {attribute.name: attribute for attribute in model.graph.node[0].attribute}
+        name = values["ep_cache_context"].s.decode() if "ep_cache_context" in values else ""
+        beside = path.parent / name
+        outside = values["embed_mode"].i != 0 or values["source"].s != b"QNN"
+        if outside or not re.fullmatch(r"[\w-][\w.-]*", name) or beside.is_symlink() or not is_file(beside):
+            raise InputError(
+                f"{path}: its binary must be a file in the same folder, not {shown(name)}; {AGAIN}"
+            )
+        return name
 
 
 def _check_nodes(path: Path, model: onnx.ModelProto) -> None:

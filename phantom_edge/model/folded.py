@@ -15,8 +15,9 @@ from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
 from phantom_edge.model.ops import CacheScales, KVCache, TorchOps, Weights
 from phantom_edge.model.original_run import OriginalRun
+from phantom_edge.model.rounded_ops import RoundedOps, Rounding
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import LazyWeights, Maker, Weight, dense, shape_of, view
+from phantom_edge.model.weights import LazyWeights, Maker, Weight, dense, is_module, shape_of, view
 from phantom_edge.numbers.activations import GridOf
 from phantom_edge.numbers.apply import apply_recipe
 from phantom_edge.numbers.recipe import Recipe
@@ -28,7 +29,8 @@ class FoldedModel:
     """Folded weights and the torch graphs over them; the same calls as :class:`PhantomModel`.
 
     ``first_id`` is the token whose state is folded in: a prompt must begin with it. ``activation`` puts the
-    input of every quantised matmul on a runtime's grid, ``kv`` the cache on a grid of int8.
+    input of every quantised matmul on a runtime's grid, ``kv`` the cache on a grid of int8; ``rounding`` is
+    an NPU's, for the graphs that it computes.
 
     >>> nano = pe.Pretrained.open()
     >>> model = FoldedModel.of(nano.config, nano.checkpoint, pe.Fold(), nano.first_id)
@@ -43,6 +45,7 @@ class FoldedModel:
     activation: GridOf | None = None
     recipe: Recipe | None = field(default=None)
     kv: CacheScales | None = None
+    rounding: Rounding | None = None
 
     @classmethod
     def of(
@@ -64,10 +67,15 @@ class FoldedModel:
 
     @property
     def rounds_activations(self) -> bool:
-        """Whether inputs of matrix products or the KV cache are rounded to integers while it runs."""
+        """Whether a runtime's rounding of activations or of the KV cache is part of the model."""
         plan = self.recipe.plan(self.module_shapes()) if self.recipe else []
         grid = self.activation is not None and any(assignment.precision.is_integer for assignment in plan)
-        return self.kv is not None or grid
+        return self.kv is not None or self.rounding is not None or grid
+
+    @property
+    def unrounded(self) -> FoldedModel:
+        """The same weights with activations and KV cache in fp32."""
+        return replace(self, activation=None, kv=None, rounding=None)
 
     @property
     def config(self) -> PhantomConfig:
@@ -117,18 +125,24 @@ class FoldedModel:
                 raise InputError("the KV cache's scales are not those of this model and fold; calibrate them")
         return replace(self, kv=kv)
 
+    def with_rounding(self, rounding: Rounding | None) -> FoldedModel:
+        """The same model as an NPU rounds it, or without such rounding."""
+        return replace(self, rounding=rounding)
+
     @torch.inference_mode()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time.
 
         So does every backend: where a grid spans a call, a tile must not depend on its neighbours.
         """
-        return torch.cat([graphs.vision_encoder(self._ops(), self.spec, tile[None]) for tile in pixels])
+        return torch.cat(
+            [graphs.vision_encoder(self._ops("vision_encoder"), self.spec, tile[None]) for tile in pixels]
+        )
 
     @torch.inference_mode()
     def embed(self, ids: Tensor) -> Tensor:
         """Ids [1, S] to embeddings [1, S, hidden]."""
-        return self._ops().embedding(ids)
+        return self._ops("token_embedding").embedding(ids)
 
     def make_cache(self, context: int) -> KVCache:
         """An empty cache for ``context`` tokens."""
@@ -149,16 +163,13 @@ class FoldedModel:
         steps, end = embeds.shape[1], cache.length + embeds.shape[1]
         if end > cache.context:
             raise InputError(f"{end} tokens do not fit a context of {cache.context}; raise --context")
-        out = graph(self._ops(cache=cache, steps=steps), self.spec, embeds, all_positions=all_positions)
+        out = graph(self._ops("text_decoder", cache, steps), self.spec, embeds, all_positions=all_positions)
         cache.length = end
         return out
 
-    def _ops(self, cache: KVCache | None = None, steps: int = 0) -> TorchOps:
+    def _ops(self, graph: str, cache: KVCache | None = None, steps: int = 0) -> TorchOps:
+        if self.rounding is not None and self.rounding.covers(graph):
+            return RoundedOps(self.spec, self.weights, at=self.rounding.at, cache=cache, steps=steps)
         return TorchOps(
             self.spec, self.weights, activation=self.activation, kv=self.kv, cache=cache, steps=steps
         )
-
-
-def is_module(name: str) -> bool:
-    """Whether a weight belongs to the recipe: anything but the phantom constants and the gate."""
-    return ".phantom." not in name and ".gate." not in name

@@ -18,11 +18,12 @@ from torch import Tensor
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.errors import CheckError
 from phantom_edge.model import graphs
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import TorchOps, Weights
+from phantom_edge.model.rounded_ops import RoundedOps, RoundedSequenceOps, Rounding
 from phantom_edge.model.sequence_ops import ModelInput, Observer, SequenceOps
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import Weight
+from phantom_edge.model.weights import Weight, is_module
 from phantom_edge.progress import Step, no_step
 
 EMBEDDING: Final = "token_embedding"
@@ -98,16 +99,21 @@ class LoadedBlock:
     def __call__(self, x: Tensor, sequence: ModelInput, observe: Observer | None = None) -> Tensor:
         """The state after the block."""
         model, vision = self.model, self.block.vision
+        own, matrices = None if vision else sequence, self.matrices
+        if model.rounding is not None and model.rounding.covers(self.block.name):
+            at = model.rounding.at
+            rounded = RoundedSequenceOps(model.spec, self.weights, at=at, sequence=own, matrices=matrices)
+            return self.block.graph(rounded, x)
         ops = SequenceOps(
             model.spec,
             self.weights,
             activation=model.activation,
             kv=model.kv,
-            sequence=None if vision else sequence,
+            sequence=own,
             calls=[1] * len(x) if vision else sequence.calls,
             axis=0 if vision else 1,
             observe=observe,
-            matrices=self.matrices,
+            matrices=matrices,
         )
         return self.block.graph(ops, x)
 
@@ -142,11 +148,21 @@ def load(block: Block, models: Sequence[FoldedModel]) -> list[LoadedBlock]:
     return [one(model) for model in models]
 
 
-def patches(spec: FoldedSpec, weights: Weights, pixels: Sequence[Tensor]) -> list[Tensor]:
+def patches(
+    spec: FoldedSpec, weights: Weights, pixels: Sequence[Tensor], rounding: Rounding | None = None
+) -> list[Tensor]:
     """The first states of the vision encoder [T, 1 + patches, C]; ``pixels`` are tiles [T, 3, size, size]."""
     parts = ("patch_embedding.weight", "patch_embedding.bias", "class_embedding", "position_embedding")
-    ops = TorchOps(spec, {name: weights[name] for name in (f"vision_encoder.{part}" for part in parts)})
+    own = {name: weights[name] for name in (f"vision_encoder.{part}" for part in parts)}
+    ops = _plain_ops(spec, own, "vision_encoder", rounding)
     return [ops.patches(tiles) for tiles in pixels]
+
+
+def _plain_ops(spec: FoldedSpec, weights: Weights, graph: str, rounding: Rounding | None) -> TorchOps:
+    """Operations outside of the blocks."""
+    if rounding is not None and rounding.covers(graph):
+        return RoundedOps(spec, weights, at=rounding.at)
+    return TorchOps(spec, weights)
 
 
 def embed(spec: FoldedSpec, weights: Weights, inputs: Inputs, images: Images) -> list[Tensor]:
@@ -157,11 +173,16 @@ def embed(spec: FoldedSpec, weights: Weights, inputs: Inputs, images: Images) ->
 
 
 def final_states(
-    spec: FoldedSpec, weights: Weights, inputs: Inputs, states: Sequence[Tensor]
+    spec: FoldedSpec,
+    weights: Weights,
+    inputs: Inputs,
+    states: Sequence[Tensor],
+    rounding: Rounding | None = None,
 ) -> list[Tensor]:
     """What the head reads [B, N, hidden]: the last states after the final norm, where they predict."""
     name, eps = "text_decoder.norm", spec.config.decoder.rms_norm_eps
-    ops = TorchOps(spec, {f"{name}.weight": weights[f"{name}.weight"]})
+    own = {f"{name}.weight": weights[f"{name}.weight"]}
+    ops = _plain_ops(spec, own, "text_decoder", rounding)
     return [ops.rms_norm(x[:, s.sources], name, eps) for s, x in zip(inputs, states, strict=True)]
 
 
@@ -173,10 +194,12 @@ def head(
     A runtime computes those of each position in a call of its own.
     """
     one_by_one = [replace(s, calls=None if s.calls is None else [1] * len(s.sources)) for s in inputs]
-    return [
-        loaded.run(one_by_one, final_states(loaded.model.spec, loaded.model.weights, inputs, row))
-        for loaded, row in zip(load(_HEAD, models), states, strict=True)
-    ]
+
+    def logits_of(loaded: LoadedBlock, row: Sequence[Tensor]) -> list[Tensor]:
+        model = loaded.model
+        return loaded.run(one_by_one, final_states(model.spec, model.weights, inputs, row, model.rounding))
+
+    return [logits_of(loaded, row) for loaded, row in zip(load(_HEAD, models), states, strict=True)]
 
 
 def image_tokens(model: FoldedModel, inputs: Inputs, step: Step = no_step) -> list[Tensor | None]:
@@ -191,7 +214,7 @@ def image_tokens_of_all(
     """Image tokens [T, tokens, hidden] per model and input, None where an input has no picture."""
     parts = [(s, part) for s in inputs if s.pixels is not None for part in s.pixels.split(TILES_AT_ONCE)]
     owners, pixels = [s for s, _ in parts], [part for _, part in parts]
-    states = [patches(model.spec, model.weights, pixels) for model in models]
+    states = [patches(m.spec, m.weights, pixels, m.rounding) for m in models]
     for block in vision_blocks(models[0].config):
         step(f"running {block.name}")
         loaded = load(block, models)

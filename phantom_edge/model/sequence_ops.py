@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from phantom_edge.model.folded import is_module
 from phantom_edge.model.ops import CacheScales, TorchOps, Weights
 from phantom_edge.model.rope import rotary_tables
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import Weight, dense
+from phantom_edge.model.weights import Weight, dense, is_module
 from phantom_edge.numbers.activations import ActivationGrid, GridOf, fake_quantize
 
 Observer = Callable[[str, Tensor, Tensor], None]

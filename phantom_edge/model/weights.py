@@ -79,3 +79,8 @@ def view(weights: Mapping[str, W_co], names: Callable[[str], bool]) -> dict[str,
     """Makers of those weights for which ``names`` is true, to combine to a new :class:`LazyWeights`."""
 
     return {n: Maker(shape_of(weights, n), partial(weights.__getitem__, n)) for n in weights if names(n)}
+
+
+def is_module(name: str) -> bool:
+    """Whether a weight belongs to the recipe: anything but the phantom constants and the gate."""
+    return ".phantom." not in name and ".gate." not in name

@@ -32,6 +32,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
+from phantom_edge.pipeline.npu import NpuOptions, check_npu, rounding
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
@@ -52,7 +53,9 @@ from phantom_edge.versions import installed
 
 REPORT = "report.html"
 GOLDEN_TOKENS = 16
-LIBRARIES = ("torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "numpy")
+LIBRARIES = (
+    "torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "onnxruntime-qnn", "numpy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ExportRequest:
 
     ``kv_cache`` is ``float`` or ``int8``: with a scale for every channel, from the quantisation's file or
     measured over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
-    cache in tokens, ``max_tiles`` the most tiles that a picture is cut into.
+    cache in tokens, ``max_tiles`` the most tiles that a picture is cut into. ``npu`` is for targets with one.
 
     >>> pe.ExportRequest(target="web", quantize=pe.QuantizeOptions("int8", ("*.fc2=fp16",))).fold
     'exact'
@@ -77,6 +80,7 @@ class ExportRequest:
     fold: str = "exact"
     context: int | None = None
     max_tiles: int | None = None
+    npu: NpuOptions = field(default_factory=NpuOptions)
     verify: bool = True
 
 
@@ -112,6 +116,8 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     model = quantization.apply(model, step) if quantization else model.quantized(plan.recipe, step)
     if request.kv_cache == INT8:
         model = model.with_kv(_cache_scales(plan.quantize, source, model, quantization, step))
+    if plan.format.npu:
+        model = model.with_rounding(rounding(request.npu, source, model, plan.quantize, step))
     with writing(output) as folder:
         step(f"writing {plan.format.title}")
         exported = plan.format.export(model, options, folder, step)
@@ -146,6 +152,7 @@ class _Plan:
         target = target_for(request.target)
         artifact_format = target.artifact_format(request.format)
         _check_cache(request, target, artifact_format)
+        check_npu(request.npu, target, artifact_format, verify=request.verify)
         options = replace(request.quantize, quant=request.quantize.quant or target.recipe)
         stored = _stored(options)
         recipe = stored.recipe if stored else options.base
@@ -226,7 +233,9 @@ def _options(
     max_tiles = request.max_tiles or min(target.max_tiles, trained)
     spec = PromptSpec.of_source(source, folded=True, max_tiles=max_tiles)
     chunk, floats = min(target.chunk, context), str(recipe.float_type)
-    return spec, ExportOptions(context, chunk, floats, config.end_ids, share_data=not target.browser)
+    chips = tuple(chip.name for chip in request.npu.chips)
+    shared = not target.browser
+    return spec, ExportOptions(context, chunk, floats, config.end_ids, share_data=shared, chips=chips)
 
 
 def _write_report(path: Path, report: Report, quantization: Quantization | None) -> None:
@@ -292,6 +301,7 @@ def _manifest(
         chunk=options.chunk,
         kv_cache=FLOAT if model.kv is None else INT8,
         cache_scales=None if model.kv is None else model.kv.fingerprint(),
+        npu=exported.npu,
         recipe=model.recipe,
         fallbacks={assignment.name: assignment.reason for assignment in assignments if assignment.fallback},
         fold=certificate,

@@ -13,9 +13,9 @@ from torch import Tensor
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import fold_weights
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import EMBEDDING, Images, image_tokens, logits
-from phantom_edge.model.weights import LazyWeights, Maker, dense, shape_of, view
+from phantom_edge.model.weights import LazyWeights, Maker, dense, is_module, shape_of, view
 from phantom_edge.numbers.activations import ActivationGrid, GridOf
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import GROUPS, PRESETS, Recipe

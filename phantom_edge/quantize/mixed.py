@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import EMBEDDING
-from phantom_edge.model.weights import shape_of
+from phantom_edge.model.weights import is_module, shape_of
 from phantom_edge.numbers.recipe import GROUPS, INT8, Precision, Recipe
 from phantom_edge.quantize.budget import Choice
 from phantom_edge.quantize.sensitivity import Options, total

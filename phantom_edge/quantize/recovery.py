@@ -26,8 +26,9 @@ from torch.nn import functional as F
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import logits, logits_in_one_graph
+from phantom_edge.model.weights import is_module
 from phantom_edge.numbers.grid import QuantizedTensor, round_scale
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import store

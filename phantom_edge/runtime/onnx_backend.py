@@ -28,6 +28,7 @@ GRAPHS: Final = {
     "text_decoder": ({"inputs_embeds", "attention_mask", "position_ids"}, {"logits"}),
 }
 """Inputs and outputs of each model, besides the decoder's cache."""
+DECODER: Final = "text_decoder"
 PAST: Final = "past_key_values."
 DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 SHRINK: Final = "memory.enable_memory_arena_shrinkage"
@@ -51,8 +52,8 @@ class OnnxBackend:
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
-    weights with activations that are not rounded to integers. Any number of caches may be alive; each has
-    its own buffers.
+    weights with activations that are not rounded to integers. ``graphs`` are those that run here, where others
+    run elsewhere. Any number of caches may be alive; each has its own buffers.
 
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
@@ -60,28 +61,41 @@ class OnnxBackend:
     """
 
     def __init__(
-        self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
+        self,
+        folder: Path,
+        *,
+        context: int,
+        chunk: int,
+        threads: int | None = None,
+        mode: str = "stock",
+        graphs: Sequence[str] = tuple(GRAPHS),
     ):
         if mode not in MODES:
             raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
         self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
         self.folder, self.context, self.chunk = Path(folder), context, chunk
-        paths = [find(Path(folder), name) for name in GRAPHS]
-        models = [load_model(path) for path in paths]
-        limit = _positions(paths[-1], models[-1])
-        if context > limit:
-            raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
-        sources = paths if mode == "stock" else [lift(model).SerializeToString() for model in models]
-        sessions = [_session(path, source, threads) for path, source in zip(paths, sources, strict=True)]
-        for graph, path, session in zip(GRAPHS, paths, sessions, strict=True):
-            _check_names(graph, path, session)
-        self._vision, self._embedding, self._decoder = sessions
+        paths = {name: find(Path(folder), name) for name in graphs}
+        models = {name: load_model(path) for name, path in paths.items()}
+        if DECODER in paths:
+            limit = _positions(paths[DECODER], models[DECODER])
+            if context > limit:
+                raise InputError(
+                    f"{folder}: exported for {limit} tokens; export again with --context {context}"
+                )
+        self._sessions: dict[str, ort.InferenceSession] = {}
+        for name, path in paths.items():
+            source = path if mode == "stock" else lift(models[name]).SerializeToString()
+            self._sessions[name] = _session(path, source, threads)
+            _check_names(name, path, self._sessions[name])
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
-        self._cache_type = _cache_type(paths[-1], self._decoder)
-        self._shapes = _cache_shapes(paths[-1], self._decoder, context)
-        self._vocabulary = _vocabulary(paths[-1], self._decoder)
+        self._vocabulary = MAX_DIMENSION
+        if DECODER in paths:
+            path, decoder = paths[DECODER], self._sessions[DECODER]
+            self._cache_type = _cache_type(path, decoder)
+            self._shapes = _cache_shapes(path, decoder, context)
+            self._vocabulary = _vocabulary(path, decoder)
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
@@ -91,7 +105,10 @@ class OnnxBackend:
         """
         pixels = np.asarray(pixels, dtype=np.float32)
         with running(self.folder):
-            tiles = [self._vision.run(None, {"pixel_values": t[None]}, self._returning)[0] for t in pixels]
+            tiles = [
+                self._sessions["vision_encoder"].run(None, {"pixel_values": t[None]}, self._returning)[0]
+                for t in pixels
+            ]
             return np.concatenate(tiles)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
@@ -102,14 +119,14 @@ class OnnxBackend:
                 f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}"
             )
         with running(self.folder):
-            embeddings: np.ndarray = self._embedding.run(None, {"input_ids": ids})[0]
+            embeddings: np.ndarray = self._sessions["token_embedding"].run(None, {"input_ids": ids})[0]
             return embeddings
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
         zeros = {name: np.zeros(shape, self._cache_type) for name, shape in self._shapes.items()}
         buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
-        binding = self._decoder.io_binding()
+        binding = self._sessions[DECODER].io_binding()
         binding.bind_output("logits")
         for name, buffer in buffers.items():
             binding.bind_ortvalue_input(name, buffer)
@@ -131,7 +148,9 @@ class OnnxBackend:
         with running(self.folder):
             for name, array in inputs.items():
                 cache.binding.bind_cpu_input(name, array)
-            self._decoder.run_with_iobinding(cache.binding, self._returning if embeds.shape[1] > 1 else None)
+            self._sessions[DECODER].run_with_iobinding(
+                cache.binding, self._returning if embeds.shape[1] > 1 else None
+            )
             cache.length = end
             logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
             return np.array(logits[0, -1])  # ORT writes the next logits to the same memory

@@ -27,9 +27,11 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
     lifted.CopyFrom(model)
     del lifted.graph.node[:]
     _lift_halves(lifted.graph)
-    for node in _without_halves(model.graph):
+    for node in _without_halves(_without_grids(model.graph)):
         if node.op_type == "DynamicQuantizeMatMul":
             lifted.graph.node.extend(_dequantized(node))
+        elif node.op_type == "DequantizeLinear":
+            lifted.graph.node.extend(_multiplied_out(node))
         else:
             lifted.graph.node.append(node)
             if node.op_type == "MatMulNBits":
@@ -37,6 +39,27 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
             if node.op_type == "GroupQueryAttention":
                 _float_cache(lifted.graph.node[-1])
     return lifted
+
+
+def _without_grids(graph: onnx.GraphProto) -> onnx.GraphProto:
+    """A graph whose values lie on no grid: what QuantizeLinear and DequantizeLinear do to one is left out."""
+    stored = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    if not stored:
+        return graph
+    values: dict[str, str] = {}
+    left = onnx.GraphProto()
+    left.CopyFrom(graph)
+    del left.node[:]
+    for node in graph.node:
+        if node.op_type == "QuantizeLinear":
+            continue
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
+            before = stored[node.input[0]]
+            values[node.output[0]] = values.get(before, before)
+            continue
+        left.node.append(node)
+        left.node[-1].input[:] = [values.get(name, name) for name in node.input]
+    return left
 
 
 def _lift_halves(graph: onnx.GraphProto) -> None:
@@ -76,6 +99,16 @@ def _dequantized(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         helper.make_node("MatMul", [x, weight], [product]),
     ]
     return [*nodes, helper.make_node("Add", [product, bias], [result])] if bias else nodes
+
+
+def _multiplied_out(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """int8 [K, N] and scales [N], as cast and scale, like :func:`_dequantized`."""
+    values, scales = node.input
+    number = f"{node.output[0]}_number"
+    return [
+        helper.make_node("Cast", [values], [number], to=FLOAT),
+        helper.make_node("Mul", [number, scales], [node.output[0]]),
+    ]
 
 
 def _float_cache(node: onnx.NodeProto) -> None:

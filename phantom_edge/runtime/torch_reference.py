@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from phantom_edge.model.fold import Fold
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import Images, embed, image_tokens_of_all, logits_of_all
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.sequence_ops import ModelInput
 from phantom_edge.model.spec import FoldedSpec
-from phantom_edge.model.weights import LazyWeights, view
+from phantom_edge.model.weights import LazyWeights, is_module, view
 from phantom_edge.runtime.sampling import Floats
 from phantom_edge.runtime.traces import Prompt, Trace
 
@@ -60,8 +60,8 @@ def make_references(
     """
     inputs = [_input(p, answer, image_token_id, chunk) for p, answer in zip(prompts, tokens, strict=True)]
     models = [model]
-    if model.activation is not None or model.kv is not None:
-        models.append(model.on_grid(None).with_kv(None))
+    if model.activation is not None or model.kv is not None or model.rounding is not None:
+        models.append(model.unrounded)
     images = image_tokens_of_all(models, inputs)
     # Of the model in fp32: where the platform rounds, the difference to it would be mostly rounding.
     without, *logits = logits_of_all([without_phantom(models[-1]), *models], inputs, [images[-1], *images])

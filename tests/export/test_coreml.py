@@ -17,8 +17,8 @@ from onnx_models import CHUNK, CONTEXT
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import GRAPHS, ExportOptions
 from phantom_edge.export.coreml import activation_grid, export, reference, stored_weights
-from phantom_edge.export.coreml.constants import FloatConstants, factors
 from phantom_edge.export.coreml.toolkit import coremltools
+from phantom_edge.export.half_constants import FloatConstants, factors
 from phantom_edge.mil import MilModel
 from phantom_edge.model.spec import ETA
 from phantom_edge.numbers.activations import ActivationGrid

@@ -68,7 +68,7 @@ def reference(model: FoldedModel, float_type: str | None = None) -> FoldedModel:
 
     ``float_type`` is the recipe's unless given (``fp16`` or ``fp32``).
     """
-    from phantom_edge.export.coreml.constants import FloatConstants
+    from phantom_edge.export.half_constants import FloatConstants
 
     if float_type is None:
         float_type = str(model.recipe.float_type) if model.recipe else "fp32"

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.coreml.constants import factors
 from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.ops import MilOps, Shared
+from phantom_edge.export.half_constants import factors
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import static_tables
 

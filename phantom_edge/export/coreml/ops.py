@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from phantom_edge.export.coreml.constants import FloatConstants
 from phantom_edge.export.coreml.mil import Var, mb, types
 from phantom_edge.export.coreml.readback import mil_name
+from phantom_edge.export.half_constants import FloatConstants
 from phantom_edge.model.ops import Weights
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor

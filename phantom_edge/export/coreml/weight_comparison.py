@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
+from phantom_edge.export.half_constants import alike
 from phantom_edge.mil.blob import ALIGNMENT, BlobFile
 from phantom_edge.mil.types import BY_NAME
-
-# Relative and absolute (of the largest value): the last bits of what another machine folded may differ.
-LAST_BITS = {np.dtype(np.float16): (2.0**-10, 2.0**-24), np.dtype(np.float32): (1e-6, 1e-7)}
 
 
 class WeightComparison:
@@ -50,19 +48,3 @@ class WeightComparison:
         if not same:
             self.wrong.append(offset)
         return offset
-
-
-def alike(stored: NDArray[np.generic], expected: NDArray[np.generic]) -> bool:
-    """Whether integers are equal, and floats but for their last bits.
-
-    >>> alike(np.float32([1, 1 + 2**-23]), np.float32([1, 1])), alike(np.int8([1]), np.int8([2]))
-    (True, False)
-    """
-    if np.array_equal(stored, expected):
-        return True
-    if stored.dtype not in LAST_BITS or (stored.dtype, stored.shape) != (expected.dtype, expected.shape):
-        return False
-    relative, absolute = LAST_BITS[stored.dtype]
-    a, b = (np.asarray(array, np.float64) for array in (stored, expected))
-    largest = float(np.abs(b).max(initial=0.0)) if stored.dtype == np.float32 else 1.0
-    return bool((np.abs(a - b) <= relative * np.abs(b) + absolute * largest).all())

@@ -77,7 +77,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 
 def reference(model: FoldedModel) -> FoldedModel:
     """The torch model that computes what the file does: Core ML's vision encoder, XNNPACK's decoder."""
-    from phantom_edge.export.coreml.constants import FloatConstants
+    from phantom_edge.export.half_constants import FloatConstants
 
     stored = FloatConstants(
         model.spec, model.weights, str(model.recipe.float_type) if model.recipe else "fp32"

@@ -14,14 +14,18 @@ PHANTOM_SOFTMAXES = 3  # query, key, value: no other softmax stands outside an a
 
 
 def count_ops(path: Path) -> dict[str, int]:
-    """Nodes by operation in a saved model; a Gather of integers counts as ``Gather int8``."""
+    """Nodes by operation in a saved model; one with integers counts as ``Gather int8``, ``MatMul int8``."""
     graph = parse_model(path).graph
     integers = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
-    return dict(Counter(_label(node, integers) for node in graph.node))
+    products = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in integers}
+    return dict(Counter(_label(node, integers, products) for node in graph.node))
 
 
-def _label(node: onnx.NodeProto, integers: set[str]) -> str:
-    return "Gather int8" if node.op_type == "Gather" and node.input[0] in integers else node.op_type
+def _label(node: onnx.NodeProto, integers: set[str], products: set[str]) -> str:
+    """``products`` are int8 weights multiplied out."""
+    if node.op_type == "Gather" and node.input[0] in integers:
+        return "Gather int8"
+    return "MatMul int8" if node.op_type == "MatMul" and node.input[1] in products else node.op_type
 
 
 def expected_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, int]:

@@ -42,11 +42,19 @@ def graph_differences(
         build_graph(name, graph, model, options, operations)
         own = path.with_suffix(DATA).name
         data = {*data, own} if options.share_data else {own}
-        stored = load_model(path)
-        with reading(path, AGAIN):
-            differences = [*_misplaced(stored.graph, data), *_differences(stored, graph.model())]
-        lines += (f"{name}: {line}" for line in differences)
+        lines += model_differences(name, path, graph.model(), data)
     return lines
+
+
+def model_differences(name: str, path: Path, expected: onnx.ModelProto, data: set[str]) -> list[str]:
+    """Differences of the model in ``path`` from ``expected``, whose constants may lie in the files ``data``.
+
+    Values of float constants aside. Raises :class:`InputError` for a file that is missing or no ONNX model.
+    """
+    stored = load_model(path)
+    with reading(path, AGAIN):
+        differences = [*_misplaced(stored.graph, data), *_differences(stored, expected)]
+    return [f"{name}: {line}" for line in differences]
 
 
 def _misplaced(graph: onnx.GraphProto, data: set[str]) -> Iterator[str]:

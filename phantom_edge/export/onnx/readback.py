@@ -40,7 +40,7 @@ def stored_weights(folder: Path) -> StoredWeights:
     for name in GRAPHS:
         path = find(folder, name)
         with reading(path, AGAIN):
-            readers |= dict(_Reader(path, load_model(path).graph).modules())
+            readers |= dict(modules_of(path, load_model(path).graph))
     return StoredWeights(readers)
 
 
@@ -65,7 +65,7 @@ def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     for name in GRAPHS:
         path = find(folder, name)
         with reading(path, AGAIN):
-            makers |= dict(_floats(path, load_model(path).graph))
+            makers |= dict(floats_of(path, load_model(path).graph))
     return LazyWeights(makers)
 
 
@@ -86,7 +86,13 @@ def artifact_files(folder: Path) -> set[str]:
     return files
 
 
-def _floats(path: Path, graph: onnx.GraphProto) -> Iterator[tuple[str, Maker[torch.Tensor]]]:
+def modules_of(path: Path, graph: onnx.GraphProto) -> Iterator[tuple[str, Callable[[], QuantizedTensor]]]:
+    """Each module of one graph that multiplies with integers, and how they are read."""
+    yield from _Reader(path, graph).modules()
+
+
+def floats_of(path: Path, graph: onnx.GraphProto) -> Iterator[tuple[str, Maker[torch.Tensor]]]:
+    """Each float constant of one graph, scales of integers aside, and how it is read."""
     factors = _factors(graph)
     for tensor in graph.initializer:
         if tensor.data_type in FLOATS and not tensor.name.endswith(SCALES):
@@ -125,6 +131,7 @@ class _Reader:
     def _decode(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         decoders: dict[str, Callable[[onnx.NodeProto, str], QuantizedTensor]] = {
             "MatMulNBits": self._matmul_nbits,
+            "DequantizeLinear": self._multiplied_out,
             "DynamicQuantizeMatMul": self._dynamic_matmul,
             "Gather": self._rows,
             "GatherBlockQuantized": self._block_rows,
@@ -143,6 +150,11 @@ class _Reader:
             weight = packing.unpack_blocks(values, scale, sizes["block_size"])
         self._require(node, weight.shape == (sizes["N"], sizes["K"]))
         return weight
+
+    def _multiplied_out(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        used = any(n.op_type == "MatMul" and n.input[1] == node.output[0] for n in self.graph.node)
+        self._require(node, used and node.input[1:] == [scales] and _attributes(node) == {"axis": 1})
+        return packing.unpack_columns(self._array(node.input[0]), self._array(scales))
 
     def _dynamic_matmul(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         zero_point = node.input[3] if len(node.input) > 3 else ""

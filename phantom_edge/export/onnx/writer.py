@@ -15,7 +15,8 @@ from onnx.helper import np_dtype_to_tensor_dtype
 CONTRIB: Final = "com.microsoft"
 OPSET: Final = 17
 """The first with LayerNormalization; every runtime that has the fused attention ops reads it."""
-IR_VERSION: Final = 8  # goes with opset 17
+IR_VERSIONS: Final = {17: 8, 21: 10}
+"""The format's version that goes with an opset."""
 INLINE_BYTES: Final = 1024  # smaller initializers stay in the .onnx file, where shape inference can see them
 ALIGNMENT: Final = 64
 """Of each tensor in the data file: a cache line, so that a mapped tensor can be used in place."""
@@ -35,12 +36,14 @@ class GraphBuilder:
     Values are their ONNX names.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, opset: int = OPSET):
+        self.name, self.opset = name, opset
+        self.metadata: dict[str, str] = {}
         self._nodes: list[NodeProto] = []
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
         self._initializers: list[TensorProto] = []
+        self._stored: set[str] = set()
         self._constants: dict[tuple[tuple[int, ...], bool], str] = {}
 
     def input(self, name: str, dtype: int, shape: Sequence[int | str]) -> str:
@@ -63,7 +66,10 @@ class GraphBuilder:
         return names[0]
 
     def initializer(self, name: str, array: NDArray[Any]) -> str:
-        """Store ``array`` under ``name``: in the data file, or inline when it is small."""
+        """Store ``array`` under ``name``, once: in the data file, or inline when it is small."""
+        if name in self._stored:
+            return name
+        self._stored.add(name)
         array = np.ascontiguousarray(array)
         tensor = TensorProto(name=name, dims=array.shape, data_type=np_dtype_to_tensor_dtype(array.dtype))
         if array.nbytes < INLINE_BYTES:
@@ -73,6 +79,14 @@ class GraphBuilder:
                 tensor.external_data.add(key=key, value=str(value))
             tensor.data_location = TensorProto.EXTERNAL
         self._initializers.append(tensor)
+        return name
+
+    def scalar(self, name: str, value: np.generic) -> str:
+        """Store one number, without any dimension, under ``name``, once."""
+        if name not in self._stored:
+            self._stored.add(name)
+            kind = np_dtype_to_tensor_dtype(value.dtype)
+            self._initializers.append(TensorProto(name=name, data_type=kind, raw_data=value.tobytes()))
         return name
 
     def place(self, array: NDArray[Any]) -> Place:
@@ -94,8 +108,11 @@ class GraphBuilder:
         used = {name for node in nodes for name in node.input}
         initializers = [tensor for tensor in self._initializers if tensor.name in used]
         graph = helper.make_graph(nodes, self.name, self._inputs, self._outputs, initializers)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name=PRODUCER)
+        opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(CONTRIB, 1)]
+        version = IR_VERSIONS[self.opset]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=version, producer_name=PRODUCER)
+        helper.set_model_props(model, self.metadata)
+        return model
 
     def _live_nodes(self) -> list[NodeProto]:
         # A value that has two forms (heads apart or together) may never be used in one of them.
@@ -116,8 +133,10 @@ class GraphWriter(GraphBuilder):
     one has written is read from that one's file. Use as a context manager, which closes the data file.
     """
 
-    def __init__(self, folder: Path, name: str, written: dict[bytes, Place] | None = None):
-        super().__init__(name)
+    def __init__(
+        self, folder: Path, name: str, written: dict[bytes, Place] | None = None, opset: int = OPSET
+    ):
+        super().__init__(name, opset)
         self.path, self._written = folder / f"{name}.onnx", written
         self.data_path = folder / f"{name}{DATA}"
         self._data = self.data_path.open("wb")

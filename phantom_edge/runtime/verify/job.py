@@ -16,13 +16,16 @@ from typing import Any, Final
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.golden import Golden
+from phantom_edge.bundle.manifest import Manifest
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError, NoRoomError, shown
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import CacheScales
 from phantom_edge.model.original import PhantomModel
+from phantom_edge.model.rounded_ops import Rounding
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.ranges import Ranges
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.store import SIDECAR, of_bundle
@@ -112,14 +115,19 @@ def _subject(
     with part("integers that differ"):
         stored = artifact_format.stored_weights(bundle.folder)
         cache = artifact_format.stored_cache(bundle.folder)
+    with part(weights.RANGES):
+        ranges = artifact_format.stored_ranges(bundle.folder)
     if model is None:
         step("folding and quantising the original")
         model = _model(bundle, source, stored, cache)
+        model = model.with_rounding(_rounding(m, ranges))
     with part("integers that differ"):
         checks = [
             weights.integers(stored, model, m.quantization),
             *weights.cache_grid(cache, model, m.cache_scales),
         ]
+    with part(weights.RANGES):
+        checks += weights.ranges(ranges, model, m)
     return Subject.of(bundle, source, artifact_format, model), checks
 
 
@@ -136,6 +144,14 @@ def _model(
         model = model.quantized(m.recipe)
     with part("cache scales that differ"):
         return model.with_kv(cache)
+
+
+def _rounding(manifest: Manifest, ranges: Ranges) -> Rounding | None:
+    """What the manifest says that an NPU runs, with the ranges that the artifact holds."""
+    if manifest.npu is None:
+        return None
+    graphs = {"vision_encoder", *(["text_decoder"] if "decode" in manifest.npu.graphs else [])}
+    return Rounding(frozenset(graphs), ranges)
 
 
 def _bits(recipe: Recipe, model: FoldedModel) -> int:

@@ -41,13 +41,17 @@ class Subject:
         m = bundle.manifest
         spec = PromptSpec.of_source(source, folded=True, max_tiles=m.tiles.max)
         floats = str(m.recipe.float_type)
-        options = ExportOptions(m.context, m.chunk, floats, source.config.end_ids, share_data=not m.browser)
+        chips = tuple(m.npu.compiled) if m.npu is not None else ()
+        shared = not m.browser
+        options = ExportOptions(
+            m.context, m.chunk, floats, source.config.end_ids, share_data=shared, chips=chips
+        )
         return cls(bundle, source, artifact_format, model, artifact_format.reference(model), spec, options)
 
     @property
     def plain(self) -> FoldedModel:
         """The reference in fp32: no activation and no cache is rounded."""
-        return self.reference.on_grid(None).with_kv(None)
+        return self.reference.unrounded
 
 
 class Broken(Exception):

@@ -8,18 +8,20 @@ from itertools import zip_longest
 
 import torch
 
-from phantom_edge.bundle.manifest import CalibratedQuantization
+from phantom_edge.bundle.manifest import CalibratedQuantization, Manifest
 from phantom_edge.model.fold import Fold
-from phantom_edge.model.folded import FoldedModel, is_module
+from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import CacheScales
 from phantom_edge.model.rope import static_tables
-from phantom_edge.model.weights import dense
+from phantom_edge.model.weights import dense, is_module
 from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.ranges import Ranges, fingerprint
 from phantom_edge.quantize.store import differing
 from phantom_edge.report.report import Check
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.verify.subject import Subject, differs
 
+RANGES = "activation ranges that differ"
 ROPE_TABLES = ("rope.cos", "rope.sin")
 SUMMED = "vision_encoder.patch_embedding.bias"  # with the pictures' mean: a sum like the constants
 
@@ -92,6 +94,25 @@ def cache_grid(stored: CacheScales | None, model: FoldedModel, recorded: str | N
         "not those of the export" if other else "",
     )
     return [Check.at_most("cache scales that differ", wrong + int(other), 0, reason, detail)]
+
+
+def ranges(stored: Ranges, model: FoldedModel, manifest: Manifest) -> list[Check]:
+    """Every grid of an NPU's values is that of the export; nothing to check where there is no NPU.
+
+    Whether they are right for pictures, :func:`phantom_edge.runtime.verify.reach.checks` says.
+    """
+    if manifest.npu is None:
+        return []
+    expected = model.rounding.ranges if model.rounding is not None else {}
+    names = sorted(name for name in {*stored, *expected} if stored.get(name) != expected.get(name))
+    recorded = manifest.npu.ranges
+    other = recorded != (fingerprint(stored) if stored else None)
+    detail = f"{len(stored)} grids{_also(names)}{'; not those of the export' if other else ''}"
+    return [
+        Check.at_most(
+            RANGES, len(names) + int(other), 0, "an NPU's integers mean what was calibrated", detail
+        )
+    ]
 
 
 def _also(names: list[str]) -> str:

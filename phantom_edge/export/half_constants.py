@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import float_tensor
@@ -22,6 +23,8 @@ TYPES = {"fp16": torch.float16, "fp32": torch.float32}
 # Where the gate's eta / c is brought: half of eta's 2^-13, so that z too stays a normal number.
 SMALL = 2.0**-6
 BASIS_SIZE = 2.0**-4  # largest entry of a basis: a product with |y| up to 1e5 stays below 65504
+# Relative and absolute (of the largest value): the last bits of what another machine folded may differ.
+LAST_BITS = {np.dtype(np.float16): (2.0**-10, 2.0**-24), np.dtype(np.float32): (1e-6, 1e-7)}
 SPARE = 14  # an exponent is not moved further: float16's normal range
 
 
@@ -121,3 +124,19 @@ def factors(target: float) -> tuple[float, float]:
     product = first.astype(np.float64) * second
     best = int(np.abs(product - target).argmin())
     return float(first[best]), float(second[best])
+
+
+def alike(stored: NDArray[np.generic], expected: NDArray[np.generic]) -> bool:
+    """Whether integers are equal, and floats but for their last bits.
+
+    >>> alike(np.float32([1, 1 + 2**-23]), np.float32([1, 1])), alike(np.int8([1]), np.int8([2]))
+    (True, False)
+    """
+    if np.array_equal(stored, expected):
+        return True
+    if stored.dtype not in LAST_BITS or (stored.dtype, stored.shape) != (expected.dtype, expected.shape):
+        return False
+    relative, absolute = LAST_BITS[stored.dtype]
+    a, b = (np.asarray(array, np.float64) for array in (stored, expected))
+    largest = float(np.abs(b).max(initial=0.0)) if stored.dtype == np.float32 else 1.0
+    return bool((np.abs(a - b) <= relative * np.abs(b) + absolute * largest).all())

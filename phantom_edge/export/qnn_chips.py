@@ -1,0 +1,72 @@
+"""Snapdragon chips by name: what Qualcomm's compiler wants to know of each.
+
+Number and Hexagon version are those of ExecuTorch's table (``backends/qualcomm/serialization/qc_schema.py`` of
+version 1.4.1), which Qualcomm maintains; the names in words are those of Qualcomm's product pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from phantom_edge.errors import InputError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Chip:
+    """``name`` as Android's ``Build.SOC_MODEL`` has it, ``model`` Qualcomm's number, ``architecture`` Hexagon's."""
+
+    name: str
+    model: int
+    architecture: int
+    title: str
+
+
+_TABLE: Final = (
+    Chip("SM8550", 43, 73, "Snapdragon 8 Gen 2"),
+    Chip("SM8650", 57, 75, "Snapdragon 8 Gen 3"),
+    Chip("SM8750", 69, 79, "Snapdragon 8 Elite"),
+    Chip("SM8850", 87, 81, "Snapdragon 8 Elite Gen 5"),
+    Chip("SM8845", 97, 81, "Snapdragon 8 Gen 5"),
+    Chip("SXR2330P", 75, 79, "Snapdragon XR2+ Gen 3"),
+    Chip("QCS9100", 77, 73, "Dragonwing IQ-9100"),
+    Chip("SM8475", 42, 69, "Snapdragon 8+ Gen 1"),
+    Chip("SM8450", 36, 69, "Snapdragon 8 Gen 1"),
+    Chip("SM8350", 30, 68, "Snapdragon 888"),
+    Chip("QCM6490", 93, 68, "Dragonwing QCM6490"),
+)
+CHIPS: Final = {chip.name: chip for chip in _TABLE}
+ARCHITECTURES: Final = (73, 75, 79, 81)
+"""Hexagon versions for which the graphs compile whole: earlier ones lack fp16 or operations of 16 bits."""
+DEFAULT: Final = "SM8750"
+"""The chip that the emulator stands for where nothing else says one."""
+
+
+def chip_for(name: str) -> Chip:
+    """The chip of that name, in any case.
+
+    Raises :class:`InputError` for an unknown one, and for one that is too old.
+
+    >>> chip_for("sm8650").architecture
+    75
+    """
+    chip = CHIPS.get(name.upper())
+    usable = [c.name.lower() for c in CHIPS.values() if c.architecture in ARCHITECTURES]
+    if chip is None:
+        raise InputError(
+            f"--soc {name}: no chip of that name{did_you_mean(name.lower(), usable)}; there are {', '.join(usable)}"
+        )
+    if chip.architecture not in ARCHITECTURES:
+        least = min(ARCHITECTURES)
+        raise InputError(
+            f"--soc {name}: {chip.title} has Hexagon v{chip.architecture}, which lacks types that the graphs "
+            f"need; v{least} is the first with them ({', '.join(usable)})"
+        )
+    return chip
+
+
+def chips_of(names: Iterable[str]) -> tuple[Chip, ...]:
+    """The chips of a comma-separated option, each once, in its order."""
+    parts = (part.strip() for name in names for part in name.split(","))
+    return tuple({chip.name: chip for chip in map(chip_for, filter(None, parts))}.values())
