@@ -111,7 +111,13 @@ def verify(
         Path | None, typer.Option(help="Verify with this picture, not the built-in prompts.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
-    tokens: Annotated[int, option.within(1, 4096, "Greedy tokens per prompt.")] = 64,
+    tokens: Annotated[
+        int | None,
+        option.within(1, 4096, "Greedy tokens per prompt. Default: 64; emulated 16, of a large model 4."),
+    ] = None,
+    all_prompts: Annotated[
+        bool, typer.Option("--all-prompts", help="Run every prompt also where a large model is emulated.")
+    ] = False,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
@@ -127,7 +133,9 @@ def verify(
         p.step("checking the files")
         opened = Bundle.open(bundle)
         source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
-        report = run_verify(opened, source, image=image, question=prompt, tokens=tokens, step=p.step)
+        report = run_verify(
+            opened, source, image=image, question=prompt, tokens=tokens, every_prompt=all_prompts, step=p.step
+        )
     show(report, as_json=as_json, html=html)
 
 

@@ -27,7 +27,7 @@ Round = Callable[[str, Tensor], Tensor]
 MASKED: Final = -10000.0
 """Added to the score of a place that a row may not look at: exact zero after the softmax, and fp16 has it."""
 _BLOCK: Final = re.compile(r"(\w+\.layers\.\d+|vision_encoder\.projector|\w+)(\.|$)")
-_FLOAT: Final = re.compile(r".*\.((query|scores|softmax|mixed)\.\d+|(qkv|fc1|fc2)\.input)")
+_FLOAT: Final = re.compile(r".*\.((query|scores|softmax|mixed|\w+_step)\.\d+|(qkv|fc1|fc2)\.input)")
 _MATRIX: Final = re.compile(r"text_decoder\.(layers\.\d+\.(qkv|o|gate_up|down)|head)\.(input|product|output)")
 
 
@@ -92,7 +92,8 @@ class Rounding:
 class Rounded(TorchOps):
     """Operations that call ``at`` with every site's value; constants are sites under their own names.
 
-    Attention is written out as on an NPU. A class beside it gives the keys, the values and the mask.
+    What an NPU makes in two steps, a norm, a GELU, a softmax, is rounded after both. Attention is written out
+    as there; a class beside it gives the keys, the values and the mask.
     """
 
     def __init__(self, *arguments: Any, at: Round, **options: Any):
@@ -121,14 +122,18 @@ class Rounded(TorchOps):
 
     def layer_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
         self.sites.enter(name)
-        return self._site("norm", super().layer_norm(x, name, eps))
+        x = self._site("norm_step", F.layer_norm(x, x.shape[-1:], eps=eps))
+        weight, bias = self._float(f"{name}.weight"), self._float(f"{name}.bias")
+        return self._site("norm", x * weight + bias)
 
     def rms_norm(self, x: Tensor, name: str, eps: float) -> Tensor:
         self.sites.enter(name)
-        return self._site("norm", super().rms_norm(x, name, eps))
+        x = self._site("norm_step", F.rms_norm(x, x.shape[-1:], eps=eps))
+        return self._site("norm", x * self._float(f"{name}.weight"))
 
     def gelu(self, x: Tensor) -> Tensor:
-        return self._site("gelu", super().gelu(x))
+        share = self._site("gelu_step", (1 + torch.erf(x * 0.5**0.5)) / 2)
+        return self._site("gelu", x * share)
 
     def sigmoid(self, x: Tensor) -> Tensor:
         return self._site("sigmoid", super().sigmoid(x))
@@ -137,7 +142,8 @@ class Rounded(TorchOps):
         return self.mul(x, self.sigmoid(x))
 
     def softmax(self, x: Tensor) -> Tensor:
-        return self._site("softmax", super().softmax(x))
+        powers = self._site("softmax_step", (x - x.amax(-1, keepdim=True)).exp())
+        return self._site("softmax", powers / powers.sum(-1, keepdim=True))
 
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return self._site("add", a + b)
@@ -164,7 +170,8 @@ class Rounded(TorchOps):
 
     # --- decoder
     def rope(self, x: Tensor) -> Tensor:
-        cos, sin = (table[None, :, None].repeat(1, 1, 1, 2) for table in self.tables)  # [1, S, 1, D]
+        tables = (self.at(f"rope.{kind}", t) for kind, t in zip(("cos", "sin"), self.tables, strict=True))
+        cos, sin = (table[None, :, None].repeat(1, 1, 1, 2) for table in tables)  # [1, S, 1, D]
         first, second = x.chunk(2, dim=-1)
         sign = torch.ones_like(sin)
         sign[..., : first.shape[-1]] = -1

@@ -11,6 +11,7 @@ from torch import Tensor
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import image_tokens, logits
 from phantom_edge.model.rounded_ops import Rounding, goes_on_a_grid
+from phantom_edge.model.sequence_ops import ModelInput
 from phantom_edge.numbers.ranges import Range, Ranges
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.calibration import Sample
@@ -27,17 +28,32 @@ class _Observer(Rounding):
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def at(self, site: str, value: Tensor) -> Tensor:
-        if goes_on_a_grid(site):
+        if self.covers(site) and goes_on_a_grid(site):
             low, high = (float(end) for end in value.aminmax())
             before = self.seen.get(site, (low, high))
             self.seen[site] = min(low, before[0]), max(high, before[1])
         return value
 
 
+def extents(
+    model: FoldedModel, inputs: Sequence[ModelInput], graphs: frozenset[str], step: Step = no_step
+) -> dict[str, tuple[float, float]]:
+    """The least and greatest value that ``inputs`` give at every site of ``graphs`` that may lie on a grid.
+
+    ``graphs`` are of ``vision_encoder`` and ``text_decoder``.
+    """
+    observer = _Observer(graphs)
+    observed = model.unrounded.with_rounding(observer)
+    images = image_tokens(observed, inputs, step)
+    if observer.covers("text_decoder"):
+        logits(observed, inputs, images, step=step)
+    return observer.seen
+
+
 def activation_ranges(
     model: FoldedModel, samples: Sequence[Sample], graphs: frozenset[str], step: Step = no_step
 ) -> Ranges:
-    """Grids for the sites of ``graphs`` (``vision_encoder``, ``text_decoder``), with headroom.
+    """Grids for the sites of ``graphs`` from calibration samples, with headroom.
 
     >>> from phantom_edge.quantize.calibration import drawn_set
     >>> nano = pe.Pretrained.open()
@@ -46,9 +62,5 @@ def activation_ranges(
     >>> ranges["vision_encoder.layers.0.norm.0"].zero > 0
     True
     """
-    observer = _Observer(graphs)
-    observed = model.with_rounding(observer)
-    images = image_tokens(observed, samples, step)
-    if observer.covers("text_decoder"):
-        logits(observed, samples, images, step=step)
-    return {site: Range.of(HEADROOM * low, HEADROOM * high) for site, (low, high) in observer.seen.items()}
+    seen = extents(model, samples, graphs, step)
+    return {site: Range.of(HEADROOM * low, HEADROOM * high) for site, (low, high) in seen.items()}

@@ -44,9 +44,10 @@ class FixedCache:
 class QnnBackend:
     """The artifact below a bundle's ``folder``, as a :class:`~phantom_edge.bundle.backend.Backend`.
 
-    ``mode`` chooses what runs: ``stock`` the files on the NPU of ``chip`` or its emulator (by default a chip
-    that the bundle was compiled for, and then the compiled files), ``lifted`` the same graphs and weights on
-    the CPU in fp32, with values that lie on no grid.
+    ``mode`` chooses what runs: ``stock`` the files on the NPU of ``chip`` or its emulator, ``lifted`` the same
+    graphs and weights on the CPU in fp32, with values that lie on no grid. By default ``chip`` is one that the
+    bundle was compiled for. Then the compiled vision encoder is what runs; compiled decoders share their
+    weights, which no emulator loads, so there it is the graphs that they were compiled from.
 
     Raises:
         InputError: a file is missing or is no such graph, a node would not run on the NPU, or there is neither
@@ -73,7 +74,8 @@ class QnnBackend:
         self._decodes = DECODE in names
         self._chip, compiled = _chip(self.folder, chip)
         self.name = self._title(compiled)
-        self._sessions = {name: self._open(name, compiled=compiled) for name in names}
+        runs_all = compiled and not qnn_provider.emulated()
+        self._sessions = {n: self._open(n, compiled=runs_all or (compiled and n == VISION)) for n in names}
         on_cpu = ("token_embedding",) if self._decodes else ("token_embedding", "text_decoder")
         self._cpu = OnnxBackend(
             self.folder, context=context, chunk=chunk, threads=threads, mode=mode, graphs=on_cpu

@@ -94,6 +94,16 @@ HALF_CONSTANTS = Tolerance(
 TABLES = Tolerance(1e-6, "sines of one machine's library; another's may differ in the last bit")
 """Of constants that are computed and not read, over the largest value of each tensor."""
 
+CUT = Tolerance(
+    0.05, "calibration leaves as much room again beyond its values, so a prompt's are hardly ever cut off"
+)
+WIDE = Tolerance(
+    16.0,
+    "beyond a prompt's own values a range may be wide by its headroom, and by what other pictures give, but "
+    "not by more than four of sixteen bits",
+)
+"""Of an NPU's ranges, over the extent of the values that the prompts give."""
+
 PIXELS = Tolerance(1e-6, "the same picture cut into the same tiles")
 GOLDEN = Tolerance(
     2.0,

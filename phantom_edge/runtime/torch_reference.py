@@ -58,7 +58,9 @@ def make_references(
         image_token_id: the id whose embeddings are replaced by image tokens.
         chunk: the most prompt tokens that one call of the runtime takes.
     """
-    inputs = [_input(p, answer, image_token_id, chunk) for p, answer in zip(prompts, tokens, strict=True)]
+    inputs = [
+        model_input(p, answer, image_token_id, chunk) for p, answer in zip(prompts, tokens, strict=True)
+    ]
     models = [model]
     if model.activation is not None or model.kv is not None or model.rounding is not None:
         models.append(model.unrounded)
@@ -82,7 +84,7 @@ def without_phantom(model: FoldedModel) -> FoldedModel:
     return FoldedModel(spec, weights, Fold("off"), model.first_id, model.activation, model.recipe)
 
 
-def _input(prompt: Prompt, tokens: Sequence[int], image_token_id: int, chunk: int) -> ModelInput:
+def model_input(prompt: Prompt, tokens: Sequence[int], image_token_id: int, chunk: int) -> ModelInput:
     """A prompt and its answer as one; sources are the prompt's last position and those of the answer."""
     length = len(prompt.ids)
     chunks = [min(chunk, length - start) for start in range(0, length, chunk)]

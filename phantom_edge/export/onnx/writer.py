@@ -39,6 +39,8 @@ class GraphBuilder:
     def __init__(self, name: str, opset: int = OPSET):
         self.name, self.opset = name, opset
         self.metadata: dict[str, str] = {}
+        self.prefix = ""
+        """Of the names of nodes and of what they give."""
         self._nodes: list[NodeProto] = []
         self._inputs: list[ValueInfoProto] = []
         self._outputs: list[ValueInfoProto] = []
@@ -60,8 +62,9 @@ class GraphBuilder:
     ) -> str:
         """Append a node; returns its first output, named after the operation unless ``outputs`` says."""
         index = len(self._nodes)
-        names = list(outputs) or [f"{op}_{index}"]
-        node = helper.make_node(op, list(inputs), names, f"{op}_{index}", domain=domain, **attributes)
+        own = f"{self.prefix}{op}_{index}"
+        names = list(outputs) or [own]
+        node = helper.make_node(op, list(inputs), names, own, domain=domain, **attributes)
         self._nodes.append(node)
         return names[0]
 

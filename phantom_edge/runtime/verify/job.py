@@ -11,7 +11,7 @@ dimension in the artifact at all?
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from phantom_edge.bundle.folder import Bundle
@@ -24,6 +24,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import CacheScales
 from phantom_edge.model.original import PhantomModel
 from phantom_edge.model.rounded_ops import Rounding
+from phantom_edge.model.sequence_ops import ModelInput
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.ranges import Ranges
 from phantom_edge.numbers.recipe import Recipe
@@ -31,14 +32,19 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.store import SIDECAR, of_bundle
 from phantom_edge.report.report import Check, Report, megabytes
 from phantom_edge.runtime.decoding import forced
-from phantom_edge.runtime.torch_reference import Reference, make_references
+from phantom_edge.runtime.torch_reference import Reference, make_references, model_input
 from phantom_edge.runtime.traces import Prompt, Trace, prompts, trace_prompt
-from phantom_edge.runtime.verify import far, golden, phantom, quality, shipped, source, stages, weights
+from phantom_edge.runtime.verify import far, golden, phantom, quality, reach, shipped, source, stages, weights
 from phantom_edge.runtime.verify.questions import FILES, QUALITY, STRUCTURE, UNROUNDED
 from phantom_edge.runtime.verify.subject import Broken, Subject, attempt, part
 from phantom_edge.targets import Format, format_for
 
 GREEDY_TOKENS: Final = 64
+EMULATED_TOKENS: Final = 16
+"""Where an NPU is emulated, a token takes a good part of a second of a small model, and minutes of a large."""
+LARGE: Final = 100_000_000
+"""Parameters from which on one picture and few tokens are emulated: a tile takes ten minutes."""
+LARGE_TOKENS: Final = 4
 
 
 def verify(
@@ -48,15 +54,18 @@ def verify(
     model: FoldedModel | None = None,
     image: Any = None,
     question: str | None = None,
-    tokens: int = GREEDY_TOKENS,
+    tokens: int | None = None,
+    every_prompt: bool = False,
     step: Step = no_step,
 ) -> Report:
     """Run a bundle's files and compare them with the checkpoint they came from.
 
     ``source`` is that checkpoint, by default the one the manifest names; its SHA-256 must be the one
     recorded. ``model`` is the folded, quantised model if it is at hand. ``tokens`` is the number of greedy
-    tokens per prompt: the artifact's own choices, at each of which torch is asked for its own. Where they
-    agree all along, so do the texts. What in the artifact cannot be read or run is a failed check.
+    tokens per prompt (64; where an NPU is emulated, 16, and 4 of a large model): the artifact's own choices,
+    at each of which torch is asked for its own. Where they agree all along, so do the texts. Of a large model
+    one prompt runs on an emulated NPU, unless ``every_prompt``. What in the artifact cannot be read or run is
+    a failed check.
 
     Raises :class:`InputError` for another checkpoint, and for a prompt that does not fit.
 
@@ -76,7 +85,8 @@ def verify(
     try:
         subject, integers = _subject(bundle, source, artifact_format, model, step)
         report.groups[STRUCTURE] += integers
-        _Verification(subject, report, step).run(image, question, tokens)
+        scope = _Scope.of(subject, tokens, every_prompt=every_prompt)
+        _Verification(subject, report, scope, step).run(image, question)
     except Broken as broken:
         report.groups[STRUCTURE].append(broken.check)
     report.groups = {question: checks for question, checks in report.groups.items() if checks}
@@ -160,6 +170,22 @@ def _bits(recipe: Recipe, model: FoldedModel) -> int:
 
 
 @dataclass(frozen=True)
+class _Scope:
+    """How many greedy tokens are run, and whether every prompt is."""
+
+    tokens: int
+    every_prompt: bool = True
+
+    @classmethod
+    def of(cls, subject: Subject, tokens: int | None, *, every_prompt: bool) -> _Scope:
+        if not subject.artifact_format.npu:
+            return cls(tokens or GREEDY_TOKENS)
+        large = subject.source.checkpoint.parameters > LARGE
+        default = LARGE_TOKENS if large else EMULATED_TOKENS
+        return cls(tokens or default, every_prompt or not large)
+
+
+@dataclass(frozen=True)
 class _Prompts:
     """What is run: the first of ``all`` is the bundle's own test where ``golden`` is its file."""
 
@@ -177,17 +203,20 @@ class _Prompts:
 class _Verification:
     """One verification under way: checks are added to its report as they are made."""
 
-    def __init__(self, subject: Subject, report: Report, step: Step):
-        self.subject, self.report, self.step = subject, report, step
+    def __init__(self, subject: Subject, report: Report, scope: _Scope, step: Step):
+        self.subject, self.report, self.scope, self.step = subject, report, scope, step
         self._loaded: tuple[dict[str, str], Any] | None = None  # options of the last backend, and it
 
-    def run(self, image: Any, question: str | None, tokens: int) -> None:
+    def run(self, image: Any, question: str | None) -> None:
         """All checks. Raises :class:`Broken` where the artifact does not run."""
-        subject, report, step = self.subject, self.report, self.step
+        subject, report, step, tokens = self.subject, self.report, self.step, self.scope.tokens
         step("comparing what the bundle says with the checkpoint")
         self._files()
         self._check_safe()
         run_prompts = self._prompts(image, question, tokens)
+        if not self.scope.every_prompt and len(run_prompts.all) > 1:
+            run_prompts = replace(run_prompts, all=run_prompts.all[:1])
+            report.facts["emulated"] = f"one prompt, {tokens} tokens; all with --all-prompts and --tokens"
         step("running the artifact")
         with part("runs"):
             run, chosen, runtime = self._run(run_prompts.all, run_prompts.answers(), tokens, {})
@@ -196,6 +225,9 @@ class _Verification:
         references = self._references(run_prompts.all, chosen)
         names = ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references)
         report.facts["prompts"] = names
+        report.groups[STRUCTURE] += attempt(
+            reach.NAME, lambda: reach.checks(subject, self._inputs(references))
+        )
         report.groups[UNROUNDED] += self._unrounded(references)
         report.groups[STRUCTURE] += self._as_shipped(references, run)
         self._golden(run_prompts.golden, references[0], run[0])
@@ -269,6 +301,10 @@ class _Verification:
         original = PhantomModel(subject.source.config, subject.source.checkpoint, keep=False)
         image_id, chunk = subject.spec.image_token_id, subject.options.chunk
         return make_references(subject.reference, original, questions, chosen, image_id, chunk)
+
+    def _inputs(self, references: list[Reference]) -> list[ModelInput]:
+        image_id, chunk = self.subject.spec.image_token_id, self.subject.options.chunk
+        return [model_input(r.prompt, r.tokens, image_id, chunk) for r in references]
 
     def _unrounded(self, references: list[Reference]) -> list[Check]:
         """The artifact's graphs and integers in fp32 arithmetic, against torch in the same."""

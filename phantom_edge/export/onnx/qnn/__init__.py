@@ -47,6 +47,7 @@ from phantom_edge.system.reading import reading
 __all__ = [
     "NOT_STORED",
     "artifact_files",
+    "derived_files",
     "differences",
     "export",
     "graph_files",
@@ -142,6 +143,7 @@ def _build(name: str, graph: GraphBuilder, model: FoldedModel, options: ExportOp
         shared = replace(options, share_data=True)
         return build.build_graph(name, graph, model, shared, cpu.operations_for(model))
     graph.metadata = {qnn_provider.METADATA: json.dumps(_switches(), sort_keys=True)}
+    graph.prefix = f"{name.removeprefix(NPU)}_"  # two decoders in one binary are told apart by their nodes
     return graphs.build(name.removeprefix(NPU), graph, model, options)
 
 
@@ -179,6 +181,12 @@ def _npu(model: FoldedModel, made: Mapping[str, CompiledGraphs]) -> Npu:
         options=_switches(),
         compiled=made,
     )
+
+
+def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> dict[str, bytes]:
+    """The decoders that were compiled for chips, compiled again, by path in the bundle."""
+    chips = [chip_for(name) for name in options.chips]
+    return compiled.decoders_again(folder, graphs.names(model), chips)
 
 
 def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> list[str]:

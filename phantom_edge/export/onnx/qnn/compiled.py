@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import onnx
 
 from phantom_edge.bundle.manifest import CompiledGraphs
-from phantom_edge.errors import CheckError, first_line
-from phantom_edge.export import qnn_provider
-from phantom_edge.export.onnx.qnn.graphs import DECODE, PREFILL, VISION
+from phantom_edge.errors import CheckError
+from phantom_edge.export.onnx.qnn.graphs import VISION
 from phantom_edge.export.onnx_layout import FOLDER, NPU_FOLDER, compiled_file, npu_file
-from phantom_edge.export.onnx_model import context_of, load_model, parse_model
+from phantom_edge.export.onnx_model import context_of, parse_model
 from phantom_edge.export.qnn_chips import Chip
-from phantom_edge.progress import Step
+from phantom_edge.progress import Step, no_step
+from phantom_edge.system.children import run
 from phantom_edge.versions import installed
 
 PACKAGE: Final = "onnxruntime-qnn"
-SHARE, STOP_SHARING = "ep.share_ep_contexts", "ep.stop_share_ep_contexts"
+MODULE: Final = "phantom_edge.export.qnn_compiler"
 
 
 def compile_graphs(out: Path, names: Sequence[str], chip: Chip, progress: Step) -> CompiledGraphs:
@@ -29,40 +30,44 @@ def compile_graphs(out: Path, names: Sequence[str], chip: Chip, progress: Step) 
 
     Raises :class:`CheckError` for a graph that the compiler does not take whole.
     """
-    files = {name: compiled_file(chip.name, name) for name in names}
+    progress(f"compiling for {chip.title} ({chip.name})")
     begin = time.monotonic()
-    for name in (VISION, PREFILL, DECODE):
-        if name in files:
-            progress(f"compiling {name} for {chip.title} ({chip.name})")
-            _compile(out / FOLDER / npu_file(name), out / files[name], chip, _sharing(name))
+    # Apart, because the decoders' binary is another one where the vision encoder was compiled before.
+    for together in ([n for n in names if n == VISION], [n for n in names if n != VISION]):
+        if together:
+            _compile(out, together, chip)
+    files = {name: compiled_file(chip.name, name) for name in names}
     seconds = round(time.monotonic() - begin, 1)
     return CompiledGraphs(chip.architecture, chip.model, files, installed(PACKAGE)[PACKAGE], seconds)
 
 
-def _sharing(name: str) -> dict[str, str]:
-    """The two decoders are compiled after each other into one binary."""
-    if name == VISION:
-        return {}
-    return {SHARE: "1"} | ({STOP_SHARING: "1"} if name == DECODE else {})
-
-
-def _compile(graph: Path, path: Path, chip: Chip, sharing: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {entry.key: entry.value for entry in load_model(graph).metadata_props}
-    entries = {
-        "ep.context_enable": "1",
-        "ep.context_file_path": os.fspath(path),
-        "ep.context_embed_mode": "0",
-        **sharing,
-    }
-    switches = qnn_provider.switches_of(metadata)
-    try:
-        session: Any = qnn_provider.open_session(graph, chip, switches, entries=entries)
-    except Exception as error:
+def _compile(out: Path, names: Sequence[str], chip: Chip) -> None:
+    done = run([sys.executable, "-P", "-m", MODULE, chip.name, *names], cwd=out)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"the compiler ended with {done.returncode}"]
         raise CheckError(
-            f"{graph.name}: does not compile for {chip.title} ({first_line(error)}); report it, or leave out --soc"
-        ) from error
-    del session
+            f"{', '.join(names)}: not to be compiled for {chip.title} ({lines[-1][:160]}); report it, or leave "
+            "out --soc"
+        )
+
+
+def decoders_again(folder: Path, names: Sequence[str], chips: Sequence[Chip]) -> dict[str, bytes]:
+    """Every file of the compiled decoders, by path in the bundle, compiled again from the graphs in ``folder``.
+
+    One binary holds both, which the emulator does not load; but the compiler writes the same one again.
+    """
+    decoders = [name for name in names if name != VISION]
+    made: dict[str, bytes] = {}
+    if not decoders or not chips:
+        return made
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / FOLDER).symlink_to((folder / FOLDER).resolve(), target_is_directory=True)
+        for chip in chips:
+            compile_graphs(Path(place), decoders, chip, no_step)
+        for path in sorted((Path(place) / NPU_FOLDER).rglob("*")):
+            if path.is_file():
+                made[path.relative_to(place).as_posix()] = path.read_bytes()
+    return made
 
 
 def chip_folders(folder: Path) -> list[Path]:
