@@ -41,8 +41,8 @@ class Exported:
     """Files of one export relative to the output folder, by graph, and what was counted in them.
 
     ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts`
-    compared them with what the model must give. ``notes`` tell every deviation of an exporter. ``npu`` is what
-    runs on one.
+    compared them with what the model must give. ``notes`` tell every deviation of an exporter. ``npu`` is
+    what runs on one.
     """
 
     files: dict[str, Path]

@@ -1,7 +1,8 @@
 """Snapdragon chips by name: what Qualcomm's compiler wants to know of each.
 
-Number and Hexagon version are those of ExecuTorch's table (``backends/qualcomm/serialization/qc_schema.py`` of
-version 1.4.1), which Qualcomm maintains; the names in words are those of Qualcomm's product pages.
+Number and Hexagon version are those of ExecuTorch's table, which Qualcomm maintains
+(``backends/qualcomm/serialization/qc_schema.py`` of version 1.4.1); the names in words are those of
+Qualcomm's product pages.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from phantom_edge.errors import InputError, did_you_mean
+from phantom_edge.errors import InputError, did_you_mean, shown
 
 
 @dataclass(frozen=True)
 class Chip:
-    """``name`` as Android's ``Build.SOC_MODEL`` has it, ``model`` Qualcomm's number, ``architecture`` Hexagon's."""
+    """``name`` is Android's ``Build.SOC_MODEL``, ``model`` Qualcomm's number, ``architecture`` Hexagon's."""
 
     name: str
     model: int
@@ -54,14 +55,12 @@ def chip_for(name: str) -> Chip:
     chip = CHIPS.get(name.upper())
     usable = [c.name.lower() for c in CHIPS.values() if c.architecture in ARCHITECTURES]
     if chip is None:
-        raise InputError(
-            f"--soc {name}: no chip of that name{did_you_mean(name.lower(), usable)}; there are {', '.join(usable)}"
-        )
+        near = did_you_mean(name, usable)
+        raise InputError(f"--soc {shown(name)}: no such chip{near}; there are {', '.join(usable)}")
     if chip.architecture not in ARCHITECTURES:
-        least = min(ARCHITECTURES)
         raise InputError(
             f"--soc {name}: {chip.title} has Hexagon v{chip.architecture}, which lacks types that the graphs "
-            f"need; v{least} is the first with them ({', '.join(usable)})"
+            f"need; v{min(ARCHITECTURES)} is the first with them ({', '.join(usable)})"
         )
     return chip
 

@@ -39,8 +39,8 @@ def require() -> None:
         ("Windows", "amd64"),
     ):
         raise InputError(
-            f"the Snapdragon NPU's emulator runs on Linux x86-64, not on {where}: export with --no-verify and "
-            "without --soc, or do it there"
+            f"the Snapdragon NPU's emulator runs on Linux x86-64, not on {where}: do it there, or export "
+            "with --no-verify and without --soc"
         )
     if find_spec("onnxruntime_qnn") is None:
         raise InputError(f"the Snapdragon NPU needs the package onnxruntime-qnn: {EXTRA}")
@@ -58,7 +58,7 @@ def _device() -> Any:
     import onnxruntime_qnn
 
     try:
-        with quiet_native():
+        with quiet_native(stdout=True):
             ort.register_execution_provider_library("QNN", onnxruntime_qnn.get_library_path())
         devices = [device for device in ort.get_ep_devices() if device.ep_name == "QNN"]
     except Exception as error:  # of its own type, for a library that does not load
@@ -107,7 +107,7 @@ def open_session(
         },
     )
     model = str(source) if isinstance(source, Path) else source
-    with quiet_native():
+    with quiet_native(stdout=True):
         return ort.InferenceSession(model, options)
 
 

@@ -182,8 +182,10 @@ def final_states(
     """What the head reads [B, N, hidden]: the last states after the final norm, where they predict."""
     name, eps = "text_decoder.norm", spec.config.decoder.rms_norm_eps
     own = {f"{name}.weight": weights[f"{name}.weight"]}
-    ops = _plain_ops(spec, own, "text_decoder", rounding)
-    return [ops.rms_norm(x[:, s.sources], name, eps) for s, x in zip(inputs, states, strict=True)]
+    return [
+        _plain_ops(spec, own, "text_decoder", rounding).rms_norm(x[:, s.sources], name, eps)
+        for s, x in zip(inputs, states, strict=True)
+    ]
 
 
 def head(

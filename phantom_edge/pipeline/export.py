@@ -54,7 +54,8 @@ from phantom_edge.versions import installed
 REPORT = "report.html"
 GOLDEN_TOKENS = 16
 LIBRARIES = (
-    "torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "onnxruntime-qnn", "numpy",
+    "torch", "torchao", "executorch", "coremltools", "coreai-torch", "onnx", "onnxruntime", "onnxruntime-qnn",
+    "numpy",
 )  # fmt: skip
 
 

@@ -52,8 +52,8 @@ class OnnxBackend:
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
-    weights with activations that are not rounded to integers. ``graphs`` are those that run here, where others
-    run elsewhere. Any number of caches may be alive; each has its own buffers.
+    weights with activations that are not rounded to integers. ``graphs`` are those that run here, where
+    others run elsewhere. Any number of caches may be alive; each has its own buffers.
 
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less

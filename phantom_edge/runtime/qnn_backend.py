@@ -44,14 +44,14 @@ class FixedCache:
 class QnnBackend:
     """The artifact below a bundle's ``folder``, as a :class:`~phantom_edge.bundle.backend.Backend`.
 
-    ``mode`` chooses what runs: ``stock`` the files on the NPU of ``chip`` or its emulator, ``lifted`` the same
-    graphs and weights on the CPU in fp32, with values that lie on no grid. By default ``chip`` is one that the
-    bundle was compiled for. Then the compiled vision encoder is what runs; compiled decoders share their
-    weights, which no emulator loads, so there it is the graphs that they were compiled from.
+    ``mode`` chooses what runs: ``stock`` the files on the NPU of ``chip`` or its emulator, ``lifted`` the
+    same graphs and weights on the CPU in fp32, with values that lie on no grid. By default ``chip`` is one
+    that the bundle was compiled for. Then the compiled vision encoder is what runs; compiled decoders share
+    their weights, which no emulator loads, so there it is the graphs that they were compiled from.
 
     Raises:
-        InputError: a file is missing or is no such graph, a node would not run on the NPU, or there is neither
-            an NPU nor its emulator.
+        InputError: a file is missing or is no such graph, a node would not run on the NPU, or there is
+            neither an NPU nor its emulator.
     """
 
     def __init__(
@@ -115,8 +115,9 @@ class QnnBackend:
                 raise InputError(f"{path.name}: its cache has no fixed shape; {AGAIN}")
             (self._length,) = {shape[2] for shape in cache.values()}
         if self.context > self._length:
+            most, longer = self._length, self.context
             raise InputError(
-                f"{self.folder}: exported for {self._length} tokens; export again with --context {self.context}"
+                f"{self.folder}: exported for {most} tokens; export again with --context {longer}"
             )
         if self.chunk > self._steps:
             raise InputError(f"{self.folder}: exported for pieces of {self._steps} tokens; {AGAIN}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 import tempfile
@@ -13,31 +14,38 @@ DEBUG: Final = "PHANTOM_EDGE_DEBUG"  # what --debug sets
 
 
 @contextlib.contextmanager
-def quiet_native() -> Iterator[None]:
-    """Hold back what native code writes to stderr while the block runs; with --debug it is shown
-    if the block fails.
+def quiet_native(*, stdout: bool = False) -> Iterator[None]:
+    """Hold back what native code writes to stderr, and to ``stdout`` if asked, while the block runs; with
+    --debug it is shown if the block fails.
 
-    ExecuTorch logs every probe of the processor's description when its first kernel is set up.
+    ExecuTorch logs every probe of the processor's description when its first kernel is set up, Qualcomm's
+    emulator a line on stdout.
     """
-    if sys.stderr is not None:  # it is None where there is no terminal and no file behind it
-        sys.stderr.flush()
+    for stream in (sys.stderr, sys.stdout):
+        if stream is not None:  # it is None where there is no terminal and no file behind it
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
     with _sink() as output, contextlib.ExitStack() as stack:
         try:
-            kept = os.dup(2)
+            kept = {number: os.dup(number) for number in ((2, 1) if stdout else (2,))}
         except OSError:  # nothing is open there: nothing is shown
             yield
             return
-        stack.callback(os.close, kept)
-        os.dup2(output.fileno(), 2)
+        for number, copy in kept.items():
+            stack.callback(os.close, copy)
+            os.dup2(output.fileno(), number)
         try:
             yield
         except BaseException:
             if os.environ.get(DEBUG):  # else the one line of the error says it
                 output.seek(0)
-                os.write(kept, output.read())
+                os.write(kept[2], output.read())
             raise
         finally:
-            os.dup2(kept, 2)
+            if stdout:
+                ctypes.CDLL(None).fflush(None)  # what C code has printed and not yet written
+            for number, copy in kept.items():
+                os.dup2(copy, number)
 
 
 def _sink() -> IO[bytes]:

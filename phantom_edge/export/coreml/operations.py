@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from phantom_edge.export.coreml.weight_comparison import alike
+from phantom_edge.export.half_constants import alike
 
 NAME_LENGTH: Final = 60  # of what a file calls its parts, so that a message stays a line
 FP16, FP32 = 10, 11  # MIL's codes of types

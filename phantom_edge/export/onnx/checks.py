@@ -17,7 +17,8 @@ def count_ops(path: Path) -> dict[str, int]:
     """Nodes by operation in a saved model; one with integers counts as ``Gather int8``, ``MatMul int8``."""
     graph = parse_model(path).graph
     integers = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.INT8}
-    products = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in integers}
+    kinds = ("DequantizeLinear", "Cast")
+    products = {n.output[0] for n in graph.node if n.op_type in kinds and n.input[0] in integers}
     return dict(Counter(_label(node, integers, products) for node in graph.node))
 
 

@@ -132,6 +132,7 @@ class _Reader:
         decoders: dict[str, Callable[[onnx.NodeProto, str], QuantizedTensor]] = {
             "MatMulNBits": self._matmul_nbits,
             "DequantizeLinear": self._multiplied_out,
+            "Cast": self._scaled_product,
             "DynamicQuantizeMatMul": self._dynamic_matmul,
             "Gather": self._rows,
             "GatherBlockQuantized": self._block_rows,
@@ -154,6 +155,15 @@ class _Reader:
     def _multiplied_out(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
         used = any(n.op_type == "MatMul" and n.input[1] == node.output[0] for n in self.graph.node)
         self._require(node, used and node.input[1:] == [scales] and _attributes(node) == {"axis": 1})
+        return packing.unpack_columns(self._array(node.input[0]), self._array(scales))
+
+    def _scaled_product(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:
+        # Cast, MatMul, Mul by the scales of the columns.
+        products = [
+            n.output[0] for n in self.graph.node if n.op_type == "MatMul" and n.input[1] == node.output[0]
+        ]
+        scaled = [n for n in self.graph.node if n.op_type == "Mul" and list(n.input) == [*products, scales]]
+        self._require(node, len(scaled) == 1)
         return packing.unpack_columns(self._array(node.input[0]), self._array(scales))
 
     def _dynamic_matmul(self, node: onnx.NodeProto, scales: str) -> QuantizedTensor:

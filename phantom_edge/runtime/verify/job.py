@@ -41,7 +41,7 @@ from phantom_edge.targets import Format, format_for
 
 GREEDY_TOKENS: Final = 64
 EMULATED_TOKENS: Final = 16
-"""Where an NPU is emulated, a token takes a good part of a second of a small model, and minutes of a large."""
+"""Where an NPU is emulated: a token takes a good part of a second of a small model."""
 LARGE: Final = 100_000_000
 """Parameters from which on one picture and few tokens are emulated: a tile takes ten minutes."""
 LARGE_TOKENS: Final = 4
@@ -339,7 +339,7 @@ class _Verification:
         subject, name = self.subject, self.subject.artifact_format.name
         kind = "integer" if _bits(subject.bundle.manifest.recipe, subject.model) < 16 else "float"
         if subject.reference.rounds_activations:
-            checks = stages.grid_stages(references, run, name)
+            checks = stages.grid_stages(references, run, name, npu=subject.artifact_format.npu)
         else:
             pairs = [(r.prompt, r.trace, t) for r, t in zip(references, run, strict=True)]
             checks = stages.stages(pairs, name, kind)

@@ -60,7 +60,7 @@ NPU_OPSET: Final = 21
 """The first whose QuantizeLinear gives uint16."""
 NOTES: Final = (
     "the NPU's graphs have fixed shapes; the caller keeps the KV cache, in fp16, and masks with -1e4",
-    "attention is in fp16 on the NPU: a product of two values in uint16 keeps eight bits of one of them there",
+    "attention multiplies in fp16: of a product of two values in uint16 the NPU keeps eight bits of one",
     "vectors and constants are fp32 in the file; the NPU computes with them in fp16 or uint16",
 )
 MOVED: Final = "in fp16 moved by a power of two, which the model gives; compared by `differences`"

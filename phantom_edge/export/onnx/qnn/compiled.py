@@ -46,13 +46,13 @@ def _compile(out: Path, names: Sequence[str], chip: Chip) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"the compiler ended with {done.returncode}"]
         raise CheckError(
-            f"{', '.join(names)}: not to be compiled for {chip.title} ({lines[-1][:160]}); report it, or leave "
-            "out --soc"
+            f"{', '.join(names)}: not to be compiled for {chip.title} ({lines[-1][:160]}); report it, or "
+            "leave out --soc"
         )
 
 
 def decoders_again(folder: Path, names: Sequence[str], chips: Sequence[Chip]) -> dict[str, bytes]:
-    """Every file of the compiled decoders, by path in the bundle, compiled again from the graphs in ``folder``.
+    """Every file of the compiled decoders, by path in the bundle, compiled again from graphs in ``folder``.
 
     One binary holds both, which the emulator does not load; but the compiler writes the same one again.
     """

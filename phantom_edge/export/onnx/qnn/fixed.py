@@ -26,6 +26,8 @@ from phantom_edge.model.rounded_ops import Sites
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
 
+NUMBER: Final = "number_"
+"""Before the value, in the name of a constant that is no weight."""
 FIRST: Final = 1  # a tile's patches begin behind the class token
 
 
@@ -97,8 +99,14 @@ class FixedOps(OnnxOps):
         return self._matmul_bits(x, name, weight, packing.pack_blocks(weight), weight.scales)
 
     def _matmul_bytes(self, x: str, name: str, weight: QuantizedTensor) -> str:
-        """int8 per channel in blocks of one scale: with activations in fp16 no other operation takes them."""
-        return self._matmul_bits(x, name, weight, *packing.pack_channels(weight))
+        """int8 per channel, with activations in fp16: in blocks of one scale where they fit."""
+        if packing.channel_block(weight.shape[1]) is not None:
+            return self._matmul_bits(x, name, weight, *packing.pack_channels(weight))
+        self.kinds[name] = "MatMul int8"
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_columns(weight))
+        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales[:, 0].numpy())
+        product = self.graph.node("MatMul", [x, self._cast(values, TensorProto.FLOAT)])
+        return self.graph.node("Mul", [product, scales])
 
     def _matmul_bits(
         self, x: str, name: str, weight: QuantizedTensor, packed: np.ndarray, scales: torch.Tensor
@@ -122,9 +130,7 @@ class FixedOps(OnnxOps):
         return self._site("scale", self.graph.node("Mul", [x, self._stored(name)]))
 
     def _number(self, value: float) -> str:
-        return self.graph.initializer(
-            f"number_{value!r}".replace("-", "m").replace(".", "p"), np.float32(value)
-        )
+        return self.graph.scalar(f"{NUMBER}{value!r}", np.float32(value))
 
     # --- norms, activations, arithmetic
     def layer_norm(self, x: str, name: str, eps: float) -> str:
@@ -187,7 +193,11 @@ class FixedOps(OnnxOps):
         q, v = (self._transpose(value, 0, 2, 1, 3) for value in (q, v))  # [1, H, P, D]
         k = self._transpose(k, 0, 2, 3, 1)  # [1, H, D, P]
         weights = self.softmax(self._site("scores", self.graph.node("MatMul", [q, k])))
-        return self._transpose(self._site("mixed", self.graph.node("MatMul", [weights, v])), 0, 2, 1, 3)
+        # Halved and doubled: without an operation between, ONNX Runtime moves the grids of what v came from,
+        # and of what follows, to this product, which then keeps eight bits of v.
+        half = self.graph.node("Mul", [v, self._number(0.5)])
+        mixed = self.graph.node("Mul", [self.graph.node("MatMul", [weights, half]), self._number(2.0)])
+        return self._transpose(self._site("mixed", mixed), 0, 2, 1, 3)
 
     def shuffle(self, x: str) -> str:
         ints, factor = self.graph.ints, self.spec.config.downsample

@@ -1,4 +1,4 @@
-"""The graphs of an NPU on their way to disk: fixed shapes, the decoder once for many tokens and once for one."""
+"""The graphs of an NPU: fixed shapes, the decoder once for many tokens and once for one."""
 
 from __future__ import annotations
 

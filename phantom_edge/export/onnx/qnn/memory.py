@@ -10,8 +10,8 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
 
 LIMIT: Final = 3_750_000_000
-"""Of one session: Hexagon has addresses of 32 bits, of which 3.75 GB are to be had (Qualcomm's guide to the HTP
-backend, *HTP session and artifact usage guidelines*; PowerServe's developers name the same number)."""
+"""Of one session: Hexagon has addresses of 32 bits, of which 3.75 GB are to be had (Qualcomm's guide to the
+HTP backend, *HTP session and artifact usage guidelines*; PowerServe's developers name the same number)."""
 HALF: Final = 2  # bytes of fp16
 LIVE: Final = 3  # large activations at a time: scores, their softmax, and what is made of it
 

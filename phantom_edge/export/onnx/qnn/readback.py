@@ -12,6 +12,7 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import StoredWeights
+from phantom_edge.export.onnx.qnn.fixed import NUMBER
 from phantom_edge.export.onnx.qnn.rounded import SCALE, ZERO
 from phantom_edge.export.onnx.readback import floats_of, modules_of
 from phantom_edge.export.onnx.stored import load_array
@@ -28,7 +29,7 @@ Reader = Callable[[], QuantizedTensor]
 
 
 def graph_paths(folder: Path) -> dict[str, Path]:
-    """Every graph of the artifact by its name, the NPU's with :data:`NPU` before it, and those for the CPU."""
+    """Every graph of the artifact by its name, an NPU's with :data:`NPU` before it, and those for the CPU."""
     paths = {NPU + name: folder / FOLDER / npu_file(name) for name in NPU_GRAPHS}
     present = {name: path for name, path in paths.items() if path.exists()}
     if f"{NPU}vision_encoder" not in present:
@@ -70,7 +71,7 @@ def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     for path in graph_paths(folder).values():
         with reading(path, AGAIN):
             for name, maker in floats_of(path, load_model(path).graph):
-                if not name.endswith(SCALE) and not name.startswith("number_"):
+                if not name.endswith(SCALE) and not name.startswith(NUMBER):
                     makers[name] = _same(name, makers[name], maker) if name in makers else maker
     return LazyWeights(makers)
 

@@ -57,7 +57,7 @@ class RoundedOnnxOps(FixedOps):
         return self.graph.node("MatMul", [x, self.graph.node("DequantizeLinear", [values, scales], axis=1)])
 
     def full_attention(self, q: str, k: str, v: str) -> str:
-        for value in (q, k, v):  # see model/rounded_ops.py
+        for value in (q, k, v):  # factors in fp16, see model/rounded_ops.py
             self._grids.pop(value, None)
         return super().full_attention(q, k, v)
 
