@@ -104,9 +104,9 @@ CUT = Tolerance(
     0.05, "calibration leaves as much room again beyond its values, so a prompt's are hardly ever cut off"
 )
 WIDE = Tolerance(
-    16.0,
-    "beyond a prompt's own values a range may be wide by its headroom, and by what other pictures give, but "
-    "not by more than four of sixteen bits",
+    64.0,
+    "a prompt's values may fill a range badly, as attention does that is sharp in another picture, but not "
+    "leave six of sixteen bits unused",
 )
 """Of an NPU's ranges, over the extent of the values that the prompts give."""
 

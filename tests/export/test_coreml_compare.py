@@ -19,7 +19,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.coreml import NOT_STORED, artifact_files, differences, reference, stored_floats
 from phantom_edge.export.coreml.package import MODEL
 from phantom_edge.export.coreml.readback import mil_name
-from phantom_edge.export.coreml.weight_comparison import alike
+from phantom_edge.export.half_constants import alike
 from phantom_edge.model.rope import static_tables
 
 pytestmark = pytest.mark.slow

@@ -7,16 +7,18 @@ import shutil
 
 import pytest
 from faults import correct_hashes
+from qnn_bundles import emulator
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.pipeline.npu import NpuOptions
 from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.runtime.verify import verify
 from phantom_edge.targets import FORMATS
 
 pytestmark = pytest.mark.slow
 
-MODULES = ("bundle", "onnx", "executorch", "coreml", "coreml_delegate", "coreai")
+MODULES = ("bundle", "onnx", "onnx_qnn", "executorch", "coreml", "coreml_delegate", "coreai")
 FAULTS = [fault for name in MODULES for fault in importlib.import_module(f"faults_{name}").FAULTS]
 TOKENS = 16
 CONTEXT = 640  # more than one chunk of 512
@@ -31,15 +33,30 @@ def bundle_of(tiny_dirs, tmp_path_factory):
     def make(target):
         if target not in made:
             made[target] = export(_request(target, tiny_dirs[MODEL], root / target.replace(":", "-"))).bundle
-            report = verify(made[target], tokens=TOKENS)
+            report = verify(made[target], tokens=_tokens(target))
             assert report.ok, report.verdict
         return made[target]
 
     return make
 
 
+def _marks(fault):
+    return [emulator] if fault.target.startswith("snapdragon") else []
+
+
+def _tokens(target):
+    return 2 if target.startswith("snapdragon") else TOKENS  # an emulator is slow
+
+
+NPU = {"all": NpuOptions("all"), "compiled": NpuOptions("all", soc=("sm8650",))}
+
+
 def _request(target, model, output):
     name, _, variant = target.partition(":")
+    if name == "snapdragon":
+        return ExportRequest(
+            name, str(model), output=output, npu=NPU.get(variant, NpuOptions()), context=128, verify=False
+        )
     return ExportRequest(
         target=name,
         model=str(model),
@@ -61,14 +78,15 @@ def test_there_are_enough_faults_of_every_format():
         "web",
         "webgpu",
         "desktop",
+        "snapdragon",
     }
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", [pytest.param(f, id=str(f), marks=_marks(f)) for f in FAULTS])
 def test_a_fault_fails_its_check(bundle_of, tmp_path, fault):
     folder = shutil.copytree(bundle_of(fault.target).folder, tmp_path / "spoiled")
     fault.inject(folder)
     correct_hashes(folder)
-    report = verify(Bundle.open(folder), tokens=TOKENS)
+    report = verify(Bundle.open(folder), tokens=_tokens(fault.target))
     failed = [check.name for check in report.failures]
     assert any(fault.check in name for name in failed), failed or "nothing failed"
