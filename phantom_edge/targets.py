@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.ops import CacheScales
     from phantom_edge.numbers.grid import QuantizedTensor
+    from phantom_edge.numbers.recipe import ScaleGrid
 
 ENTRY_POINTS = "phantom_edge.targets"
 Entry = TypeVar("Entry")
@@ -177,6 +178,7 @@ FORMATS: dict[str, Format] = {
 class Target:
     """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
 
+    ``scales`` is the grid of int4's scales where the target's kernels want another than the recipe's.
     ``variants`` are pairs of formats: where a user names the first, this target gets the second.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
     in float.
@@ -193,6 +195,7 @@ class Target:
     context: int = 2048
     chunk: int = 512
     max_tiles: int = 6
+    scales: ScaleGrid | None = None
     variants: tuple[tuple[str, str], ...] = ()
     browser: bool = False
 

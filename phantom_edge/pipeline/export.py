@@ -148,6 +148,7 @@ class _Plan:
         _check_cache(request, target, artifact_format)
         options = replace(request.quantize, quant=request.quantize.quant or target.recipe)
         stored = _stored(options)
+        options = replace(options, scales=options.scales or target.scales)
         recipe = stored.recipe if stored else options.base
         fold = Fold.parse(request.fold)
         if fold.kind == "off":
@@ -161,9 +162,10 @@ def _stored(options: QuantizeOptions) -> Quantization | None:
     """The finished quantisation that the options name, if they name one."""
     if options.quant is None or not is_stored(options.quant):
         return None
-    if options.calibrated or options.overrides:
+    if options.calibrated or options.overrides or options.scales:
         raise InputError(
-            f"{options.quant} holds finished integers: leave out --rule, --method, --calibrate, budgets"
+            f"{options.quant} holds finished integers: leave out --rule, --scales, --method, --calibrate, "
+            "budgets"
         )
     return load(options.quant)
 
