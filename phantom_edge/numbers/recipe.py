@@ -49,7 +49,7 @@ class ScaleGrid(StrEnum):
         try:
             return cls(text)
         except ValueError:
-            raise InputError(_unknown("scales", text, cls)) from None
+            raise InputError(_unknown("scales", text, list(map(str, cls)))) from None
 
 
 @dataclass(frozen=True)
