@@ -178,10 +178,10 @@ FORMATS: dict[str, Format] = {
 class Target:
     """A place to run on, and the defaults that suit it. ``context`` and ``chunk`` are in tokens.
 
-    ``scales`` is the grid of int4's scales where the target's kernels want another than the recipe's.
     ``variants`` are pairs of formats: where a user names the first, this target gets the second.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
-    in float.
+    in float. ``scales`` is the grid of int4's scales, where the target's kernels want another than the
+    recipe's.
 
     >>> watch = pe.Target("watch", "A watch", format="executorch", recipe="int4", context=512)
     >>> watch.artifact_format().title
@@ -195,9 +195,9 @@ class Target:
     context: int = 2048
     chunk: int = 512
     max_tiles: int = 6
-    scales: ScaleGrid | None = None
     variants: tuple[tuple[str, str], ...] = ()
     browser: bool = False
+    scales: ScaleGrid | None = None
 
     def artifact_format(self, name: str | None = None) -> Format:
         """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""
