@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.ops import CacheScales
     from phantom_edge.numbers.grid import QuantizedTensor
-    from phantom_edge.numbers.recipe import ScaleGrid
 
 ENTRY_POINTS = "phantom_edge.targets"
 Entry = TypeVar("Entry")
@@ -180,8 +179,8 @@ class Target:
 
     ``variants`` are pairs of formats: where a user names the first, this target gets the second.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
-    in float. ``scales`` is the grid of int4's scales, where the target's kernels want another than the
-    recipe's.
+    in float. ``scales`` is the grid of int4's scales (``lpbq``), where the target's kernels want another than
+    the recipe's.
 
     >>> watch = pe.Target("watch", "A watch", format="executorch", recipe="int4", context=512)
     >>> watch.artifact_format().title
@@ -197,7 +196,7 @@ class Target:
     max_tiles: int = 6
     variants: tuple[tuple[str, str], ...] = ()
     browser: bool = False
-    scales: ScaleGrid | None = None
+    scales: str | None = None
 
     def artifact_format(self, name: str | None = None) -> Format:
         """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""

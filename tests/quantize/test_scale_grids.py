@@ -104,7 +104,7 @@ def test_recovery_stays_on_the_grid(tiny_dirs):
 
 def test_a_target_names_its_grid_and_the_bundle_says_so(tiny_dirs, tmp_path, monkeypatch):
     targets = importlib.import_module("phantom_edge.targets")  # at the root the name is the function's
-    phone = targets.Target("phone", "A phone's NPU", "onnx", "int4", context=128, scales=ScaleGrid.LPBQ)
+    phone = targets.Target("phone", "A phone's NPU", "onnx", "int4", context=128, scales="lpbq")
     monkeypatch.setattr(targets, "BUILT_IN", (*targets.BUILT_IN, phone))
     request = ExportRequest("phone", str(tiny_dirs["qwen2"]), output=tmp_path / "lpbq")
     result = export(request)
