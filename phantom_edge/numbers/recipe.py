@@ -182,6 +182,11 @@ class Recipe:
                 _check_has_work(rule, shapes)
         return [self._assign(name, shape) for name, shape in shapes.items()]
 
+    @property
+    def grouped(self) -> bool:
+        """Whether a rule gives groups of input features, whose scales can be on a grid."""
+        return any(rule.precision.group for rule in self.rules)
+
     def on_grid(self, scales: ScaleGrid) -> Recipe:
         """The same with the scales of all groups on that grid.
 

@@ -146,9 +146,8 @@ class _Plan:
         target = target_for(request.target)
         artifact_format = target.artifact_format(request.format)
         _check_cache(request, target, artifact_format)
-        options = replace(request.quantize, quant=request.quantize.quant or target.recipe)
+        options = request.quantize.for_target(target.recipe, target.scales)
         stored = _stored(options)
-        options = replace(options, scales=options.scales or target.scales)
         recipe = stored.recipe if stored else options.base
         fold = Fold.parse(request.fold)
         if fold.kind == "off":

@@ -89,4 +89,20 @@ class QuantizeOptions:
             recipe = load_recipe(self.quant, self.overrides)
         else:
             recipe = replace(load_recipe("fp16", self.overrides), name=MIXED)
-        return recipe if self.scales is None else recipe.on_grid(self.scale_grid)
+        if self.scales is None:
+            return recipe
+        if not (self.quant in (None, MIXED) or recipe.grouped):
+            raise InputError(f"--scales is for int4, of which {recipe.name} has none: leave it out")
+        return recipe.on_grid(self.scale_grid)
+
+    def for_target(self, recipe: str, scales: str | None) -> QuantizeOptions:
+        """With a target's recipe and grid of scales where nothing else is chosen.
+
+        >>> pe.QuantizeOptions(method="gptq").for_target("int4", "lpbq").base.name
+        'int4'
+        """
+        options = replace(self, quant=self.quant or recipe)
+        if options.scales is not None or is_stored(options.quant):
+            return options
+        int4 = options.quant == MIXED or options.base.grouped
+        return replace(options, scales=scales if int4 else None)

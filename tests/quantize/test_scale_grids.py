@@ -133,6 +133,14 @@ def test_a_rule_can_name_the_grid_and_the_option_has_the_last_word(tmp_path):
     assert str(QuantizeOptions("int4", scales="lpbq").base.resolve("text_decoder.head", shape)) == "int8"
 
 
+def test_a_targets_grid_gives_way_to_a_recipe_without_int4():
+    assert QuantizeOptions("int8").for_target("int4", "lpbq").base == PRESETS["int8"]
+    assert QuantizeOptions().for_target("int4", "lpbq").base == LPBQ
+    assert QuantizeOptions("mixed").for_target("int4", "lpbq").scale_grid is ScaleGrid.LPBQ
+    assert QuantizeOptions("int4", scales="free").for_target("int4", "lpbq").base == PRESETS["int4"]
+    assert QuantizeOptions("int4", samples=8).for_target("int4", None) == QuantizeOptions("int4", samples=8)
+
+
 def test_wrong_names_are_one_line(tmp_path):
     with pytest.raises(
         InputError, match=r"unknown scales 'lpqb' \(did you mean 'lpbq'\?\); there are: free, lpbq"
@@ -141,6 +149,8 @@ def test_wrong_names_are_one_line(tmp_path):
     refused = CliRunner().invoke(app, ["quantize", "--scales", "int", "-o", str(tmp_path / "q.safetensors")])
     assert refused.exit_code == 2
     assert "unknown scales 'int'" in refused.output
+    with pytest.raises(InputError, match="--scales is for int4, of which int8 has none"):
+        export(ExportRequest("desktop", quantize=QuantizeOptions("int8", scales="lpbq")))
     stored = QuantizeOptions(str(tmp_path / "q.safetensors"), scales="lpbq")
     with pytest.raises(InputError, match="holds finished integers: leave out --rule, --scales"):
         export(ExportRequest("desktop", quantize=stored))
