@@ -52,7 +52,7 @@ def factor_scales(scales: Tensor) -> tuple[Tensor, Tensor]:
     channels = _channel_scales(scales)
     factors = scales / channels.unsqueeze(1)  # [out, groups]
     # NaN fails this too.
-    exact = (factors >= 1) & (factors <= FACTOR_MAX) & (factors == factors.round())
+    exact = (factors >= 1) & (factors <= FACTOR_MAX) & (factors.round() * channels.unsqueeze(1) == scales)
     if not bool(exact.all()):
         channel = int((~exact.all(dim=1)).nonzero()[0])
         raise InputError(
