@@ -52,7 +52,7 @@ def gptq(
         group: input features per scale; None for one scale per output channel.
         act_order: take the features with the largest second moment first.
         damping: share of the diagonal's mean that is added to it; raised tenfold as long as H stays singular.
-        sweeps: of the coordinate descent that follows; None takes :data:`SWEEPS` for int4, and none for int8.
+        sweeps: of the coordinate descent that follows; None takes the grid's :data:`SWEEPS` for int4, 0 for int8.
         scales: the grid of the scales.
 
     Returns:
@@ -65,7 +65,7 @@ def gptq(
     (8, 64)
     """
     check_hessian(weight, hessian)
-    sweeps = (SWEEPS if bits == 4 else 0) if sweeps is None else sweeps
+    sweeps = (SWEEPS[scales] if bits == 4 else 0) if sweeps is None else sweeps
     mean = float(hessian.diagonal().mean())
     if mean <= 0:
         return quantize_weight(weight, bits, group, scales=scales)
