@@ -196,7 +196,8 @@ class Target:
 
     ``variants`` are pairs of formats: where a user names the first, this target gets the second.
     ``browser`` says that JavaScript fetches the files, each graph's by its own name, and makes the KV cache,
-    in float.
+    in float. ``scales`` is the grid of int4's scales (``lpbq``), where the target's kernels want another than
+    the recipe's.
 
     >>> watch = pe.Target("watch", "A watch", format="executorch", recipe="int4", context=512)
     >>> watch.artifact_format().title
@@ -212,6 +213,7 @@ class Target:
     max_tiles: int = 6
     variants: tuple[tuple[str, str], ...] = ()
     browser: bool = False
+    scales: str | None = None
 
     def artifact_format(self, name: str | None = None) -> Format:
         """The format of that name as this target has it, or its own. Raises as :func:`format_for`."""

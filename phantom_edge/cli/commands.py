@@ -44,6 +44,7 @@ def export(
     samples: option.Samples = None,
     budget_mb: option.BudgetMb = None,
     budget_kl: option.BudgetKl = None,
+    scales: option.Scales = None,
     kv_cache: Annotated[
         str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
     ] = "float",
@@ -79,7 +80,9 @@ def export(
         revision=revision,
         output=output,
         format=format,
-        quantize=QuantizeOptions(quant, tuple(rule or ()), method, calibrate, samples, budget_mb, budget_kl),
+        quantize=QuantizeOptions(
+            quant, tuple(rule or ()), method, calibrate, samples, budget_mb, budget_kl, scales=scales
+        ),
         kv_cache=kv_cache,
         fold=fold,
         context=context,

@@ -38,6 +38,12 @@ Rule = Annotated[list[str] | None, typer.Option(help="Override, PATTERN=PRECISIO
 Method = Annotated[
     str | None, typer.Option(help="rtn, hqq, awq, gptq or gptq-awq. Default: gptq; `export` alone rounds.")
 ]
+Scales = Annotated[
+    str | None,
+    typer.Option(
+        help="Grid of int4's scales: free, or lpbq (Qualcomm NPU's fast int4). Default: the target's."
+    ),
+]
 Calibrate = Annotated[
     Path | None,
     typer.Option(

@@ -34,6 +34,7 @@ def quantize(
     samples: option.Samples = None,
     budget_mb: option.BudgetMb = None,
     budget_kl: option.BudgetKl = None,
+    scales: option.Scales = None,
     fold: option.Fold = "exact",
     kv_cache: Annotated[bool, typer.Option(help="Also find scales for an int8 KV cache.")] = True,
     compare: Annotated[
@@ -62,7 +63,9 @@ def quantize(
     check_distinct([output, html])
     check_page(html)
     budgets, rules = (budget_mb, budget_kl), tuple(rule or ())
-    options = QuantizeOptions(quant, rules, method, calibrate, samples, *budgets, kv_cache=kv_cache)
+    options = QuantizeOptions(
+        quant, rules, method, calibrate, samples, *budgets, kv_cache=kv_cache, scales=scales
+    )
     request = QuantizeRequest(model, revision, options, fold, output, compare, accuracy)
     with progress(quiet=as_json) as p:
         result = run_quantize(request, step=p.step, track=p.track)

@@ -45,7 +45,7 @@ def apply_recipe(
 def _convert(name: str, weight: Tensor, precision: Precision) -> QuantizedTensor | Tensor:
     if precision.is_integer:
         try:
-            return quantize_weight(weight, precision.bits, precision.group)
+            return quantize_weight(weight, precision.bits, precision.group, scales=precision.scales)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
     converted = weight.to(precision.dtype)

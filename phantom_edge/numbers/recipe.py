@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -30,6 +31,27 @@ _MATMUL: Final = re.compile(
 Shape = tuple[int, int]
 
 
+class ScaleGrid(StrEnum):
+    """Which scales the blocks of a weight may have, beside being exact in every format.
+
+    >>> [str(grid) for grid in ScaleGrid]
+    ['free', 'lpbq']
+    """
+
+    FREE = "free"
+    """Each block its own."""
+    LPBQ = "lpbq"
+    """A scale of the output channel times an integer 1…16, as :mod:`phantom_edge.numbers.lpbq` has it."""
+
+    @classmethod
+    def parse(cls, text: str) -> ScaleGrid:
+        """The grid of that name. Raises :class:`InputError`."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise InputError(_unknown("scales", text, list(map(str, cls)))) from None
+
+
 @dataclass(frozen=True)
 class Precision:
     """The type of one module's weight.
@@ -37,17 +59,21 @@ class Precision:
     Attributes:
         bits: 32 or 16 for a float, 8 or 4 for integers.
         group: input features per scale for int4; None for floats and for int8, which is per output channel.
+        scales: the grid of int4's scales.
 
-    >>> Precision.parse("int4:64"), str(Precision.parse("int4"))
-    (Precision(bits=4, group=64), 'int4:32')
+    >>> Precision.parse("int4:64").group, str(Precision.parse("int4"))
+    (64, 'int4:32')
+    >>> Precision.parse("int4:32:lpbq").scales
+    <ScaleGrid.LPBQ: 'lpbq'>
     """
 
     bits: int
     group: int | None = None
+    scales: ScaleGrid = ScaleGrid.FREE
 
     @classmethod
     def parse(cls, text: str) -> Precision:
-        """Read "fp32", "fp16", "int8", "int4" (group 32), "int4:64" or "int4:128".
+        """Read "fp32", "fp16", "int8", "int4" (group 32), "int4:64", "int4:128" or "int4:32:lpbq".
 
         Raises :class:`InputError`: anything else; lists what exists.
         """
@@ -71,7 +97,14 @@ class Precision:
     def __str__(self) -> str:
         if not self.is_integer:
             return f"fp{self.bits}"
-        return f"int{self.bits}:{self.group}" if self.group else f"int{self.bits}"
+        if not self.group:
+            return f"int{self.bits}"
+        free = self.scales is ScaleGrid.FREE
+        return f"int{self.bits}:{self.group}" + ("" if free else f":{self.scales}")
+
+    def on_grid(self, scales: ScaleGrid) -> Precision:
+        """The same with its scales on that grid, if it has groups."""
+        return replace(self, scales=scales) if self.group else self
 
 
 FP32, FP16, INT8 = Precision(32), Precision(16), Precision(8)
@@ -80,7 +113,7 @@ _PRECISIONS: Final[dict[str, Precision]] = {
     "fp16": FP16,
     "int8": INT8,
     "int4": Precision(4, GROUPS[0]),
-    **{f"int4:{group}": Precision(4, group) for group in GROUPS},
+    **{str(p): p for grid in ScaleGrid for group in GROUPS for p in [Precision(4, group, grid)]},
 }
 
 
@@ -91,7 +124,7 @@ class Rule:
     pattern: str = field(metadata={"json": "match"})
     """Over the modules' names, as fnmatch has it; ``*`` also crosses dots."""
     precision: Precision = field(metadata={"json": "to"})
-    """Such as ``int4:32``, 4 bits in groups of 32."""
+    """Such as ``int4:32``, 4 bits in groups of 32; ``int4:32:lpbq`` has its scales on LPBQ's grid."""
     origin: str = "recipe"
     """Who gave the rule: a preset, a file or the command line."""
 
@@ -148,6 +181,20 @@ class Recipe:
             if not rule.origin.startswith("preset "):  # of a preset's, a tied head leaves one without work
                 _check_has_work(rule, shapes)
         return [self._assign(name, shape) for name, shape in shapes.items()]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether a rule gives groups of input features, whose scales can be on a grid."""
+        return any(rule.precision.group for rule in self.rules)
+
+    def on_grid(self, scales: ScaleGrid) -> Recipe:
+        """The same with the scales of all groups on that grid.
+
+        >>> str(PRESETS["int4"].on_grid(ScaleGrid.LPBQ).resolve("text_decoder.layers.0.o", (64, 64)))
+        'int4:32:lpbq'
+        """
+        rules = tuple(replace(rule, precision=rule.precision.on_grid(scales)) for rule in self.rules)
+        return replace(self, rules=rules)
 
     def _assign(self, name: str, shape: Shape) -> Assignment:
         rule = next((r for r in reversed(self.rules) if fnmatchcase(name, r.pattern)), None)

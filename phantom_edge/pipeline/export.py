@@ -32,7 +32,7 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.original_run import OriginalRun
 from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
-from phantom_edge.pipeline.npu import NpuOptions, check_npu, rounding
+from phantom_edge.pipeline.npu import NpuOptions, check_npu, rounding, scales_for
 from phantom_edge.pipeline.quantization_report import plots, tables
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
@@ -154,7 +154,8 @@ class _Plan:
         artifact_format = target.artifact_format(request.format)
         _check_cache(request, target, artifact_format)
         check_npu(request.npu, target, artifact_format, verify=request.verify)
-        options = replace(request.quantize, quant=request.quantize.quant or target.recipe)
+        scales = target.scales or scales_for(request.npu, artifact_format)
+        options = request.quantize.for_target(target.recipe, scales)
         stored = _stored(options)
         recipe = stored.recipe if stored else options.base
         fold = Fold.parse(request.fold)
@@ -169,9 +170,10 @@ def _stored(options: QuantizeOptions) -> Quantization | None:
     """The finished quantisation that the options name, if they name one."""
     if options.quant is None or not is_stored(options.quant):
         return None
-    if options.calibrated or options.overrides:
+    if options.calibrated or options.overrides or options.scales:
         raise InputError(
-            f"{options.quant} holds finished integers: leave out --rule, --method, --calibrate, budgets"
+            f"{options.quant} holds finished integers: leave out --rule, --scales, --method, --calibrate, "
+            "budgets"
         )
     return load(options.quant)
 

@@ -12,6 +12,7 @@ from phantom_edge.export import qnn_provider
 from phantom_edge.export.qnn_chips import Chip, chips_of
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rounded_ops import Rounding
+from phantom_edge.numbers.recipe import ScaleGrid
 from phantom_edge.progress import Step
 from phantom_edge.quantize.calibration import calibration_sets
 from phantom_edge.quantize.options import QuantizeOptions
@@ -72,6 +73,12 @@ def check_npu(options: NpuOptions, target: Target, artifact_format: Format, *, v
             raise InputError(f"{name} {value!r}: it is {' or '.join(known)}")
     if options.chips or verify:
         qnn_provider.require()
+
+
+def scales_for(options: NpuOptions, artifact_format: Format) -> str | None:
+    """The grid of int4's scales that an NPU's fast int4 takes; None where no int4 weight is the NPU's."""
+    decodes = artifact_format.npu and "text_decoder" in options.graphs and options.activations != "fp16"
+    return str(ScaleGrid.LPBQ) if decodes else None
 
 
 def rounding(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.grid import RANGES, QuantizedTensor
+from phantom_edge.numbers.recipe import ScaleGrid
 from phantom_edge.numbers.scale_search import quantize_weight
 from phantom_edge.quantize.coordinate_descent import SWEEPS, refine
 
@@ -40,6 +41,7 @@ def gptq(
     act_order: bool = True,
     damping: float = DAMPING,
     sweeps: int | None = None,
+    scales: ScaleGrid = ScaleGrid.FREE,
 ) -> QuantizedTensor:
     """Quantise a weight matrix for the inputs it meets.
 
@@ -50,7 +52,8 @@ def gptq(
         group: input features per scale; None for one scale per output channel.
         act_order: take the features with the largest second moment first.
         damping: share of the diagonal's mean that is added to it; raised tenfold as long as H stays singular.
-        sweeps: of the coordinate descent that follows; None takes :data:`SWEEPS` for int4, and none for int8.
+        sweeps: of the coordinate descent that follows; None takes the grid's :data:`SWEEPS` for int4, 0 for int8.
+        scales: the grid of the scales.
 
     Returns:
         Integers and scales on the common grid. Inputs that were all zero give the error-searched rounding.
@@ -62,11 +65,12 @@ def gptq(
     (8, 64)
     """
     check_hessian(weight, hessian)
-    sweeps = (SWEEPS if bits == 4 else 0) if sweeps is None else sweeps
+    sweeps = (SWEEPS[scales] if bits == 4 else 0) if sweeps is None else sweeps
     mean = float(hessian.diagonal().mean())
     if mean <= 0:
-        return quantize_weight(weight, bits, group)
-    start = quantize_weight(weight, bits, group, importance=(hessian.diagonal().float() / mean).clamp_min(0))
+        return quantize_weight(weight, bits, group, scales=scales)
+    importance = (hessian.diagonal().float() / mean).clamp_min(0)
+    start = quantize_weight(weight, bits, group, importance, scales)
     h, factor = damped(hessian.to(torch.float32) / mean, damping, act_order)
     order = _order(h, act_order)
     parts = []
@@ -79,9 +83,9 @@ def gptq(
         # Where the inputs say little GPTQ may end above its start; descend from the better of the two.
         if objective(some, nearest, h) < objective(some, rounded, h):
             rounded = nearest
-        parts.append(refine(some, rounded, h, sweeps))
-    values, scales = torch.cat([p.values for p in parts]), torch.cat([p.scales for p in parts])
-    return QuantizedTensor(values, scales, bits, group)
+        parts.append(refine(some, rounded, h, sweeps, scales))
+    values, chosen = torch.cat([p.values for p in parts]), torch.cat([p.scales for p in parts])
+    return QuantizedTensor(values, chosen, bits, group)
 
 
 def objective(weight: Tensor, quantized: QuantizedTensor, hessian: Tensor) -> float:

@@ -16,7 +16,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from phantom_edge.numbers.grid import RANGES, QuantizedTensor, round_scale
+from phantom_edge.numbers.grid import RANGES, QuantizedTensor
+from phantom_edge.numbers.lpbq import nearest_scale
+from phantom_edge.numbers.recipe import ScaleGrid
 from phantom_edge.numbers.scale_search import quantize_weight
 
 P_NORM: Final = 0.7
@@ -31,7 +33,13 @@ def shrink(error: Tensor, beta: float, p: float = P_NORM) -> Tensor:
     return error.sign() * torch.relu(error.abs() - error.abs().pow(p - 1) / beta)
 
 
-def hqq(weight: Tensor, bits: int, group: int | None = None, rounds: int = ROUNDS) -> QuantizedTensor:
+def hqq(
+    weight: Tensor,
+    bits: int,
+    group: int | None = None,
+    rounds: int = ROUNDS,
+    scales: ScaleGrid = ScaleGrid.FREE,
+) -> QuantizedTensor:
     """The alternation on the common, symmetric grid, from the error-searched scales on.
 
     Each block keeps the scale whose error in the p-norm was least; none is worse than where it began.
@@ -41,9 +49,11 @@ def hqq(weight: Tensor, bits: int, group: int | None = None, rounds: int = ROUND
         bits: 4 or 8.
         group: input features per scale; None for one scale per output channel.
         rounds: of the alternation.
+        scales: the grid of the scales.
     """
     low, high = RANGES[bits]
-    start = quantize_weight(weight, bits, group)
+    start = quantize_weight(weight, bits, group, scales=scales)
+    nearest = nearest_scale(scales, start.scales)
     blocks = weight.float().unflatten(1, (-1, start.block))  # [out, in/block, block]
     scale, beta = start.scales.unsqueeze(-1), BETA
     kept, best = scale, torch.full_like(scale, torch.inf)
@@ -55,7 +65,8 @@ def hqq(weight: Tensor, bits: int, group: int | None = None, rounds: int = ROUND
         sparse = shrink(error / kept, beta) * kept  # beta is in units of a step: no weight's scale matters
         norm = codes.square().sum(-1, keepdim=True)
         optimum = ((blocks - sparse) * codes).sum(-1, keepdim=True) / norm.clamp_min(1.0)
-        scale = round_scale(torch.where((norm > 0) & (optimum > 0), optimum, scale))
+        optimum = torch.where((norm > 0) & (optimum > 0), optimum, scale)
+        scale = nearest(optimum.squeeze(-1), 0).unsqueeze(-1)
         beta *= KAPPA
     codes = (blocks / kept).round_().clamp_(low, high)
     return QuantizedTensor(codes.flatten(1).to(torch.int8), kept.squeeze(-1), bits, group)

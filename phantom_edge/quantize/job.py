@@ -168,7 +168,8 @@ class _Job:
             rows[name] = quality(self.original_logits, self.logits[grid])
             if grid is not None:
                 del self.logits[grid]
-        rows["round-to-nearest int4"] = self._quality(self.model.quantized(PRESETS["int4"]))
+        nearest = PRESETS["int4"].on_grid(self.options.scale_grid)
+        rows["round-to-nearest int4"] = self._quality(self.model.quantized(nearest))
         return rows
 
     # --- a precision per module -----------------------------------------------------------------------------
@@ -201,11 +202,11 @@ class _Job:
     def _sensitivities(self) -> Options:
         """What every module may become, with bytes and cost."""
         model, base, method = self.model, self.options.base, self.options.rounding
-        key = self.cache_key("sensitivity", [str(method), self.options.overrides])
+        key = self.cache_key("sensitivity", [str(method), self.options.overrides, self.options.scale_grid])
         kept = self.cache.options(key)
         if kept is not None:
             return kept
-        precisions = mixed.integer_precisions(model, base)
+        precisions = mixed.integer_precisions(model, base, self.options.scale_grid)
         integers = integers_by_precision(model, method, self.fit.samples, precisions, step=self.step)
         samples = self.fit.samples[:SENSITIVITY_SAMPLES]
         options = shares(model, samples, integers, activation=self.activation, step=self.step)

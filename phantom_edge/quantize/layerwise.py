@@ -127,10 +127,10 @@ class _Blockwise:
         """The embedding is looked up, not multiplied: its rows are rounded by themselves."""
         weight, precision = self.model.matrix(EMBEDDING), self._precision(EMBEDDING)
         for p in self.precisions.get(EMBEDDING, ()):
-            self.by_precision[EMBEDDING][p] = quantize_weight(weight, p.bits, p.group)
+            self.by_precision[EMBEDDING][p] = quantize_weight(weight, p.bits, p.group, scales=p.scales)
         if not precision.is_integer:
             return {f"{EMBEDDING}.weight": weight}
-        rounded = quantize_weight(weight, precision.bits, precision.group)
+        rounded = quantize_weight(weight, precision.bits, precision.group, scales=precision.scales)
         error = float((rounded.dequantize() - weight).norm() / weight.norm())
         self.integers[EMBEDDING] = rounded
         self.rows.append(ModuleRow(EMBEDDING, str(precision), rounded.nbytes, error, error, 0.0, 1.0))
@@ -197,7 +197,7 @@ class _Blockwise:
 
         def cost(scale: Tensor) -> float:
             moved = weight * scale
-            rounded = quantize_weight(moved, precision.bits, precision.group)
+            rounded = quantize_weight(moved, precision.bits, precision.group, scales=precision.scales)
             total = objective(moved, rounded, second / scale / scale[:, None])
             if self.activation is not None:
                 x = some / scale
@@ -231,7 +231,11 @@ class _Blockwise:
             return stored
         rounded = self.method.quantize(name, weight, second, precision)
         is_nearest = self.method.rounding == "rtn"
-        nearest = rounded if is_nearest else quantize_weight(weight, precision.bits, precision.group)
+        nearest = (
+            rounded
+            if is_nearest
+            else quantize_weight(weight, precision.bits, precision.group, scales=precision.scales)
+        )
         before, after = (math.sqrt(max(objective(weight, q, second), 0) / size) for q in (nearest, rounded))
         self.integers[name] = rounded
         self.rows.append(ModuleRow(name, str(precision), rounded.nbytes, before, after, *row))

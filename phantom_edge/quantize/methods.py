@@ -37,10 +37,10 @@ class RoundingMethod:
         """The integers of module ``name`` for inputs of these second moments [in, in]."""
         try:
             if self.rounding == "gptq":
-                return gptq(weight, second, precision.bits, precision.group)
+                return gptq(weight, second, precision.bits, precision.group, scales=precision.scales)
             if self.rounding == "hqq":
-                return hqq(weight, precision.bits, precision.group)
-            return quantize_weight(weight, precision.bits, precision.group)
+                return hqq(weight, precision.bits, precision.group, scales=precision.scales)
+            return quantize_weight(weight, precision.bits, precision.group, scales=precision.scales)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
 

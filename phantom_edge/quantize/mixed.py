@@ -9,7 +9,7 @@ from typing import Any, Final
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import EMBEDDING
 from phantom_edge.model.weights import is_module, shape_of
-from phantom_edge.numbers.recipe import GROUPS, INT8, Precision, Recipe
+from phantom_edge.numbers.recipe import GROUPS, INT8, Precision, Recipe, ScaleGrid
 from phantom_edge.quantize.budget import Choice
 from phantom_edge.quantize.sensitivity import Options, total
 
@@ -22,12 +22,14 @@ def overridden(model: FoldedModel, base: Recipe) -> dict[str, Precision]:
     return {entry.name: entry.precision for entry in plan if not entry.reason.startswith("no rule")}
 
 
-def integer_precisions(model: FoldedModel, base: Recipe) -> dict[str, Sequence[Precision]]:
+def integer_precisions(
+    model: FoldedModel, base: Recipe, scales: ScaleGrid = ScaleGrid.FREE
+) -> dict[str, Sequence[Precision]]:
     """The integer precisions that every module may take; fp16 is a choice beside them."""
     fixed = overridden(model, base)
     precisions: dict[str, Sequence[Precision]] = {}
     for name, (_, width) in model.module_shapes().items():
-        free = [INT8] if name == EMBEDDING else [INT4, INT8]
+        free = [INT8] if name == EMBEDDING else [INT4.on_grid(scales), INT8]
         choices = [fixed[name]] if name in fixed else free
         precisions[name] = [p for p in choices if p.is_integer and not (p.group and width % p.group)]
     return precisions

@@ -6,8 +6,8 @@ integers, against the original's logits (Hinton et al. 2015, arXiv 1503.02531). 
 objective (:mod:`phantom_edge.training.objective`) wrong answers are pushed away at the same time. The phantom
 constants do not learn: they are covered by the fold's certificate.
 
-A scale is trained as a factor on what it was and passes through :func:`round_scale` on the way, with the
-gradient straight through, so that what is trained is what every format stores.
+A scale is trained as a factor on what it was and is rounded to its grid on the way, with the gradient
+straight through, so that what is trained is what every format stores.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.layer_by_layer import logits, logits_in_one_graph
 from phantom_edge.model.weights import is_module
-from phantom_edge.numbers.grid import QuantizedTensor, round_scale
+from phantom_edge.numbers.grid import QuantizedTensor
+from phantom_edge.numbers.lpbq import nearest_scale
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize import store
 from phantom_edge.quantize.calibration import HELD_OUT, SAMPLES, CalibrationSet, Sample, drawn_set, folder_set
@@ -173,6 +174,10 @@ class _Recovery(Trainer[Stage, int]):
         tensors = {name: applied.weights[name] for name in applied.weights}
         self.integers = {name: w for name, w in tensors.items() if isinstance(w, QuantizedTensor)}
         self.floats = {name: w.float() for name, w in tensors.items() if isinstance(w, Tensor)}
+        self.nearest = {
+            name: nearest_scale(quantization.recipe.resolve(_module(name), w.shape).scales, w.scales)
+            for name, w in self.integers.items()
+        }
         self.factors = {n: torch.zeros_like(w.scales, requires_grad=True) for n, w in self.integers.items()}
         self.codes = {n: w.values.float().unflatten(1, (-1, w.block)) for n, w in self.integers.items()}
         vectors = {n: w for n, w in self.floats.items() if w.ndim == 1 and is_module(n)}
@@ -215,7 +220,7 @@ class _Recovery(Trainer[Stage, int]):
     def scales(self, name: str) -> Tensor:
         """The scales of a weight, on the grid, with a gradient."""
         exact = self.integers[name].scales * self.factors[name].exp()
-        return exact + (round_scale(exact.detach()) - exact.detach())
+        return exact + (self.nearest[name](exact.detach(), 0) - exact.detach())
 
     def weights(self) -> dict[str, Tensor]:
         """Every tensor of the model as it is now."""
@@ -227,11 +232,15 @@ class _Recovery(Trainer[Stage, int]):
     def result(self, quantization: Quantization) -> Quantization:
         """The quantisation with the scales and vectors as they are now."""
         integers = {
-            name.removesuffix(".weight"): replace(weight, scales=round_scale(self.scales(name)))
+            _module(name): replace(weight, scales=self.nearest[name](self.scales(name), 0))
             for name, weight in self.integers.items()
         }
         floats = quantization.floats | {name: v.detach().clone() for name, v in self.vectors.items()}
         return replace(quantization, integers=integers, floats=floats)
+
+
+def _module(weight: str) -> str:
+    return weight.removesuffix(".weight")
 
 
 def _loss(logits: Tensor, sample: Sample, teacher: Tensor, objective: str) -> Tensor:

@@ -160,3 +160,36 @@ def test_names_the_row_that_is_not_finite(bad, monkeypatch):
 def test_large_finite_weights_are_not_mistaken_for_infinite_ones():
     weight = torch.full((2, 32), 3e38)  # the sum of a row overflows, its values do not
     assert (quantize_weight(weight, bits=8).scales == 65280.0).all()
+
+
+def search_written_out(weight, bits, block, importance=None):
+    """The free grid's search in one piece: what its integers were before another grid came beside it."""
+    low, high = RANGES[bits]
+    blocks = weight.float().unflatten(1, (-1, block))
+    share = torch.ones(block) if importance is None else importance.unflatten(0, (-1, block))
+    absmax = blocks.abs().amax(-1, keepdim=True)
+    best_error, best_scale = torch.full_like(absmax, torch.inf), torch.ones_like(absmax)
+    for divisor in scale_search._DIVISORS[bits]:
+        codes = (blocks / round_scale(absmax / divisor)).round().clamp(low, high)
+        product = (blocks * share * codes).sum(-1, keepdim=True)
+        norm = (codes.square() * share).sum(-1, keepdim=True)
+        scale = round_scale(product / norm.clamp_min(torch.finfo(torch.float32).tiny))
+        error = scale * (scale * norm - 2 * product)
+        better = (error < best_error) & (absmax > 0)
+        best_error, best_scale = (
+            torch.where(better, error, best_error),
+            torch.where(better, scale, best_scale),
+        )
+    return (blocks / best_scale).round().clamp(low, high).flatten(1).to(torch.int8), best_scale.squeeze(-1)
+
+
+@pytest.mark.parametrize(("bits", "group"), [(4, 32), (4, 128), (8, None)])
+@pytest.mark.parametrize("sample", [gaussian, heavy_tailed])
+def test_the_free_grid_keeps_its_integers_bit_for_bit(sample, bits, group):
+    weight, importance = sample(32, 512) * 0.02, gaussian(512, seed=2).square() + 0.1
+    weight[3, :128] = 0
+    for weights_of_errors in (None, importance):
+        quantized = quantize_weight(weight, bits, group, weights_of_errors)
+        values, scales = search_written_out(weight, bits, quantized.block, weights_of_errors)
+        assert torch.equal(quantized.values, values)
+        assert torch.equal(quantized.scales, scales)

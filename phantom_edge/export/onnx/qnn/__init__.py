@@ -41,6 +41,7 @@ from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.export.qnn_chips import ARCHITECTURES, chip_for
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.ranges import fingerprint
+from phantom_edge.numbers.recipe import ScaleGrid
 from phantom_edge.progress import Step
 from phantom_edge.system.reading import reading
 
@@ -142,14 +143,28 @@ def _build(name: str, graph: GraphBuilder, model: FoldedModel, options: ExportOp
     if not name.startswith(NPU):
         shared = replace(options, share_data=True)
         return build.build_graph(name, graph, model, shared, cpu.operations_for(model))
-    graph.metadata = {qnn_provider.METADATA: json.dumps(_switches(), sort_keys=True)}
+    graph.metadata = {qnn_provider.METADATA: json.dumps(_switches(model), sort_keys=True)}
     graph.prefix = f"{name.removeprefix(NPU)}_"  # two decoders in one binary are told apart by their nodes
     return graphs.build(name.removeprefix(NPU), graph, model, options)
 
 
-def _switches() -> dict[str, str]:
-    """Options of the provider: what is in fp32 in the file is computed in fp16."""
-    return {qnn_provider.FP16: "1"}
+def _switches(model: FoldedModel) -> dict[str, str]:
+    """Options of the provider: what is in fp32 in the file is computed in fp16.
+
+    Where the decoder's int4 weights are on LPBQ's grid, they become LPBQ, which rounds no scale then.
+    """
+    switches = {qnn_provider.FP16: "1"}
+    rounding = model.rounding
+    if rounding is not None and rounding.ranges and rounding.covers("text_decoder") and _on_lpbq(model):
+        switches[qnn_provider.BLOCKS] = "1"
+    return switches
+
+
+def _on_lpbq(model: FoldedModel) -> bool:
+    """Whether every weight of groups that the decoder has is on LPBQ's grid by its recipe."""
+    plan = model.recipe.plan(model.module_shapes()) if model.recipe else []
+    groups = [a.precision for a in plan if a.precision.group and a.name.startswith("text_decoder.")]
+    return bool(groups) and all(precision.scales is ScaleGrid.LPBQ for precision in groups)
 
 
 def _files(model: FoldedModel) -> dict[str, Path]:
@@ -178,7 +193,7 @@ def _npu(model: FoldedModel, made: Mapping[str, CompiledGraphs]) -> Npu:
         activations="uint16" if ranges else "fp16",
         ranges=fingerprint(ranges) if ranges else None,
         architectures=ARCHITECTURES,
-        options=_switches(),
+        options=_switches(model),
         compiled=made,
     )
 
