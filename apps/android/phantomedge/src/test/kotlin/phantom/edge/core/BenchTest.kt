@@ -27,10 +27,7 @@ class BenchTest {
 
     private fun bundle() = File(folder(), "bundle")
 
-    private fun open(): PipeBackend {
-        val hidden = ModelBundle(bundle(), verify = false).manifest.hidden
-        return connection ?: PipeBackend(folder(), hidden).also { connection = it }
-    }
+    private fun open(): PipeBackend = PipeBackend.of(folder(), ModelBundle(bundle(), verify = false))
 
     /** Lines of one run; [job] replaces the one that Python wrote. */
     private fun lines(platform: BenchPlatform, job: String? = null): List<String> {
@@ -114,10 +111,6 @@ class BenchTest {
         assertFailsWith<BackendException> { JsonText.of(listOf(Double.NaN)) }
     }
 
-    companion object {
-        // One connection for the process: the server takes one client.
-        private var connection: PipeBackend? = null
-    }
 }
 
 /** This machine as a device: pictures as plain bytes, memory as the kernel tells it, a battery that empties. */
@@ -136,6 +129,9 @@ private class Bench(
         }
 
     override fun prepare() {}
+
+    override fun npuBackend(npu: ModelBundle, bundle: ModelBundle, threads: Int?): Backend =
+        throw BackendException("this phone's chip has no NPU part")
 
     /** Closing it would end the only connection. */
     override fun backend(bundle: ModelBundle, threads: Int?): Backend =
