@@ -7,8 +7,8 @@ class Processor(val isNpu: Boolean, val reason: String) {
     override fun toString(): String = "${if (isNpu) "NPU" else "CPU"}: $reason"
 }
 
-/** A session, and the processor that it was given. */
-class Answering(val session: PhantomSession, val processor: Processor)
+/** A session, the processor that it was given, and the [bytes] of the files that it uses. */
+class Answering(val session: PhantomSession, val processor: Processor, val bytes: Long)
 
 /** How a session is opened by the rules of docs/bundle.md: the NPU where it is proved to be right, else the CPU. */
 class Processors(
@@ -25,10 +25,14 @@ class Processors(
         val openNpu: (NpuPlan, Backend) -> Backend,
     )
 
+    private val cpuBytes: Long
+        get() = cpuBundle.manifest.files.values.sumOf { it.bytes }
+
     /** Opens without an NPU. */
     fun onCpu(reason: String): Answering {
         PhantomSession.checkMemory(cpuBundle, conditions)
-        return Answering(PhantomSession(cpuBundle, openCpu(), conditions, pacing), Processor(false, reason))
+        val session = PhantomSession(cpuBundle, openCpu(), conditions, pacing)
+        return Answering(session, Processor(false, reason), cpuBytes)
     }
 
     /**
@@ -45,7 +49,7 @@ class Processors(
             }
         verdict.reason?.let { return onCpu(it) }
         return try {
-            Answering(tried(candidate, plan, onStep), Processor(true, reason(plan)))
+            Answering(tried(candidate, plan, onStep), Processor(true, reason(plan)), cpuBytes + plan.graphBytes)
         } catch (error: Exception) { // of a runtime of others: whatever it is, the CPU can do without
             val reason = error.message ?: error.javaClass.simpleName
             if (error !is MemoryException) verdict.fail(reason)
