@@ -22,8 +22,8 @@ TYPES = {
 }  # fmt: skip
 # Variables of Kotlin's readers that hold a part of the manifest.
 PARTS = {
-    "fields": "", "entry": "files.*.", "rule": "recipe.rules.*.", "quantization": "quantization.", "npu": "npu.",
-    "chip": "npu.compiled.*.",
+    "fields": "", "entry": "files.*.", "rule": "recipe.rules.*.", "quantization": "quantization.",
+    "npu": "npu.", "chip": "npu.compiled.*.",
 }  # fmt: skip
 ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.")
 """Parts of the manifest that an iOS app has no use for."""
@@ -33,8 +33,9 @@ SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]":
 
 
 def field(path: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What the schema says of a field that is required but for what ``optional`` names, such as ``tiles.size``; ``*`` is
-    any member of an object or a list.
+    """What the schema says of a field such as ``tiles.size``; ``*`` is any member of an object or a list.
+
+    All are required, but for what ``optional`` names.
     """
     node = SCHEMA
     for key in path.split("."):

@@ -1,10 +1,11 @@
-"""An NPU for the Kotlin library under test: its fixed graphs, computed in torch from the tensors that Kotlin prepares.
+"""An NPU for the Kotlin library under test: its fixed graphs in torch, over the tensors that Kotlin makes.
 
 The decoder here knows nothing but its inputs: embeddings, positions, the mask and all keys and values, as
-``docs/bundle.md`` has them. What it answers is compared with a decoder that has a cache of its own, of fp16 as well.
+``docs/bundle.md`` has them. What it answers is compared with a decoder that has a cache of its own, of fp16,
+too.
 
-A request is the graph's name, its inputs by name with their bytes, and the names of its outputs; texts and bytes
-have their length before them. The answer is the bytes of each output, or -1 and a message.
+A request is the graph's name, its inputs by name with their bytes, and the names of its outputs; texts and
+bytes have their length before them. The answer is the bytes of each output, or -1 and a message.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class FixedOps(TorchOps):
         q = q.transpose(1, 2)  # [1, H, S, W]
         keys, values = (
             torch.cat(
-                [self.inputs[f"past_key_values.{layer}.{kind}"], self.present[f"present.{layer}.{kind}"]], dim=2
+                [self.inputs[f"past_key_values.{layer}.{kind}"], self.present[f"present.{layer}.{kind}"]],
+                dim=2,
             )
             .float()
             .repeat_interleave(q.shape[1] // k.shape[2], dim=1)
@@ -81,9 +83,7 @@ class FixedOps(TorchOps):
 
 
 class NpuServer:
-    """Computes requests at the pipes in ``folder`` while the block runs; ``calls`` are the graphs that it was asked
-    for.
-    """
+    """Computes requests at the pipes in ``folder`` while the block runs; ``calls`` are its graphs' names."""
 
     def __init__(self, model: FoldedModel, context: int, folder: Path):
         self.model, self.context, self.folder, self.calls = model, context, folder, []
@@ -97,10 +97,10 @@ class NpuServer:
 
     def __exit__(self, *_: object) -> None:
         if self._thread.is_alive():  # see LiveServer
-            with open(self.folder / "requests", "r+b", buffering=0):
-                with open(self.folder / "answers", "r+b", buffering=0):
-                    pass
-            self._thread.join(timeout=10)
+            requests, answers = (self.folder / name for name in ("requests", "answers"))
+            with open(requests, "r+b", buffering=0) as end, open(answers, "r+b", buffering=0):
+                end.write(struct.pack("<i", 0))
+                self._thread.join(timeout=10)
 
     def _serve(self) -> None:
         with open(self.folder / "requests", "rb") as requests, open(self.folder / "answers", "wb") as answers:
@@ -145,7 +145,7 @@ class NpuServer:
 
 
 def write_npu(folder: Path, bundle: Bundle) -> NpuServer:
-    """The NPU's bundle of ``bundle``'s model below ``folder``, with what the uncut decoder answers, and its server."""
+    """The NPU's bundle of the same model below ``folder``, what the uncut decoder answers, and the server."""
     below = folder / FOLDER
     below.mkdir()
     model = model_of(folder / "checkpoint", bundle.manifest)
@@ -162,7 +162,10 @@ def _record(npu: Bundle, backend: TorchBackend) -> None:
     golden = Golden.read(npu.folder)
     features, cache = backend.encode_image(golden.pixel_values), backend.make_cache()
     prompt = decoding.embed(
-        backend, golden.input_ids[0].tolist(), features.reshape(-1, features.shape[-1]), npu.manifest.ids.image
+        backend,
+        golden.input_ids[0].tolist(),
+        features.reshape(-1, features.shape[-1]),
+        npu.manifest.ids.image,
     )
     logits = row = decoding.prefill(backend, cache, prompt)
     tokens: list[int] = []

@@ -1,6 +1,7 @@
-"""A bundle for ``snapdragon`` beside one for ``android``: its manifest and its small files are real, the graphs are not.
+"""A bundle for ``snapdragon`` beside one for ``android``: manifest and small files are real, no graph is.
 
-What reads them is under test elsewhere; here it is which files a phone needs, and by which rules it uses them.
+What reads them is under test elsewhere; here it is which files a phone needs, and by which rules it uses
+them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ VISION, DECODER = ("vision_encoder",), ("prefill", "decode")
 
 
 def write_npu_bundle(
-    cpu: Bundle, folder: Path, *, decodes: bool = True, architectures: Sequence[int] = (73, 75), **changes: object
+    cpu: Bundle,
+    folder: Path,
+    *,
+    decodes: bool = True,
+    architectures: Sequence[int] = (73, 75),
+    **changes: object,
 ) -> Bundle:
     """The NPU's bundle of the same model as ``cpu``. ``changes`` are fields of its manifest."""
     folder.mkdir(parents=True)
