@@ -22,8 +22,8 @@ from phantom_edge.system.writing import replacing_folder
 
 ASSETS: Final = "app/src/main/assets"
 PACK: Final = "model/src/main/assets"
-"""Where the files of the model and of its part for an NPU lie: an asset pack, in the debug build the app's own
-assets."""
+"""Where the model's files and those of its part for an NPU lie: an asset pack, in the debug build the app's
+own assets."""
 BUNDLE, NPU = "bundle", "npu"
 TITLE: Final = "app/src/main/res/values/title.xml"
 PACK_BYTES: Final = 1_000_000_000
