@@ -15,6 +15,7 @@ android {
     defaultConfig {
         applicationId = setting("applicationId")
         minSdk = 26
+        if (hasNpu) minSdk = 27 // of the QNN provider's library
         targetSdk = 35
         versionCode = 1
         versionName = "1.0"
@@ -49,7 +50,11 @@ android {
     }
 
     // The DSP opens its half of Qualcomm's libraries by their path, so they have to be unpacked at the installation.
-    packaging { jniLibs.useLegacyPackaging = hasNpu }
+    packaging {
+        jniLibs.useLegacyPackaging = hasNpu
+        // Libraries of several makers may each bring it; one is enough.
+        if (hasNpu) jniLibs.pickFirsts += "**/libc++_shared.so"
+    }
 
     testOptions.unitTests.all {
         it.environment("PHANTOM_EDGE_BUNDLE", System.getenv("PHANTOM_EDGE_BUNDLE") ?: "")

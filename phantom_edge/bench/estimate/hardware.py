@@ -150,7 +150,7 @@ def _table() -> dict[str, Any]:
 
 
 def _device(name: str, fields: Mapping[str, Any]) -> Device:
-    figures = {k: Figure(**fields[k]) for k in ("bandwidth", "float", "int8") if k in fields}
+    figures: dict[str, Any] = {k: Figure(**fields[k]) for k in ("bandwidth", "float", "int8") if k in fields}
     hexagon = fields.get("hexagon")
     return Device(
         name, fields["title"], tuple(fields["formats"]), fields["memory"], **figures, hexagon=hexagon

@@ -45,7 +45,8 @@ class ModelLoader(private val context: Context) {
                     val part = withContext(Dispatchers.IO) { part(steps) }
                     steps.trySend(LoadingStep("Loading the model", FETCHED))
                     withContext(worker) {
-                        npus.open(bundle, part.bundle, otherwise = part.reason) { steps.trySend(LoadingStep(it, FETCHED)) }
+                        val tell = { text: String -> steps.trySend(LoadingStep(text, FETCHED)).let {} }
+                        npus.open(bundle, part.bundle, otherwise = part.reason, onStep = tell)
                     }
                 }
             onStep(LoadingStep("Ready", 1.0))
@@ -76,7 +77,7 @@ class ModelLoader(private val context: Context) {
         val supply = if (remote.isEmpty()) AssetSupply(context.assets, BUNDLE) else HttpSupply(remote)
         val manifest =
             asset(ModelBundle.MANIFEST)
-                ?: throw Failure(Failure.Code.BUNDLE, "The app has no model: write it again with `phantom-edge app android`.")
+                ?: throw Failure(Failure.Code.BUNDLE, "The app has no model: write it with `phantom-edge app android`.")
         val text = if (remote.isEmpty()) "Unpacking the model" else "Fetching the model"
         return install(BundleInstall(File(context.filesDir, BUNDLE), manifest, supply), steps, text, 0.0..INSTALLED)
     }

@@ -7,9 +7,9 @@ import java.security.MessageDigest
 /**
  * Graphs that this phone compiled for its NPU at their first use, below [folder].
  *
- * They belong to one [key] (the bundle, the provider's version, the chip); those of another are removed. They count only
- * when all were written: a list with every file's size comes last, so that neither half a compilation nor a cache that
- * the system has cleared in part is ever loaded.
+ * They belong to one [key] (the bundle, the provider's version, the chip); those of another are removed. They count
+ * only when all were written: a list with every file's size comes last, so that neither half a compilation nor a cache
+ * that the system has cleared in part is ever loaded.
  */
 class ContextCache(private val folder: File, key: String) {
     private val own = File(folder, digest(key))
@@ -59,6 +59,6 @@ class ContextCache(private val folder: File, key: String) {
         const val LIST = "complete"
 
         fun digest(key: String): String =
-            MessageDigest.getInstance("SHA-256").digest(key.toByteArray()).take(16).joinToString("") { "%02x".format(it) }
+            MessageDigest.getInstance("SHA-256").digest(key.toByteArray()).joinToString("") { "%02x".format(it) }
     }
 }

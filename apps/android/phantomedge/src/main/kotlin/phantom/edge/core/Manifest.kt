@@ -64,7 +64,7 @@ class Manifest internal constructor(json: Any?) {
     /** What runs on an NPU; null where nothing does. */
     val npu: Npu? = fields.optional("npu")?.let(::Npu)
 
-    /** What the bundle was made of. Bundles with the same fit each other: image tokens of one, the decoder of the other. */
+    /** What the bundle was made of. Bundles of the same fit each other: one's image tokens, the other's decoder. */
     internal val origin: Origin = Origin(fields)
 
     init {
@@ -106,7 +106,8 @@ internal class Origin(fields: Fields) {
     private val checkpoint: Map<String, String> = fields.texts("source.sha256")
     private val fold: String = fields.text("fold.fold")
     private val rules: List<Rule> = fields.items("recipe.rules").map(::Rule)
-    private val integers: Map<String, String>? = fields.optional("quantization")?.let { quantization -> quantization.texts("integers") }
+    private val integers: Map<String, String>? =
+        fields.optional("quantization")?.let { quantization -> quantization.texts("integers") }
 
     /** What differs from another bundle, in words; null where nothing does. */
     fun difference(other: Origin): String? =

@@ -32,7 +32,7 @@ class Npu internal constructor(npu: Fields) {
     val compiled: Map<String, Compiled> = npu.entries("compiled").mapValues { (_, chip) -> Compiled(chip) }
 
     private companion object {
-        /** Files by graph. A decoder has two graphs or none; names of graphs that this library has none for are left out. */
+        /** Files by graph. A decoder has two graphs or none; names that this library does not know are left out. */
         fun graphs(files: Map<String, String>): Map<NpuGraph, String> {
             val graphs = NpuGraph.entries.mapNotNull { graph -> files[graph.key]?.let { graph to it } }.toMap()
             if (NpuGraph.VISION_ENCODER !in graphs || (NpuGraph.PREFILL in graphs) != (NpuGraph.DECODE in graphs)) {

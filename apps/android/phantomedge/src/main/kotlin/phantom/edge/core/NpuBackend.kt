@@ -3,8 +3,8 @@ package phantom.edge.core
 import java.io.File
 
 /**
- * A bundle's graphs on an NPU, and what isn't there on the CPU, by [cpu]: always the embedding, and the decoder where the
- * plan has only the vision encoder. [files] are the plan's graphs, loadable as they are.
+ * A bundle's graphs on an NPU, and what isn't there on the CPU, by [cpu]: always the embedding, and the decoder where
+ * the plan has only the vision encoder. [files] are the plan's graphs, loadable as they are.
  *
  * It closes [cpu] and [runtime] with itself. The NPU's decoder has one cache, so a new chat ends the earlier one.
  */

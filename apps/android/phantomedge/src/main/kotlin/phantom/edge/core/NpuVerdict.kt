@@ -4,8 +4,9 @@ import java.io.File
 import java.io.IOException
 
 /**
- * What the golden file said about the NPU of this phone, in one small [file], for one [key]: the bundles, the provider's
- * version, the chip and the system's build. Another key, after an update of the app or of the system, is tested again.
+ * What the golden file said about the NPU of this phone, in one small [file], for one [key]: the bundles, the
+ * provider's version, the chip and the system's build. Another key, after an update of the app or of the system, is
+ * tested again.
  *
  * A test is noted before it begins. So a driver that ends the process with it is not tried for ever.
  */

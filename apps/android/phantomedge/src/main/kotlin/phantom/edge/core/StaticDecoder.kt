@@ -7,8 +7,8 @@ import java.nio.ByteBuffer
  * Inputs and outputs of a decoder of fixed shapes, and the cache between its calls (docs/bundle.md, *What runs on an
  * NPU*).
  *
- * The graphs take all keys and values of the context and give those of the new rows alone. What was computed so far, and
- * nothing else, is what the mask lets a row see: so a conversation is taken back by using an earlier position again.
+ * The graphs take all keys and values of the context and give those of the new rows alone. What was computed so far,
+ * and nothing else, is what the mask lets a row see: so a conversation is taken back by using an earlier position again.
  */
 internal class StaticDecoder(private val manifest: Manifest) {
     private val context = manifest.context

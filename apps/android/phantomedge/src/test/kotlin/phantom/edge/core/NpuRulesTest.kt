@@ -108,7 +108,8 @@ class NpuRulesTest {
                 ("context" to 100_000.0) to "a longer context",
             )
         for ((change, message) in changes) {
-            val error = assertFailsWith<BundleException> { NpuBackend.checkPair(cpuBundle.manifest, Manifest(whole + change)) }
+            val other = Manifest(whole + change)
+            val error = assertFailsWith<BundleException> { NpuBackend.checkPair(cpuBundle.manifest, other) }
             assertTrue(message in error.message!!, error.message)
         }
     }
@@ -294,10 +295,12 @@ class NpuRulesTest {
     /** The vision encoder alone: the CPU decodes, in pieces that it takes. */
     @Test
     fun theCpuDecodesWhereTheNpuOnlySees() {
-        val manifest = npu("compiled" to emptyMap<String, Any>(), "graphs" to mapOf("vision_encoder" to "npu/vision_encoder.onnx"))
+        val graphs = mapOf("vision_encoder" to "npu/vision_encoder.onnx")
+        val manifest = npu("compiled" to emptyMap<String, Any>(), "graphs" to graphs)
         val plan = NpuPlan.of(manifest, "SM8550")
         val cpu = PipeBackend.of(Vectors.folder(), cpuBundle)
-        val backend = NpuBackend(plan, emptyMap(), PipeRuntime.of(File(Vectors.folder(), "npu")), cpu, cpuBundle.manifest)
+        val runtime = PipeRuntime.of(File(Vectors.folder(), "npu"))
+        val backend = NpuBackend(plan, emptyMap(), runtime, cpu, cpuBundle.manifest)
         assertTrue("decoder on the CPU (pipe)" in backend.name, backend.name)
         assertTrue(manifest.chunk > cpuBundle.manifest.chunk)
         val ids = IntArray(manifest.chunk) { manifest.firstId }
