@@ -99,11 +99,14 @@ def test_kotlin_reads_what_the_schema_has():
             assert field(f"{path}.*", OPTIONAL)["type"] == "string"
 
 
-def test_kotlin_reads_all_of_the_npu():
+def test_kotlin_reads_what_it_needs_of_the_npu():
     read = {path.removeprefix("npu.") for path in kotlin_fields() if path.startswith("npu.")}
     parts = SCHEMA["$defs"]
     chip = {f"compiled.*.{name}" for name in parts["CompiledGraphs"]["properties"]}
-    assert read == set(parts["Npu"]["properties"]) | chip
+    all_of_it = set(parts["Npu"]["properties"]) | chip
+    assert read <= all_of_it
+    # How the graphs came about is for people, and for verify.
+    assert all_of_it - read <= {"ranges", "compiled.*.compiler", "compiled.*.seconds"}
 
 
 def test_swift_reads_what_the_schema_has():

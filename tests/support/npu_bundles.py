@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, finish
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import CompiledGraphs, Npu
 
+T = TypeVar("T")
 CHIPS = {"SM8650": (75, 57), "SM8750": (79, 69)}
 """Hexagon version and Qualcomm's number of the chips that the graphs were compiled for."""
 VISION, DECODER = ("vision_encoder",), ("prefill", "decode")
@@ -33,20 +35,32 @@ def write_npu_bundle(
     for name in (TOKENIZER, GOLDEN):
         shutil.copy(cpu.folder / name, folder / name)
     names = (*VISION, *DECODER) if decodes else VISION
-    npu = Npu(
+    npu = _made(
+        Npu,
         graphs=_graphs(folder, "npu", names, "weights"),
         activations="uint16",
+        ranges="0" * 64,
         architectures=tuple(architectures),
         options={"offload_graph_io_quantization": "0"},
         compiled={
-            chip: CompiledGraphs(
-                architecture, model, _graphs(folder, f"npu/{chip.lower()}", names, f"context of {chip}")
+            chip: _made(
+                CompiledGraphs,
+                architecture=architecture,
+                model=model,
+                graphs=_graphs(folder, f"npu/{chip.lower()}", names, f"context of {chip}"),
+                compiler="2.7.0",
+                seconds=1.0,
             )
             for chip, (architecture, model) in CHIPS.items()
         },
     )
     manifest = replace(cpu.manifest, target="snapdragon", format="onnx", npu=npu, **changes)
     return finish(folder, manifest)
+
+
+def _made(kind: type[T], **values: object) -> T:
+    """A record of those of the values that it has: what a device does not read may come and go."""
+    return kind(**{entry.name: values[entry.name] for entry in fields(kind) if entry.name in values})
 
 
 def _graphs(folder: Path, below: str, names: Sequence[str], content: str) -> dict[str, str]:

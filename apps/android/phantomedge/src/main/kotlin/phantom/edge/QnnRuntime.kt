@@ -29,9 +29,14 @@ class QnnRuntime(context: Context, private val options: Map<String, String>) : N
     private val environment = translated("start") { environment(context.applicationContext) }
     override val name = "ONNX Runtime ${environment.version}, QNN"
 
-    override fun open(graph: File, inputs: List<StaticTensor>, outputs: List<StaticTensor>): NpuCall =
+    override fun open(
+        graph: File,
+        inputs: List<StaticTensor>,
+        outputs: List<StaticTensor>,
+        shares: Boolean,
+    ): NpuCall =
         translated("load ${graph.name}") {
-            val loaded = Loaded(graph) {}
+            val loaded = Loaded(graph) { if (shares) it.addConfigEntry("ep.share_ep_contexts", "1") }
             try {
                 Call(loaded, graph.name, inputs, outputs)
             } catch (error: Throwable) {
@@ -136,15 +141,16 @@ class QnnRuntime(context: Context, private val options: Map<String, String>) : N
         @Synchronized
         private fun environment(context: Context): OrtEnvironment {
             started?.let { return it }
-            // Where the DSP finds its own half of Qualcomm's libraries: the app's are unpacked (useLegacyPackaging).
+            val libraries = context.applicationInfo.nativeLibraryDir // unpacked there: useLegacyPackaging
             try {
-                Os.setenv("ADSP_LIBRARY_PATH", context.applicationInfo.nativeLibraryDir, true)
+                Os.setenv("ADSP_LIBRARY_PATH", libraries, true) // where the DSP finds its half of Qualcomm's
+                Os.setenv("ORT_DISABLE_TELEMETRY", "1", true)
             } catch (error: ErrnoException) {
                 throw BackendException("the path of the DSP's libraries cannot be set: ${error.message}", error)
             }
             val environment = OrtEnvironment.getEnvironment()
             environment.setTelemetry(false)
-            environment.registerExecutionProviderLibrary(PROVIDER, LIBRARY)
+            environment.registerExecutionProviderLibrary(PROVIDER, File(libraries, LIBRARY).path)
             return environment.also { started = it }
         }
     }

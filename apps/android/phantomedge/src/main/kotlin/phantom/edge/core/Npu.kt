@@ -97,7 +97,11 @@ class NpuPlan private constructor(
 
 /** Hexagon versions of Qualcomm's chips by `Build.SOC_MODEL`; a test holds them to the Python package's table. */
 object HexagonChips {
-    val ARCHITECTURES: Map<String, Int> = mapOf("SM8550" to 73, "SM8650" to 75, "SM8750" to 79, "SM8850" to 81)
+    val ARCHITECTURES: Map<String, Int> =
+        mapOf(
+            "SM8350" to 68, "QCM6490" to 68, "SM8450" to 69, "SM8475" to 69, "SM8550" to 73, "QCS9100" to 73,
+            "SM8650" to 75, "SM8750" to 79, "SXR2330P" to 79, "SM8850" to 81, "SM8845" to 81,
+        )
 
     /** The chip without the suffix of its speed grade: `SM8650-AC` is an `SM8650` with a faster clock. */
     internal fun base(chip: String): String = chip.trim().uppercase().substringBefore('-')

@@ -101,7 +101,9 @@ class NpuBackend(
         if (rows == 1) NpuGraph.DECODE to decoder.call(1) else NpuGraph.PREFILL to decoder.call(manifest.chunk)
 
     private fun opened(graph: NpuGraph, inputs: List<StaticTensor>, outputs: List<StaticTensor>): NpuCall =
-        calls.getOrPut(graph) { runtime.open(files.getValue(graph), inputs, outputs) }
+        calls.getOrPut(graph) {
+            runtime.open(files.getValue(graph), inputs, outputs, shares = graph != NpuGraph.VISION_ENCODER)
+        }
 
     companion object {
         /**

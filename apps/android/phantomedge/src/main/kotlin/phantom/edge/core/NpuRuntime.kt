@@ -9,11 +9,12 @@ interface NpuRuntime : Closeable {
     val name: String
 
     /**
-     * Loads a graph, which has to run on the NPU as a whole. It reads [inputs] and writes [outputs] where they lie.
+     * Loads a graph, which has to run on the NPU as a whole. It reads [inputs] and writes [outputs] where they lie. One
+     * that [shares] takes its weights from the context binary of one that was loaded before, where both are in it.
      *
      * Throws [BackendException] when it does not load.
      */
-    fun open(graph: File, inputs: List<StaticTensor>, outputs: List<StaticTensor>): NpuCall
+    fun open(graph: File, inputs: List<StaticTensor>, outputs: List<StaticTensor>, shares: Boolean): NpuCall
 
     /** Compiles a graph for this device: writes [target], and what it needs beside it. Throws [BackendException]. */
     fun compile(graph: File, target: File)

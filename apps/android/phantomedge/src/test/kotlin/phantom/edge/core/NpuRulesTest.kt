@@ -230,7 +230,12 @@ class NpuRulesTest {
         override val name = "compiler"
         val compiled = ArrayList<String>()
 
-        override fun open(graph: File, inputs: List<StaticTensor>, outputs: List<StaticTensor>): NpuCall = error("no")
+        override fun open(
+            graph: File,
+            inputs: List<StaticTensor>,
+            outputs: List<StaticTensor>,
+            shares: Boolean,
+        ): NpuCall = error("no")
 
         override fun compile(graph: File, target: File) {
             check(!target.exists()) { "the provider refuses a file that exists" }

@@ -17,7 +17,13 @@ class PipeRuntime private constructor(folder: File) : NpuRuntime {
     private val requests = DataOutputStream(FileOutputStream(File(folder, "requests")).buffered())
     private val answers = DataInputStream(FileInputStream(File(folder, "answers")).buffered())
 
-    override fun open(graph: File, inputs: List<StaticTensor>, outputs: List<StaticTensor>): NpuCall {
+    override fun open(
+        graph: File,
+        inputs: List<StaticTensor>,
+        outputs: List<StaticTensor>,
+        shares: Boolean,
+    ): NpuCall {
+        check(shares == ("encoder" !in graph.name)) { "the two decoders have one set of weights" }
         opened += graph.path
         return object : NpuCall {
             override fun run() = call(graph.nameWithoutExtension, inputs, outputs)
