@@ -5,7 +5,7 @@ The rules are those of ``docs/bundle.md``; the Kotlin library has the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -45,12 +45,13 @@ def part_bytes(bundle: Bundle) -> dict[str, int]:
 def chip_files(manifest: Manifest, chip: str | None = None) -> list[str]:
     """Sorted paths of all that one chip needs: compiled files, or without any of its own the uncompiled ones.
 
-    The files of a graph are those that lie in one folder with it; tokenizer and golden file come on top.
+    The files of a graph are those that lie in one folder with it and belong to no graph for a CPU; tokenizer
+    and golden file come on top.
     """
     if (npu := manifest.npu) is None:
         return []
     compiled = npu.compiled.get(chip_name(chip)) if chip is not None else None
-    return _with_graphs(manifest, (npu.graphs if compiled is None else compiled.graphs).values())
+    return _with_graphs(manifest, set((npu.graphs if compiled is None else compiled.graphs).values()))
 
 
 def part_files(manifest: Manifest) -> list[str]:
@@ -71,9 +72,11 @@ def check_pair(cpu: Bundle, npu: Bundle) -> None:
         )
 
 
-def _with_graphs(manifest: Manifest, graphs: Iterable[str]) -> list[str]:
+def _with_graphs(manifest: Manifest, graphs: Set[str]) -> list[str]:
     folders = {PurePosixPath(path).parent for path in graphs}
-    beside = {path for path in manifest.files if PurePosixPath(path).parent in folders}
+    others = tuple({*vars(manifest.graphs).values()} - graphs)
+    near = (path for path in manifest.files if PurePosixPath(path).parent in folders)
+    beside = {path for path in near if not path.startswith(others)}
     return sorted(beside | ({TOKENIZER, GOLDEN} & manifest.files.keys()))
 
 

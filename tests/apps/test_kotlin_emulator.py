@@ -18,6 +18,11 @@ from pathlib import Path
 import pytest
 from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 
+from phantom_edge.apps import native
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.manifest import MANIFEST
+from phantom_edge.bundle.npu import chip_files
+
 HERE = Path(__file__).parent
 LIBRARY = HERE.parents[1] / "apps/android/phantomedge/src/main/kotlin/phantom/edge"
 PLACES = (
@@ -52,6 +57,9 @@ def test_the_emulated_npu_passes_its_golden_file(tmp_path):
     for target, more in (("snapdragon", ["--npu", "all"]), ("android", [])):
         words = ["export", "--target", target, *more, "--no-verify", "--output", str(tmp_path / target)]
         subprocess.run([sys.executable, "-m", "phantom_edge", *words], check=True)
+    whole = Bundle.open(tmp_path / "snapdragon")
+    for name in (MANIFEST, *chip_files(whole.manifest, "SM8550")):  # what a phone would have of it
+        native.copy(whole.folder / name, tmp_path / "part" / name)
     jars = [*map(str, CLASSPATH), str(java_package())]
     sources = [LIBRARY / "QnnRuntime.kt", *LIBRARY.glob("core/**/*.kt"), *HERE.glob("emulator/*.kt")]
     options = ["-nowarn", "-no-stdlib", "-no-reflect", "-module-name", "phantomedge", "-cp", ":".join(jars)]
@@ -70,11 +78,12 @@ def test_the_emulated_npu_passes_its_golden_file(tmp_path):
         "-cp",
         ":".join([str(tmp_path / "emulated.jar"), *jars]),
     ]
+    folders = [tmp_path / name for name in ("part", "snapdragon", "android", "")]
     places = [str(libraries), str(libraries.with_name("onnxruntime_qnn.libs"))]
     environment = {"LD_LIBRARY_PATH": ":".join(places), "ORT_DISABLE_TELEMETRY": "1"}
     for steps in (["Compiling for the NPU, once"], []):  # the second start finds what the first kept
         done = subprocess.run(
-            [*words, "phantom.edge.Emulated", tmp_path / "snapdragon", tmp_path / "android", tmp_path, *CHIP],
+            [*words, "phantom.edge.Emulated", *folders, *CHIP],
             capture_output=True,
             text=True,
             env={**os.environ, **environment},

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, finish
 from phantom_edge.bundle.golden import GOLDEN
-from phantom_edge.bundle.manifest import CompiledGraphs, Npu
+from phantom_edge.bundle.manifest import CompiledGraphs, GraphFiles, Npu
 
 T = TypeVar("T")
 CHIPS = {"SM8650": (75, 57), "SM8750": (79, 69)}
@@ -34,6 +34,10 @@ def write_npu_bundle(
     folder.mkdir(parents=True)
     for name in (TOKENIZER, GOLDEN):
         shutil.copy(cpu.folder / name, folder / name)
+    (folder / "npu").mkdir()
+    for name in ("embed.onnx", "embed.onnx_data"):  # a CPU's, in one folder with the uncompiled graphs
+        (folder / "npu" / name).write_text("not for an NPU")
+    for_cpu = GraphFiles("npu/vision_encoder.onnx", "npu/embed.onnx", "npu/embed.onnx")
     names = (*VISION, *DECODER) if decodes else VISION
     npu = _made(
         Npu,
@@ -54,7 +58,7 @@ def write_npu_bundle(
             for chip, (architecture, model) in CHIPS.items()
         },
     )
-    manifest = replace(cpu.manifest, target="snapdragon", format="onnx", npu=npu, **changes)
+    manifest = replace(cpu.manifest, target="snapdragon", format="onnx", graphs=for_cpu, npu=npu, **changes)
     return finish(folder, manifest)
 
 

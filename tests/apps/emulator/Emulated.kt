@@ -20,15 +20,17 @@ import phantom.edge.core.selfTest
 
 /**
  * The library on Qualcomm's emulator of the NPU: the rules, the compilation that is kept, the golden file and an answer.
- * Arguments: a bundle for the NPU, one for the CPU, a scratch folder, and the emulated chip's number and version.
+ * Arguments: what a phone has of a bundle for the NPU, the whole of it, a bundle for the CPU, a scratch folder, and the
+ * emulated chip's number and version.
  */
 object Emulated {
     @JvmStatic
     fun main(arguments: Array<String>) {
-        val (part, cpu) = arguments.take(2).map { ModelBundle(File(it)) }
-        val scratch = File(arguments[2])
+        val part = ModelBundle(File(arguments[0]), verify = false)
+        val (whole, cpu) = arguments.slice(1..2).map { ModelBundle(File(it)) }
+        val scratch = File(arguments[3])
         val options =
-            part.manifest.npu!!.options + mapOf("soc_model" to arguments[3], "htp_arch" to arguments[4])
+            part.manifest.npu!!.options + mapOf("soc_model" to arguments[4], "htp_arch" to arguments[5])
         val verdict = NpuVerdict(File(scratch, "verdict"), part.digest)
         // A chip that no file was compiled for: the emulator does not load a binary with two graphs.
         val candidate =
@@ -40,7 +42,7 @@ object Emulated {
             }
         val processors =
             Processors(cpu, DeviceConditions.Unlimited, Pacing.UNPACED) {
-                Embedder(part.file(Graph.TOKEN_EMBEDDING), part.manifest.hidden)
+                Embedder(whole.file(Graph.TOKEN_EMBEDDING), whole.manifest.hidden)
             }
         val answering = processors.open(candidate) { println("step: $it") }
         println("processor: ${answering.processor}")

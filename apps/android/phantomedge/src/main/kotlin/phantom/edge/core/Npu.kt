@@ -60,12 +60,16 @@ class NpuPlan private constructor(
 
     /**
      * Paths of all files that the plan needs: those that lie in a folder with one of its graphs (weights and context
-     * binaries lie beside them), the tokenizer and the golden file.
+     * binaries lie beside them) and belong to no graph for a CPU, the tokenizer and the golden file.
      */
     val files: Set<String>
         get() {
             val folders = graphs.values.map { it.substringBeforeLast('/', "") }.toSet()
-            val beside = manifest.files.keys.filter { it.substringBeforeLast('/', "") in folders }
+            val others = manifest.graphs.values - graphs.values.toSet()
+            val beside =
+                manifest.files.keys.filter { path ->
+                    path.substringBeforeLast('/', "") in folders && others.none { path.startsWith(it) }
+                }
             return beside.toSet() + ModelBundle.TOKENIZER + ModelBundle.GOLDEN
         }
 
