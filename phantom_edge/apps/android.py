@@ -14,14 +14,17 @@ from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import android_notices
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.manifest import MANIFEST
+from phantom_edge.bundle.npu import check_pair, npu_of, part_files
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.outputs import check_new_folder
 from phantom_edge.system.writing import replacing_folder
 
 ASSETS: Final = "app/src/main/assets"
-PACK: Final = "model/src/main/assets/bundle"
-"""Where the model's files lie: an asset pack, in the debug build the app's own assets."""
+PACK: Final = "model/src/main/assets"
+"""Where the model's files and those of its part for an NPU lie: an asset pack, in the debug build the app's
+own assets."""
+BUNDLE, NPU = "bundle", "npu"
 TITLE: Final = "app/src/main/res/values/title.xml"
 PACK_BYTES: Final = 1_000_000_000
 """Most bytes that Google Play delivers with an app at its installation
@@ -40,13 +43,16 @@ class AndroidRequest:
     """How the project is called. None: the name follows from the folder, the rest from the name.
 
     ``model_url`` is the https address of a folder with the bundle's files: the app then fetches them, checked
-    against the manifest that it carries, and they are not part of the project.
+    against the manifest that it carries, and they are not part of the project. ``npu`` is a bundle for
+    ``snapdragon`` of the same model: each phone takes what its chip needs, from ``npu_url`` if that is given.
     """
 
     name: str | None = None
     title: str | None = None
     application_id: str | None = None
     model_url: str | None = None
+    npu: Path | None = None
+    npu_url: str | None = None
 
     def resolve(self, output: Path) -> AndroidRequest:
         """With every field filled in. Raises :class:`InputError` for what Gradle or the store refuses."""
@@ -58,7 +64,12 @@ class AndroidRequest:
                 f"{own!r} is no application id: two or more parts with dots, each a letter and then letters, "
                 f"digits or '_', none a word of Java; for example --bundle-id com.company.{_segment(name)}"
             )
-        return AndroidRequest(name, title, own, _checked(self.model_url) if self.model_url else "")
+        if self.npu_url and self.npu is None:
+            raise InputError(
+                "--npu-url says where the part for the NPU is fetched from: name its bundle with --npu"
+            )
+        addresses = [_checked(address) if address else "" for address in (self.model_url, self.npu_url)]
+        return AndroidRequest(name, title, own, addresses[0], self.npu, addresses[1])
 
 
 def _segment(name: str) -> str:
@@ -76,14 +87,18 @@ def _plain(address: str) -> bool:
     return re.fullmatch(r"[!-~]+", address) is not None and not set(address) & set("\"'\\<>^`{|}")
 
 
-def check_android_bundle(bundle: Bundle, *, fetched: bool = False) -> None:
-    """Raise :class:`InputError` unless the app runs the bundle and Google Play takes it, or it is fetched."""
+def check_android_bundle(bundle: Bundle, *, fetched: bool = False, more: int = 0) -> None:
+    """Raise :class:`InputError` unless the app runs the bundle and Google Play takes it, or it is fetched.
+
+    ``more`` are bytes that the asset pack holds besides.
+    """
     native.check_format(bundle, "executorch", "Android", "android")
-    size = sum(entry.bytes for entry in bundle.manifest.files.values())
-    if size > PACK_BYTES and not fetched:
+    size = more + (0 if fetched else sum(entry.bytes for entry in bundle.manifest.files.values()))
+    if size > PACK_BYTES:
+        what, option = ("part for the NPU", "--npu-url") if more and fetched else ("model", "--model-url")
         raise InputError(
-            f"{bundle.folder}: the model is {size / 1e9:.1f} GB, Google Play installs at most "
-            f"{PACK_BYTES / 1e9:.1f} GB with an app; let it fetch the model, --model-url, or use fewer bits"
+            f"{bundle.folder}: the {what} is {size / 1e9:.1f} GB, Google Play installs at most "
+            f"{PACK_BYTES / 1e9:.1f} GB with an app; let it fetch the {what}, {option}, or use fewer bits"
         )
 
 
@@ -98,19 +113,35 @@ def write_android_app(
     check_new_folder(output)
     app = (request or AndroidRequest()).resolve(output)
     step("checking the bundle")
-    opened = Bundle.open(bundle)
-    check_android_bundle(opened, fetched=bool(app.model_url))
+    opened, part = Bundle.open(bundle), _part(app)
+    packed = [] if part is None or app.npu_url else part_files(part.manifest)
+    more = sum(part.manifest.files[path].bytes for path in packed) if part is not None else 0
+    check_android_bundle(opened, fetched=bool(app.model_url), more=more)
+    if part is not None:
+        check_pair(opened, part)
     with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")
         native.copy_sources("android", folder)
         _rename(folder, app)
         native.write(folder / ".gitignore", _IGNORED)
         native.write_settings(folder / ASSETS / SETTINGS, native.settings(app.title))
-        native.write(folder / ASSETS / NOTICES, android_notices(opened))
+        native.write(folder / ASSETS / NOTICES, android_notices(opened, npu=part is not None))
         step("embedding the bundle")
         native.embed(opened, folder / ASSETS, [MANIFEST])
-        native.embed(opened, folder / PACK, [] if app.model_url else opened.manifest.files)
+        native.embed(opened, folder / PACK / BUNDLE, [] if app.model_url else opened.manifest.files)
+        if part is not None:
+            step("embedding the part for the NPU")
+            native.embed(part, folder / ASSETS / NPU, [MANIFEST])
+            native.embed(part, folder / PACK / NPU, packed)
     return output
+
+
+def _part(app: AndroidRequest) -> Bundle | None:
+    if app.npu is None:
+        return None
+    part = Bundle.open(app.npu)
+    npu_of(part)
+    return part
 
 
 def _rename(folder: Path, app: AndroidRequest) -> None:
@@ -119,6 +150,8 @@ def _rename(folder: Path, app: AndroidRequest) -> None:
     properties = {
         "phantom.applicationId=org.example.phantomar\n": f"phantom.applicationId={app.application_id}\n",
         "phantom.modelUrl=\n": f"phantom.modelUrl={app.model_url}\n",
+        "phantom.npu=false\n": f"phantom.npu={'false' if app.npu is None else 'true'}\n",
+        "phantom.npuUrl=\n": f"phantom.npuUrl={app.npu_url}\n",
     }
     native.edit(folder / "gradle.properties", properties)
     native.edit(folder / TITLE, {">Phantom Edge<": f">{_resource(app.title or '')}<"})

@@ -55,6 +55,16 @@ ANDROID: Final = (
     Part("ARCore SDK for Android", f"{APACHE} and Google's terms", "google-ar/arcore-android-sdk"),
     Part("Guava's ListenableFuture", APACHE, "google/guava"),
 )
+# What an app with a part for the NPU links besides.
+NPU: Final = (
+    Part("ONNX Runtime for Android", "MIT", "microsoft/onnxruntime"),
+    Part("ONNX Runtime QNN execution provider", "MIT", "onnxruntime/onnxruntime-qnn"),
+)
+QUALCOMM: Final = """Qualcomm AI Runtime libraries (Qualcomm's own licence)
+https://central.sonatype.com/artifact/com.qualcomm.qti/qnn-runtime
+
+Their licence is that of the Maven artifact: https://softwarecenter.qualcomm.com/api/download/software/licenses/\
+ai_model_hub/v1/LICENSE.pdf. It is no open licence: read it before the app is published."""
 AR_NOTE: Final = (
     "Augmented reality is provided by Google Play Services for AR (ARCore), which is governed by the "
     "Google Privacy\nPolicy: https://policies.google.com/privacy"
@@ -68,10 +78,13 @@ def ios_notices(bundle: Bundle) -> str:
     return RULE.join([own, f"phantom-edge ({APACHE})\n\n{_apache()}"]) + "\n"
 
 
-def android_notices(bundle: Bundle) -> str:
-    """The notices of the Android app."""
+def android_notices(bundle: Bundle, *, npu: bool = False) -> str:
+    """The notices of the Android app, with those of the NPU's libraries where it links them."""
     own = _head(bundle, "It contains the following software, under the licences below.")
-    parts = [f"{p.name} ({p.licence})\n{p.home}\n\n{_licence(p)}".rstrip() for p in ANDROID]
+    linked = (*ANDROID, *NPU) if npu else ANDROID
+    parts = [f"{p.name} ({p.licence})\n{p.home}\n\n{_licence(p)}".rstrip() for p in linked]
+    if npu:
+        parts.append(QUALCOMM)
     common = f"{APACHE}: phantom-edge, and every part above that names this licence\n\n{_apache()}"
     return RULE.join([f"{own}\n\n{AR_NOTE}", *parts, common]) + "\n"
 

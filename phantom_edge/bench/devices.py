@@ -19,7 +19,7 @@ class Options:
 
     ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser``
     is a Chromium's program, ``providers`` what to run in it. ``runner`` is an ExecuTorch runner built for the
-    device, ``app`` the benchmark app's package or bundle id.
+    device, ``app`` the benchmark app's package or bundle id, ``npu`` a bundle for the device's NPU.
     """
 
     serial: str | None = None
@@ -28,6 +28,7 @@ class Options:
     providers: tuple[str, ...] = ()
     runner: Path | None = None
     app: str | None = None
+    npu: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Driver:
 DRIVERS = {
     "local": Driver("phantom_edge.bench.local", ("image",)),
     "browser": Driver("phantom_edge.bench.browser", ("browser", "providers")),
-    "adb": Driver("phantom_edge.bench.android", ("serial", "runner", "app")),
+    "adb": Driver("phantom_edge.bench.android", ("serial", "runner", "app", "npu")),
     "ios": Driver("phantom_edge.bench.apple", ("serial", "app")),
 }
 _FLAGS = {"providers": "--provider", "serial": "a serial number"}

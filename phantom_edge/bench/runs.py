@@ -46,12 +46,16 @@ def model_facts(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def jobs(bundle: Bundle, settings: Settings) -> Iterator[tuple[str, str]]:
-    """What an app on a device is asked, process by process: a label, and the job as JSON."""
+def jobs(bundle: Bundle, settings: Settings, processor: str | None = None) -> Iterator[tuple[str, str]]:
+    """What an app on a device is asked, process by process: a label, and the job as JSON.
+
+    ``processor`` is named where there is more than one to choose from.
+    """
     options = settings.to_dict() | {"depths": list(settings.fitting(bundle.manifest.context))}
     for n in range(settings.processes):
         last = n == settings.processes - 1
         job = {"settings": options, "check": n == 0, "soak": last and settings.soak > 0}
+        job |= {} if processor is None else {"processor": processor}
         yield f"process {n + 1} of {settings.processes}", json.dumps(job)
 
 

@@ -65,18 +65,38 @@ def android(
     model_url: Annotated[
         str | None, typer.Option("--model-url", help="Let the app fetch the bundle from this https address.")
     ] = None,
+    npu: Annotated[
+        Path | None,
+        typer.Option(help="A bundle for snapdragon of the same model: phones with its chips use it."),
+    ] = None,
+    npu_url: Annotated[
+        str | None,
+        typer.Option("--npu-url", help="Let each phone fetch its chip's part of it from this address."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a Gradle project around a bundle.
 
     Complete, with the bundle and the Kotlin library inside: AR where the phone has it, else the plain camera.
+    With --npu the app also has a part for the NPU of a Snapdragon, and falls back to the bundle.
     """
     from phantom_edge.apps.android import AndroidRequest, write_android_app
 
-    request = AndroidRequest(name, title, bundle_id, model_url)
+    request = AndroidRequest(name, title, bundle_id, model_url, npu, npu_url)
     folder = _write(write_android_app, request, bundle, output, "android", as_json)
     if not as_json:
+        if npu is not None:
+            echo(_parts(npu))
         echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+
+
+def _parts(npu: Path) -> str:
+    """What a phone takes of a bundle for NPUs, by chip, in one line."""
+    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.npu import part_bytes
+
+    sizes = part_bytes(Bundle.open(npu, check=False))
+    return "for the NPU: " + ", ".join(f"{chip} {size / 1e6:,.1f} MB" for chip, size in sizes.items())
 
 
 def _write(

@@ -22,6 +22,7 @@ DEPTHS = "0,512,1024,1920"
     epilog="Examples: phantom-edge bench nano-desktop --html bench.html  |  "
     "phantom-edge bench nano-web --device browser  |  "
     "phantom-edge bench nano-android --device adb --soak 10 --json > phone.json  |  "
+    "phantom-edge bench nano-android --device adb --npu nano-snapdragon  |  "
     "phantom-edge bench --compare before.json after.json"
 )
 @command
@@ -59,6 +60,9 @@ def bench(
     app_id: Annotated[
         str | None, typer.Option("--app", help="adb, ios: the benchmark app's package or bundle id.")
     ] = None,
+    npu: Annotated[
+        Path | None, typer.Option(help="adb: run the same model's bundle for snapdragon on the phone's NPU.")
+    ] = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -74,7 +78,7 @@ def bench(
         return
     settings = Settings(processes, repeats, warmup, steps, parse_depths(depths), threads, soak)
     providers = tuple(provider or ())
-    options = Options(image=image, browser=browser, providers=providers, runner=runner, app=app_id)
+    options = Options(image=image, browser=browser, providers=providers, runner=runner, app=app_id, npu=npu)
     with progress(quiet=as_json) as p:
         p.step("opening")
         results = run_bench(models or [None], device, settings, options, step=p.step)

@@ -16,6 +16,7 @@ import pytest
 from kotlin import CLASSPATH, JAVA, KOTLIN, needs_kotlin
 from native_bench import assert_the_lines_are_those_of_local, bench_server
 from native_goldens import write_goldens
+from native_npu import NpuServer, write_npu
 from native_server import LiveServer
 from native_vectors import export_small, write_chats, write_transcripts, write_vectors
 
@@ -28,8 +29,8 @@ STUBS = Path(__file__).parent / "stubs" / "android"
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory) -> tuple[Path, Session]:
-    """A folder with everything that the Kotlin tests compare with, and the session behind it."""
+def vectors(tmp_path_factory) -> tuple[Path, Session, NpuServer]:
+    """A folder with everything that the Kotlin tests compare with, the session behind it, and an NPU."""
     folder = tmp_path_factory.mktemp("kotlin")
     with pytest.MonkeyPatch.context() as patch:
         bundle = export_small("android", folder, patch)
@@ -38,12 +39,12 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
     write_transcripts(folder, session)
     write_chats(folder, bundle)
     write_goldens(folder)
-    return folder, session
+    return folder, session, write_npu(folder, bundle)
 
 
 @needs_kotlin
 def test_kotlin_tests_pass(vectors):
-    folder, session = vectors
+    folder, session, npu = vectors
     classpath = ":".join(map(str, CLASSPATH))
     # All of it at once, the Android part and the declarations that it needs too: the compiler is slow to
     # start.
@@ -61,7 +62,7 @@ def test_kotlin_tests_pass(vectors):
     assert made.returncode == 0, made.stderr[-6000:]
     tests = [f"phantom.edge.core.{p.stem}" for p in MODULE.glob("src/test/kotlin/**/*Test.kt")]
     assert len(tests) > 4
-    with LiveServer(session, folder) as server, bench_server(session, folder):
+    with LiveServer(session, folder) as server, bench_server(session, folder), npu:
         result = subprocess.run(
             [JAVA, "-cp", f"{compiled}:{classpath}", "org.junit.runner.JUnitCore", *tests],
             capture_output=True,
@@ -73,6 +74,7 @@ def test_kotlin_tests_pass(vectors):
     assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]
     assert re.search(r"OK \(\d\d tests\)", result.stdout), result.stdout
     assert {kind for kind, _, _ in server.calls} == set("vecd")
+    assert set(npu.calls) == {"vision_encoder", "prefill", "decode"}
     assert_the_lines_are_those_of_local(folder, threads=1)
 
 

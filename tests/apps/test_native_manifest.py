@@ -18,24 +18,40 @@ SCHEMA: dict[str, Any] = json.loads(manifest.SCHEMA_FILE.read_text(encoding="utf
 # What a reading function of Kotlin's `Fields` takes, as the schema says it.
 TYPES = {
     "text": "string", "flag": "boolean", "whole": "integer", "size": "integer", "bytes": "integer",
-    "wholes": ["integer"], "entries": "object",
+    "wholes": ["integer"], "entries": "object", "texts": "object", "items": "array",
 }  # fmt: skip
+# Variables of Kotlin's readers that hold a part of the manifest.
+PARTS = {
+    "fields": "", "entry": "files.*.", "rule": "recipe.rules.*.", "quantization": "quantization.",
+    "npu": "npu.", "chip": "npu.compiled.*.",
+}  # fmt: skip
+ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.")
+"""Parts of the manifest that an iOS app has no use for."""
+OPTIONAL = ("npu", "quantization")
 LARGEST = 1 << 24  # size that the libraries take
 SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]": ["integer"]}
 
 
-def field(path: str) -> dict[str, Any]:
-    """What the schema says of a required field, such as ``tiles.size``; ``*`` is any member of an object."""
+def field(path: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the schema says of a field such as ``tiles.size``; ``*`` is any member of an object or a list.
+
+    All are required, but for what ``optional`` names.
+    """
     node = SCHEMA
     for key in path.split("."):
-        assert key == "*" or key in node["required"], f"{path} may be missing"
-        node = node["additionalProperties"] if key == "*" else node["properties"][key]
+        assert key == "*" or key in node["required"] or key in optional, f"{path} may be missing"
+        if key == "*":
+            node = node["items"] if node["type"] == "array" else node["additionalProperties"]
+        else:
+            node = node["properties"][key]
+        if key in optional:  # an object, or null
+            node = next(entry for entry in node["anyOf"] if entry != {"type": "null"})
         node = SCHEMA["$defs"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
     return node
 
 
 def check(path: str, type_: str | list[str]) -> None:
-    node = field(path)
+    node = field(path, OPTIONAL)
     if isinstance(type_, list):
         assert (node["type"], [node["items"]["type"]]) == ("array", type_), path
     else:
@@ -44,12 +60,11 @@ def check(path: str, type_: str | list[str]) -> None:
 
 def kotlin_fields() -> dict[str, str]:
     """The function that reads each path."""
-    text = "".join(
-        (KOTLIN / name).read_text(encoding="utf-8") for name in ("Manifest.kt", "PromptTemplate.kt")
-    )
-    calls = {path: name for name, path in re.findall(r'\bfields\.(\w+)\("([\w.]+)"\)', text)}
-    entries = {f"files.*.{path}": name for name, path in re.findall(r'\bentry\.(\w+)\("(\w+)"\)', text)}
-    return calls | entries
+    names = ("Manifest.kt", "Npu.kt", "PromptTemplate.kt")
+    text = "".join((KOTLIN / name).read_text(encoding="utf-8") for name in names)
+    calls = re.findall(rf'\b({"|".join(PARTS)})\.(\w+)\("([\w.]+)"\)', text)
+    assert {path for part, name, path in calls if name == "optional"} == set(OPTIONAL)
+    return {PARTS[part] + path: name for part, name, path in calls if name != "optional"}
 
 
 def swift_fields(name: str, prefix: str = "") -> dict[str, str]:
@@ -78,8 +93,20 @@ def test_kotlin_reads_what_the_schema_has():
     for path, function in fields.items():
         check(path, TYPES[function])
         if function == "size":
-            assert field(path)["minimum"] == 1
-            assert field(path)["maximum"] <= LARGEST
+            assert field(path, OPTIONAL)["minimum"] == 1
+            assert field(path, OPTIONAL)["maximum"] <= LARGEST
+        if function == "texts":
+            assert field(f"{path}.*", OPTIONAL)["type"] == "string"
+
+
+def test_kotlin_reads_what_it_needs_of_the_npu():
+    read = {path.removeprefix("npu.") for path in kotlin_fields() if path.startswith("npu.")}
+    parts = SCHEMA["$defs"]
+    chip = {f"compiled.*.{name}" for name in parts["CompiledGraphs"]["properties"]}
+    all_of_it = set(parts["Npu"]["properties"]) | chip
+    assert read <= all_of_it
+    # How the graphs came about is for people, and for verify.
+    assert all_of_it - read <= {"ranges", "compiled.*.compiler", "compiled.*.seconds"}
 
 
 def test_swift_reads_what_the_schema_has():
@@ -90,7 +117,8 @@ def test_swift_reads_what_the_schema_has():
 
 
 def test_both_read_the_same():
-    assert swift_fields("Manifest").keys() == kotlin_fields().keys() - {"files"}
+    kotlin = {path for path in kotlin_fields() if not path.startswith(ONLY_KOTLIN)}
+    assert swift_fields("Manifest").keys() == kotlin - {"files"}
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def write_declarations(folder: Path, project: Path) -> list[str]:
             name, _, texts[name] = part.partition("\n")
     kinds = "".join(map(r_class, *zip(*resources(project).items(), strict=True)))
     texts["phantom/edge/ar/R"] = f"package phantom.edge.ar;\npublic final class R {{\n{kinds}}}\n"
-    url = 'public static final String MODEL_URL = "";'
+    url = 'public static final String MODEL_URL = "", NPU_URL = "";'
     texts["phantom/edge/ar/BuildConfig"] = (
         f"package phantom.edge.ar;\npublic final class BuildConfig {{ {url} }}\n"
     )

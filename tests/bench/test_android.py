@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from adb_server import AdbServer
+from npu_bundles import write_npu_bundle
 
 from phantom_edge.bench import android
 from phantom_edge.bench.android import adb as adb_module
@@ -26,6 +27,8 @@ from phantom_edge.bench.android.adb import Adb, LostError
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.npu import chip_files, part_bytes
 from phantom_edge.errors import CheckError, InputError
 
 pytestmark = pytest.mark.slow
@@ -478,6 +481,87 @@ def test_the_app_is_not_there_does_not_start_or_dies(device, bundles):
     with pytest.raises(CheckError, match="golden check failed"):
         bench([bundles["android"]], "adb", FAST)
     assert device.left == []
+
+
+# --- the NPU
+
+
+@pytest.fixture(scope="session")
+def npu(bundles, tmp_path_factory) -> Bundle:
+    return write_npu_bundle(
+        Bundle.open(bundles["android"]), tmp_path_factory.mktemp("npu") / "nano-snapdragon"
+    )
+
+
+def chip(device: Phone, maker: str, model: str) -> None:
+    text = transcript("getprop").replace("[Google]", f"[{maker}]").replace("[Tensor G3]", f"[{model}]")
+    device.program("getprop", text)
+
+
+def on_npu(processor: str = "NPU (ONNX Runtime 1.27.0, QNN)") -> str:
+    line = json.loads(told_run())
+    line["run"]["runtime"]["processor"] = processor
+    return json.dumps(line)
+
+
+def test_the_part_of_the_phones_chip_is_pushed_and_named(device, bundles, npu):
+    chip(device, "QTI", "SM8650")
+    app_that(device, [on_npu()])
+    steps = []
+    (run,) = bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder), step=steps.append).runs
+    assert json.loads((device.root / "job").read_text())["processor"] == "npu"
+    assert run.runtime["processor"].startswith("NPU")
+    assert run.model["npu"] == "nano-snapdragon"
+    assert run.model["npu graphs"] == "compiled for SM8650"
+    pushed = {step.split()[1].rstrip(",") for step in steps if step.startswith("pushing")}
+    assert {f"npu/{name}" for name in ("manifest.json", *chip_files(npu.manifest, "SM8650"))} <= pushed
+    assert not [name for name in pushed if "sm8750" in name or name == "npu/npu/prefill.onnx"]
+    both = run.value("bundle")
+    assert both == Bundle.open(bundles["android"]).bytes + part_bytes(npu)["SM8650"]
+    assert device.left == []
+
+
+def test_a_chip_that_was_not_compiled_for_compiles_itself(device, bundles, npu):
+    chip(device, "QTI", "SM8550")
+    app_that(device, [on_npu()])
+    (run,) = bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder)).runs
+    assert run.model["npu graphs"] == "compiled by the phone"
+
+
+def test_without_a_part_the_cpu_is_named(device, bundles):
+    app_that(device, [told_run()])
+    (run,) = bench([bundles["android"]], "adb", FAST).runs
+    assert run.runtime["processor"] == "CPU"
+    assert "processor" not in json.loads((device.root / "job").read_text())
+
+
+def test_an_app_that_fell_back_is_an_error(device, bundles, npu):
+    chip(device, "QTI", "SM8650")
+    for line in (told_run(), on_npu("CPU")):
+        app_that(device, [line])
+        with pytest.raises(CheckError, match="left the NPU's part aside; build it again from this release"):
+            bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder))
+    app_that(device, ['{"error": "the NPU does not load prefill.onnx: 1002", "code": 1}'], pid="77")
+    with pytest.raises(CheckError, match=r"does not load prefill\.onnx"):
+        bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder))
+    assert device.left == []
+
+
+def test_a_part_that_cannot_be_measured(device, bundles, npu, program, tmp_path):
+    options = Options(npu=npu.folder)
+    with pytest.raises(InputError, match=r"chip is Google Tensor G3, .* is for SM8650, SM8750"):
+        bench([bundles["android"]], "adb", FAST, options)
+    chip(device, "QTI", "SM8650")
+    with pytest.raises(InputError, match="holds nothing for an NPU"):
+        bench([bundles["android"]], "adb", FAST, Options(npu=Path(bundles["android"])))
+    other = write_npu_bundle(Bundle.open(bundles["android"]), tmp_path / "other", context=999)
+    with pytest.raises(InputError, match="a longer context"):
+        bench([bundles["android"]], "adb", FAST, Options(npu=other.folder))
+    with pytest.raises(InputError, match="--runner knows no NPU"):
+        bench([bundles["android"]], "adb", FAST, Options(runner=program, npu=npu.folder))
+    with pytest.raises(InputError, match="--device local takes no --npu"):
+        bench([bundles["android"]], "local", FAST, options)
+    assert " push " not in device.calls
 
 
 # --- models and options

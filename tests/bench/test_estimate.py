@@ -13,7 +13,7 @@ import pytest
 
 from phantom_edge.bench.estimate import calibrate, probes, timing
 from phantom_edge.bench.estimate.count import Model, modelled
-from phantom_edge.bench.estimate.hardware import LEVELS, device_for, devices, runtime_for
+from phantom_edge.bench.estimate.hardware import LEVELS, device_for, devices, gain, runtime_for
 from phantom_edge.bench.estimate.predict import TARGETS, estimate, estimates
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.shapes import folded_shapes
@@ -225,6 +225,32 @@ def test_an_estimate_has_the_rows_of_a_benchmark_and_a_band_on_each():
     assert run.bands["first_token"].typical == pytest.approx(
         run.bands["vision"].typical + run.bands["prefill"].typical
     )
+
+
+def test_an_npu_has_rows_of_its_own_and_a_wider_band():
+    workload = Workload.of_model(None, target="android")
+    cpu, npu = (estimate(workload, name, depths=(0,)) for name in ("galaxy-s25", "galaxy-s25-npu"))
+    typical = gain(1)
+    assert npu.value("vision") == pytest.approx(cpu.value("vision") / typical.vision)
+    assert npu.value("prefill") == pytest.approx(cpu.value("prefill") / typical.prefill)
+    assert npu.value("decode@0") == pytest.approx(cpu.value("decode@0") * typical.decode)
+    for key in ("vision", "prefill", "decode@0", "first_token"):
+        wide, narrow = (run.bands[key].high / run.bands[key].low for run in (npu, cpu))
+        assert wide > narrow > 1
+    assert any("never measured" in note and "arXiv 2606.27906" in note for note in npu.notes)
+    assert "memory" in npu.missing
+    assert npu.device["name"].endswith(", NPU")
+    assert {name for name, device in devices().items() if device.on_npu} == {
+        "oneplus-12-npu", "galaxy-s24-npu", "galaxy-s25-npu",
+    }  # fmt: skip
+
+
+def test_the_one_published_encoder_lies_within_the_npus_band():
+    """Qwen3-VL-2B's on a v79, in 161 ms: 24 layers of 1024 channels over 1024 patches, as a tile here."""
+    m, runtime, device = model(), runtime_for("executorch"), device_for("galaxy-s25-npu")
+    seconds = [runtime.rates(device, n).vision(m) / gain(n).vision for n in range(len(LEVELS))]
+    assert seconds[0] > 0.161 > seconds[2]
+    assert seconds[1] == pytest.approx(0.161, rel=0.6)
 
 
 def test_faster_and_larger_go_the_right_way():

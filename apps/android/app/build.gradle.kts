@@ -5,6 +5,9 @@ plugins {
 
 fun setting(name: String): String = providers.gradleProperty("phantom.$name").getOrElse("")
 
+// Whether the app has a part for the NPU: ONNX Runtime and Qualcomm's libraries are linked only then.
+val hasNpu = setting("npu") == "true"
+
 android {
     namespace = "phantom.edge.ar"
     compileSdk = 35
@@ -12,12 +15,14 @@ android {
     defaultConfig {
         applicationId = setting("applicationId")
         minSdk = 26
+        if (hasNpu) minSdk = 27 // of the QNN provider's library
         targetSdk = 35
         versionCode = 1
         versionName = "1.0"
         buildConfigField("String", "MODEL_URL", "\"${setting("modelUrl")}\"")
+        buildConfigField("String", "NPU_URL", "\"${setting("npuUrl")}\"")
         testInstrumentationRunner = "androidx.test.runner.AndroidJUnitRunner"
-        // ExecuTorch's library has these two.
+        // ExecuTorch's library has these two, ONNX Runtime's too; Qualcomm's are for arm64-v8a alone.
         ndk { abiFilters += listOf("arm64-v8a", "x86_64") }
     }
 
@@ -31,11 +36,11 @@ android {
 
     // An app bundle (.aab) takes the model from the asset pack. Asset packs are not part of an .apk, so the debug build,
     // which is what `installDebug` and Android Studio put on a phone, has the same files among its own assets.
-    if (setting("modelUrl").isEmpty()) assetPacks += ":model"
+    if (setting("modelUrl").isEmpty() || (hasNpu && setting("npuUrl").isEmpty())) assetPacks += ":model"
     sourceSets["debug"].assets.srcDir("../model/src/main/assets")
 
     // Compressed files would have to be unpacked twice.
-    androidResources { noCompress += listOf("pte", "safetensors") }
+    androidResources { noCompress += listOf("pte", "safetensors", "onnx", "bin", "data") }
 
     buildFeatures { buildConfig = true }
 
@@ -44,7 +49,12 @@ android {
         targetCompatibility = JavaVersion.VERSION_17
     }
 
-    packaging { jniLibs.useLegacyPackaging = false }
+    // The DSP opens its half of Qualcomm's libraries by their path, so they have to be unpacked at the installation.
+    packaging {
+        jniLibs.useLegacyPackaging = hasNpu
+        // Libraries of several makers may each bring it; one is enough.
+        if (hasNpu) jniLibs.pickFirsts += "**/libc++_shared.so"
+    }
 
     testOptions.unitTests.all {
         it.environment("PHANTOM_EDGE_BUNDLE", System.getenv("PHANTOM_EDGE_BUNDLE") ?: "")
@@ -63,6 +73,11 @@ dependencies {
     implementation(libs.core)
     implementation(libs.coroutines)
     implementation(libs.lifecycle)
+    if (hasNpu) {
+        implementation(libs.onnxruntime.core)
+        implementation(libs.onnxruntime.qnn)
+        implementation(libs.qnn.runtime)
+    }
     testImplementation(libs.junit)
     testImplementation(libs.kotlin.test)
     androidTestImplementation(libs.espresso)

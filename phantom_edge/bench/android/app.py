@@ -2,7 +2,8 @@
 
 Any app with the Kotlin library of ``apps/android/phantomedge`` is one. The contract: an activity
 ``BenchActivity`` that adb may start takes the string extra ``folder`` with the bundle's files and
-``job.json`` (``settings`` as in the report, ``check``, ``soak``). It appends the lines of
+``job.json`` (``settings`` as in the report, ``check``, ``soak``; ``processor`` is ``npu`` where the files in
+``npu`` are to run on that, or an error). It appends the lines of
 :mod:`phantom_edge.bench.protocol` to ``bench.jsonl`` in its external files folder, emptied first, and ends.
 """
 

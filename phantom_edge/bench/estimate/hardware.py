@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,20 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """How many times as fast as a CPU an NPU is, phase by phase."""
+
+    vision: float = 1.0
+    prefill: float = 1.0
+    decode: float = 1.0
+
+
+@dataclass(frozen=True)
 class Device:
-    """A device of the table: GB/s, 10^12 operations per second, GB of memory, formats that run on it."""
+    """A device of the table: GB/s, 10^12 operations per second, GB of memory, formats that run on it.
+
+    ``hexagon`` is the version of a Snapdragon's NPU, ``on_npu`` says that the row is about that.
+    """
 
     name: str
     title: str
@@ -37,6 +49,8 @@ class Device:
     bandwidth: Figure
     float: Figure
     int8: Figure | None = None
+    hexagon: int | None = None
+    on_npu: bool = False
 
 
 Levels = tuple[float, ...]
@@ -85,7 +99,9 @@ def device_for(name: str) -> Device:
 
 def devices() -> Mapping[str, Device]:
     """All of them by name."""
-    return {name: _device(name, fields) for name, fields in _table()["device"].items()}
+    table = {name: _device(name, fields) for name, fields in _table()["device"].items()}
+    npus = [_npu(device) for device in table.values() if device.hexagon is not None]
+    return table | {device.name: device for device in npus}
 
 
 def table() -> Report:
@@ -94,9 +110,13 @@ def table() -> Report:
     for device in devices().values():
         figures = [("GB/s", device.bandwidth), ("10^12 int8/s", device.int8), ("10^12 float/s", device.float)]
         for unit, figure in figures:
-            if figure is not None:
+            if figure is not None and not device.on_npu:
                 rows.append((device.name, device.title, f"{figure.value:g} {unit}", figure.source))
+        if device.on_npu:
+            times = "as its CPU, faster by what the NPU is published to be"
+            rows.append((device.name, device.title, f"Hexagon v{device.hexagon}", times))
     shares = [(name, " ".join(fields["source"].split())) for name, fields in _table()["runtime"].items()]
+    shares.append(("an NPU", npu_source()))
     return Report(
         "devices",
         "Devices that can be estimated",
@@ -105,6 +125,16 @@ def table() -> Report:
             Table("What runtimes make of them", ("format", "source"), tuple(shares)),
         ],
     )
+
+
+def gain(level: int) -> Gain:
+    """What an NPU gains at one of :data:`LEVELS`."""
+    return Gain(**{phase: float(_table()["npu"][phase][level]) for phase in ("vision", "prefill", "decode")})
+
+
+def npu_source() -> str:
+    """Where :func:`gain` comes from, in one line."""
+    return " ".join(_table()["npu"]["source"].split())
 
 
 def runtime_for(format_name: str) -> Runtime:
@@ -120,5 +150,12 @@ def _table() -> dict[str, Any]:
 
 
 def _device(name: str, fields: Mapping[str, Any]) -> Device:
-    figures = {k: Figure(**fields[k]) for k in ("bandwidth", "float", "int8") if k in fields}
-    return Device(name, fields["title"], tuple(fields["formats"]), fields["memory"], **figures)
+    figures: dict[str, Any] = {k: Figure(**fields[k]) for k in ("bandwidth", "float", "int8") if k in fields}
+    hexagon = fields.get("hexagon")
+    return Device(
+        name, fields["title"], tuple(fields["formats"]), fields["memory"], **figures, hexagon=hexagon
+    )
+
+
+def _npu(device: Device) -> Device:
+    return replace(device, name=f"{device.name}-npu", title=f"{device.title}, NPU", on_npu=True)

@@ -9,7 +9,15 @@ from typing import Any
 
 from phantom_edge.bench import machine
 from phantom_edge.bench.estimate.calibrate import calibrate
-from phantom_edge.bench.estimate.hardware import LEVELS, Device, device_for, runtime_for
+from phantom_edge.bench.estimate.hardware import (
+    LEVELS,
+    Device,
+    Gain,
+    device_for,
+    gain,
+    npu_source,
+    runtime_for,
+)
 from phantom_edge.bench.estimate.roofline import Rates
 from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bench.report import Results
@@ -20,6 +28,7 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.text.tokenizer import Tokenizer
 
 LOCAL = "local"
+ON_CPU = Gain()
 LOCAL_BAND = 0.25  # either way: the method's aim; docs/benchmarking.md has what was measured
 NOT_MODELLED = {
     "preprocess": "not modelled: a decoder and a resize, a few milliseconds",
@@ -33,11 +42,12 @@ TARGETS = {"coreml": "ios", "executorch": "android", "onnx": "desktop"}
 
 @dataclass(frozen=True)
 class Level:
-    """Rates, resident bytes per stored byte, and bytes that the runtime takes whatever the model."""
+    """Rates, resident bytes per stored byte, bytes that the runtime takes in any case, an NPU's gain."""
 
     rates: Rates
     memory: float
     fixed: float = 0.0
+    gain: Gain = ON_CPU
 
 
 def estimate(
@@ -70,14 +80,28 @@ def estimate(
         what = f"the model is for {workload.model.format}"
         raise InputError(f"{runs}, {what}; choose another --target or --device")
     runtime = runtime_for(workload.model.format)
-    levels = [Level(runtime.rates(hardware, n), runtime.memory[n]) for n in range(len(LEVELS))]
+    gains = [gain(n) if hardware.on_npu else ON_CPU for n in range(len(LEVELS))]
+    levels = [Level(runtime.rates(hardware, n), runtime.memory[n], gain=gains[n]) for n in range(len(LEVELS))]
     facts = {"kind": "table", "name": hardware.title, **_figures(hardware)}
     run = _run(workload, facts, levels, depths, tiles)
     run.notes.append("peak memory is the model's: the app and the runtime's libraries come on top")
     run.notes += [f"shares of the published figures: {' '.join(runtime.source.split())}"]
+    if hardware.on_npu:
+        return _of_npu(run)
     limit = hardware.memory * 1e9
     if run.bands["memory"].typical > limit / 2:
         run.notes.append(f"it takes over half of the device's {hardware.memory} GB: an app may not get that")
+    return run
+
+
+def _of_npu(run: Run) -> Run:
+    """The same for an NPU: where its gain comes from, and what is not known of it."""
+    run.runtime["name"] = f"QNN and {run.runtime['name']}"
+    run.bands.pop("memory")
+    run.missing["memory"] = "not modelled on an NPU, which has its own graphs beside the CPU's"
+    run.notes = [note for note in run.notes if not note.startswith("peak memory")]
+    run.notes.append("what a call to the NPU costs is not modelled: it counts for small models")
+    run.notes.append(f"never measured, so the band is wide: {npu_source()}")
     return run
 
 
@@ -157,14 +181,14 @@ def _run(
 
     settings = Settings(depths=tuple(depths))
     for level in levels:
-        vision = tiles * level.rates.vision(model)
-        prefill = level.rates.prefill(model, tokens, workload.chunk)
+        vision = tiles * level.rates.vision(model) / level.gain.vision
+        prefill = level.rates.prefill(model, tokens, workload.chunk) / level.gain.prefill
         put("vision", vision)
         put("prefill", prefill)
         put("first_token", vision + prefill)
         put("prefill_rate", tokens / prefill)
         for depth in settings.fitting(workload.context):
-            put(f"decode@{depth}", 1 / level.rates.decode(model, depth))
+            put(f"decode@{depth}", level.gain.decode / level.rates.decode(model, depth))
         put("memory", workload.bytes * level.memory + model.cache_bytes(workload.context) + level.fixed)
         if not workload.built:
             put("bundle", workload.bytes)

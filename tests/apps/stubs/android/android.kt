@@ -8,6 +8,7 @@ open class Context {
     open val applicationContext: Context get() = TODO()
     open val applicationInfo: android.content.pm.ApplicationInfo get() = TODO()
     open val cacheDir: java.io.File get() = TODO()
+    open val noBackupFilesDir: java.io.File get() = TODO()
 
     open fun getExternalFilesDir(type: String?): java.io.File? = TODO()
 

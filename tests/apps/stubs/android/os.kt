@@ -1,12 +1,17 @@
 package android.os
 
 object Build {
+    @JvmField val SOC_MODEL: String = "SM8650"
+
+    @JvmField val FINGERPRINT: String = ""
+
     object VERSION {
         @JvmField val SDK_INT: Int = 35
     }
 
     object VERSION_CODES {
         const val Q = 29
+        const val S = 31
     }
 }
 

@@ -11,6 +11,7 @@ import java.io.File
 import org.pytorch.executorch.Module
 import phantom.edge.core.Backend
 import phantom.edge.core.BackendException
+import phantom.edge.core.Graph
 import phantom.edge.core.InputException
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.RgbImage
@@ -35,6 +36,19 @@ internal class AndroidBench(private val activity: Activity) : BenchPlatform {
 
     override fun backend(bundle: ModelBundle, threads: Int?): Backend =
         ExecuTorchBackend(bundle, threads ?: 0).also { it.prepare() }
+
+    override fun npuBackend(npu: ModelBundle, bundle: ModelBundle, threads: Int?): Backend {
+        val npus = Npus(activity.applicationContext)
+        val plan = npus.plan(npu.manifest)
+        val cpu = ExecuTorchBackend(bundle, threads ?: 0)
+        return try {
+            cpu.prepare(if (plan.decodes) listOf(Graph.TOKEN_EMBEDDING) else Graph.entries - Graph.VISION_ENCODER)
+            npus.backend(npu, plan, bundle.manifest, cpu)
+        } catch (error: Throwable) {
+            cpu.close()
+            throw error
+        }
+    }
 
     override fun write(picture: RgbImage, file: File) {
         fun value(place: Int): Int = picture.pixels[place].toInt() and 0xFF

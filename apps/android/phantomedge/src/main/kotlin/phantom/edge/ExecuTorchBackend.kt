@@ -71,14 +71,13 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
         return run(opened(), Graph.TEXT_DECODER, Tensor.fromBlob(embeddings, shape), positions)
     }
 
-    /** Loads every graph now instead of at its first call. */
-    fun prepare() {
-        val module = opened()
-        translated("load $path") {
-            for (graph in listOf(Graph.TOKEN_EMBEDDING, Graph.TEXT_DECODER)) module.loadMethod(graph.method)
+    /** Loads graphs now instead of at their first call. */
+    fun prepare(graphs: List<Graph> = Graph.entries) {
+        for (graph in graphs) {
+            val module =
+                if (graph == Graph.VISION_ENCODER) vision ?: open().also { vision = it } else opened()
+            translated("load $path") { module.loadMethod(graph.method) }
         }
-        val eye = vision ?: open().also { vision = it }
-        translated("load $path") { eye.loadMethod(Graph.VISION_ENCODER.method) }
     }
 
     /** Gives the vision encoder's memory back; the next picture loads it again. */

@@ -19,24 +19,30 @@ import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
 import phantom.edge.core.AnswerOptions
+import phantom.edge.core.Answering
 import phantom.edge.core.Chat
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.Pacing
 import phantom.edge.core.PhantomSession
+import phantom.edge.core.Processor
 import phantom.edge.core.RgbImage
 import phantom.edge.core.SelfTest
 import phantom.edge.core.selfTest
 
 /**
- * A loaded bundle for an Android app: a session in ExecuTorch, on a thread of its own, that listens when the system
- * asks for memory.
+ * A loaded bundle for an Android app: a session in ExecuTorch or on the NPU, on a thread of its own, that listens when
+ * the system asks for memory.
  *
  *     val phantom = PhantomEdge.load(context, folder)
  *     val chat = phantom.chat(RgbImage.of(bitmap))
  *     phantom.ask(chat, "What colour is it?").collect { print(it) }
  */
 class PhantomEdge
-private constructor(private val context: Context, val session: PhantomSession, private val worker: Worker) : Closeable {
+private constructor(private val context: Context, answering: Answering, private val worker: Worker) : Closeable {
+    val session: PhantomSession = answering.session
+
+    /** Which processor answers, and why. */
+    val processor: Processor = answering.processor
     private val mutex = Mutex() // one question at a time: the runtime has one cache
     private val scope = CoroutineScope(worker.dispatcher)
     private val memory =
@@ -98,7 +104,9 @@ private constructor(private val context: Context, val session: PhantomSession, p
         /**
          * Opens the bundle in [folder], which must lie in the app's own storage.
          *
-         * [verify] compares every file's SHA-256 with the manifest: once after a download is enough. Throws
+         * [npu] is the folder of a bundle for `snapdragon`, or of those of its files that this phone's chip needs
+         * ([Npus.plan]). It answers where it passes its golden file here; where not, the CPU does, and [processor] says
+         * why. [verify] compares every file's SHA-256 with the manifest: once after a download is enough. Throws
          * [phantom.edge.core.PhantomEdgeException], a `MemoryException` when the system has no room for the model.
          */
         suspend fun load(
@@ -107,18 +115,19 @@ private constructor(private val context: Context, val session: PhantomSession, p
             verify: Boolean = true,
             threads: Int = 0,
             pacing: Pacing = Pacing(),
+            npu: File? = null,
         ): PhantomEdge {
             val worker = Worker()
             val application = context.applicationContext
             try {
-                val session =
+                val answering =
                     withContext(worker.dispatcher) {
                         val bundle = ModelBundle(folder, verify)
-                        val conditions = AndroidConditions(application)
-                        PhantomSession.checkMemory(bundle, conditions)
-                        PhantomSession(bundle, ExecuTorchBackend(bundle, threads), conditions, pacing)
+                        val part = npu?.let { ModelBundle(it, verify = false) }
+                        if (part != null && verify) Npus(application).check(part)
+                        Npus(application).open(bundle, part, threads, pacing)
                     }
-                return PhantomEdge(application, session, worker)
+                return PhantomEdge(application, answering, worker)
             } catch (error: Throwable) {
                 worker.close()
                 throw error

@@ -48,7 +48,9 @@ class Manifest internal constructor(json: Any?) {
     val vocabulary: Int = fields.size("shape.vocabulary")
     val layers: Int = fields.size("shape.layers")
     val kvHeads: Int = fields.size("shape.kv_heads")
-    private val cacheWidths: List<Int> = fields.wholes("shape.cache_widths")
+
+    /** Channels of a cached key or value, layer by layer. */
+    val cacheWidths: List<Int> = fields.wholes("shape.cache_widths")
 
     /** Length of the KV cache. */
     val context: Int = fields.size("context")
@@ -58,6 +60,12 @@ class Manifest internal constructor(json: Any?) {
 
     val files: Map<String, FileEntry> =
         fields.entries("files").mapValues { (_, entry) -> FileEntry(entry.bytes("bytes"), entry.text("sha256")) }
+
+    /** What runs on an NPU; null where nothing does. */
+    val npu: Npu? = fields.optional("npu")?.let(::Npu)
+
+    /** What the bundle was made of. Bundles of the same fit each other: one's image tokens, the other's decoder. */
+    internal val origin: Origin = Origin(fields)
 
     init {
         val ids = endIds + imageId + firstId
@@ -88,6 +96,30 @@ class Manifest internal constructor(json: Any?) {
     }
 }
 
+/** What a bundle was made of: the checkpoint's files, how it was folded, and what each module's integers came from. */
+internal class Origin(fields: Fields) {
+    private class Rule(rule: Fields) {
+        val match: String = rule.text("match")
+        val to: String = rule.text("to")
+    }
+
+    private val checkpoint: Map<String, String> = fields.texts("source.sha256")
+    private val fold: String = fields.text("fold.fold")
+    private val rules: List<Rule> = fields.items("recipe.rules").map(::Rule)
+    private val integers: Map<String, String>? =
+        fields.optional("quantization")?.let { quantization -> quantization.texts("integers") }
+
+    /** What differs from another bundle, in words; null where nothing does. */
+    fun difference(other: Origin): String? =
+        when {
+            checkpoint != other.checkpoint -> "another checkpoint"
+            fold != other.fold -> "another fold"
+            integers != other.integers -> "other integers"
+            rules.map { it.match to it.to } != other.rules.map { it.match to it.to } -> "another recipe"
+            else -> null
+        }
+}
+
 /** Fields of a JSON file by their path, such as `tiles.size`; one that is missing or of another type is named. */
 internal class Fields(private val json: Any?, private val file: String, private val below: String = "") {
     fun text(path: String): String = read(path, "a text") { it as? String }
@@ -112,6 +144,23 @@ internal class Fields(private val json: Any?, private val file: String, private 
                 name as String to Fields(value, file, "$below$path.$name.")
             }
         }
+
+    /** The members of an object that are all texts. */
+    fun texts(path: String): Map<String, String> =
+        read(path, "an object of texts") { members ->
+            (members as? Map<*, *>)?.entries?.associate { (name, value) ->
+                name as String to (value as? String ?: return@read null)
+            }
+        }
+
+    /** The objects of a list. */
+    fun items(path: String): List<Fields> =
+        read(path, "a list") { list ->
+            (list as? List<*>)?.mapIndexed { number, item -> Fields(item, file, "$below$path.$number.") }
+        }
+
+    /** An object that may be missing. */
+    fun optional(name: String): Fields? = json[name]?.let { Fields(it, file, "$below$name.") }
 
     private fun <T> read(path: String, type: String, convert: (Any?) -> T?): T {
         val value = path.split('.').fold(json) { part, key -> part[key] }

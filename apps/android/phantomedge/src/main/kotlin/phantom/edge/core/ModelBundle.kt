@@ -47,22 +47,34 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
     internal val golden: File
         get() = File(folder, GOLDEN)
 
+    /** SHA-256 of the manifest, and so of every file that it lists. */
+    val digest: String
+        get() = sha256(File(folder, MANIFEST))
+
     /** The bundle's tokenizer. */
     fun tokenizer(): Tokenizer = Tokenizer(read(TOKENIZER, Tokenizer.FILE_LIMIT))
 
     /** Throws [BundleException] naming the first file that is missing, changed or not listed. */
     fun checkFiles() {
-        for ((name, entry) in manifest.files.toSortedMap()) {
-            val file = File(folder, name)
-            if (!isRegular(file)) throw BundleException("$name is missing from the bundle: copy all of it again")
-            if (file.length() != entry.bytes || sha256(file) != entry.sha256) {
-                throw BundleException("$name is not the file that was exported: copy the bundle again")
-            }
-        }
+        checkFiles(manifest.files.keys)
         val contents = folder.walkTopDown().filter { !it.isDirectory }
         val names = contents.map { it.relativeTo(folder).invariantSeparatorsPath }
         (names.toSortedSet() - manifest.files.keys - MANIFEST).firstOrNull()?.let {
             throw BundleException("$it is not listed in the bundle's manifest: remove it")
+        }
+    }
+
+    /** The same for [names] alone, of a bundle of which no more was fetched; without [contents] by their size only. */
+    fun checkFiles(names: Set<String>, contents: Boolean = true) {
+        for (name in names.sorted()) {
+            val file = File(folder, name)
+            val entry = manifest.files[name]
+            if (entry == null || !isRegular(file)) {
+                throw BundleException("$name is missing from the bundle: copy all of it again")
+            }
+            if (file.length() != entry.bytes || (contents && sha256(file) != entry.sha256)) {
+                throw BundleException("$name is not the file that was exported: copy the bundle again")
+            }
         }
     }
 

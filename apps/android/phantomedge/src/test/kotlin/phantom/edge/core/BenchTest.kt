@@ -27,10 +27,7 @@ class BenchTest {
 
     private fun bundle() = File(folder(), "bundle")
 
-    private fun open(): PipeBackend {
-        val hidden = ModelBundle(bundle(), verify = false).manifest.hidden
-        return connection ?: PipeBackend(folder(), hidden).also { connection = it }
-    }
+    private fun open(): PipeBackend = PipeBackend.of(folder(), ModelBundle(bundle(), verify = false))
 
     /** Lines of one run; [job] replaces the one that Python wrote. */
     private fun lines(platform: BenchPlatform, job: String? = null): List<String> {
@@ -93,6 +90,42 @@ class BenchTest {
         }
     }
 
+    private val npuJob =
+        """{"settings": {"repeats": 1, "warmup": 0, "steps": 2, "depths": [0], "threads": null, "soak": 0,
+        "clock": "wall"}, "check": true, "soak": false, "processor": "npu"}"""
+
+    /** With the part for the NPU where the computer pushes it. */
+    private fun <T> withPart(use: (ModelBundle) -> T): T {
+        val part = File(bundle(), "npu")
+        File(Vectors.folder(), "npu/bundle").copyRecursively(part)
+        return try {
+            use(ModelBundle(part, verify = false))
+        } finally {
+            part.deleteRecursively()
+        }
+    }
+
+    @Test
+    fun theNpuIsMeasuredAndNamed() {
+        val printed = withPart { lines(Bench(open(), npu = true), npuJob) }
+        val run = JsonReader.read(printed.last().toByteArray())["run"]
+        assertTrue(run["runtime"].text("processor").startsWith("NPU (pipe)"), printed.last())
+        assertEquals(64, ModelBundle(File(Vectors.folder(), "npu/bundle"), verify = false).manifest.chunk)
+        assertTrue((run["samples"]["decode@0"] as List<*>).size == 2)
+        assertTrue("image tokens" in (run["conditions"]["golden"] as Map<*, *>))
+    }
+
+    @Test
+    fun anNpuThatFallsBackIsAnErrorAndNoNumber() {
+        val wrong = withPart { lines(Bench(Turned(open())), npuJob) }.last()
+        assertTrue("no NPU part" in JsonReader.read(wrong.toByteArray()).text("error"), wrong)
+        assertEquals(1, JsonReader.read(wrong.toByteArray())["code"].int)
+        val missing = lines(Bench(open(), npu = true), npuJob).last()
+        assertEquals(2, JsonReader.read(missing.toByteArray())["code"].int, missing)
+        val unknown = lines(Bench(open()), npuJob.replace("\"npu\"", "\"gpu\"")).last()
+        assertTrue("neither cpu nor npu" in unknown, unknown)
+    }
+
     @Test
     fun theCacheIsFilledWithText() {
         val session = PhantomSession(ModelBundle(bundle(), verify = false), open())
@@ -114,10 +147,6 @@ class BenchTest {
         assertFailsWith<BackendException> { JsonText.of(listOf(Double.NaN)) }
     }
 
-    companion object {
-        // One connection for the process: the server takes one client.
-        private var connection: PipeBackend? = null
-    }
 }
 
 /** This machine as a device: pictures as plain bytes, memory as the kernel tells it, a battery that empties. */
@@ -125,6 +154,7 @@ private class Bench(
     private val served: Backend,
     private val powered: Boolean = false,
     private val thermal: ThermalLevel = ThermalLevel.NOMINAL,
+    private val npu: Boolean = false,
 ) : BenchPlatform {
     private var charge = 100_000.0
     override val runtime = mapOf("version" to "a \"quoted\" one")
@@ -136,6 +166,15 @@ private class Bench(
         }
 
     override fun prepare() {}
+
+
+    override fun npuBackend(npu: ModelBundle, bundle: ModelBundle, threads: Int?): Backend {
+        if (!this.npu) throw BackendException("this phone's chip has no NPU part")
+        val plan = NpuPlan.of(npu.manifest, "SM8750")
+        val files = plan.graphs.mapValues { (_, path) -> File(npu.folder, path) }
+        val runtime = PipeRuntime.of(File(Vectors.folder(), "npu"))
+        return NpuBackend(plan, files, runtime, backend(bundle, threads), bundle.manifest)
+    }
 
     /** Closing it would end the only connection. */
     override fun backend(bundle: ModelBundle, threads: Int?): Backend =

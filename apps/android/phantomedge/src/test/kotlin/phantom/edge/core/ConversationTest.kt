@@ -16,7 +16,7 @@ class ConversationTest {
     ): PhantomSession {
         val folder = Vectors.folder()
         val bundle = bundle ?: ModelBundle(File(folder, "bundle")).also { bundle = it }
-        backend = backend ?: PipeBackend(folder, bundle.manifest.hidden)
+        backend = PipeBackend.of(folder, bundle)
         return PhantomSession(bundle, backend!!, conditions, pacing)
     }
 
@@ -166,7 +166,6 @@ class ConversationTest {
     }
 
     companion object {
-        // One connection for the process: the server takes one client.
         private var backend: PipeBackend? = null
         private var bundle: ModelBundle? = null
     }

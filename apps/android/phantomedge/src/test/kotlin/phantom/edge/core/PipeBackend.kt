@@ -11,7 +11,7 @@ import java.nio.ByteOrder
  * The bundle's real graphs, run by the Python package at the other end of two named pipes
  * (`tests/apps/native_server.py`).
  */
-class PipeBackend(folder: File, private val hidden: Int) : Backend {
+class PipeBackend private constructor(folder: File, private val hidden: Int) : Backend {
     private class Cache : DecoderCache
 
     override val name = "pipe"
@@ -54,4 +54,12 @@ class PipeBackend(folder: File, private val hidden: Int) : Backend {
 
     private fun read(count: Int): ByteBuffer =
         ByteBuffer.wrap(ByteArray(count).also(answers::readFully)).order(ByteOrder.LITTLE_ENDIAN)
+
+    companion object {
+        private val connections = HashMap<File, PipeBackend>()
+
+        /** The process's only one for a folder: its server takes one client. */
+        fun of(folder: File, bundle: ModelBundle): PipeBackend =
+            connections.getOrPut(folder) { PipeBackend(folder, bundle.manifest.hidden) }
+    }
 }

@@ -5,6 +5,7 @@ import java.io.FileOutputStream
 import java.io.IOException
 import java.io.InputStream
 import java.security.MessageDigest
+import phantom.edge.core.Manifest
 import phantom.edge.core.ModelBundle
 
 /** Where a bundle's files come from: the app's assets, or a web server. */
@@ -20,11 +21,16 @@ fun interface FileSupply {
  *
  * [manifest] is the text of the bundle's `manifest.json`, which is part of the app, so whatever the files come from, each
  * is the one that was exported: its size and SHA-256 are compared before it takes its name. What was cut short goes on
- * where it ended.
+ * where it ended. [names] chooses files of a bundle of which only a part is for this phone; others are removed.
  */
-class BundleInstall(private val folder: File, private val manifest: ByteArray, private val supply: FileSupply) {
+class BundleInstall(
+    private val folder: File,
+    private val manifest: ByteArray,
+    private val supply: FileSupply,
+    private val names: (Manifest) -> Set<String> = { it.files.keys },
+) {
     /**
-     * The complete bundle, brought now as far as it was not there. [onBytes] hears bytes done and bytes in all,
+     * The complete bundle, or the part of it, brought now as far as it was not there. [onBytes] hears bytes done and bytes in all,
      * [check] is called often and may throw to cancel.
      *
      * Throws [Failure], and [phantom.edge.core.BundleException] for a manifest that is none.
@@ -32,10 +38,13 @@ class BundleInstall(private val folder: File, private val manifest: ByteArray, p
     fun run(check: () -> Unit = {}, onBytes: (Long, Long) -> Unit = { _, _ -> }): ModelBundle {
         prepare()
         val bundle = ModelBundle(folder, verify = false)
-        val total = bundle.manifest.files.values.sumOf { it.bytes }
+        val chosen = names(bundle.manifest)
+        val files = bundle.manifest.files.filterKeys { it in chosen }.toSortedMap()
+        val total = files.values.sumOf { it.bytes }
         var done = 0L
-        checkRoom(bundle)
-        for ((name, entry) in bundle.manifest.files.toSortedMap()) {
+        removeOthers(files.keys)
+        checkRoom(files)
+        for ((name, entry) in files) {
             val file = File(folder, name)
             if (!isComplete(file, entry.bytes)) {
                 bring(name, file, entry.bytes, entry.sha256) { part ->
@@ -61,9 +70,16 @@ class BundleInstall(private val folder: File, private val manifest: ByteArray, p
     /** A file has its own name only once it has been compared. */
     private fun isComplete(file: File, bytes: Long) = file.isFile && file.length() == bytes
 
-    private fun checkRoom(bundle: ModelBundle) {
+    /** A phone's part may change with an update of the app that knows more chips. */
+    private fun removeOthers(chosen: Set<String>) {
+        val kept = chosen.map { File(folder, it) }.flatMap { listOf(it, partial(it)) }.toSet()
+        val known = File(folder, ModelBundle.MANIFEST)
+        folder.walkTopDown().filter { it.isFile && it != known && it !in kept }.toList().forEach { it.delete() }
+    }
+
+    private fun checkRoom(files: Map<String, Manifest.FileEntry>) {
         val missing =
-            bundle.manifest.files.entries.sumOf { (name, entry) ->
+            files.entries.sumOf { (name, entry) ->
                 if (isComplete(File(folder, name), entry.bytes)) 0 else entry.bytes - partial(File(folder, name)).length()
             }
         if (missing > folder.usableSpace) {

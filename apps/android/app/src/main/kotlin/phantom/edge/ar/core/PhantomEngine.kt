@@ -7,6 +7,7 @@ import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.flowOn
 import kotlinx.coroutines.withContext
 import phantom.edge.core.AnswerOptions
+import phantom.edge.core.Answering
 import phantom.edge.core.Chat
 import phantom.edge.core.PhantomSession
 import phantom.edge.core.StopReason
@@ -17,16 +18,16 @@ import phantom.edge.core.selfTest
  * The model as an [Engine]: one tile, greedy, one look per picture. [worker] is one thread; [loading] are the seconds
  * until now.
  */
-class PhantomEngine(private val session: PhantomSession, private val worker: CoroutineDispatcher, loading: Double) :
-    Engine {
+class PhantomEngine(answering: Answering, private val worker: CoroutineDispatcher, loading: Double) : Engine {
+    private val session: PhantomSession = answering.session
     private var seen: Pair<Int, Chat>? = null
 
     override val facts =
         session.manifest.let { manifest ->
-            val bytes = manifest.files.values.sumOf { it.bytes }
             listOf(
-                Fact("Model", "${manifest.target}, ${Numbers.megabytes(bytes)}"),
+                Fact("Model", "${manifest.target}, ${Numbers.megabytes(answering.bytes)}"),
                 Fact("Runs on", session.backend.name),
+                Fact(if (answering.processor.isNpu) "NPU" else "CPU", answering.processor.reason),
                 Fact("Sees", "${manifest.tileSize} × ${manifest.tileSize} pixels"),
                 Fact("Ready after", Numbers.seconds(loading)),
             )

@@ -86,6 +86,19 @@ class BundleInstallTest {
     }
 
     @Test
+    fun aPartOfABundleIsBroughtAloneAndGrowsWithoutWhatItNoLongerNeeds() {
+        val names = setOf(ModelBundle.TOKENIZER, ModelBundle.GOLDEN)
+        BundleInstall(folder, manifest, ::exact) { names }.run().checkFiles(names)
+        assertEquals(names, opened.map { it.first }.toSet())
+        opened.clear()
+        val graph = ModelBundle(exported).manifest.graphs.values.first()
+        BundleInstall(folder, manifest, ::exact) { setOf(graph, ModelBundle.TOKENIZER) }.run()
+        assertEquals(listOf(graph), opened.map { it.first })
+        assertFalse(File(folder, ModelBundle.GOLDEN).exists())
+        BundleInstall(folder, manifest, ::exact).run().checkFiles()
+    }
+
+    @Test
     fun anotherModelTakesThePlaceOfTheOneBefore() {
         BundleInstall(folder, manifest, ::exact).run()
         val changed = String(manifest).replaceFirst("{", "{ ").toByteArray()

@@ -12,10 +12,12 @@ import kotlinx.coroutines.async
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.runBlocking
 import org.junit.Assume.assumeTrue
+import phantom.edge.core.Answering
 import phantom.edge.core.Backend
 import phantom.edge.core.DecoderCache
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomSession
+import phantom.edge.core.Processor
 import phantom.edge.core.RgbImage
 import phantom.edge.core.StopReason
 
@@ -30,10 +32,22 @@ class PhantomEngineTest {
         return Spelling(ModelBundle(File(path)), pause)
     }
 
+    private fun engine(graphs: Spelling): PhantomEngine {
+        val processor = Processor(false, "the app has no part for an NPU")
+        return PhantomEngine(Answering(PhantomSession(graphs.bundle, graphs), processor, 12_000_000), worker, 1.0)
+    }
+
+    @Test
+    fun theInformationSaysWhichProcessorAnswersAndWhy() {
+        val facts = engine(graphs()).facts.map { "${it.name}: ${it.value}" }
+        assertTrue("CPU: the app has no part for an NPU" in facts, "$facts")
+        assertTrue("Model: web, 12 MB" in facts, "$facts")
+    }
+
     @Test
     fun oneLookServesSeveralQuestionsOnOnePicture() = runBlocking {
         val graphs = graphs()
-        val engine = PhantomEngine(PhantomSession(graphs.bundle, graphs), worker, 1.0)
+        val engine = engine(graphs)
         val frame = Frame(picture)
         val pieces = ArrayList<String>()
         val first = engine.ask(frame, "What is it?", 32) { text, _ -> pieces += text }
@@ -53,7 +67,7 @@ class PhantomEngineTest {
     @Test
     fun aCancelledAnswerIsNone() = runBlocking {
         val graphs = graphs(pause = 20)
-        val engine = PhantomEngine(PhantomSession(graphs.bundle, graphs), worker, 1.0)
+        val engine = engine(graphs)
         val frame = Frame(picture)
         val job = async(Dispatchers.Default) { engine.ask(frame, "What is it?", 32) { _, _ -> } }
         delay(50)

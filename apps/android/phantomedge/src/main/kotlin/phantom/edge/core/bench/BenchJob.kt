@@ -21,6 +21,9 @@ internal class BenchJob(folder: File) {
     val threads: Int?
     val check: Boolean
     val soak: Double
+
+    /** Whether the graphs of the bundle in [NPU] are to run on the NPU; anything else is an error then. */
+    val onNpu: Boolean
     private val depths: List<Int>
 
     init {
@@ -40,6 +43,12 @@ internal class BenchJob(folder: File) {
         if (!(soak >= 0 && soak <= 24 * 60)) {
             throw InputException("the job's soak is $soak: use minutes up to ${24 * 60}")
         }
+        onNpu =
+            when (job["processor"]) {
+                null, "cpu" -> false
+                "npu" -> true
+                else -> throw InputException("the job's processor is neither cpu nor npu")
+            }
         if (settings["clock"] != "wall") throw InputException("an app reads the clock on the wall only")
     }
 
@@ -61,11 +70,13 @@ internal class BenchJob(folder: File) {
     private fun lacks(field: String): Nothing =
         throw InputException("$NAME lacks $field: start it with a `phantom-edge bench` of this library's release")
 
-    private companion object {
-        const val NAME = "job.json"
-        const val LIMIT = 1L shl 20
+    companion object {
+        /** Below the job's folder, where the NPU's part of the model lies. */
+        const val NPU = "npu"
+        private const val NAME = "job.json"
+        private const val LIMIT = 1L shl 20
 
-        fun read(file: File): Any? =
+        private fun read(file: File): Any? =
             try {
                 if (!file.isFile || file.length() > LIMIT) throw BundleException("")
                 JsonReader.read(file.readBytes())

@@ -23,6 +23,12 @@ interface BenchPlatform {
     /** A backend with all graphs loaded. [threads] null leaves their number to the runtime. */
     fun backend(bundle: ModelBundle, threads: Int?): Backend
 
+    /**
+     * A backend whose graphs of [npu] are loaded on this device's NPU, beside [bundle] on the CPU. Throws
+     * [phantom.edge.core.BackendException] where it has none that takes them.
+     */
+    fun npuBackend(npu: ModelBundle, bundle: ModelBundle, threads: Int?): Backend
+
     /** Writes a picture as a compressed file without loss, as [picture] reads it. */
     fun write(picture: RgbImage, file: File)
 

@@ -46,11 +46,13 @@ class Benchmark(
         // The computer has compared the files with their digests; its job lies among them.
         val bundle = ModelBundle(folder, verify = false)
         PhantomSession.checkMemory(bundle, platform.conditions)
-        val golden = Golden(bundle.golden)
-        loaded(bundle, job, run).use { session ->
+        val npu = if (job.onNpu) ModelBundle(File(folder, BenchJob.NPU), verify = false) else null
+        val golden = Golden((npu ?: bundle).golden)
+        loaded(bundle, npu, job, run).use { session ->
             run.runtime += platform.runtime
             run.notes += platform.notes
             run.runtime["threads"] = job.threads ?: "the runtime's choice"
+            if (npu != null) run.runtime["processor"] = session.backend.name
             BenchTask(session, golden, scratch, platform).use { task -> measured(session, task, job, run) }
         }
         return run
@@ -69,13 +71,14 @@ class Benchmark(
         if (job.soak > 0) soak(session, task, job.soak, run)
     }
 
-    private fun loaded(bundle: ModelBundle, job: BenchJob, run: BenchRun): PhantomSession {
+    private fun loaded(bundle: ModelBundle, npu: ModelBundle?, job: BenchJob, run: BenchRun): PhantomSession {
         platform.prepare()
         run.add("libraries", platform.peakMemory(), NO_MEMORY)
         val start = now()
-        val backend = platform.backend(bundle, job.threads)
+        val backend =
+            if (npu == null) platform.backend(bundle, job.threads) else platform.npuBackend(npu, bundle, job.threads)
         // Never a pause: a warm device's own speed is what is measured, and its heat is reported.
-        val session = PhantomSession(bundle, backend, platform.conditions, Pacing.UNPACED)
+        val session = PhantomSession(npu ?: bundle, backend, platform.conditions, Pacing.UNPACED)
         run.add("load", now() - start)
         return session
     }

@@ -1,0 +1,5 @@
+package android.content.pm
+
+class ApplicationInfo {
+    @JvmField val nativeLibraryDir: String = System.getProperty("android.libraries")
+}
