@@ -232,7 +232,7 @@ OWN = {
     "mil.package": "bytes that the layer has read",
     "mil.blob": "inside the layer, by mapping",
     "export.onnx_model": "bytes that the layer has read",
-    "runtime.onnx_backend": "models that the layer has read",
+    "runtime.onnx_graphs": "models that the layer has read",
     "runtime.onnx_int8": "a model that it has just made",
     "runtime.coreml_backend": "packages that the interpreter has read first",
     "quantize.other_quantizers": "a model that it has just made",
