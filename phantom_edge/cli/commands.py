@@ -81,7 +81,10 @@ def export(
     echo(f"wrote {result.bundle.folder}")
 
 
-@app.command(epilog="Example: phantom-edge verify nano-ios --html report.html")
+@app.command(
+    epilog="Examples: phantom-edge verify nano-ios --html report.html  |  "
+    "phantom-edge verify nano-desktop --machine arm64 --cpu cortex-a72"
+)
 @command
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
@@ -95,6 +98,13 @@ def verify(
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Verify with this question.")] = None,
     tokens: Annotated[int, option.within(1, 4096, "Greedy tokens per prompt.")] = 64,
+    machine: Annotated[
+        str | None, typer.Option(help="arm64: run an ONNX bundle on an emulated 64-bit Arm processor.")
+    ] = None,
+    cpu: Annotated[
+        str | None,
+        typer.Option(help="Its core: cortex-a76 (Raspberry Pi 5; default), cortex-a72, neoverse-n1, …"),
+    ] = None,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
@@ -110,7 +120,9 @@ def verify(
         p.step("checking the files")
         opened = Bundle.open(bundle)
         source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
-        report = run_verify(opened, source, image=image, question=prompt, tokens=tokens, step=p.step)
+        report = run_verify(
+            opened, source, image=image, question=prompt, tokens=tokens, machine=machine, cpu=cpu, step=p.step
+        )
     show(report, as_json=as_json, html=html)
 
 

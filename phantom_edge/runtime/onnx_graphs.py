@@ -67,6 +67,8 @@ class OnnxGraphs:
         InputError: a model does not load, or is none of this toolkit's.
     """
 
+    name = "onnxruntime"
+
     def __init__(
         self,
         folder: Path,

@@ -61,6 +61,13 @@ GRID = Tolerance(
     "independent, which is sqrt(2); a structural fault is not bounded by it",
 )
 
+ACROSS = Tolerance(
+    1.5,
+    "root mean square difference over what rounding the activations costs on both machines together: the "
+    "roundings are independent at worst, which is 1; as with torch, a structural fault is not bounded by it",
+)
+"""As :data:`GRID`, between two machines."""
+
 QUALITY: dict[int, Tolerance] = {
     32: Tolerance(1e-6, "nothing is rounded"),
     16: Tolerance(1e-4, "weights, and on Core ML activations, keep 11 bits"),
