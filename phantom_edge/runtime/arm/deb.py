@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from phantom_edge.errors import InputError
-from phantom_edge.system.reading import opened, reading
+from phantom_edge.system.reading import opened
 
 MAGIC: Final = b"!<arch>\n"
 HEADER: Final = 60
@@ -22,7 +22,7 @@ def unpack(path: Path, target: Path, keep: tuple[str, ...]) -> None:
 
     Raises :class:`InputError` for damage, and for a file that would lie elsewhere.
     """
-    with reading(path, AGAIN), opened(path) as file:
+    with opened(path, mend=AGAIN) as file:
         _find_data(file, path)
         names = tuple(name.rstrip("/") for name in keep)
         with tarfile.open(fileobj=file, mode="r|*") as archive:

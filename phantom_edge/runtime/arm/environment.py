@@ -77,14 +77,14 @@ def environment(step: Step = no_step) -> Environment:
     qemu, version, newer = _qemu(step)
 
     def make(folder: Path) -> None:
-        with _installed(PACKAGES, folder, step) as partial:
+        with installed(PACKAGES, folder, step) as partial:
             (partial / "lib").symlink_to("usr/lib")  # where programs look for the dynamic linker
             wheels.install(WHEELS, folder.parent / DOWNLOADS, partial / "site", step)
             step("trying the emulated Python")
             _try(Environment(qemu, version, partial))
 
     root = cached(Path(FOLDER, _fingerprint(PACKAGES, WHEELS)), _is_whole, make, step)
-    return Environment(qemu, version, root, (*newer, *_newer(root, PACKAGES)))
+    return Environment(qemu, version, root, (*newer, *newer_packages(root, PACKAGES)))
 
 
 def check_host(system: str, machine: str) -> None:
@@ -105,14 +105,14 @@ def _qemu(step: Step) -> tuple[Path, str, tuple[str, ...]]:
             return Path(path), version, ()
 
     def make(folder: Path) -> None:
-        with _installed([QEMU], folder, step):
+        with installed([QEMU], folder, step):
             pass
 
     folder = cached(Path(FOLDER, f"qemu-{_fingerprint([QEMU])}"), _is_whole, make, step)
     program = folder / QEMU.keep[0]
     if not (version := _version(program)):
         raise InputError(f"{program}: does not start; remove {folder}, and the next run makes it again")
-    return program, version, _newer(folder, [QEMU])
+    return program, version, newer_packages(folder, [QEMU])
 
 
 def _version(program: Path) -> str | None:
@@ -130,7 +130,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def _installed(packages: Sequence[DebianPackage], folder: Path, step: Step) -> Iterator[Path]:
+def installed(packages: Sequence[DebianPackage], folder: Path, step: Step) -> Iterator[Path]:
     """What becomes ``folder`` when the block ends, with the packages in it; downloads are kept until then."""
     downloads = folder.parent / DOWNLOADS
     with replacing_folder(folder) as partial:
@@ -163,7 +163,7 @@ def _is_whole(folder: Path) -> bool:
     return is_file(folder / RECORD)
 
 
-def _newer(folder: Path, packages: Sequence[DebianPackage]) -> tuple[str, ...]:
+def newer_packages(folder: Path, packages: Sequence[DebianPackage]) -> tuple[str, ...]:
     """Packages of a part that are not in the pinned version, each with its own."""
     versions = read_json(folder / RECORD)
     return tuple(f"{p.name} {versions.get(p.name)}" for p in packages if versions.get(p.name) != p.version)
