@@ -22,7 +22,10 @@ from phantom_edge.errors import InputError
 @command
 def export(
     target: Annotated[
-        str, typer.Option("--target", "-t", help="ios, android, web, webgpu or desktop; see `targets`.")
+        str,
+        typer.Option(
+            "--target", "-t", help="ios, android, web, webgpu, desktop or linux-arm64; see `targets`."
+        ),
     ] = "ios",
     model: option.Model = None,
     output: Annotated[
@@ -250,7 +253,7 @@ def targets(as_json: option.Json = False) -> None:
         echo_json({name: asdict(target) for name, target in table.items()})
         return
     for t in table.values():
-        name = f"{t.name:<8} {t.format:<12} {t.recipe:<5}"
+        name = f"{t.name:<11} {t.format:<12} {t.recipe:<5}"
         echo(f"{name} context {t.context}, chunk {t.chunk}   {t.title}")
 
 
