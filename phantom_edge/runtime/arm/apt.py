@@ -18,7 +18,6 @@ from phantom_edge.runtime.arm.packages import RELEASE, DebianPackage
 from phantom_edge.system import children
 
 KEYS: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-TIMEOUT: Final = 900.0
 CONFIGURATION: Final = """
 Dir "{folder}";
 Dir::State "state";
@@ -50,6 +49,7 @@ def newest(packages: Sequence[DebianPackage], mirror: str, folder: Path, step: S
             "apt-get with debian-archive-keyring; install both, or update phantom-edge"
         )
     step("asking Debian for newer versions than the pinned ones")
+    shutil.rmtree(folder, ignore_errors=True)
     for below in ("state/lists/partial", "cache/archives/partial", "files"):
         (folder / below).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
@@ -76,7 +76,7 @@ def _downloaded(folder: Path, package: DebianPackage) -> Path:
 def _apt(folder: Path, *arguments: str) -> None:
     environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
     command = ["apt-get", "-qq", "-o", "Acquire::Retries=1", *arguments]
-    result = children.run(command, timeout=TIMEOUT, env=environment, cwd=folder / "files")
+    result = children.run(command, env=environment, cwd=folder / "files")
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if line.startswith("E:")] or ["it failed"]
         raise InputError(f"apt-get {arguments[0]}: {one_line(lines[0], 150)}; try again later")

@@ -7,7 +7,6 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from phantom_edge.errors import InputError, one_line
 from phantom_edge.progress import Step
@@ -15,8 +14,6 @@ from phantom_edge.runtime.arm.packages import PLATFORM, PYTHON, Wheel
 from phantom_edge.system import children
 from phantom_edge.system.files import file_sha256
 from phantom_edge.system.reading import reading
-
-TIMEOUT: Final = 1800.0
 
 
 def install(wheels: Sequence[Wheel], downloads: Path, target: Path, step: Step) -> None:
@@ -47,9 +44,7 @@ def _download(wheel: Wheel, downloads: Path, step: Step) -> Path:
     platform = ["--platform", PLATFORM, "--python-version", PYTHON, "--implementation", "cp"]
     choice = ["--only-binary=:all:", "--no-deps", "--require-hashes", *platform]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    result = children.run(
-        [*command, *choice, "--dest", str(downloads), "-r", str(requirements)], timeout=TIMEOUT
-    )
+    result = children.run([*command, *choice, "--dest", str(downloads), "-r", str(requirements)])
     path = _present(wheel, downloads)
     if result.returncode or path is None:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")] or ["it failed"]
