@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(PYTEST) $(TESTS)
 
 check: lint
-	$(PYTEST) -m "not slow and not browser and not native and not stock" $(TESTS)
+	$(PYTEST) -m "not slow and not arm64 and not browser and not native and not stock" $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check --quiet

@@ -234,6 +234,7 @@ BUILT_IN = (
     Target("web", "Browsers, ONNX for onnxruntime-web (WASM)", "onnx", "int8", browser=True),
     Target("webgpu", "Browsers with WebGPU, ONNX in fp16", "onnx-webgpu", "int4", browser=True),
     Target("desktop", "Laptops and edge boxes, ONNX on the CPU", "onnx", "int4"),
+    Target("linux-arm64", "64-bit Arm boxes such as a Raspberry Pi, ONNX on the CPU", "onnx", "int4"),
 )
 
 
@@ -241,7 +242,7 @@ def targets() -> dict[str, Target]:
     """Every target by name: the built-in ones and those that installed packages add.
 
     >>> list(pe.targets())
-    ['ios', 'android', 'snapdragon', 'web', 'webgpu', 'desktop']
+    ['ios', 'android', 'snapdragon', 'web', 'webgpu', 'desktop', 'linux-arm64']
     """
     return {target.name: target for target in (*BUILT_IN, *map(_load, entry_points(group=ENTRY_POINTS)))}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 # Before torch is imported. Threads spin against whatever else runs here: on small models one is faster.
@@ -16,7 +17,7 @@ from recorded import RECORDED
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 # Who takes the fixture carries the mark.
-MARKS = {"checkpoint_dirs": "conformance", "chromium": "browser", "node": "browser"}
+MARKS = {"arm64": "arm64", "checkpoint_dirs": "conformance", "chromium": "browser", "node": "browser"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
@@ -47,3 +48,19 @@ def tiny_dirs(tmp_path_factory) -> dict[str, Path]:
 def checkpoint_dirs(tiny_dirs) -> dict[str, Path]:
     """The recorded checkpoints by folder name (``phantom-0.5b``…) where they are, else ``tiny_dirs``."""
     return {p.name: p for p in RECORDED} or tiny_dirs
+
+
+@pytest.fixture(scope="session")
+def arm64():
+    """The emulated 64-bit Arm, set up in the user's cache; without a network for that, tests are skipped."""
+    from phantom_edge.errors import InputError
+    from phantom_edge.runtime.arm.environment import environment
+
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        pytest.skip("needs Linux on x86-64, to emulate 64-bit Arm")
+    try:
+        return environment()
+    except InputError as error:
+        if "needs the network" not in str(error):
+            raise
+        pytest.skip(f"needs an emulated 64-bit Arm: {error}")

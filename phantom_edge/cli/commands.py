@@ -24,7 +24,9 @@ def export(
     target: Annotated[
         str,
         typer.Option(
-            "--target", "-t", help="ios, android, snapdragon, web, webgpu or desktop; see `targets`."
+            "--target",
+            "-t",
+            help="ios, android, snapdragon, web, webgpu, desktop or linux-arm64; see `targets`.",
         ),
     ] = "ios",
     model: option.Model = None,
@@ -101,7 +103,10 @@ def export(
     echo(f"wrote {result.bundle.folder}")
 
 
-@app.command(epilog="Example: phantom-edge verify nano-ios --html report.html")
+@app.command(
+    epilog="Examples: phantom-edge verify nano-ios --html report.html  |  "
+    "phantom-edge verify nano-desktop --machine arm64 --cpu cortex-a72"
+)
 @command
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
@@ -121,6 +126,13 @@ def verify(
     all_prompts: Annotated[
         bool, typer.Option("--all-prompts", help="Run every prompt also where a large model is emulated.")
     ] = False,
+    machine: Annotated[
+        str | None, typer.Option(help="arm64: run an ONNX bundle on an emulated 64-bit Arm processor.")
+    ] = None,
+    cpu: Annotated[
+        str | None,
+        typer.Option(help="Its core: cortex-a76 (Raspberry Pi 5; default), cortex-a72, neoverse-n1, …"),
+    ] = None,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
@@ -137,7 +149,15 @@ def verify(
         opened = Bundle.open(bundle)
         source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
         report = run_verify(
-            opened, source, image=image, question=prompt, tokens=tokens, every_prompt=all_prompts, step=p.step
+            opened,
+            source,
+            image=image,
+            question=prompt,
+            tokens=tokens,
+            every_prompt=all_prompts,
+            machine=machine,
+            cpu=cpu,
+            step=p.step,
         )
     show(report, as_json=as_json, html=html)
 
@@ -266,7 +286,7 @@ def targets(as_json: option.Json = False) -> None:
         echo_json({name: asdict(target) for name, target in table.items()})
         return
     for t in table.values():
-        name = f"{t.name:<8} {t.format:<12} {t.recipe:<5}"
+        name = f"{t.name:<11} {t.format:<12} {t.recipe:<5}"
         echo(f"{name} context {t.context}, chunk {t.chunk}   {t.title}")
 
 

@@ -6,7 +6,6 @@ what the chip computes. A session opens only when every node is the NPU's.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -19,8 +18,10 @@ import onnxruntime as ort
 from phantom_edge.errors import InputError
 from phantom_edge.export.qnn_chips import Chip
 from phantom_edge.system.native import quiet_native
+from phantom_edge.system.reading import parse_json
 
 EXTRA: Final = 'pip install "phantom-edge[snapdragon]"'
+AGAIN: Final = "export it again"
 METADATA: Final = "qnn_provider_options"
 """Of a graph's metadata: the provider's options that it is meant for, as JSON."""
 FP16: Final = "enable_htp_fp16_precision"
@@ -116,15 +117,10 @@ def switches_of(metadata: Mapping[str, str]) -> dict[str, str]:
 
     Raises :class:`InputError` for another than the known ones, such as those that name files.
     """
-    try:
-        switches = json.loads(metadata.get(METADATA, "{}"))
-        good = isinstance(switches, dict) and all(
-            k in SWITCHES and v in ("0", "1") for k, v in switches.items()
-        )
-    except ValueError:
-        good = False
+    switches = parse_json(metadata.get(METADATA, "{}"), "a graph's metadata", AGAIN)
+    good = isinstance(switches, dict) and all(
+        name in SWITCHES and value in ("0", "1") for name, value in switches.items()
+    )
     if not good:
-        raise InputError(
-            "a graph names options of the QNN provider that this toolkit does not set; export it again"
-        )
+        raise InputError(f"a graph names options of the QNN provider that this toolkit does not set; {AGAIN}")
     return dict(switches)

@@ -1,59 +1,30 @@
-"""ONNX Runtime under a session: three models on the CPU, the KV cache in buffers written in place."""
+"""ONNX Runtime under a session: three models of a bundle, checked before they run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import onnx
-import onnxruntime as ort
 
-from phantom_edge.bundle.backend import check_cache, end_of_call, running
-from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
-from phantom_edge.export.onnx_model import AGAIN, load_model
+from phantom_edge.export.onnx_model import load_model
+from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, OnnxGraphs, Source
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
-from phantom_edge.system.native import quiet_native
-from phantom_edge.system.reading import reading
 
-GRAPHS: Final = {
-    "vision_encoder": ({"pixel_values"}, {"image_features"}),
-    "token_embedding": ({"input_ids"}, {"inputs_embeds"}),
-    "text_decoder": ({"inputs_embeds", "attention_mask", "position_ids"}, {"logits"}),
-}
-"""Inputs and outputs of each model, besides the decoder's cache."""
-DECODER: Final = "text_decoder"
-PAST: Final = "past_key_values."
-DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
-SHRINK: Final = "memory.enable_memory_arena_shrinkage"
 MODES: Final = ("stock", "lifted")
-CACHE_TYPES: Final = {
-    f"tensor({name})": np.dtype(kind) for name, kind in (("float", "f4"), ("float16", "f2"), ("int8", "i1"))
-}
 
 
-@dataclass
-class OnnxCache:
-    """Keys and values of one sequence by input name, [1, kv_heads, context, width] each, and its binding."""
-
-    buffers: dict[str, ort.OrtValue]
-    binding: ort.IOBinding
-    length: int = field(default=0)
-
-
-class OnnxBackend:
+class OnnxBackend(OnnxGraphs):
     """The artifact below a bundle's ``folder``, as a :class:`~phantom_edge.bundle.backend.Backend`.
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
     weights with activations that are not rounded to integers. ``graphs`` are those that run here, where
-    others run elsewhere. Any number of caches may be alive; each has its own buffers.
+    others run elsewhere.
 
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
@@ -70,90 +41,37 @@ class OnnxBackend:
         mode: str = "stock",
         graphs: Sequence[str] = tuple(GRAPHS),
     ):
-        if mode not in MODES:
-            raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
-        self.name = "onnxruntime" if mode == "stock" else f"onnxruntime ({mode})"
-        self.folder, self.context, self.chunk = Path(folder), context, chunk
-        paths = {name: find(Path(folder), name) for name in graphs}
-        models = {name: load_model(path) for name, path in paths.items()}
-        if DECODER in paths:
-            limit = _positions(paths[DECODER], models[DECODER])
-            if context > limit:
-                raise InputError(
-                    f"{folder}: exported for {limit} tokens; export again with --context {context}"
-                )
-        self._sessions: dict[str, ort.InferenceSession] = {}
-        for name, path in paths.items():
-            source = path if mode == "stock" else lift(models[name]).SerializeToString()
-            self._sessions[name] = _session(path, source, threads)
-            _check_names(name, path, self._sessions[name])
-        # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
-        self._returning = ort.RunOptions()
-        self._returning.add_run_config_entry(SHRINK, "cpu:0")
-        self._vocabulary = MAX_DIMENSION
-        if DECODER in paths:
-            path, decoder = paths[DECODER], self._sessions[DECODER]
-            self._cache_type = _cache_type(path, decoder)
-            self._shapes = _cache_shapes(path, decoder, context)
-            self._vocabulary = _vocabulary(path, decoder)
+        self.name = name_of("onnxruntime", mode)
+        sources = sources_of(folder, context, mode, graphs)
+        entries = {EXACT_INT8: "1"} if saturates() else {}
+        super().__init__(
+            Path(folder), sources, context=context, chunk=chunk, threads=threads, entries=entries
+        )
 
-    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
-        """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
 
-        A matmul takes no longer for it, and integer operations keep one range per call: so a tile's tokens do
-        not depend on its neighbours.
-        """
-        pixels = np.asarray(pixels, dtype=np.float32)
-        with running(self.folder):
-            tiles = [
-                self._sessions["vision_encoder"].run(None, {"pixel_values": t[None]}, self._returning)[0]
-                for t in pixels
-            ]
-            return np.concatenate(tiles)
+def name_of(runtime: str, mode: str) -> str:
+    """What a report calls a ``runtime`` in ``mode``. Raises :class:`InputError` for an unknown mode."""
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
+    return runtime if mode == "stock" else f"{runtime} ({mode})"
 
-    def embed(self, ids: np.ndarray) -> np.ndarray:
-        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
-        ids = np.asarray(ids, dtype=np.int64)
-        if ids.size and not 0 <= ids.min() <= ids.max() < self._vocabulary:
-            raise InputError(
-                f"token ids lie in {ids.min()}..{ids.max()}, the model's in 0..{self._vocabulary - 1}"
-            )
-        with running(self.folder):
-            embeddings: np.ndarray = self._sessions["token_embedding"].run(None, {"input_ids": ids})[0]
-            return embeddings
 
-    def make_cache(self) -> OnnxCache:
-        """An empty cache for ``context`` tokens; its memory is taken here."""
-        zeros = {name: np.zeros(shape, self._cache_type) for name, shape in self._shapes.items()}
-        buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
-        binding = self._sessions[DECODER].io_binding()
-        binding.bind_output("logits")
-        for name, buffer in buffers.items():
-            binding.bind_ortvalue_input(name, buffer)
-            # The same buffer in and out: the attention op then appends in place.
-            binding.bind_ortvalue_output(_present(name), buffer)
-        return OnnxCache(buffers, binding)
+def sources_of(
+    folder: Path, context: int, mode: str, graphs: Sequence[str] = tuple(GRAPHS)
+) -> dict[str, Source]:
+    """The models of ``graphs`` below ``folder``, checked, as ``mode`` runs them.
 
-    def decode(self, embeds: np.ndarray, cache: OnnxCache) -> np.ndarray:
-        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
-
-        Raises :class:`InputError` for more than ``chunk`` tokens or more than the context holds.
-        """
-        end = end_of_call(self, embeds.shape[1], cache.length)
-        inputs = {
-            "inputs_embeds": np.ascontiguousarray(embeds, dtype=np.float32),
-            "attention_mask": np.ones((1, end), dtype=np.int64),
-            "position_ids": np.arange(cache.length, end, dtype=np.int64)[None],
-        }
-        with running(self.folder):
-            for name, array in inputs.items():
-                cache.binding.bind_cpu_input(name, array)
-            self._sessions[DECODER].run_with_iobinding(
-                cache.binding, self._returning if embeds.shape[1] > 1 else None
-            )
-            cache.length = end
-            logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
-            return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
+    Raises as :class:`OnnxBackend`.
+    """
+    paths = {name: find(Path(folder), name) for name in graphs}
+    models = {name: load_model(path) for name, path in paths.items()}
+    if DECODER in paths:
+        limit = _positions(paths[DECODER], models[DECODER])
+        if context > limit:
+            raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
+    if mode == "stock":
+        return {name: Source(path) for name, path in paths.items()}
+    return {name: Source(path, lift(models[name]).SerializeToString()) for name, path in paths.items()}
 
 
 def _positions(path: Path, decoder: onnx.ModelProto) -> int:
@@ -168,70 +86,3 @@ def _positions(path: Path, decoder: onnx.ModelProto) -> int:
             f"{path.name}: no rotary embedding over stored tables; not a decoder of this toolkit"
         )
     return min(table[0] for table in tables)
-
-
-def _session(path: Path, source: Path | bytes, threads: int | None) -> ort.InferenceSession:
-    """``source`` is ``path`` or a changed model in memory, whose data still lies beside ``path``."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
-    if saturates():
-        options.add_session_config_entry(EXACT_INT8, "1")
-    if isinstance(source, bytes):
-        options.add_session_config_entry(DATA_FOLDER, str(path.parent))
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    with reading(path, AGAIN, "ONNX Runtime does not load it"), quiet_native():
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-def _present(past: str) -> str:
-    """The output that continues the cache input ``past``."""
-    return f"present.{past.removeprefix(PAST)}"
-
-
-def _check_names(graph: str, path: Path, session: ort.InferenceSession) -> None:
-    """Raise :class:`InputError` unless a model has exactly the inputs and outputs of its place."""
-    inputs, outputs = (
-        {value.name for value in values} for values in (session.get_inputs(), session.get_outputs())
-    )
-    expected_inputs, expected_outputs = GRAPHS[graph]
-    past = {name for name in inputs if name.startswith(PAST)}
-    if inputs - past != expected_inputs or outputs != expected_outputs | {_present(name) for name in past}:
-        raise InputError(f"{path.name}: its inputs and outputs are not those of this toolkit's {graph}")
-
-
-def _vocabulary(path: Path, decoder: ort.InferenceSession) -> int:
-    """The width of the logits. Raises :class:`InputError` when it is no number."""
-    shape = next(value.shape for value in decoder.get_outputs() if value.name == "logits")
-    if len(shape) != 3 or not isinstance(shape[2], int):
-        raise InputError(f"{path.name}: logits have shape {shape}; their width must be known")
-    return shape[2]
-
-
-def _cache_type(path: Path, decoder: ort.InferenceSession) -> np.dtype[Any]:
-    """The one type of all cache inputs. Raises :class:`InputError` for another than fp32, fp16 and int8."""
-    types = {entry.type for entry in decoder.get_inputs() if entry.name.startswith(PAST)}
-    if len(types) > 1 or not types <= CACHE_TYPES.keys():
-        raise InputError(
-            f"{path.name}: its cache holds {', '.join(sorted(types))}; only one of fp32, fp16, int8 is known"
-        )
-    return CACHE_TYPES[types.pop()] if types else np.dtype(np.float32)
-
-
-def _cache_shapes(
-    path: Path, decoder: ort.InferenceSession, context: int
-) -> dict[str, tuple[int, int, int, int]]:
-    """Shape of each cache input at batch 1. Raises :class:`InputError` for none, and for one too large."""
-    shapes: dict[str, tuple[int, int, int, int]] = {}
-    for entry in decoder.get_inputs():
-        if entry.name.startswith(PAST):
-            known = [n for n in entry.shape[1::2] if isinstance(n, int) and 0 < n <= MAX_DIMENSION]
-            if len(entry.shape) != 4 or len(known) != 2:
-                raise InputError(
-                    f"{path.name}: {entry.name} has shape {entry.shape}; heads and width must be known"
-                )
-            shapes[entry.name] = (1, known[0], context, known[1])
-    if not shapes:
-        raise InputError(f"{path.name}: no past_key_values inputs; not a decoder of this toolkit")
-    check_cache(path, sum(4 * prod(shape) for shape in shapes.values()))
-    return shapes

@@ -22,7 +22,8 @@ from phantom_edge.export import qnn_provider
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, compiled_file, npu_file
 from phantom_edge.export.onnx_model import AGAIN, context_of, load_model
 from phantom_edge.export.qnn_chips import CHIPS, DEFAULT, Chip, chip_for
-from phantom_edge.runtime.onnx_backend import DATA_FOLDER, OnnxBackend
+from phantom_edge.runtime.onnx_backend import OnnxBackend
+from phantom_edge.runtime.onnx_graphs import DATA_FOLDER
 from phantom_edge.runtime.onnx_lift import lift
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading

@@ -69,6 +69,12 @@ NPU = Tolerance(
     "root mean square difference from fp32 over what rounding costs torch, in fp16 and on the same grids: "
     "the same operations round as often, in another order; a structural fault is not bounded by it",
 )
+ACROSS = Tolerance(
+    1.5,
+    "root mean square difference over what rounding the activations costs on both machines together: the "
+    "roundings are independent at worst, which is 1; as with torch, a structural fault is not bounded by it",
+)
+"""As :data:`GRID`, between two machines."""
 
 QUALITY: dict[int, Tolerance] = {
     32: Tolerance(1e-6, "nothing is rounded"),

@@ -43,10 +43,13 @@ def sync(path: Path) -> None:
 
 
 def use_default_permissions(path: Path) -> None:
-    """Give a file or folder the permissions of an ordinary new one: some writers make theirs private."""
+    """Give a file or folder the permissions of an ordinary new one: some writers make theirs private.
+
+    A program stays one.
+    """
     umask = os.umask(0)
     os.umask(umask)
-    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+    path.chmod((0o777 if path.is_dir() or os.access(path, os.X_OK) else 0o666) & ~umask)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -170,6 +171,33 @@ def test_inspect_checkpoint_and_bundle(model, bundle, tmp_path):
     assert (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--machine", "arm46"), "unknown machine 'arm46' (did you mean 'arm64'?)"),
+        (
+            ("--machine", "arm64", "--cpu", "cortex-a67"),
+            "unknown CPU 'cortex-a67' (did you mean 'cortex-a76'?)",
+        ),
+        (("--cpu", "cortex-a76"), "add --machine arm64"),
+    ],
+)
+def test_a_machine_that_cannot_be_emulated_is_one_line(bundle, options, message, tmp_path):
+    cache = tmp_path / "cache"
+    refused(run("verify", bundle, *options, env={"XDG_CACHE_HOME": str(cache)}), message)
+    assert not (cache / "phantom-edge" / "arm64").exists()
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="needs Linux on x86-64")
+def test_a_machine_without_a_network_is_one_line(bundle, tmp_path):
+    """Nothing is downloaded before, and nothing half-made is left."""
+    cache = tmp_path / "cache"
+    environment = {"XDG_CACHE_HOME": str(cache), "https_proxy": "http://127.0.0.1:9", "PATH": os.defpath}
+    done = run("verify", bundle, "--machine", "arm64", env=environment)
+    refused(done, "cannot be downloaded")
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
+
+
 def test_targets_and_doctor():
     told = json.loads(run("targets", "--json").stdout)
     assert {name: entry["format"] for name, entry in told.items()} == {
@@ -178,6 +206,7 @@ def test_targets_and_doctor():
         "web": "onnx",
         "webgpu": "onnx-webgpu",
         "desktop": "onnx",
+        "linux-arm64": "onnx",
     }
     done = run("doctor")
     assert done.returncode == 0, done.stdout

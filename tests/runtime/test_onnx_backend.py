@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx import reference
 from phantom_edge.images import load_image, pixel_values
-from phantom_edge.runtime import onnx_backend
+from phantom_edge.runtime import onnx_graphs
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 
 # Everything is fp32 on both sides: what remains is the order of sums. Seen: 3e-7 image tokens, 6e-6 logits.
@@ -91,7 +91,7 @@ class TestFloat:
         folder, model = exports(some[0], recipe)[0], quantized(some[0], recipe)
         embeds = embed(model, random_ids(model, 40))
         expected = backend_logits(load(folder), embeds, [39, 1])
-        monkeypatch.setattr(onnx_backend.ort, "SessionOptions", Options)
+        monkeypatch.setattr(onnx_graphs.ort, "SessionOptions", Options)
         assert difference(backend_logits(load(folder), embeds, [39, 1]), expected) < TOLERANCE
 
 

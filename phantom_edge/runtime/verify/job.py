@@ -11,8 +11,7 @@ dimension in the artifact at all?
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.golden import Golden
@@ -31,20 +30,18 @@ from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.progress import Step, no_step
 from phantom_edge.quantize.store import SIDECAR, of_bundle
 from phantom_edge.report.report import Check, Report, megabytes
+from phantom_edge.runtime import tolerances
+from phantom_edge.runtime.arm.environment import environment
+from phantom_edge.runtime.arm.machine import Machine, chosen_core
 from phantom_edge.runtime.decoding import forced
+from phantom_edge.runtime.tolerances import Tolerance
 from phantom_edge.runtime.torch_reference import Reference, make_references, model_input
 from phantom_edge.runtime.traces import Prompt, Trace, prompts, trace_prompt
 from phantom_edge.runtime.verify import far, golden, phantom, quality, reach, shipped, source, stages, weights
-from phantom_edge.runtime.verify.questions import FILES, QUALITY, STRUCTURE, UNROUNDED
+from phantom_edge.runtime.verify.questions import ARM, ARM_UNROUNDED, FILES, QUALITY, STRUCTURE, UNROUNDED
+from phantom_edge.runtime.verify.scope import Prompts, Scope
 from phantom_edge.runtime.verify.subject import Broken, Subject, attempt, part
 from phantom_edge.targets import Format, format_for
-
-GREEDY_TOKENS: Final = 64
-EMULATED_TOKENS: Final = 16
-"""Where an NPU is emulated: a token takes a good part of a second of a small model."""
-LARGE: Final = 100_000_000
-"""Parameters from which on one picture and few tokens are emulated: a tile takes ten minutes."""
-LARGE_TOKENS: Final = 4
 
 
 def verify(
@@ -56,6 +53,8 @@ def verify(
     question: str | None = None,
     tokens: int | None = None,
     every_prompt: bool = False,
+    machine: str | None = None,
+    cpu: str | None = None,
     step: Step = no_step,
 ) -> Report:
     """Run a bundle's files and compare them with the checkpoint they came from.
@@ -67,26 +66,32 @@ def verify(
     one prompt runs on an emulated NPU, unless ``every_prompt``. What in the artifact cannot be read or run is
     a failed check.
 
-    Raises :class:`InputError` for another checkpoint, and for a prompt that does not fit.
+    ``machine``, which may be ``arm64``, runs the artifact on an emulated processor ``cpu`` and holds it to
+    its own run here as well; the first time it is set up, over the network.
+
+    Raises :class:`InputError` for another checkpoint, for a prompt that does not fit, and for a machine that
+    cannot be had.
 
     >>> pe.verify(pe.Bundle.open("nano-desktop"), tokens=8).ok
     True
     """
     m = bundle.manifest
+    artifact_format = format_for(m.format)
+    core = chosen_core(machine, cpu, artifact_format.name)
     source = source or _recorded_source(bundle)
     _check_source(bundle, source)
-    artifact_format = format_for(m.format)
+    emulated = None if core is None else Machine(core, environment(step))
     report = Report(
         "verify",
         f"{m.source.name} for {m.target}: {artifact_format.title}, {m.recipe.name}",
         {"fold": m.fold.fold, "size": megabytes(bundle.bytes)},
-        {FILES: [], UNROUNDED: [], STRUCTURE: [], QUALITY: []},
+        {group: [] for group in (FILES, UNROUNDED, ARM_UNROUNDED, STRUCTURE, ARM, QUALITY)},
     )
     try:
         subject, integers = _subject(bundle, source, artifact_format, model, step)
         report.groups[STRUCTURE] += integers
-        scope = _Scope.of(subject, tokens, every_prompt=every_prompt)
-        _Verification(subject, report, scope, step).run(image, question)
+        scope = Scope.of(subject, tokens, every_prompt=every_prompt)
+        _Verification(subject, report, scope, step, emulated).run(image, question)
     except Broken as broken:
         report.groups[STRUCTURE].append(broken.check)
     report.groups = {question: checks for question, checks in report.groups.items() if checks}
@@ -129,8 +134,7 @@ def _subject(
         ranges = artifact_format.stored_ranges(bundle.folder)
     if model is None:
         step("folding and quantising the original")
-        model = _model(bundle, source, stored, cache)
-        model = model.with_rounding(_rounding(m, ranges))
+        model = _model(bundle, source, stored, cache).with_rounding(_rounding(m, ranges))
     with part("integers that differ"):
         checks = [
             weights.integers(stored, model, m.quantization),
@@ -156,6 +160,11 @@ def _model(
         return model.with_kv(cache)
 
 
+def _bits(recipe: Recipe, model: FoldedModel) -> int:
+    """The smallest width among the model's weights, fallbacks included."""
+    return min(assignment.precision.bits for assignment in recipe.plan(model.module_shapes()))
+
+
 def _rounding(manifest: Manifest, ranges: Ranges) -> Rounding | None:
     """What the manifest says that an NPU runs, with the ranges that the artifact holds."""
     if manifest.npu is None:
@@ -164,48 +173,17 @@ def _rounding(manifest: Manifest, ranges: Ranges) -> Rounding | None:
     return Rounding(frozenset(graphs), ranges)
 
 
-def _bits(recipe: Recipe, model: FoldedModel) -> int:
-    """The smallest width among the model's weights, fallbacks included."""
-    return min(assignment.precision.bits for assignment in recipe.plan(model.module_shapes()))
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """How many greedy tokens are run, and whether every prompt is."""
-
-    tokens: int
-    every_prompt: bool = True
-
-    @classmethod
-    def of(cls, subject: Subject, tokens: int | None, *, every_prompt: bool) -> _Scope:
-        if not subject.artifact_format.npu:
-            return cls(tokens or GREEDY_TOKENS)
-        large = subject.source.checkpoint.parameters > LARGE
-        default = LARGE_TOKENS if large else EMULATED_TOKENS
-        return cls(tokens or default, every_prompt or not large)
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    """What is run: the first of ``all`` is the bundle's own test where ``golden`` is its file."""
-
-    all: list[Prompt]
-    golden: Golden | None = None
-
-    def answers(self) -> list[Sequence[int]]:
-        """What each run is given to append, before it chooses for itself."""
-        answers: list[Sequence[int]] = [() for _ in self.all]
-        if self.golden is not None:
-            answers[0] = self.golden.generated_ids.tolist()
-        return answers
-
-
 class _Verification:
     """One verification under way: checks are added to its report as they are made."""
 
-    def __init__(self, subject: Subject, report: Report, scope: _Scope, step: Step):
+    def __init__(
+        self, subject: Subject, report: Report, scope: Scope, step: Step, machine: Machine | None = None
+    ):
         self.subject, self.report, self.scope, self.step = subject, report, scope, step
-        self._loaded: tuple[dict[str, str], Any] | None = None  # options of the last backend, and it
+        self.machine = machine
+        # How the last backend was loaded, and it.
+        self._loaded: tuple[tuple[bool, dict[str, str]], Any] | None = None
+        self._unrounded_traces: list[Trace] = []
 
     def run(self, image: Any, question: str | None) -> None:
         """All checks. Raises :class:`Broken` where the artifact does not run."""
@@ -213,24 +191,25 @@ class _Verification:
         step("comparing what the bundle says with the checkpoint")
         self._files()
         self._check_safe()
-        run_prompts = self._prompts(image, question, tokens)
-        if not self.scope.every_prompt and len(run_prompts.all) > 1:
-            run_prompts = replace(run_prompts, all=run_prompts.all[:1])
-            report.facts["emulated"] = f"one prompt, {tokens} tokens; all with --all-prompts and --tokens"
+        every = self._prompts(image, question, tokens)
+        run_prompts = self.scope.chosen(every)
         step("running the artifact")
         with part("runs"):
-            run, chosen, runtime = self._run(run_prompts.all, run_prompts.answers(), tokens, {})
-        report.facts = {"runtime": runtime, **report.facts}
+            run, chosen = self._run(run_prompts.all, run_prompts.answers(), tokens, {})
+            report.facts = {**self._runtime({}), **report.facts, **self.scope.fact(every)}
         step("running the torch model with the same integers, and the original")
         references = self._references(run_prompts.all, chosen)
+        own = self._on_machine(references)
         names = ", ".join(f"{r.prompt.name} ({len(r.prompt.ids)} tokens)" for r in references)
         report.facts["prompts"] = names
         report.groups[STRUCTURE] += attempt(
             reach.NAME, lambda: reach.checks(subject, self._inputs(references))
         )
         report.groups[UNROUNDED] += self._unrounded(references)
-        report.groups[STRUCTURE] += self._as_shipped(references, run)
+        report.groups[STRUCTURE] += self._as_shipped(own, run)
         self._golden(run_prompts.golden, references[0], run[0])
+        if self.machine is not None:
+            self._against_here(references, own, run)
         report.groups[QUALITY] += quality.quality(
             references, run, _bits(subject.bundle.manifest.recipe, subject.model)
         )
@@ -251,7 +230,7 @@ class _Verification:
             reason = "not run: it is not as an export is, and its runtime could end this process"
             raise Broken(Check("runs", "not run", passed=False, detail=reason))
 
-    def _prompts(self, image: Any, question: str | None, tokens: int) -> _Prompts:
+    def _prompts(self, image: Any, question: str | None, tokens: int) -> Prompts:
         """The prompts as the checkpoint makes them, with the golden file's picture for the first of them."""
         subject, rows = self.subject, self.report.groups[FILES]
         room = subject.options.context - tokens
@@ -263,14 +242,14 @@ class _Verification:
                 rows.append(golden.inputs(subject, recorded, prompt))
         except Broken as broken:
             rows.append(broken.check)
-            return _Prompts(own)
+            return Prompts(own)
         if image is not None or question is not None or len(prompt.ids) > room:
             rows.append(
                 Check("golden outputs", "not run", detail="its prompt is none of those that were run")
             )
-            return _Prompts(own)
+            return Prompts(own)
         rest = [one for one in own if one.name != golden.NAME]
-        return _Prompts([prompt, *rest], recorded)
+        return Prompts([prompt, *rest], recorded)
 
     def _run(
         self,
@@ -278,29 +257,43 @@ class _Verification:
         answers: Sequence[Sequence[int]],
         count: int,
         options: Mapping[str, str],
-    ) -> tuple[list[Trace], list[list[int]], str]:
-        """The artifact's traces, their ``count`` tokens (an answer's, then its own choice), and its name."""
-        backend = self._backend(options)
+        here: bool = False,
+    ) -> tuple[list[Trace], list[list[int]]]:
+        """The artifact's traces, and their ``count`` tokens: an answer's, then its own choice."""
+        backend = self._backend(options, here)
         pairs = [
             trace_prompt(backend, prompt, self.subject.spec.image_token_id, count, forced(answer))
             for prompt, answer in zip(questions, answers, strict=True)
         ]
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs], backend.name
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
-    def _backend(self, options: Mapping[str, str]) -> Any:
-        """The artifact's runtime; one at a time is in memory, and kept as long as the options stay."""
-        if self._loaded is None or self._loaded[0] != options:
+    def _backend(self, options: Mapping[str, str], here: bool = False) -> Any:
+        """The artifact's runtime, emulated where a machine is named unless it is for a run ``here``.
+
+        One at a time is in memory, and kept as long as nothing changes.
+        """
+        key = (here, dict(options))
+        if self._loaded is None or self._loaded[0] != key:
             self._loaded, subject = None, self.subject
             folder, context, chunk = subject.bundle.folder, subject.options.context, subject.options.chunk
-            backend = subject.artifact_format.load(folder, context=context, chunk=chunk, **options)
-            self._loaded = dict(options), backend
+            load = subject.artifact_format.load if here or self.machine is None else self.machine.load
+            self._loaded = key, load(folder, context=context, chunk=chunk, **options)
         return self._loaded[1]
 
-    def _references(self, questions: list[Prompt], chosen: list[list[int]]) -> list[Reference]:
+    def _runtime(self, options: Mapping[str, str]) -> dict[str, str]:
+        """What the report says of the runtime, and of the machine that it is emulated on."""
+        backend = self._backend(options)
+        facts = {} if self.machine is None else self.machine.facts(backend.features)
+        return {"runtime": backend.name, **facts}
+
+    def _references(
+        self, questions: list[Prompt], chosen: list[list[int]], model: FoldedModel | None = None
+    ) -> list[Reference]:
+        """What torch answers with ``model``, by default with that of the bundle's format."""
         subject = self.subject
         original = PhantomModel(subject.source.config, subject.source.checkpoint, keep=False)
         image_id, chunk = subject.spec.image_token_id, subject.options.chunk
-        return make_references(subject.reference, original, questions, chosen, image_id, chunk)
+        return make_references(model or subject.reference, original, questions, chosen, image_id, chunk)
 
     def _inputs(self, references: list[Reference]) -> list[ModelInput]:
         image_id, chunk = self.subject.spec.image_token_id, self.subject.options.chunk
@@ -322,7 +315,8 @@ class _Verification:
         name = self.subject.artifact_format.name
 
         def checks() -> list[Check]:
-            traces, _, _ = self._run(questions, answers, len(answers[0]), options)
+            traces, _ = self._run(questions, answers, len(answers[0]), options)
+            self._unrounded_traces = traces
             pairs = [(r.prompt, r.plain, t) for r, t in zip(references, traces, strict=True)]
             return [*stages.stages(pairs, name, "unrounded"), phantom.unrounded(references, traces)]
 
@@ -336,18 +330,61 @@ class _Verification:
         )
 
     def _as_shipped(self, references: list[Reference], run: list[Trace]) -> list[Check]:
-        subject, name = self.subject, self.subject.artifact_format.name
-        kind = "integer" if _bits(subject.bundle.manifest.recipe, subject.model) < 16 else "float"
-        if subject.reference.rounds_activations:
-            checks = stages.grid_stages(references, run, name, npu=subject.artifact_format.npu)
-        else:
-            pairs = [(r.prompt, r.trace, t) for r, t in zip(references, run, strict=True)]
-            checks = stages.stages(pairs, name, kind)
+        subject = self.subject
+        npu = subject.artifact_format.npu  # within its operations the order of roundings is not known
+        expected = [r.plain if npu else r.trace for r in references]
+        limit = tolerances.NPU if npu else tolerances.GRID
+        checks = self._shipped_stages(run, expected, [references], limit)
         if not any(c.name == phantom.NAME for c in self.report.groups[UNROUNDED]):
             checks.append(phantom.as_shipped(references, run))
         if not subject.artifact_format.unrounded:
-            checks += self._far({}, kind)
+            checks += self._far({}, self._kind)
         return checks
+
+    @property
+    def _kind(self) -> str:
+        """The row of tolerances for the artifact as it ships."""
+        return "integer" if _bits(self.subject.bundle.manifest.recipe, self.subject.model) < 16 else "float"
+
+    def _shipped_stages(
+        self, run: list[Trace], expected: list[Trace], grids: Sequence[list[Reference]], limit: Tolerance
+    ) -> list[Check]:
+        """Stage by stage, a run of the artifact as it ships against what is expected of it."""
+        name = self.subject.artifact_format.name
+        if self.subject.reference.rounds_activations:
+            return stages.grid_stages(run, expected, grids, name, limit)
+        pairs = [(r.prompt, e, t) for r, e, t in zip(grids[0], expected, run, strict=True)]
+        return stages.stages(pairs, name, self._kind)
+
+    def _on_machine(self, references: list[Reference]) -> list[Reference]:
+        """The references with the activation grids of the emulated machine, where there is one."""
+        if self.machine is None or not self.subject.reference.rounds_activations:
+            return references
+        self.step("running the torch model with the machine's rounding")
+        model = self.subject.reference.on_grid(self.machine.grids(self._backend({}).features))
+        return self._references([r.prompt for r in references], [r.tokens for r in references], model)
+
+    def _against_here(self, references: list[Reference], own: list[Reference], run: list[Trace]) -> None:
+        """The same prompts and tokens once more on this machine: the emulated run against that.
+
+        ``own`` are the references with the emulated machine's grids, ``references`` those with this one's.
+        """
+        self.step("running the artifact on this machine")
+        questions, answers = [r.prompt for r in references], [r.tokens for r in references]
+        name, unrounded = self.subject.artifact_format.name, dict(self.subject.artifact_format.unrounded)
+
+        def here(options: Mapping[str, str]) -> list[Trace]:
+            return self._run(questions, answers, len(answers[0]), options, here=True)[0]
+
+        def unrounded_checks() -> list[Check]:
+            pairs = zip(questions, here(unrounded), self._unrounded_traces, strict=True)
+            return stages.stages(list(pairs), name, "unrounded")
+
+        groups = self.report.groups
+        if self._unrounded_traces:
+            groups[ARM_UNROUNDED] += attempt("runs here", unrounded_checks)
+        limit, grids = tolerances.ACROSS, (own, references)
+        groups[ARM] += attempt("runs here", lambda: self._shipped_stages(run, here({}), grids, limit))
 
     def _golden(self, recorded: Golden | None, reference: Reference, trace: Trace) -> None:
         if recorded is None:

@@ -9,4 +9,6 @@ UNROUNDED: Final = (
     "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
 )
 STRUCTURE: Final = "Is the export right? As it ships, against torch with the same integers"
+ARM_UNROUNDED: Final = "Does Arm compute what x86 computes? Graphs and integers in fp32 arithmetic, on both"
+ARM: Final = "Does Arm compute what x86 computes? The artifact as it ships, on both"
 QUALITY: Final = "Is the quantisation good? The artifact against the original in fp32"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from phantom_edge.report.report import Check
@@ -11,7 +14,17 @@ from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.traces import Prompt, Trace
 
 Pair = tuple[Prompt, Trace, Trace]  # a prompt, the reference's trace of it, and the artifact's
-Triple = tuple[Floats, Floats, Floats]  # the artifact's values, the reference's, and those without a grid
+
+
+class Stage(NamedTuple):
+    """One stage of one prompt: the artifact's values, and what they are held to.
+
+    ``roundings`` are what one activation grid or two change in torch; they make the unit.
+    """
+
+    values: Floats
+    expected: Floats
+    roundings: tuple[Floats, ...]
 
 
 def stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
@@ -31,49 +44,60 @@ def stages(pairs: list[Pair], format_name: str, kind: str) -> list[Check]:
 
 
 def grid_stages(
-    references: list[Reference], traces: list[Trace], format_name: str, *, npu: bool = False
+    traces: list[Trace],
+    expected: list[Trace],
+    grids: Sequence[list[Reference]],
+    format_name: str,
+    limit: tolerances.Tolerance,
 ) -> list[Check]:
-    """Stage by stage, the rms difference over what the runtime's activation grid costs at that stage.
+    """Stage by stage, the rms difference over what the runtimes' activation grids cost at that stage.
 
-    Of an ``npu`` the order of roundings within an operation is not known: there it is the difference to what
-    torch computes without rounding.
+    Args:
+        traces: what the artifact answers.
+        expected: what it is held to: torch's answers, on the runtime's grid where its order of roundings is
+            known, or those of another run.
+        grids: the references with the grid of each of the two that has one.
+        format_name: the artifact's format.
+        limit: of that share.
     """
-    pairs = list(zip(references, traces, strict=True))
+    rows = list(zip(traces, expected, *grids, strict=True))
 
     # Over all prompts together: what rounding costs at one position is a single draw, now and then a lucky
     # one, and a ratio of two draws says little. A fault of structure in any prompt still stands out, and the
     # lifted run is exact.
-    def share(triples: list[Triple]) -> float:
-        if any(
-            values.shape != expected.shape or not np.isfinite(values).all() for values, expected, _ in triples
-        ):
+    def share(stages: list[Stage]) -> float:
+        if any(s.values.shape != s.expected.shape or not np.isfinite(s.values).all() for s in stages):
             return float("inf")
-        error = _pooled([values - (plain if npu else expected) for values, expected, plain in triples])
-        cost = _pooled([plain - expected for _, expected, plain in triples])
-        return error / max(cost, 1e-6 * _pooled([expected for _, expected, _ in triples]))
+        error = _pooled([s.values - s.expected for s in stages])
+        costs = [_pooled(list(one)) for one in zip(*(s.roundings for s in stages), strict=True)]
+        return error / max(float(np.hypot.reduce(costs)), 1e-6 * _pooled([s.expected for s in stages]))
 
-    with_image = [(r, t) for r, t in pairs if r.prompt.pixels is not None]
-    rows: list[tuple[str, list[Triple]]] = [
-        (
-            "image tokens",
-            [(_image_tokens(t), _image_tokens(r.trace), _image_tokens(r.plain)) for r, t in with_image],
-        ),
+    def stage(part: Callable[[Trace], Floats], trace: Trace, other: Trace, *own: Reference) -> Stage:
+        roundings = tuple(part(r.plain) - part(r.trace) for r in own)
+        return Stage(part(trace), part(other), roundings)
+
+    by_stage: list[tuple[str, list[Stage]]] = [
+        ("image tokens", [stage(_image_tokens, *row) for row in rows if row[0].image_tokens is not None]),
         # One row: prefill gives a single position of each prompt, too few draws for a limit, and its share of
         # the cache is in all the others. The lifted run holds it to its own limit.
-        ("logits, prefill and cached decode", [(t.logits, r.trace.logits, r.plain.logits) for r, t in pairs]),
+        ("logits, prefill and cached decode", [stage(_logits, *row) for row in rows]),
     ]
 
-    def check(name: str, triples: list[Triple]) -> Check:
+    def check(name: str, stages: list[Stage]) -> Check:
         # Where no weight has a grid before it.
-        if all(np.array_equal(expected, plain) for _, expected, plain in triples):
-            limit = tolerances.structure(format_name, "integer")
-            return Check.at_most(name, max(error(f, w) for f, w, _ in triples), limit.limit, limit.reason)
-        limit, unit = tolerances.NPU if npu else tolerances.GRID, "of what rounding the activations costs"
-        return Check.at_most(name, share(triples), limit.limit, limit.reason, unit)
+        if not any(rounding.any() for s in stages for rounding in s.roundings):
+            exact = tolerances.structure(format_name, "integer")
+            largest = max(error(s.values, s.expected) for s in stages)
+            return Check.at_most(name, largest, exact.limit, exact.reason)
+        unit = "of what rounding the activations costs"
+        return Check.at_most(name, share(stages), limit.limit, limit.reason, unit)
 
-    checks = [check(name, triples) for name, triples in rows if triples]
-    traced = [(r.prompt, r.trace, t) for r, t in pairs]
-    slack = [float(np.abs(r.plain.logits - r.trace.logits).max()) for r, _ in pairs]
+    checks = [check(name, stages) for name, stages in by_stage if stages]
+    traced = [(r.prompt, e, t) for t, e, r, *_ in rows]
+    slack = [
+        float(np.hypot.reduce([np.abs(r.plain.logits - r.trace.logits).max() for r in own]))
+        for _, _, *own in rows
+    ]
     return [
         *_embeddings(traced, tolerances.embedding(format_name, "integer")),
         *checks,
@@ -101,6 +125,10 @@ def _greedy(pairs: list[Pair], slack: list[float]) -> Check:
         f", {ties} within the rounding of a tie" if ties else ""
     )
     return Check.at_most("greedy tokens that differ", other, 0, "the same text, token for token", detail)
+
+
+def _logits(trace: Trace) -> Floats:
+    return trace.logits
 
 
 def _image_tokens(trace: Trace) -> Floats:

@@ -1,0 +1,150 @@
+"""A bundle's ONNX models on an emulated Arm core, as a backend for sessions and for verify's stages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+import numpy as np
+
+import phantom_edge
+from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.errors import InputError, NoRoomError, one_line
+from phantom_edge.runtime.arm import frames
+from phantom_edge.runtime.arm.cores import Core
+from phantom_edge.runtime.arm.environment import Environment
+from phantom_edge.runtime.onnx_backend import name_of, sources_of
+from phantom_edge.system.children import child, end
+from phantom_edge.system.partials import temporary_folder
+
+WORKER: Final = "phantom_edge.runtime.arm.worker"
+MAX_THREADS: Final = 8
+ENDING: Final = 10.0  # seconds until a process that no longer answers is ended
+LAST_WORDS: Final = 4096  # bytes of what the process said at its end
+
+
+@dataclass
+class ArmCache:
+    """A cache in the emulated process: its number there, and how many tokens are in it."""
+
+    number: int
+    length: int = field(default=0)
+
+
+class ArmBackend:
+    """The ONNX artifact below ``folder`` on ``core``, as
+    :class:`~phantom_edge.runtime.onnx_backend.OnnxBackend` runs it here.
+
+    The models are checked here and run in a process under QEMU, which ends with this object. ``features`` are
+    those that the emulated core announces.
+
+    Raises:
+        InputError: as there, and where the emulated process ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        context: int,
+        chunk: int,
+        core: Core,
+        environment: Environment,
+        mode: str = "stock",
+    ):
+        self.folder, self.context, self.chunk = Path(folder).absolute(), context, chunk
+        sources = sources_of(self.folder, context, mode)
+        self._dropped: list[int] = []
+        self._caches = 0
+        with contextlib.ExitStack() as stack:
+            self._start(stack, core, environment)
+            models = sources.values()
+            changed = [np.frombuffer(s.changed, np.uint8) for s in models if s.changed is not None]
+            head, _ = self._call(
+                "open",
+                changed,
+                folder=str(self.folder),
+                graphs=list(sources),
+                paths=[str(source.path) for source in models],
+                changed=[source.changed is not None for source in models],
+                context=context,
+                chunk=chunk,
+                threads=min(MAX_THREADS, len(os.sched_getaffinity(0))),
+            )
+            self.features: tuple[str, ...] = tuple(head["features"])
+            self.name = name_of(f"onnxruntime {head['onnxruntime']} for aarch64", mode)
+            self._end = weakref.finalize(self, stack.pop_all().close)
+
+    def _start(self, stack: contextlib.ExitStack, core: Core, environment: Environment) -> None:
+        scratch = stack.enter_context(temporary_folder())
+        # The package by a link: its neighbours are this machine's and not for the emulated Python.
+        (scratch / "phantom_edge").symlink_to(Path(phantom_edge.__file__).parent)
+        variables = {**environment.variables(scratch), "TMPDIR": str(scratch), "HOME": str(scratch)}
+        self._said = stack.enter_context((scratch / "stderr").open("w+b"))
+        command = environment.command(core.cpu, "-m", WORKER)
+        pipe = subprocess.PIPE
+        self._process = stack.enter_context(
+            child(command, env=variables, cwd=scratch, stdin=pipe, stdout=pipe, stderr=self._said)
+        )
+        self._requests, self._replies = (
+            cast(BinaryIO, self._process.stdin),
+            cast(BinaryIO, self._process.stdout),
+        )
+
+    def encode_image(self, pixels: np.ndarray) -> np.ndarray:
+        """Tiles [T, 3, S, S] to image tokens [T, N, hidden]."""
+        return self._call("encode_image", [np.asarray(pixels, dtype=np.float32)])[1][0]
+
+    def embed(self, ids: np.ndarray) -> np.ndarray:
+        """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
+        return self._call("embed", [np.asarray(ids, dtype=np.int64)])[1][0]
+
+    def make_cache(self) -> ArmCache:
+        """An empty cache for ``context`` tokens; its memory is taken here, and given back with it."""
+        self._caches += 1
+        self._call("make_cache", cache=self._caches)
+        cache = ArmCache(self._caches)
+        weakref.finalize(cache, self._dropped.append, cache.number)
+        return cache
+
+    def decode(self, embeds: np.ndarray, cache: ArmCache) -> np.ndarray:
+        """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position."""
+        end = end_of_call(self, embeds.shape[1], cache.length)
+        arrays = [np.asarray(embeds, dtype=np.float32)]
+        _, (logits,) = self._call("decode", arrays, cache=cache.number, length=cache.length)
+        cache.length = end
+        return logits
+
+    def _call(
+        self, call: str, arrays: list[np.ndarray] | None = None, **head: Any
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Ask the emulated process. Raises :class:`InputError` with its error, or when it has ended."""
+        dropped = [self._dropped.pop() for _ in range(len(self._dropped))]
+        try:
+            frames.write(self._requests, {"call": call, "dropped": dropped, **head}, arrays or [])
+            answer, values = frames.read(self._replies)
+        except (OSError, EOFError, ValueError):  # it ended, or says what is no message
+            raise InputError(self._last_words()) from None
+        if "error" in answer:
+            kind = NoRoomError if answer.get("kind") == NoRoomError.__name__ else InputError
+            raise kind(answer["error"])
+        return answer, values
+
+    def _last_words(self) -> str:
+        """Why the process ended: its signal or exit code, and the last line that it wrote."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING)
+        end(self._process)
+        code = self._process.returncode
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        size = self._said.seek(0, os.SEEK_END)
+        self._said.seek(max(0, size - LAST_WORDS))
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        said = f": {one_line(lines[-1], 150)}" if lines else ""
+        return f"{self.folder}: the emulated process ended {how}{said}"

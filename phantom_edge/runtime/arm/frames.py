@@ -1,0 +1,78 @@
+"""Messages between this process and the emulated one: a short description in JSON, then arrays as they are.
+
+A message is the length of its head (4 bytes), the head with the arrays' types and shapes, and their bytes.
+Everything is bounded before it is read, and nothing in it is a program. Numpy and the standard library alone:
+both sides run this file.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from math import prod
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+MAX_HEAD: Final = 1 << 20
+"""Bytes of a message's description."""
+MAX_ARRAY: Final = 1 << 33
+"""Bytes of one array."""
+MAX_ARRAYS: Final = 16
+TYPES: Final = ("<f4", "<i8", "|u1")
+_LENGTH: Final = struct.Struct("<I")
+
+
+def write(file: BinaryIO, head: dict[str, Any], arrays: Sequence[np.ndarray] = ()) -> None:
+    """Send a message. Raises :class:`OSError` where nobody reads it, and :class:`ValueError` beyond a bound.
+
+    >>> import io
+    >>> pipe = io.BytesIO()
+    >>> write(pipe, {"call": "embed"}, [np.array([[1, 2]])])
+    >>> _ = pipe.seek(0)
+    >>> read(pipe)
+    ({'call': 'embed'}, [array([[1, 2]])])
+    """
+    described = [(array.dtype.str, array.shape) for array in arrays]
+    data = json.dumps({"head": head, "arrays": described}).encode()
+    if len(data) > MAX_HEAD:
+        raise ValueError(f"a message's head has {len(data)} bytes")
+    _sizes(described)
+    file.write(_LENGTH.pack(len(data)) + data)
+    for array in arrays:
+        file.write(np.ascontiguousarray(array).data)
+    file.flush()
+
+
+def read(file: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """Receive a message. Raises :class:`EOFError` where it ends early, :class:`ValueError` for no message."""
+    (length,) = _LENGTH.unpack(_exactly(file, _LENGTH.size))
+    if length > MAX_HEAD:
+        raise ValueError(f"a message's head has {length} bytes")
+    message = json.loads(bytes(_exactly(file, length)))
+    arrays = []
+    for (kind, shape), size in zip(message["arrays"], _sizes(message["arrays"]), strict=True):
+        arrays.append(np.frombuffer(_exactly(file, size), kind).reshape(shape))
+    return message["head"], arrays
+
+
+def _sizes(described: Sequence[tuple[str, Sequence[int]]]) -> list[int]:
+    """Bytes of each array. Raises :class:`ValueError` for what no message holds."""
+    if len(described) > MAX_ARRAYS or any(kind not in TYPES for kind, _ in described):
+        raise ValueError("a message holds arrays of fp32, int64 and bytes, and few of them")
+    sizes = [int(kind[2:]) * prod(shape) for kind, shape in described]
+    if not all(0 <= size <= MAX_ARRAY for size in sizes):
+        raise ValueError("an array of a message is too large")
+    return sizes
+
+
+def _exactly(file: BinaryIO, count: int) -> bytearray:
+    data = bytearray(count)
+    view, done = memoryview(data), 0
+    while done < count:
+        got = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not got:
+            raise EOFError("the other side ended within a message")
+        done += got
+    return data
