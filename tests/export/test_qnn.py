@@ -164,7 +164,7 @@ def test_options_of_the_provider_are_few(bundles):
     metadata = {p.key: p.value for p in model_in(bundles("qwen2"), "vision_encoder").metadata_props}
     assert qnn_provider.switches_of(metadata) == {qnn_provider.FP16: "1"}
     for value in ('{"dump_json_qnn_graph": "1"}', '{"enable_htp_fp16_precision": "/tmp/x"}', "[]", "{"):
-        with pytest.raises(InputError, match="this toolkit does not set|not readable as JSON"):
+        with pytest.raises(InputError, match=r"this toolkit does not set|not readable as JSON"):
             qnn_provider.switches_of({qnn_provider.METADATA: value})
 
 
