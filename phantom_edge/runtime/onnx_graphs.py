@@ -95,6 +95,12 @@ class OnnxGraphs:
             self._shapes = _cache_shapes(path, decoder, context)
             self._vocabulary = _vocabulary(path, decoder)
 
+    @property
+    def tile_shape(self) -> list[int]:
+        """Of the vision encoder's input, [T, 3, S, S]."""
+        shape: list[int] = self._sessions["vision_encoder"].get_inputs()[0].shape
+        return shape
+
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
 

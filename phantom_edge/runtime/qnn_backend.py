@@ -22,6 +22,7 @@ from phantom_edge.export import qnn_provider
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, compiled_file, npu_file
 from phantom_edge.export.onnx_model import AGAIN, context_of, load_model
 from phantom_edge.export.qnn_chips import CHIPS, DEFAULT, Chip, chip_for
+from phantom_edge.runtime.npu_process import LocalModel, Model, NpuProcess
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 from phantom_edge.runtime.onnx_graphs import DATA_FOLDER
 from phantom_edge.runtime.onnx_lift import lift
@@ -76,7 +77,8 @@ class QnnBackend:
         self._chip, compiled = _chip(self.folder, chip)
         self.name = self._title(compiled)
         runs_all = compiled and not qnn_provider.emulated()
-        self._sessions = {n: self._open(n, compiled=runs_all or (compiled and n == VISION)) for n in names}
+        self._process = None if self._lifted else NpuProcess(self.folder)
+        self._models = {n: self._open(n, compiled=runs_all or (compiled and n == VISION)) for n in names}
         on_cpu = ("token_embedding",) if self._decodes else ("token_embedding", "text_decoder")
         self._cpu = OnnxBackend(
             self.folder, context=context, chunk=chunk, threads=threads, mode=mode, graphs=on_cpu
@@ -90,21 +92,21 @@ class QnnBackend:
         where = "Qualcomm's emulator" if qnn_provider.emulated() else "the NPU"
         return f"onnxruntime-qnn, {where} as {self._chip.name}{', compiled' if compiled else ''}"
 
-    def _open(self, name: str, *, compiled: bool) -> ort.InferenceSession:
+    def _open(self, name: str, *, compiled: bool) -> Model:
         path = self.folder / FOLDER / npu_file(name)
         model = load_model(path)
         with reading(path, AGAIN, "ONNX Runtime does not load it"):
-            if self._lifted:
+            if self._process is None:
                 return _on_cpu(path, lift(model))
             switches = qnn_provider.switches_of({entry.key: entry.value for entry in model.metadata_props})
             if compiled:
                 path, switches = self.folder / compiled_file(self._chip.name, name), {}
                 context_of(path)
-            return qnn_provider.open_session(path, self._chip, switches)
+            return self._process.open(name, path, self._chip, switches)
 
     def _read_decoder(self) -> None:
         """What the decoders' inputs say. Raises :class:`InputError` for graphs of another form."""
-        shapes = [{v.name: v.shape for v in self._sessions[name].get_inputs()} for name in (PREFILL, DECODE)]
+        shapes = [self._models[name].inputs for name in (PREFILL, DECODE)]
         path = self.folder / FOLDER / npu_file(PREFILL)
         with reading(path, AGAIN, "not a decoder of this toolkit"):
             cache = {name: tuple(shape) for name, shape in shapes[0].items() if name.startswith(PAST)}
@@ -129,8 +131,8 @@ class QnnBackend:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
         pixels = np.asarray(pixels, dtype=np.float32)
         with running(self.folder):
-            session = self._sessions[VISION]
-            return np.concatenate([session.run(None, {"pixel_values": t[None]})[0] for t in pixels])
+            model = self._models[VISION]
+            return np.concatenate([model.run({"pixel_values": t[None]})["image_features"] for t in pixels])
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
@@ -155,9 +157,7 @@ class QnnBackend:
         name, steps = (DECODE, 1) if count == 1 else (PREFILL, self._steps)
         inputs = self._inputs(embeds, cache.length, steps)
         with running(self.folder):
-            session = self._sessions[name]
-            outputs = [value.name for value in session.get_outputs()]
-            values = dict(zip(outputs, session.run(outputs, inputs | cache.buffers), strict=True))
+            values = self._models[name].run(inputs | cache.buffers)
             for key, buffer in cache.buffers.items():
                 new = values[PRESENT + key.removeprefix(PAST)]  # [1, Hkv, steps, W]
                 buffer[:, :, cache.length : end] = new[:, :, steps - count :]
@@ -190,9 +190,10 @@ def _chip(folder: Path, name: str | None) -> tuple[Chip, bool]:
     return (present[0], True) if present else (CHIPS[DEFAULT], False)
 
 
-def _on_cpu(path: Path, model: onnx.ModelProto) -> ort.InferenceSession:
+def _on_cpu(path: Path, model: onnx.ModelProto) -> Model:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry(DATA_FOLDER, str(path.parent))
     with quiet_native():
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        providers = ["CPUExecutionProvider"]
+        return LocalModel(ort.InferenceSession(model.SerializeToString(), options, providers=providers))

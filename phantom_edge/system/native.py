@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 import tempfile
@@ -43,9 +42,16 @@ def quiet_native(*, stdout: bool = False) -> Iterator[None]:
             raise
         finally:
             if stdout:
-                ctypes.CDLL(None).fflush(None)  # what C code has printed and not yet written
+                _flush_native()
             for number, copy in kept.items():
                 os.dup2(copy, number)
+
+
+def _flush_native() -> None:
+    """Write what C code has printed and not yet written."""
+    import ctypes  # not for everybody: it needs a library that a small Python lacks
+
+    ctypes.CDLL(None).fflush(None)
 
 
 def _sink() -> IO[bytes]:

@@ -5,36 +5,40 @@ the scales of the blocks to sixteenths of each channel's largest. On this grid t
 """
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from qnn_bundles import emulator
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx.packing import pack_blocks
+from phantom_edge.export.qnn_chips import CHIPS
+from phantom_edge.export.qnn_provider import BLOCKS
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.lpbq import factor_scales
 from phantom_edge.numbers.recipe import ScaleGrid
 from phantom_edge.numbers.scale_search import quantize_weight
+from phantom_edge.runtime.npu_process import NpuProcess
+
+pytestmark = emulator
 
 ROWS, IN, OUT, BLOCK = 16, 256, 64, 32
 STEP = 1.0  # of the outputs' uint16
-CHIP = {"soc_model": "57", "htp_arch": "75"}  # Snapdragon 8 Gen 3
 
 
 @pytest.fixture(scope="module")
-def npu():
-    """The device that the provider offers: the NPU itself, or its emulator."""
-    package = pytest.importorskip(
-        "onnxruntime_qnn", reason="needs onnxruntime-qnn (pip install onnxruntime-qnn)"
-    )
-    try:
-        onnxruntime.register_execution_provider_library("QNN", package.get_library_path())
-    except Exception as error:
-        pytest.skip(f"needs a platform that onnxruntime-qnn runs on: {error}")
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == "QNN"]
-    yield devices[:1], package.get_qnn_htp_path()
-    onnxruntime.unregister_execution_provider_library("QNN")
+def npu(tmp_path_factory):
+    """Runs a model's bytes on ``x``, on the NPU or its emulator, with or without LPBQ."""
+    folder = tmp_path_factory.mktemp("npu")
+    process = NpuProcess(folder)
+
+    def run(model: bytes, x: np.ndarray, *, lpbq: bool) -> np.ndarray:
+        path = folder / "product.onnx"
+        path.write_bytes(model)
+        product = process.open("product", path, CHIPS["SM8650"], {BLOCKS: str(int(lpbq))})
+        return product.run({"x": x[None]})["y"][0]
+
+    return run
 
 
 def product(weight: QuantizedTensor, x_scale: float, y_scale: float) -> bytes:
@@ -62,17 +66,6 @@ def product(weight: QuantizedTensor, x_scale: float, y_scale: float) -> bytes:
     return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
 
 
-def run(npu, model: bytes, x: np.ndarray, lpbq: bool) -> np.ndarray:
-    """On the NPU, with no node left on the CPU."""
-    devices, backend = npu
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    provider = {"backend_path": backend, "enable_block_quant_weight_optimization": str(int(lpbq)), **CHIP}
-    options.add_provider_for_devices(devices, provider)
-    return onnxruntime.InferenceSession(model, options).run(None, {"x": x[None]})[0][0]
-
-
 def errors(npu, scales: torch.Tensor | ScaleGrid, lpbq: bool = True) -> np.ndarray:
     """What the NPU gives beside the product of the rounded activations with the integers, in output steps."""
     generator = torch.Generator().manual_seed(0)
@@ -84,7 +77,7 @@ def errors(npu, scales: torch.Tensor | ScaleGrid, lpbq: bool = True) -> np.ndarr
     x_scale = float(np.float32(x.abs().max() / 32767))
     ideal = (x / x_scale).round() * x_scale @ weight.dequantize().double().T  # [ROWS, OUT]
     y_scale = float(np.float32(ideal.abs().max() / 32000))
-    y = run(npu, product(weight, x_scale, y_scale), x.float().numpy(), lpbq)
+    y = npu(product(weight, x_scale, y_scale), x.float().numpy(), lpbq=lpbq)
     return (torch.from_numpy(y).double() - ideal).numpy() / y_scale
 
 

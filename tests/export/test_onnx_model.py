@@ -15,7 +15,7 @@ FREE = {"domain", "outputs"}  # parameters of the writers that are no attributes
 def written() -> dict[tuple[str, str], set[str]]:
     """Operations by domain and name with the attributes that are spelled out where they are written."""
     operations: dict[tuple[str, str], set[str]] = {}
-    for path in Path(phantom_edge.__path__[0], "export", "onnx").glob("*.py"):
+    for path in Path(phantom_edge.__path__[0], "export", "onnx").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") not in WRITERS:
                 continue

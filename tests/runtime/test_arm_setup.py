@@ -10,7 +10,8 @@ import pytest
 from debian_mirror import deb, mirror, package
 
 from phantom_edge.errors import InputError
-from phantom_edge.runtime.arm import environment, frames, wheels
+from phantom_edge.runtime import frames
+from phantom_edge.runtime.arm import environment, wheels
 from phantom_edge.runtime.arm.cores import CORES, core_for, kernel_features
 from phantom_edge.runtime.arm.deb import unpack
 from phantom_edge.runtime.arm.download import PART, fetch
@@ -197,7 +198,7 @@ class TestFrames:
             ([["|O", [1]]], ValueError),
             ([["<f4", [1 << 40]]], ValueError),
             ([["<f4", [-1]]], ValueError),
-            ([["<f4", [1]]] * 17, ValueError),
+            ([["<f4", [1]]] * 513, ValueError),
             ([["<f4", [4]]], EOFError),
         ],
     )

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import subprocess
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import numpy as np
 
 import phantom_edge
 from phantom_edge.bundle.backend import end_of_call
-from phantom_edge.errors import InputError, NoRoomError, one_line
-from phantom_edge.runtime.arm import frames
 from phantom_edge.runtime.arm.cores import Core
 from phantom_edge.runtime.arm.environment import Environment
 from phantom_edge.runtime.onnx_backend import name_of, sources_of
-from phantom_edge.system.children import child, end
+from phantom_edge.runtime.worker_process import Answer, worker_process
 from phantom_edge.system.partials import temporary_folder
 
 WORKER: Final = "phantom_edge.runtime.arm.worker"
 MAX_THREADS: Final = 8
-ENDING: Final = 10.0  # seconds until a process that no longer answers is ended
-LAST_WORDS: Final = 4096  # bytes of what the process said at its end
 
 
 @dataclass
@@ -86,16 +80,8 @@ class ArmBackend:
         # The package by a link: its neighbours are this machine's and not for the emulated Python.
         (scratch / "phantom_edge").symlink_to(Path(phantom_edge.__file__).parent)
         variables = {**environment.variables(scratch), "TMPDIR": str(scratch), "HOME": str(scratch)}
-        self._said = stack.enter_context((scratch / "stderr").open("w+b"))
         command = environment.command(core.cpu, "-m", WORKER)
-        pipe = subprocess.PIPE
-        self._process = stack.enter_context(
-            child(command, env=variables, cwd=scratch, stdin=pipe, stdout=pipe, stderr=self._said)
-        )
-        self._requests, self._replies = (
-            cast(BinaryIO, self._process.stdin),
-            cast(BinaryIO, self._process.stdout),
-        )
+        self._process = stack.enter_context(worker_process(command, scratch, self.folder, variables))
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden]."""
@@ -121,30 +107,7 @@ class ArmBackend:
         cache.length = end
         return logits
 
-    def _call(
-        self, call: str, arrays: list[np.ndarray] | None = None, **head: Any
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Ask the emulated process. Raises :class:`InputError` with its error, or when it has ended."""
+    def _call(self, call: str, arrays: list[np.ndarray] | None = None, **head: Any) -> Answer:
+        """Ask the emulated process, which may drop the caches that nobody has any more."""
         dropped = [self._dropped.pop() for _ in range(len(self._dropped))]
-        try:
-            frames.write(self._requests, {"call": call, "dropped": dropped, **head}, arrays or [])
-            answer, values = frames.read(self._replies)
-        except (OSError, EOFError, ValueError):  # it ended, or says what is no message
-            raise InputError(self._last_words()) from None
-        if "error" in answer:
-            kind = NoRoomError if answer.get("kind") == NoRoomError.__name__ else InputError
-            raise kind(answer["error"])
-        return answer, values
-
-    def _last_words(self) -> str:
-        """Why the process ended: its signal or exit code, and the last line that it wrote."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(ENDING)
-        end(self._process)
-        code = self._process.returncode
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        size = self._said.seek(0, os.SEEK_END)
-        self._said.seek(max(0, size - LAST_WORDS))
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        said = f": {one_line(lines[-1], 150)}" if lines else ""
-        return f"{self.folder}: the emulated process ended {how}{said}"
+        return self._process.call(call, arrays or [], dropped=dropped, **head)

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
-from phantom_edge.runtime.arm import frames
+from phantom_edge.runtime import frames
 from phantom_edge.runtime.onnx_graphs import OnnxCache, OnnxGraphs, Source
 
 CPUINFO: Final = Path("/proc/cpuinfo")

@@ -1,4 +1,4 @@
-"""Messages between this process and the emulated one: a short description in JSON, then arrays as they are.
+"""Messages between this process and one that emulates: a short description in JSON, then arrays as they are.
 
 A message is the length of its head (4 bytes), the head with the arrays' types and shapes, and their bytes.
 Everything is bounded before it is read, and nothing in it is a program. Numpy and the standard library alone:
@@ -19,8 +19,9 @@ MAX_HEAD: Final = 1 << 20
 """Bytes of a message's description."""
 MAX_ARRAY: Final = 1 << 33
 """Bytes of one array."""
-MAX_ARRAYS: Final = 16
-TYPES: Final = ("<f4", "<i8", "|u1")
+MAX_ARRAYS: Final = 512
+"""Of a message: keys and values of every layer, and a few more."""
+TYPES: Final = ("<f4", "<f2", "<i8", "<i4", "|i1", "|u1")
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -60,7 +61,7 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
 def _sizes(described: Sequence[tuple[str, Sequence[int]]]) -> list[int]:
     """Bytes of each array. Raises :class:`ValueError` for what no message holds."""
     if len(described) > MAX_ARRAYS or any(kind not in TYPES for kind, _ in described):
-        raise ValueError("a message holds arrays of fp32, int64 and bytes, and few of them")
+        raise ValueError("a message holds arrays of few types, and no great number of them")
     sizes = [int(kind[2:]) * prod(shape) for kind, shape in described]
     if not all(0 <= size <= MAX_ARRAY for size in sizes):
         raise ValueError("an array of a message is too large")
