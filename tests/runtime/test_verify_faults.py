@@ -48,7 +48,7 @@ def _tokens(target):
     return 2 if target.startswith("snapdragon") else TOKENS  # an emulator is slow
 
 
-NPU = {"all": NpuOptions("all"), "compiled": NpuOptions("all", soc=("sm8650",))}
+NPU = {"all": NpuOptions("all"), "compiled": NpuOptions("all", soc=("sm8650,sm8850",))}
 
 
 def _request(target, model, output):

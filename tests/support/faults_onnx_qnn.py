@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,12 @@ from onnx import numpy_helper
 
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.export.onnx.qnn import stored_ranges
+from phantom_edge.export.onnx.qnn.compiled import compile_graphs
 from phantom_edge.export.onnx.stored import load_array
 from phantom_edge.export.onnx_layout import FOLDER, npu_file
+from phantom_edge.export.qnn_chips import CHIPS
 from phantom_edge.numbers.ranges import fingerprint
+from phantom_edge.progress import no_step
 
 DECLARED: Final = "declarations that differ"
 FIT: Final = "activation ranges that do not fit"
@@ -105,10 +107,22 @@ def binary(folder: Path) -> None:
     path.write_bytes(data)
 
 
-def vision_of_another_chip(folder: Path) -> None:
-    manifest = json.loads((folder / MANIFEST).read_text())
-    assert len(manifest["npu"]["compiled"]) == 1
-    (folder / "npu/sm8650/vision_encoder_qnn.bin").write_bytes(b"not a context" * 1000)
+def no_context(chip: str) -> Callable[[Path], None]:
+    """What was compiled for a chip is something else."""
+    return lambda folder: (folder / f"npu/{chip}/vision_encoder_qnn.bin").write_bytes(b"none" * 1000)
+
+
+def context_of_other_weights(folder: Path) -> None:
+    """The second chip's binary of another graph, compiled as it should be."""
+    change = constant(f"{FC1}.weight.scales", lambda scales: scales * 1.5)
+    graphs = folder / FOLDER
+    kept = {path.name: path.read_bytes() for path in graphs.glob("npu_vision_encoder.*")}
+    edited(VISION_GRAPH, change)(folder)
+    for path in (folder / "npu/sm8850").glob("vision_encoder*"):
+        path.unlink()  # the compiler does not write over a file
+    compile_graphs(folder, [VISION_GRAPH], CHIPS["SM8850"], no_step)
+    for name, data in kept.items():
+        (graphs / name).write_bytes(data)
 
 
 def of_vision(change: Change) -> Callable[[Path], None]:
@@ -164,5 +178,7 @@ FAULTS = [
     Fault("a range too small in both decoders", ALL, site(DECODERS, INPUT, 0.1, believed=True), FIT),
     Fault("a sine of the other sign", ALL, of_decode(other_op("Neg", "Identity")), DECLARED),
     Fault("a bit of a compiled decoder", COMPILED, binary, BESIDE),
-    Fault("a compiled vision encoder that is none", COMPILED, vision_of_another_chip, "runs"),
+    Fault("a compiled vision encoder that is none", COMPILED, no_context("sm8650"), "runs"),
+    Fault("another chip's that is none", COMPILED, no_context("sm8850"), "image tokens as SM8850"),
+    Fault("another chip's of other weights", COMPILED, context_of_other_weights, "image tokens as SM8850"),
 ]  # fmt: skip

@@ -37,7 +37,18 @@ from phantom_edge.runtime.decoding import forced
 from phantom_edge.runtime.tolerances import Tolerance
 from phantom_edge.runtime.torch_reference import Reference, make_references, model_input
 from phantom_edge.runtime.traces import Prompt, Trace, prompts, trace_prompt
-from phantom_edge.runtime.verify import far, golden, phantom, quality, reach, shipped, source, stages, weights
+from phantom_edge.runtime.verify import (
+    chips,
+    far,
+    golden,
+    phantom,
+    quality,
+    reach,
+    shipped,
+    source,
+    stages,
+    weights,
+)
 from phantom_edge.runtime.verify.questions import ARM, ARM_UNROUNDED, FILES, QUALITY, STRUCTURE, UNROUNDED
 from phantom_edge.runtime.verify.scope import Prompts, Scope
 from phantom_edge.runtime.verify.subject import Broken, Subject, attempt, part
@@ -207,6 +218,8 @@ class _Verification:
         )
         report.groups[UNROUNDED] += self._unrounded(references)
         report.groups[STRUCTURE] += self._as_shipped(own, run)
+        every_chip = self.scope.every_prompt
+        report.groups[STRUCTURE] += chips.checks(subject, references[0], every=every_chip)
         self._golden(run_prompts.golden, references[0], run[0])
         if self.machine is not None:
             self._against_here(references, own, run)

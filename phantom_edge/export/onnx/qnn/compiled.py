@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from phantom_edge.export.onnx_model import context_of, parse_model
 from phantom_edge.export.qnn_chips import Chip
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.children import run
+from phantom_edge.system.partials import temporary_folder
 from phantom_edge.versions import installed
 
 PACKAGE: Final = "onnxruntime-qnn"
@@ -60,11 +60,11 @@ def decoders_again(folder: Path, names: Sequence[str], chips: Sequence[Chip]) ->
     made: dict[str, bytes] = {}
     if not decoders or not chips:
         return made
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / FOLDER).symlink_to((folder / FOLDER).resolve(), target_is_directory=True)
+    with temporary_folder() as place:
+        (place / FOLDER).symlink_to((folder / FOLDER).resolve(), target_is_directory=True)
         for chip in chips:
-            compile_graphs(Path(place), decoders, chip, no_step)
-        for path in sorted((Path(place) / NPU_FOLDER).rglob("*")):
+            compile_graphs(place, decoders, chip, no_step)
+        for path in sorted((place / NPU_FOLDER).rglob("*")):
             if path.is_file():
                 made[path.relative_to(place).as_posix()] = path.read_bytes()
     return made
