@@ -184,6 +184,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.onnx.qnn",
             "phantom_edge.runtime.qnn_backend:QnnBackend",
             unrounded=(("mode", "lifted"),),
+            int8_cache=True,
             npu=True,
         ),
     )
