@@ -121,10 +121,12 @@ def test_these_tests_are_quiet_themselves():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["torch", "desktop", "android", "ios", "coreai"])
+@pytest.mark.parametrize("target", ["torch", "desktop", "android", "ios", "coreai", "snapdragon"])
 def test_no_runtime_reaches_out(watcher, picture, tiny_dirs, target):
     if target == "coreai" and importlib.util.find_spec("coreai_torch") is None:
         pytest.skip("needs coreai-torch")
+    if target == "snapdragon" and importlib.util.find_spec("onnxruntime_qnn") is None:
+        pytest.skip("needs onnxruntime-qnn")
     arguments = ["-c", EXPORT_AND_ASK, target, str(tiny_dirs["qwen2"]), str(picture)]
     seen = watcher.run(target, arguments)
     assert_quiet(seen, watcher.folder / target / "work")

@@ -22,6 +22,7 @@ from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
+from phantom_edge.export import qnn_provider
 from phantom_edge.progress import Step, prefixed
 from phantom_edge.system.children import child
 from phantom_edge.system.outputs import short_name
@@ -73,6 +74,11 @@ def _prepared(model: str | None, settings: Settings) -> Run:
 
 
 def _of_bundle(bundle: Bundle, device: dict[str, Any], settings: Settings) -> Run:
+    if format_for(bundle.manifest.format).npu and qnn_provider.emulated():
+        raise InputError(
+            f"{bundle.folder}: made for an NPU, which is emulated here: its times say nothing; measure on a "
+            "phone with --device adb --npu"
+        )
     if settings.threads is not None and format_for(bundle.manifest.format).name in NO_THREADS:
         raise InputError(f"{bundle.folder}: Core ML chooses its threads itself; leave out --threads")
     run = Run(device, {}, model_facts(bundle), settings.to_dict())

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING, Any, Final
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.qnn_chips import Chip
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import parse_json
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 EXTRA: Final = 'pip install "phantom-edge[snapdragon]"'
 AGAIN: Final = "export it again"
@@ -56,6 +57,7 @@ def emulated() -> bool:
 def _device() -> Any:
     """What stands for the NPU among ONNX Runtime's devices, once the provider is registered."""
     require()
+    import onnxruntime as ort
     import onnxruntime_qnn
 
     try:
@@ -91,6 +93,7 @@ def open_session(
         InputError: no provider, or a graph of which a node would run elsewhere; the message names it.
     """
     device = _device()
+    import onnxruntime as ort
     import onnxruntime_qnn
 
     options = ort.SessionOptions()

@@ -52,8 +52,7 @@ def gptq(
         group: input features per scale; None for one scale per output channel.
         act_order: take the features with the largest second moment first.
         damping: share of the diagonal's mean that is added to it; raised tenfold as long as H stays singular.
-        sweeps: of the coordinate descent that follows; None takes the grid's :data:`SWEEPS` for int4, 0 for
-            int8.
+        sweeps: of the coordinate descent that follows; None is the grid's :data:`SWEEPS` for int4, else 0.
         scales: the grid of the scales.
 
     Returns:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from phantom_edge.errors import InputError
+from phantom_edge.export import qnn_provider
 from phantom_edge.report.report import Check, Report, megabytes
 from phantom_edge.system.children import run
 
@@ -41,6 +43,7 @@ def doctor() -> Report:
             "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
             "cores": os.cpu_count() or 0,
             "Core ML artifacts run in": "Core ML" if sys.platform == "darwin" else "the MIL interpreter",
+            "Snapdragon artifacts run in": _npu(),
         },
     )
     report.groups["Libraries"] = [_library(name, code) for name, code in IMPORTS.items()]
@@ -54,6 +57,14 @@ def doctor() -> Report:
         )
     ]
     return report
+
+
+def _npu() -> str:
+    try:
+        qnn_provider.require()
+    except InputError as error:
+        return f"nothing here: {error}"
+    return "Qualcomm's emulator" if qnn_provider.emulated() else "the NPU"
 
 
 def _library(name: str, code: str) -> Check:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, finish
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import CompiledGraphs, GraphFiles, Npu
 
-T = TypeVar("T")
 CHIPS = {"SM8650": (75, 57), "SM8750": (79, 69)}
 """Hexagon version and Qualcomm's number of the chips that the graphs were compiled for."""
 VISION, DECODER = ("vision_encoder",), ("prefill", "decode")
@@ -39,16 +37,14 @@ def write_npu_bundle(
         (folder / "npu" / name).write_text("not for an NPU")
     for_cpu = GraphFiles("npu/vision_encoder.onnx", "npu/embed.onnx", "npu/embed.onnx")
     names = (*VISION, *DECODER) if decodes else VISION
-    npu = _made(
-        Npu,
+    npu = Npu(
         graphs=_graphs(folder, "npu", names, "weights"),
         activations="uint16",
         ranges="0" * 64,
         architectures=tuple(architectures),
         options={"offload_graph_io_quantization": "0"},
         compiled={
-            chip: _made(
-                CompiledGraphs,
+            chip: CompiledGraphs(
                 architecture=architecture,
                 model=model,
                 graphs=_graphs(folder, f"npu/{chip.lower()}", names, f"context of {chip}"),
@@ -60,11 +56,6 @@ def write_npu_bundle(
     )
     manifest = replace(cpu.manifest, target="snapdragon", format="onnx", graphs=for_cpu, npu=npu, **changes)
     return finish(folder, manifest)
-
-
-def _made(kind: type[T], **values: object) -> T:
-    """A record of those of the values that it has: what a device does not read may come and go."""
-    return kind(**{entry.name: values[entry.name] for entry in fields(kind) if entry.name in values})
 
 
 def _graphs(folder: Path, below: str, names: Sequence[str], content: str) -> dict[str, str]:
