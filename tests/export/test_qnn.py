@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -22,7 +24,10 @@ from phantom_edge.export.qnn_chips import ARCHITECTURES, CHIPS
 from phantom_edge.model.rounded_ops import Rounding
 from phantom_edge.numbers.ranges import fingerprint
 from phantom_edge.pipeline.npu import GRAPHS
+from phantom_edge.quantize.kv import KVScales
 from phantom_edge.runtime.qnn_backend import QnnBackend
+from phantom_edge.runtime.verify import verify
+from phantom_edge.runtime.verify.questions import STRUCTURE
 
 CHUNK = 128
 RECIPE = "int4"
@@ -204,6 +209,13 @@ def test_the_decoders_share_their_weights(bundles):
     assert sizes["decode"] < sizes["prefill"] / 3
 
 
+def room(model, options):
+    """Tokens that fit, by what the refusal says."""
+    with pytest.raises(InputError) as refused:
+        memory.check_memory(model, options)
+    return int(re.search(r"at most (\d+) tokens fit", str(refused.value))[1])
+
+
 def test_a_decoder_that_does_not_fit_says_what_does(tiny_dirs, monkeypatch):
     model = quantized(tiny_dirs["qwen2"], RECIPE).with_rounding(Rounding(GRAPHS["all"]))
     options = ExportOptions(1 << 16, CHUNK, "fp32", (2,))
@@ -211,6 +223,10 @@ def test_a_decoder_that_does_not_fit_says_what_does(tiny_dirs, monkeypatch):
     with pytest.raises(InputError, match=r"--context 65536: the decoder takes .* at most \d+ tokens fit"):
         memory.check_memory(model, options)
     memory.check_memory(model.with_rounding(Rounding(GRAPHS["vision"])), options)
+    ones = [torch.ones(model.config.decoder.kv_heads, model.spec.width(n)) for n in range(2)]
+    int8 = model.with_kv(KVScales(ones, ones))
+    monkeypatch.setattr(memory, "LIMIT", 1_000_000)
+    assert room(int8, options) > room(model, options)
     monkeypatch.setattr(memory, "LIMIT", 1000)
     with pytest.raises(InputError, match="leave the decoder to the CPU, or use --npu vision"):
         memory.check_memory(model, options)
@@ -239,10 +255,40 @@ def test_every_architecture_takes_every_graph_whole(bundles, architecture, optio
 
 @emulator
 @pytest.mark.slow
+@pytest.mark.parametrize("parts", ["all", "vision"])
+def test_an_int8_cache_is_verified_in_the_emulator(bundles, parts):
+    report = verify(Bundle.open(bundles("qwen2", parts=parts, kv_cache="int8")), tokens=2)
+    assert report.ok, report.failures
+    assert "cache scales that differ" in {check.name for check in report.groups[STRUCTURE]}
+
+
+@emulator
+@pytest.mark.slow
+def test_the_emulators_integers_are_torchs_to_one_step(bundles, tiny_dirs):
+    """What the NPU rounds in fp16 may fall to the other side of a boundary, and no further."""
+    folder = bundles("qwen2", parts="all", activations="fp16", kv_cache="int8")
+    scales = qnn.stored_cache(folder)
+    model = stored(tiny_dirs["qwen2"], folder).with_rounding(Rounding(GRAPHS["all"])).with_kv(scales)
+    cache, embeds = model.make_cache(CONTEXT), embed(model, random_ids(model, 40))
+    model.decode(torch.from_numpy(embeds), cache)
+    backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK)
+    own = backend.make_cache()
+    backend.decode(embeds, own)
+    for kind, values, steps in (("key", cache.keys, scales.keys), ("value", cache.values, scales.values)):
+        expected = (values[0][:, :40] / steps[0]).round().numpy()
+        buffer = own.buffers[f"past_key_values.0.{kind}"]
+        assert buffer.dtype == np.int8
+        integers = buffer[:, :, :40].transpose(0, 2, 1, 3)
+        off = abs(integers - expected)
+        assert off.max() <= 1
+        assert off.mean() < 0.1
+
+
+@emulator
+@pytest.mark.slow
 def test_a_node_for_the_cpu_is_refused(bundles, tmp_path):
     model = model_in(bundles("qwen2"), "vision_encoder")
-    model.graph.node[-1].op_type = "Det"  # in place of Identity
-    del model.graph.output[0].type.tensor_type.shape.dim[1:]
+    model.graph.node[-1].op_type = "Acosh"  # in place of Identity
     onnx.save(model, tmp_path / "graph.onnx")
     for file in (bundles("qwen2") / FOLDER).glob("*_data"):
         (tmp_path / file.name).symlink_to(file)
@@ -252,9 +298,10 @@ def test_a_node_for_the_cpu_is_refused(bundles, tmp_path):
 
 @emulator
 @pytest.mark.slow
-def test_compiled_files_are_what_the_graphs_give(bundles, tiny_dirs):
+@pytest.mark.parametrize("kv_cache", ["float", "int8"])
+def test_compiled_files_are_what_the_graphs_give(bundles, tiny_dirs, kv_cache):
     """One binary for both decoders, the same again each time; the vision encoder answers bit for bit."""
-    folder = bundles("qwen2", parts="all", soc=("sm8650",))
+    folder = bundles("qwen2", parts="all", soc=("sm8650",), kv_cache=kv_cache)
     npu = Bundle.open(folder).manifest.npu
     assert npu.compiled["SM8650"].architecture == 75
     files = {path.name for path in (folder / "npu/sm8650").iterdir()}
