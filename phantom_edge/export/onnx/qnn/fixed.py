@@ -244,22 +244,20 @@ class FixedOps(OnnxOps):
         d, call, node = self.spec.config.decoder, self._of_call(), self.graph.node
         group, width = d.heads // d.kv_heads, self.spec.width(layer)
         q = self._site("query", node("Mul", [q, self._number(scale)]))
-        # The query heads of one key head are rows of one product: [1, Hkv, G * S, W].
-        q = self._reshape(self._transpose(q, 0, 2, 1, 3), 1, d.kv_heads, group * call.steps, width)
-        k, v = (self._transpose(value, 0, 2, 1, 3) for value in (k, v))  # [1, Hkv, S, W]
         keys, values = self._cached(layer, "key", k), self._cached(layer, "value", v)
         q = self._scaled(q, keys)
+        # The query heads of one key head are rows of one product: [1, Hkv, G * S, W].
+        q = self._reshape(self._transpose(q, 0, 2, 1, 3), 1, d.kv_heads, group * call.steps, width)
         scores = [node("MatMul", [q, self._transpose(part, 0, 1, 3, 2)]) for part in (keys.past, keys.new)]
         both = self._site("scores", node("Concat", scores, axis=-1))  # [1, Hkv, G * S, C + S]
         weights = self.softmax(self._site("masked", node("Add", [both, call.mask])))
         behind, new = self.split(weights, [call.context, call.steps])
         mixed = node("Add", [node("MatMul", [behind, values.past]), node("MatMul", [new, values.new])])
-        mixed = self._site("mixed", self._scaled(mixed, values))
-        mixed = self._reshape(mixed, 1, d.heads, call.steps, width)
+        mixed = self._reshape(self._site("mixed", mixed), 1, d.heads, call.steps, width)
         if self.kv is None:
-            for kind, value in (("key", k), ("value", v)):
-                node("Cast", [value], [f"present.{layer}.{kind}"], to=TensorProto.FLOAT16)
-        return self._transpose(mixed, 0, 2, 1, 3)  # [1, S, H, W]
+            for kind, half in (("key", keys), ("value", values)):
+                node("Cast", [half.new], [f"present.{layer}.{kind}"], to=TensorProto.FLOAT16)
+        return self._scaled(self._transpose(mixed, 0, 2, 1, 3), values)  # [1, S, H, W]
 
     @property
     def cache_type(self) -> int:
@@ -273,13 +271,16 @@ class FixedOps(OnnxOps):
         """
         node, past, present = self.graph.node, f"past_key_values.{layer}.{kind}", f"present.{layer}.{kind}"
         if self.kv is None:
-            return Cached(node("Cast", [past], to=TensorProto.FLOAT), new)
+            return Cached(node("Cast", [past], to=TensorProto.FLOAT), self._transpose(new, 0, 2, 1, 3))
         step, zero = self.graph.scalar(STEP, np.float32(1)), self.graph.scalar(ZERO, np.int8(0))
         scale = self._cache_scale(self.kv, layer, kind)
-        whole = node("Mul", [new, node("Reciprocal", [scale])])
+        d, width, ints = self.spec.config.decoder, self.spec.width(layer), self.graph.ints
+        one = node("Reshape", [node("Reciprocal", [scale]), ints(1, 1, d.kv_heads, width)])
+        whole = self._transpose(node("Mul", [new, one]), 0, 2, 1, 3)
         node("QuantizeLinear", [whole, step, zero], [present])
         old, added = (node("DequantizeLinear", [value, step, zero]) for value in (past, present))
-        return Cached(old, added, scale)
+        each = node("Expand", [scale, ints(1, d.kv_heads, d.heads // d.kv_heads, width)])
+        return Cached(old, added, node("Reshape", [each, ints(1, 1, d.heads, width)]))
 
     def _cache_scale(self, kv: CacheScales, layer: int, kind: str) -> str:
         """Scales [1, Hkv, 1, W] of keys or values as they are here, the phantom's moved by a power of two."""
