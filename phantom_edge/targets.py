@@ -44,7 +44,7 @@ class Format:
     ends the process on a program that it does not like.
 
     Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
-    ``stored_ranges(folder)``, the grids of an NPU's values;
+    ``stored_ranges(folder)``, the grids of an NPU's values; ``compiled_again(folder, model, options)``;
     ``derived_files(model, options, folder)``, what lies beside the graphs; ``NOT_STORED``, patterns of the
     weights that the artifact does not hold as they are, with the reason.
     """
@@ -107,6 +107,11 @@ class Format:
         """Files beside the graphs, by path, as an export writes them for the graphs in ``folder``."""
         make = getattr(_imported(self.exporter), "derived_files", None)
         return make(model, options, folder) if make else {}
+
+    def compiled_again(self, folder: Path, model: FoldedModel, options: ExportOptions) -> Mapping[str, bytes]:
+        """What was compiled for chips and is not run, made again, by its path; nothing for other formats."""
+        make = getattr(_imported(self.exporter), "compiled_again", None)
+        return make(folder, model, options) if make else {}
 
     def graph_files(self, folder: Path) -> Mapping[str, str]:
         """Where each graph lies below ``folder``."""
@@ -184,6 +189,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.onnx.qnn",
             "phantom_edge.runtime.qnn_backend:QnnBackend",
             unrounded=(("mode", "lifted"),),
+            int8_cache=True,
             npu=True,
         ),
     )

@@ -48,7 +48,7 @@ def export(
     budget_kl: option.BudgetKl = None,
     scales: option.Scales = None,
     kv_cache: Annotated[
-        str, typer.Option(help="float, or int8 (desktop: a quarter of the memory).")
+        str, typer.Option(help="float, or int8 where the runtime takes it: desktop, snapdragon.")
     ] = "float",
     fold: option.Fold = "exact",
     context: option.Context = None,

@@ -79,6 +79,18 @@ class FloatConstants:
             self._layer = layer
         return self._scalings.get(name, Scaling())
 
+    def cache_powers(self, layer: int, kind: str) -> torch.Tensor:
+        """Powers of two [W] by which a layer's cached ``kind``, ``key`` or ``value``, is above the model's.
+
+        They are those of the phantom's channels, which lie behind the others.
+        """
+        powers = torch.ones(self.spec.width(layer))
+        if size := self.spec.phantom_dims[layer]:
+            part = "basis" if self.spec.compressed(layer) else "scale"
+            scaling = self.scaling(f"text_decoder.layers.{layer}.phantom.{kind}.{part}")
+            powers[-size:] = float(scaling.before) * scaling.after
+        return powers
+
 
 def _scalings(weights: Weights, layer: str, *, compressed: bool) -> dict[str, Scaling]:
     part = "basis" if compressed else "scale"

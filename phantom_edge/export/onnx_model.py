@@ -45,6 +45,7 @@ _NODES: Final = {
         "Neg": "",
         "NonZero": "",
         "QuantizeLinear": "",
+        "Reciprocal": "",
         "ReduceSum": "keepdims",
         "Reshape": "",
         "ScatterND": "",

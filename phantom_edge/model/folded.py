@@ -169,7 +169,8 @@ class FoldedModel:
 
     def _ops(self, graph: str, cache: KVCache | None = None, steps: int = 0) -> TorchOps:
         if self.rounding is not None and self.rounding.covers(graph):
-            return RoundedOps(self.spec, self.weights, at=self.rounding.at, cache=cache, steps=steps)
+            at = self.rounding.at
+            return RoundedOps(self.spec, self.weights, at=at, kv=self.kv, cache=cache, steps=steps)
         return TorchOps(
             self.spec, self.weights, activation=self.activation, kv=self.kv, cache=cache, steps=steps
         )

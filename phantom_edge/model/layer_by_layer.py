@@ -101,8 +101,9 @@ class LoadedBlock:
         model, vision = self.model, self.block.vision
         own, matrices = None if vision else sequence, self.matrices
         if model.rounding is not None and model.rounding.covers(self.block.name):
-            at = model.rounding.at
-            rounded = RoundedSequenceOps(model.spec, self.weights, at=at, sequence=own, matrices=matrices)
+            rounded = RoundedSequenceOps(
+                model.spec, self.weights, at=model.rounding.at, kv=model.kv, sequence=own, matrices=matrices
+            )
             return self.block.graph(rounded, x)
         ops = SequenceOps(
             model.spec,

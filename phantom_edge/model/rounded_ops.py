@@ -200,14 +200,19 @@ class Rounded(TorchOps):
         weights = self.softmax(self._site("masked", scores))
         return self._site("mixed", weights @ v).flatten(1, 2).transpose(1, 2)
 
+    def cached(self, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """New keys and values as the cache gives them back: in fp16, and on its grid where it is int8."""
+        k, v = (self.at(f"text_decoder.layers.{layer}.cache", value) for value in (k, v))
+        return (k, v) if self.kv is None else self.kv.round(layer, k, v)
+
 
 class RoundedOps(Rounded):
-    """:class:`Rounded` over a cache, which is in fp16."""
+    """:class:`Rounded` over a cache."""
 
     def cached_attention(self, q: Tensor, k: Tensor, v: Tensor, layer: int, scale: float) -> Tensor:
         past = [cache[layer] for cache in (self._keys, self._values)]
-        for cache, new in zip(past, (k, v), strict=True):
-            cache[:, self.start : self.end] = self.at(f"text_decoder.layers.{layer}.cache", new)
+        for cache, new in zip(past, self.cached(k, v, layer), strict=True):
+            cache[:, self.start : self.end] = new
         mask = torch.ones(q.shape[1], self.end, dtype=torch.bool).tril(self.start)
         return self.attend(q, past[0][:, : self.end], past[1][:, : self.end], mask, scale)
 
@@ -216,7 +221,7 @@ class RoundedSequenceOps(Rounded, SequenceOps):
     """:class:`Rounded` over whole sequences."""
 
     def cached_attention(self, q: Tensor, k: Tensor, v: Tensor, layer: int, scale: float) -> Tensor:
-        k, v = (self.at(f"text_decoder.layers.{layer}.cache", value) for value in (k, v))
+        k, v = self.cached(k, v, layer)
         mask = self._mask
         if mask is None:
             mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool).tril()

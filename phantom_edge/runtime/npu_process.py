@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -21,11 +21,18 @@ from phantom_edge.system.partials import temporary_folder
 WORKER: Final = "phantom_edge.runtime.qnn_worker"
 
 
+class Input(NamedTuple):
+    """An input's type as ONNX Runtime calls it, such as ``tensor(float16)``, and its shape."""
+
+    type: str
+    shape: Sequence[int]
+
+
 class Model(Protocol):
-    """A graph that runs: shapes of its inputs by name, names of its outputs."""
+    """A graph that runs: its inputs by name, names of its outputs."""
 
     @property
-    def inputs(self) -> Mapping[str, Sequence[int]]: ...
+    def inputs(self) -> Mapping[str, Input]: ...
     @property
     def outputs(self) -> Sequence[str]: ...
     def run(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -38,7 +45,7 @@ class RemoteModel:
 
     process: WorkerProcess
     graph: str
-    inputs: Mapping[str, Sequence[int]]
+    inputs: Mapping[str, Input]
     outputs: Sequence[str]
 
     def run(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -53,7 +60,7 @@ class LocalModel:
 
     def __init__(self, session: ort.InferenceSession):
         self._session = session
-        self.inputs = {value.name: value.shape for value in session.get_inputs()}
+        self.inputs = {value.name: Input(value.type, value.shape) for value in session.get_inputs()}
         self.outputs = [value.name for value in session.get_outputs()]
 
     def run(self, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -79,5 +86,5 @@ class NpuProcess:
         """A session as :func:`phantom_edge.export.qnn_provider.open_session` opens it, and raises."""
         place, own = str(path.absolute()), dict(switches)
         head, _ = self._process.call("open", graph=graph, path=place, chip=chip.name, switches=own)
-        inputs = {name: shape for name, (_, shape) in head["inputs"].items()}
+        inputs = {name: Input(*described) for name, described in head["inputs"].items()}
         return RemoteModel(self._process, graph, inputs, list(head["outputs"]))

@@ -42,7 +42,11 @@ def lift(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _without_grids(graph: onnx.GraphProto) -> onnx.GraphProto:
-    """A graph whose values lie on no grid: what QuantizeLinear and DequantizeLinear do to one is left out."""
+    """A graph whose values lie on no grid: what QuantizeLinear and DequantizeLinear do to one is left out.
+
+    So it is of an int8 cache, which comes in and goes out in float.
+    """
+    ends = {value.name for value in (*graph.input, *graph.output)}
     stored = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
     if not stored:
         return graph
@@ -52,9 +56,12 @@ def _without_grids(graph: onnx.GraphProto) -> onnx.GraphProto:
     del left.node[:]
     for node in graph.node:
         if node.op_type == "QuantizeLinear":
+            if node.output[0] in ends:
+                before = values.get(node.input[0], node.input[0])
+                left.node.append(helper.make_node("Identity", [before], [node.output[0]]))
             continue
-        if node.op_type == "DequantizeLinear" and node.input[0] in stored:
-            before = stored[node.input[0]]
+        if node.op_type == "DequantizeLinear" and node.input[0] in stored.keys() | ends:
+            before = stored.get(node.input[0], node.input[0])
             values[node.output[0]] = values.get(before, before)
             continue
         left.node.append(node)

@@ -32,6 +32,8 @@ from phantom_edge.system.reading import reading
 VISION, PREFILL, DECODE = NPU_GRAPHS
 PAST, PRESENT = "past_key_values.", "present."
 MASKED: Final = np.float16(-10000)
+KINDS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
+"""What a cache may hold, by ONNX Runtime's name."""
 MODES: Final = ("stock", "lifted")
 
 
@@ -106,17 +108,20 @@ class QnnBackend:
 
     def _read_decoder(self) -> None:
         """What the decoders' inputs say. Raises :class:`InputError` for graphs of another form."""
-        shapes = [self._models[name].inputs for name in (PREFILL, DECODE)]
+        prefill, decode = (self._models[name].inputs for name in (PREFILL, DECODE))
         path = self.folder / FOLDER / npu_file(PREFILL)
         with reading(path, AGAIN, "not a decoder of this toolkit"):
-            cache = {name: tuple(shape) for name, shape in shapes[0].items() if name.startswith(PAST)}
-            if not cache or cache != {n: tuple(s) for n, s in shapes[1].items() if n.startswith(PAST)}:
+            cache, other = (
+                {n: (tuple(v.shape), KINDS[v.type]) for n, v in inputs.items() if n.startswith(PAST)}
+                for inputs in (prefill, decode)
+            )
+            if not cache or cache != other:
                 raise InputError(f"{path.name}: the two decoders' caches differ; {AGAIN}")
-            self._steps = shapes[0]["inputs_embeds"][1]
-            sizes = {size for shape in cache.values() for size in shape}
+            self._steps = prefill["inputs_embeds"].shape[1]
+            sizes = {size for shape, _ in cache.values() for size in shape}
             if not all(isinstance(size, int) and 0 < size <= MAX_DIMENSION for size in sizes):
                 raise InputError(f"{path.name}: its cache has no fixed shape; {AGAIN}")
-            (self._length,) = {shape[2] for shape in cache.values()}
+            (self._length,) = {shape[2] for shape, _ in cache.values()}
         if self.context > self._length:
             most, longer = self._length, self.context
             raise InputError(
@@ -124,8 +129,8 @@ class QnnBackend:
             )
         if self.chunk > self._steps:
             raise InputError(f"{self.folder}: exported for pieces of {self._steps} tokens; {AGAIN}")
-        check_cache(path, sum(2 * prod(shape) for shape in cache.values()))
-        self._cache_shapes = cache
+        check_cache(path, sum(np.dtype(kind).itemsize * prod(shape) for shape, kind in cache.values()))
+        self._cache = cache
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
@@ -142,8 +147,7 @@ class QnnBackend:
         """An empty cache for ``context`` tokens; its memory is taken here."""
         if not self._decodes:
             return self._cpu.make_cache()
-        kind = np.float32 if self._lifted else np.float16
-        return FixedCache({name: np.zeros(shape, kind) for name, shape in self._cache_shapes.items()})
+        return FixedCache({name: np.zeros(shape, kind) for name, (shape, kind) in self._cache.items()})
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.

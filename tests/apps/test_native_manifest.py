@@ -25,7 +25,7 @@ PARTS = {
     "fields": "", "entry": "files.*.", "rule": "recipe.rules.*.", "quantization": "quantization.",
     "npu": "npu.", "chip": "npu.compiled.*.",
 }  # fmt: skip
-ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.")
+ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.", "kv_cache")
 """Parts of the manifest that an iOS app has no use for."""
 OPTIONAL = ("npu", "quantization")
 LARGEST = 1 << 24  # size that the libraries take

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from folded_models import backend_logits, integers, quantized, random_ids, torch_logits
+from folded_models import backend_logits, folded, integers, quantized, random_ids, torch_logits
 from onnx_models import embed, tile
 from qnn_bundles import CONTEXT, emulator, made
 
@@ -18,13 +19,17 @@ from phantom_edge.export import qnn_provider
 from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.onnx import qnn
 from phantom_edge.export.onnx.qnn import graphs, memory
+from phantom_edge.export.onnx.readback import floats_of
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, npu_file
 from phantom_edge.export.qnn_chips import ARCHITECTURES, CHIPS
 from phantom_edge.model.rounded_ops import Rounding
 from phantom_edge.numbers.ranges import fingerprint
 from phantom_edge.pipeline.npu import GRAPHS
+from phantom_edge.quantize.kv import KVScales
 from phantom_edge.runtime.npu_process import NpuProcess
 from phantom_edge.runtime.qnn_backend import QnnBackend
+from phantom_edge.runtime.verify import verify
+from phantom_edge.runtime.verify.questions import STRUCTURE
 
 CHUNK = 128
 RECIPE = "int4"
@@ -46,10 +51,10 @@ def bundles(tiny_dirs, tmp_path_factory):
     return make
 
 
-def stored(folder, overrides=LPBQ):
-    """The torch model of a checkpoint with the constants as an NPU's decoder stores them, in fp16."""
-    model = quantized(folder, RECIPE, overrides=overrides).with_rounding(Rounding(GRAPHS["all"]))
-    return qnn.reference(model).unrounded
+def stored(checkpoint, bundle, fold="exact"):
+    """The torch model with a bundle's recipe, and constants as an NPU's decoder stores them, in fp16."""
+    model = folded(checkpoint, fold).quantized(Bundle.open(bundle).manifest.recipe)
+    return qnn.reference(model.with_rounding(Rounding(GRAPHS["all"]))).unrounded
 
 
 def model_in(folder, name):
@@ -58,8 +63,9 @@ def model_in(folder, name):
 
 @pytest.mark.parametrize("family", ["qwen2", "internlm2", "phi3"])
 def test_one_set_of_integers_in_all_graphs(bundles, tiny_dirs, family):
-    read = qnn.stored_weights(bundles(family, parts="all"))
-    expected = integers(quantized(tiny_dirs[family], RECIPE, overrides=LPBQ))
+    folder = bundles(family, parts="all")
+    read = qnn.stored_weights(folder)
+    expected = integers(stored(tiny_dirs[family], folder))
     assert read.keys() == expected.keys()
     for name, weight in expected.items():
         assert torch.equal(read[name].values, weight.values), name
@@ -70,7 +76,7 @@ def test_one_set_of_integers_in_all_graphs(bundles, tiny_dirs, family):
 def test_lifted_it_is_the_torch_model(bundles, tiny_dirs, activations):
     """The same files in fp32 on the CPU: a short piece is filled up in front, and a mask hides it."""
     folder = bundles("qwen2", parts="all", activations=activations)
-    model = stored(tiny_dirs["qwen2"], LPBQ if activations == "uint16" else ())
+    model = stored(tiny_dirs["qwen2"], folder)
     backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK, mode="lifted")
     pixels = tile(model)
     expected = model.encode_image(torch.from_numpy(pixels)).numpy()
@@ -81,9 +87,63 @@ def test_lifted_it_is_the_torch_model(bundles, tiny_dirs, activations):
         np.testing.assert_allclose(backend_logits(backend, embeds, pieces), logits, atol=1e-4 * logits.std())
 
 
+@pytest.mark.parametrize("fold", ["exact", "rank:8"])
+def test_an_int8_cache_lifted_is_the_torch_model(bundles, tiny_dirs, fold):
+    """Scales meet again within a product, those of the phantom's channels with their powers of two."""
+    folder = bundles("qwen2", parts="all", kv_cache="int8", fold=fold)
+    model = stored(tiny_dirs["qwen2"], folder, fold)
+    backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK, mode="lifted")
+    embeds = embed(model, random_ids(model, 40))
+    logits = torch_logits(model, embeds)
+    for pieces in ([40], [30, 7, 1, 1, 1]):
+        np.testing.assert_allclose(backend_logits(backend, embeds, pieces), logits, atol=1e-4 * logits.std())
+
+
+def test_an_int8_cache_is_a_byte_with_its_own_scales(bundles, tiny_dirs):
+    folder = bundles("qwen2", parts="all", kv_cache="int8")
+    graph = model_in(folder, "decode").graph
+    types = {v.name: v.type.tensor_type.elem_type for v in [*graph.input, *graph.output]}
+    cache = {kind for name, kind in types.items() if name.startswith(("past_key_values.", "present."))}
+    assert cache == {onnx.TensorProto.INT8}
+    scales, manifest = qnn.stored_cache(folder), Bundle.open(folder).manifest
+    assert (manifest.kv_cache, manifest.cache_scales) == ("int8", scales.fingerprint())
+    assert any("in int8" in note for note in manifest.notes)
+    quantized(tiny_dirs["qwen2"], RECIPE).with_kv(scales)  # refuses other shapes
+    assert qnn.stored_cache(bundles("qwen2", parts="all")) is None
+
+
+def test_an_int8_cache_of_the_cpus_decoder(bundles):
+    """With the vision encoder alone on the NPU the decoder is a desktop's."""
+    folder = bundles("qwen2", kv_cache="int8")
+    assert qnn.stored_cache(folder).fingerprint() == Bundle.open(folder).manifest.cache_scales
+
+
+def test_the_scales_of_phantom_channels_are_moved_as_the_channels_are(bundles, tiny_dirs):
+    """Integers of the cache are those that torch has, but where a quotient lies between two of them."""
+    folder = bundles("qwen2", parts="all", kv_cache="int8")
+    scales = qnn.stored_cache(folder)
+    model = stored(tiny_dirs["qwen2"], folder)
+    cache, embeds = model.make_cache(CONTEXT), embed(model, random_ids(model, 40))
+    model.decode(torch.from_numpy(embeds), cache)
+    path = folder / FOLDER / npu_file("prefill")
+    powers = {name: maker.make() for name, maker in floats_of(path, model_in(folder, "prefill").graph)}
+    backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK, mode="lifted")
+    own, moved = backend.make_cache(), False
+    backend.decode(embeds, own)
+    for n in range(model.config.decoder.layers):
+        for kind, values, steps in (("key", cache.keys, scales.keys), ("value", cache.values, scales.values)):
+            integers = own.buffers[f"past_key_values.{n}.{kind}"][:, :, :40].transpose(0, 2, 1, 3)
+            expected = (values[n][:, :40] / steps[n]).numpy()
+            assert abs(expected).max() > 20
+            np.testing.assert_allclose(integers, expected, atol=1e-2)
+            moved |= powers[f"cache.{n}.{kind}.powers"][-1].item() != 1
+    assert moved
+
+
 def test_two_caches_are_two(bundles, tiny_dirs):
-    model = stored(tiny_dirs["qwen2"])
-    backend = QnnBackend(bundles("qwen2", parts="all"), context=CONTEXT, chunk=CHUNK, mode="lifted")
+    folder = bundles("qwen2", parts="all")
+    model = stored(tiny_dirs["qwen2"], folder)
+    backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK, mode="lifted")
     embeds = [embed(model, random_ids(model, 9, seed)) for seed in (1, 2)]
     caches = [backend.make_cache() for _ in embeds]
     for cache, one in zip(caches, embeds, strict=True):
@@ -153,6 +213,13 @@ def test_the_decoders_share_their_weights(bundles):
     assert sizes["decode"] < sizes["prefill"] / 3
 
 
+def room(model, options):
+    """Tokens that fit, by what the refusal says."""
+    with pytest.raises(InputError) as refused:
+        memory.check_memory(model, options)
+    return int(re.search(r"at most (\d+) tokens fit", str(refused.value))[1])
+
+
 def test_a_decoder_that_does_not_fit_says_what_does(tiny_dirs, monkeypatch):
     model = quantized(tiny_dirs["qwen2"], RECIPE).with_rounding(Rounding(GRAPHS["all"]))
     options = ExportOptions(1 << 16, CHUNK, "fp32", (2,))
@@ -160,6 +227,10 @@ def test_a_decoder_that_does_not_fit_says_what_does(tiny_dirs, monkeypatch):
     with pytest.raises(InputError, match=r"--context 65536: the decoder takes .* at most \d+ tokens fit"):
         memory.check_memory(model, options)
     memory.check_memory(model.with_rounding(Rounding(GRAPHS["vision"])), options)
+    ones = [torch.ones(model.config.decoder.kv_heads, model.spec.width(n)) for n in range(2)]
+    int8 = model.with_kv(KVScales(ones, ones))
+    monkeypatch.setattr(memory, "LIMIT", 1_000_000)
+    assert room(int8, options) > room(model, options)
     monkeypatch.setattr(memory, "LIMIT", 1000)
     with pytest.raises(InputError, match="leave the decoder to the CPU, or use --npu vision"):
         memory.check_memory(model, options)
@@ -176,15 +247,46 @@ def test_options_of_the_provider_are_few(bundles):
 @emulator
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("activations", ["uint16", "fp16"])
-def test_every_architecture_takes_every_graph_whole(bundles, architecture, activations):
+@pytest.mark.parametrize("options", [{}, {"activations": "fp16"}, {"kv_cache": "int8"}], ids=str)
+def test_every_architecture_takes_every_graph_whole(bundles, architecture, options):
     """The provider refuses a graph of which a node would run on the CPU."""
-    folder = bundles("qwen2", parts="all", activations=activations)
+    folder = bundles("qwen2", parts="all", **options)
     chip = next(chip for chip in CHIPS.values() if chip.architecture == architecture)
     process = NpuProcess(folder)
     for name in NPU_GRAPHS:
         switches = qnn_provider.switches_of({p.key: p.value for p in model_in(folder, name).metadata_props})
         process.open(name, folder / FOLDER / npu_file(name), chip, switches)
+
+
+@emulator
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", ["all", "vision"])
+def test_an_int8_cache_is_verified_in_the_emulator(bundles, parts):
+    report = verify(Bundle.open(bundles("qwen2", parts=parts, kv_cache="int8")), tokens=2)
+    assert report.ok, report.failures
+    assert "cache scales that differ" in {check.name for check in report.groups[STRUCTURE]}
+
+
+@emulator
+@pytest.mark.slow
+def test_the_emulators_integers_are_torchs_to_one_step(bundles, tiny_dirs):
+    """What the NPU rounds in fp16 may fall to the other side of a boundary, and no further."""
+    folder = bundles("qwen2", parts="all", activations="fp16", kv_cache="int8")
+    scales = qnn.stored_cache(folder)
+    model = stored(tiny_dirs["qwen2"], folder).with_rounding(Rounding(GRAPHS["all"])).with_kv(scales)
+    cache, embeds = model.make_cache(CONTEXT), embed(model, random_ids(model, 40))
+    model.decode(torch.from_numpy(embeds), cache)
+    backend = QnnBackend(folder, context=CONTEXT, chunk=CHUNK)
+    own = backend.make_cache()
+    backend.decode(embeds, own)
+    for kind, values, steps in (("key", cache.keys, scales.keys), ("value", cache.values, scales.values)):
+        expected = (values[0][:, :40] / steps[0]).round().numpy()
+        buffer = own.buffers[f"past_key_values.0.{kind}"]
+        assert buffer.dtype == np.int8
+        integers = buffer[:, :, :40].transpose(0, 2, 1, 3)
+        off = abs(integers - expected)
+        assert off.max() <= 1
+        assert off.mean() < 0.1
 
 
 @emulator
@@ -201,9 +303,10 @@ def test_a_node_for_the_cpu_is_refused(bundles, tmp_path):
 
 @emulator
 @pytest.mark.slow
-def test_compiled_files_are_what_the_graphs_give(bundles, tiny_dirs):
+@pytest.mark.parametrize("kv_cache", ["float", "int8"])
+def test_compiled_files_are_what_the_graphs_give(bundles, tiny_dirs, kv_cache):
     """One binary for both decoders, the same again each time; the vision encoder answers bit for bit."""
-    folder = bundles("qwen2", parts="all", soc=("sm8650",))
+    folder = bundles("qwen2", parts="all", soc=("sm8650",), kv_cache=kv_cache)
     npu = Bundle.open(folder).manifest.npu
     assert npu.compiled["SM8650"].architecture == 75
     files = {path.name for path in (folder / "npu/sm8650").iterdir()}

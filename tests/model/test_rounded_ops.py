@@ -11,6 +11,7 @@ from phantom_edge.model.layer_by_layer import image_tokens, logits
 from phantom_edge.model.rounded_ops import Rounding, Sites, goes_on_a_grid
 from phantom_edge.numbers.ranges import Range
 from phantom_edge.numbers.recipe import load_recipe
+from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.ranges import activation_ranges, extents
 
 BOTH = frozenset({"vision_encoder", "text_decoder"})
@@ -81,6 +82,27 @@ def test_a_cached_key_is_in_fp16(tiny_dirs):
     model.decode(model.embed(torch.from_numpy(random_ids(model, 4))), cache)
     keys = cache.keys[0][:, :4]
     assert torch.equal(keys, keys.half().float())
+
+
+def test_an_int8_cache_gives_back_its_grid_in_both_ways_through_the_graph(tiny_dirs):
+    plain, samples = int4(tiny_dirs["qwen2"]), drawn(tiny_dirs["qwen2"]).samples
+    scales = kv_scales(plain, samples)
+    model = plain.with_rounding(Rounding(BOTH)).with_kv(scales)
+    cache = model.make_cache(16)
+    model.decode(model.embed(torch.from_numpy(random_ids(model, 4))), cache)
+    for values, steps_of in ((cache.keys, scales.keys), (cache.values, scales.values)):
+        integers = values[1][:, :4] / steps_of[1]
+        torch.testing.assert_close(integers, integers.round(), atol=1e-4, rtol=0)
+        assert 20 < integers.abs().max() <= 127.001
+    # As its plain model, rounding aside.
+    exact = plain.with_rounding(Unchanged(BOTH, {})).with_kv(scales)
+    for one, other in zip(
+        logits(exact, samples[:2]), logits(plain.with_kv(scales), samples[:2]), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=2e-2 * float(other.std()), rtol=0)
+    coarse = KVScales(*(tuple(30 * t for t in side) for side in (scales.keys, scales.values)))
+    (far,) = logits(exact.with_kv(coarse), samples[:1])
+    assert (far - logits(plain, samples[:1])[0]).abs().max() > 0.1 * far.std()
 
 
 def test_ranges_hold_their_samples_and_leave_room(tiny_dirs):

@@ -48,14 +48,24 @@ def _tokens(target):
     return 2 if target.startswith("snapdragon") else TOKENS  # an emulator is slow
 
 
-NPU = {"all": NpuOptions("all"), "compiled": NpuOptions("all", soc=("sm8650,sm8850",))}
+NPU = {
+    "all": NpuOptions("all"),
+    "compiled": NpuOptions("all", soc=("sm8650,sm8850",)),
+    "int8-cache": NpuOptions("all"),
+}
 
 
 def _request(target, model, output):
     name, _, variant = target.partition(":")
     if name == "snapdragon":
         return ExportRequest(
-            name, str(model), output=output, npu=NPU.get(variant, NpuOptions()), context=128, verify=False
+            name,
+            str(model),
+            output=output,
+            kv_cache="int8" if variant == "int8-cache" else "float",
+            npu=NPU.get(variant, NpuOptions()),
+            context=128,
+            verify=False,
         )
     return ExportRequest(
         target=name,

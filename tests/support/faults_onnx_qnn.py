@@ -24,11 +24,11 @@ DECLARED: Final = "declarations that differ"
 FIT: Final = "activation ranges that do not fit"
 INTEGERS: Final = "integers that differ"
 RANGES: Final = "activation ranges that differ"
-BESIDE: Final = "files beside the graphs that differ"
 LAYER: Final = "text_decoder.layers.1"
 Change = Callable[[onnx.GraphProto, Path], None]
 VISION_GRAPH: Final = "vision_encoder"
 VISION, ALL, COMPILED = "snapdragon", "snapdragon:all", "snapdragon:compiled"
+INT8_CACHE: Final = "snapdragon:int8-cache"
 
 
 def edited(graph: str, change: Change) -> Callable[[Path], None]:
@@ -100,13 +100,6 @@ def without_phantom(graph: onnx.GraphProto, path: Path) -> None:
             constant(tensor.name, np.zeros_like)(graph, path)
 
 
-def binary(folder: Path) -> None:
-    path = next((folder / "npu").rglob("prefill_qnn.bin"))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0x10
-    path.write_bytes(data)
-
-
 def no_context(chip: str) -> Callable[[Path], None]:
     """What was compiled for a chip is something else."""
     return lambda folder: (folder / f"npu/{chip}/vision_encoder_qnn.bin").write_bytes(b"none" * 1000)
@@ -159,6 +152,8 @@ def _unmasked(graph: onnx.GraphProto, _: Path) -> None:
 NORM, GELU = "vision_encoder.layers.1.norm.0", "vision_encoder.layers.0.gelu.0"
 FC1, INPUT, DECODERS = "vision_encoder.layers.0.fc1", f"{LAYER}.down.input", "decoder"
 _flipped = constant(f"{LAYER}.down.weight.values", lambda values: values ^ 1)
+_cache_scale = constant("cache.1.key.scales", lambda scales: scales * 2)
+_cache_powers = constant("cache.1.value.powers", lambda powers: powers * 2)
 _tripled = constant(f"{INPUT}.grid_scale", lambda scale: scale * 3)
 FAULTS = [
     Fault("a norm's epsilon", VISION, of_vision(attribute("LayerNormalization", "epsilon", 0.1)), DECLARED),
@@ -177,7 +172,10 @@ FAULTS = [
     Fault("a range of one decoder", ALL, of_decode(_tripled), RANGES),
     Fault("a range too small in both decoders", ALL, site(DECODERS, INPUT, 0.1, believed=True), FIT),
     Fault("a sine of the other sign", ALL, of_decode(other_op("Neg", "Identity")), DECLARED),
-    Fault("a bit of a compiled decoder", COMPILED, binary, BESIDE),
+    Fault("a scale of one decoder's cache", INT8_CACHE, of_decode(_cache_scale), "differ"),
+    Fault("scales of the cache", INT8_CACHE, both(_cache_scale), "cache scales that differ"),
+    Fault("a power of two of the cache's", INT8_CACHE, both(_cache_powers), DECLARED),
+    Fault("another step of the cache", INT8_CACHE, both(constant("cache.step", lambda a: a * 2)), "differ"),
     Fault("a compiled vision encoder that is none", COMPILED, no_context("sm8650"), "runs"),
     Fault("another chip's that is none", COMPILED, no_context("sm8850"), "image tokens as SM8850"),
     Fault("another chip's of other weights", COMPILED, context_of_other_weights, "image tokens as SM8850"),

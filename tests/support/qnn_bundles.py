@@ -20,7 +20,14 @@ emulator = pytest.mark.skipif(
 
 
 def request(
-    model: Path, output: Path, *, verify: bool = False, quant: str | None = None, **npu
+    model: Path,
+    output: Path,
+    *,
+    verify: bool = False,
+    quant: str | None = None,
+    kv_cache: str = "float",
+    fold: str = "exact",
+    **npu,
 ) -> ExportRequest:
     """An export of ``model`` for snapdragon with a short context."""
     return ExportRequest(
@@ -28,6 +35,8 @@ def request(
         str(model),
         output=output,
         quantize=QuantizeOptions(quant),
+        kv_cache=kv_cache,
+        fold=fold,
         context=CONTEXT,
         npu=NpuOptions(**npu),
         verify=verify,

@@ -1,8 +1,11 @@
-"""What was compiled for chips: the vision encoder of each runs, on the picture of the bundle's own test."""
+"""What was compiled for chips: vision encoders run, on the picture of the bundle's own test; decoders, which
+share their weights in one binary, are loaded by no emulator: they are compiled again and compared.
+"""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,9 +14,13 @@ from phantom_edge.report.report import Check
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.verify.stages import rms
-from phantom_edge.runtime.verify.subject import Subject, attempt
+from phantom_edge.runtime.verify.subject import Subject, attempt, listed
+from phantom_edge.system.reading import is_file, read_bytes
 
 NAME: Final = "image tokens as"
+DECODERS: Final = "compiled decoders that differ"
+TRIES: Final = 3
+"""Of compiling again, until the file is the same."""
 
 
 def checks(subject: Subject, reference: Reference, *, every: bool) -> list[Check]:
@@ -32,6 +39,34 @@ def checks(subject: Subject, reference: Reference, *, every: bool) -> list[Check
     for chip in chips:
         made += attempt(f"{NAME} {chip}", partial(_checks, subject, chip, pixels, plain, cost, every=every))
     return made
+
+
+def decoders(subject: Subject) -> list[Check]:
+    """The check of the compiled decoders; none where there are none.
+
+    The compiler leaves padding unwritten, so that of some graphs it writes other bytes each time. Only equal
+    files prove something; what never equals is undecided.
+    """
+    folder, left, count = subject.bundle.folder, set[str](), 0
+    for attempt_number in range(TRIES):
+        again = subject.artifact_format.compiled_again(folder, subject.model, subject.options)
+        other = {path for path, data in again.items() if not _holds(folder / path, data)}
+        left, count = left & other if attempt_number else other, len(again)
+        if not left:
+            break
+    if not count:
+        return []
+    reason = "compiled again, byte for byte"
+    if left:
+        words = (
+            f"undecided: in {TRIES} tries the compiler did not write the same again: {listed(sorted(left))}"
+        )
+        return [Check(DECODERS, len(left), 0, None, words, reason)]
+    return [Check.at_most(DECODERS, 0, 0, reason, f"of {count}")]
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return is_file(path) and path.stat().st_size == len(data) and read_bytes(path, len(data)) == data
 
 
 def _checks(

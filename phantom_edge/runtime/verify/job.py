@@ -234,6 +234,7 @@ class _Verification:
         groups[FILES] += attempt("tokenizer rules that differ", lambda: source.tokenizer(subject))
         groups[FILES] += attempt(shipped.UNREAD, lambda: shipped.files(subject))
         groups[FILES] += attempt(shipped.DECLARED, lambda: [shipped.declared(subject)])
+        groups[FILES] += attempt(chips.DECODERS, lambda: chips.decoders(subject))
         groups[STRUCTURE] += attempt("floats that differ", lambda: [weights.floats(subject)])
 
     def _check_safe(self) -> None:

@@ -8,6 +8,7 @@ bundle. All hold one set of integers. ``npu/CHIP/`` has graphs compiled for chip
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -27,9 +28,11 @@ from phantom_edge.export.onnx.compare import model_differences
 from phantom_edge.export.onnx.ops import OnnxOps
 from phantom_edge.export.onnx.qnn import compiled, graphs, memory
 from phantom_edge.export.onnx.qnn.checks import expected_counts as npu_counts
+from phantom_edge.export.onnx.qnn.fixed import POWERS
 from phantom_edge.export.onnx.qnn.readback import (
     NPU,
     graph_paths,
+    stored_cache,
     stored_floats,
     stored_ranges,
     stored_weights,
@@ -48,21 +51,28 @@ from phantom_edge.system.reading import reading
 __all__ = [
     "NOT_STORED",
     "artifact_files",
-    "derived_files",
+    "compiled_again",
     "differences",
     "export",
     "graph_files",
     "reference",
+    "stored_cache",
     "stored_floats",
     "stored_ranges",
     "stored_weights",
 ]
+CACHE_POWERS: Final = re.compile(rf"cache\.(\d{{1,4}})\.(key|value){re.escape(POWERS)}")
 NPU_OPSET: Final = 21
 """The first whose QuantizeLinear gives uint16."""
 NOTES: Final = (
-    "the NPU's graphs have fixed shapes; the caller keeps the KV cache, in fp16, and masks with -1e4",
+    "the NPU's graphs have fixed shapes",
     "attention multiplies in fp16: of a product of two values in uint16 the NPU keeps eight bits of one",
     "vectors and constants are fp32 in the file; the NPU computes with them in fp16 or uint16",
+)
+HALF_CACHE: Final = "the caller keeps the KV cache, in fp16, and masks with -1e4"
+INT8_CACHE: Final = (
+    "the caller keeps the KV cache, in int8, and masks with -1e4; a scale per channel was calibrated, and "
+    "what lies beyond its range is cut off"
 )
 MOVED: Final = "in fp16 moved by a power of two, which the model gives; compared by `differences`"
 NOT_STORED: Final = {
@@ -179,7 +189,7 @@ def _files(model: FoldedModel) -> dict[str, Path]:
 
 def _notes(model: FoldedModel) -> tuple[str, ...]:
     if graphs.DECODE in graphs.names(model):
-        return NOTES
+        return (*NOTES, HALF_CACHE if model.kv is None else INT8_CACHE)
     return (
         *NOTES,
         "the decoder runs on the CPU: MatMulNBits rounds its input to int8 per row and weight group",
@@ -198,7 +208,7 @@ def _npu(model: FoldedModel, made: Mapping[str, CompiledGraphs]) -> Npu:
     )
 
 
-def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> dict[str, bytes]:
+def compiled_again(folder: Path, model: FoldedModel, options: ExportOptions) -> dict[str, bytes]:
     """The decoders that were compiled for chips, compiled again, by path in the bundle."""
     chips = [chip_for(name) for name in options.chips]
     return compiled.decoders_again(folder, graphs.names(model), chips)
@@ -238,8 +248,12 @@ def _odd_constants(path: Path, model: FoldedModel, *, halves: bool) -> list[str]
         for name, maker in floats_of(path, load_model(path).graph):
             if _is_phantoms(name) and name in model.weights:
                 expected = half.stored(name) if halves else float_tensor(model.weights[name], name)
-                if not alike(maker.make().numpy(), expected.numpy()):
-                    odd.append(name)
+            elif match := CACHE_POWERS.fullmatch(name):
+                expected = half.cache_powers(int(match[1]), match[2])
+            else:
+                continue
+            if not alike(maker.make().numpy(), expected.numpy()):
+                odd.append(name)
     return odd
 
 

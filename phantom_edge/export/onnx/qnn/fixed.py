@@ -21,13 +21,17 @@ from phantom_edge.export.half_constants import FloatConstants
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
 from phantom_edge.export.onnx.writer import CONTRIB, Attributes, GraphBuilder
-from phantom_edge.model.ops import Weights
+from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.rounded_ops import Sites
 from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
 
 NUMBER: Final = "number_"
 """Before the value, in the name of a constant that is no weight."""
+STEP, ZERO = "cache.step", "cache.zero"
+"""Of the grid from which an int8 cache is read: integers as they are. A channel's scale is a factor apart."""
+POWERS: Final = ".powers"
+"""After the name of a half of a layer's cache: what moves the scales of phantom channels."""
 FIRST: Final = 1  # a tile's patches begin behind the class token
 
 
@@ -44,6 +48,18 @@ class CallInputs:
     mask: str
     context: int
     steps: int
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Keys, or values, that attention sees: past [1, Hkv, C, W] and new [1, Hkv, S, W].
+
+    They are integers where there is a ``scale`` [1, Hkv, 1, W].
+    """
+
+    past: str
+    new: str
+    scale: str | None = None
 
 
 class FixedOps(OnnxOps):
@@ -228,19 +244,52 @@ class FixedOps(OnnxOps):
         d, call, node = self.spec.config.decoder, self._of_call(), self.graph.node
         group, width = d.heads // d.kv_heads, self.spec.width(layer)
         q = self._site("query", node("Mul", [q, self._number(scale)]))
+        keys, values = self._cached(layer, "key", k), self._cached(layer, "value", v)
+        q = self._scaled(q, keys)
         # The query heads of one key head are rows of one product: [1, Hkv, G * S, W].
         q = self._reshape(self._transpose(q, 0, 2, 1, 3), 1, d.kv_heads, group * call.steps, width)
-        k, v = (self._transpose(value, 0, 2, 1, 3) for value in (k, v))  # [1, Hkv, S, W]
-        past_k, past_v = (self._past(layer, kind) for kind in ("key", "value"))  # [1, Hkv, C, W]
-        scores = [node("MatMul", [q, self._transpose(keys, 0, 1, 3, 2)]) for keys in (past_k, k)]
+        scores = [node("MatMul", [q, self._transpose(part, 0, 1, 3, 2)]) for part in (keys.past, keys.new)]
         both = self._site("scores", node("Concat", scores, axis=-1))  # [1, Hkv, G * S, C + S]
         weights = self.softmax(self._site("masked", node("Add", [both, call.mask])))
         behind, new = self.split(weights, [call.context, call.steps])
-        mixed = node("Add", [node("MatMul", [behind, past_v]), node("MatMul", [new, v])])
+        mixed = node("Add", [node("MatMul", [behind, values.past]), node("MatMul", [new, values.new])])
         mixed = self._reshape(self._site("mixed", mixed), 1, d.heads, call.steps, width)
-        for kind, value in (("key", k), ("value", v)):
-            node("Cast", [value], [f"present.{layer}.{kind}"], to=TensorProto.FLOAT16)
-        return self._transpose(mixed, 0, 2, 1, 3)  # [1, S, H, W]
+        if self.kv is None:
+            for kind, half in (("key", keys), ("value", values)):
+                node("Cast", [half.new], [f"present.{layer}.{kind}"], to=TensorProto.FLOAT16)
+        return self._scaled(self._transpose(mixed, 0, 2, 1, 3), values)  # [1, S, H, W]
 
-    def _past(self, layer: int, kind: str) -> str:
-        return self.graph.node("Cast", [f"past_key_values.{layer}.{kind}"], to=TensorProto.FLOAT)
+    @property
+    def cache_type(self) -> int:
+        return TensorProto.FLOAT16 if self.kv is None else TensorProto.INT8
+
+    def _cached(self, layer: int, kind: str, new: str) -> Cached:
+        """A layer's keys or values, of which ``new`` are those of this call.
+
+        The NPU takes no scale per channel of a value that is no weight. So the cache's integers are used as
+        they are, and their scales multiply the queries, and what attention mixed.
+        """
+        node, past, present = self.graph.node, f"past_key_values.{layer}.{kind}", f"present.{layer}.{kind}"
+        if self.kv is None:
+            return Cached(node("Cast", [past], to=TensorProto.FLOAT), self._transpose(new, 0, 2, 1, 3))
+        step, zero = self.graph.scalar(STEP, np.float32(1)), self.graph.scalar(ZERO, np.int8(0))
+        scale = self._cache_scale(self.kv, layer, kind)
+        d, width, ints = self.spec.config.decoder, self.spec.width(layer), self.graph.ints
+        one = node("Reshape", [node("Reciprocal", [scale]), ints(1, 1, d.kv_heads, width)])
+        whole = self._transpose(node("Mul", [new, one]), 0, 2, 1, 3)
+        node("QuantizeLinear", [whole, step, zero], [present])
+        old, added = (node("DequantizeLinear", [value, step, zero]) for value in (past, present))
+        each = node("Expand", [scale, ints(1, d.kv_heads, d.heads // d.kv_heads, width)])
+        return Cached(old, added, node("Reshape", [each, ints(1, 1, d.heads, width)]))
+
+    def _cache_scale(self, kv: CacheScales, layer: int, kind: str) -> str:
+        """Scales [1, Hkv, 1, W] of keys or values as they are here, the phantom's moved by a power of two."""
+        scales = self._cache_scales(kv, layer)[("key", "value").index(kind)]
+        if not self.spec.phantom_dims[layer]:
+            return scales
+        powers = self.half.cache_powers(layer, kind).numpy()
+        name = f"cache.{layer}.{kind}{POWERS}"
+        return self.graph.node("Mul", [scales, self.graph.initializer(name, powers)])
+
+    def _scaled(self, value: str, cached: Cached) -> str:
+        return value if cached.scale is None else self.graph.node("Mul", [value, cached.scale])

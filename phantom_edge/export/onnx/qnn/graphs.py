@@ -34,6 +34,7 @@ def build(name: str, graph: GraphBuilder, model: FoldedModel, options: ExportOpt
     """Write one of the NPU's graphs into ``graph``: the operations that did it know what they read."""
     ranges = model.rounding.ranges if model.rounding is not None else {}
     ops = RoundedOnnxOps(graph, model.spec, model.weights, ranges)
+    ops.kv = model.kv
     if name == VISION:
         _vision_encoder(graph, model, ops)
     else:
@@ -55,7 +56,7 @@ def _text_decoder(graph: GraphBuilder, model: FoldedModel, ops: FixedOps, contex
     mask = graph.input("attention_mask", HALF, [1, 1, steps, context + steps])
     cache = [(f"{n}.{kind}", model.spec.width(n)) for n in range(d.layers) for kind in ("key", "value")]
     for name, width in cache:
-        graph.input(f"past_key_values.{name}", HALF, [1, d.kv_heads, context, width])
+        graph.input(f"past_key_values.{name}", ops.cache_type, [1, d.kv_heads, context, width])
     cos, sin = _rotation(graph, model, positions, context, steps)
     wide = graph.node("Cast", [mask], to=FLOAT)
     if (group := d.heads // d.kv_heads) > 1:
@@ -64,7 +65,7 @@ def _text_decoder(graph: GraphBuilder, model: FoldedModel, ops: FixedOps, contex
     graph.node("Identity", [graphs.text_decoder(ops, model.spec, embeds)], ["logits"])
     graph.output("logits", FLOAT, [1, 1, d.vocab_size])
     for name, width in cache:
-        graph.output(f"present.{name}", HALF, [1, d.kv_heads, steps, width])
+        graph.output(f"present.{name}", ops.cache_type, [1, d.kv_heads, steps, width])
 
 
 def _rotation(

@@ -45,5 +45,6 @@ def _weights(model: FoldedModel) -> int:
 def _per_token(model: FoldedModel, chunk: int) -> int:
     """Bytes for every token of the context: keys and values of all layers, and the scores of one."""
     d = model.config.decoder
-    cache = sum(2 * HALF * d.kv_heads * model.spec.width(n) for n in range(d.layers))
+    value = HALF if model.kv is None else 1
+    cache = sum(2 * value * d.kv_heads * model.spec.width(n) for n in range(d.layers))
     return cache + LIVE * HALF * d.heads * chunk

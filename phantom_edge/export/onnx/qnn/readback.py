@@ -12,15 +12,19 @@ import torch
 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import StoredWeights
-from phantom_edge.export.onnx.qnn.fixed import NUMBER
+from phantom_edge.export.onnx.ops import SCALES
+from phantom_edge.export.onnx.qnn.fixed import NUMBER, POWERS, STEP
+from phantom_edge.export.onnx.qnn.fixed import ZERO as WHOLE
 from phantom_edge.export.onnx.qnn.rounded import SCALE, ZERO
 from phantom_edge.export.onnx.readback import floats_of, modules_of
+from phantom_edge.export.onnx.readback import stored_cache as cpu_cache
 from phantom_edge.export.onnx.stored import load_array
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, find, is_there, npu_file
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.ranges import STEPS, Range
+from phantom_edge.quantize.kv import KVScales
 from phantom_edge.system.reading import reading
 
 NPU = "npu "
@@ -65,13 +69,48 @@ def _both(name: str, first: Reader, second: Reader) -> QuantizedTensor:
     return one
 
 
+def stored_cache(folder: Path) -> KVScales | None:
+    """As :func:`phantom_edge.export.onnx.readback.stored_cache`, of whichever decodes.
+
+    Raises :class:`InputError`, too, where the NPU's two decoders have different ones.
+    """
+    paths = graph_paths(folder)
+    if f"{NPU}decode" not in paths:
+        return cpu_cache(folder)
+    one, other = (_cache_of(paths[f"{NPU}{name}"]) for name in ("prefill", "decode"))
+    if (one and one.fingerprint()) != (other and other.fingerprint()):
+        raise InputError(f"{folder}: the two decoders' caches have other scales; {AGAIN}")
+    return one
+
+
+def _cache_of(path: Path) -> KVScales | None:
+    """The scales of a decoder's cache, None for one in float."""
+    with reading(path, AGAIN):
+        stored = {tensor.name: tensor for tensor in load_model(path).graph.initializer}
+        if STEP not in stored:
+            return None
+        if load_array(path, stored[STEP]) != 1 or load_array(path, stored[WHOLE]) != 0:
+            raise InputError(f"{path}: its cache's integers are not used as they are; {AGAIN}")
+        count = sum(name.startswith("cache.") and name.endswith(SCALES) for name in stored) // 2
+        keys, values = (
+            tuple(_scales(path, stored[f"cache.{n}.{kind}{SCALES}"]) for n in range(count))
+            for kind in ("key", "value")
+        )
+        return KVScales(keys, values)
+
+
+def _scales(path: Path, tensor: onnx.TensorProto) -> torch.Tensor:
+    """Scales [1, Hkv, 1, W] of a half of a layer's cache as [Hkv, W]."""
+    return torch.from_numpy(load_array(path, tensor).copy())[0, :, 0]
+
+
 def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     """As :func:`phantom_edge.export.onnx.readback.stored_floats`, constants of grids aside."""
     makers: dict[str, Maker[torch.Tensor]] = {}
     for path in graph_paths(folder).values():
         with reading(path, AGAIN):
             for name, maker in floats_of(path, load_model(path).graph):
-                if not name.endswith(SCALE) and not name.startswith(NUMBER):
+                if not name.endswith((SCALE, POWERS)) and not name.startswith((NUMBER, STEP)):
                     makers[name] = _same(name, makers[name], maker) if name in makers else maker
     return LazyWeights(makers)
 
@@ -107,7 +146,7 @@ def _grids(path: Path, graph: onnx.GraphProto) -> dict[str, Range]:
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     grids: dict[str, Range] = {}
     for node in graph.node:
-        if node.op_type == "QuantizeLinear":
+        if node.op_type == "QuantizeLinear" and node.input[1] != STEP:
             scale, zero = node.input[1:]
             site = scale.removesuffix(SCALE)
             if zero != site + ZERO or not {scale, zero} <= initializers.keys():

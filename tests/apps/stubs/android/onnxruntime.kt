@@ -9,6 +9,7 @@ class OrtException(message: String?) : Exception(message)
 enum class OnnxJavaType {
     FLOAT,
     FLOAT16,
+    INT8,
     INT32,
 }
 

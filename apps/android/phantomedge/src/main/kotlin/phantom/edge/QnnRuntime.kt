@@ -117,6 +117,7 @@ class QnnRuntime(context: Context, private val options: Map<String, String>) : N
                     StaticTensor.Type.F32 -> OnnxJavaType.FLOAT
                     StaticTensor.Type.F16 -> OnnxJavaType.FLOAT16
                     StaticTensor.Type.I32 -> OnnxJavaType.INT32
+                    StaticTensor.Type.I8 -> OnnxJavaType.INT8
                 }
             return OnnxTensor.createTensor(environment, tensor.data, shape, type).also { tensors += it }
         }

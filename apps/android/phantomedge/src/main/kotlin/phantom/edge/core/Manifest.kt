@@ -52,6 +52,14 @@ class Manifest internal constructor(json: Any?) {
     /** Channels of a cached key or value, layer by layer. */
     val cacheWidths: List<Int> = fields.wholes("shape.cache_widths")
 
+    /** Whether the KV cache is in int8; otherwise in float, as the runtime has it. */
+    val hasInt8Cache: Boolean =
+        when (val kind = fields.text("kv_cache")) {
+            "float" -> false
+            "int8" -> true
+            else -> throw BundleException("a KV cache of $kind is unknown: update the app")
+        }
+
     /** Length of the KV cache. */
     val context: Int = fields.size("context")
 

@@ -88,7 +88,8 @@ class Processors(
         NpuBackend.checkPair(cpuBundle.manifest, bundle.manifest)
         bundle.checkFiles(plan.files, contents = false)
         val available = conditions.availableMemory ?: return
-        val needed = cpuBundle.graphBytes + plan.graphBytes + bundle.manifest.cacheElements * CACHE_BYTES
+        val cache = bundle.manifest.cacheElements * StaticDecoder.cacheType(bundle.manifest).bytes
+        val needed = cpuBundle.graphBytes + plan.graphBytes + cache
         if (available < needed) throw MemoryException(needed, available)
     }
 
@@ -98,8 +99,6 @@ class Processors(
     }
 
     companion object {
-        private const val CACHE_BYTES = 2 // float16
-
         internal fun failure(check: SelfTest.Check): String =
             "the NPU computes something else here: %s is %.2g (limit %.2g)"
                 .format(Locale.ROOT, check.name, check.value, check.limit)

@@ -13,6 +13,7 @@ import java.nio.ByteBuffer
 internal class StaticDecoder(private val manifest: Manifest) {
     private val context = manifest.context
     private val hidden = manifest.hidden
+    private val cacheType = cacheType(manifest)
 
     /** Keys and values `[1, kv_heads, context, width]` of all layers, by input. */
     private val past = cache("past_key_values", context)
@@ -78,11 +79,15 @@ internal class StaticDecoder(private val manifest: Manifest) {
     private fun cache(name: String, rows: Int): List<StaticTensor> =
         manifest.cacheWidths.withIndex().flatMap { (layer, width) ->
             listOf("key", "value").map { kind ->
-                StaticTensor("$name.$layer.$kind", StaticTensor.Type.F16, 1, manifest.kvHeads, rows, width)
+                StaticTensor("$name.$layer.$kind", cacheType, 1, manifest.kvHeads, rows, width)
             }
         }
 
     internal companion object {
+        /** What the NPU's decoder keeps keys and values in. Integers have their scales in the graph. */
+        fun cacheType(manifest: Manifest): StaticTensor.Type =
+            if (manifest.hasInt8Cache) StaticTensor.Type.I8 else StaticTensor.Type.F16
+
         const val VISIBLE: Short = 0
 
         /** -10000 in float16: exactly zero after the softmax, and no infinity on the way. */

@@ -11,11 +11,12 @@ import java.nio.ByteOrder
  * Throws [BundleException] for a tensor that no buffer can hold.
  */
 class StaticTensor(val name: String, val type: Type, vararg val shape: Int) {
-    /** How a value is stored: float32, int32, or float16 as its two bytes. */
+    /** How a value is stored: float32, int32, int8, or float16 as its two bytes. */
     enum class Type(val bytes: Int) {
         F32(4),
         F16(2),
         I32(4),
+        I8(1),
     }
 
     val elements: Int

@@ -292,6 +292,29 @@ class NpuRulesTest {
         assertEquals(-10000.0, if (bits shr 15 == 1) -value else value)
     }
 
+    /** New rows go behind the earlier ones of each head, whatever a value takes. */
+    @Test
+    fun anInt8CacheHasAByteForEveryValue() {
+        val manifest = Manifest(json(part) + ("kv_cache" to "int8"))
+        val call = StaticDecoder(manifest).call(3)
+        val (past, present) = "past_key_values.1.value" to "present.1.value"
+        val old = call.inputs.single { it.name == past }
+        val new = call.outputs.single { it.name == present }
+        assertEquals(listOf(StaticTensor.Type.I8, StaticTensor.Type.I8), listOf(old.type, new.type))
+        assertEquals(manifest.kvHeads * manifest.context * manifest.cacheWidths[1], old.data.capacity())
+        val width = manifest.cacheWidths[1]
+        call.decode(FloatArray(2 * manifest.hidden), 4) {
+            for (n in 0 until new.data.capacity()) new.data.put(n, (n / width + 1).toByte()) // the row, of all heads
+        }
+        for (head in 0 until manifest.kvHeads) {
+            val rows = (0 until manifest.context).map { old.data.get((head * manifest.context + it) * width).toInt() }
+            val expected = List(4) { 0 } + listOf(3 * head + 2, 3 * head + 3) + List(manifest.context - 6) { 0 }
+            assertEquals(expected, rows)
+        }
+        assertEquals(StaticTensor.Type.F16, StaticDecoder(part.manifest).call(1).inputs.last().type)
+        assertFailsWith<BundleException> { Manifest(json(part) + ("kv_cache" to "int4")) }
+    }
+
     @Test
     fun aTensorThatNoBufferHoldsIsRefused() {
         assertFailsWith<BundleException> { StaticTensor("past", StaticTensor.Type.F16, 1, 64, 1 shl 24, 256) }
