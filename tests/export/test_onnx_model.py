@@ -17,7 +17,9 @@ def written() -> dict[tuple[str, str], set[str]]:
     operations: dict[tuple[str, str], set[str]] = {}
     for path in Path(phantom_edge.__path__[0], "export", "onnx").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") not in WRITERS:
+            if not isinstance(call, ast.Call):
+                continue
+            if getattr(call.func, "attr", getattr(call.func, "id", "")) not in WRITERS:
                 continue
             if not call.args or not isinstance(call.args[0], ast.Constant):
                 continue  # the writer itself, which hands a name on
