@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from phantom_edge.report.report import Check
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.report.report import Check, megabytes
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.verify.stages import rms
@@ -21,6 +22,19 @@ NAME: Final = "image tokens as"
 DECODERS: Final = "compiled decoders that differ"
 TRIES: Final = 3
 """Of compiling again, until the file is the same."""
+
+
+def facts(bundle: Bundle) -> dict[str, str]:
+    """What the report says of the files that were compiled: their size by chip, and what compiling took."""
+    npu = bundle.manifest.npu
+    if npu is None or not npu.compiled:
+        return {}
+    parts = []
+    for chip, compiled in npu.compiled.items():
+        folder = (bundle.folder / next(iter(compiled.graphs.values()))).parent
+        size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+        parts.append(f"{chip} ({megabytes(size)}, {compiled.seconds:g} s)")
+    return {"compiled": ", ".join(parts)}
 
 
 def checks(subject: Subject, reference: Reference, *, every: bool) -> list[Check]:

@@ -207,7 +207,8 @@ class _Verification:
         step("running the artifact")
         with part("runs"):
             run, chosen = self._run(run_prompts.all, run_prompts.answers(), tokens, {})
-            report.facts = {**self._runtime({}), **report.facts, **self.scope.fact(every)}
+            facts = {**self.scope.fact(every), **chips.facts(subject.bundle)}
+            report.facts = {**self._runtime({}), **report.facts, **facts}
         step("running the torch model with the same integers, and the original")
         references = self._references(run_prompts.all, chosen)
         own = self._on_machine(references)
