@@ -203,6 +203,7 @@ def test_targets_and_doctor():
     assert {name: entry["format"] for name, entry in told.items()} == {
         "ios": "coreml",
         "android": "executorch",
+        "snapdragon": "onnx-qnn",
         "web": "onnx",
         "webgpu": "onnx-webgpu",
         "desktop": "onnx",
