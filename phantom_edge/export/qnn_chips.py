@@ -44,6 +44,16 @@ DEFAULT: Final = "SM8750"
 """The chip that the emulator stands for where nothing else says one."""
 
 
+def default_of(names: Iterable[str]) -> str | None:
+    """The chip that runs where none is named: the first of the table that is among ``names``.
+
+    >>> default_of(["SM8850", "SM8650"])
+    'SM8650'
+    """
+    known = set(names)
+    return next((name for name in CHIPS if name in known), None)
+
+
 def chip_for(name: str) -> Chip:
     """The chip of that name, in any case.
 

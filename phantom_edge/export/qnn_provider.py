@@ -28,7 +28,6 @@ METADATA: Final = "qnn_provider_options"
 FP16: Final = "enable_htp_fp16_precision"
 BLOCKS: Final = "enable_block_quant_weight_optimization"
 SWITCHES: Final = (FP16, BLOCKS)
-DATA_FOLDER: Final = "session.model_external_initializers_file_folder_path"
 NO_CPU: Final = "session.disable_cpu_ep_fallback"
 
 
@@ -74,17 +73,12 @@ def _device() -> Any:
 
 
 def open_session(
-    source: Path | bytes,
-    chip: Chip,
-    switches: Mapping[str, str],
-    *,
-    folder: Path | None = None,
-    entries: Mapping[str, str] | None = None,
+    path: Path, chip: Chip, switches: Mapping[str, str], *, entries: Mapping[str, str] | None = None
 ) -> ort.InferenceSession:
     """A session whose every node runs on the NPU of ``chip``, or on its emulator.
 
     Args:
-        source: a model's file, or its bytes with ``folder``, where its data lie.
+        path: the model's file.
         chip: what it is compiled for.
         switches: the provider's options of :func:`switches_of`.
         entries: further entries of the session's configuration.
@@ -98,8 +92,7 @@ def open_session(
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    settings = {NO_CPU: "1", **({DATA_FOLDER: str(folder)} if folder else {}), **(entries or {})}
-    for key, value in settings.items():
+    for key, value in {NO_CPU: "1", **(entries or {})}.items():
         options.add_session_config_entry(key, value)
     options.add_provider_for_devices(
         [device],
@@ -110,9 +103,8 @@ def open_session(
             **switches,
         },
     )
-    model = str(source) if isinstance(source, Path) else source
     with quiet_native(stdout=True):
-        return ort.InferenceSession(model, options)
+        return ort.InferenceSession(str(path), options)
 
 
 def switches_of(metadata: Mapping[str, str]) -> dict[str, str]:

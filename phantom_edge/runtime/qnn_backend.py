@@ -21,7 +21,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, compiled_file, npu_file
 from phantom_edge.export.onnx_model import AGAIN, context_of, load_model
-from phantom_edge.export.qnn_chips import CHIPS, DEFAULT, Chip, chip_for
+from phantom_edge.export.qnn_chips import CHIPS, DEFAULT, Chip, chip_for, default_of
 from phantom_edge.runtime.npu_process import LocalModel, Model, NpuProcess
 from phantom_edge.runtime.onnx_backend import OnnxBackend
 from phantom_edge.runtime.onnx_graphs import DATA_FOLDER
@@ -190,8 +190,8 @@ def _chip(folder: Path, name: str | None) -> tuple[Chip, bool]:
     if name is not None:
         chip = chip_for(name)
         return chip, (folder / compiled_file(chip.name, VISION)).exists()
-    present = [c for c in CHIPS.values() if (folder / compiled_file(c.name, VISION)).exists()]
-    return (present[0], True) if present else (CHIPS[DEFAULT], False)
+    own = default_of(name for name in CHIPS if (folder / compiled_file(name, VISION)).exists())
+    return CHIPS[own or DEFAULT], own is not None
 
 
 def _on_cpu(path: Path, model: onnx.ModelProto) -> Model:

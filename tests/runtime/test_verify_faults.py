@@ -50,7 +50,7 @@ def _tokens(target):
 
 NPU = {
     "all": NpuOptions("all"),
-    "compiled": NpuOptions("all", soc=("sm8650,sm8850",)),
+    "compiled": NpuOptions("all", soc=("sm8850,sm8650",)),
     "int8-cache": NpuOptions("all"),
 }
 

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.export.qnn_chips import default_of
 from phantom_edge.report.report import Check, megabytes
 from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.torch_reference import Reference
@@ -38,13 +39,14 @@ def facts(bundle: Bundle) -> dict[str, str]:
 
 
 def checks(subject: Subject, reference: Reference, *, every: bool) -> list[Check]:
-    """One check for each chip but the first, which is what all other checks run.
+    """One check for each chip but the one that all other checks run.
 
     Without ``every``, as for large models, they are not run, and the checks say so. ``reference`` is of a
     prompt with a picture.
     """
     npu = subject.bundle.manifest.npu
-    chips = [] if npu is None else list(npu.compiled)[1:]
+    compiled = [] if npu is None else list(npu.compiled)
+    chips = [name for name in compiled if name != default_of(compiled)]
     pixels, trace, plain = reference.prompt.pixels, reference.trace.image_tokens, reference.plain.image_tokens
     if pixels is None or trace is None or plain is None:
         return []
