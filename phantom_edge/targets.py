@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from phantom_edge.bundle.backend import Backend
+    from phantom_edge.bundle.manifest import Npu
     from phantom_edge.export.base import Exported, ExportOptions
     from phantom_edge.model.folded import FoldedModel
     from phantom_edge.model.ops import CacheScales
@@ -107,6 +108,11 @@ class Format:
         """Files beside the graphs, by path, as an export writes them for the graphs in ``folder``."""
         make = getattr(_imported(self.exporter), "derived_files", None)
         return make(model, options, folder) if make else {}
+
+    def npu_entry(self, model: FoldedModel, options: ExportOptions) -> Npu | None:
+        """What a manifest must say of an NPU, compiling aside; None for other formats."""
+        make = getattr(_imported(self.exporter), "npu_entry", None)
+        return make(model, options) if make else None
 
     def compiled_again(self, folder: Path, model: FoldedModel, options: ExportOptions) -> Mapping[str, bytes]:
         """What was compiled for chips and is not run, made again, by its path; nothing for other formats."""

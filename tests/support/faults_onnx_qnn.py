@@ -142,6 +142,15 @@ def _options(folder: Path) -> None:
     onnx.save_model(model, path)
 
 
+def _other_option(folder: Path) -> None:
+    options = {"enable_htp_fp16_precision": "0"}
+    edit_json(folder / MANIFEST, lambda manifest: manifest["npu"].update(options=options))
+
+
+def _other_number(folder: Path) -> None:
+    edit_json(folder / MANIFEST, lambda manifest: manifest["npu"]["compiled"]["SM8850"].update(model=57))
+
+
 def _unmasked(graph: onnx.GraphProto, _: Path) -> None:
     """The mask is added to the softmax and no longer to the scores."""
     softmax = next(node for node in graph.node if node.op_type == "Softmax" and "Add" in node.input[0])
@@ -165,6 +174,8 @@ FAULTS = [
     Fault("a range far too wide", VISION, site(VISION_GRAPH, GELU, 200, believed=True), FIT),
     Fault("the scale of attention", VISION, of_vision(_attention_scale), "image tokens"),
     Fault("other options of the provider", VISION, _options, "runs"),
+    Fault("a manifest with another option", VISION, _other_option, "manifest fields"),
+    Fault("a manifest with another chip's number", COMPILED, _other_number, "manifest fields"),
     Fault("no phantom dimension", ALL, both(without_phantom), DECLARED),
     Fault("no phantom dimension for one token", ALL, of_decode(without_phantom), DECLARED),
     Fault("a mask that is not added", ALL, edited("prefill", _unmasked), DECLARED),

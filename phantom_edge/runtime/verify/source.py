@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from phantom_edge.bundle.folder import TOKENIZER
@@ -54,7 +55,22 @@ def _fields(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
     yield "recipe", m.recipe, model.recipe
     plan = model.recipe.plan(model.module_shapes()) if model.recipe else []
     yield "fallbacks", m.fallbacks, {a.name: a.reason for a in plan if a.fallback}
+    yield from _npu_fields(subject)
     yield from _target_fields(m)
+
+
+def _npu_fields(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
+    """What an app gives to the NPU's provider, and by which it chooses files."""
+    npu = subject.bundle.manifest.npu
+    expected = subject.artifact_format.npu_entry(subject.model, subject.options)
+    if npu is None or expected is None:
+        yield "npu", npu, expected
+        return
+    for name in ("graphs", "activations", "architectures", "options"):
+        yield f"npu.{name}", getattr(npu, name), getattr(expected, name)
+    for chip, own in npu.compiled.items():
+        made = replace(expected.compiled[chip], compiler=own.compiler, seconds=own.seconds)
+        yield f"npu.compiled.{chip}", own, made
 
 
 def _target_fields(m: Manifest) -> Iterator[tuple[str, Any, Any]]:

@@ -55,6 +55,7 @@ __all__ = [
     "differences",
     "export",
     "graph_files",
+    "npu_entry",
     "reference",
     "stored_cache",
     "stored_floats",
@@ -206,6 +207,12 @@ def _npu(model: FoldedModel, made: Mapping[str, CompiledGraphs]) -> Npu:
         options=_switches(model),
         compiled=made,
     )
+
+
+def npu_entry(model: FoldedModel, options: ExportOptions) -> Npu:
+    """The manifest's entry of the NPU; of compiling, its version and seconds are left empty."""
+    chips = [chip_for(name) for name in options.chips]
+    return _npu(model, {chip.name: compiled.entry(chip, graphs.names(model), "", 0.0) for chip in chips})
 
 
 def compiled_again(folder: Path, model: FoldedModel, options: ExportOptions) -> dict[str, bytes]:

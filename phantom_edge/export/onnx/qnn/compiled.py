@@ -36,9 +36,13 @@ def compile_graphs(out: Path, names: Sequence[str], chip: Chip, progress: Step) 
     for together in ([n for n in names if n == VISION], [n for n in names if n != VISION]):
         if together:
             _compile(out, together, chip)
+    return entry(chip, names, installed(PACKAGE)[PACKAGE], round(time.monotonic() - begin, 1))
+
+
+def entry(chip: Chip, names: Sequence[str], compiler: str, seconds: float) -> CompiledGraphs:
+    """What the manifest says of the graphs ``names`` that were compiled for ``chip``."""
     files = {name: compiled_file(chip.name, name) for name in names}
-    seconds = round(time.monotonic() - begin, 1)
-    return CompiledGraphs(chip.architecture, chip.model, files, installed(PACKAGE)[PACKAGE], seconds)
+    return CompiledGraphs(chip.architecture, chip.model, files, compiler, seconds)
 
 
 def _compile(out: Path, names: Sequence[str], chip: Chip) -> None:
