@@ -205,7 +205,7 @@ def _check_cache(request: ExportRequest, target: Target, artifact_format: Format
         able = [t.name for t in targets().values() if format_for(t.format).int8_cache and not t.browser]
         raise InputError(
             f"--kv-cache int8: what runs {artifact_format.title} for {target.name} has no attention over "
-            f"it, or a slower one; leave the cache in {FLOAT}, or export for {' or '.join(able)}"
+            f"it, or a slower one; leave the cache in {FLOAT}, or export for one of {', '.join(able)}"
         )
 
 
