@@ -15,6 +15,8 @@ from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
 from phantom_edge.system.reading import reason
 
 MAX_CACHE_BYTES: Final = 64 << 30
+MODES: Final = ("stock", "lifted")
+"""What a backend runs: the files as they are, or the same weights with activations that are not rounded."""
 
 
 class Backend(Protocol):
@@ -40,6 +42,17 @@ class Backend(Protocol):
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last one."""
+
+
+def name_in_mode(runtime: str, mode: str) -> str:
+    """What a report calls a ``runtime`` in ``mode``. Raises :class:`InputError` for an unknown mode.
+
+    >>> name_in_mode("executorch", "lifted")
+    'executorch (lifted)'
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r} of {runtime}; there are {', '.join(MODES)}")
+    return runtime if mode == "stock" else f"{runtime} ({mode})"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from phantom_edge.bundle.backend import check_tiles, end_of_call, running
+from phantom_edge.bundle.backend import check_tiles, end_of_call, name_in_mode, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
 from phantom_edge.system.native import quiet_native
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from executorch.runtime import Runtime
 
 GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
-MODES: Final = ("stock", "lifted")
 
 
 @dataclass
@@ -50,9 +49,7 @@ class ExecutorchBackend:
     def __init__(
         self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
     ):
-        if mode not in MODES:
-            raise InputError(f"unknown mode {mode!r} of the ExecuTorch backend; there are {', '.join(MODES)}")
-        self.name = "executorch" if mode == "stock" else f"executorch ({mode})"
+        self.name = name_in_mode("executorch", mode)
         path = self._path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
         self._pixels, self._hidden = _check_program(path, context, chunk)

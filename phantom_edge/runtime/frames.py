@@ -1,19 +1,23 @@
 """Messages between this process and one that emulates: a short description in JSON, then arrays as they are.
 
 A message is the length of its head (4 bytes), the head with the arrays' types and shapes, and their bytes.
-Everything is bounded before it is read, and nothing in it is a program. Numpy and the standard library alone:
-both sides run this file.
+Everything is bounded before it is read, and nothing in it is a program. Of other packages this needs numpy
+alone, because both sides run it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+
+from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
 
 MAX_HEAD: Final = 1 << 20
 """Bytes of a message's description."""
@@ -22,6 +26,7 @@ MAX_ARRAY: Final = 1 << 33
 MAX_ARRAYS: Final = 512
 """Of a message: keys and values of every layer, and a few more."""
 TYPES: Final = ("<f4", "<f2", "<i8", "<i4", "|i1", "|u1")
+Reply = tuple[dict[str, Any], list[np.ndarray]]
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -56,6 +61,26 @@ def read(file: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
     for (kind, shape), size in zip(message["arrays"], _sizes(message["arrays"]), strict=True):
         arrays.append(np.frombuffer(_exactly(file, size), kind).reshape(shape))
     return message["head"], arrays
+
+
+def serve(answer: Callable[[dict[str, Any], list[np.ndarray]], Reply]) -> None:
+    """Answer the messages of standard input on standard output until there are no more.
+
+    A :class:`PhantomEdgeError` is sent back as such. What libraries print goes to standard error.
+    """
+    with os.fdopen(os.dup(1), "wb") as replies:
+        os.dup2(2, 1)
+        while True:
+            try:
+                head, arrays = read(sys.stdin.buffer)
+            except EOFError:
+                return
+            try:
+                reply = answer(head, arrays)
+            except PhantomEdgeError as error:
+                kind = NoRoomError if isinstance(error, NoRoomError) else InputError
+                reply = {"error": str(error), "kind": kind.__name__}, []
+            write(replies, *reply)
 
 
 def _sizes(described: Sequence[tuple[str, Sequence[int]]]) -> list[int]:

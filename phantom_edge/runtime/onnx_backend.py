@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import onnx
 
+from phantom_edge.bundle.backend import name_in_mode
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find
 from phantom_edge.export.onnx_model import load_model
 from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, OnnxGraphs, Source
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
-
-MODES: Final = ("stock", "lifted")
 
 
 class OnnxBackend(OnnxGraphs):
@@ -41,19 +39,12 @@ class OnnxBackend(OnnxGraphs):
         mode: str = "stock",
         graphs: Sequence[str] = tuple(GRAPHS),
     ):
-        self.name = name_of("onnxruntime", mode)
+        self.name = name_in_mode("onnxruntime", mode)
         sources = sources_of(folder, context, mode, graphs)
         entries = {EXACT_INT8: "1"} if saturates() else {}
         super().__init__(
             Path(folder), sources, context=context, chunk=chunk, threads=threads, entries=entries
         )
-
-
-def name_of(runtime: str, mode: str) -> str:
-    """What a report calls a ``runtime`` in ``mode``. Raises :class:`InputError` for an unknown mode."""
-    if mode not in MODES:
-        raise InputError(f"unknown mode {mode!r} of the ONNX backend; there are {', '.join(MODES)}")
-    return runtime if mode == "stock" else f"{runtime} ({mode})"
 
 
 def sources_of(

@@ -83,7 +83,7 @@ class OnnxGraphs:
         self.folder, self.context, self.chunk = folder, context, chunk
         self._sessions: dict[str, ort.InferenceSession] = {}
         for graph, source in sources.items():
-            self._sessions[graph] = _session(source, threads, entries)
+            self._sessions[graph] = cpu_session(source, threads, entries)
             _check_names(graph, source.path, self._sessions[graph])
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
@@ -133,7 +133,7 @@ class OnnxGraphs:
         for name, buffer in buffers.items():
             binding.bind_ortvalue_input(name, buffer)
             # The same buffer in and out: the attention op then appends in place.
-            binding.bind_ortvalue_output(_present(name), buffer)
+            binding.bind_ortvalue_output(present(name), buffer)
         return OnnxCache(buffers, binding)
 
     def decode(self, embeds: np.ndarray, cache: OnnxCache) -> np.ndarray:
@@ -157,10 +157,13 @@ class OnnxGraphs:
             return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
 
 
-def _session(source: Source, threads: int | None, entries: Mapping[str, str]) -> ort.InferenceSession:
+def cpu_session(
+    source: Source, threads: int | None = None, entries: Mapping[str, str] | None = None
+) -> ort.InferenceSession:
+    """A session on the CPU, with ``entries`` of its configuration. Raises :class:`InputError`."""
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
-    for key, value in entries.items():
+    for key, value in (entries or {}).items():
         options.add_session_config_entry(key, value)
     if source.changed is not None:
         options.add_session_config_entry(DATA_FOLDER, str(source.path.parent))
@@ -171,7 +174,7 @@ def _session(source: Source, threads: int | None, entries: Mapping[str, str]) ->
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _present(past: str) -> str:
+def present(past: str) -> str:
     """The output that continues the cache input ``past``."""
     return f"present.{past.removeprefix(PAST)}"
 
@@ -183,7 +186,7 @@ def _check_names(graph: str, path: Path, session: ort.InferenceSession) -> None:
     )
     expected_inputs, expected_outputs = GRAPHS[graph]
     past = {name for name in inputs if name.startswith(PAST)}
-    if inputs - past != expected_inputs or outputs != expected_outputs | {_present(name) for name in past}:
+    if inputs - past != expected_inputs or outputs != expected_outputs | {present(name) for name in past}:
         raise InputError(f"{path.name}: its inputs and outputs are not those of this toolkit's {graph}")
 
 

@@ -9,32 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 
-from phantom_edge.bundle.backend import check_cache, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, end_of_call, name_in_mode, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.export.onnx_layout import FOLDER, NPU_GRAPHS, compiled_file, npu_file
 from phantom_edge.export.onnx_model import AGAIN, context_of, load_model
 from phantom_edge.export.qnn_chips import CHIPS, DEFAULT, Chip, chip_for, default_of
+from phantom_edge.model.rounded_ops import MASKED
 from phantom_edge.runtime.npu_process import LocalModel, Model, NpuProcess
 from phantom_edge.runtime.onnx_backend import OnnxBackend
-from phantom_edge.runtime.onnx_graphs import DATA_FOLDER
+from phantom_edge.runtime.onnx_graphs import CACHE_TYPES, PAST, Source, cpu_session, present
 from phantom_edge.runtime.onnx_lift import lift
-from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 VISION, PREFILL, DECODE = NPU_GRAPHS
-PAST, PRESENT = "past_key_values.", "present."
-MASKED: Final = np.float16(-10000)
-KINDS: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int8)": np.int8}
-"""What a cache may hold, by ONNX Runtime's name."""
-MODES: Final = ("stock", "lifted")
 
 
 @dataclass
@@ -68,8 +61,6 @@ class QnnBackend:
         mode: str = "stock",
         chip: str | None = None,
     ):
-        if mode not in MODES:
-            raise InputError(f"unknown mode {mode!r} of the NPU's backend; there are {', '.join(MODES)}")
         self.folder, self.context, self.chunk = Path(folder), context, chunk
         self._lifted = mode == "lifted"
         names = [name for name in NPU_GRAPHS if (self.folder / FOLDER / npu_file(name)).exists()]
@@ -77,7 +68,7 @@ class QnnBackend:
             raise InputError(f"{self.folder}: not all of the NPU's graphs are there; export the bundle again")
         self._decodes = DECODE in names
         self._chip, compiled = _chip(self.folder, chip)
-        self.name = self._title(compiled)
+        self.name = self._title(compiled, mode)
         runs_all = compiled and not qnn_provider.emulated()
         self._process = None if self._lifted else NpuProcess(self.folder)
         self._models = {n: self._open(n, compiled=runs_all or (compiled and n == VISION)) for n in names}
@@ -88,9 +79,9 @@ class QnnBackend:
         if self._decodes:
             self._read_decoder()
 
-    def _title(self, compiled: bool) -> str:
+    def _title(self, compiled: bool, mode: str) -> str:
         if self._lifted:
-            return "onnxruntime (lifted)"
+            return name_in_mode("onnxruntime", mode)
         where = "Qualcomm's emulator" if qnn_provider.emulated() else "the NPU"
         return f"onnxruntime-qnn, {where} as {self._chip.name}{', compiled' if compiled else ''}"
 
@@ -99,7 +90,7 @@ class QnnBackend:
         model = load_model(path)
         with reading(path, AGAIN, "ONNX Runtime does not load it"):
             if self._process is None:
-                return _on_cpu(path, lift(model))
+                return LocalModel(cpu_session(Source(path, lift(model).SerializeToString())))
             switches = qnn_provider.switches_of({entry.key: entry.value for entry in model.metadata_props})
             if compiled:
                 path, switches = self.folder / compiled_file(self._chip.name, name), {}
@@ -112,7 +103,7 @@ class QnnBackend:
         path = self.folder / FOLDER / npu_file(PREFILL)
         with reading(path, AGAIN, "not a decoder of this toolkit"):
             cache, other = (
-                {n: (tuple(v.shape), KINDS[v.type]) for n, v in inputs.items() if n.startswith(PAST)}
+                {n: (tuple(v.shape), CACHE_TYPES[v.type]) for n, v in inputs.items() if n.startswith(PAST)}
                 for inputs in (prefill, decode)
             )
             if not cache or cache != other:
@@ -129,7 +120,7 @@ class QnnBackend:
             )
         if self.chunk > self._steps:
             raise InputError(f"{self.folder}: exported for pieces of {self._steps} tokens; {AGAIN}")
-        check_cache(path, sum(np.dtype(kind).itemsize * prod(shape) for shape, kind in cache.values()))
+        check_cache(path, sum(kind.itemsize * prod(shape) for shape, kind in cache.values()))
         self._cache = cache
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -163,7 +154,7 @@ class QnnBackend:
         with running(self.folder):
             values = self._models[name].run(inputs | cache.buffers)
             for key, buffer in cache.buffers.items():
-                new = values[PRESENT + key.removeprefix(PAST)]  # [1, Hkv, steps, W]
+                new = values[present(key)]  # [1, Hkv, steps, W]
                 buffer[:, :, cache.length : end] = new[:, :, steps - count :]
             cache.length = end
             logits: np.ndarray = values["logits"][0, -1]
@@ -192,12 +183,3 @@ def _chip(folder: Path, name: str | None) -> tuple[Chip, bool]:
         return chip, (folder / compiled_file(chip.name, VISION)).exists()
     own = default_of(name for name in CHIPS if (folder / compiled_file(name, VISION)).exists())
     return CHIPS[own or DEFAULT], own is not None
-
-
-def _on_cpu(path: Path, model: onnx.ModelProto) -> Model:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry(DATA_FOLDER, str(path.parent))
-    with quiet_native():
-        providers = ["CPUExecutionProvider"]
-        return LocalModel(ort.InferenceSession(model.SerializeToString(), options, providers=providers))

@@ -6,20 +6,17 @@ among others, with which ExecuTorch's tokenizers then end the process), and can 
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from phantom_edge.errors import PhantomEdgeError, first_line
+from phantom_edge.errors import InputError, PhantomEdgeError, first_line
 from phantom_edge.export import qnn_provider
 from phantom_edge.export.qnn_chips import chip_for
 from phantom_edge.runtime import frames
-
-Reply = tuple[dict[str, Any], list[np.ndarray]]
 
 
 def opened(head: dict[str, Any]) -> ort.InferenceSession:
@@ -32,11 +29,11 @@ def described(values: Any) -> dict[str, list[Any]]:
     return {value.name: [value.type, list(value.shape)] for value in values}
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer messages until there are no more."""
+def answers() -> Callable[[dict[str, Any], list[np.ndarray]], frames.Reply]:
+    """What answers the messages of one process: ``open`` makes a session, ``run`` runs it."""
     sessions: dict[str, ort.InferenceSession] = {}
 
-    def answer(head: dict[str, Any], arrays: list[np.ndarray]) -> Reply:
+    def run(head: dict[str, Any], arrays: list[np.ndarray]) -> frames.Reply:
         if head["call"] == "open":
             session = sessions[head["graph"]] = opened(head)
             ends = {"inputs": described(session.get_inputs()), "outputs": described(session.get_outputs())}
@@ -44,26 +41,16 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         values = dict(zip(head["inputs"], arrays, strict=True))
         return {}, sessions[head["graph"]].run(head["outputs"], values)
 
-    while True:
+    def answer(head: dict[str, Any], arrays: list[np.ndarray]) -> frames.Reply:
         try:
-            head, arrays = frames.read(requests)
-        except EOFError:
-            return
-        try:
-            reply = answer(head, arrays)
-        except PhantomEdgeError as error:
-            reply = {"error": str(error)}, []
+            return run(head, arrays)
+        except PhantomEdgeError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            reply = {"error": first_line(error)}, []
-        frames.write(replies, *reply)
+            raise InputError(first_line(error)) from None
 
-
-def main() -> None:
-    """Speak over standard input and output; what libraries print goes to standard error."""
-    with os.fdopen(os.dup(1), "wb") as replies:
-        os.dup2(2, 1)
-        serve(sys.stdin.buffer, replies)
+    return answer
 
 
 if __name__ == "__main__":
-    main()
+    frames.serve(answers())

@@ -142,6 +142,11 @@ def read_bytes(path: Path, limit: int, mend: str = "") -> bytes:
     return data
 
 
+def has_bytes(path: Path, data: bytes) -> bool:
+    """Whether there is a file that holds exactly ``data``."""
+    return is_file(path) and path.stat().st_size == len(data) and read_bytes(path, len(data)) == data
+
+
 def read_json(path: Path, limit: int = MAX_JSON_BYTES, mend: str = "") -> dict[str, Any]:
     """Read a JSON object of at most ``limit`` bytes. Raises :class:`InputError` for anything else."""
     return object_of(read_json_value(path, limit, mend), path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from phantom_edge.errors import InputError
@@ -109,14 +111,30 @@ class OnnxOps:
         return x if bias is None else self.graph.node("Add", [x, bias])
 
     def _matmul_blocks(self, x: str, name: str, weight: QuantizedTensor) -> str:
+        accuracy: Attributes = {"accuracy_level": ACCURACY_INT8}
+        return self._matmul_bits(x, name, weight, packing.pack_blocks(weight), weight.scales, accuracy)
+
+    def _matmul_bits(
+        self,
+        x: str,
+        name: str,
+        weight: QuantizedTensor,
+        packed: NDArray[np.uint8],
+        scales: torch.Tensor,
+        more: Attributes | None = None,
+    ) -> str:
+        """A product with ``packed`` integers [N, blocks, bytes], which have a scale for each block."""
         self.kinds[name] = "MatMulNBits"
-        values = self.graph.initializer(f"{name}.weight{VALUES}", packing.pack_blocks(weight))
-        # In fp32: behind a Cast from fp16, ORT without optimisation silently reads other scales.
-        scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales.numpy())
+        values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
+        stored = self.graph.initializer(f"{name}.weight{SCALES}", self._block_scales(scales).numpy())
         n, k = weight.shape
-        sizes: Attributes = {"K": k, "N": n, "bits": 4, "block_size": weight.group}
-        sizes["accuracy_level"] = ACCURACY_INT8
-        return self.graph.node("MatMulNBits", [x, values, scales], domain=CONTRIB, **sizes)
+        size = int(packed.shape[2]) * 8 // weight.bits
+        sizes: Attributes = {"K": k, "N": n, "bits": weight.bits, "block_size": size}
+        return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes, **(more or {}))
+
+    def _block_scales(self, scales: torch.Tensor) -> torch.Tensor:
+        # In fp32: behind a Cast from fp16, ORT without optimisation silently reads other scales.
+        return scales
 
     def _matmul_channels(self, x: str, name: str, weight: QuantizedTensor, bias: str | None) -> str:
         self.kinds[name] = "DynamicQuantizeMatMul"

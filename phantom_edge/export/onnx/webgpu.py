@@ -11,9 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from phantom_edge.errors import InputError
@@ -21,9 +19,8 @@ from phantom_edge.export.base import Exported, ExportOptions
 from phantom_edge.export.onnx import packages, packing
 from phantom_edge.export.onnx.build import Operations, dtype_of, write_files, write_graphs
 from phantom_edge.export.onnx.compare import graph_differences
-from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
+from phantom_edge.export.onnx.ops import OnnxOps
 from phantom_edge.export.onnx.readback import artifact_files, graph_files, stored_floats, stored_weights
-from phantom_edge.export.onnx.writer import CONTRIB, Attributes
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.progress import Step
@@ -50,18 +47,9 @@ class WebGpuOps(OnnxOps):
         packed, scales = packing.pack_channels(weight)
         return self._add_bias(self._matmul_bits(x, name, weight, packed, scales), bias)
 
-    def _matmul_bits(
-        self, x: str, name: str, weight: QuantizedTensor, packed: NDArray[np.uint8], scales: torch.Tensor
-    ) -> str:
-        self.kinds[name] = "MatMulNBits"
-        values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
-        # fp16 has every scale. Not behind a Cast: ORT without optimisation would read other numbers.
-        half = self.arithmetic == TensorProto.FLOAT16
-        stored = self.graph.initializer(f"{name}.weight{SCALES}", (scales.half() if half else scales).numpy())
-        n, k = weight.shape
-        size = int(packed.shape[2]) * 8 // weight.bits  # of [N, blocks, bytes]
-        sizes: Attributes = {"K": k, "N": n, "bits": weight.bits, "block_size": size}
-        return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes)
+    def _block_scales(self, scales: torch.Tensor) -> torch.Tensor:
+        # fp16 has every scale.
+        return scales.half() if self.arithmetic == TensorProto.FLOAT16 else scales
 
 
 class WebGpuHalfOps(WebGpuOps):

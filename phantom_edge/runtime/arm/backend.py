@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 import phantom_edge
-from phantom_edge.bundle.backend import end_of_call
+from phantom_edge.bundle.backend import end_of_call, name_in_mode
 from phantom_edge.runtime.arm.cores import Core
 from phantom_edge.runtime.arm.environment import Environment
-from phantom_edge.runtime.onnx_backend import name_of, sources_of
+from phantom_edge.runtime.onnx_backend import sources_of
 from phantom_edge.runtime.worker_process import Answer, worker_process
 from phantom_edge.system.partials import temporary_folder
 
@@ -72,7 +72,7 @@ class ArmBackend:
                 threads=min(MAX_THREADS, len(os.sched_getaffinity(0))),
             )
             self.features: tuple[str, ...] = tuple(head["features"])
-            self.name = name_of(f"onnxruntime {head['onnxruntime']} for aarch64", mode)
+            self.name = name_in_mode(f"onnxruntime {head['onnxruntime']} for aarch64", mode)
             self._end = weakref.finalize(self, stack.pop_all().close)
 
     def _start(self, stack: contextlib.ExitStack, core: Core, environment: Environment) -> None:

@@ -6,21 +6,17 @@ more than numpy and ONNX Runtime can be imported.
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 
-from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
 from phantom_edge.runtime import frames
 from phantom_edge.runtime.onnx_graphs import OnnxCache, OnnxGraphs, Source
 
 CPUINFO: Final = Path("/proc/cpuinfo")
 NO_SPIN: Final = {"session.intra_op.allow_spinning": "0"}  # a waiting thread would be emulated, too
-Reply = tuple[dict[str, Any], list[np.ndarray]]
 
 
 class Worker:
@@ -30,7 +26,7 @@ class Worker:
         self.graphs: OnnxGraphs | None = None
         self.caches: dict[int, OnnxCache] = {}
 
-    def open(self, head: dict[str, Any], arrays: list[np.ndarray]) -> Reply:
+    def open(self, head: dict[str, Any], arrays: list[np.ndarray]) -> frames.Reply:
         """Load the models; a changed one comes as its bytes, in the order of the paths."""
         changed = iter(arrays)
         sources = {
@@ -47,7 +43,7 @@ class Worker:
         )
         return {"onnxruntime": ort.__version__, "features": features()}, []
 
-    def answer(self, head: dict[str, Any], arrays: list[np.ndarray]) -> Reply:
+    def answer(self, head: dict[str, Any], arrays: list[np.ndarray]) -> frames.Reply:
         """Do what a message asks for. Raises what the models raise."""
         for number in head.get("dropped", ()):
             self.caches.pop(number, None)
@@ -76,28 +72,5 @@ def features() -> list[str]:
     return next((line.partition(":")[2].split() for line in lines if line.startswith("Features")), [])
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answer messages until there are no more."""
-    worker = Worker()
-    while True:
-        try:
-            head, arrays = frames.read(requests)
-        except EOFError:
-            return
-        try:
-            answer = worker.answer(head, arrays)
-        except PhantomEdgeError as error:
-            kind = NoRoomError if isinstance(error, NoRoomError) else InputError
-            answer = {"error": str(error), "kind": kind.__name__}, []
-        frames.write(replies, *answer)
-
-
-def main() -> None:
-    """Speak over standard input and output; what libraries print goes to standard error."""
-    with os.fdopen(os.dup(1), "wb") as replies:
-        os.dup2(2, 1)
-        serve(sys.stdin.buffer, replies)
-
-
 if __name__ == "__main__":
-    main()
+    frames.serve(Worker().answer)

@@ -5,7 +5,6 @@ share their weights in one binary, are loaded by no emulator: they are compiled 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,7 +16,7 @@ from phantom_edge.runtime import tolerances
 from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.verify.stages import rms
 from phantom_edge.runtime.verify.subject import Subject, attempt, listed
-from phantom_edge.system.reading import is_file, read_bytes
+from phantom_edge.system.reading import has_bytes
 
 NAME: Final = "image tokens as"
 DECODERS: Final = "compiled decoders that differ"
@@ -66,7 +65,7 @@ def decoders(subject: Subject) -> list[Check]:
     folder, left, count = subject.bundle.folder, set[str](), 0
     for attempt_number in range(TRIES):
         again = subject.artifact_format.compiled_again(folder, subject.model, subject.options)
-        other = {path for path, data in again.items() if not _holds(folder / path, data)}
+        other = {path for path, data in again.items() if not has_bytes(folder / path, data)}
         left, count = left & other if attempt_number else other, len(again)
         if not left:
             break
@@ -79,10 +78,6 @@ def decoders(subject: Subject) -> list[Check]:
         )
         return [Check(DECODERS, len(left), 0, None, words, reason)]
     return [Check.at_most(DECODERS, 0, 0, reason, f"of {count}")]
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    return is_file(path) and path.stat().st_size == len(data) and read_bytes(path, len(data)) == data
 
 
 def _checks(

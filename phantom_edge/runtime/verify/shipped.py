@@ -14,7 +14,7 @@ from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.verify.subject import Subject, differs, listed
 from phantom_edge.system.outputs import SYSTEMS_OWN
-from phantom_edge.system.reading import is_file, read_bytes
+from phantom_edge.system.reading import has_bytes
 from phantom_edge.versions import installed
 
 REPORT: Final = "report.html"
@@ -36,7 +36,7 @@ def files(subject: Subject) -> list[Check]:
     unread = Check.at_most(UNREAD, len(stray), 0, "what is not checked does not ship", listed(stray))
     if not derived:
         return [unread]
-    other = sorted(name for name, data in derived.items() if not _holds(folder / name, data))
+    other = sorted(name for name, data in derived.items() if not has_bytes(folder / name, data))
     detail = f"of {len(derived)}" + (f"; {differs(other)}" if other else "")
     return [unread, _judged(subject, BESIDE, other, "made again from the checkpoint, byte for byte", detail)]
 
@@ -62,7 +62,3 @@ def _judged(subject: Subject, name: str, wrong: list[str], reason: str, detail: 
         words = f"undecided: made with {listed(other)}, which may write it otherwise; {detail}"
         return Check(name, len(wrong), 0, None, words, reason)
     return Check.at_most(name, len(wrong), 0, reason, detail)
-
-
-def _holds(path: Path, data: bytes) -> bool:
-    return is_file(path) and path.stat().st_size == len(data) and read_bytes(path, len(data)) == data

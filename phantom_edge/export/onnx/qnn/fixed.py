@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from onnx import TensorProto
 
 from phantom_edge.errors import CheckError
@@ -20,7 +19,7 @@ from phantom_edge.export.base import float_tensor
 from phantom_edge.export.half_constants import FloatConstants
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES, OnnxOps
-from phantom_edge.export.onnx.writer import CONTRIB, Attributes, GraphBuilder
+from phantom_edge.export.onnx.writer import GraphBuilder
 from phantom_edge.model.ops import CacheScales, Weights
 from phantom_edge.model.rounded_ops import Sites
 from phantom_edge.model.spec import FoldedSpec
@@ -123,17 +122,6 @@ class FixedOps(OnnxOps):
         scales = self.graph.initializer(f"{name}.weight{SCALES}", weight.scales[:, 0].numpy())
         product = self.graph.node("MatMul", [x, self._cast(values, TensorProto.FLOAT)])
         return self.graph.node("Mul", [product, scales])
-
-    def _matmul_bits(
-        self, x: str, name: str, weight: QuantizedTensor, packed: np.ndarray, scales: torch.Tensor
-    ) -> str:
-        self.kinds[name] = "MatMulNBits"
-        values = self.graph.initializer(f"{name}.weight{VALUES}", packed)
-        stored = self.graph.initializer(f"{name}.weight{SCALES}", scales.numpy())
-        n, k = weight.shape
-        size = int(packed.shape[2]) * 8 // weight.bits  # of [N, blocks, bytes]
-        sizes: Attributes = {"K": k, "N": n, "bits": weight.bits, "block_size": size}
-        return self.graph.node("MatMulNBits", [x, values, stored], domain=CONTRIB, **sizes)
 
     def project(self, x: str, name: str) -> str:
         y = self.graph.node("MatMul", [x, self._transposed(name)])
