@@ -89,8 +89,8 @@ class Rounding:
     def at(self, site: str, value: Tensor) -> Tensor:
         """A value as the NPU holds it: in fp16, and on its grid where it has one.
 
-        A softmax of fp16 loses more: Qualcomm's emulator is 2e-3 off, as with exponentials of eight bits,
-        where one that gives uint16 is 5e-4 off.
+        A softmax of fp16 loses more: Qualcomm's emulator is 1.6e-3 off, as with exponentials of eight bits,
+        where one that gives uint16 is 1e-3 off (``benchmarks/npu_rounding.py``).
         """
         if SOFTMAX_STEP.fullmatch(site) and site.removesuffix(STEP) not in self.ranges:
             return value.bfloat16().float()
