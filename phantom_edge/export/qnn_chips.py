@@ -66,16 +66,19 @@ def chip_for(name: str) -> Chip:
     usable = [c.name.lower() for c in CHIPS.values() if c.architecture in ARCHITECTURES]
     if chip is None:
         near = did_you_mean(name, usable)
-        raise InputError(f"--soc {shown(name)}: no such chip{near}; there are {', '.join(usable)}")
+        raise InputError(f"{shown(name)}: no such chip{near}; there are {', '.join(usable)}")
     if chip.architecture not in ARCHITECTURES:
         raise InputError(
-            f"--soc {name}: {chip.title} has Hexagon v{chip.architecture}, which lacks types that the graphs "
+            f"{name}: {chip.title} has Hexagon v{chip.architecture}, which lacks types that the graphs "
             f"need; v{min(ARCHITECTURES)} is the first with them ({', '.join(usable)})"
         )
     return chip
 
 
 def chips_of(names: Iterable[str]) -> tuple[Chip, ...]:
-    """The chips of a comma-separated option, each once, in its order."""
+    """The chips of the option ``--soc``, names with commas, each once, in its order. Raises as above."""
     parts = (part.strip() for name in names for part in name.split(","))
-    return tuple({chip.name: chip for chip in map(chip_for, filter(None, parts))}.values())
+    try:
+        return tuple({chip.name: chip for chip in map(chip_for, filter(None, parts))}.values())
+    except InputError as error:
+        raise InputError(f"--soc {error}") from None

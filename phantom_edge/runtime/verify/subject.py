@@ -11,6 +11,7 @@ from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, NoRoomError, first_line
 from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.qnn_chips import chip_for
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.session import PromptSpec
@@ -37,11 +38,15 @@ class Subject:
 
     @classmethod
     def of(cls, bundle: Bundle, source: Pretrained, artifact_format: Format, model: FoldedModel) -> Subject:
-        """Everything that follows from the two and the quantised model."""
+        """Everything that follows from the two and the quantised model.
+
+        Raises :class:`Broken` for files that were compiled for no known chip.
+        """
         m = bundle.manifest
         spec = PromptSpec.of_source(source, folded=True, max_tiles=m.tiles.max)
         floats = str(m.recipe.float_type)
-        chips = tuple(m.npu.compiled) if m.npu is not None else ()
+        with part("chips that files were compiled for"):
+            chips = tuple(chip_for(name).name for name in (m.npu.compiled if m.npu is not None else ()))
         shared = not m.browser
         options = ExportOptions(
             m.context, m.chunk, floats, source.config.end_ids, share_data=shared, chips=chips
