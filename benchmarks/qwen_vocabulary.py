@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def _last_pair(ranks: dict[bytes, int], piece: bytes) -> tuple[bytes, bytes]:
     """The two pieces that a piece is joined of: what the pairs of lower rank make of its bytes."""
     parts = [bytes([byte]) for byte in piece]
     while len(parts) > 2:
-        pairs = [ranks.get(left + right, len(ranks)) for left, right in zip(parts, parts[1:], strict=False)]
+        pairs = [ranks.get(left + right, len(ranks)) for left, right in itertools.pairwise(parts)]
         best = min(range(len(pairs)), key=pairs.__getitem__)
         if pairs[best] >= ranks[piece]:
             raise InputError(f"no pair of lower rank makes {piece!r}")

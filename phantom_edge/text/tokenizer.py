@@ -117,6 +117,12 @@ class Tokenizer:
         with reading("the text cannot be tokenized", "it must be valid Unicode"):
             return self._inner.encode(text, add_special_tokens=False).ids
 
+    def encode_all(self, texts: Iterable[str]) -> list[list[int]]:
+        """Ids of each text as :meth:`encode` makes them, several at a time."""
+        with reading("a text cannot be tokenized", "it must be valid Unicode"):
+            encodings = self._inner.encode_batch_fast(list(texts), add_special_tokens=False)
+            return [encoding.ids for encoding in encodings]
+
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """Text of `ids`: bytes that form no character become U+FFFD, ids without a token nothing."""
         stream = self.stream(skip_special)

@@ -26,6 +26,8 @@ def model_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
             f"a tokenizer of type {model.get('type')} cannot be trimmed, only {' and '.join(MODELS)}: "
             "leave out --vocab"
         )
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        raise InputError("a tokenizer that marks the parts of a word cannot be trimmed: leave out --vocab")
     return model
 
 
@@ -54,8 +56,18 @@ def trimmed(tokenizer: Tokenizer, kept_ids: Sequence[int]) -> Tokenizer:
     return Tokenizer.from_spec(spec)
 
 
-def _is_kept(pair: Sequence[str] | str, vocabulary: Mapping[str, int]) -> bool:
-    left, right = pair.split(" ") if isinstance(pair, str) else pair
+def pair_of(merge: Sequence[str] | str) -> tuple[str, str]:
+    """The two pieces that a merge joins; older files write them as one text.
+
+    >>> pair_of("a b"), pair_of(["a", " "])
+    (('a', 'b'), ('a', ' '))
+    """
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _is_kept(merge: Sequence[str] | str, vocabulary: Mapping[str, int]) -> bool:
+    left, right = pair_of(merge)
     return left in vocabulary and right in vocabulary and left + right in vocabulary
 
 
