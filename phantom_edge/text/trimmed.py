@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phantom_edge.errors import InputError
+from phantom_edge.errors import InputError, shown
 from phantom_edge.text.tokenizer import Tokenizer
 
 MODELS = ("BPE", "Unigram")
@@ -34,24 +34,25 @@ def model_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 def trimmed(tokenizer: Tokenizer, kept_ids: Sequence[int]) -> Tokenizer:
     """The tokenizer with the pieces of ``kept_ids`` alone; ``kept_ids[n]`` becomes id ``n``.
 
-    Raises :class:`InputError` for a kind of tokenizer that cannot be trimmed.
+    Raises :class:`InputError` for a kind of tokenizer that cannot be trimmed, and where an added token is
+    not among the pieces.
 
-    >>> source = pe.Pretrained.open()
-    >>> fewer = trimmed(source.tokenizer, range(400))
-    >>> fewer.encode("red") == [n for n in source.tokenizer.encode("red") if n < 400]
-    True
+    >>> tokenizer = pe.Pretrained.open().tokenizer
+    >>> fewer = trimmed(tokenizer, [n for n in range(tokenizer.vocab_size) if n != tokenizer.token_id("red")])
+    >>> len(tokenizer.encode("red")), len(fewer.encode("red")), fewer.decode(fewer.encode("red"))
+    (1, 2, 'red')
     """
     spec = json.loads(tokenizer.to_json())
     model, new_ids = model_spec(spec), {old: new for new, old in enumerate(kept_ids)}
+    if lost := [token["content"] for token in spec["added_tokens"] if token["id"] not in new_ids]:
+        raise InputError(f"the kept pieces lack the added token {shown(lost[0])}")
     if model["type"] == "BPE":
         model["vocab"] = {piece: new_ids[old] for piece, old in model["vocab"].items() if old in new_ids}
         model["merges"] = [pair for pair in model["merges"] if _is_kept(pair, model["vocab"])]
     else:
         model["vocab"] = [model["vocab"][old] for old in kept_ids if old < len(model["vocab"])]
         model["unk_id"] = new_ids.get(model["unk_id"])
-    spec["added_tokens"] = [
-        token | {"id": new_ids[token["id"]]} for token in spec["added_tokens"] if token["id"] in new_ids
-    ]
+    spec["added_tokens"] = [token | {"id": new_ids[token["id"]]} for token in spec["added_tokens"]]
     _renumber(spec["post_processor"], new_ids)
     return Tokenizer.from_spec(spec)
 

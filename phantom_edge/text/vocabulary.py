@@ -83,13 +83,19 @@ class Vocabulary:
 
 
 def measure(
-    tokenizer: Tokenizer, template: PromptTemplate, request: VocabularyRequest, step: Step = no_step
+    tokenizer: Tokenizer,
+    template: PromptTemplate,
+    request: VocabularyRequest,
+    *,
+    needed: Iterable[int] = (),
+    step: Step = no_step,
 ) -> Vocabulary:
     """The pieces that the texts, the template and all bytes need, and of the presets as many as fit.
 
-    Ids are kept in their order, so that a vocabulary's last tokens stay its last. Raises
-    :class:`InputError` for a tokenizer that cannot be trimmed, a file that is no text, and texts that need
-    more pieces than may be kept.
+    ``needed`` are further ids to keep. Ids stay in their order, so that added tokens stay the last.
+
+    Raises :class:`InputError` for a tokenizer that cannot be trimmed, a file that is no text, and texts that
+    need more pieces than may be kept.
 
     >>> source = pe.Pretrained.open()
     >>> vocabulary = measure(source.tokenizer, source.template, VocabularyRequest(("en",), 400))
@@ -98,10 +104,11 @@ def measure(
     """
     pieces = Pieces.of(tokenizer)
     parts = (template.render([("?", None)], 1), template.render_next("?"))
-    kept = set(pieces.always) | pieces.closure(index for part in parts for index in tokenizer.encode(part))
-    base = frozenset(kept)
+    base = pieces.always.union(
+        needed, pieces.closure(index for part in parts for index in tokenizer.encode(part))
+    )
     counts = _counted(tokenizer, request.corpus, step)
-    kept |= pieces.closure(np.flatnonzero(counts.used).tolist())
+    kept = base | pieces.closure(np.flatnonzero(counts.used).tolist())
     if request.size is not None and len(kept) > request.size:
         raise InputError(
             f"--vocab-size {request.size}: the texts, bytes and added tokens need {len(kept)} pieces: "
@@ -110,7 +117,7 @@ def measure(
     step("vocabulary: choosing pieces by their script")
     own = {preset: _of_preset(pieces, tokenizer, preset) for preset in request.presets}
     if request.size is not None:
-        kept = _filled(kept, pieces, set().union(*own.values()), request.size)
+        kept = _filled(kept, pieces, frozenset().union(*own.values()), request.size)
     else:
         kept = kept.union(*(_filled(base, pieces, ids, preset.size) for preset, ids in own.items()))
     kept_ids = tuple(sorted(kept))
@@ -174,7 +181,7 @@ def batches(corpus: Corpus, step: Step, what: str) -> Iterator[Batch]:
             yield Batch(lines[start : start + _BATCH], lines=True)
 
 
-def _filled(kept: Iterable[int], pieces: Pieces, ids: Iterable[int], size: int | None) -> set[int]:
+def _filled(kept: Iterable[int], pieces: Pieces, ids: Iterable[int], size: int | None) -> frozenset[int]:
     """``kept``, then ``ids`` with all that make them, the lowest first, up to ``size`` in all."""
     filled, limit = set(kept), size or len(pieces.names)
     for index in sorted(ids):
@@ -183,7 +190,7 @@ def _filled(kept: Iterable[int], pieces: Pieces, ids: Iterable[int], size: int |
         new = pieces.makings(index) - filled
         if len(filled) + len(new) <= limit:
             filled |= new
-    return filled
+    return frozenset(filled)
 
 
 def _of_preset(pieces: Pieces, tokenizer: Tokenizer, preset: Preset) -> set[int]:
