@@ -57,7 +57,7 @@ def _of_texts(whole: Pretrained, source: Pretrained, vocabulary: Vocabulary, ste
     ]
     held_out = vocabulary.held_out
     if held_out is None:
-        return [*checks, Check("coverage of held-out lines", "not measured", detail="fewer than ten lines")]
+        return [*checks, Check("coverage of held-out lines", "not measured", detail="too few lines")]
     gone = f"{held_out.tokens - held_out.covered} of {held_out.tokens} tokens"
-    detail = f"{gone} of every tenth line are of no piece that the other lines or the presets need"
+    detail = f"{gone} of a tenth of the lines are of no piece that the others or the presets need"
     return [*checks, Check("coverage of held-out lines", held_out.share, detail=detail)]

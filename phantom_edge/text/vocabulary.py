@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from phantom_edge.text.scripts import PRESETS, Preset
 from phantom_edge.text.tokenizer import Tokenizer
 
 HELD_OUT: Final = 10
-"""Every so-manieth line is held out of the measure of coverage; its pieces are kept all the same."""
+"""One of so many lines is held out of the measure of coverage; its pieces are kept all the same."""
 _BATCH: Final = 512
 
 
@@ -131,15 +132,16 @@ class _Counts:
     def __init__(self, size: int):
         self.used = np.zeros(size, dtype=bool)
         self.fitted, self.held_out = (np.zeros(size, dtype=np.int64) for _ in range(2))
-        self.tokens = self.lines = 0
+        self.tokens = 0
 
     def add(self, batch: Batch, encoded: list[list[int]]) -> None:
-        for ids in encoded:
+        for text, ids in zip(batch.texts, encoded, strict=True):
             self.used[ids] = True
             if batch.lines:
-                self.lines += 1
+                # By their content, so that a line which is there twice is held out twice, or not at all.
+                counts = self.fitted if zlib.crc32(text.encode()) % HELD_OUT else self.held_out
                 # Adding to a few places: counting over the whole vocabulary, line by line, would take long.
-                np.add.at(self.fitted if self.lines % HELD_OUT else self.held_out, ids, 1)
+                np.add.at(counts, ids, 1)
             else:
                 self.tokens += len(ids)
 

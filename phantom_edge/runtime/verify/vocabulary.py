@@ -98,4 +98,5 @@ def _left_out(model: FoldedModel, pieces: int, kept: Sequence[int]) -> str:
             precision = model.recipe.resolve(name, shapes[name])
             size = gone * matrix_bytes(precision, (1, shapes[name][1]))
             sizes.append(f"{name.rpartition('.')[2].replace('_', ' ')} {megabytes(size)}")
-    return f"of {pieces}; {gone} rows less: {', '.join(sizes)}"
+    shared = ", one array where a runtime shares the two" if model.config.decoder.tied_head else ""
+    return f"of {pieces}; {gone} rows less: {', '.join(sizes)}{shared}"
