@@ -8,10 +8,10 @@ the Universal Declaration of Human Rights stands for a script's texts where toke
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import category, name
 
 LAST: Final = 0x10FFFF
 LAST_LETTER: Final = 0x323FF
@@ -31,9 +31,9 @@ _LATIN_1: Final = (
 
 @dataclass(frozen=True)
 class Preset:
-    """Pieces by their characters: letters of ``scripts``, and whatever else is common or in ``others``.
+    """Pieces by their characters: those of ``scripts``, and what is no letter, common or in ``others``.
 
-    ``last_letter`` is the highest code point of a letter. ``size`` is how many pieces a vocabulary gets by
+    ``last_letter`` is the highest code point of the scripts' characters. ``size`` is how many pieces a vocabulary gets by
     it: of a larger one those come first that the training of the tokenizer joined first, which is the order
     of frequency in its texts; None takes all.
     """
@@ -50,18 +50,10 @@ class Preset:
         >>> "é" in PRESETS["en"].characters(), "é" in PRESETS["latin"].characters()
         (False, True)
         """
-        return frozenset(filter(self._holds, map(chr, range(LAST_LETTER + 1))))
-
-    def _holds(self, character: str) -> bool:
-        code = ord(character)
-        if character in _CONTROLS:
-            return True
-        if any(first <= code <= last for first, last in (*self.others, *_COMMON)) and not character.isalpha():
-            return True
-        if code > self.last_letter:
-            return False
-        name = unicodedata.name(character, "")
-        return name.startswith(self.scripts) and unicodedata.category(character)[0] in "LMN"
+        letters = {c for c in map(chr, range(self.last_letter + 1)) if name(c, "").startswith(self.scripts)}
+        ranges = (range(first, last + 1) for first, last in (*self.others, *_COMMON))
+        others = {chr(code) for codes in ranges for code in codes}
+        return frozenset(letters).union(_CONTROLS, (c for c in others if not c.isalpha()))
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -104,7 +96,7 @@ def assorted() -> Iterator[str]:
     yield from SAMPLES.values()
     for start in range(0, LAST + 1, 256):
         characters = map(chr, range(start + 7, start + 256, 16))
-        text = "".join(c for c in characters if unicodedata.category(c) not in ("Cn", "Cs"))
+        text = "".join(c for c in characters if category(c) not in ("Cn", "Cs"))
         if text:
             yield text
             yield f"a {' '.join(text)}!"
