@@ -39,13 +39,14 @@ def read_kept(bundle: Bundle) -> tuple[int, ...] | None:
     pairs = read_json(path, MAX_BYTES).get("kept")
     for pair in pairs if isinstance(pairs, list) else [None]:
         match pair:
-            case [int(first), int(last)] if end <= first <= last < MAX_DIMENSION:
+            case [first, last] if type(first) is type(last) is int and end <= first <= last < MAX_DIMENSION:
                 kept += range(first, last + 1)
                 end = last + 1
             case _:
                 raise InputError(f"{path}: no list of ascending ranges of ids; export the bundle again")
     if len(kept) != bundle.manifest.vocabulary.kept:
-        raise InputError(f"{path}: holds {len(kept)} ids, the manifest says another number; export it again")
+        number = f"holds {len(kept)} ids, the manifest says {bundle.manifest.vocabulary.kept}"
+        raise InputError(f"{path}: {number}; export the bundle again")
     return tuple(kept)
 
 

@@ -33,9 +33,9 @@ _LATIN_1: Final = (
 class Preset:
     """Pieces by their characters: those of ``scripts``, and what is no letter, common or in ``others``.
 
-    ``last_letter`` is the highest code point of the scripts' characters. ``size`` is how many pieces a vocabulary gets by
-    it: of a larger one those come first that the training of the tokenizer joined first, which is the order
-    of frequency in its texts; None takes all.
+    ``last_letter`` is the highest code point of the scripts' characters. ``size`` is how many pieces a
+    vocabulary gets by it: of a larger one those come first that the tokenizer's training joined first, which
+    is the order of frequency in its texts; None takes all.
     """
 
     title: str
