@@ -4,7 +4,7 @@ true size.
 Nothing larger than a block of rows is ever in memory, so the 7B size (15 GB on disk) needs a few hundred
 megabytes.
 
-    python -m benchmarks.make_checkpoint 0.5b DIR [--layers N]
+    python -m benchmarks.make_checkpoint 0.5b DIR [--layers N] [--tokenizer FOLDER]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Annotated, BinaryIO
 
 import torch
 import typer
+from tokenizers import AddedToken, Tokenizer
 
 from benchmarks.sizes import published
 from phantom_edge.checkpoint.config import PhantomConfig
@@ -39,13 +40,26 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def make_checkpoint(
-    folder: Path, sizes: Sizes, *, seed: int = 0, amplify: float = AMPLIFY, shard_bytes: int = SHARD_BYTES
+    folder: Path,
+    sizes: Sizes,
+    *,
+    seed: int = 0,
+    amplify: float = AMPLIFY,
+    shard_bytes: int = SHARD_BYTES,
+    tokenizer: Path | None = None,
 ) -> Path:
     """Write config, tokenizer, index and shards to ``folder`` and return it. The same seed gives the same
     bytes.
+
+    ``tokenizer`` is a folder with a true ``tokenizer.json`` to take instead of a small one; the vocabulary is
+    then as large as that needs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ids = write_wide_tokenizer(folder, sizes)
+    if tokenizer is None:
+        ids = write_wide_tokenizer(folder, sizes)
+    else:
+        ids = copy_tokenizer(folder, sizes, tokenizer)
+        sizes = replace(sizes, vocabulary=max(sizes.vocabulary, 1 + max(ids.values())))
     config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     parsed = PhantomConfig.from_dict(config)
@@ -131,6 +145,17 @@ def write_wide_tokenizer(folder: Path, sizes: Sizes) -> dict[str, int]:
     return ids
 
 
+def copy_tokenizer(folder: Path, sizes: Sizes, given: Path) -> dict[str, int]:
+    """A folder's tokenizer with what it lacks of the family's special tokens; ids of all its pieces."""
+    tokenizer = Tokenizer.from_file(str(given / "tokenizer.json"))
+    special = [*SPECIAL_TOKENS[sizes.decoder], *IMAGE_TOKENS]
+    tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    fields = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_TOKENS[sizes.decoder]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(fields, indent=1) + "\n")
+    return tokenizer.get_vocab(with_added_tokens=True)
+
+
 def _widen_sentencepiece(folder: Path, vocabulary: int) -> dict[str, int]:
     from sentencepiece import sentencepiece_model_pb2
 
@@ -153,10 +178,13 @@ def main(
     layers: Annotated[
         int | None, typer.Option(help="keep only so many layers of each encoder and decoder")
     ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="folder of a true tokenizer.json to take instead of a small one")
+    ] = None,
     seed: int = 0,
 ) -> None:
     """Write a random checkpoint of a published size."""
-    make_checkpoint(folder, published(size, layers), seed=seed)
+    make_checkpoint(folder, published(size, layers), seed=seed, tokenizer=tokenizer)
     typer.echo(f"{folder}: {sum(f.stat().st_size for f in folder.iterdir()) / 1e9:.2f} GB")
 
 

@@ -56,7 +56,7 @@ class ModelSource:
     """A folder, a Hugging Face id, or the embedded model's name."""
     parameters: int
     sha256: Mapping[str, Sha256]
-    """Of ``config.json`` and of the weights, by file name."""
+    """Of ``config.json`` and of the weights, by file name; of a trimmed vocabulary also ``kept ids``."""
     origin: Origin | None = field(default=None, metadata={"optional": True})
     """Where it was opened, so that it is found again from any folder; absent in earlier bundles."""
 
@@ -99,6 +99,21 @@ class DecoderShape:
     kv_heads: Dimension
     cache_widths: tuple[Dimension, ...]
     """Channels of a cached key or value, layer by layer: the head dimension and the phantom's."""
+
+
+@dataclass(frozen=True)
+class TrimmedVocabulary:
+    """What of the checkpoint's vocabulary is left; ``vocabulary.json`` lists the checkpoint's ids.
+
+    Ids everywhere in the bundle are the new ones: the place in that list.
+    """
+
+    checkpoint: Dimension
+    """Rows of the checkpoint's embedding."""
+    kept: Dimension
+    """Rows that are left."""
+    measured_by: tuple[str, ...]
+    """Names of presets, and of the files and folders whose texts it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +246,8 @@ class Manifest:
     tiles: TilePolicy
     ids: TokenIds
     shape: DecoderShape
+    vocabulary: TrimmedVocabulary | None = field(default=None, metadata={"optional": True})
+    """What was left out of the checkpoint's vocabulary; absent where nothing was."""
     context: Tokens
     """Tokens that the KV cache holds."""
     chunk: Tokens
@@ -303,6 +320,10 @@ class Manifest:
         heads, widths = decoder.head_dim, self.shape.cache_widths
         if any(not heads <= width <= 2 * heads for width in widths):
             raise InputError(f"shape.cache_widths are not all in {heads}..{2 * heads}, as config makes them")
+        if self.vocabulary is not None and self.vocabulary.kept != decoder.vocab_size:
+            raise InputError(
+                f"vocabulary.kept is {self.vocabulary.kept}, and config makes it {decoder.vocab_size}"
+            )
         if self.chunk > self.context:
             raise InputError(f"chunk {self.chunk} is more than the context of {self.context}")
         check_tile_policy(self.tiles.size, self.tiles.max)

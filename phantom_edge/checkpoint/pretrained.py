@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
+from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
+from phantom_edge.text.trimmed import trimmed
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "phantom-nano"
+KEPT_IDS = "kept ids"
+"""What a trimmed vocabulary's hash is called among those of the files."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Pretrained:
     template: PromptTemplate
     first_id: int
     origin: Origin
+    whole: Pretrained | None = None
+    """What was tailored to this; None where nothing was."""
     _hashes: dict[Path, tuple[tuple[int, ...], str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -87,6 +95,45 @@ class Pretrained:
             return cls.open(origin.name)
         return cls.open(origin.name, revision=origin.commit or origin.revision, local=True)
 
+    def tailored(self, tailoring: Tailoring) -> Pretrained:
+        """This checkpoint cut to a deployment: its rows, its tokenizer and its ids, or its tiles.
+
+        The name and the origin stay those of the files. Raises :class:`InputError` for a tokenizer that
+        cannot be trimmed, and for kept ids that are none of it, or lack one that prompts need.
+
+        >>> source = pe.Pretrained.open()
+        >>> source.tailored(Tailoring(tile_size=96)).config.tokens_per_tile
+        9
+        """
+        if tailoring == Tailoring():
+            return self
+        kept = tailoring.kept_ids
+        if kept is None:
+            return replace(self, checkpoint=TailoredCheckpoint(self.checkpoint, tailoring), whole=self)
+        size = self.config.decoder.vocab_size
+        if len(set(kept)) < len(kept) or not all(0 <= index < size for index in kept):
+            raise InputError(f"the kept ids are not different ones below {size}, the checkpoint's vocabulary")
+        if missing := sorted(self.needed_ids - set(kept)):
+            raise InputError(f"the kept ids lack {missing[0]}, which prompts or answers need")
+        return replace(
+            self,
+            checkpoint=TailoredCheckpoint(self.checkpoint, tailoring),
+            tokenizer=trimmed(self.tokenizer, kept),
+            first_id=kept.index(self.first_id),
+            whole=self,
+        )
+
+    @property
+    def needed_ids(self) -> frozenset[int]:
+        """Ids that the config names, and the first of every prompt."""
+        return frozenset({self.config.image_token_id, *self.config.end_ids, self.first_id})
+
+    @property
+    def kept_ids(self) -> tuple[int, ...] | None:
+        """The ids of the files whose rows these are, in this order; None where all of them are."""
+        checkpoint = self.checkpoint
+        return checkpoint.tailoring.kept_ids if isinstance(checkpoint, TailoredCheckpoint) else None
+
     @property
     def config(self) -> PhantomConfig:
         return self.checkpoint.config
@@ -94,10 +141,14 @@ class Pretrained:
     def sha256(self) -> dict[str, str]:
         """SHA-256 of config and weights by file name, so that a bundle can say what it was made from.
 
+        Of a trimmed vocabulary, ``kept ids`` has that of the list, because what is computed follows from it.
         A file is read again only when its size, time of change or inode is another than before.
         """
         files = [self.checkpoint.folder / "config.json", *self.checkpoint.files]
-        return {file.name: self._sha256(file) for file in files}
+        hashes = {file.name: self._sha256(file) for file in files}
+        if self.kept_ids is not None:
+            hashes[KEPT_IDS] = hashlib.sha256(json.dumps(self.kept_ids).encode()).hexdigest()
+        return hashes
 
     def _sha256(self, file: Path) -> str:
         stat = file.stat()

@@ -65,6 +65,8 @@ def export(
             metavar="CHIP,…", help="snapdragon: also compile for these chips, such as sm8650,sm8750,sm8850."
         ),
     ] = None,
+    vocab: option.Vocab = None,
+    vocab_size: option.VocabSize = None,
     revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
     as_json: option.Json = False,
@@ -90,6 +92,8 @@ def export(
         context=context,
         max_tiles=max_tiles,
         npu=NpuOptions(npu, activations, (soc,) if soc else ()),
+        vocab=tuple(vocab or ()),
+        vocab_size=vocab_size,
         verify=verify,
     )
     with progress(quiet=as_json) as p:

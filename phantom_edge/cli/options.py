@@ -28,6 +28,15 @@ ModelOrBundle = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
 Context = Annotated[int | None, within(1, MAX_TOKENS, "Length of the KV cache in tokens.")]
+Vocab = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Keep only the pieces of the vocabulary that a file or folder of text needs, or a preset: en, "
+        "code, latin, cyrillic, chinese, …; may be repeated.",
+    ),
+]
+VocabSize = Annotated[int | None, within(1, 1 << 20, "The most pieces to keep. Default: en 32768.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

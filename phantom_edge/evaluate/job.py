@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.ask import OnReply, evaluate, no_replies
 from phantom_edge.evaluate.candidate import Candidate
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import SUFFIX, EvalResult, read_records
+from phantom_edge.evaluate.vocabulary import gone_pieces
 
 Watch = Callable[[str], OnReply]
 """Called with a model's name before its questions; gives what is called after each reply."""
@@ -90,6 +92,9 @@ def evaluate_models(
         names[result.model] = names.get(result.model, 0) + 1
         if names[result.model] > 1:
             result.model = f"{result.model} ({names[result.model]})"
+    for candidate, result in zip(candidates, results, strict=True):
+        if isinstance(candidate, Candidate) and isinstance(candidate.model, Bundle):
+            result.gone = gone_pieces(candidate.model, [other for other in results if other is not result])
     return results
 
 

@@ -20,6 +20,23 @@ from phantom_edge.system.writing import replacing_file
 SUFFIX = ".jsonl"
 
 
+@dataclass(frozen=True)
+class Gone:
+    """Of the ``tokens`` of another model's replies, those of pieces that are gone; in how many replies.
+
+    Replies are taken as the checkpoint's tokenizer encodes them, so that those of an earlier run count too.
+    """
+
+    model: str
+    tokens: int
+    gone: int
+    replies: int
+
+    def __str__(self) -> str:
+        share = 100 * self.gone / max(1, self.tokens)
+        return f"{self.gone} of {self.tokens} tokens ({share:.2f} %), in {self.replies} replies"
+
+
 @dataclass
 class EvalResult:
     """The records of one model in the order of the items; what ran, and for how many ``seconds``."""
@@ -30,6 +47,8 @@ class EvalResult:
     seconds: float = 0.0
     pictures: int = 0
     facts: dict[str, Any] = field(default_factory=dict)
+    gone: Sequence[Gone] = ()
+    """What of the other models' replies this one has no piece for, where its vocabulary is trimmed."""
 
     @cached_property
     def overall(self) -> Accuracy:
@@ -67,6 +86,7 @@ class EvalResult:
             "seconds": self.seconds,
             "pictures": self.pictures,
             "unanswered": len(self.unanswered),
+            **({"gone": [asdict(one) for one in self.gone]} if self.gone else {}),
             "overall": self.overall.to_dict(),
             "mean_of_tasks": self.mean_of_tasks,
             "tasks": {name: task.to_dict() for name, task in self.tasks.items()},

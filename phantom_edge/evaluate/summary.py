@@ -45,6 +45,10 @@ def report(suite: Suite, results: Sequence[EvalResult]) -> Report:
     most = max(item.max_tokens for item in suite.items)
     facts["questions"] = f"{len(suite.items)}, greedy, at most {most} tokens each"
     facts |= {"scored by": suite.scoring, "intervals": INTERVALS}
+    for result in results:
+        facts |= {
+            f"pieces of {one.model}'s replies that {result.model} lacks": str(one) for one in result.gone
+        }
     tables = [_accuracies(results)]
     for other, overall, by_task in changes(results):
         counts = f"{overall.lost} lost, {overall.gained} gained"

@@ -187,6 +187,10 @@ class QuantizedTensor:
         blocks = self.values[start:stop].to(torch.float32).unflatten(1, (-1, self.block))
         return torch.flatten(blocks.mul_(self.scales[start:stop].unsqueeze(-1)), 1)  # [out, in]
 
+    def rows(self, index: Tensor) -> QuantizedTensor:
+        """The output features of ``index``, in that order, with the same integers and scales."""
+        return QuantizedTensor(self.values[index], self.scales[index], self.bits, self.group)
+
     def to_state(self) -> dict[str, Tensor]:
         """Tensors for a safetensors file: `values` (int4: two a byte, first low), `scales` (fp16), `grid`."""
         values = pack_nibbles(self.values) if self.bits == 4 else self.values

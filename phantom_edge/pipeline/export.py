@@ -22,6 +22,7 @@ from phantom_edge.bundle.manifest import (
     TokenIds,
     Verification,
 )
+from phantom_edge.bundle.vocabulary import write_kept
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export.base import Exported, ExportOptions
@@ -34,13 +35,15 @@ from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.pipeline.npu import NpuOptions, check_npu, rounding, scales_for
 from phantom_edge.pipeline.quantization_report import plots, tables
+from phantom_edge.pipeline.vocabulary import add_measured, trimmed_source
+from phantom_edge.pipeline.vocabulary import manifest_entry as manifest_vocabulary
 from phantom_edge.progress import Step, Track, no_step, no_track
 from phantom_edge.quantize.calibration import calibration_sets
 from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.quantize.store import SIDECAR, check_source, is_stored, load, manifest_entry, write
+from phantom_edge.quantize.store import SIDECAR, for_source, is_stored, load, manifest_entry, write
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -49,6 +52,7 @@ from phantom_edge.runtime.verify import verify
 from phantom_edge.system.files import cache_folder
 from phantom_edge.system.outputs import check_bundle_folder, default_folder
 from phantom_edge.targets import Format, Target, format_for, target_for, targets
+from phantom_edge.text.vocabulary import VocabularyRequest
 from phantom_edge.versions import installed
 
 REPORT = "report.html"
@@ -66,6 +70,8 @@ class ExportRequest:
     ``kv_cache`` is ``float`` or ``int8``: with a scale for every channel, from the quantisation's file or
     measured over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
     cache in tokens, ``max_tiles`` the most tiles that a picture is cut into. ``npu`` is for targets with one.
+    ``vocab`` are files and folders of text, or presets, whose pieces of the vocabulary are kept, in all at
+    most ``vocab_size``; without one all are.
 
     >>> pe.ExportRequest(target="web", quantize=pe.QuantizeOptions("int8", ("*.fc2=fp16",))).fold
     'exact'
@@ -82,6 +88,8 @@ class ExportRequest:
     context: int | None = None
     max_tiles: int | None = None
     npu: NpuOptions = field(default_factory=NpuOptions)
+    vocab: tuple[str, ...] = ()
+    vocab_size: int | None = None
     verify: bool = True
 
 
@@ -107,13 +115,13 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     plan = _Plan.of(request)
     step("opening the checkpoint")
     source = Pretrained.open(request.model, revision=request.revision, step=step)
+    source, vocabulary = trimmed_source(source, plan.vocabulary, step)
     spec, options = _options(request, plan.target, source, plan.recipe)
-    if plan.stored:
-        check_source(plan.stored, source)
+    stored = None if plan.stored is None else for_source(plan.stored, source)
     output = request.output or default_folder(source.name, plan.target.name)
     check_bundle_folder(output)
     model, certificate = _fold(source, plan.fold, step, track)
-    quantization = plan.stored or _calibrated(source, model, plan.quantize, step)
+    quantization = stored or _calibrated(source, model, plan.quantize, step)
     model = quantization.apply(model, step) if quantization else model.quantized(plan.recipe, step)
     if request.kv_cache == INT8:
         model = model.with_kv(_cache_scales(plan.quantize, source, model, quantization, step))
@@ -125,12 +133,16 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         source.tokenizer.save(folder / TOKENIZER)
         _golden(plan.format, model, source, spec, options).save(folder)
         manifest = _manifest(plan, source, model, spec, options, certificate, exported)
+        if vocabulary is not None:
+            write_kept(folder, vocabulary.kept_ids)
+            manifest = replace(manifest, vocabulary=manifest_vocabulary(source, vocabulary))
         if quantization:
             write(folder / SIDECAR, quantization, integers=False)
             manifest = replace(manifest, quantization=manifest_entry(quantization))
         report = None
         if request.verify:
             report = verify(Bundle(folder, manifest), source, model=model, step=step)
+            add_measured(report, source, vocabulary, step)
             _write_report(folder / REPORT, report, quantization)
             manifest = replace(manifest, verification=Verification.of(report))
         finish(folder, manifest)
@@ -147,6 +159,7 @@ class _Plan:
     quantize: QuantizeOptions
     stored: Quantization | None
     recipe: Recipe
+    vocabulary: VocabularyRequest
 
     @classmethod
     def of(cls, request: ExportRequest) -> _Plan:
@@ -163,7 +176,8 @@ class _Plan:
             raise InputError(
                 "fold 'off' drops the phantom dimension; it exists for checks only, use 'exact' or 'rank:R'"
             )
-        return cls(target, artifact_format, fold, options, stored, recipe)
+        vocabulary = VocabularyRequest(request.vocab, request.vocab_size)
+        return cls(target, artifact_format, fold, options, stored, recipe, vocabulary)
 
 
 def _stored(options: QuantizeOptions) -> Quantization | None:

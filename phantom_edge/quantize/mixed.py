@@ -45,7 +45,7 @@ def without_overridden(options: Options, fixed: dict[str, Precision]) -> Options
 
 def weight_bytes(model: FoldedModel, recipe: Recipe) -> int:
     """Bytes of all weights under a recipe."""
-    sizes = (_matrix_bytes(recipe.resolve(n, s), s) for n, s in model.module_shapes().items())
+    sizes = (matrix_bytes(recipe.resolve(n, s), s) for n, s in model.module_shapes().items())
     return sum(sizes) + other_bytes(model, recipe)
 
 
@@ -61,7 +61,8 @@ def other_bytes(model: FoldedModel, recipe: Recipe) -> int:
     return size
 
 
-def _matrix_bytes(precision: Precision, shape: tuple[int, int]) -> int:
+def matrix_bytes(precision: Precision, shape: tuple[int, int]) -> int:
+    """Bytes of a matrix [out, in] in a precision, with its scales."""
     out, width = shape
     if not precision.is_integer:
         return out * width * precision.bits // 8

@@ -11,14 +11,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from phantom_edge.bundle.manifest import CalibratedQuantization, ModuleRow
 from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.tailored import VOCABULARY_ROWS
 from phantom_edge.errors import InputError
 from phantom_edge.numbers.grid import QuantizedTensor
 from phantom_edge.numbers.recipe import Recipe
@@ -124,6 +127,27 @@ def check_source(quantization: Quantization, source: Pretrained) -> None:
     """Raise :class:`InputError` when a quantisation was made from another checkpoint."""
     if quantization.facts.get("source") != source.sha256():
         raise InputError(f"the quantisation was made from another checkpoint than {source.name}: quantise it")
+
+
+def for_source(quantization: Quantization, source: Pretrained) -> Quantization:
+    """A quantisation of a checkpoint, or of the one that it was cut from: then of the rows that are kept.
+
+    Each row is quantised by itself, so that those of a smaller vocabulary have the same integers. Raises
+    :class:`InputError` when it was made from another checkpoint.
+    """
+    kept, hashes = source.kept_ids, source.sha256()
+    if source.whole is None or kept is None or quantization.facts.get("source") == hashes:
+        check_source(quantization, source)
+        return quantization
+    check_source(quantization, source.whole)
+    index, names = torch.tensor(kept), [name.removesuffix(".weight") for name in VOCABULARY_ROWS]
+    whole = {name: quantization.integers[name] for name in names if name in quantization.integers}
+    cut = {name: weight.rows(index) for name, weight in whole.items()}
+    rows = tuple(
+        replace(row, bytes=cut[row.name].nbytes) if row.name in cut else row for row in quantization.rows
+    )
+    facts = quantization.facts | {"source": hashes}
+    return replace(quantization, integers=quantization.integers | cut, rows=rows, facts=facts)
 
 
 def differing(recorded: Mapping[str, str], stored: Mapping[str, QuantizedTensor]) -> list[str]:

@@ -122,6 +122,7 @@ def _bundle(bundle: Bundle) -> Report:
             "context": m.context,
             "KV cache": m.kv_cache,
             "tiles": f"at most {m.tiles.max} of {m.tiles.size} px, {m.tiles.tokens} tokens each",
+            **_vocabulary(m),
             "size": megabytes(bundle.bytes),
             "verified": _verified(m),
         },
@@ -137,6 +138,14 @@ def _bundle(bundle: Bundle) -> Report:
         if items:
             report.tables.append(Table(title, ("",), tuple((item,) for item in items)))
     return report
+
+
+def _vocabulary(manifest: Manifest) -> dict[str, str]:
+    """What is left of it, where something is gone."""
+    v = manifest.vocabulary
+    if v is None:
+        return {}
+    return {"vocabulary": f"{v.kept} rows of {v.checkpoint}, measured by {', '.join(v.measured_by)}"}
 
 
 def _verified(manifest: Manifest) -> str:

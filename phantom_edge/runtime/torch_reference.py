@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
@@ -29,7 +31,8 @@ class Reference:
     ``trace`` is the torch model with the artifact's integers and with activations and KV cache on the
     runtime's grids, ``plain`` with both in fp32 (the same object where a runtime has no grid); ``original``
     are the unquantised original's logits [1 + n, vocab], ``without`` those of ``plain``'s model without the
-    phantom dimension.
+    phantom dimension. ``gone`` [1 + n] says where the original's first choice is a piece that a trimmed
+    vocabulary lacks; None for a whole one.
     """
 
     prompt: Prompt
@@ -38,6 +41,7 @@ class Reference:
     plain: Trace
     original: Floats
     without: Floats
+    gone: NDArray[np.bool_] | None = None
 
 
 def make_references(
@@ -47,6 +51,7 @@ def make_references(
     tokens: Sequence[list[int]],
     image_token_id: int,
     chunk: int,
+    kept_ids: Sequence[int] | None = None,
 ) -> list[Reference]:
     """What torch answers, prompt by prompt, given the ``tokens`` that followed each.
 
@@ -57,6 +62,7 @@ def make_references(
         tokens: what it appended to each.
         image_token_id: the id whose embeddings are replaced by image tokens.
         chunk: the most prompt tokens that one call of the runtime takes.
+        kept_ids: by which ``model`` numbers the rows of ``original``; None where both have the same.
     """
     inputs = [
         model_input(p, answer, image_token_id, chunk) for p, answer in zip(prompts, tokens, strict=True)
@@ -68,12 +74,11 @@ def make_references(
     # Of the model in fp32: where the platform rounds, the difference to it would be mostly rounding.
     without, *logits = logits_of_all([without_phantom(models[-1]), *models], inputs, [images[-1], *images])
     traces = [_traces(m, prompts, inputs, i, rows) for m, i, rows in zip(models, images, logits, strict=True)]
-    columns = zip(
-        prompts, tokens, traces[0], traces[-1], _original_logits(original, inputs), without, strict=True
-    )
+    truth = _original_logits(original, inputs, kept_ids)
+    columns = zip(prompts, tokens, traces[0], traces[-1], truth, without, strict=True)
     return [
-        Reference(prompt, list(answer), trace, plain, true_logits, other.numpy())
-        for prompt, answer, trace, plain, true_logits, other in columns
+        Reference(prompt, list(answer), trace, plain, true_logits, other.numpy(), gone)
+        for prompt, answer, trace, plain, (true_logits, gone), other in columns
     ]
 
 
@@ -114,9 +119,19 @@ def _traces(
 
 
 @torch.inference_mode()
-def _original_logits(original: PhantomModel, inputs: Sequence[ModelInput]) -> list[Floats]:
+def _original_logits(
+    original: PhantomModel, inputs: Sequence[ModelInput], kept_ids: Sequence[int] | None
+) -> list[tuple[Floats, NDArray[np.bool_] | None]]:
+    """The logits of the kept rows, and where the largest of all rows is none of them."""
+    kept = None if kept_ids is None else torch.tensor(kept_ids)
     images = [None if one.pixels is None else original.encode_image(one.pixels) for one in inputs]
-    embeds = [one.join(original.embed(one.ids), image) for one, image in zip(inputs, images, strict=True)]
+    ids = [one.ids if kept is None else kept[one.ids] for one in inputs]
+    embeds = [
+        one.join(original.embed(own), image) for one, own, image in zip(inputs, ids, images, strict=True)
+    ]
     states = original.hidden_of_all(embeds, [original.make_cache() for _ in inputs])
     rows = torch.cat([x[:, one.sources] for x, one in zip(states, inputs, strict=True)], dim=1)
-    return [part.numpy() for part in original.head(rows)[0].split([len(one.sources) for one in inputs])]
+    parts = original.head(rows)[0].split([len(one.sources) for one in inputs])
+    if kept is None:
+        return [(part.numpy(), None) for part in parts]
+    return [(part[:, kept].numpy(), ~torch.isin(part.argmax(-1), kept).numpy()) for part in parts]

@@ -17,6 +17,7 @@ from phantom_edge.errors import InputError
 _REPLACEMENT = "\ufffd"
 MANY_SPACES = 1 << 16
 """More than any text begins with."""
+_BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 _LEADING_SPACES = re.compile(r"\(\?<!\[\\s\\S\]\) (?:\+|\{1,(\d{1,5})\})")
 
 
@@ -84,16 +85,17 @@ class TextDecoder:
             raise InputError("the tokenizer has no decoder: use the published tokenizer.json")
         return cls(False, tuple(replacements), "ByteFallback" in kinds, strip_spaces)
 
+    def is_byte(self, token: str) -> bool:
+        """Whether a token is `<0xNN>` and stands for that byte."""
+        return self.byte_fallback and _BYTE.fullmatch(token) is not None
+
     def to_bytes(self, token: str) -> bytes:
         """A token's bytes, which may be part of a character."""
         if self.byte_level:
             known = all(character in self._alphabet for character in token)
             return bytes(self._alphabet[c] for c in token) if known else token.encode()
-        if self.byte_fallback and len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
-            try:
-                return bytes([int(token[3:5], 16)])
-            except ValueError:
-                pass
+        if self.is_byte(token):
+            return bytes([int(token[3:5], 16)])
         for old, new in self.replacements:
             token = token.replace(old, new)
         return token.encode()

@@ -1,8 +1,11 @@
 """A checkpoint cut to a deployment."""
 
+import json
+
+import pytest
 import torch
 
-from phantom_edge import Pretrained
+from phantom_edge import InputError, Pretrained
 from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring, resized_positions
 
 
@@ -44,3 +47,26 @@ def test_positions_that_rise_evenly_rise_evenly_at_any_size():
     centres = 2 * torch.arange(8.0) + 0.5
     expected = centres[:, None] + 10 * centres[None, :]
     torch.testing.assert_close(resized[2:6, 2:6], expected[2:6, 2:6])
+
+
+def test_what_is_cached_by_the_source_knows_the_kept_ids(tiny_dirs):
+    source = Pretrained.open(tiny_dirs["qwen2"])
+    size = source.config.decoder.vocab_size
+    ordinary = source.tokenizer.encode("cube")[0]
+    some, whole = tuple(n for n in range(size) if n != ordinary), tuple(range(size))
+    hashes = [source.sha256(), *(source.tailored(Tailoring(kept)).sha256() for kept in (some, whole))]
+    assert hashes[0].items() < hashes[1].items()
+    assert len({json.dumps(one) for one in hashes}) == 3
+
+
+def test_ids_that_no_vocabulary_has_are_refused(tiny_dirs):
+    source = Pretrained.open(tiny_dirs["qwen2"])
+    size = source.config.decoder.vocab_size
+    for kept, message in (
+        ((0, 0), "not different ones below"),
+        ((size,), "not different ones below"),
+        ((-1,), "not different ones below"),
+        ((5,), "lack .*which prompts or answers need"),
+    ):
+        with pytest.raises(InputError, match=message):
+            source.tailored(Tailoring(kept_ids=kept))

@@ -47,9 +47,18 @@ from phantom_edge.runtime.verify import (
     shipped,
     source,
     stages,
+    vocabulary,
     weights,
 )
-from phantom_edge.runtime.verify.questions import ARM, ARM_UNROUNDED, FILES, QUALITY, STRUCTURE, UNROUNDED
+from phantom_edge.runtime.verify.questions import (
+    ARM,
+    ARM_UNROUNDED,
+    FILES,
+    QUALITY,
+    STRUCTURE,
+    UNROUNDED,
+    VOCABULARY,
+)
 from phantom_edge.runtime.verify.scope import Prompts, Scope
 from phantom_edge.runtime.verify.subject import Broken, Subject, attempt, part
 from phantom_edge.targets import Format, format_for
@@ -89,14 +98,14 @@ def verify(
     m = bundle.manifest
     artifact_format = format_for(m.format)
     core = chosen_core(machine, cpu, artifact_format.name)
-    source = source or _recorded_source(bundle)
+    source = vocabulary.trimmed(bundle, source or _recorded_source(bundle))
     _check_source(bundle, source)
     emulated = None if core is None else Machine(core, environment(step))
     report = Report(
         "verify",
         f"{m.source.name} for {m.target}: {artifact_format.title}, {m.recipe.name}",
         {"fold": m.fold.fold, "size": megabytes(bundle.bytes)},
-        {group: [] for group in (FILES, UNROUNDED, ARM_UNROUNDED, STRUCTURE, ARM, QUALITY)},
+        {group: [] for group in (FILES, VOCABULARY, UNROUNDED, ARM_UNROUNDED, STRUCTURE, ARM, QUALITY)},
     )
     try:
         subject, integers = _subject(bundle, source, artifact_format, model, step)
@@ -202,6 +211,8 @@ class _Verification:
         step("comparing what the bundle says with the checkpoint")
         self._files()
         self._check_safe()
+        report.groups[VOCABULARY] += vocabulary.checks(subject)
+        report.tables += vocabulary.costs(subject)
         every = self._prompts(image, question, tokens)
         run_prompts = self.scope.chosen(every)
         step("running the artifact")
@@ -228,6 +239,7 @@ class _Verification:
             references, run, _bits(subject.bundle.manifest.recipe, subject.model)
         )
         report.plots += quality.plots(references, run)
+        report.groups[VOCABULARY] += vocabulary.wishes(references)
 
     def _files(self) -> None:
         subject, groups = self.subject, self.report.groups
@@ -306,9 +318,10 @@ class _Verification:
     ) -> list[Reference]:
         """What torch answers with ``model``, by default with that of the bundle's format."""
         subject = self.subject
-        original = PhantomModel(subject.source.config, subject.source.checkpoint, keep=False)
+        whole, kept = subject.source.whole or subject.source, subject.source.kept_ids
+        original = PhantomModel(whole.config, whole.checkpoint, keep=False)
         image_id, chunk = subject.spec.image_token_id, subject.options.chunk
-        return make_references(model or subject.reference, original, questions, chosen, image_id, chunk)
+        return make_references(model or subject.reference, original, questions, chosen, image_id, chunk, kept)
 
     def _inputs(self, references: list[Reference]) -> list[ModelInput]:
         image_id, chunk = self.subject.spec.image_token_id, self.subject.options.chunk

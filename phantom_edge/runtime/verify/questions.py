@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 FILES: Final = "Does the bundle say what the checkpoint says? Its manifest, tokenizer and other files"
+VOCABULARY: Final = "Is the vocabulary enough? What is left of it, against the checkpoint's tokenizer"
 UNROUNDED: Final = (
     "Is the export right? Its graphs and integers in fp32 arithmetic, against torch with the same integers"
 )

@@ -9,6 +9,7 @@ from phantom_edge import __version__
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.golden import GOLDEN
 from phantom_edge.bundle.manifest import MANIFEST
+from phantom_edge.bundle.vocabulary import KEPT
 from phantom_edge.quantize.store import SIDECAR
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
@@ -31,6 +32,8 @@ def files(subject: Subject) -> list[Check]:
     known = {MANIFEST, TOKENIZER, GOLDEN, REPORT, *derived, *artifact.artifact_files(folder)}
     if subject.bundle.manifest.quantization is not None:
         known.add(SIDECAR)
+    if subject.bundle.manifest.vocabulary is not None:
+        known.add(KEPT)
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     stray = sorted(name for name in present - known if Path(name).name not in SYSTEMS_OWN)
     unread = Check.at_most(UNREAD, len(stray), 0, "what is not checked does not ship", listed(stray))

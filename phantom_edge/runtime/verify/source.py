@@ -50,6 +50,8 @@ def _fields(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
     yield "shape.layers", m.shape.layers, d.layers
     yield "shape.kv_heads", m.shape.kv_heads, d.kv_heads
     yield "shape.cache_widths", m.shape.cache_widths, tuple(model.spec.width(n) for n in range(d.layers))
+    rows = None if subject.source.whole is None else subject.source.whole.config.decoder.vocab_size
+    yield "vocabulary.checkpoint", m.vocabulary and m.vocabulary.checkpoint, rows
     yield "kv_cache", m.kv_cache, FLOAT if model.kv is None else INT8
     yield "source.parameters", m.source.parameters, subject.source.checkpoint.parameters
     yield "recipe", m.recipe, model.recipe
