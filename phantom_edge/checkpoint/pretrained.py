@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
+from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
+from phantom_edge.text.trimmed import trimmed
 
 NANO = Path(__file__).parents[1] / "nano"
 NANO_NAME = "phantom-nano"
@@ -34,6 +36,8 @@ class Pretrained:
     template: PromptTemplate
     first_id: int
     origin: Origin
+    whole: Pretrained | None = None
+    """What was tailored to this; None where nothing was."""
     _hashes: dict[Path, tuple[tuple[int, ...], str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -86,6 +90,24 @@ class Pretrained:
         if origin.kind == FOLDER:
             return cls.open(origin.name)
         return cls.open(origin.name, revision=origin.commit or origin.revision, local=True)
+
+    def tailored(self, tailoring: Tailoring) -> Pretrained:
+        """This checkpoint cut to a deployment: its rows, its tokenizer and its ids, or its tiles.
+
+        The name, the origin and the hashes stay those of the files. Raises :class:`InputError` for a
+        tokenizer that cannot be trimmed.
+
+        >>> source = pe.Pretrained.open()
+        >>> source.tailored(Tailoring(tile_size=96)).config.tokens_per_tile
+        9
+        """
+        if tailoring == Tailoring():
+            return self
+        cut = replace(self, checkpoint=TailoredCheckpoint(self.checkpoint, tailoring), whole=self)
+        kept = tailoring.kept_ids
+        if kept is None:
+            return cut
+        return replace(cut, tokenizer=trimmed(self.tokenizer, kept), first_id=kept.index(self.first_id))
 
     @property
     def config(self) -> PhantomConfig:

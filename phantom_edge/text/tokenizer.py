@@ -7,7 +7,7 @@ token by token; see `decoding`.
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as RustTokenizer
@@ -18,6 +18,7 @@ from phantom_edge.system.reading import is_file, read_bytes, read_json, reading
 from phantom_edge.text.decoding import TextDecoder, TextStream, leading_spaces
 from phantom_edge.text.prompt import MARKER, PromptTemplate
 
+TOKENIZER_JSON: Final = "tokenizer.json"
 MAX_FILE_BYTES = 64 * 2**20
 AGAIN: Final = "download it again"
 MAX_IDS: Final = 1 << 20
@@ -65,8 +66,8 @@ class Tokenizer:
         """
         folder = Path(folder)
         added = _added_tokens(folder)
-        if is_file(folder / "tokenizer.json"):
-            tokenizer = cls.from_file(folder / "tokenizer.json")
+        if is_file(folder / TOKENIZER_JSON):
+            tokenizer = cls.from_file(folder / TOKENIZER_JSON)
             tokenizer._add_missing(added)
             return cls(tokenizer._inner)
         if is_file(folder / "tokenizer.model"):
@@ -86,7 +87,14 @@ class Tokenizer:
         Raises:
             InputError: missing, over `MAX_FILE_BYTES`, not JSON, or not a tokenizer that can be decoded.
         """
-        data = read_json(Path(path), MAX_FILE_BYTES, AGAIN)
+        return cls.from_spec(read_json(Path(path), MAX_FILE_BYTES, AGAIN), path)
+
+    @classmethod
+    def from_spec(cls, data: dict[str, Any], path: str | Path = TOKENIZER_JSON) -> "Tokenizer":
+        """The tokenizer of a `tokenizer.json`'s contents; ``path`` is named where they are wrong.
+
+        Raises :class:`InputError`: they are not a tokenizer that can be decoded.
+        """
         with reading(path, AGAIN, "is not a tokenizer"):
             model, added = data.get("model"), data.get("added_tokens")
             vocabulary = model.get("vocab") if isinstance(model, dict) else None
