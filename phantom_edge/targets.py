@@ -153,6 +153,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.coreml_backend:CoremlBackend",
             unrounded=(("mode", "lifted"),),
             fixed=(("functions", "fixed"),),
+            several_tiles=True,
         ),
         Format(
             "executorch",

@@ -29,10 +29,14 @@ def vision_graph(tile_size: int) -> str:
     return f"{VISION}_{tile_size}"
 
 
+def vision_graphs(spec: FoldedSpec) -> dict[str, int]:
+    """The vision encoders of a model, with the size of tiles that each is built for; the default is first."""
+    return {VISION: spec.config.tile_size, **{vision_graph(size): size for size in spec.other_tiles}}
+
+
 def all_graphs(spec: FoldedSpec) -> dict[str, int]:
     """Every graph of a model, with the size of tiles that it is built for; the further ones come last."""
-    further = {vision_graph(size): size for size in spec.other_tiles}
-    return dict.fromkeys(GRAPHS, spec.config.tile_size) | further
+    return dict.fromkeys(GRAPHS, spec.config.tile_size) | vision_graphs(spec)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,15 @@ import torch
 from executorch.exir import schema
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS, VISION, Exported, ExportOptions, all_graphs, require_counts
+from phantom_edge.export.base import (
+    GRAPHS,
+    VISION,
+    Exported,
+    ExportOptions,
+    all_graphs,
+    require_counts,
+    vision_graphs,
+)
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.file import write_file
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
@@ -99,7 +107,7 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
     layers = spec.config.decoder.layers
     vision = {**integers[VISION], "wrong input": 0, "delegates": 1}
     return {
-        **{name: vision for name in all_graphs(spec) if name.startswith(VISION)},
+        **dict.fromkeys(vision_graphs(spec), vision),
         "token_embedding": integers["token_embedding"],
         "text_decoder": {
             **integers["text_decoder"],
