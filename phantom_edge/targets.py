@@ -177,6 +177,7 @@ FORMATS: dict[str, Format] = {
             "Core AI (.aimodel, iOS 27)",
             "phantom_edge.export.coreai",
             "phantom_edge.runtime.coreai_backend:CoreaiBackend",
+            several_tiles=True,
         ),
         Format(
             "onnx",
