@@ -59,11 +59,15 @@ class PromptSpec:
         )
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> PromptSpec:
-        """What a bundle's manifest says of its prompts."""
+    def of_bundle(cls, bundle: Bundle, tile_size: int | None = None) -> PromptSpec:
+        """What a bundle's manifest says of its prompts, with tiles of one of its sizes; None is the default.
+
+        Raises :class:`InputError` for a size that the bundle lacks.
+        """
         m = bundle.manifest
         ids, tiles = m.ids, m.tiles
-        return cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
+        spec = cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
+        return spec if tile_size is None else spec.at_tile(tile_size, _tokens_of(bundle, tile_size))
 
     def at_tile(self, size: int, tokens: int) -> PromptSpec:
         """The same prompts with tiles of another size, each of ``tokens`` image tokens."""
@@ -124,9 +128,8 @@ class Session:
     @classmethod
     def of_bundle(cls, bundle: Bundle, *, tile_size: int | None = None, **options: Any) -> Session:
         """The runtime of an opened bundle's format, for tiles of one of its sizes."""
-        m, spec = bundle.manifest, PromptSpec.of_bundle(bundle)
-        if tile_size is not None and tile_size != spec.tile_size:
-            spec = spec.at_tile(tile_size, _tokens_of(bundle, tile_size))
+        m, spec = bundle.manifest, PromptSpec.of_bundle(bundle, tile_size)
+        if spec.tile_size != m.tiles.size:
             options["tile_size"] = tile_size
         backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
         return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), spec)
@@ -331,11 +334,11 @@ def _tokens_of(bundle: Bundle, tile_size: int) -> int:
     tiles = bundle.manifest.tiles
     sizes = {tiles.size: tiles.tokens, **{other.size: other.tokens for other in tiles.others}}
     if tile_size not in sizes:
-        has = f"the bundle has {' and '.join(map(str, sizes))}"
-        raise InputError(
-            f"{bundle.folder}: no tiles of {tile_size} pixels: {has}; choose one of them, or export with "
-            f"--tile-size {','.join(map(str, [*sizes, tile_size]))}"
-        )
+        other = ""
+        if tile_size % bundle.manifest.config.tile_step == 0:
+            other = f", or export with --tile-size {','.join(map(str, [*sizes, tile_size]))}"
+        has = f"it has {' and '.join(map(str, sizes))}"
+        raise InputError(f"{bundle.folder}: no tiles of {tile_size} pixels: {has}; choose one of them{other}")
     return sizes[tile_size]
 
 
