@@ -42,7 +42,8 @@ class Format:
     of structure cannot hide. ``int8_cache`` says whether the exporter writes a KV cache in int8, which it
     does where the runtime gains by it. ``fixed`` are the backend's options for a run of the decoder's
     functions of a fixed length, where it has such beside one for any length. ``aborts`` says that the runtime
-    ends the process on a program that it does not like.
+    ends the process on a program that it does not like. ``several_tiles`` says that an artifact may hold
+    vision encoders for several sizes of tiles.
 
     Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
     ``stored_ranges(folder)``, the grids of an NPU's values; ``compiled_again(folder, model, options)``;
@@ -59,6 +60,7 @@ class Format:
     fixed: tuple[tuple[str, str], ...] = ()
     aborts: bool = False
     npu: bool = False
+    several_tiles: bool = False
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -151,6 +153,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.coreml_backend:CoremlBackend",
             unrounded=(("mode", "lifted"),),
             fixed=(("functions", "fixed"),),
+            several_tiles=True,
         ),
         Format(
             "executorch",
@@ -159,6 +162,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.executorch_backend:ExecutorchBackend",
             unrounded=(("mode", "lifted"),),
             aborts=True,
+            several_tiles=True,
         ),
         Format(
             "executorch-coreml",
@@ -173,6 +177,7 @@ FORMATS: dict[str, Format] = {
             "Core AI (.aimodel, iOS 27)",
             "phantom_edge.export.coreai",
             "phantom_edge.runtime.coreai_backend:CoreaiBackend",
+            several_tiles=True,
         ),
         Format(
             "onnx",
@@ -181,6 +186,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
             int8_cache=True,
+            several_tiles=True,
         ),
         Format(
             "onnx-webgpu",
@@ -188,6 +194,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.export.onnx.webgpu",
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
+            several_tiles=True,
         ),
         Format(
             "onnx-qnn",

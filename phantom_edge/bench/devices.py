@@ -17,13 +17,15 @@ from phantom_edge.progress import Step, no_step
 class Options:
     """What only some drivers take; one that is given to another driver is refused.
 
-    ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture. ``browser``
+    ``serial`` is the part of ``--device`` after the colon. ``image`` replaces the golden picture,
+    ``tile_size`` the side of its tiles, which is one that the bundle has. ``browser``
     is a Chromium's program, ``providers`` what to run in it. ``runner`` is an ExecuTorch runner built for the
     device, ``app`` the benchmark app's package or bundle id, ``npu`` a bundle for the device's NPU.
     """
 
     serial: str | None = None
     image: str | None = None
+    tile_size: int | None = None
     browser: Path | None = None
     providers: tuple[str, ...] = ()
     runner: Path | None = None
@@ -40,12 +42,12 @@ class Driver:
 
 
 DRIVERS = {
-    "local": Driver("phantom_edge.bench.local", ("image",)),
+    "local": Driver("phantom_edge.bench.local", ("image", "tile_size")),
     "browser": Driver("phantom_edge.bench.browser", ("browser", "providers")),
     "adb": Driver("phantom_edge.bench.android", ("serial", "runner", "app", "npu")),
     "ios": Driver("phantom_edge.bench.apple", ("serial", "app")),
 }
-_FLAGS = {"providers": "--provider", "serial": "a serial number"}
+_FLAGS = {"providers": "--provider", "tile_size": "--tile-size", "serial": "a serial number"}
 
 
 def bench(

@@ -24,6 +24,7 @@ from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.progress import Step, prefixed
+from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.system.children import child
 from phantom_edge.system.outputs import short_name
 from phantom_edge.targets import format_for
@@ -40,11 +41,12 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     ``models`` are bundles, or checkpoints (folder, Hub id, None for Phantom-Nano), which run in torch. Raises
     :class:`InputError` for a model that cannot be opened and :class:`CheckError` when a process fails.
     """
-    runs = [_prepared(model, settings) for model in models]
+    runs = [_prepared(model, settings, options.tile_size) for model in models]
     for n in range(settings.processes):
         for run, model in zip(runs, models, strict=True):
             last = n == settings.processes - 1
-            job = {"model": model, "image": options.image, "settings": settings.to_dict(), "check": n == 0}
+            job: dict[str, Any] = {"model": model, "image": options.image, "tile_size": options.tile_size}
+            job |= {"settings": settings.to_dict(), "check": n == 0}
             job["soak"] = last and settings.soak > 0
             label = f"{run.model['name']}, process {n + 1} of {settings.processes}"
             merge(run, _process(job, prefixed(step, label)))
@@ -55,15 +57,18 @@ def bench(models: Sequence[str | None], settings: Settings, options: Options, st
     return runs
 
 
-def _prepared(model: str | None, settings: Settings) -> Run:
+def _prepared(model: str | None, settings: Settings, tile_size: int | None) -> Run:
     """A run with the facts that need no measuring; a bundle's hashes are compared here, once."""
     device = {"kind": "local", "name": "", **machine.describe()}
     device |= {"name": device["cpu"], "system": f"{platform.system()} {platform.machine()}"}
     if model is not None and is_bundle(model):
-        return _of_bundle(Bundle.open(model), device, settings)
+        bundle = Bundle.open(model)
+        PromptSpec.of_bundle(bundle, tile_size)
+        return _of_bundle(bundle, device, settings)
     if model is not None and Path(model).is_dir() and not (Path(model) / CONFIG).is_file():
         raise InputError(f"{model}: neither a bundle (no {MANIFEST}) nor a checkpoint (no {CONFIG})")
     source = Pretrained.open(model)
+    source = source if tile_size is None else source.at_tile(tile_size)
     files = [source.checkpoint.folder / CONFIG, *source.checkpoint.files]
     name = NANO_NAME if source.checkpoint.folder == NANO else short_name(source.name)
     facts = {"name": name, "format": "checkpoint", "recipe": ", ".join(source.checkpoint.dtypes)}

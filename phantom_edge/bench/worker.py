@@ -50,7 +50,7 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     settings = Settings(**{**job["settings"], "depths": tuple(job["settings"]["depths"])})
     run = Run({}, {}, {})
     step("loading")
-    session, bundle = _open(job["model"], settings, run)
+    session, bundle = _open(job["model"], settings, job["tile_size"], run)
     from phantom_edge.bench.measure import measure, soak
     from phantom_edge.bench.task import Task, check_golden
 
@@ -60,6 +60,7 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
         run.conditions["golden"] = check_golden(session, bundle)
     with temporary_folder() as folder:
         task = Task.of(session, folder, job["image"])
+        run.model |= {"tile_size": session.spec.tile_size}
         run.model |= {"tiles": task.tiles, "prompt_tokens": len(task.ids), "context": session.backend.context}
         with machine.watched() as usage:
             measure(session, task, settings, run, step)
@@ -70,7 +71,9 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     return run
 
 
-def _open(model: str | None, settings: Settings, run: Run) -> tuple[Session, Bundle | None]:
+def _open(
+    model: str | None, settings: Settings, tile_size: int | None, run: Run
+) -> tuple[Session, Bundle | None]:
     """The session of a bundle or a checkpoint, and the bundle; libraries are imported before the timing."""
     from phantom_edge.bundle.folder import Bundle, is_bundle
     from phantom_edge.runtime.session import Session
@@ -83,9 +86,10 @@ def _open(model: str | None, settings: Settings, run: Run) -> tuple[Session, Bun
 
         torch.set_num_threads(threads)
     run.add("libraries", machine.peak_memory())
-    options = {} if threads is None or bundle is None else {"threads": threads}
+    options: dict[str, Any] = {"tile_size": tile_size}
+    options |= {} if threads is None or bundle is None else {"threads": threads}
     start = now()
-    session = Session.open(model) if bundle is None else Session.of_bundle(bundle, **options)
+    session = Session.open(model, **options) if bundle is None else Session.of_bundle(bundle, **options)
     run.add("load", now() - start)
     return session, bundle
 

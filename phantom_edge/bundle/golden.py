@@ -20,6 +20,7 @@ from phantom_edge.report.report import Check
 from phantom_edge.system.reading import check_size, open_safetensors, parse_json
 
 GOLDEN: Final = "golden.safetensors"
+"""With tiles of the default size; :func:`golden_file` names those of further sizes."""
 MAX_BYTES: Final = 256 << 20
 AGAIN: Final = "export the bundle again"
 METADATA: Final = "limits"
@@ -71,6 +72,16 @@ HALF_XNNPACK: Final = GoldenLimits(_PIXELS, _HALF, StageLimits(0.1, 0.25), tie=0
 """The vision encoder as :data:`HALF`, the decoder as :data:`XNNPACK`."""
 
 
+def golden_file(tile_size: int | None) -> str:
+    """The name of the test with tiles of a further size, or with those of the default, None.
+
+    >>> golden_file(336)
+    'golden_336.safetensors'
+    """
+    stem, _, suffix = GOLDEN.partition(".")
+    return GOLDEN if tile_size is None else f"{stem}_{tile_size}.{suffix}"
+
+
 def limits_for(format_name: str, *, rounds: bool) -> GoldenLimits:
     """The limits of a format's files; ``rounds`` says that its runtime rounds activations or the KV cache."""
     if format_name in ("coreml", "coreai"):
@@ -106,9 +117,12 @@ class Golden:
     limits: GoldenLimits
 
     @classmethod
-    def read(cls, folder: Path) -> Golden:
-        """The golden file of a bundle. Raises :class:`InputError` where it is missing, large or damaged."""
-        path = folder / GOLDEN
+    def read(cls, folder: Path, tile_size: int | None = None) -> Golden:
+        """The golden file of a bundle, of a further size of tiles if one is given.
+
+        Raises :class:`InputError` where it is missing, large or damaged.
+        """
+        path = folder / golden_file(tile_size)
         check_size(path, MAX_BYTES, AGAIN)
         with open_safetensors(path, "np", AGAIN) as file:
             metadata = file.metadata() or {}
@@ -120,12 +134,12 @@ class Golden:
             raise InputError(f"{path}: {error}; {AGAIN}") from None
         return golden
 
-    def save(self, folder: Path) -> None:
-        """Write it as ``golden.safetensors`` below ``folder``."""
+    def save(self, folder: Path, tile_size: int | None = None) -> None:
+        """Write it below ``folder``."""
         from safetensors.numpy import save_file
 
         tensors = {name: np.ascontiguousarray(getattr(self, name)) for name in TENSORS}
-        save_file(tensors, folder / GOLDEN, {METADATA: json.dumps(to_json(self.limits))})
+        save_file(tensors, folder / golden_file(tile_size), {METADATA: json.dumps(to_json(self.limits))})
 
     def _check_ids(self) -> None:
         ids, vocabulary = [*self.input_ids[0], *self.generated_ids], self.prefill_logits.shape[1]

@@ -27,6 +27,8 @@ SCHEMA: Final = 2
 MANIFEST: Final = "manifest.json"
 SCHEMA_FILE: Final = Path(__file__).with_name("manifest.schema.json")
 MAX_BYTES: Final = 16 << 20
+MAX_SIZES: Final = 15
+"""Further sizes of tiles; each is one more graph."""
 FLOAT, INT8 = "float", "int8"
 
 Sha256 = Annotated[str, limits(pattern="^[0-9a-f]{64}$", title="a SHA-256 in hexadecimal")]
@@ -62,6 +64,18 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
+class TileSize:
+    """A further size of tiles, with a vision encoder of its own over the weights of the first."""
+
+    size: Dimension
+    """Side of a tile in pixels."""
+    tokens: Dimension
+    """Image tokens of one tile."""
+    vision_encoder: FilePath
+    """Where its graph lies; in a file of several graphs it is ``vision_encoder_SIZE``."""
+
+
+@dataclass(frozen=True)
 class TilePolicy:
     """How a picture becomes tiles."""
 
@@ -73,6 +87,12 @@ class TilePolicy:
     """The most tiles that a picture is cut into, the thumbnail apart."""
     thumbnail: bool
     """Whether the whole picture follows as one more tile where there are several."""
+    trained: Dimension | None = field(default=None, metadata={"optional": True})
+    """Side of the tiles that the checkpoint was trained with, where ``size`` is another."""
+    others: Annotated[tuple[TileSize, ...], limits(maxItems=MAX_SIZES)] = field(
+        default=(), metadata={"optional": True}
+    )
+    """Further sizes that may be chosen instead of ``size``; absent in earlier bundles."""
 
 
 @dataclass(frozen=True)
@@ -326,9 +346,24 @@ class Manifest:
             )
         if self.chunk > self.context:
             raise InputError(f"chunk {self.chunk} is more than the context of {self.context}")
-        check_tile_policy(self.tiles.size, self.tiles.max)
+        self._check_tiles()
         if odd := [n for n in (self.ids.first, self.ids.image, *self.ids.end) if n >= decoder.vocab_size]:
             raise InputError(f"ids: {odd[0]} is no id below a vocabulary of {decoder.vocab_size}")
+
+    def _check_tiles(self) -> None:
+        """Raise :class:`InputError` for sizes of tiles that no picture has, or that config contradicts."""
+        tiles, seen = self.tiles, {self.tiles.size}
+        check_tile_policy(tiles.size, tiles.max)
+        for n, other in enumerate(tiles.others):
+            at, expected = f"tiles.others[{n}]", self.config.tokens_of(other.size)
+            check_tile_policy(other.size, tiles.max)
+            if other.size in seen:
+                raise InputError(f"{at}.size is {other.size}, which another one is already")
+            if other.size % self.config.tile_step:
+                raise InputError(f"{at}.size is {other.size}, no multiple of {self.config.tile_step}")
+            if other.tokens != expected:
+                raise InputError(f"{at}.tokens is {other.tokens}, and config makes it {expected}")
+            seen.add(other.size)
 
 
 def schema_text() -> str:

@@ -124,7 +124,16 @@ class PhantomConfig:
     @property
     def tokens_per_tile(self) -> int:
         """Image tokens that one tile becomes after the pixel shuffle."""
-        return (self.vision.grid // self.downsample) ** 2
+        return self.tokens_of(self.tile_size)
+
+    @property
+    def tile_step(self) -> int:
+        """Pixels by which sizes of tiles may differ: the side of the square that becomes one image token."""
+        return self.vision.patch_size * self.downsample
+
+    def tokens_of(self, tile_size: int) -> int:
+        """Image tokens of one tile of that side, which is a multiple of ``tile_step``."""
+        return (tile_size // self.tile_step) ** 2
 
     @property
     def projector_width(self) -> int:

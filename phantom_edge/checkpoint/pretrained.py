@@ -11,7 +11,7 @@ from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
-from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring
+from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring, at_tile_size
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
@@ -122,6 +122,16 @@ class Pretrained:
             first_id=kept.index(self.first_id),
             whole=self,
         )
+
+    def at_tile(self, size: int | None) -> Pretrained:
+        """The same with tiles of another size; None is the size that the checkpoint was trained with.
+
+        Raises :class:`InputError` for a size that its patches do not give, or that is out of reach.
+
+        >>> Pretrained.open().at_tile(128).config.tokens_per_tile
+        16
+        """
+        return replace(self, checkpoint=at_tile_size(self.checkpoint, size))
 
     @property
     def needed_ids(self) -> frozenset[int]:

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 VOCABULARY_ROWS = ("token_embedding.weight", "text_decoder.head.weight")
 POSITIONS = "vision_encoder.position_embedding"
+LARGEST = 2
+"""Times the side of the tiles that a checkpoint was trained with, at most. Beyond it more than three of four
+position embeddings would be new, and attention over patches would take over 16 times as long."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class TailoredCheckpoint(Checkpoint):
 
     def __init__(self, whole: Checkpoint, tailoring: Tailoring):
         super().__init__(whole.folder, whole.config, whole.stored)
-        self.tailoring = tailoring
+        if tailoring.tile_size is not None:
+            check_tile_size(whole.config, tailoring.tile_size)
+        self.whole, self.tailoring = whole, tailoring
         self.config = tailoring.config(whole.config)
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -73,11 +79,46 @@ class TailoredCheckpoint(Checkpoint):
         return rows, *rest
 
 
+def at_tile_size(checkpoint: Checkpoint, size: int | None) -> Checkpoint:
+    """The same checkpoint, tailored otherwise as it is, at another size of tiles; None is the trained one.
+
+    Raises :class:`InputError` as :func:`check_tile_size`.
+    """
+    whole, tailoring = checkpoint, Tailoring()
+    if isinstance(checkpoint, TailoredCheckpoint):
+        whole, tailoring = checkpoint.whole, checkpoint.tailoring
+    tailoring = replace(tailoring, tile_size=None if size == whole.config.tile_size else size)
+    return whole if tailoring == Tailoring() else TailoredCheckpoint(whole, tailoring)
+
+
+def check_tile_size(config: PhantomConfig, size: int) -> None:
+    """Raise :class:`InputError` for tiles that do not become whole image tokens, or are out of reach.
+
+    ``config`` is the checkpoint's.
+
+    >>> check_tile_size(pe.Pretrained.open().config, 100)
+    Traceback (most recent call last):
+    phantom_edge.errors.InputError: tiles of 100 pixels: their side must be a multiple of 32, from 32 to 384 \
+(2 x 2 patches of 16 pixels become one image token); the nearest are 96 and 128
+    """
+    step, most = config.tile_step, LARGEST * config.tile_size
+    if size % step == 0 and step <= size <= most:
+        return
+    below = min(max(size // step * step, step), most)
+    near = [side for side in (below, below + step) if side <= most] if step < size < most else [below]
+    nearest = f"nearest are {near[0]} and {near[1]}" if len(near) > 1 else f"nearest is {near[0]}"
+    patches = f"{config.downsample} x {config.downsample} patches of {config.vision.patch_size} pixels"
+    raise InputError(
+        f"tiles of {size} pixels: their side must be a multiple of {step}, from {step} to {most} "
+        f"({patches} become one image token); the {nearest}"
+    )
+
+
 def resized_positions(table: torch.Tensor, grid: int) -> torch.Tensor:
     """Position embeddings [1, 1 + P, C] for ``grid`` x ``grid`` patches, the class token's as it is.
 
-    Bicubic over the square of patches, computed in fp32 and given back in the table's type:
-    ``_get_pos_embed`` of InternVL's published ``modeling_intern_vit.py``.
+    Bicubic over the square of patches: ``_get_pos_embed`` of InternVL's published
+    ``modeling_intern_vit.py``. What is interpolated is fp32, of a table of any type.
     """
     import torch
     from torch.nn.functional import interpolate
@@ -85,8 +126,7 @@ def resized_positions(table: torch.Tensor, grid: int) -> torch.Tensor:
     side = round((table.shape[1] - 1) ** 0.5)
     if side == grid:
         return table
-    patches = table[:, 1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)  # [1, C, H, W]
+    table = table.float()
+    patches = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)  # [1, C, H, W]
     resized = interpolate(patches, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat(
-        [table[:, :1], resized.flatten(2).transpose(1, 2).to(table.dtype)], dim=1
-    )  # [1, 1 + P, C]
+    return torch.cat([table[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)  # [1, 1 + P, C]

@@ -9,7 +9,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.options import MAX_THREADS, Context, Html, Json, Model, within
+from phantom_edge.cli.options import MAX_SIDE, MAX_THREADS, Context, Html, Json, Model, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report, show
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def bench(
     steps: Annotated[int, within(1, 10_000, "Generated tokens per depth and process.")] = 32,
     threads: Annotated[int | None, within(1, MAX_THREADS, "Of the runtime. Default: its own choice.")] = None,
     image: Annotated[str | None, typer.Option(help="local: another picture than the golden one.")] = None,
+    tile_size: Annotated[
+        int | None, within(1, MAX_SIDE, "local: side of its tiles, one that the bundle has.")
+    ] = None,
     browser: Annotated[Path | None, typer.Option(help="browser: path of a Chromium or Chrome.")] = None,
     provider: Annotated[
         list[str] | None, typer.Option(help="browser: wasm or webgpu. Default: what it has.")
@@ -78,7 +81,15 @@ def bench(
         return
     settings = Settings(processes, repeats, warmup, steps, parse_depths(depths), threads, soak)
     providers = tuple(provider or ())
-    options = Options(image=image, browser=browser, providers=providers, runner=runner, app=app_id, npu=npu)
+    options = Options(
+        image=image,
+        tile_size=tile_size,
+        browser=browser,
+        providers=providers,
+        runner=runner,
+        app=app_id,
+        npu=npu,
+    )
     with progress(quiet=as_json) as p:
         p.step("opening")
         results = run_bench(models or [None], device, settings, options, step=p.step)

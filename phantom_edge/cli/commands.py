@@ -53,6 +53,14 @@ def export(
     fold: option.Fold = "exact",
     context: option.Context = None,
     max_tiles: Annotated[int | None, option.within(1, 64, "Most tiles that a picture is cut into.")] = None,
+    tile_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS,…",
+            help="Side of a tile; several are several vision encoders over one set of weights, the first the "
+            "default.",
+        ),
+    ] = None,
     npu: Annotated[
         str | None, typer.Option(help="snapdragon: vision (the decoder on the CPU), or all. Default: vision.")
     ] = None,
@@ -75,6 +83,7 @@ def export(
     from phantom_edge.pipeline.export import ExportRequest
     from phantom_edge.pipeline.export import export as run_export
     from phantom_edge.pipeline.npu import NpuOptions
+    from phantom_edge.pipeline.tiles import parse_tile_sizes
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.records import to_json
 
@@ -91,6 +100,7 @@ def export(
         fold=fold,
         context=context,
         max_tiles=max_tiles,
+        tile_sizes=parse_tile_sizes(tile_size),
         npu=NpuOptions(npu, activations, (soc,) if soc else ()),
         vocab=tuple(vocab or ()),
         vocab_size=vocab_size,
@@ -175,6 +185,7 @@ def run(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat for more turns.")],
     model: option.ModelOrBundle = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
+    tile_size: option.TileSize = None,
     max_tokens: Annotated[int, option.within(1, option.MAX_TOKENS, "Most tokens per answer.")] = 256,
     temperature: Annotated[float, option.within(0, 100, "0 is greedy.")] = 0.0,
     top_p: Annotated[float, option.within(0, 1, "Nucleus sampling.")] = 1.0,
@@ -190,7 +201,7 @@ def run(
     sampling = Sampling(temperature, top_p, seed)
     with progress(quiet=as_json) as p:
         p.step("loading")
-        chat = Session.open(model, step=p.step).chat(image)
+        chat = Session.open(model, tile_size=tile_size, step=p.step).chat(image)
     answers = []
     for question in prompt:
         pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)

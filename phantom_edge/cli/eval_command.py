@@ -57,6 +57,13 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Your copy of the benchmark; nothing is downloaded.")
     ] = None,
+    tile_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS,…",
+            help="Ask with tiles of each of these sides: those that a bundle has, or that suit a checkpoint.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, within(1, MAX_QUESTIONS, "Most questions in all, spread evenly over the tasks.")
     ] = None,
@@ -77,6 +84,7 @@ def evaluate(
     from phantom_edge.evaluate.job import build_suite, evaluate_models
     from phantom_edge.evaluate.result import write_records
     from phantom_edge.evaluate.summary import report, to_dict
+    from phantom_edge.pipeline.tiles import parse_tile_sizes
     from phantom_edge.system.outputs import RECORDS, check_distinct, check_file
 
     check_distinct([records, html])
@@ -93,7 +101,8 @@ def evaluate(
             limit=limit,
             max_tokens=max_tokens,
         )
-        results = evaluate_models([model, *(against or [])], suite, watch)
+        sizes = parse_tile_sizes(tile_size)
+        results = evaluate_models([model, *(against or [])], suite, watch, tile_sizes=sizes)
     summary = report(suite, results)
     if records is not None:
         write_records(records, results)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 MAX_TOKENS: Final = 1 << 24
+MAX_SIDE: Final = 1 << 16
 MAX_THREADS: Final = 256
 MAX_SEED: Final = (1 << 63) - 1
 
@@ -37,6 +38,10 @@ Vocab = Annotated[
     ),
 ]
 VocabSize = Annotated[int | None, within(1, 1 << 20, "The most pieces to keep. Default: en 32768.")]
+TileSize = Annotated[
+    int | None,
+    within(1, MAX_SIDE, "Side of a tile in pixels: one that the bundle has, or that suits the checkpoint."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -8,30 +8,39 @@ from typing import Any
 
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.session import PromptSpec, Session
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model whose files are checked, and not yet loaded."""
+    """A model whose files are checked, and not yet loaded; ``tile_size`` None is its own size of tiles."""
 
     model: Bundle | Pretrained
+    tile_size: int | None = None
 
     @classmethod
-    def of(cls, model: str | Path | None = None) -> Candidate:
-        """A bundle's folder, or a checkpoint (folder, Hub id, None for Nano). Raises :class:`InputError`."""
+    def of(cls, model: str | Path | None = None, tile_size: int | None = None) -> Candidate:
+        """A bundle's folder, or a checkpoint (folder, Hub id, None for Nano).
+
+        Raises :class:`InputError`: it cannot be opened, or has no tiles of that size.
+        """
         if model is not None and is_bundle(model):
-            return cls(Bundle.open(model))
-        return cls(Pretrained.open(model))
+            bundle = Bundle.open(model)
+            PromptSpec.of_bundle(bundle, tile_size)
+            return cls(bundle, tile_size)
+        source = Pretrained.open(model)
+        return cls(source if tile_size is None else source.at_tile(tile_size), tile_size)
 
     @property
     def name(self) -> str:
-        return self.model.folder.resolve().name if isinstance(self.model, Bundle) else self.model.name
+        model = self.model
+        name = model.folder.resolve().name if isinstance(model, Bundle) else model.name
+        return name if self.tile_size is None else f"{name}, tiles of {self.tile_size}"
 
     def facts(self) -> dict[str, Any]:
         """What it is, for the report."""
         if isinstance(self.model, Pretrained):
-            return {"format": "checkpoint"}
+            return {"format": "checkpoint", "tile_size": self.model.config.tile_size}
         m = self.model.manifest
         return {
             "target": m.target,
@@ -40,12 +49,13 @@ class Candidate:
             "fold": m.fold.fold,
             "context": m.context,
             "made_from": m.source.name,
+            "tile_size": self.tile_size or m.tiles.size,
         }
 
     def open(self) -> Session:
         """Load it: a bundle in its own runtime, a checkpoint in torch."""
         if isinstance(self.model, Bundle):
-            return Session.of_bundle(self.model)
+            return Session.of_bundle(self.model, tile_size=self.tile_size)
         return Session.of_source(self.model)
 
     def runs_as(self, session: Session) -> str:

@@ -72,11 +72,16 @@ def _benchmark(
 
 
 def evaluate_models(
-    models: Sequence[str | Path | None], suite: Suite, watch: Watch = unwatched
+    models: Sequence[str | Path | None],
+    suite: Suite,
+    watch: Watch = unwatched,
+    *,
+    tile_sizes: Sequence[int] = (),
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
-    A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. Everything is
+    A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. With
+    ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. Everything is
     checked before the first question. Only one model is loaded at a time.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
@@ -85,7 +90,10 @@ def evaluate_models(
     >>> [result.model for result in pe.evaluate_models(["nano-desktop", None], suite)]
     ['nano-desktop', 'phantom-nano']
     """
-    candidates = [_records(model, suite) or Candidate.of(model) for model in models]
+    candidates: list[EvalResult | Candidate] = []
+    for model in models:
+        kept = _records(model, suite)
+        candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
     results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch) for c in candidates]
     names: dict[str, int] = {}
     for result in results:

@@ -13,9 +13,30 @@ from phantom_edge.errors import CheckError
 
 if TYPE_CHECKING:
     from phantom_edge.bundle.manifest import Npu
+    from phantom_edge.model.spec import FoldedSpec
     from phantom_edge.numbers.grid import QuantizedTensor
 
 GRAPHS = ("vision_encoder", "token_embedding", "text_decoder")
+VISION = GRAPHS[0]
+
+
+def vision_graph(tile_size: int) -> str:
+    """The name of the vision encoder for a further size of tiles.
+
+    >>> vision_graph(336)
+    'vision_encoder_336'
+    """
+    return f"{VISION}_{tile_size}"
+
+
+def vision_graphs(spec: FoldedSpec) -> dict[str, int]:
+    """The vision encoders of a model, with the size of tiles that each is built for; the default is first."""
+    return {VISION: spec.config.tile_size, **{vision_graph(size): size for size in spec.other_tiles}}
+
+
+def all_graphs(spec: FoldedSpec) -> dict[str, int]:
+    """Every graph of a model, with the size of tiles that it is built for; the further ones come last."""
+    return dict.fromkeys(GRAPHS, spec.config.tile_size) | vision_graphs(spec)
 
 
 @dataclass(frozen=True)
@@ -38,7 +59,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """Files of one export relative to the output folder, by graph, and what was counted in them.
+    """Files of one export relative to the output folder, by graph as :func:`all_graphs` names them.
 
     ``counts`` holds, per graph, how many of each checked operation the artifact has; :func:`require_counts`
     compared them with what the model must give. ``notes`` tell every deviation of an exporter. ``npu`` is

@@ -8,14 +8,16 @@ not the exporter's libraries.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
 from phantom_edge.errors import InputError
 
 FOLDER: Final = "onnx"
+VISION: Final = "vision_encoder"
 STEMS: Final = {
-    "vision_encoder": "vision_encoder",
+    VISION: "vision_encoder",
     "token_embedding": "embed_tokens",
     "text_decoder": "decoder_model_merged",
 }
@@ -44,12 +46,24 @@ def compiled_file(chip: str, graph: str) -> str:
 
 
 def file_name(graph: str, dtype: str) -> str:
-    """The file of one graph.
+    """The file of one graph, one of :data:`STEMS` or a vision encoder for a further size of tiles.
 
-    >>> file_name("token_embedding", "q8")
-    'embed_tokens_quantized.onnx'
+    >>> file_name("token_embedding", "q8"), file_name("vision_encoder_336", "q8")
+    ('embed_tokens_quantized.onnx', 'vision_encoder_336_quantized.onnx')
     """
-    return f"{STEMS[graph]}{SUFFIXES[dtype]}.onnx"
+    return f"{STEMS.get(graph, graph)}{SUFFIXES[dtype]}.onnx"
+
+
+def further_vision_encoders(folder: Path) -> dict[int, Path]:
+    """The vision encoders below ``folder`` for further sizes of tiles, by size, of the default's type.
+
+    Raises as :func:`find`.
+    """
+    default = find(folder, VISION)
+    suffix = default.name.removeprefix(STEMS[VISION])
+    pattern = re.compile(rf"{STEMS[VISION]}_([1-9]\d{{0,6}}){re.escape(suffix)}")
+    names = sorted(path.name for path in default.parent.iterdir())
+    return {int(match[1]): default.parent / name for name in names if (match := pattern.fullmatch(name))}
 
 
 def find(folder: Path, graph: str) -> Path:

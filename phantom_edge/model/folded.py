@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.tailored import POSITIONS, at_tile_size
 from phantom_edge.errors import InputError
 from phantom_edge.model import graphs
 from phantom_edge.model.fold import Fold, fold_weights
@@ -125,6 +127,24 @@ class FoldedModel:
                 raise InputError("the KV cache's scales are not those of this model and fold; calibrate them")
         return replace(self, kv=kv)
 
+    def with_tiles(self, checkpoint: Checkpoint, sizes: Sequence[int]) -> FoldedModel:
+        """The same model with position embeddings of ``checkpoint`` for further sizes of tiles.
+
+        Raises :class:`InputError` for a size that the checkpoint's patches do not give.
+        """
+        if not sizes:
+            return self
+        spec = replace(self.spec, other_tiles=tuple(sizes))
+        makers = view(self.weights, lambda _: True)
+        for size in sizes:
+            own = at_tile_size(checkpoint, size)
+            makers[spec.positions(size)] = Maker(own.shape(POSITIONS), partial(_in_fp32, own, POSITIONS))
+        return replace(self, spec=spec, weights=LazyWeights(makers))
+
+    def at_tile(self, size: int) -> FoldedModel:
+        """The same model for tiles of that side alone: what one vision encoder of several computes."""
+        return replace(self, spec=self.spec.at_tile(size))
+
     def with_rounding(self, rounding: Rounding | None) -> FoldedModel:
         """The same model as an NPU rounds it, or without such rounding."""
         return replace(self, rounding=rounding)
@@ -174,3 +194,7 @@ class FoldedModel:
         return TorchOps(
             self.spec, self.weights, activation=self.activation, kv=self.kv, cache=cache, steps=steps
         )
+
+
+def _in_fp32(checkpoint: Checkpoint, name: str) -> Tensor:
+    return checkpoint[name].float()

@@ -153,8 +153,9 @@ def patches(
     spec: FoldedSpec, weights: Weights, pixels: Sequence[Tensor], rounding: Rounding | None = None
 ) -> list[Tensor]:
     """The first states of the vision encoder [T, 1 + patches, C]; ``pixels`` are tiles [T, 3, size, size]."""
-    parts = ("patch_embedding.weight", "patch_embedding.bias", "class_embedding", "position_embedding")
-    own = {name: weights[name] for name in (f"vision_encoder.{part}" for part in parts)}
+    parts = ("patch_embedding.weight", "patch_embedding.bias", "class_embedding")
+    positions = {spec.positions(tiles.shape[-1]) for tiles in pixels}
+    own = {name: weights[name] for name in (*(f"vision_encoder.{part}" for part in parts), *positions)}
     ops = _plain_ops(spec, own, "vision_encoder", rounding)
     return [ops.patches(tiles) for tiles in pixels]
 

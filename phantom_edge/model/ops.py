@@ -210,14 +210,14 @@ class TorchOps:
         x = F.conv2d(pixels, weight, bias, stride=self.spec.config.vision.patch_size)
         x = x.flatten(2).transpose(1, 2)  # [T, P, C]
         first = self._float(f"{at}.class_embedding").expand(len(x), 1, -1)
-        return torch.cat([first, x], dim=1) + self._float(f"{at}.position_embedding")
+        return torch.cat([first, x], dim=1) + self._float(self.spec.positions(pixels.shape[-1]))
 
     def full_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
     def shuffle(self, x: Tensor) -> Tensor:
-        return pixel_shuffle(x[:, 1:], self.spec.config.vision.grid, self.spec.config.downsample)
+        return pixel_shuffle(x[:, 1:], math.isqrt(x.shape[1] - 1), self.spec.config.downsample)
 
     def embedding(self, ids: Tensor) -> Tensor:
         weight = self.weights["token_embedding.weight"]

@@ -78,7 +78,10 @@ class PhantomModel:
 
     @torch.inference_mode()
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden]."""
+        """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden].
+
+        At another S than the config's the position embeddings are interpolated, as InternVL does.
+        """
         return torch.cat([self._encode_tile(tile[None]) for tile in pixels])
 
     def _encode_tile(self, pixels: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ class PhantomModel:
         x = F.conv2d(pixels, self._w(f"{patch}.weight"), self._w(f"{patch}.bias"), stride=v.patch_size)
         x = x.flatten(2).transpose(1, 2)  # [T, P, C]
         x = torch.cat([self._w(f"{at}.class_embedding").expand(len(x), 1, -1), x], dim=1)
-        x = x + self._w(f"{at}.position_embedding")
+        x = x + self._positions(pixels.shape[-1] // v.patch_size)
         for n in range(v.layers):
             layer = f"{at}.layers.{n}"
             x = x + self._vision_attention(self._layer_norm(x, f"{layer}.norm1"), layer) * self._w(
@@ -96,9 +99,17 @@ class PhantomModel:
             )
             hidden = F.gelu(self._linear(self._layer_norm(x, f"{layer}.norm2"), f"{layer}.fc1"))
             x = x + self._linear(hidden, f"{layer}.fc2") * self._w(f"{layer}.scale2")
-        x = pixel_shuffle(x[:, 1:], v.grid, self.config.downsample)
+        x = pixel_shuffle(x[:, 1:], pixels.shape[-1] // v.patch_size, self.config.downsample)
         x = self._layer_norm(x, f"{at}.projector.norm", eps=1e-5)
         return self._linear(F.gelu(self._linear(x, f"{at}.projector.fc1")), f"{at}.projector.fc2")
+
+    def _positions(self, grid: int) -> Tensor:
+        """Position embeddings [1, 1 + P, C] of ``grid`` x ``grid`` patches, as of ``_get_pos_embed``."""
+        table, trained = self._w("vision_encoder.position_embedding"), self.config.vision.grid
+        first, patches = table.split([1, trained * trained], dim=1)
+        square = patches.reshape(1, trained, trained, -1).permute(0, 3, 1, 2)  # [1, C, row, column]
+        resized = F.interpolate(square, size=(grid, grid), mode="bicubic", align_corners=False)
+        return torch.cat([first, resized.reshape(1, -1, grid * grid).permute(0, 2, 1)], dim=1)
 
     def _layer_norm(self, x: Tensor, name: str, eps: float | None = None) -> Tensor:
         eps = self.config.vision.layer_norm_eps if eps is None else eps

@@ -174,7 +174,7 @@ class Rounded(TorchOps):
         x = self._site("patches", x).flatten(2).transpose(1, 2)  # [T, P, C]
         first = self._float("vision_encoder.class_embedding").expand(len(x), 1, -1)
         x = self._site("concat", torch.cat([first, x], dim=1))
-        return self.add(x, self._float("vision_encoder.position_embedding"))
+        return self.add(x, self._float(self.spec.positions(pixels.shape[-1])))
 
     def full_attention(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q = self._site("query", q * q.shape[-1] ** -0.5)

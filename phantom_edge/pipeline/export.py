@@ -18,14 +18,13 @@ from phantom_edge.bundle.manifest import (
     GraphFiles,
     Manifest,
     ModelSource,
-    TilePolicy,
     TokenIds,
     Verification,
 )
 from phantom_edge.bundle.vocabulary import write_kept
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import CheckError, InputError
-from phantom_edge.export.base import Exported, ExportOptions
+from phantom_edge.export.base import GRAPHS, Exported, ExportOptions
 from phantom_edge.model.bounds import FoldCertificate
 from phantom_edge.model.certificate import certify
 from phantom_edge.model.fold import Fold
@@ -35,6 +34,7 @@ from phantom_edge.model.rope import check_context
 from phantom_edge.numbers.recipe import Recipe
 from phantom_edge.pipeline.npu import NpuOptions, check_npu, rounding, scales_for
 from phantom_edge.pipeline.quantization_report import plots, tables
+from phantom_edge.pipeline.tiles import at_first_size, check_format, tile_policy
 from phantom_edge.pipeline.vocabulary import add_measured, trimmed_source
 from phantom_edge.pipeline.vocabulary import manifest_entry as manifest_vocabulary
 from phantom_edge.progress import Step, Track, no_step, no_track
@@ -69,9 +69,10 @@ class ExportRequest:
 
     ``kv_cache`` is ``float`` or ``int8``: with a scale for every channel, from the quantisation's file or
     measured over the calibration samples. ``fold`` is ``exact``, ``auto`` or ``rank:R``, ``context`` the KV
-    cache in tokens, ``max_tiles`` the most tiles that a picture is cut into. ``npu`` is for targets with one.
-    ``vocab`` are files and folders of text, or presets, whose pieces of the vocabulary are kept, in all at
-    most ``vocab_size``; without one all are.
+    cache in tokens, ``max_tiles`` the most tiles that a picture is cut into, ``tile_sizes`` their sides in
+    pixels: the first is the default. ``npu`` is for targets with one. ``vocab`` are files and folders of
+    text, or presets, whose pieces of the vocabulary are kept, in all at most ``vocab_size``; without one all
+    are.
 
     >>> pe.ExportRequest(target="web", quantize=pe.QuantizeOptions("int8", ("*.fc2=fp16",))).fold
     'exact'
@@ -87,6 +88,7 @@ class ExportRequest:
     fold: str = "exact"
     context: int | None = None
     max_tiles: int | None = None
+    tile_sizes: tuple[int, ...] = ()
     npu: NpuOptions = field(default_factory=NpuOptions)
     vocab: tuple[str, ...] = ()
     vocab_size: int | None = None
@@ -116,11 +118,14 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     step("opening the checkpoint")
     source = Pretrained.open(request.model, revision=request.revision, step=step)
     source, vocabulary = trimmed_source(source, plan.vocabulary, step)
+    max_tiles = _max_tiles(request, plan.target, source)
+    source, further = at_first_size(source, request.tile_sizes, max_tiles), request.tile_sizes[1:]
     spec, options = _options(request, plan.target, source, plan.recipe)
     stored = None if plan.stored is None else for_source(plan.stored, source)
     output = request.output or default_folder(source.name, plan.target.name)
     check_bundle_folder(output)
     model, certificate = _fold(source, plan.fold, step, track)
+    model = model.with_tiles(source.checkpoint, further)
     quantization = stored or _calibrated(source, model, plan.quantize, step)
     model = quantization.apply(model, step) if quantization else model.quantized(plan.recipe, step)
     if request.kv_cache == INT8:
@@ -132,6 +137,9 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
         exported = plan.format.export(model, options, folder, step)
         source.tokenizer.save(folder / TOKENIZER)
         _golden(plan.format, model, source, spec, options).save(folder)
+        for size in further:
+            other = spec.at_tile(size, source.config.tokens_of(size))
+            _golden(plan.format, model, source, other, options).save(folder, size)
         manifest = _manifest(plan, source, model, spec, options, certificate, exported)
         if vocabulary is not None:
             write_kept(folder, vocabulary.kept_ids)
@@ -166,6 +174,7 @@ class _Plan:
         target = target_for(request.target)
         artifact_format = target.artifact_format(request.format)
         _check_cache(request, target, artifact_format)
+        check_format(request.tile_sizes, artifact_format)
         check_npu(request.npu, target, artifact_format, verify=request.verify)
         scales = target.scales or scales_for(request.npu, artifact_format)
         options = request.quantize.for_target(target.recipe, scales)
@@ -246,13 +255,17 @@ def _options(
     if context is None:
         context = min(target.context, config.decoder.rope.original_context)
     check_context(config.decoder.rope, context)
-    trained = source.config.max_tiles or target.max_tiles
-    max_tiles = request.max_tiles or min(target.max_tiles, trained)
+    max_tiles = _max_tiles(request, target, source)
     spec = PromptSpec.of_source(source, folded=True, max_tiles=max_tiles)
     chunk, floats = min(target.chunk, context), str(recipe.float_type)
     chips = tuple(chip.name for chip in request.npu.chips)
     shared = not target.browser
     return spec, ExportOptions(context, chunk, floats, config.end_ids, share_data=shared, chips=chips)
+
+
+def _max_tiles(request: ExportRequest, target: Target, source: Pretrained) -> int:
+    trained = source.config.max_tiles or target.max_tiles
+    return request.max_tiles or min(target.max_tiles, trained)
 
 
 def _write_report(path: Path, report: Report, quantization: Quantization | None) -> None:
@@ -306,12 +319,12 @@ def _manifest(
         target=plan.target.name,
         browser=plan.target.browser,
         format=plan.format.name,
-        graphs=GraphFiles(**{name: path.as_posix() for name, path in exported.files.items()}),
+        graphs=GraphFiles(**{name: exported.files[name].as_posix() for name in GRAPHS}),
         counts=exported.counts,
         source=ModelSource(source.name, source.checkpoint.parameters, source.sha256(), source.origin),
         config=source.config,
         prompt=spec.template,
-        tiles=TilePolicy(spec.tile_size, spec.tokens_per_tile, spec.max_tiles, thumbnail=True),
+        tiles=tile_policy(source, spec, model.spec.other_tiles, exported),
         ids=TokenIds(source.first_id, spec.image_token_id, spec.end_ids),
         shape=DecoderShape(d.hidden_size, d.vocab_size, d.layers, d.kv_heads, widths),
         context=options.context,

@@ -129,6 +129,7 @@ class _Job:
                 "options": options,
                 "recipe": to_json(self.options.base),
                 "source": self.source.sha256(),
+                "config": to_json(self.source.config),  # of what was tailored: a vocabulary, a size of tiles
                 "fold": self.model.fold,
                 "fit": self.fit.sha256,
                 "held_out": self.held_out.sha256,

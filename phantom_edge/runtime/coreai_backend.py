@@ -10,15 +10,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
+from phantom_edge.export.base import VISION, vision_graph
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
+MAIN: Final = "main"
 Result = TypeVar("Result")
 
 
@@ -35,28 +37,29 @@ class CoreaiBackend:
 
     A call that is shorter than ``prefill`` is filled up with its last embedding at its last position; where
     the whole length would run past the context, its tokens go through ``decode`` one by one. Any number of
-    caches may be alive.
+    caches may be alive. ``tile_size`` is the size whose vision encoder is loaded at once, where there are
+    several; others follow with their first tile.
 
     Raises:
         InputError: no ``coreai-core``, an asset is missing or damaged, or not exported for ``context`` and
             ``chunk``.
     """
 
-    def __init__(self, folder: Path, *, context: int, chunk: int):
+    def __init__(self, folder: Path, *, context: int, chunk: int, tile_size: int | None = None):
         from phantom_edge.export.coreai import file
 
         self.context, self.chunk, self.name = context, chunk, "coreai (cpu)"
         self.folder = Path(folder)
         self._loop = _Loop()
-        functions = {
-            "vision_encoder": ["main"],
-            "token_embedding": ["main"],
-            "text_decoder": ["prefill", "decode"],
-        }
+        functions = {"token_embedding": [MAIN], "text_decoder": ["prefill", "decode"]}
         loaded = {
             graph: self._loop.load(Path(folder) / file(graph), names) for graph, names in functions.items()
         }
-        self._vision, self._embedding = loaded["vision_encoder"]["main"], loaded["token_embedding"]["main"]
+        self._embedding = loaded["token_embedding"][MAIN]
+        self._visions: dict[str, Any] = {}
+        self._vision_asset = Path(folder) / file(VISION)
+        self._vision_names = self._loop.function_names(self._vision_asset)
+        self._vision(tile_size)
         self._prefill, self._decode = loaded["text_decoder"]["prefill"], loaded["text_decoder"]["decode"]
         described = self._prefill.desc
         self._states = {n: tuple(described.state_descriptor(n).shape) for n in described.state_names}
@@ -69,15 +72,21 @@ class CoreaiBackend:
                 "once, not "
                 f"{chunk}; export again"
             )
-        self._pixels = tuple(self._vision.desc.input_descriptor("pixel_values").shape)
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
-        check_tiles(pixels, self._pixels)
+        vision = self._vision(pixels.shape[-1])
+        check_tiles(pixels, tuple(vision.desc.input_descriptor("pixel_values").shape))
         tiles = pixels.astype(np.float32)
-        return np.concatenate(
-            [self._call(self._vision, "image_features", pixel_values=t[None]) for t in tiles]
-        )
+        return np.concatenate([self._call(vision, "image_features", pixel_values=t[None]) for t in tiles])
+
+    def _vision(self, tile_size: int | None) -> Any:
+        """The function for tiles of that side, or the default one; loaded at its first use."""
+        further = None if tile_size is None else vision_graph(tile_size)
+        name = further if further in self._vision_names else MAIN
+        if name not in self._visions:
+            self._visions |= self._loop.load(self._vision_asset, [name])
+        return self._visions[name]
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]."""
@@ -137,6 +146,13 @@ class _Loop:
     def run(self, call: Coroutine[Any, Any, Result]) -> Result:
         """The result of a coroutine."""
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+    def function_names(self, path: Path) -> list[str]:
+        """Names of an asset's functions. Raises :class:`InputError`."""
+        from phantom_edge.export.coreai.toolkit import open_asset
+
+        with reading(path, "export it again", "Core AI cannot load it"):
+            return [str(name) for name in open_asset(path).summary().function_names]
 
     def load(self, path: Path, names: list[str]) -> dict[str, Any]:
         """The functions of an asset, compiled for this machine. Raises :class:`InputError`."""

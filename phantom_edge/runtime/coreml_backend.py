@@ -40,6 +40,7 @@ class CoremlBackend:
 
     ``functions`` chooses which of the decoder's functions run: ``main`` takes any number of steps; ``fixed``
     are ``prefill`` and ``decode``, as an app uses them. All of them can continue any cache of this backend.
+    ``tile_size`` is the size whose vision encoder Core ML loads at once, where there are several.
 
     Raises:
         InputError: a package is missing, damaged, not this toolkit's, or too small for ``context`` or
@@ -54,6 +55,7 @@ class CoremlBackend:
         chunk: int,
         mode: Literal["typed", "lifted"] = "typed",
         functions: Functions = "main",
+        tile_size: int | None = None,
     ):
         from phantom_edge.export.coreml.toolkit import coremltools
         from phantom_edge.mil import MilModel
@@ -68,14 +70,25 @@ class CoremlBackend:
             _check_fixed(interpreted[2], paths[2], chunk)
         native = sys.platform == NATIVE and mode == "typed"
         self.name = "coreml" if native else f"mil-interpreter ({mode})"
-        models: list[_Model] = [_NativeModel(path) for path in paths] if native else [*interpreted]
+        self._vision_functions = interpreted[0].functions
+        first = [None if tile_size is None else self._vision_function(tile_size), None, None]
+        models: list[_Model] = [*map(_NativeModel, paths, first)] if native else [*interpreted]
         self._vision, self._embedding, self._decoder = models
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
+        function = self._vision_function(pixels.shape[-1])
         return np.concatenate(
-            [self._call(self._vision, "image_features", pixel_values=tile[None]) for tile in pixels]
+            [
+                self._call(self._vision, "image_features", function=function, pixel_values=tile[None])
+                for tile in pixels
+            ]
         )
+
+    def _vision_function(self, tile_size: int) -> str | None:
+        """The function for tiles of that side; None is the default one."""
+        further = f"{GRAPHS[0]}_{tile_size}"
+        return further if further in self._vision_functions else None
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
@@ -147,10 +160,10 @@ class _NativeModel:
     in all of them, so that one state serves them all.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, function: str | None = None):
         self.path = path
         self._models: dict[str | None, Any] = {}
-        self._model(None)
+        self._model(function)
 
     def make_state(self) -> Any:
         """A KV cache of zeros."""

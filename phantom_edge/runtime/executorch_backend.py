@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from phantom_edge.bundle.backend import check_tiles, end_of_call, name_in_mode, running
 from phantom_edge.errors import InputError
+from phantom_edge.export.base import GRAPHS, VISION, vision_graph
 from phantom_edge.export.executorch import FILE
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
@@ -20,7 +21,6 @@ from phantom_edge.system.reading import reading
 if TYPE_CHECKING:
     from executorch.runtime import Runtime
 
-GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
 
 
 @dataclass
@@ -38,7 +38,9 @@ class ExecutorchBackend:
     ``threads`` is the size of the runtime's thread pool, one for the whole process; None leaves it at the
     number of cores. Its threads wait by spinning: on a machine that is busy with other work, one thread is
     many times faster than all. ``mode`` chooses what runs: ``stock`` the file as it is, ``lifted`` its graphs
-    with the stored integers as fp32 weights and activations that are not rounded to integers.
+    with the stored integers as fp32 weights and activations that are not rounded to integers. ``tile_size``
+    is the size whose vision encoder is loaded at once, where there are several; others follow with their
+    first tile.
 
     Raises:
         InputError: the file is missing, damaged, no such program, or was exported for another context or
@@ -47,23 +49,35 @@ class ExecutorchBackend:
     """
 
     def __init__(
-        self, folder: Path, *, context: int, chunk: int, threads: int | None = None, mode: str = "stock"
+        self,
+        folder: Path,
+        *,
+        context: int,
+        chunk: int,
+        threads: int | None = None,
+        mode: str = "stock",
+        tile_size: int | None = None,
     ):
         self.name = name_in_mode("executorch", mode)
         path = self._path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
         self._pixels, self._hidden = _check_program(path, context, chunk)
+        vision = self._vision_method(tile_size)
         unloaded = reading(path, "export it again", "ExecuTorch does not load")
         with unloaded, _runs(path, mode) as file, quiet_native():
             self._program = _runtime(threads).load_program(file)
-            self._methods = {name: self._program.load_method(name) for name in GRAPHS}
+            self._methods = {name: self._program.load_method(name) for name in (vision, *GRAPHS[1:])}
         self._cache = ExecutorchCache()
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
-        check_tiles(pixels, self._pixels)
+        method = self._vision_method(pixels.shape[-1])
+        check_tiles(pixels, self._pixels[method])
+        if method not in self._methods:
+            with running(self._path), quiet_native():
+                self._methods[method] = self._program.load_method(method)
         tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-        return np.concatenate([self._run("vision_encoder", tile[None]) for tile in tiles])
+        return np.concatenate([self._run(method, tile[None]) for tile in tiles])
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden], ``chunk`` at a time.
@@ -103,6 +117,10 @@ class ExecutorchBackend:
         cache.length = end
         return np.asarray(logits[0, -1])
 
+    def _vision_method(self, tile_size: int | None) -> str:
+        further = vision_graph(tile_size) if tile_size is not None else VISION
+        return further if further in self._pixels else VISION
+
     @property
     def _vocabulary(self) -> int:
         return int(self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1])
@@ -113,8 +131,11 @@ class ExecutorchBackend:
             return output.numpy()
 
 
-def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...], int]:
-    """Shape of a tile and hidden size. Raises :class:`InputError` for a program of other bounds."""
+def _check_program(path: Path, context: int, chunk: int) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Shape of a tile by vision encoder, and hidden size.
+
+    Raises :class:`InputError` for a program of other bounds.
+    """
     from phantom_edge.export.executorch.readback import StoredProgram
 
     stored = StoredProgram.open(path)
@@ -126,8 +147,14 @@ def _check_program(path: Path, context: int, chunk: int) -> tuple[tuple[int, ...
             raise InputError(
                 f"{path}: exported for a {option} of {', '.join(map(str, limit))}, not {expected}"
             )
-    (pixels,), (ids,), decoder = (stored.input_shapes(name) for name in GRAPHS)
-    shapes_fit = len(pixels) == 4 and ids == (1, chunk) and len(decoder) == 2
+    (ids,), decoder = (stored.input_shapes(name) for name in GRAPHS[1:])
+    visions = (VISION, *stored.further_vision_encoders())
+    inputs = {name: stored.input_shapes(name) for name in visions}
+    pixels: dict[str, tuple[int, ...]] = {
+        name: shapes[0] for name, shapes in inputs.items() if len(shapes) == 1 and len(shapes[0]) == 4
+    }
+    shapes_fit = len(pixels) == len(visions)
+    shapes_fit = shapes_fit and ids == (1, chunk) and len(decoder) == 2
     if not shapes_fit or decoder[0][:2] != (1, chunk) or len(decoder[0]) != 3 or decoder[1] != (chunk,):
         raise InputError(f"{path}: its methods take other tensors than a Phantom's")
     stored.check_delegates()

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from phantom_edge.bundle.backend import check_tiles
+from phantom_edge.export.base import VISION
 from phantom_edge.export.executorch import FILE
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 from phantom_edge.system.partials import temporary_folder
@@ -51,7 +52,7 @@ class ExecutorchCoremlBackend(ExecutorchBackend):
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] of RGB in 0..1 to image tokens [T, N, hidden], one tile at a time."""
-        check_tiles(pixels, self._pixels)
+        check_tiles(pixels, self._pixels[VISION])
         tiles = np.ascontiguousarray(pixels, dtype=np.float32)
         features = [self._vision.predict({"pixel_values": tile[None]})["image_features"] for tile in tiles]
         return np.concatenate(features, dtype=np.float32)
@@ -64,7 +65,6 @@ def _without_vision(path: Path) -> Iterator[Path]:
 
     from phantom_edge.export.executorch.file import pad, tables
     from phantom_edge.export.executorch.readback import StoredProgram
-    from phantom_edge.export.executorch_coreml import VISION
 
     stored = StoredProgram.open(path)
     idle = [schema.Chain([], [], [], None)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from phantom_edge.bundle.folder import Bundle, is_bundle
-from phantom_edge.bundle.manifest import Manifest
+from phantom_edge.bundle.manifest import Manifest, TilePolicy
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -109,6 +109,14 @@ def _memory(config: PhantomConfig, context: int) -> Table:
     )
 
 
+def _sizes(tiles: TilePolicy) -> str:
+    """The sizes of tiles that a bundle has, the default first."""
+    others = [f"{other.size} ({other.tokens})" for other in tiles.others]
+    more = f"; or of {', '.join(others)}" if others else ""
+    trained = f", trained with {tiles.trained}" if tiles.trained else ""
+    return f"{tiles.size} px, {tiles.tokens} tokens each{trained}{more}"
+
+
 def _bundle(bundle: Bundle) -> Report:
     m = bundle.manifest
     report = Report(
@@ -121,7 +129,7 @@ def _bundle(bundle: Bundle) -> Report:
             "fold": m.fold.fold,
             "context": m.context,
             "KV cache": m.kv_cache,
-            "tiles": f"at most {m.tiles.max} of {m.tiles.size} px, {m.tiles.tokens} tokens each",
+            "tiles": f"at most {m.tiles.max} of {_sizes(m.tiles)}",
             **_vocabulary(m),
             "size": megabytes(bundle.bytes),
             "verified": _verified(m),

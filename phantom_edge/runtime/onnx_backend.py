@@ -9,9 +9,9 @@ import onnx
 
 from phantom_edge.bundle.backend import name_in_mode
 from phantom_edge.errors import InputError
-from phantom_edge.export.onnx_layout import find
+from phantom_edge.export.onnx_layout import find, further_vision_encoders
 from phantom_edge.export.onnx_model import load_model
-from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, OnnxGraphs, Source
+from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, VISION, OnnxGraphs, Source
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
 
@@ -21,8 +21,9 @@ class OnnxBackend(OnnxGraphs):
 
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
-    weights with activations that are not rounded to integers. ``graphs`` are those that run here, where
-    others run elsewhere.
+    weights with activations that are not rounded to integers. ``tile_size`` is the size whose vision encoder
+    is loaded at once, where the bundle has several; others follow with their first tile. ``graphs`` are those
+    that run here, where others run elsewhere.
 
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
@@ -37,13 +38,20 @@ class OnnxBackend(OnnxGraphs):
         chunk: int,
         threads: int | None = None,
         mode: str = "stock",
+        tile_size: int | None = None,
         graphs: Sequence[str] = tuple(GRAPHS),
     ):
         self.name = name_in_mode("onnxruntime", mode)
         sources = sources_of(folder, context, mode, graphs)
         entries = {EXACT_INT8: "1"} if saturates() else {}
         super().__init__(
-            Path(folder), sources, context=context, chunk=chunk, threads=threads, entries=entries
+            Path(folder),
+            sources,
+            context=context,
+            chunk=chunk,
+            threads=threads,
+            tile_size=tile_size,
+            entries=entries,
         )
 
 
@@ -52,9 +60,12 @@ def sources_of(
 ) -> dict[str, Source]:
     """The models of ``graphs`` below ``folder``, checked, as ``mode`` runs them.
 
-    Raises as :class:`OnnxBackend`.
+    With the vision encoder come those for further sizes of tiles. Raises as :class:`OnnxBackend`.
     """
     paths = {name: find(Path(folder), name) for name in graphs}
+    if VISION in paths:
+        further = further_vision_encoders(Path(folder))
+        paths |= {f"{VISION}_{size}": path for size, path in further.items()}
     models = {name: load_model(path) for name, path in paths.items()}
     if DECODER in paths:
         limit = _positions(paths[DECODER], models[DECODER])

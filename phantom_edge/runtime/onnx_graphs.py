@@ -15,14 +15,16 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
-from phantom_edge.bundle.backend import check_cache, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
+VISION: Final = "vision_encoder"
+"""With ``_SIZE`` after it, the one for a further size of tiles."""
 GRAPHS: Final = {
-    "vision_encoder": ({"pixel_values"}, {"image_features"}),
+    VISION: ({"pixel_values"}, {"image_features"}),
     "token_embedding": ({"input_ids"}, {"inputs_embeds"}),
     "text_decoder": ({"inputs_embeds", "attention_mask", "position_ids"}, {"logits"}),
 }
@@ -60,9 +62,10 @@ class OnnxCache:
 class OnnxGraphs:
     """Models of :data:`GRAPHS`, all three or those that run here, for a cache of ``context`` tokens.
 
-    ``folder`` is what an error names. ``chunk`` is the most tokens that one :meth:`decode` takes. ``threads``
-    is ORT's for one operation; None lets it choose. ``entries`` go to every session. Any number of caches may
-    be alive; each has its own buffers.
+    Vision encoders for further sizes of tiles are loaded when the first such tile comes. ``tile_size`` is the
+    size that is loaded at once, if it is not the default. ``folder`` is what an error names. ``chunk`` is the
+    most tokens that one :meth:`decode` takes. ``threads`` is ORT's for one operation; None lets it choose.
+    ``entries`` go to every session. Any number of caches may be alive; each has its own buffers.
 
     Raises:
         InputError: a model does not load, or is none of this toolkit's.
@@ -78,13 +81,15 @@ class OnnxGraphs:
         context: int,
         chunk: int,
         threads: int | None = None,
+        tile_size: int | None = None,
         entries: Mapping[str, str],
     ):
         self.folder, self.context, self.chunk = folder, context, chunk
+        self._sources, self._threads, self._entries = sources, threads, entries
         self._sessions: dict[str, ort.InferenceSession] = {}
-        for graph, source in sources.items():
-            self._sessions[graph] = cpu_session(source, threads, entries)
-            _check_names(graph, source.path, self._sessions[graph])
+        for graph in GRAPHS:
+            if graph in sources:
+                self._session(self._vision_graph(tile_size) if graph == VISION else graph)
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
@@ -98,18 +103,32 @@ class OnnxGraphs:
     @property
     def tile_shape(self) -> list[int]:
         """Of the vision encoder's input, [T, 3, S, S]."""
-        shape: list[int] = self._sessions["vision_encoder"].get_inputs()[0].shape
+        shape: list[int] = self._session(VISION).get_inputs()[0].shape
         return shape
+
+    def _session(self, graph: str) -> ort.InferenceSession:
+        """The session of one graph, which is loaded at its first use."""
+        if graph not in self._sessions:
+            source = self._sources[graph]
+            session = cpu_session(source, self._threads, self._entries)
+            _check_names(VISION if graph.startswith(VISION) else graph, source.path, session)
+            self._sessions[graph] = session
+        return self._sessions[graph]
+
+    def _vision_graph(self, tile_size: int | None) -> str:
+        further = f"{VISION}_{tile_size}"
+        return further if further in self._sources else VISION
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time.
 
         A matmul takes no longer for it, and integer operations keep one range per call: so a tile's tokens do
-        not depend on its neighbours.
+        not depend on its neighbours. Raises :class:`InputError` for tiles of a size that no graph takes.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
+        session = self._session(self._vision_graph(pixels.shape[-1]))
+        check_tiles(pixels, tuple(session.get_inputs()[0].shape))
         with running(self.folder):
-            session = self._sessions["vision_encoder"]
             tiles = [session.run(None, {"pixel_values": t[None]}, self._returning)[0] for t in pixels]
             return np.concatenate(tiles)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +59,19 @@ class PromptSpec:
         )
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle) -> PromptSpec:
-        """What a bundle's manifest says of its prompts."""
+    def of_bundle(cls, bundle: Bundle, tile_size: int | None = None) -> PromptSpec:
+        """What a bundle's manifest says of its prompts, with tiles of one of its sizes; None is the default.
+
+        Raises :class:`InputError` for a size that the bundle lacks.
+        """
         m = bundle.manifest
         ids, tiles = m.ids, m.tiles
-        return cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
+        spec = cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
+        return spec if tile_size is None else spec.at_tile(tile_size, _tokens_of(bundle, tile_size))
+
+    def at_tile(self, size: int, tokens: int) -> PromptSpec:
+        """The same prompts with tiles of another size, each of ``tokens`` image tokens."""
+        return replace(self, tile_size=size, tokens_per_tile=tokens)
 
 
 @dataclass
@@ -96,30 +104,46 @@ class Session:
 
     @classmethod
     def open(
-        cls, model: str | Path | None = None, *, check: bool = True, step: Step = no_step, **options: Any
+        cls,
+        model: str | Path | None = None,
+        *,
+        check: bool = True,
+        tile_size: int | None = None,
+        step: Step = no_step,
+        **options: Any,
     ) -> Session:
         """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None: Nano) in torch.
 
-        ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``options`` go
-        to the bundle's backend.
+        ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``tile_size`` is
+        one of the sizes that a bundle has, or any that a checkpoint's patches give; None is its own.
+        ``options`` go to the bundle's backend. Raises :class:`InputError`.
+
+        >>> pe.Session.open(tile_size=128).spec.tokens_per_tile
+        16
         """
         if model is not None and is_bundle(model):
-            return cls.of_bundle(Bundle.open(model, check=check), **options)
-        return cls.of_source(Pretrained.open(model, step=step))
+            return cls.of_bundle(Bundle.open(model, check=check), tile_size=tile_size, **options)
+        return cls.of_source(Pretrained.open(model, step=step), tile_size=tile_size)
 
     @classmethod
-    def of_bundle(cls, bundle: Bundle, **options: Any) -> Session:
-        """The runtime of an opened bundle's format."""
-        m = bundle.manifest
+    def of_bundle(cls, bundle: Bundle, *, tile_size: int | None = None, **options: Any) -> Session:
+        """The runtime of an opened bundle's format, for tiles of one of its sizes."""
+        m, spec = bundle.manifest, PromptSpec.of_bundle(bundle, tile_size)
+        if spec.tile_size != m.tiles.size:
+            options["tile_size"] = tile_size
         backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
-        return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), PromptSpec.of_bundle(bundle))
+        return cls(backend, Tokenizer.from_file(bundle.folder / TOKENIZER), spec)
 
     @classmethod
-    def of_source(cls, source: Pretrained, *, max_tiles: int | None = None) -> Session:
+    def of_source(
+        cls, source: Pretrained, *, max_tiles: int | None = None, tile_size: int | None = None
+    ) -> Session:
         """The original model in torch."""
         from phantom_edge.model.original import PhantomModel
         from phantom_edge.runtime.torch_backend import TorchBackend
 
+        if tile_size is not None:
+            source = source.at_tile(tile_size)
         context = min(CHECKPOINT_CONTEXT, source.config.decoder.max_context)
         backend = TorchBackend(PhantomModel(source.config, source.checkpoint), context, chunk=context)
         return cls(backend, source.tokenizer, PromptSpec.of_source(source, folded=False, max_tiles=max_tiles))
@@ -303,6 +327,19 @@ class Chat:
                 timing.stop = "context"
                 break
         yield stream.finish()
+
+
+def _tokens_of(bundle: Bundle, tile_size: int) -> int:
+    """Image tokens of a tile of one of the bundle's further sizes. Raises :class:`InputError` for another."""
+    tiles = bundle.manifest.tiles
+    sizes = {tiles.size: tiles.tokens, **{other.size: other.tokens for other in tiles.others}}
+    if tile_size not in sizes:
+        other = ""
+        if tile_size % bundle.manifest.config.tile_step == 0:
+            other = f", or export with --tile-size {','.join(map(str, [*sizes, tile_size]))}"
+        has = f"it has {' and '.join(map(str, sizes))}"
+        raise InputError(f"{bundle.folder}: no tiles of {tile_size} pixels: {has}; choose one of them{other}")
+    return sizes[tile_size]
 
 
 def _finite(choose: Choose) -> Choose:

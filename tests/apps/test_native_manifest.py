@@ -18,16 +18,17 @@ SCHEMA: dict[str, Any] = json.loads(manifest.SCHEMA_FILE.read_text(encoding="utf
 # What a reading function of Kotlin's `Fields` takes, as the schema says it.
 TYPES = {
     "text": "string", "flag": "boolean", "whole": "integer", "size": "integer", "bytes": "integer",
-    "wholes": ["integer"], "entries": "object", "texts": "object", "items": "array",
+    "wholes": ["integer"], "entries": "object", "texts": "object", "items": "array", "itemsOrNone": "array",
 }  # fmt: skip
 # Variables of Kotlin's readers that hold a part of the manifest.
 PARTS = {
     "fields": "", "entry": "files.*.", "rule": "recipe.rules.*.", "quantization": "quantization.",
-    "npu": "npu.", "chip": "npu.compiled.*.",
+    "npu": "npu.", "chip": "npu.compiled.*.", "other": "tiles.others.*.",
 }  # fmt: skip
 ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.", "kv_cache")
 """Parts of the manifest that an iOS app has no use for."""
 OPTIONAL = ("npu", "quantization")
+OPTIONAL_LISTS = ("others",)
 LARGEST = 1 << 24  # size that the libraries take
 SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]": ["integer"]}
 
@@ -39,7 +40,7 @@ def field(path: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """
     node = SCHEMA
     for key in path.split("."):
-        assert key == "*" or key in node["required"] or key in optional, f"{path} may be missing"
+        assert key == "*" or key in (*node["required"], *optional, *OPTIONAL_LISTS), f"{path} may be missing"
         if key == "*":
             node = node["items"] if node["type"] == "array" else node["additionalProperties"]
         else:
@@ -79,7 +80,7 @@ def swift_fields(name: str, prefix: str = "") -> dict[str, str]:
     fields: dict[str, str] = {}
     for key, type_ in re.findall(rf"^{indent}    public let (\w+): (.*)$", body, re.M):
         path = prefix + coded.get(key, key)
-        inner = re.fullmatch(r"(?:\[String: )?(\w+)\]?", type_)
+        inner = re.fullmatch(r"(?:\[(?:String: )?)?(\w+)(?:\]\??)?", type_)
         if type_ in SWIFT_TYPES or inner is None:
             fields[path] = type_
         else:
@@ -118,7 +119,7 @@ def test_swift_reads_what_the_schema_has():
 
 def test_both_read_the_same():
     kotlin = {path for path in kotlin_fields() if not path.startswith(ONLY_KOTLIN)}
-    assert swift_fields("Manifest").keys() == kotlin - {"files"}
+    assert swift_fields("Manifest").keys() == kotlin - {"files", "tiles.others"}
 
 
 @pytest.mark.parametrize(

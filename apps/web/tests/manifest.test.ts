@@ -12,6 +12,14 @@ describe('parseManifest', () => {
     expect([manifest.recipe, manifest.float]).toEqual(['int8', 'fp16'])
     expect(dataFiles(manifest, 'text_decoder')).toEqual(['onnx/decoder.onnx_data', 'onnx/decoder.onnx_data_1'])
     expect(neededFiles(manifest)).not.toContain('golden.safetensors')
+    expect(manifest.tiles.others).toEqual([])
+  })
+
+  it('reads further sizes of tiles', () => {
+    const others = [{ size: 4, tokens: 1, vision_encoder: 'onnx/vision_encoder_4.onnx' }]
+    expect(parseManifest(changed({ tiles: { size: 8, tokens: 3, others } })).tiles.others).toEqual(others)
+    const wrong = [{ ...others[0], tokens: '1' }]
+    expect(() => parseManifest(changed({ tiles: { size: 8, tokens: 3, others: wrong } }))).toThrow('tiles.others.0.tokens is not a whole')
   })
 
   it.each([

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
+from phantom_edge.export.base import GRAPHS, VISION, Exported, ExportOptions, require_counts, vision_graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -86,8 +86,12 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
 
 
 def graph_files(folder: Path) -> dict[str, str]:
-    """Where each graph lies below ``folder``."""
-    return {graph: file(graph) for graph in GRAPHS}
+    """Where each graph lies below ``folder``. Raises :class:`InputError` for a damaged asset."""
+    from phantom_edge.export.coreai.asset import Asset
+
+    functions = Asset.open(Path(folder) / file(VISION)).functions
+    further = [name for name in functions if name.startswith(f"{VISION}_")]
+    return {graph: file(graph) for graph in GRAPHS} | dict.fromkeys(further, file(VISION))
 
 
 def artifact_files(folder: Path) -> set[str]:
@@ -133,4 +137,5 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
         unread -= set(read)
     if unread:
         raise CheckError(f"weights that no graph used: {', '.join(sorted(unread)[:8])}")
-    return Exported({graph: Path(file(graph)) for graph in GRAPHS}, counts, NOTES)
+    files = {graph: Path(file(graph)) for graph in GRAPHS}
+    return Exported(files | dict.fromkeys(vision_graphs(model.spec), files[VISION]), counts, NOTES)

@@ -69,7 +69,9 @@ class Asset:
         expected = self._counts(first)
         for name in others:
             if self._counts(name) != expected or self._sources(name) != self._sources(first):
-                raise CheckError(f"{self.path.name}: function {name} is not {first} at another length")
+                raise CheckError(
+                    f"{self.path.name}: function {name} is not {first} at another length or size"
+                )
         return dict(expected)
 
     def weights(self) -> dict[str, QuantizedTensor]:

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from phantom_edge.errors import CheckError, InputError, first_line
-from phantom_edge.export.base import GRAPHS, ExportOptions
+from phantom_edge.export.base import GRAPHS, VISION, ExportOptions
 from phantom_edge.export.coreai import file
 from phantom_edge.export.coreai.asset import Asset, expected_counts
-from phantom_edge.export.coreai.convert import NAMES
+from phantom_edge.export.coreai.convert import NAMES, vision_functions
 from phantom_edge.export.coreai.modules import cache_names
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.rope import static_tables
+from phantom_edge.model.spec import FoldedSpec
 from phantom_edge.numbers.grid import QuantizedTensor
 
 MOST: Final = 3  # of one kind that are listed
@@ -61,11 +62,16 @@ def _asset(asset: Asset, graph: str, model: FoldedModel, options: ExportOptions)
 
 def _signatures(graph: str, model: FoldedModel, options: ExportOptions) -> dict[str, Signature]:
     """Types of what each function takes, keeps and gives, by name."""
-    d, size, tokens = model.config.decoder, model.config.tile_size, model.config.tokens_per_tile
+    d = model.config.decoder
     (source, *rest), (result,) = NAMES[graph]
-    if graph == "vision_encoder":
-        shapes = {source: f"tensor<1x3x{size}x{size}xf32>", result: f"tensor<1x{tokens}x{d.hidden_size}xf32>"}
-        return {"main": shapes}
+    if graph == VISION:
+        return {
+            name: {
+                source: f"tensor<1x3x{size}x{size}xf32>",
+                result: f"tensor<1x{model.config.tokens_of(size)}x{d.hidden_size}xf32>",
+            }
+            for name, size in vision_functions(model.spec).items()
+        }
     if graph == "token_embedding":
         return {"main": {source: "tensor<1x?xsi32>", result: f"tensor<1x?x{d.hidden_size}xf32>"}}
     caches = {
@@ -108,11 +114,20 @@ def _floats(asset: Asset, graph: str, model: FoldedModel, options: ExportOptions
         known = known.union(*map(_digests, static_tables(d.rope, d.head_dim, options.context)))
     known = known.union(*digests.values())
     for function, stored in asset.floats().items():
-        lacking = [name for name, forms in digests.items() if not forms & stored.keys()]
+        foreign = other_positions(model.spec, function) if graph == VISION else set()
+        lacking = [
+            name for name, forms in digests.items() if name not in foreign and not forms & stored.keys()
+        ]
         yield from (f"{function}: values of {name}" for name in lacking[:MOST])
         others = [size for digest, size in stored.items() if size >= SMALL and digest not in known]
         if others:
             yield f"{function}: {len(others)} float constants that are none of the model's"
+
+
+def other_positions(spec: FoldedSpec, function: str) -> set[str]:
+    """Names of the position embeddings that one function of the vision encoder has no use for."""
+    sizes = vision_functions(spec)
+    return {spec.positions(size) for size in sizes.values()} - {spec.positions(sizes[function])}
 
 
 def _digests(weight: torch.Tensor) -> set[str]:

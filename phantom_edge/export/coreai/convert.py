@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.base import VISION, ExportOptions, vision_graphs
 from phantom_edge.export.coreai.modules import Graph, build, cache_names
 from phantom_edge.export.coreai.toolkit import coreai_torch
 from phantom_edge.model.folded import FoldedModel
+from phantom_edge.model.spec import FoldedSpec
 
 WEIGHTS = "phantom_edge.weights"
 """Metadata of an asset: [name, bits, group or 0] of each quantised weight in the order of its use."""
@@ -47,13 +48,19 @@ def write_asset(graph: str, model: FoldedModel, options: ExportOptions, path: Pa
     return {name: None if grid is None else grid.bits for name, grid in module.grids.items()}
 
 
+def vision_functions(spec: FoldedSpec) -> dict[str, int]:
+    """The functions of the vision encoder, with the size of tiles that each takes."""
+    return {"main" if name == VISION else name: size for name, size in vision_graphs(spec).items()}
+
+
 def _functions(
     graph: str, model: FoldedModel, options: ExportOptions
 ) -> list[tuple[str, tuple[Any, ...], Any]]:
     """Name, example arguments and open dimensions of each function of ``graph``."""
-    side, hidden = model.config.tile_size, model.config.decoder.hidden_size
-    if graph == "vision_encoder":
-        return [("main", (torch.zeros(1, 3, side, side),), None)]
+    hidden = model.config.decoder.hidden_size
+    if graph == VISION:
+        sizes = vision_functions(model.spec)
+        return [(name, (torch.zeros(1, 3, side, side),), None) for name, side in sizes.items()]
     if graph == "token_embedding":
         steps = torch.export.Dim("steps", min=1, max=options.chunk)
         return [("main", (torch.zeros(1, min(2, options.chunk), dtype=torch.int64),), ({1: steps},))]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
+from phantom_edge.export.base import GRAPHS, VISION, Exported, ExportOptions, require_counts, vision_graphs
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.activations import ActivationGrid
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -109,8 +109,11 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
 
 
 def graph_files(folder: Path) -> dict[str, str]:
-    """Where each graph lies below ``folder``."""
-    return {graph: f"{graph}.mlpackage" for graph in GRAPHS}
+    """Where each graph lies below ``folder``. Raises :class:`InputError` for a damaged package."""
+    from phantom_edge.export.coreml.readback import further_vision_encoders
+
+    further = further_vision_encoders(Path(folder) / f"{VISION}.mlpackage")
+    return {graph: f"{graph}.mlpackage" for graph in GRAPHS} | dict.fromkeys(further, f"{VISION}.mlpackage")
 
 
 def artifact_files(folder: Path) -> set[str]:
@@ -127,7 +130,8 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     ``input_ids`` int32 [1, S] to ``inputs_embeds`` [1, S, hidden]; ``inputs_embeds`` and ``position_ids``
     int32 [S] to ``logits`` [1, 1, V] of the last position. S is 1 to ``options.chunk``, floats are
     ``options.float_type``; layer n keeps ``key_cache_n`` and ``value_cache_n``, float16 [1, Hkv, context,
-    head_dim + phantom_dim].
+    head_dim + phantom_dim]. The vision encoder has a function ``vision_encoder_SIZE`` for each further size
+    of tiles.
 
     The decoder has three functions over one set of weights and states: ``main``, and the same with S fixed,
     as the Neural Engine wants it: ``prefill`` for ``options.chunk`` and ``decode`` for 1. To fill a shorter
@@ -157,4 +161,5 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
     if unread:
         raise CheckError(f"weights that no graph used: {', '.join(sorted(unread)[:8])}")
     files = {graph: Path(f"{graph}.mlpackage") for graph in GRAPHS}
+    files |= dict.fromkeys(vision_graphs(model.spec), files[VISION])
     return Exported(files, counts, NOTES + (NOTES_FP16 if options.float_type == "fp16" else NOTES_FP32))

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
 
+from phantom_edge.checkpoint.tailored import POSITIONS
 from phantom_edge.errors import CheckError
+from phantom_edge.export.coreml.readback import mil_name
 from phantom_edge.mil import MilModel
 from phantom_edge.mil.constants import Constant, ConstExpr
 from phantom_edge.model.spec import FoldedSpec
@@ -30,14 +32,18 @@ def count_ops(path: Path) -> dict[str, int]:
     first = model.functions[0]
     for name, stored in values.items():
         if model.op_counts(name) != model.op_counts(first) or _large(stored) != _large(values[first]):
-            raise CheckError(f"{path.name}: function {name} is not {first} at another length")
+            raise CheckError(f"{path.name}: function {name} is not {first} at another length or size")
     kinds = Counter(v.params["data"].dtype.name for v in values[first] if isinstance(v, ConstExpr))
     return model.op_counts() | {f"{name} weight": count for name, count in kinds.items()}
 
 
 def _large(values: list[Constant | ConstExpr]) -> set[Hashable]:
-    """Which bytes of the weight file the constants are that a function would be heavy with."""
-    return {value.key for value in values if math.prod(value.shape) > LARGE}
+    """Which bytes of the weight file the constants are that a function would be heavy with.
+
+    Position embeddings aside, which are of one size of tiles.
+    """
+    large = (value for value in values if math.prod(value.shape) > LARGE)
+    return {value.key for value in large if not value.name.startswith(mil_name(POSITIONS))}
 
 
 def expected_counts(

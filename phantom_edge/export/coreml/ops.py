@@ -151,7 +151,7 @@ class MilOps:
         x = mb.reshape(x=x, shape=[1, v.hidden_size, v.grid**2])  # [1, C, P]
         x = mb.transpose(x=x, perm=[0, 2, 1])  # [1, P, C]
         x = mb.concat(values=[self.const(f"{at}.class_embedding"), x], axis=1)  # [1, 1 + P, C]
-        return mb.add(x=x, y=self.const(f"{at}.position_embedding"))
+        return mb.add(x=x, y=self.const(self.spec.positions(self.spec.config.tile_size)))
 
     def full_attention(self, q: Var, k: Var, v: Var) -> Var:
         q, k, v = (mb.transpose(x=x, perm=[0, 2, 1, 3]) for x in (q, k, v))  # [1, H, N, D]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from phantom_edge.export.base import GRAPHS, ExportOptions
+from phantom_edge.export.base import GRAPHS, VISION, ExportOptions, vision_graphs
 from phantom_edge.export.coreml.decoder import DecoderOps, cache_names
 from phantom_edge.export.coreml.mil import Function, Program, Var, get_new_symbol, mb, types
 from phantom_edge.export.coreml.ops import NUMPY, MilOps, Shared
@@ -16,6 +16,8 @@ from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
 
+MAIN = "main"
+"""The function that a package runs unless another is named."""
 MIL = {"fp16": types.fp16, "fp32": types.fp32}
 
 
@@ -34,23 +36,36 @@ def build(graph: str, model: FoldedModel, options: ExportOptions) -> BuiltProgra
     return dict(zip(GRAPHS, builders, strict=True))[graph](model, options)
 
 
-def _ops(model: FoldedModel, options: ExportOptions) -> Any:
+def _ops(model: FoldedModel, options: ExportOptions, shared: Shared | None = None) -> Any:
     """Operations of the graphs without a cache; :class:`DecoderOps` has the decoder's, too."""
-    return MilOps(model.spec, model.weights, options.float_type)
+    return MilOps(model.spec, model.weights, options.float_type, shared)
 
 
 def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
-    return _vision(model, options, options.float_type)
+    """``main``, and a function for each further size of tiles, over one set of weights."""
+    shared: Shared = {}
+    program, read = Program(), set()
+    for graph, size in vision_graphs(model.spec).items():
+        function, used = _vision(model.at_tile(size), options, options.float_type, shared)
+        program.add_function(MAIN if graph == VISION else graph, function)
+        read |= used
+    program.export_as_multifunction = len(program.functions) > 1
+    return BuiltProgram(program, [], read)
 
 
 def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The vision encoder with float32 pixels and image tokens, whatever type it works in."""
-    return _vision(model, options, "fp32")
+    program = Program()
+    function, read = _vision(model, options, "fp32", {})
+    program.add_function(MAIN, function)
+    return BuiltProgram(program, [], read)
 
 
-def _vision(model: FoldedModel, options: ExportOptions, outside: str) -> BuiltProgram:
-    """The vision encoder with pixels and image tokens of the type ``outside``."""
-    size, ops = model.config.tile_size, _ops(model, options)
+def _vision(
+    model: FoldedModel, options: ExportOptions, outside: str, shared: Shared
+) -> tuple[Function, set[str]]:
+    """The vision encoder with pixels and image tokens of the type ``outside``, and its weights' names."""
+    size, ops = model.config.tile_size, _ops(model, options, shared)
     pixels = mb.placeholder(shape=(1, 3, size, size), dtype=MIL[outside])
 
     def body(pixel_values: Var) -> Var:
@@ -59,7 +74,7 @@ def _vision(model: FoldedModel, options: ExportOptions, outside: str) -> BuiltPr
         pixel_values = mb.cast(x=pixel_values, dtype=options.float_type)
         return mb.cast(x=graphs.vision_encoder(ops, model.spec, pixel_values), dtype=outside)
 
-    return BuiltProgram(_program({"pixel_values": pixels}, body, "image_features"), [], ops.constants.read)
+    return _function({"pixel_values": pixels}, body, "image_features"), ops.constants.read
 
 
 def _token_embedding(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
@@ -78,7 +93,7 @@ def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     hidden = model.config.decoder.hidden_size
     shared: Shared = {}
     program, read = Program(), set()
-    for name, steps in {"main": get_new_symbol(), "prefill": options.chunk, "decode": 1}.items():
+    for name, steps in {MAIN: get_new_symbol(), "prefill": options.chunk, "decode": 1}.items():
         function, used = _decoder_function(model, options, steps, shared)
         program.add_function(name, function)
         read |= used
@@ -115,9 +130,9 @@ def _decoder_function(
 
 
 def _program(inputs: dict[str, Any], body: Callable[..., Var], output: str) -> Program:
-    """A program of one function, ``main``."""
+    """A program of one function."""
     program = Program()
-    program.add_function("main", _function(inputs, body, output))
+    program.add_function(MAIN, _function(inputs, body, output))
     return program
 
 

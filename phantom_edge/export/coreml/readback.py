@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS
+from phantom_edge.export.base import GRAPHS, VISION
 from phantom_edge.export.coreml import NOT_STORED
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.mil import MilModel
@@ -62,6 +63,12 @@ def package_weights(path: Path) -> dict[str, QuantizedTensor]:
     return result
 
 
+def further_vision_encoders(path: Path) -> list[str]:
+    """Functions of the package ``path`` for further sizes of tiles; raises as :func:`stored_weights`."""
+    coremltools()  # in silence, before the interpreter imports a part of it
+    return [name for name in MilModel.load(path).functions if name.startswith(f"{VISION}_")]
+
+
 def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     """All float constants by their names in the model; raises as :func:`stored_weights`."""
     makers: dict[str, Maker[torch.Tensor]] = {}
@@ -74,7 +81,9 @@ def package_floats(path: Path) -> dict[str, Maker[torch.Tensor]]:
     """Every float constant of one package that is the model's; raises as :func:`stored_weights`."""
     coremltools()  # in silence, before the interpreter imports a part of it
     makers: dict[str, Maker[torch.Tensor]] = {}
-    for value in MilModel.load(path).constants():
+    model = MilModel.load(path)
+    # The default function is the last, so that its own are what a name means.
+    for value in chain.from_iterable(model.constants(name) for name in reversed(model.functions)):
         if not isinstance(value, Constant) or not value.dtype.is_float:
             continue
         if value.name in ROPE:

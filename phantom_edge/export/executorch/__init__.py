@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 FILE: Final = "model.pte"
 _SUM: Final = "class token and positions are one table, whose first row is a sum; differences compares it"
-NOT_STORED: Final = {"vision_encoder.class_embedding": _SUM, "vision_encoder.position_embedding": _SUM}
-"""Weights that :func:`stored_floats` cannot give, and why."""
+NOT_STORED: Final = {"vision_encoder.class_embedding": _SUM, "vision_encoder.position_embedding*": _SUM}
+"""Patterns of weights that :func:`stored_floats` cannot give, and why."""
 
 
 def activation_grid(weight: QuantizedTensor) -> ActivationGrid:
@@ -74,8 +75,15 @@ def differences(folder: Path, model: FoldedModel, options: ExportOptions) -> lis
 
 
 def graph_files(folder: Path) -> dict[str, str]:
-    """Where each graph lies below ``folder``."""
-    return dict.fromkeys(GRAPHS, FILE)
+    """Where each graph lies below ``folder``. Raises :class:`InputError` for no readable program."""
+    from phantom_edge.export.executorch.readback import StoredProgram
+
+    return dict.fromkeys((*GRAPHS, *StoredProgram.open(Path(folder) / FILE).further_vision_encoders()), FILE)
+
+
+def is_stored(name: str) -> bool:
+    """Whether :func:`stored_floats` gives a weight of that name."""
+    return not any(fnmatchcase(name, pattern) for pattern in NOT_STORED)
 
 
 def artifact_files(folder: Path) -> set[str]:

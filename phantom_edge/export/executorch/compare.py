@@ -20,7 +20,7 @@ from executorch.exir import schema
 from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_program, _program_to_flatbuffer
 
 from phantom_edge.export.base import ExportOptions
-from phantom_edge.export.executorch import NOT_STORED
+from phantom_edge.export.executorch import is_stored
 from phantom_edge.export.executorch.lower import write_methods
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.export.executorch.program import Buffers
@@ -45,7 +45,7 @@ class Declared(NamedData):
     def add(self, key: str, tensor: torch.Tensor) -> ConstantDataOffset:
         """Note ``tensor`` and return the reference that a subgraph holds."""
         self.sizes[key] = tensor.numel() * tensor.element_size()
-        if key in NOT_STORED or key.removesuffix(".scales") not in self._weights:
+        if not is_stored(key) or key.removesuffix(".scales") not in self._weights:
             flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
             self.own[key] = flat.numpy().tobytes()
         return ConstantDataOffset(UINT64_MAX, self.sizes[key], key)

@@ -12,7 +12,7 @@ from executorch.exir import schema
 from executorch.exir.scalar_type import ScalarType
 
 from phantom_edge.export.base import GRAPHS
-from phantom_edge.export.executorch import NOT_STORED
+from phantom_edge.export.executorch import is_stored
 from phantom_edge.export.executorch.permitted import AGAIN
 from phantom_edge.export.executorch.readback import FLOATS, StoredProgram, decode
 from phantom_edge.model.weights import LazyWeights, Maker
@@ -46,7 +46,7 @@ def _of_graph(stored: StoredProgram, graph: dict[str, Any]) -> Makers:
         if tensor.get("datatype") in FLOATS and tensor.get("constant_buffer_idx"):
             key = graph["constant_data"][tensor["constant_buffer_idx"]]["named_key"]
             # Others are the exporter's own: a row of 1/C, an epsilon.
-            if key.split(".")[0] in GRAPHS and key not in NOT_STORED:
+            if key.split(".")[0] in GRAPHS and is_stored(key):
                 shape = tuple(tensor["dims"])
                 if key == PATCHES:  # [C, 3 * P * P], the order of the model's [C, 3, P, P]
                     side = math.isqrt(shape[1] // CHANNELS)

@@ -11,7 +11,15 @@ import torch
 from executorch.exir import schema
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS, Exported, ExportOptions, require_counts
+from phantom_edge.export.base import (
+    GRAPHS,
+    VISION,
+    Exported,
+    ExportOptions,
+    all_graphs,
+    require_counts,
+    vision_graphs,
+)
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.file import write_file
 from phantom_edge.export.executorch.ops import XnnOps, dynamic
@@ -37,7 +45,8 @@ def write_program(model: FoldedModel, options: ExportOptions, out: Path, progres
     progress(f"packing {FILE}")
     write_file(out / FILE, plans, buffers, payloads, constants)
     counts = _checked_counts(expected_counts(model.spec, weights.kinds), out / FILE)
-    return Exported(dict.fromkeys(GRAPHS, Path(FILE)), counts, notes(model.spec, weights.kinds, options))
+    files = dict.fromkeys(all_graphs(model.spec), Path(FILE))
+    return Exported(files, counts, notes(model.spec, weights.kinds, options))
 
 
 def write_methods(
@@ -46,11 +55,13 @@ def write_methods(
     """The program's methods, metadata among them, and what their delegates hold, in the same order."""
     payloads: list[schema.BackendDelegateInlineData] = []
     plans = []
-    writers = (write_vision_encoder, write_token_embedding, write_text_decoder)
-    for name, write in zip(GRAPHS, writers, strict=True):
+    writers = dict(
+        zip(GRAPHS, (write_vision_encoder, write_token_embedding, write_text_decoder), strict=True)
+    )
+    for name, tile_size in all_graphs(model.spec).items():
         progress(f"writing {name}")
         method = Method(name, constants, buffers)
-        output = write(method, model, options)
+        output = writers.get(name, write_vision_encoder)(method, model.at_tile(tile_size), options)
         plans.append(method.finish(output, payloads))
     plans += [constant_method(name, value) for name, value in metadata(options).items()]
     return plans, payloads
@@ -94,8 +105,9 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
         counts[name.split(".")[0]][kind] += 1
     integers = {graph: {kind: ops[kind] for kind in ("int4", "int8")} for graph, ops in counts.items()}
     layers = spec.config.decoder.layers
+    vision = {**integers[VISION], "wrong input": 0, "delegates": 1}
     return {
-        "vision_encoder": {**integers["vision_encoder"], "wrong input": 0, "delegates": 1},
+        **dict.fromkeys(vision_graphs(spec), vision),
         "token_embedding": integers["token_embedding"],
         "text_decoder": {
             **integers["text_decoder"],
@@ -133,7 +145,7 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
 
 def _checked_counts(expected: dict[str, dict[str, int]], path: Path) -> dict[str, dict[str, int]]:
     stored = StoredProgram.open(path)
-    counts = {name: stored.counts(name) for name in GRAPHS}
+    counts = {name: stored.counts(name) for name in expected}
     for graph, ops in counts.items():
         require_counts(graph, ops, expected[graph])
     return counts

@@ -124,10 +124,11 @@ class XnnOps:
         bias = (f"{at}.patch_embedding.bias", self._tensor(f"{at}.patch_embedding.bias"))
         x = self._product(x, f"{at}.patch_embedding.weight", weight, bias)
         # The class token and the positions are both constants: one table is added, its first row to zeros.
-        table = self._tensor(f"{at}.position_embedding").float().clone()  # [1, 1 + P, C]
+        name = self.spec.positions(v.image_size)
+        table = self._tensor(name).float().clone()  # [1, 1 + P, C]
         table[:, :1] += self._tensor(f"{at}.class_embedding").float()
         x = graph.pad_front(x, 1, 1)
-        return graph.binary(schema.XNNAdd, x, graph.tensor(f"{at}.position_embedding", table))
+        return graph.binary(schema.XNNAdd, x, graph.tensor(name, table))
 
     def full_attention(self, q: Value, k: Value, v: Value) -> Value:
         graph = self.graph

@@ -6,6 +6,7 @@ Only the program's own tables are read up front; weights stay in the file until 
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ from executorch.exir._serialize._flatbuffer_program import _flatbuffer_to_progra
 from executorch.exir._serialize._program import _ExtendedHeader
 
 from phantom_edge.errors import InputError, shown
-from phantom_edge.export.base import StoredWeights
+from phantom_edge.export.base import VISION, StoredWeights
 from phantom_edge.export.executorch import permitted
 from phantom_edge.export.executorch.delegates import check_graph
 from phantom_edge.export.executorch.permitted import AGAIN
@@ -35,6 +36,8 @@ XNNPACK: Final = "XnnpackBackend"
 HEAD: Final = 8 + _ExtendedHeader.EXPECTED_LENGTH  # flatbuffer offset and magic, then ExecuTorch's own header
 MAX_PROGRAM_BYTES: Final = 256 << 20  # of the tables: instructions and values, not weights
 FLOATS: Final = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16"}
+FURTHER: Final = re.compile(rf"{VISION}_([1-9]\d{{0,6}})")
+"""The name of a method for a further size of tiles."""
 GATHERS: Final = {"quantized_decomposed::embedding_byte": 8, "quantized_decomposed::embedding_4bit": 4}
 INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 
@@ -86,6 +89,11 @@ class StoredProgram:
             if plan.name == method:
                 return plan
         raise InputError(f"{self.path}: has no method {method}")
+
+    def further_vision_encoders(self) -> dict[str, int]:
+        """Methods for further sizes of tiles, each with its size."""
+        names = [plan.name for plan in self.program.execution_plan]
+        return {name: int(match[1]) for name in names if (match := FURTHER.fullmatch(name))}
 
     def constant(self, method: str) -> list[int | bool]:
         """What a metadata method returns."""

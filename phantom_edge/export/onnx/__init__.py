@@ -97,7 +97,7 @@ def derived_files(model: FoldedModel, options: ExportOptions, folder: Path) -> d
     if model.kv is not None:
         return {}
     dtype = dtype_of(model)
-    small = genai.contents(model, options, folder, paths_of(dtype))
+    small = genai.contents(model, options, folder, paths_of(dtype, model.spec))
     return small | packages.contents(model, options, dtype)
 
 

@@ -10,10 +10,10 @@ from typing import Final
 from onnx import TensorProto
 
 from phantom_edge.errors import CheckError
-from phantom_edge.export.base import GRAPHS, ExportOptions, require_counts
+from phantom_edge.export.base import GRAPHS, VISION, ExportOptions, all_graphs, require_counts
 from phantom_edge.export.onnx.checks import count_ops, expected_counts
 from phantom_edge.export.onnx.ops import DecoderInputs, OnnxOps, tables
-from phantom_edge.export.onnx.writer import GraphBuilder, GraphWriter, Place
+from phantom_edge.export.onnx.writer import INLINE_BYTES, SHARED_BYTES, GraphBuilder, GraphWriter, Place
 from phantom_edge.export.onnx_layout import FOLDER, file_name
 from phantom_edge.model import graphs
 from phantom_edge.model.folded import FoldedModel
@@ -57,12 +57,16 @@ def write_graphs(
     """
     folder = out / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    files = paths_of(dtype)
+    files = paths_of(dtype, model.spec)
     counts, kinds, read = {}, set(), set()
-    written: dict[bytes, Place] | None = {} if options.share_data else None
-    for name in GRAPHS:
+    all_share: dict[bytes, Place] | None = {} if options.share_data else None
+    vision_share: dict[bytes, Place] = {}
+    for name in all_graphs(model.spec):
         progress(f"onnx: {name}")
-        with GraphWriter(folder, files[name].stem, written) as graph:
+        several = bool(model.spec.other_tiles) and name.startswith(VISION)  # which share all that they can
+        written = vision_share if several and all_share is None else all_share
+        least = INLINE_BYTES if several else SHARED_BYTES
+        with GraphWriter(folder, files[name].stem, written, shared_bytes=least) as graph:
             ops = build_graph(name, graph, model, options, operations)
             graph.save()
         counts[name] = count_ops(graph.path)
@@ -74,9 +78,9 @@ def write_graphs(
     return Written(files, counts, kinds)
 
 
-def paths_of(dtype: str) -> dict[str, Path]:
+def paths_of(dtype: str, spec: FoldedSpec) -> dict[str, Path]:
     """The file of each graph in a bundle."""
-    return {name: Path(FOLDER) / file_name(name, dtype) for name in GRAPHS}
+    return {name: Path(FOLDER) / file_name(name, dtype) for name in all_graphs(spec)}
 
 
 def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
@@ -88,9 +92,10 @@ def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
 def build_graph(
     name: str, graph: GraphBuilder, model: FoldedModel, options: ExportOptions, operations: Operations
 ) -> OnnxOps:
-    """Write one of ``GRAPHS`` into ``graph``: the operations that did it know what they read."""
-    build = dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))[name]
-    return build(graph, model, options, operations)
+    """Write one of a model's graphs into ``graph``: the operations that did it know what they read."""
+    builders = dict(zip(GRAPHS, (_vision_encoder, _token_embedding, _text_decoder), strict=True))
+    build = builders.get(name, _vision_encoder)
+    return build(graph, model.at_tile(all_graphs(model.spec)[name]), options, operations)
 
 
 def _vision_encoder(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from phantom_edge.export.base import VISION
 from phantom_edge.export.onnx_model import parse_model
 from phantom_edge.model.spec import FoldedSpec
 
@@ -35,7 +36,7 @@ def expected_counts(graph: str, spec: FoldedSpec, kinds: dict[str, str]) -> dict
     quantised = ("MatMulNBits", "DynamicQuantizeMatMul", "Gather int8", "GatherBlockQuantized")
     by_kind = Counter(kinds.values())
     expected = {op: by_kind[op] for op in quantised}
-    if graph == "vision_encoder":
+    if graph.startswith(VISION):
         expected |= {"MultiHeadAttention": v.layers, "Softmax": 0}
     if graph == "text_decoder":
         expected |= {"GroupQueryAttention": d.layers, "RotaryEmbedding": 2 * d.layers}

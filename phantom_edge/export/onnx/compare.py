@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import Message
 
-from phantom_edge.export.base import GRAPHS, ExportOptions
+from phantom_edge.export.base import VISION, ExportOptions, all_graphs
 from phantom_edge.export.onnx.build import Operations, build_graph
 from phantom_edge.export.onnx.writer import DATA, GraphBuilder
 from phantom_edge.export.onnx_layout import FOLDER, file_name
@@ -36,14 +36,27 @@ def graph_differences(
     """
     lines: list[str] = []
     data: set[str] = set()
-    for name in GRAPHS:
+    vision = folder / FOLDER / file_name(VISION, dtype)
+    for name in all_graphs(model.spec):
         path = folder / FOLDER / file_name(name, dtype)
         graph = GraphBuilder(path.stem)
         build_graph(name, graph, model, options, operations)
-        own = path.with_suffix(DATA).name
-        data = {*data, own} if options.share_data else {own}
+        further = name.startswith(VISION) and path != vision
+        beside = vision.with_suffix(DATA).name if further else path.with_suffix(DATA).name
+        own = {path.with_suffix(DATA).name, beside}
+        data = data | own if options.share_data else own
         lines += model_differences(name, path, graph.model(), data)
+        if further:
+            lines += [f"{name}: {line}" for line in _unshared(path, vision)]
     return lines
+
+
+def _unshared(path: Path, vision: Path) -> Iterator[str]:
+    """Constants of a further vision encoder that are not those of the default one, at the same place."""
+    own, default = ({t.name: t for t in load_model(one).graph.initializer} for one in (path, vision))
+    for name in sorted(own.keys() & default.keys()):
+        if own[name] != default[name]:
+            yield f"constant {name[:NAME_LENGTH]} is not that of {VISION}"
 
 
 def model_differences(name: str, path: Path, expected: onnx.ModelProto, data: set[str]) -> list[str]:

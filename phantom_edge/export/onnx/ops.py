@@ -210,7 +210,7 @@ class OnnxOps:
         shape = self.graph.node("Concat", [tiles, self.graph.ints(1, channels)], axis=0)  # [3]
         first = self.graph.node("Expand", [self._constant(f"{at}.class_embedding"), shape])  # [T, 1, C]
         x = self.graph.node("Concat", [first, x], axis=1)  # [T, 1 + P, C]
-        return self.add(x, self._constant(f"{at}.position_embedding"))
+        return self.add(x, self._constant(self.spec.positions(self.spec.config.tile_size)))
 
     def full_attention(self, q: str, k: str, v: str) -> str:
         heads = self.spec.config.vision.heads

@@ -12,11 +12,11 @@ import onnx
 import torch
 
 from phantom_edge.errors import InputError
-from phantom_edge.export.base import GRAPHS, StoredWeights
+from phantom_edge.export.base import GRAPHS, StoredWeights, vision_graph
 from phantom_edge.export.onnx import packing
 from phantom_edge.export.onnx.ops import SCALES, VALUES
 from phantom_edge.export.onnx.stored import load_array
-from phantom_edge.export.onnx_layout import FOLDER, find
+from phantom_edge.export.onnx_layout import FOLDER, find, further_vision_encoders
 from phantom_edge.export.onnx_model import AGAIN, load_model
 from phantom_edge.model.weights import LazyWeights, Maker
 from phantom_edge.numbers.grid import QuantizedTensor
@@ -34,6 +34,7 @@ def stored_weights(folder: Path) -> StoredWeights:
     Every node that multiplies with integers is visited and its own inputs and attributes are decoded, so an
     integer in the wrong place, or under the wrong node, is not what comes back.
 
+    Vision encoders for further sizes of tiles name the same places, which the comparison of graphs sees.
     Raises :class:`InputError` for a file that is not of this toolkit's form, for a weight when it is read.
     """
     readers: dict[str, Callable[[], QuantizedTensor]] = {}
@@ -62,23 +63,27 @@ def stored_floats(folder: Path) -> LazyWeights[torch.Tensor]:
     :class:`InputError` as :func:`stored_weights`.
     """
     makers: dict[str, Maker[torch.Tensor]] = {}
-    for name in GRAPHS:
-        path = find(folder, name)
+    for path in _paths(folder).values():
         with reading(path, AGAIN):
-            makers |= dict(floats_of(path, load_model(path).graph))
+            makers = dict(floats_of(path, load_model(path).graph)) | makers
     return LazyWeights(makers)
 
 
 def graph_files(folder: Path) -> dict[str, str]:
     """Where each graph lies below ``folder``."""
-    return {graph: f"{FOLDER}/{find(folder, graph).name}" for graph in GRAPHS}
+    return {graph: f"{FOLDER}/{path.name}" for graph, path in _paths(folder).items()}
+
+
+def _paths(folder: Path) -> dict[str, Path]:
+    """Every graph below ``folder``, vision encoders for further sizes of tiles last."""
+    further = {vision_graph(size): path for size, path in further_vision_encoders(folder).items()}
+    return {name: find(folder, name) for name in GRAPHS} | further
 
 
 def artifact_files(folder: Path) -> set[str]:
-    """The three graphs and the files of their data, as posix paths below ``folder``."""
+    """The graphs and the files of their data, as posix paths below ``folder``."""
     files: set[str] = set()
-    for name in GRAPHS:
-        path = find(folder, name)
+    for path in _paths(folder).values():
         with reading(path, AGAIN):
             tensors = load_model(path).graph.initializer
             data = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}

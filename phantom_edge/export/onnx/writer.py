@@ -132,15 +132,21 @@ class GraphWriter(GraphBuilder):
     """A graph on its way to disk; :meth:`save` writes ``{name}.onnx`` beside ``{name}.onnx_data``.
 
     An initializer is on disk when :meth:`initializer` returns, so a model is never in memory twice.
-    ``written``, if given, is what the graphs of one folder share: a large initializer whose bytes an earlier
-    one has written is read from that one's file. Use as a context manager, which closes the data file.
+    ``written``, if given, is what the graphs of one folder share: an initializer of at least ``shared_bytes``
+    that an earlier one has written is read from that one's file. Use as a context manager, which closes the
+    data file.
     """
 
     def __init__(
-        self, folder: Path, name: str, written: dict[bytes, Place] | None = None, opset: int = OPSET
+        self,
+        folder: Path,
+        name: str,
+        written: dict[bytes, Place] | None = None,
+        opset: int = OPSET,
+        shared_bytes: int = SHARED_BYTES,
     ):
         super().__init__(name, opset)
-        self.path, self._written = folder / f"{name}.onnx", written
+        self.path, self._written, self._shared_bytes = folder / f"{name}.onnx", written, shared_bytes
         self.data_path = folder / f"{name}{DATA}"
         self._data = self.data_path.open("wb")
 
@@ -152,7 +158,7 @@ class GraphWriter(GraphBuilder):
 
     def place(self, array: NDArray[Any]) -> Place:
         """Where the bytes of ``array`` lie; writes them unless they are there."""
-        if self._written is None or array.nbytes < SHARED_BYTES:
+        if self._written is None or array.nbytes < self._shared_bytes:
             return self._append(array)
         digest = hashlib.sha256(array.data).digest()
         if digest not in self._written:

@@ -17,6 +17,7 @@ from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.golden import Golden
 from phantom_edge.bundle.manifest import Manifest
 from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.checkpoint.tailored import at_tile_size
 from phantom_edge.errors import InputError, NoRoomError, shown
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
@@ -47,6 +48,7 @@ from phantom_edge.runtime.verify import (
     shipped,
     source,
     stages,
+    tiles,
     vocabulary,
     weights,
 )
@@ -100,6 +102,7 @@ def verify(
     core = chosen_core(machine, cpu, artifact_format.name)
     source = vocabulary.trimmed(bundle, source or _recorded_source(bundle))
     _check_source(bundle, source)
+    source = tiles.at_the_bundles_size(bundle, source)
     emulated = None if core is None else Machine(core, environment(step))
     report = Report(
         "verify",
@@ -171,6 +174,7 @@ def _model(
     """The folded model with the recipe's integers, or with those that calibration chose."""
     m = bundle.manifest
     model = FoldedModel.of(source.config, source.checkpoint, Fold.parse(m.fold.fold), source.first_id)
+    model = model.with_tiles(source.checkpoint, [other.size for other in m.tiles.others])
     if m.quantization:
         with part("integers that differ"):
             model = of_bundle(bundle.folder / SIDECAR, stored).apply(model)
@@ -232,7 +236,7 @@ class _Verification:
         report.groups[STRUCTURE] += self._as_shipped(own, run)
         every_chip = self.scope.every_prompt
         report.groups[STRUCTURE] += chips.checks(subject, references[0], every=every_chip)
-        self._golden(run_prompts.golden, references[0], run[0])
+        self._golden(run_prompts, references, run)
         if self.machine is not None:
             self._against_here(references, own, run)
         report.groups[QUALITY] += quality.quality(
@@ -262,21 +266,24 @@ class _Verification:
         subject, rows = self.subject, self.report.groups[FILES]
         room = subject.options.context - tokens
         own = prompts(subject.spec, subject.source.tokenizer, room, image, question)
+        made, checks = tiles.further(subject, room, image, question)
+        rows += checks
+        further = tuple(made)
         try:
             with part(golden.INPUTS):
                 recorded = Golden.read(subject.bundle.folder)
-                prompt = golden.golden_prompt(subject, recorded)
+                prompt = golden.golden_prompt(subject, recorded, subject.spec.tile_size)
                 rows.append(golden.inputs(subject, recorded, prompt))
         except Broken as broken:
             rows.append(broken.check)
-            return Prompts(own)
+            return Prompts(own, further=further)
         if image is not None or question is not None or len(prompt.ids) > room:
             rows.append(
                 Check("golden outputs", "not run", detail="its prompt is none of those that were run")
             )
-            return Prompts(own)
+            return Prompts(own, further=further)
         rest = [one for one in own if one.name != golden.NAME]
-        return Prompts([prompt, *rest], recorded)
+        return Prompts([prompt, *rest], recorded, further)
 
     def _run(
         self,
@@ -319,7 +326,8 @@ class _Verification:
         """What torch answers with ``model``, by default with that of the bundle's format."""
         subject = self.subject
         whole, kept = subject.source.whole or subject.source, subject.source.kept_ids
-        original = PhantomModel(whole.config, whole.checkpoint, keep=False)
+        trained = at_tile_size(whole.checkpoint, None)  # the original interpolates by itself
+        original = PhantomModel(trained.config, trained, keep=False)
         image_id, chunk = subject.spec.image_token_id, subject.options.chunk
         return make_references(model or subject.reference, original, questions, chosen, image_id, chunk, kept)
 
@@ -414,8 +422,15 @@ class _Verification:
         limit, grids = tolerances.ACROSS, (own, references)
         groups[ARM] += attempt("runs here", lambda: self._shipped_stages(run, here({}), grids, limit))
 
-    def _golden(self, recorded: Golden | None, reference: Reference, trace: Trace) -> None:
-        if recorded is None:
-            return
-        self.report.groups[FILES] += golden.outputs(recorded, reference)
-        self.report.groups[STRUCTURE] += golden.self_test(self.subject, recorded, trace)
+    def _golden(self, asked: Prompts, references: list[Reference], run: list[Trace]) -> None:
+        subject, groups = self.subject, self.report.groups
+        if asked.golden is not None:
+            groups[FILES] += golden.outputs(asked.golden, references[0])
+            size = subject.spec.tile_size
+            groups[STRUCTURE] += golden.self_test(subject, asked.golden, run[0], size)
+        count = len(asked.own)
+        for one, reference, trace in zip(asked.further, references[count:], run[count:], strict=True):
+            if one.golden is not None:
+                which = f"golden at {one.size}:"
+                groups[FILES] += golden.outputs(one.golden, reference, which)
+                groups[STRUCTURE] += golden.self_test(subject, one.golden, trace, one.size, which)

@@ -19,18 +19,37 @@ LARGE_TOKENS: Final = 4
 
 
 @dataclass(frozen=True)
-class Prompts:
-    """What is run: the first of ``all`` is the bundle's own test where ``golden`` is its file."""
+class Further:
+    """A prompt with tiles of a further size, which is the bundle's own test of it where ``golden`` is one."""
 
-    all: list[Prompt]
+    size: int
+    prompt: Prompt
+    golden: Golden | None
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What is run: the first of ``own`` is the bundle's own test where ``golden`` is its file.
+
+    ``further`` are those with tiles of further sizes.
+    """
+
+    own: list[Prompt]
     golden: Golden | None = None
+    further: tuple[Further, ...] = ()
+
+    @property
+    def all(self) -> list[Prompt]:
+        """Every prompt, the further ones last."""
+        return [*self.own, *(one.prompt for one in self.further)]
 
     def answers(self) -> list[Sequence[int]]:
         """What each run is given to append, before it chooses for itself."""
-        answers: list[Sequence[int]] = [() for _ in self.all]
+        answers: list[Sequence[int]] = [() for _ in self.own]
         if self.golden is not None:
             answers[0] = self.golden.generated_ids.tolist()
-        return answers
+        tests = (one.golden for one in self.further)
+        return answers + [() if test is None else test.generated_ids.tolist() for test in tests]
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,7 @@ class Scope:
 
     def chosen(self, prompts: Prompts) -> Prompts:
         """Those of ``prompts`` that are run."""
-        return prompts if self.every_prompt else replace(prompts, all=prompts.all[:1])
+        return prompts if self.every_prompt else replace(prompts, own=prompts.own[:1])
 
     def fact(self, prompts: Prompts) -> dict[str, str]:
         """What the report says of prompts that are left out."""

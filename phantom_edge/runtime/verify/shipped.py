@@ -7,9 +7,10 @@ from typing import Final
 
 from phantom_edge import __version__
 from phantom_edge.bundle.folder import TOKENIZER
-from phantom_edge.bundle.golden import GOLDEN
+from phantom_edge.bundle.golden import GOLDEN, golden_file
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.bundle.vocabulary import KEPT
+from phantom_edge.export.base import vision_graph
 from phantom_edge.quantize.store import SIDECAR
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
@@ -30,6 +31,7 @@ def files(subject: Subject) -> list[Check]:
     artifact, folder = subject.artifact_format, subject.bundle.folder
     derived = artifact.derived_files(subject.model, subject.options, folder)
     known = {MANIFEST, TOKENIZER, GOLDEN, REPORT, *derived, *artifact.artifact_files(folder)}
+    known |= {golden_file(size) for size in subject.further_tiles}
     if subject.bundle.manifest.quantization is not None:
         known.add(SIDECAR)
     if subject.bundle.manifest.vocabulary is not None:
@@ -48,7 +50,9 @@ def declared(subject: Subject) -> Check:
     """Inputs, outputs, functions, operations and metadata of the graphs are those that an export writes."""
     artifact, folder = subject.artifact_format, subject.bundle.folder
     lines = artifact.differences(folder, subject.model, subject.options)
-    if to_json(subject.bundle.manifest.graphs) != dict(artifact.graph_files(folder)):
+    m = subject.bundle.manifest
+    graphs = to_json(m.graphs) | {vision_graph(other.size): other.vision_encoder for other in m.tiles.others}
+    if graphs != dict(artifact.graph_files(folder)):
         lines.append("the manifest's graphs lie elsewhere")
     reason = "inputs, outputs, functions and metadata are what runtimes go by"
     return _judged(subject, DECLARED, lines, reason, listed(lines, "; "))

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from phantom_edge.bundle.folder import TOKENIZER
 from phantom_edge.bundle.manifest import FLOAT, INT8, Manifest
+from phantom_edge.checkpoint.tailored import at_tile_size
 from phantom_edge.errors import InputError
 from phantom_edge.records import to_json
 from phantom_edge.report.report import Check
@@ -45,6 +46,8 @@ def _fields(subject: Subject) -> Iterator[tuple[str, Any, Any]]:
     yield "tiles.size", m.tiles.size, spec.tile_size
     yield "tiles.tokens", m.tiles.tokens, spec.tokens_per_tile
     yield "tiles.thumbnail", m.tiles.thumbnail, True
+    trained = at_tile_size(subject.source.checkpoint, None).config.tile_size
+    yield "tiles.trained", m.tiles.trained, None if trained == spec.tile_size else trained
     yield "shape.hidden", m.shape.hidden, d.hidden_size
     yield "shape.vocabulary", m.shape.vocabulary, d.vocab_size
     yield "shape.layers", m.shape.layers, d.layers

@@ -54,6 +54,15 @@ class Subject:
         return cls(bundle, source, artifact_format, model, artifact_format.reference(model), spec, options)
 
     @property
+    def further_tiles(self) -> tuple[int, ...]:
+        """The sizes of tiles besides the default that the bundle has a vision encoder for."""
+        return self.model.spec.other_tiles
+
+    def spec_at(self, tile_size: int) -> PromptSpec:
+        """What prompts are made of with tiles of one of the bundle's sizes."""
+        return self.spec.at_tile(tile_size, self.source.config.tokens_of(tile_size))
+
+    @property
     def plain(self) -> FoldedModel:
         """The reference in fp32: no activation and no cache is rounded."""
         return self.reference.unrounded

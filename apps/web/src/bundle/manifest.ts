@@ -26,6 +26,13 @@ export interface PromptTemplate {
   readonly image_end: string
 }
 
+/** A further size of tiles: its side in pixels, image tokens per tile, and the path of its vision encoder. */
+export interface TileSize {
+  readonly size: number
+  readonly tokens: number
+  readonly vision_encoder: string
+}
+
 export interface Manifest {
   readonly target: string
   /** `onnx`, which runs everywhere, or a variant of it for one device. */
@@ -39,8 +46,8 @@ export interface Manifest {
   /** Type of what the recipe does not quantise. */
   readonly float: string
   readonly prompt: PromptTemplate
-  /** Side of a tile in pixels, and image tokens per tile. */
-  readonly tiles: { readonly size: number; readonly tokens: number }
+  /** Side of a tile in pixels, image tokens per tile, and the sizes that may be chosen instead. */
+  readonly tiles: { readonly size: number; readonly tokens: number; readonly others: readonly TileSize[] }
   /** First token of every prompt, the image token, and the tokens that end an answer. */
   readonly ids: { readonly first: number; readonly image: number; readonly end: readonly number[] }
   readonly shape: { readonly hidden: number; readonly vocabulary: number; readonly layers: number }
@@ -94,7 +101,7 @@ export function parseManifest(json: unknown): Manifest {
       image_context: prompt.text('image_context'),
       image_end: prompt.text('image_end'),
     },
-    tiles: { size: tiles.count('size', MOST), tokens: tiles.count('tokens', MOST) },
+    tiles: { size: tiles.count('size', MOST), tokens: tiles.count('tokens', MOST), others: tiles.objects('others').map(readTileSize) },
     ids: { first: ids.integer('first', MOST - 1), image: ids.integer('image', MOST - 1), end: ids.integers('end', MOST - 1) },
     shape: {
       hidden: shape.count('hidden', MOST),
@@ -116,6 +123,10 @@ export function dataFiles(manifest: Manifest, graph: Graph): string[] {
 /** Every file that the app needs in order to answer, smallest use first: the tokenizer, then each graph and its data. */
 export function neededFiles(manifest: Manifest): string[] {
   return ['tokenizer.json', ...GRAPHS.flatMap((graph) => [manifest.graphs[graph], ...dataFiles(manifest, graph)])]
+}
+
+function readTileSize(other: Reader): TileSize {
+  return { size: other.count('size', MOST), tokens: other.count('tokens', MOST), vision_encoder: other.text('vision_encoder', PATH) }
 }
 
 function readFiles(files: Reader): Record<string, FileEntry> {
@@ -157,6 +168,13 @@ class Reader {
 
   object(key: string): Reader {
     return new Reader(this.get(key), `${this.path}${key}.`)
+  }
+
+  /** The objects of a list, which may be missing. */
+  objects(key: string): Reader[] {
+    const value = this.get(key) === undefined ? [] : this.get(key)
+    if (!Array.isArray(value)) throw this.wrong(key, 'a list')
+    return value.map((item, n) => new Reader(item, `${this.path}${key}.${n}.`))
   }
 
   flag(key: string): boolean {

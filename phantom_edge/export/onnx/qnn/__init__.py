@@ -138,7 +138,7 @@ def export(model: FoldedModel, options: ExportOptions, out: Path, progress: Step
 def _paths(model: FoldedModel) -> dict[str, Path]:
     """Where every graph goes, by its name as in :func:`graph_paths`, in the order of writing."""
     names = graphs.names(model)
-    files = build.paths_of(build.dtype_of(model))
+    files = build.paths_of(build.dtype_of(model), model.spec)
     paths = {NPU + name: Path(FOLDER) / npu_file(name) for name in names}
     paths["token_embedding"] = files["token_embedding"]
     if graphs.DECODE not in names:

@@ -189,7 +189,7 @@ class FixedOps(OnnxOps):
         x = self._transpose(self._reshape(self._site("patches", x), 1, channels, -1), 0, 2, 1)  # [1, P, C]
         first = self._reshape(self._constant(f"{at}.class_embedding"), 1, 1, channels)
         x = self._site("concat", self.graph.node("Concat", [first, x], axis=1))  # [1, 1 + P, C]
-        return self.add(x, self._constant(f"{at}.position_embedding"))
+        return self.add(x, self._constant(self.spec.positions(self.spec.config.tile_size)))
 
     def full_attention(self, q: str, k: str, v: str) -> str:
         scale = self._number(self.spec.config.vision.head_dim**-0.5)

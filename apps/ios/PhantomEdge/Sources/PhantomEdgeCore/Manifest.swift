@@ -32,12 +32,26 @@ public struct Manifest: Decodable, Sendable {
         }
     }
 
-    /// How a picture becomes tiles: their side in pixels, the tokens of one, and the most of them.
+    /// A further size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder.
+    public struct TileSize: Decodable, Sendable {
+        public let size: Int
+        public let tokens: Int
+        public let visionEncoder: String
+
+        private enum CodingKeys: String, CodingKey {
+            case size, tokens
+            case visionEncoder = "vision_encoder"
+        }
+    }
+
+    /// How a picture becomes tiles: their side in pixels, the tokens of one, and the most of them; and the sizes that
+    /// may be chosen instead, nil for none.
     public struct Tiles: Decodable, Sendable {
         public let size: Int
         public let tokens: Int
         public let max: Int
         public let thumbnail: Bool
+        public let others: [TileSize]?
     }
 
     /// Token ids: the folded first token, the place of an image token, and those that end an answer.
@@ -109,7 +123,8 @@ public struct Manifest: Decodable, Sendable {
             "chunk": chunk, "shape.hidden": shape.hidden, "shape.vocabulary": shape.vocabulary,
             "shape.layers": shape.layers, "shape.kv_heads": shape.kvHeads,
         ]
-        for (name, size) in sizes where !(1...1 << 24).contains(size) {
+        let others = (tiles.others ?? []).flatMap { [("tiles.others.size", $0.size), ("tiles.others.tokens", $0.tokens)] }
+        for (name, size) in sizes.map({ ($0.key, $0.value) }) + others where !(1...1 << 24).contains(size) {
             throw PhantomEdgeError.bundle(
                 "manifest.json: \(name) is not a size from 1 to \(1 << 24): export the bundle again")
         }

@@ -5,6 +5,13 @@ class Manifest internal constructor(json: Any?) {
     /** One file's size in bytes and its SHA-256 in hex. */
     class FileEntry(val bytes: Long, val sha256: String)
 
+    /** A further size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder. */
+    class TileSize internal constructor(other: Fields) {
+        val size: Int = other.size("size")
+        val tokens: Int = other.size("tokens")
+        val visionEncoder: String = other.text("vision_encoder")
+    }
+
     private val fields = Fields(json, ModelBundle.MANIFEST)
 
     init {
@@ -38,6 +45,9 @@ class Manifest internal constructor(json: Any?) {
     val tileTokens: Int = fields.size("tiles.tokens")
     val maxTiles: Int = fields.size("tiles.max")
     val hasThumbnail: Boolean = fields.flag("tiles.thumbnail")
+
+    /** Sizes that may be chosen instead of [tileSize]. */
+    val otherTiles: List<TileSize> = fields.itemsOrNone("tiles.others").map(::TileSize)
 
     /** Token ids: the folded first token, the place of an image token, and those that end an answer. */
     val firstId: Int = fields.whole("ids.first")
@@ -166,6 +176,10 @@ internal class Fields(private val json: Any?, private val file: String, private 
         read(path, "a list") { list ->
             (list as? List<*>)?.mapIndexed { number, item -> Fields(item, file, "$below$path.$number.") }
         }
+
+    /** The objects of a list that may be missing. */
+    fun itemsOrNone(path: String): List<Fields> =
+        if (path.split('.').fold(json) { part, key -> part[key] } == null) emptyList() else items(path)
 
     /** An object that may be missing. */
     fun optional(name: String): Fields? = json[name]?.let { Fields(it, file, "$below$name.") }
