@@ -186,7 +186,8 @@ def run(
     sampling = Sampling(temperature, top_p, seed)
     with progress(quiet=as_json) as p:
         p.step("loading")
-        chat = Session.open(model, step=p.step).chat(image)
+        # One picture is all that it will see, however many questions follow.
+        chat = Session.open(model, step=p.step, keep_vision=False).chat(image)
     answers = []
     for question in prompt:
         pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)

@@ -14,13 +14,15 @@ import torch
 from phantom_edge.bundle.backend import check_tiles, end_of_call, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.executorch import FILE
+from phantom_edge.system.memory import give_back
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 if TYPE_CHECKING:
-    from executorch.runtime import Runtime
+    from executorch.runtime import Method, Runtime
 
-GRAPHS: Final = ("vision_encoder", "token_embedding", "text_decoder")
+VISION: Final = "vision_encoder"
+GRAPHS: Final = (VISION, "token_embedding", "text_decoder")
 MODES: Final = ("stock", "lifted")
 
 
@@ -59,14 +61,26 @@ class ExecutorchBackend:
         unloaded = reading(path, "export it again", "ExecuTorch does not load")
         with unloaded, _runs(path, mode) as file, quiet_native():
             self._program = _runtime(threads).load_program(file)
-            self._methods = {name: self._program.load_method(name) for name in GRAPHS}
+            self._methods: dict[str, Method] = {}
+            for name in GRAPHS:
+                self._load(name)
         self._cache = ExecutorchCache()
+        self._prefilled = False  # whether memory that only a prefill needs may still be there
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
         check_tiles(pixels, self._pixels)
         tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-        return np.concatenate([self._run("vision_encoder", tile[None]) for tile in tiles])
+        if VISION not in self._methods:
+            with running(self._path), quiet_native():
+                self._load(VISION)
+        return np.concatenate([self._run(VISION, tile[None]) for tile in tiles])
+
+    def trim(self) -> None:
+        """Give the vision encoder's memory back; the next picture loads it again."""
+        self._methods.pop(VISION, None)
+        self._program._methods[VISION] = None  # the program keeps every method that it has loaded
+        give_back(self._path.parent)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden], ``chunk`` at a time.
@@ -102,6 +116,9 @@ class ExecutorchBackend:
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
         end = end_of_call(self, x.shape[1], cache.length)
+        if self._prefilled and x.shape[1] == 1:
+            give_back(self._path.parent)
+        self._prefilled = x.shape[1] > 1
         logits = self._run("text_decoder", x, torch.arange(cache.length, end))
         cache.length = end
         return np.asarray(logits[0, -1])
@@ -109,6 +126,10 @@ class ExecutorchBackend:
     @property
     def _vocabulary(self) -> int:
         return int(self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1])
+
+    def _load(self, name: str) -> None:
+        self._methods[name] = self._program.load_method(name)
+        give_back(self._path.parent)  # XNNPACK has repacked the weights: those in the file are read no more
 
     def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
         with running(self._path):

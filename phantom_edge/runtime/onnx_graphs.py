@@ -18,6 +18,7 @@ import onnxruntime as ort
 from phantom_edge.bundle.backend import check_cache, end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.system.memory import give_back
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
@@ -27,6 +28,7 @@ GRAPHS: Final = {
     "text_decoder": ({"inputs_embeds", "attention_mask", "position_ids"}, {"logits"}),
 }
 """Inputs and outputs of each model, besides the decoder's cache."""
+VISION: Final = "vision_encoder"
 DECODER: Final = "text_decoder"
 PAST: Final = "past_key_values."
 AGAIN: Final = "export it again"
@@ -81,10 +83,12 @@ class OnnxGraphs:
         entries: Mapping[str, str],
     ):
         self.folder, self.context, self.chunk = folder, context, chunk
+        self._sources, self._threads, self._entries = sources, threads, entries
         self._sessions: dict[str, ort.InferenceSession] = {}
-        for graph, source in sources.items():
-            self._sessions[graph] = _session(source, threads, entries)
-            _check_names(graph, source.path, self._sessions[graph])
+        self._prefilled = False  # whether memory that only a prefill needs may still be there
+        # The decoder first: packing its weights takes the most memory for a moment.
+        for graph in reversed(sources):
+            self._session(graph)
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
@@ -98,7 +102,7 @@ class OnnxGraphs:
     @property
     def tile_shape(self) -> list[int]:
         """Of the vision encoder's input, [T, 3, S, S]."""
-        shape: list[int] = self._sessions["vision_encoder"].get_inputs()[0].shape
+        shape: list[int] = self._session(VISION).get_inputs()[0].shape
         return shape
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -109,9 +113,14 @@ class OnnxGraphs:
         """
         pixels = np.asarray(pixels, dtype=np.float32)
         with running(self.folder):
-            session = self._sessions["vision_encoder"]
+            session = self._session(VISION)
             tiles = [session.run(None, {"pixel_values": t[None]}, self._returning)[0] for t in pixels]
             return np.concatenate(tiles)
+
+    def trim(self) -> None:
+        """Give the vision encoder's memory back; the next picture loads it again."""
+        self._sessions.pop(VISION, None)
+        give_back(self.folder)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
@@ -151,13 +160,26 @@ class OnnxGraphs:
             for name, array in inputs.items():
                 cache.binding.bind_cpu_input(name, array)
             returning = self._returning if embeds.shape[1] > 1 else None
+            if self._prefilled and returning is None:
+                give_back(self.folder)
+            self._prefilled = returning is not None
             self._sessions[DECODER].run_with_iobinding(cache.binding, returning)
             cache.length = end
             logits: np.ndarray = cache.binding.get_outputs()[0].numpy()
             return np.array(logits[0, -1])  # ORT writes the next logits to the same memory
 
+    def _session(self, graph: str) -> ort.InferenceSession:
+        """The loaded model of ``graph``, loaded now if it is not. Raises :class:`InputError` as the class."""
+        if graph not in self._sessions:
+            source = self._sources[graph]
+            session = _load(source, self._threads, self._entries)
+            _check_names(graph, source.path, session)
+            self._sessions[graph] = session
+            give_back(self.folder)
+        return self._sessions[graph]
 
-def _session(source: Source, threads: int | None, entries: Mapping[str, str]) -> ort.InferenceSession:
+
+def _load(source: Source, threads: int | None, entries: Mapping[str, str]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; ORT warns of every constant that it folds
     for key, value in entries.items():
