@@ -87,7 +87,7 @@ class OnnxGraphs:
         self._sessions: dict[str, ort.InferenceSession] = {}
         self._prefilled = False  # whether memory that only a prefill needs may still be there
         # The decoder first: packing its weights takes the most memory for a moment.
-        for graph in reversed(sources):
+        for graph in reversed(list(sources)):
             self._session(graph)
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()

@@ -95,9 +95,7 @@ class Session:
     '2'
     """
 
-    def __init__(
-        self, backend: Backend, tokenizer: Tokenizer, spec: PromptSpec, *, keep_vision: bool = True
-    ):
+    def __init__(self, backend: Backend, tokenizer: Tokenizer, spec: PromptSpec, *, keep_vision: bool = True):
         self.backend, self.tokenizer, self.spec = backend, tokenizer, spec
         self.keep_vision = keep_vision
 

@@ -23,8 +23,8 @@ _SIZE: Final = re.compile(r"^(Rss|Anonymous|Swap): +(\d+) kB", re.MULTILINE)
 class Region(NamedTuple):
     """Addresses ``start`` to ``end`` of this process, the file mapped there ("" for none), in bytes.
 
-    ``resident`` of them are in memory. ``own`` are not the file's, in memory or swapped out: taken by malloc, or
-    written since.
+    ``resident`` of them are in memory. ``own`` are not the file's, in memory or swapped out: taken by malloc,
+    or written since.
     """
 
     start: int
