@@ -34,6 +34,7 @@ METRICS = (
     Metric("prefill", "prefill {prefill}"),
     Metric("tile", "vision encoder, one 448 px tile", "s", higher=False),
     Metric("resident", "resident, both models loaded", "MB", 1e6, higher=False),
+    Metric("resident_trimmed", "resident, vision encoder given back", "MB", 1e6, higher=False),
     Metric("resident_decoder", "resident, decoder only", "MB", 1e6, higher=False),
 )
 FACTS = (

@@ -96,6 +96,13 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts in bytes, others in kilobytes
 
 
+def resident_memory() -> int | None:
+    """What this process has in memory now, in bytes; None where the platform does not tell."""
+    if not (PROC / "self" / "status").exists():
+        return None
+    return status_bytes("VmRSS")["VmRSS"]
+
+
 def temperature(root: Path = THERMAL) -> float | None:
     """The hottest zone in degrees Celsius, None where there is none."""
     celsius = []

@@ -43,6 +43,8 @@ METRICS = (
     Metric("load", "load time", "ms", 1e-3),
     Metric("memory", "peak memory", "MB", 1e6),
     Metric("libraries", "  of it the runtime's libraries", "MB", 1e6),
+    Metric("resident", "memory after decoding", "MB", 1e6),
+    Metric("resident_trimmed", "  with the vision encoder given back", "MB", 1e6),
     Metric("bundle", "bundle on disk", "MB", 1e6),
     Metric("energy", "energy per generated token", "mJ", 1e-3),
     Metric("drift", "change of speed over the soak", "%", 1e-2, higher=True),

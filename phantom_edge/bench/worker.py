@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from phantom_edge.bench import machine
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle.backend import Trimmable
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.partials import temporary_folder
@@ -65,10 +66,21 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
         with machine.watched() as usage:
             measure(session, task, settings, run, step)
         run.add("memory", machine.peak_memory())
+        _add_resident(session, run)
         if job["soak"]:
             soak(session, task, settings.soak, run, step)
     run.conditions["others"] = usage.others
     return run
+
+
+def _add_resident(session: Session, run: Run) -> None:
+    """What the process holds now, and without its vision encoder where the runtime gives that back."""
+    if (resident := machine.resident_memory()) is None:
+        return
+    run.add("resident", resident)
+    if isinstance(session.backend, Trimmable):
+        session.trim()
+        run.add("resident_trimmed", machine.resident_memory() or 0)
 
 
 def _open(

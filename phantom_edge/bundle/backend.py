@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +42,14 @@ class Backend(Protocol):
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden], S <= chunk: logits [vocab] of the last one."""
+
+
+@runtime_checkable
+class Trimmable(Protocol):
+    """A backend that can do without its vision encoder between pictures."""
+
+    def trim(self) -> None:
+        """Give the vision encoder's memory back; the next picture loads it again."""
 
 
 def name_in_mode(runtime: str, mode: str) -> str:

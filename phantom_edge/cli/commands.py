@@ -201,7 +201,9 @@ def run(
     sampling = Sampling(temperature, top_p, seed)
     with progress(quiet=as_json) as p:
         p.step("loading")
-        chat = Session.open(model, tile_size=tile_size, step=p.step).chat(image)
+        # One picture is all that it will see, however many questions follow.
+        session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False)
+        chat = session.chat(image)
     answers = []
     for question in prompt:
         pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)

@@ -15,12 +15,12 @@ from phantom_edge.bundle.backend import check_tiles, end_of_call, name_in_mode, 
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, VISION, vision_graph
 from phantom_edge.export.executorch import FILE
+from phantom_edge.system.memory import give_back
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
 if TYPE_CHECKING:
-    from executorch.runtime import Runtime
-
+    from executorch.runtime import Method, Runtime
 
 
 @dataclass
@@ -66,8 +66,11 @@ class ExecutorchBackend:
         unloaded = reading(path, "export it again", "ExecuTorch does not load")
         with unloaded, _runs(path, mode) as file, quiet_native():
             self._program = _runtime(threads).load_program(file)
-            self._methods = {name: self._program.load_method(name) for name in (vision, *GRAPHS[1:])}
+            self._methods: dict[str, Method] = {}
+            for name in (vision, *GRAPHS[1:]):
+                self._load(name)
         self._cache = ExecutorchCache()
+        self._prefilled = False  # whether memory that only a prefill needs may still be there
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden], one tile at a time."""
@@ -75,9 +78,16 @@ class ExecutorchBackend:
         check_tiles(pixels, self._pixels[method])
         if method not in self._methods:
             with running(self._path), quiet_native():
-                self._methods[method] = self._program.load_method(method)
+                self._load(method)
         tiles = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
         return np.concatenate([self._run(method, tile[None]) for tile in tiles])
+
+    def trim(self) -> None:
+        """Give the vision encoder's memory back; the next picture loads it again."""
+        for name in [name for name in self._methods if name.startswith(VISION)]:
+            del self._methods[name]
+            self._program._methods[name] = None  # the program keeps every method that it has loaded
+        give_back(self._path.parent)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden], ``chunk`` at a time.
@@ -113,6 +123,9 @@ class ExecutorchBackend:
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
         end = end_of_call(self, x.shape[1], cache.length)
+        if self._prefilled and x.shape[1] == 1:
+            give_back(self._path.parent)
+        self._prefilled = x.shape[1] > 1
         logits = self._run("text_decoder", x, torch.arange(cache.length, end))
         cache.length = end
         return np.asarray(logits[0, -1])
@@ -124,6 +137,10 @@ class ExecutorchBackend:
     @property
     def _vocabulary(self) -> int:
         return int(self._methods["text_decoder"].metadata.output_tensor_meta(0).sizes()[-1])
+
+    def _load(self, name: str) -> None:
+        self._methods[name] = self._program.load_method(name)
+        give_back(self._path.parent)  # XNNPACK has repacked the weights: those in the file are read no more
 
     def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
         with running(self._path):

@@ -18,6 +18,7 @@ import onnxruntime as ort
 from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.system.memory import give_back
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
 
@@ -87,9 +88,10 @@ class OnnxGraphs:
         self.folder, self.context, self.chunk = folder, context, chunk
         self._sources, self._threads, self._entries = sources, threads, entries
         self._sessions: dict[str, ort.InferenceSession] = {}
-        for graph in GRAPHS:
-            if graph in sources:
-                self._session(self._vision_graph(tile_size) if graph == VISION else graph)
+        self._prefilled = False  # whether memory that only a prefill needs may still be there
+        # The decoder first: packing its weights takes the most memory for a moment.
+        for graph in reversed([graph for graph in GRAPHS if graph in sources]):
+            self._session(self._vision_graph(tile_size) if graph == VISION else graph)
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
         self._returning.add_run_config_entry(SHRINK, "cpu:0")
@@ -107,12 +109,13 @@ class OnnxGraphs:
         return shape
 
     def _session(self, graph: str) -> ort.InferenceSession:
-        """The session of one graph, which is loaded at its first use."""
+        """The session of one graph, loaded now if it is not. Raises :class:`InputError` as the class."""
         if graph not in self._sessions:
             source = self._sources[graph]
             session = cpu_session(source, self._threads, self._entries)
             _check_names(VISION if graph.startswith(VISION) else graph, source.path, session)
             self._sessions[graph] = session
+            give_back(self.folder)
         return self._sessions[graph]
 
     def _vision_graph(self, tile_size: int | None) -> str:
@@ -131,6 +134,11 @@ class OnnxGraphs:
         with running(self.folder):
             tiles = [session.run(None, {"pixel_values": t[None]}, self._returning)[0] for t in pixels]
             return np.concatenate(tiles)
+
+    def trim(self) -> None:
+        """Give the vision encoder's memory back; the next picture loads it again."""
+        self._sessions = {name: s for name, s in self._sessions.items() if not name.startswith(VISION)}
+        give_back(self.folder)
 
     def embed(self, ids: np.ndarray) -> np.ndarray:
         """Ids [1, S] to embeddings [1, S, hidden]. Raises :class:`InputError` for ids of no vocabulary."""
@@ -170,6 +178,9 @@ class OnnxGraphs:
             for name, array in inputs.items():
                 cache.binding.bind_cpu_input(name, array)
             returning = self._returning if embeds.shape[1] > 1 else None
+            if self._prefilled and returning is None:
+                give_back(self.folder)
+            self._prefilled = returning is not None
             self._sessions[DECODER].run_with_iobinding(cache.binding, returning)
             cache.length = end
             logits: np.ndarray = cache.binding.get_outputs()[0].numpy()

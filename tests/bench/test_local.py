@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = Settings(processes=1, repeats=2, warmup=1, steps=3, depths=(0, 100, 9000), threads=1)
 ROWS = {"first_token", "preprocess", "vision", "prefill", "prefill_rate", "decode@0", "decode@100"}
-ROWS |= {"load", "memory", "libraries", "bundle"}
+ROWS |= {"load", "memory", "libraries", "resident", "resident_trimmed", "bundle"}
 
 
 def checked(run: Run, settings: Settings, tiles: int = 1) -> None:
@@ -41,6 +41,10 @@ def checked(run: Run, settings: Settings, tiles: int = 1) -> None:
     parts = zip(run.samples["preprocess"], run.samples["vision"], run.samples["prefill"], strict=True)
     assert run.samples["first_token"] == pytest.approx([sum(part) for part in parts])
     assert max(run.samples["libraries"]) < min(run.samples["memory"])
+    for peak, resident, trimmed in zip(
+        *(run.samples[key] for key in ("memory", "resident", "resident_trimmed")), strict=True
+    ):
+        assert trimmed < resident <= peak
     assert run.model["tiles"] == tiles
     assert run.runtime["threads"] == 1
     assert set(run.missing) == {"drift", "energy", "decode@9000"}

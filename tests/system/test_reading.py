@@ -202,6 +202,7 @@ OWN = {
     "cli.printing": "the null device, and its own JSON",
     "system.outputs": "the first bytes of a file that it may replace, and /proc",
     "system.partials": "a folder, for its lock",
+    "system.memory": "/proc",
     "system.native": "the null device",
     "system.writing": "what it has just written",
     "system.reading": "the layer itself",
