@@ -13,7 +13,7 @@ import phantom_edge as pe
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_EXAMPLE = {
-    *("__version__", "ExportResult", "QuantizeResult"),
+    *("__version__", "ExportResult", "QuantizeResult", "SweepResult"),
     *("PhantomEdgeError", "InputError", "CheckError"),
 }
 SNIPPET = """

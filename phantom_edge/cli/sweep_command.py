@@ -10,7 +10,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.printing import echo, echo_json, print_report, say
+from phantom_edge.cli.printing import echo, echo_json, print_report
 
 VALUES = "V,…"
 
@@ -106,7 +106,7 @@ def sweep(
         echo_json(result.to_json())
     else:
         print_report(result.report())
-        say(f"wrote {result.folder / PAGE}")
+        echo(f"wrote {result.folder / PAGE}")
         if result.winner is not None:
             echo(result.winner.command)
     if not result.ok:

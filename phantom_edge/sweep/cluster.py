@@ -34,7 +34,6 @@ POLL: Final = 0.5  # seconds between two looks at a signal
 STORE: Final = 80 << 20  # bytes of Ray's shared memory, through which only a little JSON goes here
 ENVIRONMENT: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_task_oom_retries": "1",  # one that does not fit would else be tried for ever
 }
 _with_own_token: Final = threading.Event()
@@ -72,7 +71,7 @@ OnWait = Callable[[int], None]
 
 def require() -> None:
     """Raise :class:`InputError` that names the extra where Ray is not installed."""
-    if importlib.util.find_spec("ray") is None:
+    if "ray" not in sys.modules and importlib.util.find_spec("ray") is None:
         raise InputError(EXTRA)
 
 

@@ -2,7 +2,8 @@
 
 A row is an export with its whole verification and questions, of a format and a number of parameters. The
 peaks are those of ``docs/performance.md``, whichever of export and verification took more; Phantom-Nano's
-were measured the same way. In between they are interpolated, beyond the last row they grow as before it.
+were measured the same way. A larger model has never less than a smaller one, of which more was run. In
+between they are interpolated, beyond the last row they grow as before it.
 """
 
 from __future__ import annotations

@@ -55,8 +55,9 @@ class Folder:
         with locked(path) as state:
             if state == BUSY:
                 raise InputError(f"{short(path)}: another sweep works in it; wait for it, or name another")
-            with replacing_file(path / MARK) as partial:
-                partial.write_text(json.dumps(KIND), encoding="utf-8")
+            if not is_file(path / MARK):
+                with replacing_file(path / MARK) as partial:
+                    partial.write_text(json.dumps(KIND), encoding="utf-8")
             yield cls(path)
 
     def read(self, kind: type[Result], key: str) -> Result | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -134,10 +134,7 @@ class _Work:
     def of(cls, request: SweepRequest, source: Pretrained) -> _Work:
         """Raises :class:`InputError` for whatever can be refused before any work."""
         scene_suite(request.tasks, samples=1)  # an unknown task
-        if request.device is not None:
-            device_for(request.device)
-        for name in request.targets:
-            target_for(name)
+        _check_device(request.device, [target_for(name).format for name in request.targets])
         _check_many(request, source)
         output = Path(request.output or default_folder(source.name, "sweep"))
         check(output)
@@ -201,6 +198,16 @@ class _Work:
         return Row(combination, command, folder.read(Made, key), timed, self.errors.get(key, ""))
 
 
+def _check_device(name: str | None, formats: Sequence[str]) -> None:
+    """Raise :class:`InputError` for an unknown device, and for one that runs nothing of a sweep."""
+    if name is None:
+        return
+    device = device_for(name)
+    if not set(device.formats) & set(formats):
+        runs = f"{device.title} runs {' and '.join(device.formats)}"
+        raise InputError(f"--device {name}: {runs}, and no target here is one; choose other --targets")
+
+
 def _check_many(request: SweepRequest, source: Pretrained) -> None:
     """Raise :class:`InputError` for very many combinations, with what they would take."""
     total = count(request.values)
@@ -224,6 +231,7 @@ def _check(combination: Combination, request: SweepRequest, source: Pretrained) 
 
 def _run(work: _Work, folder: Folder, step: Step) -> None:
     """Both phases, of which each result is in the folder as soon as it is there."""
+    _note_progress(work, folder)
     with ExitStack() as stack:
         cluster: Cluster | None = None
         for kind in ("make", "time"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from phantom_edge.bench.estimate.predict import LOCAL
 from phantom_edge.bench.settings import Settings
 from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.evaluate.scene_tasks import SAMPLES
@@ -71,6 +72,8 @@ class SweepRequest:
                 raise InputError(f"--{name} is {number}; it must be above 0")
         if self.within is not None and not 0 <= self.within <= 100:
             raise InputError(f"--within is {self.within}; give percentage points from 0 to 100")
+        if self.device == LOCAL:
+            raise InputError("--device local: this machine is measured; leave --device out")
         if count(self.values) < 2:
             flags = ", ".join(axis.flag for axis in AXES)
             raise InputError(f"nothing to sweep: give at least one of {flags} two values, such as int4,int8")

@@ -135,7 +135,7 @@ def figures(request: SweepRequest, rows: Sequence[Row], best: Best) -> list[svg.
     key = tuple((n % svg.COLOURS, target) for n, target in enumerate(targets))
     where = f"seconds on {request.device}, predicted" if request.device else "seconds, measured here"
     plots = [("Answers by size", "MB", "right, %", 0, 2), ("Answers by speed", where, "right, %", 1, 2)]
-    plots += [("Distance from the original by size", "MB", "KL, nats", 0, 3)]
+    plots += [("Distance from the original by size", "MB", "KL, thousandths of a nat", 0, 3)]
     out = []
     for title, x_title, y_title, x, y in plots:
         placed = [dot for dot in (_dot(entry, targets, x, y) for entry in dots) if dot is not None]
@@ -156,10 +156,10 @@ def _dots(request: SweepRequest, rows: Sequence[Row], best: Best) -> list[Entry]
 
 
 def _dot(entry: Entry, targets: list[str], x: int, y: int) -> svg.Dot | None:
-    """A combination at two of its values: 0 megabytes, 1 seconds, 2 percent right, 3 KL."""
+    """A combination at two of its values: 0 megabytes, 1 seconds, 2 percent right, 3 KL in 1e-3 nats."""
     n, row, made, own, best = entry
     right = made.accuracy
-    values = (own.bytes / 1e6, own.seconds, right.percent, own.kl)
+    values = (own.bytes / 1e6, own.seconds, right.percent, own.kl * 1e3)
     across, up = values[x], values[y]
     if across is None or up is None:
         return None

@@ -1,0 +1,60 @@
+"""A Ray cluster of two nodes on this machine, and a sweep on it: ``python sweep_cluster.py WHAT MODEL FOLDER``.
+
+WHAT is ``killed``: the second node is killed once the first combination is done and both nodes are at work; or
+``without``: the second node has no phantom-edge. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.update(RAY_USAGE_STATS_ENABLED="0")
+for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+    os.environ.pop(name, None)
+
+import ray
+from ray.cluster_utils import Cluster
+
+import phantom_edge as pe
+
+MEMORY = 4 << 30
+NODE = {"num_cpus": 1, "memory": MEMORY, "object_store_memory": 80 << 20}
+
+
+class Killer:
+    """A step that kills a node once one combination is done and no core of the cluster is idle."""
+
+    def __init__(self, cluster: Any, node: Any):
+        self.cluster, self.node, self.at = cluster, node, ""
+
+    def __call__(self, text: str) -> None:
+        if not self.at and text.startswith("1 of ") and not ray.available_resources().get("CPU"):
+            self.at = text
+            self.cluster.remove_node(self.node, allow_graceful=False)
+
+
+def main(what: str, model: str, folder: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp") as short:  # for the paths of Ray's sockets
+        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": short})
+        hidden = Path(short) / "hidden"
+        (hidden / "phantom_edge").mkdir(parents=True)
+        (hidden / "phantom_edge" / "__init__.py").write_text("raise ImportError('none here')")
+        more = {"env_vars": {"PYTHONPATH": str(hidden)}} if what == "without" else {}
+        second = cluster.add_node(**NODE, **more)
+        killer = Killer(cluster, second)
+        request = pe.SweepRequest(
+            model, quant=("fp16", "int8", "int4", "fp32"), context=160, tasks=("colour",), samples=1,
+            bench=what == "killed", output=Path(folder), address=cluster.address, memory_gb=1.0,
+        )  # fmt: skip
+        result = pe.sweep(request, step=killer if what == "killed" else lambda text: None)
+        cluster.shutdown()
+    print(json.dumps({"killed_at": killer.at, **json.loads(result.to_json())}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
