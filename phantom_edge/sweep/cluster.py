@@ -193,7 +193,7 @@ class Cluster:
         except self._ray.exceptions.OutOfMemoryError:
             return None, "out of memory: Ray ended it; declare more with --memory-gb"
         except self._ray.exceptions.RayError as error:
-            return None, f"its process or node ended {RETRIES + 1} times ({type(error).__name__})"
+            return None, f"its process or node ended before it was done ({type(error).__name__})"
         if "error" not in answer:
             return answer["result"], ""
         return None, f"node {answer['host']}: {answer['error']}" if self._shared else answer["error"]

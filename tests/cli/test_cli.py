@@ -260,8 +260,14 @@ def test_every_bad_checkpoint_is_one_line(model, tmp_path):
         (("--fold", "rank:64"), "the head dimension is 16"),
         (("--fold", "off"), "for checks only"),
         (("--kv-cache", "int4"), "it is float or int8"),
-        (("--target", "web", "--kv-cache", "int8"), "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64"),
-        (("--target", "android", "--kv-cache", "int8"), "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64"),
+        (
+            ("--target", "web", "--kv-cache", "int8"),
+            "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64",
+        ),
+        (
+            ("--target", "android", "--kv-cache", "int8"),
+            "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64",
+        ),
         (("--context", "0"), "--context"),
         (("--context", "100000"), "--context 100000 is beyond 4096"),
         (("--context", "20"), "no prompt fits"),

@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ.update(RAY_USAGE_STATS_ENABLED="0")
+short = tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp")  # for the paths of Ray's sockets
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=short.name)
 for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
     os.environ.pop(name, None)
 
@@ -39,20 +40,18 @@ class Killer:
 
 
 def main(what: str, model: str, folder: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp") as short:  # for the paths of Ray's sockets
-        cluster = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": short})
-        hidden = Path(short) / "hidden"
-        (hidden / "phantom_edge").mkdir(parents=True)
-        (hidden / "phantom_edge" / "__init__.py").write_text("raise ImportError('none here')")
-        more = {"env_vars": {"PYTHONPATH": str(hidden)}} if what == "without" else {}
-        second = cluster.add_node(**NODE, **more)
-        killer = Killer(cluster, second)
-        request = pe.SweepRequest(
-            model, quant=("fp16", "int8", "int4", "fp32"), context=160, tasks=("colour",), samples=1,
-            bench=what == "killed", output=Path(folder), address=cluster.address, memory_gb=1.0,
-        )  # fmt: skip
-        result = pe.sweep(request, step=killer if what == "killed" else lambda text: None)
-        cluster.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    hidden = Path(short.name) / "hidden"
+    (hidden / "phantom_edge").mkdir(parents=True)
+    (hidden / "phantom_edge" / "__init__.py").write_text("raise ImportError('none here')")
+    more = {"env_vars": {"PYTHONPATH": str(hidden)}} if what == "without" else {}
+    killer = Killer(cluster, cluster.add_node(**NODE, **more))
+    request = pe.SweepRequest(
+        model, quant=("fp16", "int8", "int4", "fp32"), context=160, tasks=("colour",), samples=1,
+        bench=what == "killed", output=Path(folder), address=cluster.address, memory_gb=1.0,
+    )  # fmt: skip
+    result = pe.sweep(request, step=killer if what == "killed" else lambda text: None)
+    cluster.shutdown()
     print(json.dumps({"killed_at": killer.at, **json.loads(result.to_json())}))
 
 

@@ -41,7 +41,9 @@ def test_many_are_counted_and_not_made():
 
 def test_every_axis_is_an_option_of_both_commands():
     root: Any = typer.main.get_command(app)
-    flags = {name: {flag for p in root.commands[name].params for flag in p.opts} for name in ("sweep", "export")}
+    flags = {
+        name: {flag for p in root.commands[name].params for flag in p.opts} for name in ("sweep", "export")
+    }
     for axis in AXES:
         assert axis.flag in flags["sweep"]
         assert axis.option in flags["export"]

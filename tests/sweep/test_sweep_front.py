@@ -7,7 +7,9 @@ import pytest
 from phantom_edge.sweep.front import Measures, against, choose, front, most_right
 
 
-def row(size: int, right: int, kl: float = 0.1, seconds: float | None = 1.0, questions: int = 100) -> Measures:
+def row(
+    size: int, right: int, kl: float = 0.1, seconds: float | None = 1.0, questions: int = 100
+) -> Measures:
     """The first ``right`` of 100 questions right, each about a picture of its own."""
     outcomes = {str(n): (n < right, f"picture {n}") for n in range(questions)}
     return Measures(size, outcomes, kl, seconds)
@@ -58,7 +60,11 @@ def test_a_change_is_paired():
     assert lost.high == pytest.approx(-100 * 4 / 102 + 4.645, abs=2e-3)
 
 
-ROWS = {"tiny": row(10, 70, seconds=3.0), "middle": row(20, 86, seconds=1.0), "best": row(30, 90, seconds=2.0)}
+ROWS = {
+    "tiny": row(10, 70, seconds=3.0),
+    "middle": row(20, 86, seconds=1.0),
+    "best": row(30, 90, seconds=2.0),
+}
 
 
 def test_the_smallest_that_is_not_significantly_worse_wins():

@@ -50,7 +50,9 @@ def test_a_sweep_goes_on_where_it_ended_and_keeps_its_winner(run, tiny_dirs, tmp
     assert {path: path.stat().st_mtime_ns for path in results} == results
     assert len(list((tmp_path / "mine" / "results").iterdir())) == 5
     command = more.stdout.splitlines()[-1]
-    assert command.startswith(f"phantom-edge export --model {tiny_dirs['qwen2']} --context 160 --target desktop")
+    assert command.startswith(
+        f"phantom-edge export --model {tiny_dirs['qwen2']} --context 160 --target desktop"
+    )
     quant = command.rpartition(" ")[2]
     bundle = Bundle.open(tmp_path / "mine" / "bundles" / f"desktop-{quant}")
     assert bundle.manifest.recipe.name == quant
