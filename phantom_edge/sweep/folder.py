@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,16 +62,25 @@ class Folder:
             yield cls(path)
 
     def read(self, kind: type[Result], key: str) -> Result | None:
-        """The result kept under ``key``; None where there is none that can be read, which is made again."""
+        """The result kept under ``key``; None where there is none or it is damaged: then it is made again."""
         path = self.path / RESULTS / f"{key}.json"
         with contextlib.suppress(InputError):
-            return from_json(kind, read_json(path)) if is_file(path) else None
+            if is_file(path):
+                data = read_json(path)
+                if data.get("sha256") == _digest(data.get("result")):
+                    return from_json(kind, data["result"])
         return None
 
     def write(self, key: str, result: Any) -> None:
         """Keep a result. Raises :class:`UnwritableError`."""
+        value = to_json(result)
         with replacing_file(self.path / RESULTS / f"{key}.json") as partial:
-            partial.write_text(json.dumps(to_json(result)), encoding="utf-8")
+            text = json.dumps({"sha256": _digest(value), "result": value})
+            partial.write_text(text, encoding="utf-8")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def check(path: Path) -> None:

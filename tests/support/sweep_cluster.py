@@ -1,7 +1,7 @@
-"""A Ray cluster of two nodes on this machine, and a sweep on it: ``python sweep_cluster.py WHAT MODEL FOLDER``.
+"""A sweep on a Ray cluster of two nodes of this machine: ``python sweep_cluster.py WHAT MODEL FOLDER``.
 
-WHAT is ``killed``: the second node is killed once the first combination is done and both nodes are at work; or
-``without``: the second node has no phantom-edge. Prints one JSON object.
+WHAT is ``killed``: the second node is killed once one combination is done and both nodes are at work; or
+``without``: the second node has no phantom-edge. Ray's files go to ``RAY_TMPDIR``. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -9,22 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
-
-short = tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp")  # for the paths of Ray's sockets
-os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=short.name)
-for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-    os.environ.pop(name, None)
 
 import ray
 from ray.cluster_utils import Cluster
 
 import phantom_edge as pe
 
-MEMORY = 4 << 30
-NODE = {"num_cpus": 1, "memory": MEMORY, "object_store_memory": 80 << 20}
+NODE = {"num_cpus": 1, "memory": 4 << 30, "object_store_memory": 80 << 20}
 
 
 class Killer:
@@ -41,7 +34,7 @@ class Killer:
 
 def main(what: str, model: str, folder: str) -> None:
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
-    hidden = Path(short.name) / "hidden"
+    hidden = Path(os.environ["RAY_TMPDIR"]) / "hidden"
     (hidden / "phantom_edge").mkdir(parents=True)
     (hidden / "phantom_edge" / "__init__.py").write_text("raise ImportError('none here')")
     more = {"env_vars": {"PYTHONPATH": str(hidden)}} if what == "without" else {}

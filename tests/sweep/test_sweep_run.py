@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,17 @@ QUICK = ("--context", "160", "--tasks", "colour", "--samples", "1")
 
 @pytest.fixture
 def run(tmp_path, tiny_dirs):
-    """A program in an environment with a cache of its own."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+    """A program in an environment with a cache of its own, and no token of another cluster."""
+    with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp") as short:  # Ray's sockets have long names
+        own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT), "RAY_TMPDIR": short}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600, "cwd": tmp_path}
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *map(str, arguments)]
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600, "env": environment}
-        return subprocess.run(command, cwd=tmp_path, **options)
+        def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, *map(str, arguments)]
+            return subprocess.run(command, env={**environment, **own}, **options)
 
-    return run
+        yield run
 
 
 def test_a_sweep_goes_on_where_it_ended_and_keeps_its_winner(run, tiny_dirs, tmp_path):
