@@ -80,7 +80,7 @@ def test_an_unknown_name_is_an_attribute_error():
 NAMESAKES = """
 from importlib import import_module
 import phantom_edge as pe
-names = ("bench", "export", "quantize", "targets", "tune")
+names = ("bench", "export", "quantize", "sweep", "targets", "tune")
 """
 
 

@@ -249,9 +249,13 @@ def _entry() -> Callable[[str, str], str]:
 def _local() -> Iterator[dict[str, Any]]:
     """Options of a cluster of this machine, for this user alone, whose files are gone afterwards."""
     # The paths of its sockets are long, and may have no more than a hundred characters.
-    parent = Path("/tmp") if os.path.isdir("/tmp") else Path(tempfile.gettempdir())
+    short = os.path.isdir("/tmp") and os.access("/tmp", os.W_OK)
+    parent = Path("/tmp" if short else tempfile.gettempdir())
+    # Elsewhere Ray stays on the loopback itself; here it replaces 127.0.0.1 by an address that may change.
+    own = {"_node_ip_address": "127.0.0.2"} if sys.platform == "linux" else {}
     with partial_folder(parent, SCRATCH) as folder:
         yield {
+            **own,
             "address": "local",
             "num_cpus": cores(),
             "object_store_memory": STORE,
