@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from phantom_edge.runtime.self_test import self_test
     from phantom_edge.runtime.session import Chat, Session
     from phantom_edge.runtime.verify import verify
+    from phantom_edge.sweep.job import SweepResult, sweep
+    from phantom_edge.sweep.request import SweepRequest
     from phantom_edge.targets import Target, targets
     from phantom_edge.training.triples import read_triples
     from phantom_edge.tune.options import TuneOptions
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 # What libraries would report to their makers stays on the device. They read this when they are imported, here
 # and in the processes that are started from here. ONNX Runtime takes no other value for a yes.
-os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
+os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1", RAY_USAGE_STATS_ENABLED="0")
 
 __version__ = "0.1.0"
 
@@ -71,6 +73,8 @@ _HOMES = {
     "Report": "report.report",
     "Sampling": "runtime.sampling",
     "Session": "runtime.session",
+    "SweepRequest": "sweep.request",
+    "SweepResult": "sweep.job",
     "Target": "targets",
     "TuneOptions": "tune.options",
     "bench": "bench.devices",
@@ -82,6 +86,7 @@ _HOMES = {
     "quantize": "pipeline.quantize",
     "read_triples": "training.triples",
     "self_test": "runtime.self_test",
+    "sweep": "sweep.job",
     "targets": "targets",
     "tune": "tune.trainer",
     "verify": "runtime.verify",
@@ -106,6 +111,8 @@ __all__ = [
     "Report",
     "Sampling",
     "Session",
+    "SweepRequest",
+    "SweepResult",
     "Target",
     "TuneOptions",
     "__version__",
@@ -118,6 +125,7 @@ __all__ = [
     "quantize",
     "read_triples",
     "self_test",
+    "sweep",
     "targets",
     "tune",
     "verify",

@@ -13,7 +13,7 @@ import phantom_edge as pe
 
 ROOT = Path(__file__).parents[1]
 WITHOUT_EXAMPLE = {
-    *("__version__", "ExportResult", "QuantizeResult"),
+    *("__version__", "ExportResult", "QuantizeResult", "SweepResult"),
     *("PhantomEdgeError", "InputError", "CheckError"),
 }
 SNIPPET = """
@@ -80,7 +80,7 @@ def test_an_unknown_name_is_an_attribute_error():
 NAMESAKES = """
 from importlib import import_module
 import phantom_edge as pe
-names = ("bench", "export", "quantize", "targets", "tune")
+names = ("bench", "export", "quantize", "sweep", "targets", "tune")
 """
 
 

@@ -18,7 +18,7 @@ MODULES = sorted(
     for path in (ROOT / "phantom_edge").rglob("*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
-SLOW = {"phantom_edge.pipeline.quantize"}
+SLOW = {"phantom_edge.pipeline.quantize", "phantom_edge.sweep.job"}
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def build(folder: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> Path:
     _write_run(folder / "run")
     _write_pictures(folder / "pictures")
     _write_data(folder)
+    _write_sweep(folder / "sweep")
     _write_words(folder)
     done.touch()
     return folder
@@ -56,6 +57,16 @@ def _write_words(folder: Path) -> None:
     for name in ("pictures/picture.png", "report.json"):
         shutil.copy(folder / name, folder / "words")
     (folder / "words" / "words.json").write_text("[]")
+
+
+def _write_sweep(folder: Path) -> None:
+    """The folder of a sweep with one result."""
+    from phantom_edge.sweep.folder import Folder
+    from phantom_edge.sweep.result import Answer, Made
+
+    made = Made("node", "host", 1.0, 1000, 0.1, 1.0, (Answer("one", "colour", "picture", True),), {})
+    with Folder.opened(folder) as sweep:
+        sweep.write("one", made)
 
 
 def _write_recordings(folder: Path, checkpoint: Path) -> None:

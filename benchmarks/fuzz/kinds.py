@@ -144,6 +144,15 @@ def _state(folder: Path) -> None:
     run.restore({"w": weight}, [torch.optim.AdamW([weight], lr=1e-3)])
 
 
+def _sweep(folder: Path) -> None:
+    from phantom_edge.sweep.folder import Folder
+    from phantom_edge.sweep.result import Made
+
+    with Folder.opened(folder) as sweep:
+        made = sweep.read(Made, "one")
+    assert made is None or made.accuracy.questions == 1
+
+
 WORDS: Final = (
     ["run", "-m", "{}/checkpoint", "-i", "{}/picture.png", "-p", "Hm?", "--stop", "x", "--max-tokens", "2"],
     ["run", "-m", "{}/checkpoint", "-p", QUESTION, "--temperature", "0.5", "--top-p", "0.9", "--seed", "1",
@@ -156,6 +165,8 @@ WORDS: Final = (
     ["export", "-m", "{}/none", "-t", "ios", "--quant", "int4", "--rule", "a=int8", "--context", "64"],
     ["verify", "{}/none", "-m", "phantom-nano", "--tokens", "2"],
     ["conform", "{}/none"],
+    ["sweep", "-m", "{}/none", "--targets", "desktop,web", "--quant", "int4,int8", "--fold", "exact,auto",
+     "--within", "1", "--max-mb", "9", "--device", "pixel-88", "-o", "{}/out"],
     ["tune", "--data", "{}/none.jsonl", "--images", "{}", "-o", "{}/none/out", "--lr", "1e-5", "--lora", "4"],
 )  # fmt: skip
 """Command lines, the longer ones about models that are not there: it is their words that are damaged."""
@@ -214,6 +225,8 @@ def _kinds() -> dict[str, Kind]:
         "table": Kind("", "mmstar.tsv", lines, call(_table)),
         "run.json": Kind("run", "out.partial/run.json", json_, call(_state)),
         "run state": Kind("run", "out.partial/state.safetensors", tensors, call(_state)),
+        "sweep": Kind("sweep", "sweep.json", json_, call(_sweep)),
+        "sweep result": Kind("sweep", "results/one.json", json_, call(_sweep)),
         "golden outputs": Kind("bundle-onnx", "golden.safetensors", tensors, call(_golden)),
         ".pte": Kind("bundle-executorch", "model.pte", _tables, RUN_PICTURE),
         ".mlmodel": Kind("bundle-coreml", f"{decoder}/model.mlmodel", coreml, RUN),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phantom_edge.bench.results import Metric, Run, metric, order
 from phantom_edge.report import svg
-from phantom_edge.report.report import Report, Table, shown
+from phantom_edge.report.report import TEMPLATES, Report, Table, shown
+from phantom_edge.report.svg import Figure
 
 TEMPLATE = "page.html.jinja"
 MISSING = "-"
@@ -19,16 +19,6 @@ LEAD = (
     "Medians, with half the distance between the quartiles; * other processes used the machine meanwhile; "
     "~ an estimate with its band, nothing measured."
 )
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with its legend (colour, name) and what it shows in words."""
-
-    title: str
-    svg: str
-    key: tuple[tuple[int, str], ...]
-    caption: str
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -104,7 +94,7 @@ def page(runs: Sequence[Run]) -> str:
         }
         for run in runs
     ]
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    environment = Environment(loader=FileSystemLoader([Path(__file__).parent, TEMPLATES]), autoescape=True)
     template = environment.get_template(TEMPLATE)
     return template.render(title=title, lead=LEAD, table=table(runs), figures=figures(runs), runs=shown_runs)
 

@@ -157,6 +157,15 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
     return ExportResult(Bundle.open(output, check=False), report)
 
 
+def check_request(request: ExportRequest, source: Pretrained) -> None:
+    """Raise :class:`InputError` for whatever :func:`export` refuses before it computes, the output aside."""
+    plan = _Plan.of(request)
+    _options(request, plan.target, source, plan.recipe)
+    plan.fold.phantom_dims(source.config)
+    if plan.stored:
+        check_source(plan.stored, source)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """A request with what follows from its target: all that can be refused before a checkpoint is opened."""

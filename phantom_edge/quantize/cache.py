@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,14 +87,14 @@ class Cache:
             LOG.warning("not kept for the next run (%s)", error)
 
 
-def key_of(facts: dict[str, Any]) -> str:
-    """SHA-256 of what a result follows from, and of the code that computes it.
+def key_of(facts: dict[str, Any], rooms: Iterable[str] = ROOMS) -> str:
+    """SHA-256 of what a result follows from, and of the code in ``rooms`` of this package that computes it.
 
     >>> key_of({"a": 1}) == key_of({"a": 1}) != key_of({"a": 2})
     True
     """
     digest = hashlib.sha256(json.dumps([__version__, facts], sort_keys=True, default=str).encode())
     package = Path(phantom_edge.__path__[0])
-    for path in sorted(path for room in ROOMS for path in (package / room).glob("*.py")):
+    for path in sorted(path for room in rooms for path in (package / room).rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

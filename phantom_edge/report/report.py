@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phantom_edge.report.svg import Figure
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+TEMPLATES = Path(__file__).parent
 TEMPLATE = "report.html.jinja"
 OUTCOMES = {
     "ok": ("ok", "green"),
@@ -72,6 +75,8 @@ class Plot:
 class Report:
     """What a command computed, as facts, checks, tables and plots; ``groups`` maps a question to its checks.
 
+    ``figures`` are charts of the same numbers, which only the page shows.
+
     >>> report = pe.inspect()
     >>> report.ok, report.to_html()[:15]
     (True, '<!doctype html>')
@@ -83,6 +88,7 @@ class Report:
     groups: dict[str, list[Check]] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     plots: list[Plot] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -108,7 +114,9 @@ class Report:
         return f"Right: {counts['ok']} checks passed{undecided}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok, "verdict": self.verdict}
+        data = asdict(self)
+        del data["figures"]
+        return {**data, "ok": self.ok, "verdict": self.verdict}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
@@ -117,7 +125,7 @@ class Report:
         """One page with its style and plots inside it; nothing is loaded from elsewhere."""
         from jinja2 import Environment, FileSystemLoader
 
-        environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+        environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
         environment.filters["shown"] = shown
         bars = [_bars(plot) for plot in self.plots]
         return environment.get_template(TEMPLATE).render(report=self, bars=bars)

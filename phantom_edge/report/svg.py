@@ -1,4 +1,4 @@
-"""Charts as inline SVG: lines with quartiles, and stacked bars; colours are the page's CSS classes.
+"""Charts as inline SVG: lines with quartiles, stacked bars, dots; colours are the page's CSS classes.
 
 A chart is a string of its own, so that a page needs no script and no file beside it; it scales with the page
 and follows its light or dark colours, because every stroke and fill is a class.
@@ -26,6 +26,31 @@ class Series:
     points: tuple[tuple[float, float, float, float], ...]
     band: bool = False
     colour: int = 0
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A point with its interval in y; ``label`` stands beside it, a pointer over it shows ``name``."""
+
+    label: str
+    name: str
+    x: float
+    y: float
+    low: float
+    high: float
+    filled: bool = True
+    ringed: bool = False
+    colour: int = 0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its legend (colour, name) and what it shows in words."""
+
+    title: str
+    svg: str
+    key: tuple[tuple[int, str], ...]
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +91,18 @@ def lines(title: str, series: Sequence[Series], x_title: str, y_title: str) -> s
     return _figure(title, HEIGHT, body, _described(series, y_title))
 
 
+def scatter(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
+    """Dots over axes that span them, not from zero. Raises :class:`ValueError` without a dot."""
+    if not dots:
+        raise ValueError("no dots")
+    x_low, x_high = _spanned([dot.x for dot in dots])
+    y_low, y_high = _spanned([value for dot in dots for value in (dot.low, dot.high)])
+    scale = _Scale(x_low, x_high, y_high, y_low)
+    body = [_axes(scale, x_title, y_title), *(_dot(dot, scale, y_title) for dot in dots)]
+    words = "; ".join(f"{dot.name}: {_short(dot.y)} {y_title} at {_short(dot.x)} {x_title}" for dot in dots)
+    return _figure(title, HEIGHT, body, words)
+
+
 def bars(title: str, rows: Sequence[Bar], unit: str) -> str:
     """Horizontal stacked bars from zero, in the order given. Raises :class:`ValueError` without a bar."""
     if not rows:
@@ -93,17 +130,19 @@ class _Scale:
     x_low: float
     x_high: float
     y_high: float
+    y_low: float = 0.0
 
     def x(self, value: float) -> float:
         return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        return TOP + (1 - value / self.y_high) * (HEIGHT - TOP - BOTTOM)
+        share = (value - self.y_low) / (self.y_high - self.y_low)
+        return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
 
 
 def _axes(scale: _Scale, x_title: str, y_title: str) -> str:
     out, floor = [], HEIGHT - BOTTOM
-    for value in ticks(0, scale.y_high):
+    for value in ticks(scale.y_low, scale.y_high):
         y = scale.y(value)
         out.append(f'<line class="g" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(f'<text class="t e" x="{LEFT - 8}" y="{y + 4:.1f}">{_short(value)}</text>')
@@ -131,6 +170,28 @@ def _series(series: Series, scale: _Scale) -> str:
         if len(dots) <= 40:
             title = f"<title>{escape(f'{series.name}: {_short(point[1])} at {_short(point[0])}')}</title>"
             out.append(f'<circle class="f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="3.5">{title}</circle>')
+    return "".join(out)
+
+
+def _spanned(values: Sequence[float]) -> tuple[float, float]:
+    """The range of values with a margin, so that no dot is on the frame; never below zero for none below."""
+    low, high = min(values), max(values)
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return (low - margin if low < 0 else max(0.0, low - margin)), high + margin
+
+
+def _dot(dot: Dot, scale: _Scale, y_title: str) -> str:
+    colour = dot.colour % COLOURS
+    x, y, low, high = scale.x(dot.x), scale.y(dot.y), scale.y(dot.low), scale.y(dot.high)
+    out = []
+    if dot.low != dot.high:
+        out.append(f'<line class="s{colour} i" x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>')
+    if dot.ringed:
+        out.append(f'<circle class="s{colour} h" cx="{x:.1f}" cy="{y:.1f}" r="10"/>')
+    kind = f"f{colour}" if dot.filled else f"s{colour} h"
+    title = f"<title>{escape(f'{dot.name}: {_short(dot.y)} {y_title}')}</title>"
+    out.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>')
+    out.append(f'<text class="t" x="{x + 12:.1f}" y="{y - 7:.1f}">{escape(dot.label)}</text>')
     return "".join(out)
 
 

@@ -42,6 +42,8 @@ class _State:
     """What sends it once more."""
     cleaners: list[Callable[[], None]] = field(default_factory=list)
     complete: list[Path] = field(default_factory=list)
+    resumable: str = ""
+    """What is said of an interruption of work that can go on later."""
 
 
 _state = _State()
@@ -77,6 +79,7 @@ def heeded() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     hook, sys.unraisablehook = sys.unraisablehook, _raise_again
     _state.complete.clear()
+    _state.resumable = ""
     install()
     try:
         _state.heeding = True
@@ -133,8 +136,15 @@ def complete(path: Path) -> None:
     _state.complete.append(path)
 
 
+def resumable(text: str) -> None:
+    """Say ``text`` of an interruption from now on: what is done of work that can go on later."""
+    _state.resumable = text
+
+
 def stopped_line() -> str:
     """What to say of an interruption."""
+    if _state.resumable:
+        return _state.resumable
     if _state.complete:
         return f"stopped; {_state.complete[-1]} is complete"
     return "stopped; nothing was changed"

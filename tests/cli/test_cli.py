@@ -74,7 +74,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    commands = "export verify run eval quantize tune bench estimate app inspect conform targets doctor"
+    commands = "export verify run eval quantize tune bench estimate sweep app inspect conform targets doctor"
     for command in commands.split():
         assert f"  {command}" in done.stdout
 
@@ -262,11 +262,11 @@ def test_every_bad_checkpoint_is_one_line(model, tmp_path):
         (("--kv-cache", "int4"), "it is float or int8"),
         (
             ("--target", "web", "--kv-cache", "int8"),
-            "leave the cache in float, or export for one of snapdragon",
+            "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64",
         ),
         (
             ("--target", "android", "--kv-cache", "int8"),
-            "leave the cache in float, or export for one of snapdragon",
+            "leave the cache in float, or export for one of snapdragon, desktop, linux-arm64",
         ),
         (("--context", "0"), "--context"),
         (("--context", "100000"), "--context 100000 is beyond 4096"),

@@ -10,6 +10,9 @@ from phantom_edge.runtime.torch_reference import Reference
 from phantom_edge.runtime.traces import Trace
 from phantom_edge.runtime.verify.stages import error
 
+KL = "KL divergence, mean (nats)"
+AGREEMENT = "top-1 agreement"
+
 
 def quality(references: list[Reference], traces: list[Trace], bits: int) -> list[Check]:
     pairs = list(zip(references, traces, strict=True))
@@ -21,9 +24,9 @@ def quality(references: list[Reference], traces: list[Trace], bits: int) -> list
     equal = sum(int((r.original[:-1].argmax(-1) == np.array(r.tokens)).all()) for r in references)
     tokens = len(references[0].tokens)
     return [
-        Check.at_most("KL divergence, mean (nats)", float(kl.mean()), budget.limit, budget.reason),
+        Check.at_most(KL, float(kl.mean()), budget.limit, budget.reason),
         Check("KL divergence, largest (nats)", float(kl.max())),
-        Check("top-1 agreement", agree, detail=f"over {len(kl)} positions"),
+        Check(AGREEMENT, agree, detail=f"over {len(kl)} positions"),
         Check("largest logit error", largest, detail=f"their std is {spread:.2f}"),
         Check("greedy answers equal", f"{equal} of {len(references)}", detail=f"{tokens} tokens each"),
     ]
