@@ -14,8 +14,8 @@ from phantom_edge.cli import app
 PACKAGE = Path(phantom_edge.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 COMMAND = re.compile(r"`phantom-edge ([a-z]+)")
-FOREIGN = {"--es", "--hash", "--host-resolver-rules", "--local-dir"}
-"""Of Android's `am`, of pip's requirements, of Chromium, and of `hf download`."""
+FOREIGN = {"--es", "--hash", "--head", "--host-resolver-rules", "--local-dir"}
+"""Of Android's `am`, of pip's requirements, of `ray start`, of Chromium, and of `hf download`."""
 
 
 def commands(group: Any) -> dict[str, Any]:

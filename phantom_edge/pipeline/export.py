@@ -43,7 +43,7 @@ from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.quantize.store import SIDECAR, for_source, is_stored, load, manifest_entry, write
+from phantom_edge.quantize.store import SIDECAR, check_source, for_source, is_stored, load, manifest_entry, write
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
@@ -160,10 +160,11 @@ def export(request: ExportRequest, *, step: Step = no_step, track: Track = no_tr
 def check_request(request: ExportRequest, source: Pretrained) -> None:
     """Raise :class:`InputError` for whatever :func:`export` refuses before it computes, the output aside."""
     plan = _Plan.of(request)
-    _options(request, plan.target, source, plan.recipe)
-    plan.fold.phantom_dims(source.config)
     if plan.stored:
         check_source(plan.stored, source)
+    source = at_first_size(source, request.tile_sizes, _max_tiles(request, plan.target, source))
+    _options(request, plan.target, source, plan.recipe)
+    plan.fold.phantom_dims(source.config)
 
 
 @dataclass(frozen=True)

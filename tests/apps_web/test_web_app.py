@@ -69,8 +69,10 @@ def test_the_self_test_passes_in_the_browser(presets):
     assert float(rows["Picture to pixels, at worst"][0]) == 0
 
 
-def test_memory_is_steady_and_the_loop_goes_on(check, address, video):
-    seen = check("steady", url=address, video=video, answers=30)
+@pytest.mark.parametrize("query", ["", "?vision=release"])
+def test_memory_is_steady_and_the_loop_goes_on(check, address, video, query):
+    """Also where each picture loads the vision encoder again."""
+    seen = check("steady", url=f"{address}{query}", video=video, answers=30)
     assert seen["complaints"] == []
     early, late = seen["marks"]
     assert late["answers"] >= 3 * early["answers"] - 2

@@ -5,7 +5,10 @@ import type { LoadOptions } from './model/load'
 import { prepareOffline } from './offline'
 import { Status } from './ui/status'
 
-/** `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs. */
+/**
+ * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?vision=release` gives
+ * the vision encoder back after each picture.
+ */
 function readOptions(): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
@@ -14,6 +17,7 @@ function readOptions(): LoadOptions {
     engine: query.get('engine') === 'fake' ? 'fake' : 'model',
     device: device === 'wasm' || device === 'webgpu' ? device : null,
     threads: null,
+    keepVision: query.get('vision') !== 'release',
   }
 }
 

@@ -18,6 +18,7 @@ const other = { ...frame, data: new Uint8Array(192).fill(8) }
 /** Graphs that write down what they are fed. The cache is the list of all embeddings; the answer is fixed text. */
 class Recorder {
   images = 0
+  trimmed = 0
   readonly calls: { from: number; steps: number }[] = []
   freed = 0
   answer = [...new TextEncoder().encode('red')]
@@ -25,6 +26,10 @@ class Recorder {
   async encodeImage(): Promise<Float32Array> {
     this.images++
     return Float32Array.from({ length: 6 }, (_, n) => 1000 + n)
+  }
+
+  async trim(): Promise<void> {
+    this.trimmed++
   }
 
   async embed(ids: readonly number[]): Promise<Float32Array> {
@@ -72,6 +77,16 @@ describe('Session', () => {
   beforeEach(() => {
     graphs = new Recorder()
     session = new Session(manifest, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, () => Promise.reject())
+  })
+
+  it('gives the vision encoder back after each picture if it is not to be kept', async () => {
+    await session.ask(frame, 'Colour?', options())
+    expect(graphs.trimmed).toBe(0)
+    const info = {} as ModelInfo
+    session = new Session(manifest, info, graphs as unknown as Graphs, tokenizer, () => Promise.reject(), false)
+    for (const picture of [frame, frame, other]) await session.ask(picture, 'Colour?', options())
+    expect(graphs.images - 1).toBe(2)
+    expect(graphs.trimmed).toBe(2)
   })
 
   it('streams the answer and ends at the end token', async () => {

@@ -48,7 +48,7 @@ self.onmessage = async ({ data: page }: MessageEvent<string>) => {
 async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: string) => Promise<void>): Promise<Run> {
   const { provider, question, settings } = job
   await step('loading')
-  const options = { bundle, engine: 'model', device: provider, threads: settings.threads } as const
+  const options = { bundle, engine: 'model', device: provider, threads: settings.threads, keepVision: true } as const
   const session = await loadSession(options, () => undefined)
   if (session.graphs.provider !== provider) throw new Failure('browser', session.info.reason)
   const conditions: Record<string, unknown> = {}

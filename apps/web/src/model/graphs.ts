@@ -7,6 +7,9 @@ import { asFailure, Failure } from '../failure'
 import type { Provider } from './provider'
 
 type Ort = typeof import('onnxruntime-web')
+type ReadFile = (path: string) => Promise<Uint8Array>
+/** The graphs that are in memory as long as the model is. */
+type Resident = Exclude<Graph, 'vision_encoder'>
 
 const PAST = 'past_key_values.'
 const NAMES: Readonly<Record<Graph, { inputs: readonly string[]; output: string }>> = {
@@ -40,14 +43,15 @@ export class Graphs {
     private readonly ort: Ort,
     readonly provider: Provider,
     private readonly manifest: Manifest,
-    private readonly sessions: Readonly<Record<Graph, InferenceSession>>,
+    private readonly sessions: Partial<Record<Graph, InferenceSession>> & Record<Resident, InferenceSession>,
+    private readonly file: ReadFile,
   ) {
-    for (const graph of GRAPHS) checkNames(graph, sessions[graph])
     this.cacheInputs = cacheInputs(sessions.text_decoder)
   }
 
   /**
-   * Creates the sessions from the files of a bundle. Each file is read once and may be dropped afterwards.
+   * Creates the sessions from the files of a bundle. Each file may be dropped once it was read; those of the vision encoder
+   * are read again after a {@link trim}.
    *
    * @throws {Failure} `memory`, or `model` for a graph that does not load or has other inputs and outputs.
    */
@@ -55,20 +59,16 @@ export class Graphs {
     ort: Ort,
     manifest: Manifest,
     provider: Provider,
-    file: (path: string) => Promise<Uint8Array>,
+    file: ReadFile,
     onGraph: (graph: Graph) => void,
   ): Promise<Graphs> {
     const sessions: Partial<Record<Graph, InferenceSession>> = {}
     try {
       for (const graph of GRAPHS) {
         onGraph(graph)
-        const externalData = []
-        for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
-        const model = await file(manifest.graphs[graph])
-        const options = sessionOptions(provider, graph)
-        sessions[graph] = await ort.InferenceSession.create(model, { ...options, externalData })
+        sessions[graph] = await createSession(ort, manifest, provider, file, graph)
       }
-      return new Graphs(ort, provider, manifest, sessions as Record<Graph, InferenceSession>)
+      return new Graphs(ort, provider, manifest, sessions as Record<Graph, InferenceSession>, file)
     } catch (error) {
       for (const session of Object.values(sessions)) await session.release()
       throw asFailure(error, 'model')
@@ -85,7 +85,7 @@ export class Graphs {
   async encodeImage(pixels: Float32Array): Promise<Float32Array> {
     const side = this.manifest.tiles.size
     const pixelValues = new this.ort.Tensor('float32', pixels, [1, 3, side, side])
-    const { image_features: features } = await this.sessions.vision_encoder.run({ pixel_values: pixelValues })
+    const { image_features: features } = await (await this.visionEncoder()).run({ pixel_values: pixelValues })
     const data = floats(features)
     if (data.length !== this.manifest.tiles.tokens * this.manifest.shape.hidden) {
       throw new Failure('model', 'The vision encoder gives another number of image tokens than the manifest says.')
@@ -133,9 +133,37 @@ export class Graphs {
     for (const tensor of Object.values(cache.tensors)) tensor.dispose()
   }
 
+  /** Gives the vision encoder's memory back; the next picture loads it again. */
+  async trim(): Promise<void> {
+    const session = this.sessions.vision_encoder
+    delete this.sessions.vision_encoder
+    await session?.release()
+  }
+
+  private async visionEncoder(): Promise<InferenceSession> {
+    const { ort, manifest, provider, file } = this
+    return (this.sessions.vision_encoder ??= await createSession(ort, manifest, provider, file, 'vision_encoder'))
+  }
+
   async release(): Promise<void> {
     for (const session of Object.values(this.sessions)) await session.release()
   }
+}
+
+/** @throws {Failure} `model` for other inputs and outputs; what the runtime throws for a graph that does not load. */
+async function createSession(
+  ort: Ort,
+  manifest: Manifest,
+  provider: Provider,
+  file: ReadFile,
+  graph: Graph,
+): Promise<InferenceSession> {
+  const externalData = []
+  for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
+  const model = await file(manifest.graphs[graph])
+  const session = await ort.InferenceSession.create(model, { ...sessionOptions(provider, graph), externalData })
+  checkNames(graph, session)
+  return session
 }
 
 function sessionOptions(provider: Provider, graph: Graph): InferenceSession.SessionOptions {

@@ -28,6 +28,8 @@ export interface LoadOptions {
   readonly device: Provider | null
   /** Of WASM; null leaves it to the app. */
   readonly threads: number | null
+  /** Whether the vision encoder stays in memory between pictures; otherwise each picture loads it again. */
+  readonly keepVision: boolean
 }
 
 /** @throws {Failure} what is wrong with the bundle, the network or the browser. */
@@ -55,16 +57,21 @@ class Loader {
     const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     const choice = await chooseProvider(manifest, options.device, options.threads)
     try {
-      return await this.open(files, tokenizer, choice)
+      return await this.open(files, tokenizer, choice, options.keepVision)
     } catch (error) {
       const failure = asFailure(error)
       if (choice.provider === 'wasm' || failure.code !== 'model') throw failure // the CPU's fault, or a file's
       const reason = `WebGPU does not run it rightly here (${failure.message})`
-      return this.open(files, tokenizer, withoutWebGpu(manifest, reason, options.threads))
+      return this.open(files, tokenizer, withoutWebGpu(manifest, reason, options.threads), options.keepVision)
     }
   }
 
-  private async open(files: BundleFiles, tokenizer: Tokenizer, choice: Choice): Promise<Session> {
+  private async open(
+    files: BundleFiles,
+    tokenizer: Tokenizer,
+    choice: Choice,
+    keepVision: boolean,
+  ): Promise<Session> {
     const { manifest } = files
     const { ort, files: runtimeFiles } = await loadOrt(choice)
     const read = (path: string) => files.read(path)
@@ -84,7 +91,7 @@ class Loader {
       loadTime: performance.now() - this.start,
       runtimeFiles,
     }
-    return new Session(manifest, info, graphs, tokenizer, golden)
+    return new Session(manifest, info, graphs, tokenizer, golden, keepVision)
   }
 
   /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */

@@ -27,6 +27,8 @@ export class Session implements Engine {
     readonly tokenizer: Tokenizer,
     /** Reads the bundle's golden file. */
     readonly golden: () => Promise<Golden>,
+    /** Whether the vision encoder stays in memory between pictures. */
+    private readonly keepVision = true,
   ) {}
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
@@ -40,7 +42,8 @@ export class Session implements Engine {
   }
 
   async selfTest(onCheck: (check: Check) => void): Promise<void> {
-    return runGolden(this.graphs, this.manifest, await this.golden(), onCheck)
+    await runGolden(this.graphs, this.manifest, await this.golden(), onCheck)
+    if (!this.keepVision) await this.graphs.trim()
   }
 
   /** The cache after the picture, kept until another picture comes: further questions continue from it. */
@@ -51,6 +54,7 @@ export class Session implements Engine {
     const pixels = pixelValues(frame, this.manifest.tiles.size)
     clock.ended('preprocess')
     const features = await this.graphs.encodeImage(pixels)
+    if (!this.keepVision) await this.graphs.trim()
     clock.ended('vision')
     await breathe()
     const { cache } = await prefill(this.graphs, this.manifest, ids, this.graphs.emptyCache(), features)
