@@ -49,7 +49,7 @@ def ranks(path: Path) -> dict[bytes, int]:
     """Rank by piece, from a file of ``base64 rank`` lines. Raises :class:`InputError`."""
     try:
         lines = [line.split() for line in path.read_text(encoding="ascii").splitlines() if line]
-        return {base64.b64decode(piece): int(rank) for piece, rank in lines}
+        return {base64.b64decode(piece, validate=True): int(rank) for piece, rank in lines}
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no file of ranks ({error})") from None
 

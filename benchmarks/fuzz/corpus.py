@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,11 @@ def build(folder: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> Path:
         request = ExportRequest(
             target=FORMATS[name], model=str(folder / "checkpoint"), format=name, context=CONTEXT, verify=False
         )
-        export_bundle(request.__class__(**{**vars(request), "output": folder / f"bundle-{name}"}))
+        export_bundle(replace(request, output=folder / f"bundle-{name}"))
+    texts = folder / "texts.txt"
+    texts.write_text(f"{QUESTION}\nA größer 日本 cube.\n", encoding="utf-8")
+    trimmed = ExportRequest("desktop", str(folder / "checkpoint"), context=CONTEXT, verify=False)
+    export_bundle(replace(trimmed, output=folder / "bundle-vocabulary", vocab=(str(texts),)))
     _write_recordings(folder / "conform", folder / "checkpoint")
     _write_quantization(folder, Pretrained.open(folder / "checkpoint"))
     _write_run(folder / "run")

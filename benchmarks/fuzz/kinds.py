@@ -116,6 +116,31 @@ def _triples(folder: Path) -> None:
     read_triples(folder / "triples.jsonl", folder)
 
 
+def _texts(folder: Path) -> None:
+    _tailored(None, str(folder / "texts.txt"))
+
+
+def _tailored(model: Path | None, text: str = "en") -> None:
+    from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.checkpoint.tailored import Tailoring
+    from phantom_edge.text.vocabulary import VocabularyRequest, measure
+
+    source = Pretrained.open(model)
+    request = VocabularyRequest((text,))
+    kept = measure(source.tokenizer, source.template, request, needed=source.needed_ids).kept_ids
+    source.tailored(Tailoring(kept_ids=kept))
+
+
+def _kept_ids(folder: Path) -> None:
+    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.runtime.verify.vocabulary import trimmed
+
+    bundle = Bundle.open(folder)
+    assert bundle.manifest.source.origin is not None
+    trimmed(bundle, Pretrained.reopen(bundle.manifest.source.origin))
+
+
 def _records(folder: Path) -> None:
     from phantom_edge.evaluate.items import Item, Suite
     from phantom_edge.evaluate.result import read_records
@@ -163,6 +188,7 @@ WORDS: Final = (
     ["bench", "--compare", "{}/report.json", "{}/report.json", "--json"],
     ["eval", "-m", "{}/none", "--tasks", "colour,count", "--samples", "2", "--split", "test", "--limit", "2"],
     ["export", "-m", "{}/none", "-t", "ios", "--quant", "int4", "--rule", "a=int8", "--context", "64"],
+    ["export", "-m", "{}/none", "-t", "web", "--vocab", "en", "--vocab", "{}/none", "--vocab-size", "900"],
     ["verify", "{}/none", "-m", "phantom-nano", "--tokens", "2"],
     ["conform", "{}/none"],
     ["sweep", "-m", "{}/none", "--targets", "desktop,web", "--quant", "int4,int8", "--fold", "exact,auto",
@@ -212,6 +238,10 @@ def _kinds() -> dict[str, Kind]:
         "model.safetensors": Kind(pe, "model.safetensors", tensors, RUN),
         "index.json": Kind("sharded", "model.safetensors.index.json", json_, INSPECT),
         "tokenizer.json": Kind(pe, "tokenizer.json", json_, RUN),
+        "tokenizer.json, --vocab": Kind(pe, "tokenizer.json", json_, call(_tailored)),
+        "tokenizer.model, --vocab": Kind("sentencepiece", "tokenizer.model", spm, call(_tailored)),
+        "texts": Kind("", "texts.txt", raw, call(_texts)),
+        "vocabulary.json": Kind("bundle-vocabulary", "vocabulary.json", json_, call(_kept_ids)),
         "tokenizer_config.json": Kind(pe, "tokenizer_config.json", json_, INSPECT),
         "added_tokens.json": Kind("sentencepiece", "added_tokens.json", json_, INSPECT),
         "tokenizer.model": Kind("sentencepiece", "tokenizer.model", spm, INSPECT),

@@ -2,6 +2,7 @@
 
 manifest.json        what is inside, how it was made, how it was verified, and a SHA-256 of every file
 tokenizer.json       the tokenizer
+vocabulary.json      the checkpoint's ids that are left, where its vocabulary was trimmed
 golden.safetensors   inputs with expected outputs, for an app to test itself on the device
 ...                  the artifact's own files
 """
