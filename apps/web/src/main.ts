@@ -1,11 +1,16 @@
 import { App } from './app'
+import type { TileChoice } from './bundle/files'
 import { loadConfig } from './config'
 import { asFailure } from './failure'
 import type { LoadOptions } from './model/load'
 import { prepareOffline } from './offline'
+import { rememberedTileSize } from './preferences'
 import { Status } from './ui/status'
 
-/** `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs. */
+/**
+ * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?tile=336` how
+ * finely it looks; else as the user chose the last time.
+ */
 function readOptions(): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
@@ -14,7 +19,15 @@ function readOptions(): LoadOptions {
     engine: query.get('engine') === 'fake' ? 'fake' : 'model',
     device: device === 'wasm' || device === 'webgpu' ? device : null,
     threads: null,
+    tile: readTile(query),
   }
+}
+
+function readTile(query: URLSearchParams): TileChoice | null {
+  const size = Number(query.get('tile'))
+  if (size > 0) return { size, required: true }
+  const remembered = rememberedTileSize()
+  return remembered === null ? null : { size: remembered, required: false }
 }
 
 if (await prepareOffline()) {

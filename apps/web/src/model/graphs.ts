@@ -25,6 +25,14 @@ export interface Cache {
   readonly tensors: Readonly<Record<string, Tensor>>
 }
 
+type ReadFile = (path: string) => Promise<Uint8Array>
+
+/** A graph with the files of its weights, by the names that it knows them by. */
+interface GraphFiles {
+  readonly model: Uint8Array
+  readonly externalData: { path: string; data: Uint8Array }[]
+}
+
 interface CacheInput {
   readonly name: string
   readonly present: string
@@ -39,8 +47,9 @@ export class Graphs {
   private constructor(
     private readonly ort: Ort,
     readonly provider: Provider,
-    private readonly manifest: Manifest,
-    private readonly sessions: Readonly<Record<Graph, InferenceSession>>,
+    private manifest: Manifest,
+    private readonly file: ReadFile,
+    private readonly sessions: Record<Graph, InferenceSession>,
   ) {
     for (const graph of GRAPHS) checkNames(graph, sessions[graph])
     this.cacheInputs = cacheInputs(sessions.text_decoder)
@@ -55,24 +64,38 @@ export class Graphs {
     ort: Ort,
     manifest: Manifest,
     provider: Provider,
-    file: (path: string) => Promise<Uint8Array>,
+    file: ReadFile,
     onGraph: (graph: Graph) => void,
   ): Promise<Graphs> {
     const sessions: Partial<Record<Graph, InferenceSession>> = {}
     try {
       for (const graph of GRAPHS) {
         onGraph(graph)
-        const externalData = []
-        for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
-        const model = await file(manifest.graphs[graph])
-        const options = sessionOptions(provider, graph)
-        sessions[graph] = await ort.InferenceSession.create(model, { ...options, externalData })
+        sessions[graph] = await createSession(ort, provider, graph, await readGraph(manifest, graph, file))
       }
-      return new Graphs(ort, provider, manifest, sessions as Record<Graph, InferenceSession>)
+      return new Graphs(ort, provider, manifest, file, sessions as Record<Graph, InferenceSession>)
     } catch (error) {
       for (const session of Object.values(sessions)) await session.release()
       throw asFailure(error, 'model')
     }
+  }
+
+  /**
+   * Puts the vision encoder of `manifest`, which is for another size of tiles, in the place of the one before, whose
+   * memory is given back first.
+   *
+   * @throws {Failure} `network` or `damaged`, and the one before stays; or as {@link Graphs.load}, and there is none.
+   */
+  async useTiles(manifest: Manifest): Promise<void> {
+    const files = await readGraph(manifest, 'vision_encoder', this.file)
+    try {
+      await this.sessions.vision_encoder.release()
+      this.sessions.vision_encoder = await createSession(this.ort, this.provider, 'vision_encoder', files)
+    } catch (error) {
+      throw asFailure(error, 'model')
+    }
+    checkNames('vision_encoder', this.sessions.vision_encoder)
+    this.manifest = manifest
   }
 
   /** What runs them: onnxruntime-web's version, and its threads. */
@@ -136,6 +159,17 @@ export class Graphs {
   async release(): Promise<void> {
     for (const session of Object.values(this.sessions)) await session.release()
   }
+}
+
+async function readGraph(manifest: Manifest, graph: Graph, file: ReadFile): Promise<GraphFiles> {
+  const externalData = []
+  for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
+  return { model: await file(manifest.graphs[graph]), externalData }
+}
+
+function createSession(ort: Ort, provider: Provider, graph: Graph, files: GraphFiles): Promise<InferenceSession> {
+  const options = { ...sessionOptions(provider, graph), externalData: files.externalData }
+  return ort.InferenceSession.create(files.model, options)
 }
 
 function sessionOptions(provider: Provider, graph: Graph): InferenceSession.SessionOptions {
