@@ -21,11 +21,18 @@ TITLE = 'Bob\'s "Line" <4> ü'  # everything that a plist, a property list, XML 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory) -> Path:
-    """A real bundle of a tiny model. Its format is ONNX, which is quick to write; see ``relabelled``."""
+    """A real bundle of a tiny model with two sizes of tiles. Its format is ONNX, which is quick to write; see
+    ``relabelled``.
+    """
     folder = tmp_path_factory.mktemp("native")
     model = write_checkpoint(folder / "tiny", TINY)
     request = ExportRequest(
-        target="web", model=str(model), output=folder / "bundle", context=160, verify=False
+        target="web",
+        model=str(model),
+        output=folder / "bundle",
+        context=160,
+        tile_sizes=(56, 28),
+        verify=False,
     )
     return export(request).bundle.folder
 

@@ -60,10 +60,8 @@ def assert_the_lines_are_those_of_local(folder: Path, threads: int | None = None
         "threads": threads,
         "depths": list(SETTINGS.fitting(bundle.manifest.context)),
     }
-    local = _complete(
-        bundle,
-        work({**job(), "settings": settings, "model": str(bundle.folder), "image": None}, local_steps.append),
-    )
+    local_job = {**job(), "settings": settings, "model": str(bundle.folder), "image": None, "tile_size": None}
+    local = _complete(bundle, work(local_job, local_steps.append))
     energy = native.samples.pop("energy")
     local.samples.pop("energy", None)  # where this machine has a counter
     assert native.keys == local.keys

@@ -198,7 +198,7 @@ def export_small(target: str, folder: Path, monkeypatch: Any) -> Bundle:
     """A small model with random weights, which talks without end, as a bundle for ``target`` below
     ``folder``.
 
-    Its context fills up soon, and its prompts are no whole number of chunks.
+    Its context fills up soon, and its prompts are no whole number of chunks. It has two sizes of tiles.
     """
     from phantom_edge.pipeline import export as pipeline
     from phantom_edge.targets import target_for
@@ -206,12 +206,20 @@ def export_small(target: str, folder: Path, monkeypatch: Any) -> Bundle:
     monkeypatch.setattr(pipeline, "target_for", lambda name: replace(target_for(name), chunk=48))
     checkpoint = write_checkpoint(folder / "checkpoint", SIZES, seed=3)
     request = ExportRequest(
-        target, str(checkpoint), output=folder / "bundle", context=240, max_tiles=2, verify=False
-    )
+        target, str(checkpoint), output=folder / "bundle", context=240, max_tiles=2,
+        tile_sizes=(SIZES.image_size, SMALL_TILE), verify=False,
+    )  # fmt: skip
     return pipeline.export(request).bundle
 
 
 SIZES = replace(SMALL, vision_layers=2, layers=2)
+SMALL_TILE = 112
+
+
+def at_small_tile(bundle: Bundle, session: Session) -> Session:
+    """The same backend with tiles of the bundle's further size."""
+    return Session(session.backend, session.tokenizer, PromptSpec.of_bundle(bundle, SMALL_TILE))
+
 
 # Width and height of the picture (None asks without one), then the questions of one conversation: text, most
 # tokens, and whether the answer, of a first question only, is cut short by a stop text.
@@ -223,13 +231,15 @@ CONVERSATIONS = (
 )
 
 
-def write_transcripts(folder: Path, session: Session) -> None:
+def write_transcripts(folder: Path, session: Session, small: Session | None = None) -> None:
     """``transcripts.json``: conversations as the Python package's own session has them on the same
-    backend.
+    backend; with ``small``, which has tiles of another size, those with a picture once more.
     """
     arrays: Arrays = {}
     talks = []
-    for number, (size, questions) in enumerate(CONVERSATIONS):
+    again = [(small, talk) for talk in CONVERSATIONS if talk[0]] if small else []
+    pairs = [(session, talk) for talk in CONVERSATIONS] + again
+    for number, (session, (size, questions)) in enumerate(pairs):
         image = None if size is None else Image.fromarray(_picture(*size, 50 + number))
         if image is not None:
             arrays[f"image.{number}"] = np.asarray(image)
@@ -255,7 +265,8 @@ def write_transcripts(folder: Path, session: Session) -> None:
                 }
             )
             assert not cut or spent.stop == "stop"
-        talks.append({"image": image is not None, "answers": answers})
+        tile = session.spec.tile_size
+        talks.append({"image": image is not None, "tile_size": tile, "answers": answers})
     save_file(arrays, folder / "transcripts.safetensors")
     (folder / "transcripts.json").write_text(json.dumps(talks, ensure_ascii=True), encoding="utf-8")
 

@@ -12,7 +12,7 @@ import { ar } from './emulated_ar.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
 import { webgpu } from './software_gpu.mjs'
 
-const SCENARIOS = { answers, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, webgpu }
+const SCENARIOS = { answers, details, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, webgpu }
 
 const [name, json] = process.argv.slice(2)
 const result = await SCENARIOS[name](JSON.parse(json ?? '{}'))
@@ -34,6 +34,66 @@ async function answers({ url, video }) {
   const facts = await page.$$eval('#facts dd', (cells) => cells.map((cell) => cell.textContent))
   await close()
   return { first, firstAnswer, answers: all, shown, frame, selfTest, facts, complaints }
+}
+
+/**
+ * Another picture detail is chosen, the page is opened again, then the server is gone (by whoever runs this, on a line
+ * from us) and one more is chosen. The bundle's files that were requested are listed for each part.
+ */
+async function details({ url, file, picture, sizes: [second, third] }) {
+  const { page, complaints, close } = await openPage({ camera: 'none' })
+  let requests = []
+  page.on('request', (request) => {
+    const { pathname } = new URL(request.url())
+    if (pathname.includes('/bundle/')) requests.push(pathname.split('/bundle/')[1])
+  })
+  const part = async () => {
+    const [answer] = (await page.evaluate(() => globalThis.answers)).slice(-1)
+    const chosen = await page.$eval('#detail', (list) => list.value)
+    const facts = await page.$$eval('#facts dd', (cells) => cells.map((cell) => cell.textContent))
+    const seen = { answer, chosen, facts, requests }
+    requests = []
+    return seen
+  }
+  const open = async () => {
+    await page.goto(url)
+    await page.waitForFunction(() => !document.querySelector('#send').disabled, null, { timeout: 60_000 })
+    await page.setInputFiles('#file', picture)
+    await waitForAnswers(page, 1)
+  }
+  const choose = async (size) => {
+    const before = await page.evaluate(() => globalThis.answers.length)
+    await page.click('#about')
+    await page.selectOption('#detail', String(size))
+    if (file) await page.screenshot({ path: file })
+    return before
+  }
+  await open()
+  const first = await part()
+  const frame = await stillFrame(page)
+  const options = await page.$$eval('#detail option', (list) => list.map((option) => option.textContent))
+  const before = await choose(second)
+  await waitForAnswers(page, before + 1)
+  const changed = await part()
+  await page.click('#test')
+  await page.waitForFunction(() => document.querySelectorAll('#checks tbody tr').length >= 4, null, { timeout: 60_000 })
+  const selfTest = await page.$$eval('#checks tbody tr', (rows) => rows.map((row) => row.cells[3].textContent))
+  const axe = await auditAccessibility(page)
+  await part() // the golden file is no part of what a size needs
+  await open()
+  const again = await part()
+  console.log('CUT')
+  const lines = createInterface({ input: process.stdin })
+  await new Promise((resolve) => lines.once('line', resolve))
+  lines.close()
+  await choose(third)
+  const notice = await waitForNotice(page)
+  await page.click('#info-close')
+  await page.click('#notice-close')
+  await waitForAnswers(page, 2)
+  const after = await part()
+  await close()
+  return { options, first, frame, changed, selfTest, axe, again, notice, after, complaints }
 }
 
 /** Every preset about each of the first `count` different pictures that the camera shows. */

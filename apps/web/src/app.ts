@@ -3,10 +3,12 @@
 import type { AppConfig } from './config'
 import { asFailure, type Failure } from './failure'
 import { AnswerLoop, type LoopHost } from './loop'
+import type { TileChoice } from './bundle/files'
 import type { Check } from './bundle/golden'
 import type { Answer, ModelInfo, Timing } from './model/engine'
 import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
+import { rememberTileSize } from './preferences'
 import { Camera, type Facing } from './source/camera'
 import { Picture } from './source/picture'
 import type { Source } from './source/source'
@@ -25,7 +27,10 @@ export class App implements LoopHost {
     onAll: () => this.askAll(),
     onPause: () => this.togglePause(),
   })
-  private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
+  private readonly info = new Info({
+    onTest: (onCheck) => this.selfTest(onCheck),
+    onTileSize: (size) => this.chooseTileSize(size),
+  })
   private readonly loop = new AnswerLoop(this)
   private readonly file = element('file', HTMLInputElement)
   private model: ModelClient | null = null
@@ -34,6 +39,8 @@ export class App implements LoopHost {
   private source: Source | null = null
   private facing: Facing = 'environment'
   private question: string
+  /** How finely the model looks: as loaded, or as in the last answer. */
+  private tile = 0
   /** Whether the user stopped the picture; one from a file never moves. */
   private paused = false
 
@@ -66,18 +73,25 @@ export class App implements LoopHost {
     })
     let info: ModelInfo
     try {
-      info = await this.model.load(this.options)
+      info = await this.model.load({ ...this.options, tile: this.tileChoice() })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
     }
     this.ready = true
+    this.tile = info.tile
     this.info.show(info)
     this.panel.enable()
     this.status.isLoading = false
     this.status.say('The model is ready.')
     this.begin()
     this.info.offline(await keepOffline(info.runtimeFiles))
+  }
+
+  /** What the user chose, also when the model is loaded again. */
+  private tileChoice(): TileChoice | null {
+    const size = this.info.tileSize
+    return size === undefined ? (this.options.tile ?? null) : { size, required: false }
   }
 
   private modelFailed(failure: Failure): void {
@@ -217,6 +231,12 @@ export class App implements LoopHost {
     this.loop.ask(...this.config.presets)
   }
 
+  private chooseTileSize(size: number): void {
+    rememberTileSize(size)
+    this.panel.forget()
+    this.begin()
+  }
+
   private togglePause(): void {
     if (!this.source || this.source.kind === 'picture') return
     this.hold(!this.paused)
@@ -257,7 +277,8 @@ export class App implements LoopHost {
     onText: (text: string, timing: Timing) => void,
   ): Promise<Answer & { memory: number }> {
     if (!this.model) throw new Error('no model')
-    return this.model.ask(frame, question, this.info.maxTokens, signal, onText)
+    const { maxTokens, tileSize } = this.info
+    return this.model.ask(frame, question, { maxTokens, tileSize }, signal, onText)
   }
 
   onStart(question: string): void {
@@ -280,6 +301,8 @@ export class App implements LoopHost {
     this.stage.label.finish(text)
     this.panel.answer(question, text)
     this.panel.meter(answer, answer.memory + pageBytes())
+    this.tile = answer.tile
+    this.info.sees(answer.tile)
     this.status.say(`${question} ${text || 'No answer'}`)
     // For pages that embed the app, and for its tests.
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail: { question, ...answer } }))
@@ -288,6 +311,13 @@ export class App implements LoopHost {
   onFailure(failure: Failure): void {
     if (failure.code === 'prompt') {
       this.status.fail('question', failure, { close: () => element('question', HTMLInputElement).focus() })
+      return
+    }
+    // The vision encoder of another size cannot be had: the model goes on with the one that it has.
+    if (failure.code === 'network' && this.info.tileSize !== undefined && this.info.tileSize !== this.tile) {
+      this.info.tileSize = this.tile
+      rememberTileSize(this.tile)
+      this.status.fail('question', failure, { close: () => this.begin() })
       return
     }
     this.modelFailed(failure)

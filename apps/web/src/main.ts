@@ -1,13 +1,15 @@
 import { App } from './app'
+import type { TileChoice } from './bundle/files'
 import { loadConfig } from './config'
 import { asFailure } from './failure'
 import type { LoadOptions } from './model/load'
 import { prepareOffline } from './offline'
+import { rememberedTileSize } from './preferences'
 import { Status } from './ui/status'
 
 /**
- * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?vision=release` gives
- * the vision encoder back after each picture.
+ * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?tile=336` how
+ * finely it looks, else as the user chose the last time; `?vision=release` gives the vision encoder back after each picture.
  */
 function readOptions(): LoadOptions {
   const query = new URLSearchParams(location.search)
@@ -18,7 +20,15 @@ function readOptions(): LoadOptions {
     device: device === 'wasm' || device === 'webgpu' ? device : null,
     threads: null,
     keepVision: query.get('vision') !== 'release',
+    tile: readTile(query),
   }
+}
+
+function readTile(query: URLSearchParams): TileChoice | null {
+  const size = Number(query.get('tile'))
+  if (size > 0) return { size, required: true }
+  const remembered = rememberedTileSize()
+  return remembered === null ? null : { size: remembered, required: false }
 }
 
 if (await prepareOffline()) {

@@ -90,6 +90,17 @@ export function manifestJson(): Record<string, unknown> {
   }
 }
 
+/** With vision encoders for tiles of 8, 4 and 12 pixels; `tiles` in their place, if given. */
+export function severalSizes(tiles?: object): Record<string, unknown> {
+  const others = [
+    { size: 4, tokens: 1, vision_encoder: 'onnx/vision_encoder_4.onnx' },
+    { size: 12, tokens: 7, vision_encoder: 'onnx/vision_encoder_12.onnx' },
+  ]
+  const more = Object.fromEntries(others.flatMap(({ vision_encoder: name }) => [[name, file], [`${name}_data`, { ...file, bytes: 7 }]]))
+  const base = manifestJson()
+  return { ...base, tiles: tiles ?? { size: 8, tokens: 3, max: 6, thumbnail: true, others }, files: { ...(base.files as object), ...more } }
+}
+
 export function changed(changes: Record<string, unknown>): Record<string, unknown> {
   return { ...manifestJson(), ...changes }
 }

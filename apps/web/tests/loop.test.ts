@@ -29,7 +29,7 @@ class Host implements LoopHost {
         clearTimeout(timer)
         this.running--
         if (this.failure) reject(this.failure)
-        else resolve({ text: `${question}!`, ids: [1], stop, memory: 0, ...timing })
+        else resolve({ text: `${question}!`, ids: [1], tile: 1, imageTokens: 1, stop, memory: 0, ...timing })
       }
       const timer = setTimeout(() => {
         onText(question, timing)

@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs'
 
 import { describe, expect, it } from 'vitest'
 
-import { dataFiles, neededFiles, parseManifest } from '../src/bundle/manifest'
-import { changed, manifestJson } from './helpers'
+import { goldenFile } from '../src/bundle/golden'
+import { atTileSize, dataFiles, neededBytes, neededFiles, parseManifest } from '../src/bundle/manifest'
+import { changed, manifestJson, severalSizes } from './helpers'
 
 describe('parseManifest', () => {
   it('reads what the exporter writes', () => {
@@ -12,14 +13,33 @@ describe('parseManifest', () => {
     expect([manifest.recipe, manifest.float]).toEqual(['int8', 'fp16'])
     expect(dataFiles(manifest, 'text_decoder')).toEqual(['onnx/decoder.onnx_data', 'onnx/decoder.onnx_data_1'])
     expect(neededFiles(manifest)).not.toContain('golden.safetensors')
-    expect(manifest.tiles.others).toEqual([])
+    expect(manifest.tiles).toEqual({ size: 8, tokens: 3, sizes: [{ size: 8, tokens: 3, vision_encoder: 'onnx/vision_encoder.onnx' }] })
   })
 
   it('reads further sizes of tiles', () => {
-    const others = [{ size: 4, tokens: 1, vision_encoder: 'onnx/vision_encoder_4.onnx' }]
-    expect(parseManifest(changed({ tiles: { size: 8, tokens: 3, others } })).tiles.others).toEqual(others)
-    const wrong = [{ ...others[0], tokens: '1' }]
-    expect(() => parseManifest(changed({ tiles: { size: 8, tokens: 3, others: wrong } }))).toThrow('tiles.others.0.tokens is not a whole')
+    expect(parseManifest(severalSizes()).tiles.sizes.map(({ size }) => size)).toEqual([8, 4, 12])
+    const small = { size: 4, tokens: 1, vision_encoder: 'onnx/vision_encoder_4.onnx' }
+    const wrong = (changes: object) => severalSizes({ size: 8, tokens: 3, others: [{ ...small, ...changes }] })
+    expect(() => parseManifest(wrong({ tokens: '1' }))).toThrow('tiles.others.0.tokens is not a whole')
+    expect(() => parseManifest(wrong({ vision_encoder: 'onnx/x.onnx' }))).toThrow('onnx/x.onnx is not among its files')
+  })
+
+  it('is for one of them when it is chosen, with the weights of the default one', () => {
+    const whole = parseManifest(severalSizes())
+    const small = atTileSize(whole, 4)
+    expect(small.tiles).toMatchObject({ size: 4, tokens: 1 })
+    expect(small.graphs).toEqual({ ...whole.graphs, vision_encoder: 'onnx/vision_encoder_4.onnx' })
+    expect(dataFiles(small, 'vision_encoder')).toEqual(['onnx/vision_encoder.onnx_data', 'onnx/vision_encoder_4.onnx_data'])
+    expect(dataFiles(whole, 'vision_encoder')).toEqual(['onnx/vision_encoder.onnx_data'])
+    expect(neededFiles(small)).not.toContain('onnx/vision_encoder.onnx')
+    expect(neededFiles(whole).filter((name) => name.includes('_4') || name.includes('_12'))).toEqual([])
+    expect(neededBytes(small) - neededBytes(whole)).toBe(7) // its own data: the position embeddings
+    expect([goldenFile(whole), goldenFile(small)]).toEqual(['golden.safetensors', 'golden_4.safetensors'])
+    expect(atTileSize(small, 8)).toEqual(whole)
+  })
+
+  it('refuses a size that there is not, naming those that there are', () => {
+    expect(() => atTileSize(parseManifest(severalSizes()), 5)).toThrow('no tiles of 5 pixels. Choose one of its sizes: 8, 4, 12.')
   })
 
   it.each([

@@ -1,16 +1,18 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 
-import { parseManifest } from '../src/bundle/manifest'
+import { type Manifest, parseManifest } from '../src/bundle/manifest'
 import { largest } from '../src/model/decoding'
+import { Failure } from '../src/failure'
 import type { AskOptions, ModelInfo } from '../src/model/engine'
 import type { Cache, Graphs } from '../src/model/graphs'
 import { buildPrompt, checkQuestion } from '../src/model/prompt'
 import { Session } from '../src/model/session'
 import { Tokenizer } from '../src/model/tokenizer'
 import { breathe } from '../src/model/yield'
-import { byteTokenizer, manifestJson } from './helpers'
+import { byteTokenizer, manifestJson, severalSizes } from './helpers'
 
 const manifest = parseManifest(manifestJson())
+const several = parseManifest(severalSizes())
 const tokenizer = Tokenizer.fromJson(byteTokenizer())
 const frame = { width: 8, height: 8, channels: 3 as const, data: new Uint8Array(192).fill(9) }
 const other = { ...frame, data: new Uint8Array(192).fill(8) }
@@ -23,9 +25,22 @@ class Recorder {
   freed = 0
   answer = [...new TextEncoder().encode('red')]
 
-  async encodeImage(): Promise<Float32Array> {
+  readonly pixels: number[] = []
+  readonly sizes: number[] = []
+  private tokens = manifest.tiles.tokens
+  unreachable = false
+  readonly provider = 'wasm'
+
+  async useTiles({ tiles }: Manifest): Promise<void> {
+    if (this.unreachable) throw new Failure('network', 'gone')
+    this.sizes.push(tiles.size)
+    this.tokens = tiles.tokens
+  }
+
+  async encodeImage(pixels: Float32Array): Promise<Float32Array> {
     this.images++
-    return Float32Array.from({ length: 6 }, (_, n) => 1000 + n)
+    this.pixels.push(pixels.length)
+    return Float32Array.from({ length: 2 * this.tokens }, (_, n) => 1000 + n)
   }
 
   async trim(): Promise<void> {
@@ -123,6 +138,36 @@ describe('Session', () => {
     await session.ask(frame, 'Colour?', options())
     const made = graphs.calls.length
     expect(graphs.freed).toBe(made - 1)
+  })
+
+  it('looks with tiles of another size when asked to, and again at the same picture', async () => {
+    const asked: number[] = []
+    const readGolden = ({ tiles }: Manifest) => (asked.push(tiles.size), Promise.reject<never>(new Error('unread')))
+    session = new Session(several, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, readGolden)
+    const ask = (tileSize?: number) => session.ask(frame, 'Colour?', options({ tileSize }))
+    expect(await ask()).toMatchObject({ tile: 8, imageTokens: 3 })
+    const small = await ask(4)
+    expect(small).toMatchObject({ text: 'red', tile: 4, imageTokens: 1 })
+    expect(small.look).toBeGreaterThan(0)
+    const { ids } = buildPrompt(session.manifest, tokenizer, 'Colour?')
+    expect(ids.filter((id) => id === several.ids.image)).toHaveLength(1)
+    const fed = graphs.last.slice(0, 2 * ids.length)
+    expect(fed.slice(2 * ids.indexOf(several.ids.image)).slice(0, 2)).toEqual([1000, 1001])
+    expect(await ask(4)).toMatchObject({ look: 0, tile: 4 })
+    expect(await ask()).toMatchObject({ look: 0, tile: 4 }) // as the question before
+    expect(await ask(12)).toMatchObject({ tile: 12, imageTokens: 7 })
+    expect([graphs.sizes, graphs.pixels]).toEqual([[4, 12], [3 * 64, 3 * 16, 3 * 144]])
+    await expect(session.selfTest(() => undefined)).rejects.toThrow('unread')
+    expect(asked).toEqual([12])
+  })
+
+  it('goes on with the size before when another cannot be had, or is none', async () => {
+    session = new Session(several, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, () => Promise.reject())
+    await session.ask(frame, 'Colour?', options())
+    graphs.unreachable = true
+    await expect(session.ask(frame, 'Colour?', options({ tileSize: 4 }))).rejects.toThrow('gone')
+    await expect(session.ask(frame, 'Colour?', options({ tileSize: 5 }))).rejects.toThrow('its sizes: 8, 4, 12')
+    expect(await session.ask(frame, 'Colour?', options({ tileSize: 8 }))).toMatchObject({ text: 'red', tile: 8, look: 0 })
   })
 
   it('stops at the cap', async () => {

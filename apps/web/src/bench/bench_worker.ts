@@ -63,7 +63,11 @@ async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: st
   return {
     device: {},
     runtime: { name: 'onnxruntime-web', provider, ...session.graphs.runtime },
-    model: { prompt_tokens: buildPrompt(session.manifest, session.tokenizer, question).ids.length, tiles: 1 },
+    model: {
+      prompt_tokens: buildPrompt(session.manifest, session.tokenizer, question).ids.length,
+      tile_size: session.manifest.tiles.size,
+      tiles: 1,
+    },
     samples,
     curves,
     conditions,

@@ -1,11 +1,17 @@
 /** The bundle's files: fetched once, checked against the manifest, kept for use without a network. */
 
 import { Failure } from '../failure'
-import { type Manifest, neededFiles, parseManifest } from './manifest'
+import { atTileSize, type Manifest, neededBytes, parseManifest } from './manifest'
 
 const STORE = 'phantom-edge-bundle'
 const MANIFEST = 'manifest.json'
 const MAX_MANIFEST_BYTES = 16 << 20
+
+/** Side of a tile in pixels: one that the bundle must have, or one that is taken where it has it. */
+export interface TileChoice {
+  readonly size: number
+  readonly required: boolean
+}
 
 /** Called as bytes arrive: how many of how many. */
 export type OnBytes = (loaded: number, total: number) => void
@@ -20,15 +26,16 @@ export class BundleFiles {
     private readonly store: Cache | null,
     private readonly onBytes: OnBytes,
   ) {
-    this.total = neededFiles(manifest).reduce((sum, name) => sum + (manifest.files[name]?.bytes ?? 0), 0)
+    this.total = neededBytes(manifest)
   }
 
   /**
-   * Reads the manifest below `base`, from the network when there is one, else as it was stored.
+   * Reads the manifest below `base`, from the network when there is one, else as it was stored. Without `tile` it is
+   * for the bundle's default size of tiles.
    *
    * @throws {Failure} `browser` outside a secure context, `network`, or `manifest`.
    */
-  static async open(base: URL, onBytes: OnBytes): Promise<BundleFiles> {
+  static async open(base: URL, tile: TileChoice | null, onBytes: OnBytes): Promise<BundleFiles> {
     if (typeof crypto === 'undefined' || crypto.subtle === undefined) {
       throw new Failure('browser', 'Open this page over https or on localhost: browsers give the camera to no other.')
     }
@@ -40,14 +47,11 @@ export class BundleFiles {
     } catch {
       throw new Failure('manifest', "The model's manifest.json is not JSON. Write the app again.")
     }
-    const files = new BundleFiles(base, parseManifest(json), store, onBytes)
+    const manifest = parseManifest(json)
+    const known = tile && (tile.required || manifest.tiles.sizes.some(({ size }) => size === tile.size))
+    const files = new BundleFiles(base, known ? atTileSize(manifest, tile.size) : manifest, store, onBytes)
     await files.dropOthers()
     return files
-  }
-
-  /** Bytes of everything the app loads. */
-  get bytes(): number {
-    return this.total
   }
 
   /**

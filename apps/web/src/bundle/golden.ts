@@ -2,6 +2,7 @@
 
 import { Failure } from '../failure'
 import type { Pixels } from '../image/resize'
+import type { Manifest } from './manifest'
 import { readSafetensors, type StoredTensor } from './safetensors'
 
 const STAGES = ['pixel_values', 'image_features', 'prefill_logits'] as const
@@ -42,6 +43,11 @@ export interface Check {
   readonly passed: boolean
   /** What `value` does not tell. */
   readonly detail: string
+}
+
+/** The name of the test with tiles of the size that the manifest is for. */
+export function goldenFile({ tiles: { size, sizes } }: Manifest): string {
+  return size === sizes[0].size ? 'golden.safetensors' : `golden_${size}.safetensors`
 }
 
 /** @throws {Failure} `damaged` for a file that is not one, or lacks a tensor or the limits. */

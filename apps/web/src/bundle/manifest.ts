@@ -26,7 +26,7 @@ export interface PromptTemplate {
   readonly image_end: string
 }
 
-/** A further size of tiles: its side in pixels, image tokens per tile, and the path of its vision encoder. */
+/** A size of tiles: its side in pixels, image tokens per tile, and the path of its vision encoder. */
 export interface TileSize {
   readonly size: number
   readonly tokens: number
@@ -46,8 +46,8 @@ export interface Manifest {
   /** Type of what the recipe does not quantise. */
   readonly float: string
   readonly prompt: PromptTemplate
-  /** Side of a tile in pixels, image tokens per tile, and the sizes that may be chosen instead. */
-  readonly tiles: { readonly size: number; readonly tokens: number; readonly others: readonly TileSize[] }
+  /** Side of a tile in pixels, image tokens per tile, and every size that may be chosen, the default first. */
+  readonly tiles: { readonly size: number; readonly tokens: number; readonly sizes: readonly [TileSize, ...TileSize[]] }
   /** First token of every prompt, the image token, and the tokens that end an answer. */
   readonly ids: { readonly first: number; readonly image: number; readonly end: readonly number[] }
   readonly shape: { readonly hidden: number; readonly vocabulary: number; readonly layers: number }
@@ -80,7 +80,7 @@ export function parseManifest(json: unknown): Manifest {
   }
   const prompt = root.object('prompt')
   const ids = root.object('ids')
-  const tiles = root.object('tiles')
+  const sizes = readTileSizes(root.object('tiles'), paths.vision_encoder, files)
   const shape = root.object('shape')
   const source = root.object('source')
   const recipe = root.object('recipe')
@@ -101,7 +101,7 @@ export function parseManifest(json: unknown): Manifest {
       image_context: prompt.text('image_context'),
       image_end: prompt.text('image_end'),
     },
-    tiles: { size: tiles.count('size', MOST), tokens: tiles.count('tokens', MOST), others: tiles.objects('others').map(readTileSize) },
+    tiles: { size: sizes[0].size, tokens: sizes[0].tokens, sizes },
     ids: { first: ids.integer('first', MOST - 1), image: ids.integer('image', MOST - 1), end: ids.integers('end', MOST - 1) },
     shape: {
       hidden: shape.count('hidden', MOST),
@@ -114,10 +114,31 @@ export function parseManifest(json: unknown): Manifest {
   }
 }
 
-/** Paths of the files that hold a graph's external data, which are named after it: `decoder.onnx_data`, `…_data_1`. */
+/**
+ * The manifest with tiles of another of the bundle's sizes: what reads it sees the vision encoder of that size alone.
+ *
+ * @throws {Failure} `manifest`, naming the sizes that there are.
+ */
+export function atTileSize(manifest: Manifest, size: number): Manifest {
+  const { sizes } = manifest.tiles
+  const chosen = sizes.find((entry) => entry.size === size)
+  if (!chosen) {
+    const all = sizes.map((entry) => entry.size).join(', ')
+    throw new Failure('manifest', `This model has no tiles of ${size} pixels. Choose one of its sizes: ${all}.`)
+  }
+  const graphs = { ...manifest.graphs, vision_encoder: chosen.vision_encoder }
+  return { ...manifest, graphs, tiles: { size, tokens: chosen.tokens, sizes } }
+}
+
+/**
+ * Paths of the files that hold a graph's external data, which are named after it: `decoder.onnx_data`, `…_data_1`.
+ * Vision encoders for further sizes of tiles also read the weights of the default one.
+ */
 export function dataFiles(manifest: Manifest, graph: Graph): string[] {
-  const prefix = `${manifest.graphs[graph]}_data`
-  return Object.keys(manifest.files).filter((name) => name === prefix || /^_\d+$/.test(name.slice(prefix.length)) && name.startsWith(prefix))
+  const shared = graph === 'vision_encoder' ? [manifest.tiles.sizes[0].vision_encoder] : []
+  const prefixes = [manifest.graphs[graph], ...shared].map((path) => `${path}_data`)
+  const isData = (name: string, prefix: string) => name.startsWith(prefix) && /^(_\d+)?$/.test(name.slice(prefix.length))
+  return Object.keys(manifest.files).filter((name) => prefixes.some((prefix) => isData(name, prefix)))
 }
 
 /** Every file that the app needs in order to answer, smallest use first: the tokenizer, then each graph and its data. */
@@ -125,8 +146,17 @@ export function neededFiles(manifest: Manifest): string[] {
   return ['tokenizer.json', ...GRAPHS.flatMap((graph) => [manifest.graphs[graph], ...dataFiles(manifest, graph)])]
 }
 
-function readTileSize(other: Reader): TileSize {
-  return { size: other.count('size', MOST), tokens: other.count('tokens', MOST), vision_encoder: other.text('vision_encoder', PATH) }
+/** Bytes of {@link neededFiles}. */
+export function neededBytes(manifest: Manifest): number {
+  return neededFiles(manifest).reduce((sum, name) => sum + (manifest.files[name]?.bytes ?? 0), 0)
+}
+
+function readTileSizes(tiles: Reader, visionEncoder: string, files: Manifest['files']): [TileSize, ...TileSize[]] {
+  const read = (entry: Reader) => ({ size: entry.count('size', MOST), tokens: entry.count('tokens', MOST) })
+  const others = tiles.objects('others').map((other) => ({ ...read(other), vision_encoder: other.text('vision_encoder', PATH) }))
+  const absent = others.find((other) => !(other.vision_encoder in files))
+  if (absent) throw refused(`${absent.vision_encoder} is not among its files`)
+  return [{ ...read(tiles), vision_encoder: visionEncoder }, ...others]
 }
 
 function readFiles(files: Reader): Record<string, FileEntry> {

@@ -13,16 +13,23 @@ export interface ModelInfo {
   readonly name: string
   readonly parameters: number
   readonly recipe: string
-  readonly bytes: number
   /** Where it runs, e.g. `WASM, 2 threads`. */
   readonly device: string
   readonly reason: string
-  /** Side of the square picture it sees. */
+  /** Side of the square picture it sees, and every one that may be chosen instead. */
   readonly tile: number
+  readonly sizes: readonly PictureSize[]
   /** Milliseconds from the start of loading until the first question can be asked. */
   readonly loadTime: number
   /** Addresses of the runtime's own files, to be kept for use without a network. */
   readonly runtimeFiles: readonly string[]
+}
+
+/** How finely the model may look: pixels along a side, the image tokens of them, and bytes to load in all. */
+export interface PictureSize {
+  readonly size: number
+  readonly tokens: number
+  readonly bytes: number
 }
 
 /** Milliseconds and counts of an answer. */
@@ -42,12 +49,17 @@ export interface Answer extends Timing {
   readonly text: string
   /** The tokens of the text. */
   readonly ids: readonly number[]
+  /** Side in pixels of the square that was looked at, and its image tokens in the prompt. */
+  readonly tile: number
+  readonly imageTokens: number
   /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
   readonly stop: 'end' | 'length' | 'context' | 'cancelled'
 }
 
 export interface AskOptions {
   readonly maxTokens: number
+  /** Which of the model's sizes to look with, as {@link ModelInfo.sizes}; without it, as the question before. */
+  readonly tileSize?: number | undefined
   readonly signal: AbortSignal
   /** Called with the whole text so far, at most once per token. */
   readonly onText: (text: string, timing: Timing) => void

@@ -5,16 +5,17 @@ import type { Pixels } from '../image/resize'
 import type { Answer, AskOptions, Engine, ModelInfo, Progress } from './engine'
 
 const STEP = 40 // milliseconds per word
+const SIZES = [448, 336, 224].map((size) => ({ size, tokens: (size / 28) ** 2, bytes: 0 }))
 
 export class FakeEngine implements Engine {
   readonly info: ModelInfo = {
     name: 'stand-in, no model',
     parameters: 0,
     recipe: 'none',
-    bytes: 0,
     device: 'no model',
     reason: 'the page was opened with ?engine=fake',
-    tile: 224,
+    tile: 448,
+    sizes: SIZES,
     loadTime: 0,
     runtimeFiles: [],
   }
@@ -30,17 +31,19 @@ export class FakeEngine implements Engine {
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
     const words = `A stand-in answer to “${question}” about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
     const start = performance.now()
+    const { size: tile, tokens: imageTokens } = SIZES.find(({ size }) => size === options.tileSize) ?? SIZES[0]!
+    const seen = { tile, imageTokens, ids: [] }
     const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
     let text = ''
     for (const [n, word] of words.slice(0, options.maxTokens).entries()) {
       await pause(STEP)
-      if (options.signal.aborted) return { ...timing, text, ids: [], stop: 'cancelled' }
+      if (options.signal.aborted) return { ...timing, ...seen, text, stop: 'cancelled' }
       text += word
       if (n === 0) timing.firstToken = performance.now() - start
       timing.tokens = n + 1
       options.onText(text, { ...timing })
     }
-    return { ...timing, text, ids: [], stop: words.length > options.maxTokens ? 'length' : 'end' }
+    return { ...timing, ...seen, text, stop: words.length > options.maxTokens ? 'length' : 'end' }
   }
 
   async selfTest(onCheck: (check: Check) => void): Promise<void> {

@@ -7,7 +7,6 @@ import { asFailure, Failure } from '../failure'
 import type { Provider } from './provider'
 
 type Ort = typeof import('onnxruntime-web')
-type ReadFile = (path: string) => Promise<Uint8Array>
 /** The graphs that are in memory as long as the model is. */
 type Resident = Exclude<Graph, 'vision_encoder'>
 
@@ -28,6 +27,14 @@ export interface Cache {
   readonly tensors: Readonly<Record<string, Tensor>>
 }
 
+type ReadFile = (path: string) => Promise<Uint8Array>
+
+/** A graph with the files of its weights, by the names that it knows them by. */
+interface GraphFiles {
+  readonly model: Uint8Array
+  readonly externalData: { path: string; data: Uint8Array }[]
+}
+
 interface CacheInput {
   readonly name: string
   readonly present: string
@@ -42,7 +49,7 @@ export class Graphs {
   private constructor(
     private readonly ort: Ort,
     readonly provider: Provider,
-    private readonly manifest: Manifest,
+    private manifest: Manifest,
     private readonly sessions: Partial<Record<Graph, InferenceSession>> & Record<Resident, InferenceSession>,
     private readonly file: ReadFile,
   ) {
@@ -66,13 +73,30 @@ export class Graphs {
     try {
       for (const graph of GRAPHS) {
         onGraph(graph)
-        sessions[graph] = await createSession(ort, manifest, provider, file, graph)
+        sessions[graph] = await createSession(ort, provider, graph, await readGraph(manifest, graph, file))
       }
       return new Graphs(ort, provider, manifest, sessions as Record<Graph, InferenceSession>, file)
     } catch (error) {
       for (const session of Object.values(sessions)) await session.release()
       throw asFailure(error, 'model')
     }
+  }
+
+  /**
+   * Puts the vision encoder of `manifest`, which is for another size of tiles, in the place of the one before, whose
+   * memory is given back first.
+   *
+   * @throws {Failure} `network` or `damaged`, or as {@link Graphs.load}; the size of before stays.
+   */
+  async useTiles(manifest: Manifest): Promise<void> {
+    const files = await readGraph(manifest, 'vision_encoder', this.file)
+    try {
+      await this.trim()
+      this.sessions.vision_encoder = await createSession(this.ort, this.provider, 'vision_encoder', files)
+    } catch (error) {
+      throw asFailure(error, 'model')
+    }
+    this.manifest = manifest
   }
 
   /** What runs them: onnxruntime-web's version, and its threads. */
@@ -141,8 +165,9 @@ export class Graphs {
   }
 
   private async visionEncoder(): Promise<InferenceSession> {
-    const { ort, manifest, provider, file } = this
-    return (this.sessions.vision_encoder ??= await createSession(ort, manifest, provider, file, 'vision_encoder'))
+    const { ort, manifest, provider, file, sessions } = this
+    const graph = 'vision_encoder'
+    return (sessions[graph] ??= await createSession(ort, provider, graph, await readGraph(manifest, graph, file)))
   }
 
   async release(): Promise<void> {
@@ -150,17 +175,19 @@ export class Graphs {
   }
 }
 
+async function readGraph(manifest: Manifest, graph: Graph, file: ReadFile): Promise<GraphFiles> {
+  const externalData = []
+  for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
+  return { model: await file(manifest.graphs[graph]), externalData }
+}
+
 /** @throws {Failure} `model` for other inputs and outputs; what the runtime throws for a graph that does not load. */
 async function createSession(
   ort: Ort,
-  manifest: Manifest,
   provider: Provider,
-  file: ReadFile,
   graph: Graph,
+  { model, externalData }: GraphFiles,
 ): Promise<InferenceSession> {
-  const externalData = []
-  for (const path of dataFiles(manifest, graph)) externalData.push({ path: baseName(path), data: await file(path) })
-  const model = await file(manifest.graphs[graph])
   const session = await ort.InferenceSession.create(model, { ...sessionOptions(provider, graph), externalData })
   checkNames(graph, session)
   return session

@@ -1,14 +1,14 @@
 /** From a bundle's address to an engine that answers. */
 
-import { BundleFiles } from '../bundle/files'
-import { type Golden, readGolden, titleOf } from '../bundle/golden'
-import type { Manifest } from '../bundle/manifest'
-import { asFailure, Failure } from '../failure'
-import type { Engine, ModelInfo, Progress } from './engine'
+import { BundleFiles, type TileChoice } from '../bundle/files'
+import { type Golden, goldenFile, readGolden } from '../bundle/golden'
+import { atTileSize, type Manifest, neededBytes } from '../bundle/manifest'
+import { asFailure } from '../failure'
+import type { Engine, ModelInfo, PictureSize, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
 import { type Choice, chooseProvider, loadOrt, type Provider, withoutWebGpu } from './provider'
-import { runGolden } from './self_test'
+import { requireGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
 
@@ -17,7 +17,6 @@ const TITLES = {
   token_embedding: 'Preparing the vocabulary',
   text_decoder: 'Preparing the language model',
 }
-const GOLDEN = 'golden.safetensors'
 const REPORT_EVERY = 60 // milliseconds; bytes arrive far more often than a bar need move
 
 export interface LoadOptions {
@@ -30,6 +29,8 @@ export interface LoadOptions {
   readonly threads: number | null
   /** Whether the vision encoder stays in memory between pictures; otherwise each picture loads it again. */
   readonly keepVision: boolean
+  /** Which of the bundle's sizes of tiles to look with; without it, the bundle's default. */
+  readonly tile?: TileChoice | null
 }
 
 /** @throws {Failure} what is wrong with the bundle, the network or the browser. */
@@ -43,6 +44,10 @@ export function loadSession(options: LoadOptions, onProgress: (progress: Progres
   return new Loader(onProgress).load(options)
 }
 
+function pictureSizes(manifest: Manifest): PictureSize[] {
+  return manifest.tiles.sizes.map(({ size, tokens }) => ({ size, tokens, bytes: neededBytes(atTileSize(manifest, size)) }))
+}
+
 class Loader {
   private readonly start = performance.now()
   private step = 'Loading the model'
@@ -52,7 +57,7 @@ class Loader {
   constructor(private readonly onProgress: (progress: Progress) => void) {}
 
   async load(options: LoadOptions): Promise<Session> {
-    const files = await BundleFiles.open(new URL(options.bundle), (loaded, total) => this.received(loaded, total))
+    const files = await BundleFiles.open(new URL(options.bundle), options.tile ?? null, (loaded, total) => this.received(loaded, total))
     const { manifest } = files
     const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     const choice = await chooseProvider(manifest, options.device, options.threads)
@@ -75,32 +80,30 @@ class Loader {
     const { manifest } = files
     const { ort, files: runtimeFiles } = await loadOrt(choice)
     const read = (path: string) => files.read(path)
-    const golden = async () => readGolden((await read(GOLDEN)).buffer)
+    const golden = async (chosen: Manifest) => readGolden((await read(goldenFile(chosen))).buffer)
     const gpu = choice.provider === 'webgpu'
     const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
-    if (gpu) await this.checkGpu(graphs, manifest, await golden())
+    if (gpu) await this.checkGpu(graphs, manifest, await golden(manifest))
     const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
     const info: ModelInfo = {
       name: manifest.source.name,
       parameters: manifest.source.parameters,
       recipe: manifest.recipe,
-      bytes: files.bytes,
       device: gpu ? 'WebGPU' : `WASM, ${threads}`,
       reason: choice.reason,
       tile: manifest.tiles.size,
+      sizes: pictureSizes(manifest),
       loadTime: performance.now() - this.start,
       runtimeFiles,
     }
     return new Session(manifest, info, graphs, tokenizer, golden, keepVision)
   }
 
-  /** Runs the bundle's recorded inputs: GPUs and their drivers differ, and one that computes wrongly must not answer. */
+  /** GPUs and their drivers differ, and one that computes wrongly must not answer. */
   private async checkGpu(graphs: Graphs, manifest: Manifest, golden: Golden): Promise<void> {
     this.began('Checking the GPU')
     try {
-      await runGolden(graphs, manifest, golden, (check) => {
-        if (!check.passed) throw new Failure('model', `${titleOf(check)}: ${check.value.toExponential(1)}`)
-      })
+      await requireGolden(graphs, manifest, golden)
     } catch (error) {
       await graphs.release()
       throw asFailure(error) // also a shader that this GPU does not run

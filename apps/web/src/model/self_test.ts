@@ -1,7 +1,8 @@
 /** The bundle's own test: recorded inputs with what torch computed for the same integers, run again on this device. */
 
-import { type Check, type Golden, judgeStage, TieJudge } from '../bundle/golden'
+import { type Check, type Golden, judgeStage, TieJudge, titleOf } from '../bundle/golden'
 import type { Manifest } from '../bundle/manifest'
+import { Failure } from '../failure'
 import { pixelValues } from '../image/resize'
 import { append, prefill } from './decoding'
 import type { Graphs } from './graphs'
@@ -30,4 +31,11 @@ export async function runGolden(
   }
   graphs.free(cache)
   onCheck(ties.check())
+}
+
+/** As {@link runGolden}. @throws {Failure} `model`, naming the first check that does not pass. */
+export function requireGolden(graphs: Graphs, manifest: Manifest, golden: Golden): Promise<void> {
+  return runGolden(graphs, manifest, golden, (check) => {
+    if (!check.passed) throw new Failure('model', `${titleOf(check)}: ${check.value.toExponential(1)}`)
+  })
 }

@@ -1,13 +1,13 @@
 /** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
 
 import type { Check, Golden } from '../bundle/golden'
-import type { Manifest } from '../bundle/manifest'
+import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
 import { append, largest, prefill } from './decoding'
 import type { Answer, AskOptions, Engine, ModelInfo, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
-import { runGolden } from './self_test'
+import { requireGolden, runGolden } from './self_test'
 import type { Tokenizer } from './tokenizer'
 import { breathe } from './yield'
 
@@ -21,21 +21,32 @@ export class Session implements Engine {
   private seen: Seen | null = null
 
   constructor(
-    readonly manifest: Manifest,
+    private chosen: Manifest,
     readonly info: ModelInfo,
     readonly graphs: Graphs,
     readonly tokenizer: Tokenizer,
-    /** Reads the bundle's golden file. */
-    readonly golden: () => Promise<Golden>,
+    /** Reads the bundle's golden file for the size of tiles that a manifest is for. */
+    private readonly readGolden: (manifest: Manifest) => Promise<Golden>,
     /** Whether the vision encoder stays in memory between pictures. */
     private readonly keepVision = true,
   ) {}
 
+  /** The bundle's, for the size of tiles that it looks with now. */
+  get manifest(): Manifest {
+    return this.chosen
+  }
+
+  /** The golden file of that size. */
+  golden(): Promise<Golden> {
+    return this.readGolden(this.manifest)
+  }
+
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
+    if (options.tileSize !== undefined) await this.useTiles(options.tileSize)
     const prompt = buildPrompt(this.manifest, this.tokenizer, question)
     const clock = new Clock()
     const image = await this.look(frame, prompt, clock)
-    if (options.signal.aborted) return { text: '', ids: [], stop: 'cancelled', ...clock.timing() }
+    if (options.signal.aborted) return this.answer([], 'cancelled', clock)
     const tail = prompt.ids.slice(prompt.prefix)
     const { logits, cache } = await prefill(this.graphs, this.manifest, tail, image)
     return this.generate(logits, cache, options, clock)
@@ -61,6 +72,16 @@ export class Session implements Engine {
     this.seen = { frame, ids, cache }
     clock.ended('look')
     return cache
+  }
+
+  /** Looks with tiles of one of the bundle's sizes from now on. */
+  private async useTiles(size: number): Promise<void> {
+    if (size === this.manifest.tiles.size) return
+    const manifest = atTileSize(this.manifest, size)
+    await this.graphs.useTiles(manifest)
+    this.forget()
+    this.chosen = manifest
+    if (this.graphs.provider === 'webgpu') await requireGolden(this.graphs, manifest, await this.golden())
   }
 
   private forget(): void {
@@ -89,7 +110,12 @@ export class Session implements Engine {
       ;({ logits, cache } = await append(this.graphs, token, cache))
     }
     this.graphs.free(cache)
-    return { text: this.tokenizer.decode(tokens), ids: tokens, stop, ...clock.timing() }
+    return this.answer(tokens, stop, clock)
+  }
+
+  private answer(ids: readonly number[], stop: Answer['stop'], clock: Clock): Answer {
+    const { size: tile, tokens: imageTokens } = this.manifest.tiles
+    return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, ...clock.timing() }
   }
 }
 

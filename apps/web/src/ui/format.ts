@@ -16,3 +16,10 @@ export function perSecond(rate: number): string {
 export function millions(count: number): string {
   return count >= 1e9 ? `${(count / 1e9).toFixed(1)} billion` : `${(count / 1e6).toFixed(1)} million`
 }
+
+/** Sides of the squares that a model may look at, the finest first, each with its name for a user. */
+export function pictureDetails(sizes: readonly number[]): [size: number, name: string][] {
+  const sorted = [...sizes].sort((a, b) => b - a)
+  const name = (n: number) => (n === 0 ? 'Fine' : n === sorted.length - 1 ? 'Fast' : 'Medium')
+  return sorted.map((size, n) => [size, `${name(n)}, ${size} pixels`])
+}

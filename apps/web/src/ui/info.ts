@@ -1,19 +1,22 @@
-/** The dialog about the model: what it is, where it runs, the longest answer, the self-test. */
+/** The dialog about the model: what it is, where it runs, how finely it looks, the longest answer, the self-test. */
 
 import { type Check, titleOf } from '../bundle/golden'
 import type { ModelInfo } from '../model/engine'
 import { button, element, make } from './dom'
-import { megabytes, millions, seconds } from './format'
+import { megabytes, millions, pictureDetails, seconds } from './format'
 
 export interface InfoHost {
   /** Runs the self-test, calling back for each row. */
   onTest(onCheck: (check: Check) => void): Promise<void>
+  /** The user chose another {@link Info.tileSize}. */
+  onTileSize(size: number): void
 }
 
 export class Info {
   private readonly dialog = element('info', HTMLDialogElement)
   private readonly facts = element('facts', HTMLDListElement)
   private readonly longest = element('longest', HTMLSelectElement)
+  private readonly detail = element('detail', HTMLSelectElement)
   private readonly test = button('test')
   private readonly checks = element('checks', HTMLTableElement)
 
@@ -23,6 +26,7 @@ export class Info {
     this.dialog.addEventListener('click', (event) => {
       if (event.target === this.dialog) this.dialog.close()
     })
+    this.detail.addEventListener('change', () => this.host.onTileSize(Number(this.detail.value)))
     this.test.addEventListener('click', () => void this.run())
     this.fact('Model', 'loading …')
   }
@@ -37,16 +41,42 @@ export class Info {
     this.longest.value = String(options.find((value) => value >= tokens) ?? options.at(-1))
   }
 
+  /** Which of the model's sizes to look with; undefined where there is no choice. */
+  get tileSize(): number | undefined {
+    return this.detail.value === '' ? undefined : Number(this.detail.value)
+  }
+
+  set tileSize(size: number) {
+    this.detail.value = String(size)
+  }
+
   show(info: ModelInfo): void {
     this.facts.replaceChildren()
+    this.offer(info)
     const size = info.parameters > 0 ? `, ${millions(info.parameters)} parameters` : ''
     this.fact('Model', `${info.name}${size}`)
-    this.fact('Recipe', `${info.recipe}, ${megabytes(info.bytes)} to load`)
+    const bytes = info.sizes.find((entry) => entry.size === info.tile)?.bytes ?? 0
+    this.fact('Recipe', `${info.recipe}, ${megabytes(bytes)} to load`)
     this.fact('Runs on', `${info.device} (${info.reason})`)
-    this.fact('Sees', `${info.tile} × ${info.tile} pixels`)
+    this.fact('Sees', `${info.tile} × ${info.tile} pixels`).dataset.sees = ''
     this.fact('Ready after', seconds(info.loadTime))
     this.offline(false)
     this.test.disabled = false
+  }
+
+  /** The sizes to choose from, if there are several. */
+  private offer({ tile, sizes }: ModelInfo): void {
+    const several = sizes.length > 1
+    const choices = several ? pictureDetails(sizes.map(({ size }) => size)) : []
+    element('detail-row', HTMLElement).hidden = !several
+    this.detail.replaceChildren(...choices.map(([size, words]) => new Option(words, String(size))))
+    if (several) this.tileSize = tile
+  }
+
+  /** The size of the last answer. */
+  sees(tile: number): void {
+    const cell = this.facts.querySelector('dd[data-sees]')
+    if (cell) cell.textContent = `${tile} × ${tile} pixels`
   }
 
   offline(ready: boolean): void {

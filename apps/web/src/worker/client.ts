@@ -46,11 +46,14 @@ export class ModelClient {
     })
   }
 
-  /** Asks about `frame`, whose buffer is handed over the first time. Aborting `signal` ends the answer early. */
+  /**
+   * Asks about `frame`, whose buffer is handed over the first time, at one of the model's sizes if one is given.
+   * Aborting `signal` ends the answer early.
+   */
   ask(
     frame: Frame,
     question: string,
-    maxTokens: number,
+    { maxTokens, tileSize }: { maxTokens: number; tileSize: number | undefined },
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
   ): Promise<Answer & { memory: number }> {
@@ -62,7 +65,7 @@ export class ModelClient {
       signal.addEventListener('abort', () => this.send({ kind: 'cancel', job }), { once: true })
       const { id, width, height, rgba } = frame
       const data = known ? null : { id, width, height, rgba }
-      this.send({ kind: 'ask', job, frameId: id, frame: data, question, maxTokens }, data ? [rgba] : [])
+      this.send({ kind: 'ask', job, frameId: id, frame: data, question, maxTokens, tileSize }, data ? [rgba] : [])
       if (signal.aborted) this.send({ kind: 'cancel', job })
     })
   }

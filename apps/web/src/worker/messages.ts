@@ -23,6 +23,7 @@ export type ToWorker =
       readonly frame: FrameData | null
       readonly question: string
       readonly maxTokens: number
+      readonly tileSize: number | undefined
     }
   | { readonly kind: 'cancel'; readonly job: number }
   | { readonly kind: 'self-test'; readonly job: number }

@@ -39,13 +39,14 @@ async function load(options: (ToWorker & { kind: 'load' })['options']): Promise<
 }
 
 async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
-  const { job, question, maxTokens } = message
+  const { job, question, maxTokens, tileSize } = message
   const pixels = take(message.frameId, message.frame)
   const abort = new AbortController()
   running = { job, abort }
   try {
     const answer = await ready().ask(pixels, question, {
       maxTokens,
+      tileSize,
       signal: abort.signal,
       onText: (text, timing) => say({ kind: 'text', job, text, timing }),
     })

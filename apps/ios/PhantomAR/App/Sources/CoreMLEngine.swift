@@ -17,8 +17,11 @@ enum CoreMLEngine {
         await onStep(LoadingStep("Preparing the model for this device", part: 0.35))
         let backend = try await CoreMLBackend(bundle)
         await onStep(LoadingStep("Loading the model", part: 0.7))
-        try await backend.prepare()
-        let session = try PhantomSession(bundle: bundle, backend: backend, conditions: conditions, pacing: Pacing())
+        let remembered = TileSizeStore.defaults.read()
+        let size = bundle.manifest.tileSizes.map(\.size).first { $0 == remembered }
+        try await backend.prepare(tileSize: size)
+        let session = try PhantomSession(
+            bundle: bundle, backend: backend, conditions: conditions, pacing: Pacing(), tileSize: size)
         await onStep(LoadingStep("Ready", part: 1))
         return PhantomEngine(session, loading: Date().timeIntervalSince(start))
     }

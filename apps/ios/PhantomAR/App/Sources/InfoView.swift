@@ -1,7 +1,7 @@
 import PhantomARCore
 import SwiftUI
 
-/// What the model is, where it runs, the longest answer, the self-test, the notices.
+/// What the model is, where it runs, how finely it looks, the longest answer, the self-test, the notices.
 struct InfoView: View {
     @Bindable var app: AppModel
     @Environment(\.dismiss) private var dismiss
@@ -12,6 +12,13 @@ struct InfoView: View {
                 Section("Model") {
                     ForEach(app.info?.facts ?? [], id: \.name) { fact in
                         LabeledContent(fact.name, value: fact.value)
+                    }
+                    if !app.details.isEmpty {
+                        Picker("Picture detail", selection: detail) {
+                            ForEach(app.details, id: \.size) { Text($0.name).tag($0.size) }
+                        }
+                        .disabled(app.isTesting)
+                        .accessibilityIdentifier("picture-detail")
                     }
                     Picker("Longest answer", selection: $app.maxTokens) {
                         ForEach(lengths, id: \.self) { Text("\($0) tokens").tag($0) }
@@ -30,6 +37,14 @@ struct InfoView: View {
             }
             .navigationTitle("About the model")
             .toolbar { Button("Done") { dismiss() } }
+        }
+    }
+
+    private var detail: Binding<Int> {
+        Binding {
+            app.tileSize ?? 0
+        } set: { size in
+            Task { await app.choose(tileSize: size) }
         }
     }
 

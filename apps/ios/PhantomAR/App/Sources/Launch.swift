@@ -18,6 +18,8 @@ enum Launch {
             if fake { return try await FakeEngine.load(onStep) }
             return try await CoreMLEngine.load(bundleFolder, onStep)
         }
-        return AppModel(config: config, conditions: AppleConditions(), memory: { Memory.footprint() }, load: load)
+        return AppModel(
+            config: config, conditions: AppleConditions(), tileSizes: fake ? .none : .defaults,
+            memory: { Memory.footprint() }, load: load)
     }
 }

@@ -57,9 +57,10 @@
         }
 
         public func encode(tile: [Float]) throws -> [Float] {
-            let size = manifest.tiles.size
-            let pixels = try tensor(tile, [1, 3, size, size], "pixel_values", of: model(.visionEncoder))
-            return try run(model(.visionEncoder), ["pixel_values": pixels], "image_features")
+            let size = try manifest.tileSize(ofValues: tile.count).size
+            let model = try visionEncoder(size)
+            let pixels = try tensor(tile, [1, 3, size, size], "pixel_values", of: model)
+            return try run(model, ["pixel_values": pixels], "image_features")
         }
 
         public func embed(_ ids: [Int]) throws -> [Float] {
@@ -98,13 +99,15 @@
 
         /// Unloads the vision encoder and the prefill function; the next call loads them again.
         public func trim() {
-            models[key(.visionEncoder, nil)] = nil
+            unloadVisionEncoders()
             models[key(.textDecoder, "prefill")] = nil
         }
 
-        /// Loads every function now instead of at its first call.
-        public func prepare() throws {
-            for graph in [Graph.visionEncoder, .tokenEmbedding] { _ = try model(graph) }
+        /// Loads every function now instead of at its first call; of the vision encoders that for tiles of `tileSize`, nil
+        /// for the bundle's default.
+        public func prepare(tileSize: Int? = nil) throws {
+            _ = try visionEncoder(manifest.tileSize(tileSize ?? manifest.tiles.size).size)
+            _ = try model(.tokenEmbedding)
             for function in hasFixedLengths ? ["prefill", "decode"] : [nil] { _ = try model(.textDecoder, function) }
         }
 
@@ -126,6 +129,17 @@
                 "position_ids": MLMultiArray(MLShapedArray<Int32>(scalars: places.map(Int32.init), shape: [count])),
             ]
             return try run(model, inputs, "logits", cache.state)
+        }
+
+        /// The vision encoder for tiles of that size, instead of that for another.
+        private func visionEncoder(_ size: Int) throws -> MLModel {
+            let function = size == manifest.tiles.size ? nil : "\(Graph.visionEncoder.rawValue)_\(size)"
+            if models[key(.visionEncoder, function)] == nil { unloadVisionEncoders() }
+            return try model(.visionEncoder, function)
+        }
+
+        private func unloadVisionEncoders() {
+            models = models.filter { !$0.key.hasPrefix(Graph.visionEncoder.rawValue) }
         }
 
         private func key(_ graph: Graph, _ function: String?) -> String {

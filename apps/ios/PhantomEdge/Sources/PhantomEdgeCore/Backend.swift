@@ -9,7 +9,8 @@ public protocol Backend: Sendable {
     /// What runs it, for reports.
     var name: String { get }
 
-    /// A tile `[3, S, S]` of RGB in 0..1 to image tokens `[N, hidden]`.
+    /// A tile `[3, S, S]` of RGB in 0..1 to image tokens `[N, hidden]`; S is any of the bundle's sizes. Only the vision
+    /// encoder of the size that was last used stays loaded.
     func encode(tile: [Float]) async throws -> [Float]
 
     /// Ids to embeddings `[ids, hidden]`; at most the bundle's `chunk` at once.

@@ -12,11 +12,10 @@ struct BenchTask {
 
     /// Writes the golden picture below `scratch`.
     init(_ session: PhantomSession, golden: Golden, scratch: URL, platform: any BenchPlatform) throws {
-        let settings = session.manifest.tiles
-        tiles = TilePolicy(size: settings.size, max: settings.max, thumbnail: settings.thumbnail)
+        tiles = session.policy()
         tileCount = tiles.count(width: golden.image.width, height: golden.image.height)
         ids = golden.ids
-        guard ids.count(where: { $0 == session.manifest.ids.image }) == tileCount * settings.tokens else {
+        guard ids.count(where: { $0 == session.manifest.ids.image }) == tileCount * session.tile.tokens else {
             throw PhantomEdgeError.bundle("the golden prompt is not about the golden picture: export the bundle again")
         }
         picture = scratch.appendingPathComponent("phantom-bench-picture.png")

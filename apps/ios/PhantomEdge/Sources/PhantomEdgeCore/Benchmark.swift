@@ -44,7 +44,7 @@ public struct Benchmark: Sendable {
         // The computer has compared the files with their digests; its job lies among them.
         let bundle = try ModelBundle(folder: folder, verify: false)
         try PhantomSession.checkMemory(for: bundle, platform.conditions)
-        let golden = try Golden(file: bundle.golden)
+        let golden = try Golden(file: bundle.golden(of: bundle.manifest.tileSizes[0]))
         let session = try await loaded(bundle, job, &run)
         (run.runtime, run.notes) = (platform.runtime, platform.notes)
         run.runtime["threads"] = job.settings.threads.map(BenchFact.whole) ?? .text("the runtime's choice")
@@ -52,7 +52,7 @@ public struct Benchmark: Sendable {
         defer { try? FileManager.default.removeItem(at: task.picture) }
         run.model = [
             "tiles": .whole(task.tileCount), "prompt_tokens": .whole(task.ids.count),
-            "context": .whole(bundle.manifest.context),
+            "tile_size": .whole(session.tile.size), "context": .whole(bundle.manifest.context),
         ]
         if job.check {
             step("checking the golden outputs")

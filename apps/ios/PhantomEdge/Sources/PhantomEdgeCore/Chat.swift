@@ -88,7 +88,7 @@ public actor Chat {
     }
 
     private var imageTokens: Int? {
-        image.map { policy.count(width: $0.width, height: $0.height) * session.manifest.tiles.tokens }
+        image.map { policy.count(width: $0.width, height: $0.height) * session.tile.tokens }
     }
 
     /// Ids of the prompt that the cache holds from an earlier question; the last one is always computed.

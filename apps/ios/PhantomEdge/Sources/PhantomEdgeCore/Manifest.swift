@@ -32,8 +32,8 @@ public struct Manifest: Decodable, Sendable {
         }
     }
 
-    /// A further size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder.
-    public struct TileSize: Decodable, Sendable {
+    /// A size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder.
+    public struct TileSize: Decodable, Equatable, Sendable {
         public let size: Int
         public let tokens: Int
         public let visionEncoder: String
@@ -123,7 +123,9 @@ public struct Manifest: Decodable, Sendable {
             "chunk": chunk, "shape.hidden": shape.hidden, "shape.vocabulary": shape.vocabulary,
             "shape.layers": shape.layers, "shape.kv_heads": shape.kvHeads,
         ]
-        let others = (tiles.others ?? []).flatMap { [("tiles.others.size", $0.size), ("tiles.others.tokens", $0.tokens)] }
+        let others = (tiles.others ?? []).flatMap {
+            [("tiles.others.size", $0.size), ("tiles.others.tokens", $0.tokens)]
+        }
         for (name, size) in sizes.map({ ($0.key, $0.value) }) + others where !(1...1 << 24).contains(size) {
             throw PhantomEdgeError.bundle(
                 "manifest.json: \(name) is not a size from 1 to \(1 << 24): export the bundle again")
@@ -141,6 +143,27 @@ public struct Manifest: Decodable, Sendable {
     /// Whether a relative path stays below the folder that it starts from.
     static func isInside(_ path: String) -> Bool {
         !path.isEmpty && !path.hasPrefix("/") && !path.split(separator: "/").contains("..")
+    }
+}
+
+extension Manifest {
+    /// Every size of tiles that may be chosen, the default first.
+    public var tileSizes: [TileSize] {
+        [TileSize(size: tiles.size, tokens: tiles.tokens, visionEncoder: graphs.visionEncoder)] + (tiles.others ?? [])
+    }
+
+    /// One of `tileSizes` by its side in pixels. Throws `PhantomEdgeError.input`, which names those that there are.
+    public func tileSize(_ size: Int) throws -> TileSize {
+        if let chosen = tileSizes.first(where: { $0.size == size }) { return chosen }
+        let sizes = tileSizes.map { String($0.size) }.joined(separator: ", ")
+        throw PhantomEdgeError.input("the bundle has no tiles of \(size) pixels: choose one of its sizes, \(sizes)")
+    }
+
+    /// The size of a tile `[3, S, S]` of so many values. Throws as `tileSize` does.
+    func tileSize(ofValues count: Int) throws -> TileSize {
+        if let chosen = tileSizes.first(where: { 3 * $0.size * $0.size == count }) { return chosen }
+        let shapes = tileSizes.map { "3x\($0.size)x\($0.size)" }.joined(separator: " or ")
+        throw PhantomEdgeError.input("a tile has \(count) values, not \(shapes)")
     }
 }
 

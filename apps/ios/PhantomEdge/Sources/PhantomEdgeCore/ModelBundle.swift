@@ -33,8 +33,11 @@ public struct ModelBundle: Sendable {
         if verify { try checkFiles() }
     }
 
-    /// The bundle's recorded inputs and outputs.
-    var golden: URL { folder.appendingPathComponent(Self.goldenName) }
+    /// The bundle's recorded inputs and outputs, with tiles of one of its sizes.
+    func golden(of tile: Manifest.TileSize) -> URL {
+        let name = tile.size == manifest.tiles.size ? Self.goldenName : "golden_\(tile.size).safetensors"
+        return folder.appendingPathComponent(name)
+    }
 
     /// Where a graph's artifact lies.
     public func url(of graph: Graph) throws -> URL {

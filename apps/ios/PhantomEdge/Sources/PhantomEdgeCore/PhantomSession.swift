@@ -11,14 +11,33 @@ public final class PhantomSession: Sendable {
     public let backend: any Backend
     public let conditions: any DeviceConditions
     public let pacing: Pacing
+    /// The size of the tiles that pictures are cut into.
+    public let tile: Manifest.TileSize
 
     /// With any backend. `PhantomSession.load` chooses the platform's.
+    ///
+    /// `tileSize` is the side in pixels of one of `manifest.tileSizes`, nil the bundle's default. Throws
+    /// `PhantomEdgeError.input` for another.
     public init(
         bundle: ModelBundle, backend: any Backend, conditions: any DeviceConditions = UnlimitedConditions(),
-        pacing: Pacing = Pacing()
+        pacing: Pacing = Pacing(), tileSize: Int? = nil
     ) throws {
         (self.bundle, self.backend, self.conditions, self.pacing) = (bundle, backend, conditions, pacing)
+        tile = try bundle.manifest.tileSize(tileSize ?? bundle.manifest.tiles.size)
         tokenizer = try bundle.tokenizer()
+    }
+
+    private init(_ session: PhantomSession, tile: Manifest.TileSize) {
+        (bundle, backend, tokenizer) = (session.bundle, session.backend, session.tokenizer)
+        (conditions, pacing, self.tile) = (session.conditions, session.pacing, tile)
+    }
+
+    /// The same loaded model with tiles of another of `manifest.tileSizes`: smaller ones cost less time and fewer tokens
+    /// of the context, and show less. The vision encoder of the size before is unloaded with the next picture.
+    ///
+    /// Throws `PhantomEdgeError.input` for a size that the bundle lacks.
+    public func atTileSize(_ size: Int) throws -> PhantomSession {
+        PhantomSession(self, tile: try manifest.tileSize(size))
     }
 
     public var manifest: Manifest { bundle.manifest }
@@ -26,11 +45,15 @@ public final class PhantomSession: Sendable {
     /// A new context, about a picture if one is given.
     ///
     /// `maxTiles` looks less closely, at most as closely as the bundle was exported for: each tile costs a pass of the
-    /// vision encoder and `manifest.tiles.tokens` of the context.
+    /// vision encoder and `tile.tokens` of the context.
     public func chat(about image: RGBImage? = nil, maxTiles: Int? = nil) -> Chat {
+        Chat(session: self, image: image, policy: policy(maxTiles: maxTiles))
+    }
+
+    /// How pictures are cut.
+    func policy(maxTiles: Int? = nil) -> TilePolicy {
         let most = min(max(maxTiles ?? manifest.tiles.max, 1), manifest.tiles.max)
-        let policy = TilePolicy(size: manifest.tiles.size, max: most, thumbnail: manifest.tiles.thumbnail)
-        return Chat(session: self, image: image, policy: policy)
+        return TilePolicy(size: tile.size, max: most, thumbnail: manifest.tiles.thumbnail)
     }
 
     /// One question on a new context.

@@ -27,18 +27,17 @@ extension SelfTest: CustomStringConvertible {
 }
 
 extension PhantomSession {
-    /// Runs `golden.safetensors`, which the export recorded, and judges it by the file's own limits: the picture to
+    /// Runs the golden file of `tile`'s size, which the export recorded, and judges it by the file's own limits: the picture to
     /// tiles, the recorded tiles to image tokens, the prompt with these, and the recorded answer token by token,
     /// whatever the device would choose, so that one tie does not count against all that follows it.
     public func selfTest() async throws -> SelfTest {
-        let golden = try Golden(file: bundle.golden)
-        let policy = TilePolicy(size: manifest.tiles.size, max: manifest.tiles.max, thumbnail: manifest.tiles.thumbnail)
-        return try await selfTest(golden, pixels: policy.split(golden.image).flatMap(TilePolicy.planar))
+        let golden = try Golden(file: bundle.golden(of: tile))
+        return try await selfTest(golden, pixels: policy().split(golden.image).flatMap(TilePolicy.planar))
     }
 
     /// With the tiles `pixels` that the device makes of the picture.
     func selfTest(_ golden: Golden, pixels: [Float]) async throws -> SelfTest {
-        let size = 3 * manifest.tiles.size * manifest.tiles.size
+        let size = 3 * tile.size * tile.size
         guard golden.pixels.count % size == 0, golden.ids.count + golden.tokens.count <= manifest.context else {
             throw PhantomEdgeError.bundle("golden.safetensors is not of this manifest: export the bundle again")
         }

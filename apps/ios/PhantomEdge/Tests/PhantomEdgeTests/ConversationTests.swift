@@ -24,9 +24,12 @@ final class ConversationTests: XCTestCase {
 
     func testConversationsAreThePythonPackagesOwn() async throws {
         let vectors = try Vectors("transcripts")
-        let (session, _) = try open()
+        let (whole, _) = try open()
+        var sizes: Set<Int> = []
         for (number, talk) in try XCTUnwrap(vectors.json.items).enumerated() {
             let image = talk["image"]?.flag == true ? try vectors.image("image.\(number)") : nil
+            let session = try whole.atTileSize(talk.int("tile_size"))
+            sizes.insert(session.tile.size)
             let chat = session.chat(about: image)
             for expected in try XCTUnwrap(talk["answers"]?.items) {
                 let options = try AnswerOptions(maxTokens: expected.int("max_tokens"), stops: expected.strings("stops"))
@@ -37,6 +40,44 @@ final class ConversationTests: XCTestCase {
                 XCTAssertEqual(timing.newTokens, try expected.int("new_tokens"))
                 XCTAssertEqual(timing.stop?.rawValue, try expected.text("stop"))
             }
+        }
+        XCTAssertEqual(sizes, Set(whole.manifest.tileSizes.map(\.size)))
+        XCTAssertEqual(sizes.count, 2)
+    }
+
+    func testAPictureTakesTheImageTokensOfTheChosenSize() async throws {
+        let (session, backend) = try open()
+        let small = try XCTUnwrap(session.manifest.tiles.others?.first)
+        let chosen = try session.atTileSize(small.size)
+        XCTAssertEqual(chosen.tile, small)
+        XCTAssertEqual(session.tile.size, session.manifest.tiles.size)
+        for (one, tokens) in [(session, session.manifest.tiles.tokens), (chosen, small.tokens)] {
+            await backend.forgetCalls()
+            let chat = one.chat(about: try picture, maxTiles: 1)
+            _ = try await text(chat, "Is it red?", AnswerOptions(maxTokens: 1))
+            let (ids, calls) = await (chat.ids, backend.calls)
+            XCTAssertEqual(ids.count { $0 == session.manifest.ids.image }, tokens)
+            XCTAssertEqual(calls.filter { $0 == "v" }.count, 1)
+        }
+        let report = try await chosen.selfTest()
+        XCTAssertTrue(report.passed, "\(report)")
+    }
+
+    func testASizeThatTheBundleLacksIsRefusedByName() throws {
+        let (session, backend) = try open()
+        let sizes = session.manifest.tileSizes.map { String($0.size) }.joined(separator: ", ")
+        let refusal = PhantomEdgeError.input(
+            "the bundle has no tiles of 100 pixels: choose one of its sizes, \(sizes)")
+        XCTAssertThrowsError(try session.atTileSize(100)) { XCTAssertEqual($0 as? PhantomEdgeError, refusal) }
+        XCTAssertThrowsError(try PhantomSession(bundle: session.bundle, backend: backend, tileSize: 100)) {
+            XCTAssertEqual($0 as? PhantomEdgeError, refusal)
+        }
+        let small = try XCTUnwrap(session.manifest.tiles.others?.first)
+        XCTAssertEqual(
+            try PhantomSession(bundle: session.bundle, backend: backend, tileSize: small.size).tile, small)
+        XCTAssertEqual(try session.manifest.tileSize(ofValues: 3 * small.size * small.size), small)
+        XCTAssertThrowsError(try session.manifest.tileSize(ofValues: 3 * 100 * 100)) {
+            XCTAssertTrue("\($0)".hasPrefix("a tile has 30000 values, not 3x"), "\($0)")
         }
     }
 

@@ -39,8 +39,12 @@ import PhantomEdge
     /// What a screen reader is to say; the same words twice in a row are said once.
     public private(set) var announcement = ""
     public var maxTokens: Int
+    /// Side in pixels of the tiles that the model looks with; nil until it is loaded.
+    public private(set) var tileSize: Int?
 
     public var isReady: Bool { engine != nil }
+    /// How finely the model may look; none where there is no choice.
+    public var details: [PictureDetail] { PictureDetail.all(of: info?.tileSizes ?? []) }
     public var canPause: Bool { isReady && source != nil && sourceKind != .picture }
 
     @ObservationIgnored private var source: (any PictureSource)?
@@ -48,14 +52,16 @@ import PhantomEdge
     @ObservationIgnored private lazy var loop = AnswerLoop(host: self)
     @ObservationIgnored private let load: EngineLoader
     @ObservationIgnored private let conditions: any DeviceConditions
+    @ObservationIgnored private let tileSizes: TileSizeStore
     @ObservationIgnored private let measureMemory: @MainActor () -> Int
     @ObservationIgnored private var isAway = false
 
     public init(
-        config: AppConfig, conditions: any DeviceConditions, memory: @escaping @MainActor () -> Int = { 0 },
-        load: @escaping EngineLoader
+        config: AppConfig, conditions: any DeviceConditions, tileSizes: TileSizeStore = .none,
+        memory: @escaping @MainActor () -> Int = { 0 }, load: @escaping EngineLoader
     ) {
-        (self.config, self.conditions, measureMemory, self.load) = (config, conditions, memory, load)
+        (self.config, self.conditions, self.tileSizes) = (config, conditions, tileSizes)
+        (measureMemory, self.load) = (memory, load)
         (question, maxTokens) = (config.presets[0], config.longestAnswer)
     }
 
@@ -67,7 +73,9 @@ import PhantomEdge
         engine = nil
         (stage, loading) = (.loading, LoadingStep("Loading the model", part: 0))
         do {
-            engine = try await load { [weak self] step in self?.progress(step) }
+            let loaded = try await load { [weak self] step in self?.progress(step) }
+            tileSize = try await tileSize(of: loaded)
+            engine = loaded
         } catch {
             fail(.model, Failure(error))
             return
@@ -75,6 +83,31 @@ import PhantomEdge
         (loading, info) = (nil, engine?.info)
         memory = measureMemory()
         say("The model is ready.")
+        begin()
+    }
+
+    /// The size that the engine looks with: as the user chose it before, where this model has it.
+    private func tileSize(of engine: any Engine) async throws -> Int? {
+        let sizes = engine.info.tileSizes
+        guard let remembered = tileSize ?? tileSizes.read(), sizes.contains(remembered) else { return sizes.first }
+        try await engine.useTiles(of: remembered)
+        return remembered
+    }
+
+    /// Looks with tiles of another of the model's sizes, now and at the next start.
+    public func choose(tileSize size: Int) async {
+        guard let engine, size != tileSize, !isTesting else { return }
+        tileSize = size
+        tileSizes.write(size)
+        loop.pause()
+        await loop.settled()
+        guard size == tileSize else { return }  // another one has been chosen since
+        do {
+            try await engine.useTiles(of: size)
+        } catch {
+            return fail(.model, Failure(error))
+        }
+        forget()
         begin()
     }
 

@@ -32,7 +32,10 @@ public struct ModelInfo: Equatable, Sendable {
         public init(_ name: String, _ value: String) { (self.name, self.value) = (name, value) }
     }
 
-    public init(facts: [Fact]) { self.facts = facts }
+    /// Sides in pixels of the tiles that the model may look with, the one that it starts with first.
+    public let tileSizes: [Int]
+
+    public init(facts: [Fact], tileSizes: [Int] = []) { (self.facts, self.tileSizes) = (facts, tileSizes) }
 }
 
 /// Seconds and counts of an answer, whole or so far.
@@ -82,7 +85,10 @@ public protocol Engine: Sendable {
         _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
     ) async throws -> Answer
 
-    /// Runs the bundle's recorded inputs and compares.
+    /// Looks with tiles of another of `info.tileSizes` from now on.
+    func useTiles(of size: Int) async throws
+
+    /// Runs the bundle's recorded inputs for that size and compares.
     func selfTest() async throws -> [CheckRow]
 
     /// The system asks for memory.

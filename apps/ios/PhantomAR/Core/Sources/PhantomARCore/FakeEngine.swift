@@ -1,6 +1,7 @@
 /// Answers without a model, so that the app can be built, tested and looked at anywhere. Says so in every answer.
 public struct FakeEngine: Engine {
-    public let info = ModelInfo(facts: [.init("Model", "stand-in, no model"), .init("Runs on", "no model")])
+    public let info = ModelInfo(
+        facts: [.init("Model", "stand-in, no model"), .init("Runs on", "no model")], tileSizes: [448, 336, 224])
     /// Between two words.
     let step: Duration
 
@@ -32,6 +33,8 @@ public struct FakeEngine: Engine {
         }
         return Answer(text: text, speed: speed, stop: words.count > maxTokens ? .length : .end)
     }
+
+    public func useTiles(of size: Int) async throws {}
 
     public func selfTest() async throws -> [CheckRow] {
         [CheckRow(name: "No model to test", measured: "nothing", limit: "none", passed: true)]

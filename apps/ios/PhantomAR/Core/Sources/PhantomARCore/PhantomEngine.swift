@@ -3,7 +3,7 @@ import PhantomEdge
 /// The model as an `Engine`: one tile, greedy, one look per picture.
 public actor PhantomEngine: Engine {
     public nonisolated let info: ModelInfo
-    private let session: PhantomSession
+    private var session: PhantomSession
     private var seen: (frame: Int, chat: Chat)?
 
     /// `loading` are the seconds until now.
@@ -11,12 +11,15 @@ public actor PhantomEngine: Engine {
         self.session = session
         let manifest = session.manifest
         let bytes = manifest.files.values.reduce(0) { $0 + $1.bytes }
-        info = ModelInfo(facts: [
-            .init("Model", "\(manifest.target), \(Numbers.megabytes(bytes))"),
-            .init("Runs on", session.backend.name),
-            .init("Sees", "\(manifest.tiles.size) × \(manifest.tiles.size) pixels"),
-            .init("Ready after", Numbers.seconds(loading)),
-        ])
+        let sizes = [session.tile.size] + manifest.tileSizes.map(\.size).filter { $0 != session.tile.size }
+        // Where there is a choice, it says itself what is chosen.
+        let sees = ModelInfo.Fact("Sees", "\(session.tile.size) × \(session.tile.size) pixels")
+        info = ModelInfo(
+            facts: [
+                .init("Model", "\(manifest.target), \(Numbers.megabytes(bytes))"),
+                .init("Runs on", session.backend.name),
+            ] + (sizes.count > 1 ? [] : [sees]) + [.init("Ready after", Numbers.seconds(loading))],
+            tileSizes: sizes)
     }
 
     public func ask(
@@ -36,6 +39,12 @@ public actor PhantomEngine: Engine {
         if text.isEmpty { speed.firstToken = seconds(since: start) }
         speed.rate = rate(timing)
         return Answer(text: text, speed: speed, stop: timing.stop ?? .end)
+    }
+
+    public func useTiles(of size: Int) async throws {
+        guard size != session.tile.size else { return }
+        session = try session.atTileSize(size)
+        seen = nil
     }
 
     public func selfTest() async throws -> [CheckRow] {

@@ -1,3 +1,4 @@
+import Foundation
 import PhantomEdge
 import XCTest
 
@@ -115,6 +116,40 @@ import XCTest
         await eventually("an answer") { !app.answers.isEmpty }
     }
 
+    func testPictureDetailIsChosenAndRemembered() async {
+        let (kept, looked) = (Kept(), Kept())
+        let store = TileSizeStore(read: { kept.sizes.last }, write: { kept.add($0) })
+        func start() -> AppModel {
+            AppModel(config: config, conditions: Weather(), tileSizes: store) { _ in Sized(looked: looked) }
+        }
+        let app = start()
+        XCTAssertEqual(app.details, [])
+        app.use(Pictures(.picture))
+        await app.loadModel()
+        XCTAssertEqual(app.details.map(\.name), ["Fine, 448 pixels", "Medium, 336 pixels", "Fast, 224 pixels"])
+        XCTAssertEqual(app.tileSize, 336)
+        await eventually("an answer") { app.answers.count == 1 }
+        await app.choose(tileSize: 224)
+        await eventually("another answer") { app.answers.count == 1 && looked.sizes == [224] }
+        let again = start()
+        await again.loadModel()
+        XCTAssertEqual(again.tileSize, 224)
+        XCTAssertEqual(looked.sizes, [224, 224])
+        kept.add(100)  // of another model
+        let third = start()
+        await third.loadModel()
+        XCTAssertEqual(third.tileSize, 336)
+    }
+
+    func testOneSizeOffersNoChoice() async {
+        let app = appModel(Weather(), Stuck())
+        await app.loadModel()
+        XCTAssertEqual(app.details, [])
+        XCTAssertNil(app.tileSize)
+        XCTAssertEqual(PictureDetail.all(of: [448]), [])
+        XCTAssertEqual(PictureDetail.all(of: [224, 448]).map(\.name), ["Fine, 448 pixels", "Fast, 224 pixels"])
+    }
+
     func testAQuestionThatCannotBeAskedLeavesTheModelLoaded() async {
         let app = appModel(Weather(), Stuck(error: .input("the question holds <img>")))
         app.use(Pictures())
@@ -133,6 +168,30 @@ import XCTest
         XCTAssertFalse(app.isReady)
         XCTAssertEqual(app.pill, .init(words: "Stopped", tone: .bad))
     }
+}
+
+/// What was said from any thread.
+private final class Kept: @unchecked Sendable {
+    private let lock = NSLock()
+    private var all: [Int] = []
+
+    var sizes: [Int] { lock.withLock { all } }
+    func add(_ size: Int) { lock.withLock { all.append(size) } }
+}
+
+/// The stand-in with sizes, which says what it was told to look with.
+private struct Sized: Engine {
+    let looked: Kept
+    let inner = FakeEngine(step: .milliseconds(1))
+    var info: ModelInfo { ModelInfo(facts: [], tileSizes: [336, 448, 224]) }
+
+    func ask(_ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText) async throws -> Answer {
+        try await inner.ask(frame, question, maxTokens: maxTokens, onText: onText)
+    }
+
+    func useTiles(of size: Int) async throws { looked.add(size) }
+    func selfTest() async throws -> [CheckRow] { [] }
+    func trim() async {}
 }
 
 private actor Tries {

@@ -57,6 +57,7 @@ struct Stuck: Engine {
         return Answer(text: "too late", speed: Speed(), stop: .end)
     }
 
+    func useTiles(of size: Int) async throws { throw error ?? .runtime("no") }
     func selfTest() async throws -> [CheckRow] { throw error ?? .runtime("no") }
     func trim() async {}
 }

@@ -27,6 +27,26 @@ import XCTest
         XCTAssertEqual(more, 2)
     }
 
+    func testAnotherSizeLooksAgainAtThePicture() async throws {
+        let (engine, graphs) = try makeEngine()
+        let frame = Frame(try picture())
+        let sizes = engine.info.tileSizes
+        XCTAssertEqual(sizes.count, 2, "the tests' bundle has two")
+        XCTAssertFalse(engine.info.facts.contains { $0.name == "Sees" }, "the choice says it")
+        _ = try await engine.ask(frame, "What is it?", maxTokens: 2) { _, _ in }
+        try await engine.useTiles(of: sizes[1])
+        _ = try await engine.ask(frame, "What is it?", maxTokens: 2) { _, _ in }
+        try await engine.useTiles(of: sizes[1])
+        let answer = try await engine.ask(frame, "How many?", maxTokens: 32) { _, _ in }
+        XCTAssertEqual(answer.text, Spelling.text)
+        let looks = await graphs.tiles
+        XCTAssertEqual(looks, sizes.map { 3 * $0 * $0 })
+        do {
+            try await engine.useTiles(of: 100)
+            XCTFail("it was taken")
+        } catch PhantomEdgeError.input {}
+    }
+
     func testACancelledAnswerIsNone() async throws {
         let (engine, _) = try makeEngine(delay: .milliseconds(20))
         let frame = Frame(try picture())
@@ -67,7 +87,9 @@ private actor Spelling: Backend {
     private let delay: Duration
     private var last = -1
     private var start = 0
-    private(set) var looks = 0
+    /// Values of each tile that was looked at.
+    private(set) var tiles: [Int] = []
+    var looks: Int { tiles.count }
 
     init(_ bundle: ModelBundle, _ delay: Duration) throws {
         (manifest, self.delay) = (bundle.manifest, delay)
@@ -75,8 +97,9 @@ private actor Spelling: Backend {
     }
 
     func encode(tile: [Float]) -> [Float] {
-        looks += 1
-        return [Float](repeating: 0, count: manifest.tiles.tokens * manifest.shape.hidden)
+        tiles.append(tile.count)
+        let tokens = manifest.tileSizes.first { 3 * $0.size * $0.size == tile.count }?.tokens ?? 0
+        return [Float](repeating: 0, count: tokens * manifest.shape.hidden)
     }
 
     func embed(_ ids: [Int]) -> [Float] {

@@ -30,6 +30,7 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
     // Two handles on one file: the vision encoder's packed weights can then be given back by themselves.
     private var text: Module?
     private var vision: Module? = null
+    private var visionSize = 0
     private var current: Cache? = null
 
     init {
@@ -42,12 +43,9 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
     }
 
     override fun encode(tile: FloatArray): FloatArray {
-        val side = manifest.tileSize.toLong()
-        if (tile.size != 3 * side.toInt() * side.toInt()) {
-            throw InputException("a tile has ${tile.size} values, not 3x${side}x$side")
-        }
-        val module = vision ?: open().also { vision = it }
-        return run(module, Graph.VISION_ENCODER, Tensor.fromBlob(tile, longArrayOf(1, 3, side, side)))
+        val size = manifest.tileOf(tile.size).size
+        val shape = longArrayOf(1, 3, size.toLong(), size.toLong())
+        return run(visionEncoder(size), method(size), Tensor.fromBlob(tile, shape))
     }
 
     override fun embed(ids: IntArray): FloatArray {
@@ -56,7 +54,7 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
             throw InputException("an id lies outside the vocabulary of ${manifest.vocabulary}")
         }
         val tensor = Tensor.fromBlob(LongArray(ids.size) { ids[it].toLong() }, longArrayOf(1, ids.size.toLong()))
-        return run(opened(), Graph.TOKEN_EMBEDDING, tensor)
+        return run(opened(), Graph.TOKEN_EMBEDDING.method, tensor)
     }
 
     override fun makeCache(): DecoderCache = Cache().also { current = it }
@@ -68,14 +66,13 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
         val shape = longArrayOf(1, rows.toLong(), manifest.hidden.toLong())
         val places = LongArray(rows) { (position + it).toLong() }
         val positions = Tensor.fromBlob(places, longArrayOf(rows.toLong()))
-        return run(opened(), Graph.TEXT_DECODER, Tensor.fromBlob(embeddings, shape), positions)
+        return run(opened(), Graph.TEXT_DECODER.method, Tensor.fromBlob(embeddings, shape), positions)
     }
 
-    /** Loads graphs now instead of at their first call. */
+    /** Loads graphs now instead of at their first call; of the vision encoders the default size's. */
     fun prepare(graphs: List<Graph> = Graph.entries) {
         for (graph in graphs) {
-            val module =
-                if (graph == Graph.VISION_ENCODER) vision ?: open().also { vision = it } else opened()
+            val module = if (graph == Graph.VISION_ENCODER) visionEncoder(manifest.tileSize) else opened()
             translated("load $path") { module.loadMethod(graph.method) }
         }
     }
@@ -99,16 +96,26 @@ class ExecuTorchBackend(bundle: ModelBundle, private val threads: Int = 0) : Bac
         }
     }
 
+    /** The handle of the vision encoder for tiles of [size], instead of that for another. */
+    private fun visionEncoder(size: Int): Module {
+        if (size != visionSize) trim()
+        visionSize = size
+        return vision ?: open().also { vision = it }
+    }
+
+    private fun method(tileSize: Int): String =
+        Graph.VISION_ENCODER.method + if (tileSize == manifest.tileSize) "" else "_$tileSize"
+
     private fun opened(): Module = text ?: throw BackendException("the session is closed: load the bundle again")
 
     private fun open(): Module =
         translated("load $path") { Module.load(path, Module.LOAD_MODE_MMAP, threads) }
 
-    private fun run(module: Module, graph: Graph, vararg inputs: Tensor): FloatArray =
-        translated("run ${graph.method}") {
+    private fun run(module: Module, method: String, vararg inputs: Tensor): FloatArray =
+        translated("run $method") {
             val values = inputs.map { EValue.from(it) }.toTypedArray()
             // A copy: the tensor itself is a view of memory that the next call writes over.
-            module.execute(graph.method, *values)[0].toTensor().dataAsFloatArray
+            module.execute(method, *values)[0].toTensor().dataAsFloatArray
         }
 
     private inline fun <T> translated(what: String, work: () -> T): T =

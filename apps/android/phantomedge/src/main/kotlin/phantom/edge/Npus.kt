@@ -26,7 +26,8 @@ class Npus(private val context: Context) {
 
     /**
      * Opens [bundle] with [part], a bundle for `snapdragon` or this phone's files of one, by the rules of
-     * [Processors]; without one on the CPU, for the reason [otherwise].
+     * [Processors]; without one on the CPU, for the reason [otherwise]. [tileSize] is one of the bundle's, null its
+     * default.
      */
     fun open(
         bundle: ModelBundle,
@@ -34,10 +35,11 @@ class Npus(private val context: Context) {
         threads: Int = 0,
         pacing: Pacing = Pacing(),
         otherwise: String = "the app has no part for an NPU",
+        tileSize: Int? = null,
         onStep: (String) -> Unit = {},
     ): Answering {
         val processors =
-            Processors(bundle, AndroidConditions(context), pacing) { ExecuTorchBackend(bundle, threads) }
+            Processors(bundle, AndroidConditions(context), pacing, tileSize) { ExecuTorchBackend(bundle, threads) }
         if (part == null) return processors.onCpu(otherwise)
         val key = listOf(part.digest, bundle.digest, PROVIDER, chip, Build.FINGERPRINT).joinToString(" ")
         val verdict = NpuVerdict(File(context.noBackupFilesDir, "phantom-npu"), key)

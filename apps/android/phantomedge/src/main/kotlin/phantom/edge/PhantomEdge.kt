@@ -61,8 +61,15 @@ private constructor(private val context: Context, answering: Answering, private 
         context.registerComponentCallbacks(memory)
     }
 
-    /** A new context, about a picture if one is given. It ends the chat before it. */
-    fun chat(image: RgbImage? = null, maxTiles: Int = session.manifest.maxTiles): Chat = session.chat(image, maxTiles)
+    /**
+     * A new context, about a picture if one is given. It ends the chat before it. [tileSize] is one of
+     * `session.manifest.tileSizes`: see [PhantomSession.atTileSize].
+     */
+    fun chat(
+        image: RgbImage? = null,
+        maxTiles: Int = session.manifest.maxTiles,
+        tileSize: Int = session.tile.size,
+    ): Chat = session.atTileSize(tileSize).chat(image, maxTiles)
 
     /**
      * The answer as pieces of text. Cancelling the collector stops it after the call of a graph that is under way; what
@@ -79,8 +86,9 @@ private constructor(private val context: Context, answering: Answering, private 
     /** Forgets a chat's questions and answers but keeps its picture; see [Chat.rewind]. */
     suspend fun rewind(chat: Chat) = withContext(worker.dispatcher) { mutex.withLock { chat.rewind() } }
 
-    /** Runs the bundle's recorded inputs on this device. */
-    suspend fun selfTest(): SelfTest = withContext(worker.dispatcher) { mutex.withLock { session.selfTest() } }
+    /** Runs the bundle's recorded inputs on this device, with tiles of one of its sizes. */
+    suspend fun selfTest(tileSize: Int = session.tile.size): SelfTest =
+        withContext(worker.dispatcher) { mutex.withLock { session.atTileSize(tileSize).selfTest() } }
 
     /** Gives memory back that can be had again, once what is under way has ended. */
     fun trim() {
@@ -106,8 +114,10 @@ private constructor(private val context: Context, answering: Answering, private 
          *
          * [npu] is the folder of a bundle for `snapdragon`, or of those of its files that this phone's chip needs
          * ([Npus.plan]). It answers where it passes its golden file here; where not, the CPU does, and [processor] says
-         * why. [verify] compares every file's SHA-256 with the manifest: once after a download is enough. Throws
-         * [phantom.edge.core.PhantomEdgeException], a `MemoryException` when the system has no room for the model.
+         * why. [tileSize] is the side in pixels of one of the bundle's sizes of tiles, null its default; an NPU has one
+         * size, and leaves others to the CPU. [verify] compares every file's SHA-256 with the manifest: once after a
+         * download is enough. Throws [phantom.edge.core.PhantomEdgeException], a `MemoryException` when the system has no
+         * room for the model.
          */
         suspend fun load(
             context: Context,
@@ -116,6 +126,7 @@ private constructor(private val context: Context, answering: Answering, private 
             threads: Int = 0,
             pacing: Pacing = Pacing(),
             npu: File? = null,
+            tileSize: Int? = null,
         ): PhantomEdge {
             val worker = Worker()
             val application = context.applicationContext
@@ -125,7 +136,7 @@ private constructor(private val context: Context, answering: Answering, private 
                         val bundle = ModelBundle(folder, verify)
                         val part = npu?.let { ModelBundle(it, verify = false) }
                         if (part != null && verify) Npus(application).check(part)
-                        Npus(application).open(bundle, part, threads, pacing)
+                        Npus(application).open(bundle, part, threads, pacing, tileSize = tileSize)
                     }
                 return PhantomEdge(application, answering, worker)
             } catch (error: Throwable) {

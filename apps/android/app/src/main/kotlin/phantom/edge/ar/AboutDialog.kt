@@ -15,7 +15,7 @@ import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.AppState
 import phantom.edge.ar.core.CheckRow
 
-/** What the model is, where it runs, the longest answer, the self-test, the notices. */
+/** What the model is, where it runs, how finely it looks, the longest answer, the self-test, the notices. */
 class AboutDialog(private val activity: Activity, private val model: AppModel, private val scope: CoroutineScope) {
     private var view: View? = null
 
@@ -25,6 +25,7 @@ class AboutDialog(private val activity: Activity, private val model: AppModel, p
         view.click(R.id.self_test) { scope.launch { model.selfTest() } }
         view.click(R.id.notices) { showNotices() }
         addLengths(view.findViewById(R.id.longest))
+        addDetails(view.findViewById(R.id.detail))
         update(model.state.value)
         AlertDialog.Builder(activity)
             .setTitle(R.string.about)
@@ -50,11 +51,24 @@ class AboutDialog(private val activity: Activity, private val model: AppModel, p
         val lengths = (LENGTHS + model.config.longestAnswer).distinct().sorted()
         list.adapter = ArrayAdapter(activity, android.R.layout.simple_spinner_dropdown_item, lengths)
         list.setSelection(lengths.indexOf(model.state.value.maxTokens).coerceAtLeast(0))
-        list.onItemSelectedListener =
+        list.onChosen { model.limit(lengths[it]) }
+    }
+
+    /** Shown where the model has a choice; one that is loaded while the dialog is open offers it the next time. */
+    private fun addDetails(list: Spinner) {
+        val (details, size) = model.state.value.run { details to tileSize }
+        val visibility = if (details.isEmpty()) View.GONE else View.VISIBLE
+        list.visibility = visibility
+        view?.findViewById<View>(R.id.detail_title)?.visibility = visibility
+        list.adapter = ArrayAdapter(activity, android.R.layout.simple_spinner_dropdown_item, details)
+        list.setSelection(details.indexOfFirst { it.size == size }.coerceAtLeast(0))
+        list.onChosen { scope.launch { model.chooseTiles(details[it].size) } }
+    }
+
+    private fun Spinner.onChosen(act: (Int) -> Unit) {
+        onItemSelectedListener =
             object : AdapterView.OnItemSelectedListener {
-                override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) {
-                    model.limit(lengths[position])
-                }
+                override fun onItemSelected(parent: AdapterView<*>?, view: View?, position: Int, id: Long) = act(position)
 
                 override fun onNothingSelected(parent: AdapterView<*>?) = Unit
             }

@@ -18,6 +18,7 @@ import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.FakeEngine
 import phantom.edge.ar.core.Subject
+import phantom.edge.ar.core.TileSizeStore
 
 /**
  * The app's one screen. The extra `engine` with the value `fake` answers without a model and shows a drawn picture
@@ -50,8 +51,9 @@ class MainActivity : ComponentActivity() {
 
     private fun begin(isFake: Boolean) {
         val config = Settings.read(assets)
+        val sizes = if (isFake) TileSizeStore.None else StoredTileSize(this)
         val model =
-            AppModel(config, AndroidConditions(this), scope, ::residentMemory) { onStep ->
+            AppModel(config, AndroidConditions(this), scope, ::residentMemory, sizes) { onStep ->
                 if (isFake) FakeEngine.load(onStep = onStep) else ModelLoader(applicationContext).load(onStep)
             }
         val screen = Screen(this, model, scope)

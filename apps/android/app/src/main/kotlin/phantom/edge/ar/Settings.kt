@@ -1,10 +1,12 @@
 package phantom.edge.ar
 
+import android.content.Context
 import android.content.res.AssetManager
 import java.io.IOException
 import org.json.JSONException
 import org.json.JSONObject
 import phantom.edge.ar.core.AppConfig
+import phantom.edge.ar.core.TileSizeStore
 
 /** `app.json` among the app's assets. */
 object Settings {
@@ -20,4 +22,17 @@ object Settings {
         } catch (error: JSONException) {
             throw AppConfig.wrong(error.message ?: "it is not JSON")
         }
+}
+
+/** The chosen picture detail among the app's preferences. */
+class StoredTileSize(context: Context) : TileSizeStore {
+    private val preferences = context.getSharedPreferences("settings", Context.MODE_PRIVATE)
+
+    override fun read(): Int? = preferences.getInt(KEY, 0).takeIf { it > 0 }
+
+    override fun write(size: Int) = preferences.edit().putInt(KEY, size).apply()
+
+    private companion object {
+        const val KEY = "tile_size"
+    }
 }

@@ -15,7 +15,10 @@ interface Backend : Closeable {
     /** What runs it, for reports. */
     val name: String
 
-    /** A tile `[3, S, S]` of RGB in 0..1 to image tokens `[N, hidden]`. */
+    /**
+     * A tile `[3, S, S]` of RGB in 0..1 to image tokens `[N, hidden]`; S is any of the bundle's sizes. Only the vision
+     * encoder of the size that was last used stays loaded.
+     */
     fun encode(tile: FloatArray): FloatArray
 
     /** Ids to embeddings `[ids, hidden]`; at most the bundle's `chunk` at once. */

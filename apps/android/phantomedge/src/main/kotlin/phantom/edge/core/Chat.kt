@@ -63,7 +63,7 @@ class Chat internal constructor(
     }
 
     private val imageTokens: Int?
-        get() = image?.let { policy.count(it.width, it.height) * manifest.tileTokens }
+        get() = image?.let { policy.count(it.width, it.height) * session.tile.tokens }
 
     /** Ids of the prompt that the cache holds from an earlier question; the last one is always computed. */
     private fun commonPrefix(prompt: List<Int>): Int {

@@ -5,11 +5,10 @@ class Manifest internal constructor(json: Any?) {
     /** One file's size in bytes and its SHA-256 in hex. */
     class FileEntry(val bytes: Long, val sha256: String)
 
-    /** A further size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder. */
-    class TileSize internal constructor(other: Fields) {
-        val size: Int = other.size("size")
-        val tokens: Int = other.size("tokens")
-        val visionEncoder: String = other.text("vision_encoder")
+    /** A size of tiles: its side in pixels, the tokens of one, and the path of its vision encoder. */
+    data class TileSize(val size: Int, val tokens: Int, val visionEncoder: String) {
+        internal constructor(other: Fields) :
+            this(other.size("size"), other.size("tokens"), other.text("vision_encoder"))
     }
 
     private val fields = Fields(json, ModelBundle.MANIFEST)
@@ -46,8 +45,10 @@ class Manifest internal constructor(json: Any?) {
     val maxTiles: Int = fields.size("tiles.max")
     val hasThumbnail: Boolean = fields.flag("tiles.thumbnail")
 
-    /** Sizes that may be chosen instead of [tileSize]. */
-    val otherTiles: List<TileSize> = fields.itemsOrNone("tiles.others").map(::TileSize)
+    /** Every size of tiles that may be chosen, the default first. */
+    val tileSizes: List<TileSize> =
+        listOf(TileSize(tileSize, tileTokens, graphs.getValue(Graph.VISION_ENCODER.method))) +
+            fields.itemsOrNone("tiles.others").map { TileSize(it) }
 
     /** Token ids: the folded first token, the place of an image token, and those that end an answer. */
     val firstId: Int = fields.whole("ids.first")
@@ -96,9 +97,19 @@ class Manifest internal constructor(json: Any?) {
         }
     }
 
-    /** How the bundle cuts pictures, unless fewer tiles are asked for. */
-    val tiles: TilePolicy
-        get() = TilePolicy(tileSize, maxTiles, hasThumbnail)
+    /** One of [tileSizes] by its side in pixels. Throws [InputException], which names those that there are. */
+    fun tileSize(size: Int): TileSize {
+        val sizes = tileSizes.joinToString { "${it.size}" }
+        return tileSizes.firstOrNull { it.size == size }
+            ?: throw InputException("the bundle has no tiles of $size pixels: choose one of its sizes, $sizes")
+    }
+
+    /** The size of a tile `[3, S, S]` of so many values. Throws as [tileSize] does. */
+    internal fun tileOf(values: Int): TileSize {
+        val shapes = tileSizes.joinToString(" or ") { "3x${it.size}x${it.size}" }
+        return tileSizes.firstOrNull { 3 * it.size * it.size == values }
+            ?: throw InputException("a tile has $values values, not $shapes")
+    }
 
     /** Elements of all keys and values that the cache of one sequence holds. */
     val cacheElements: Long

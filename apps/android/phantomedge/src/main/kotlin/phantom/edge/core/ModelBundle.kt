@@ -43,9 +43,9 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
                 manifest.files.filterKeys { it == path || it.startsWith("$path/") }.values.sumOf { it.bytes }
             }
 
-    /** The bundle's recorded inputs and outputs. */
-    internal val golden: File
-        get() = File(folder, GOLDEN)
+    /** The bundle's recorded inputs and outputs, with tiles of one of its sizes. */
+    internal fun golden(tile: Manifest.TileSize = manifest.tileSizes.first()): File =
+        File(folder, if (tile.size == manifest.tileSize) GOLDEN else "golden_${tile.size}.safetensors")
 
     /** SHA-256 of the manifest, and so of every file that it lists. */
     val digest: String

@@ -11,23 +11,59 @@ typealias Checkpoint = () -> Unit
  *     val chat = session.chat(picture)
  *     for (piece in chat.ask("What colour is it?")) print(piece)
  */
-class PhantomSession(
+class PhantomSession
+private constructor(
     val bundle: ModelBundle,
     val backend: Backend,
-    val conditions: DeviceConditions = DeviceConditions.Unlimited,
-    val pacing: Pacing = Pacing(),
+    val conditions: DeviceConditions,
+    val pacing: Pacing,
+    val tokenizer: Tokenizer,
+    /** The size of the tiles that pictures are cut into. */
+    val tile: Manifest.TileSize,
 ) : Closeable {
     val manifest: Manifest = bundle.manifest
-    val tokenizer: Tokenizer = bundle.tokenizer()
+
+    /**
+     * With any backend. [tileSize] is the side in pixels of one of the manifest's sizes of tiles, null its default;
+     * throws [InputException] for another.
+     */
+    constructor(
+        bundle: ModelBundle,
+        backend: Backend,
+        conditions: DeviceConditions = DeviceConditions.Unlimited,
+        pacing: Pacing = Pacing(),
+        tileSize: Int? = null,
+    ) : this(
+        bundle,
+        backend,
+        conditions,
+        pacing,
+        bundle.tokenizer(),
+        bundle.manifest.tileSize(tileSize ?: bundle.manifest.tileSize),
+    )
+
+    /**
+     * The same loaded model with tiles of another of `manifest.tileSizes`: smaller ones cost less time and fewer tokens
+     * of the context, and show less. The vision encoder of the size before is unloaded with the next picture. Both
+     * sessions end when one is closed.
+     *
+     * Throws [InputException] for a size that the bundle lacks.
+     */
+    fun atTileSize(size: Int): PhantomSession =
+        PhantomSession(bundle, backend, conditions, pacing, tokenizer, manifest.tileSize(size))
 
     /**
      * A new context, about a picture if one is given.
      *
      * [maxTiles] looks less closely, at most as closely as the bundle was exported for: each tile costs a pass of the
-     * vision encoder and `manifest.tileTokens` of the context.
+     * vision encoder and `tile.tokens` of the context.
      */
     fun chat(image: RgbImage? = null, maxTiles: Int = manifest.maxTiles): Chat =
-        Chat(this, image, manifest.tiles.copy(max = maxTiles.coerceIn(1, manifest.maxTiles)))
+        Chat(this, image, policy.copy(max = maxTiles.coerceIn(1, manifest.maxTiles)))
+
+    /** How pictures are cut, unless fewer tiles are asked for. */
+    internal val policy: TilePolicy
+        get() = TilePolicy(tile.size, manifest.maxTiles, manifest.hasThumbnail)
 
     /** One question on a new context. */
     fun generate(

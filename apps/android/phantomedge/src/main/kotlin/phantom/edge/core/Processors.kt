@@ -10,13 +10,21 @@ class Processor(val isNpu: Boolean, val reason: String) {
 /** A session, the processor that it was given, and the [bytes] of the files that it uses. */
 class Answering(val session: PhantomSession, val processor: Processor, val bytes: Long)
 
-/** How a session is opened by the rules of docs/bundle.md: the NPU where it is proved to be right, else the CPU. */
+/**
+ * How a session is opened by the rules of docs/bundle.md: the NPU where it is proved to be right, else the CPU.
+ *
+ * [tileSize] is one that the CPU's bundle has, null its default; throws [InputException] for another. An NPU's part has
+ * one, and answers with no other.
+ */
 class Processors(
     private val cpuBundle: ModelBundle,
     private val conditions: DeviceConditions,
     private val pacing: Pacing,
+    tileSize: Int? = null,
     private val openCpu: () -> Backend,
 ) {
+    private val tile = cpuBundle.manifest.tileSize(tileSize ?: cpuBundle.manifest.tileSize)
+
     /** A bundle's part for the NPU of [chip], its [verdict], and how it is loaded beside the CPU's backend. */
     class Candidate(
         val bundle: ModelBundle,
@@ -31,7 +39,7 @@ class Processors(
     /** Opens without an NPU. */
     fun onCpu(reason: String): Answering {
         PhantomSession.checkMemory(cpuBundle, conditions)
-        val session = PhantomSession(cpuBundle, openCpu(), conditions, pacing)
+        val session = PhantomSession(cpuBundle, openCpu(), conditions, pacing, tile.size)
         return Answering(session, Processor(false, reason), cpuBytes)
     }
 
@@ -47,6 +55,8 @@ class Processors(
             } catch (error: PhantomEdgeException) {
                 return onCpu(error.message.orEmpty()) // nothing to remember: it is as quickly found again
             }
+        val size = candidate.bundle.manifest.tileSize
+        if (tile.size != size) return onCpu("tiles of ${tile.size} pixels were chosen, the NPU has those of $size")
         verdict.reason?.let { return onCpu(it) }
         return try {
             Answering(tried(candidate, plan, onStep), Processor(true, reason(plan)), cpuBytes + plan.graphBytes)
@@ -67,7 +77,7 @@ class Processors(
         val cpu = openCpu()
         val backend = closing(cpu) { candidate.openNpu(plan, cpu) }
         return closing(backend) {
-            val session = PhantomSession(candidate.bundle, backend, conditions, pacing)
+            val session = PhantomSession(candidate.bundle, backend, conditions, pacing, tile.size)
             if (!isTested) {
                 session.selfTest().checks.firstOrNull { !it.passed }?.let { throw BackendException(failure(it)) }
                 verdict.pass()

@@ -21,18 +21,18 @@ class SelfTest internal constructor(val backend: String, val checks: List<Check>
 }
 
 /**
- * Runs `golden.safetensors`, which the export recorded, and judges it by the file's own limits: the picture to tiles,
- * the recorded tiles to image tokens, the prompt with these, and the recorded answer token by token, whatever the
- * device would choose, so that one tie does not count against all that follows it.
+ * Runs the golden file of [PhantomSession.tile]'s size, which the export recorded, and judges it by the file's own
+ * limits: the picture to tiles, the recorded tiles to image tokens, the prompt with these, and the recorded answer token
+ * by token, whatever the device would choose, so that one tie does not count against all that follows it.
  */
 fun PhantomSession.selfTest(): SelfTest {
-    val golden = Golden(bundle.golden)
-    return selfTest(golden, manifest.tiles.split(golden.image).map(TilePolicy::planar))
+    val golden = Golden(bundle.golden(tile))
+    return selfTest(golden, policy.split(golden.image).map(TilePolicy::planar))
 }
 
 /** With the tiles [pixels] that the device makes of the picture. */
 internal fun PhantomSession.selfTest(golden: Golden, pixels: List<FloatArray>): SelfTest {
-    val size = 3 * manifest.tileSize * manifest.tileSize
+    val size = 3 * tile.size * tile.size
     if (golden.pixels.size % size != 0 || golden.ids.size + golden.tokens.size > manifest.context) {
         throw BundleException("${ModelBundle.GOLDEN} is not of this manifest: export the bundle again")
     }

@@ -32,8 +32,11 @@ class ConversationTest {
     @Test
     fun conversationsAreThePythonPackagesOwn() {
         val vectors = Vectors("transcripts")
-        val session = open()
+        val whole = open()
+        val sizes = HashSet<Int>()
         (vectors.json as List<*>).forEachIndexed { number, talk ->
+            val session = whole.atTileSize(talk["tile_size"].int!!)
+            sizes += session.tile.size
             val chat = session.chat(if (talk["image"] == true) vectors.image("image.$number") else null)
             for (expected in talk["answers"] as List<*>) {
                 val answer = chat.text(expected.text("question"), expected["max_tokens"].int!!, expected.texts("stops"))
@@ -43,6 +46,40 @@ class ConversationTest {
                 assertEquals(expected.text("stop"), chat.timing.stop?.name?.lowercase())
             }
         }
+        assertEquals(whole.manifest.tileSizes.map { it.size }.toSet(), sizes)
+        assertEquals(2, sizes.size)
+    }
+
+    @Test
+    fun aPictureTakesTheImageTokensOfTheChosenSize() {
+        val session = open()
+        val small = session.manifest.tileSizes[1]
+        val chosen = session.atTileSize(small.size)
+        assertEquals(small, chosen.tile)
+        assertEquals(session.manifest.tileSize, session.tile.size)
+        for ((one, tokens) in listOf(session to session.manifest.tileTokens, chosen to small.tokens)) {
+            backend!!.calls.clear()
+            val chat = one.chat(picture, maxTiles = 1)
+            chat.text("Is it red?", 1)
+            assertEquals(tokens, chat.ids.count { it == session.manifest.imageId })
+            assertEquals(1, backend!!.calls.count { it == "v" })
+        }
+        val report = chosen.selfTest()
+        assertTrue(report.passed, "$report")
+    }
+
+    @Test
+    fun aSizeThatTheBundleLacksIsRefusedByName() {
+        val session = open()
+        val sizes = session.manifest.tileSizes.joinToString { "${it.size}" }
+        val refusal = "the bundle has no tiles of 100 pixels: choose one of its sizes, $sizes"
+        assertEquals(refusal, assertFailsWith<InputException> { session.atTileSize(100) }.message)
+        val made = { size: Int -> PhantomSession(session.bundle, session.backend, tileSize = size) }
+        assertEquals(refusal, assertFailsWith<InputException> { made(100) }.message)
+        val small = session.manifest.tileSizes[1]
+        assertEquals(small, made(small.size).tile)
+        assertEquals(small, session.manifest.tileOf(3 * small.size * small.size))
+        assertFailsWith<InputException> { session.manifest.tileOf(3 * 100 * 100) }
     }
 
     @Test

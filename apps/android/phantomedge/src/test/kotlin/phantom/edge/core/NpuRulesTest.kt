@@ -116,8 +116,8 @@ class NpuRulesTest {
 
     // --- the choice
 
-    private fun processors(free: Long? = null) =
-        Processors(cpuBundle, room(free), Pacing.UNPACED) {
+    private fun processors(free: Long? = null, tileSize: Int? = null) =
+        Processors(cpuBundle, room(free), Pacing.UNPACED, tileSize) {
             cpuOpened++
             Embedder(PipeBackend.of(Vectors.folder(), cpuBundle))
         }
@@ -158,6 +158,17 @@ class NpuRulesTest {
         assertEquals(2, steps.size, "after an update of the system it is tested again")
         processors().open(candidate(system = "c", chip = "SM8550"), steps::add)
         assertEquals("Compiling for the NPU, once", steps.last())
+    }
+
+    @Test
+    fun tilesOfAnotherSizeThanTheNpusAreForTheCpu() {
+        val (size, small) = cpuBundle.manifest.tileSizes.map { it.size }
+        val answering = processors(tileSize = small).open(candidate())
+        assertEquals("CPU: tiles of $small pixels were chosen, the NPU has those of $size", "${answering.processor}")
+        assertEquals(small, answering.session.tile.size)
+        assertEquals(0, tests)
+        assertTrue(processors(tileSize = size).open(candidate()).processor.isNpu)
+        assertFailsWith<InputException> { processors(tileSize = 100) }
     }
 
     @Test

@@ -7,6 +7,7 @@ import kotlinx.coroutines.flow.StateFlow
 import kotlinx.coroutines.flow.asStateFlow
 import kotlinx.coroutines.flow.update
 import phantom.edge.core.DeviceConditions
+import phantom.edge.core.PhantomEdgeException
 
 enum class Stage { LOADING, READY, LOOKING, ANSWERING, PAUSED, STOPPED }
 
@@ -23,6 +24,9 @@ data class Notice(val subject: Subject, val failure: Failure)
 data class AppState(
     val question: String,
     val maxTokens: Int,
+    /** How finely the model may look, and the side in pixels that is chosen; none where there is no choice. */
+    val details: List<PictureDetail> = emptyList(),
+    val tileSize: Int? = null,
     val stage: Stage = Stage.LOADING,
     val pill: Pill = Pill("Loading", Tone.BUSY),
     val loading: LoadingStep? = LoadingStep("Loading the model", 0.0),
@@ -52,6 +56,7 @@ class AppModel(
     private val conditions: DeviceConditions,
     private val scope: CoroutineScope,
     private val memory: () -> Long = { 0 },
+    private val tileSizes: TileSizeStore = TileSizeStore.None,
     private val load: EngineLoader,
 ) : LoopHost {
     private val current = MutableStateFlow(AppState(config.presets.first(), config.longestAnswer))
@@ -72,7 +77,7 @@ class AppModel(
         change { copy(stage = Stage.LOADING, isReady = false, loading = LoadingStep("Loading the model", 0.0)) }
         val loaded =
             try {
-                load(::progress)
+                load(::progress).also { choose(it) }
             } catch (cancelled: CancellationException) {
                 throw cancelled
             } catch (error: Exception) {
@@ -81,8 +86,35 @@ class AppModel(
                 return fail(Subject.MODEL, Failure.of(error))
             }
         engine = loaded
-        change { copy(isReady = true, loading = null, facts = loaded.facts, memory = memory()) }
+        val details = PictureDetail.all(loaded.tileSizes)
+        change { copy(isReady = true, loading = null, facts = loaded.facts, details = details, memory = memory()) }
         say("The model is ready.")
+        begin()
+    }
+
+    /** The size that the engine looks with: as the user chose it before, where this model has it. */
+    private suspend fun choose(engine: Engine) {
+        val sizes = engine.tileSizes
+        val remembered = (state.value.tileSize ?: tileSizes.read())?.takeIf { it in sizes }
+        remembered?.let { engine.useTiles(it) }
+        change { copy(tileSize = remembered ?: sizes.firstOrNull()) }
+    }
+
+    /** Looks with tiles of another of the model's sizes, now and at the next start. */
+    suspend fun chooseTiles(size: Int) {
+        val engine = engine ?: return
+        if (size == state.value.tileSize || state.value.isTesting) return
+        change { copy(tileSize = size) }
+        tileSizes.write(size)
+        loop.pause()
+        loop.settled()
+        if (size != state.value.tileSize) return // another one has been chosen since
+        try {
+            engine.useTiles(size)
+        } catch (error: PhantomEdgeException) {
+            return fail(Subject.MODEL, Failure.of(error))
+        }
+        forget()
         begin()
     }
 

@@ -35,10 +35,16 @@ data class CheckRow(val name: String, val measured: String, val limit: String, v
 interface Engine {
     val facts: List<Fact>
 
+    /** Sides in pixels of the tiles that the model may look with, the one that it starts with first. */
+    val tileSizes: List<Int>
+
     /** Answers, calling back with the whole text so far, on the caller's own dispatcher. */
     suspend fun ask(frame: Frame, question: String, maxTokens: Int, onText: suspend (String, Speed) -> Unit): Answer
 
-    /** Runs the bundle's recorded inputs and compares. */
+    /** Looks with tiles of another of [tileSizes] from now on. */
+    suspend fun useTiles(size: Int)
+
+    /** Runs the bundle's recorded inputs for that size and compares. */
     suspend fun selfTest(): List<CheckRow>
 
     /** The system asks for memory. */

@@ -6,6 +6,7 @@ import phantom.edge.core.StopReason
 /** Answers without a model, so that the app can be built, tested and looked at anywhere. Says so in every answer. */
 class FakeEngine(private val step: Long = STEP) : Engine {
     override val facts = listOf(Fact("Model", "stand-in, no model"), Fact("Runs on", "no model"))
+    override val tileSizes = listOf(448, 336, 224)
 
     override suspend fun ask(
         frame: Frame,
@@ -27,6 +28,8 @@ class FakeEngine(private val step: Long = STEP) : Engine {
         }
         return Answer(text, speed, if (words.size > maxTokens) StopReason.LENGTH else StopReason.END)
     }
+
+    override suspend fun useTiles(size: Int) = Unit
 
     override suspend fun selfTest() = listOf(CheckRow("No model to test", "nothing", "none", true))
 

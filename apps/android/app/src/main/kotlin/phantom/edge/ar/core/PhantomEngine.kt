@@ -19,16 +19,20 @@ import phantom.edge.core.selfTest
  * until now.
  */
 class PhantomEngine(answering: Answering, private val worker: CoroutineDispatcher, loading: Double) : Engine {
-    private val session: PhantomSession = answering.session
+    private var session: PhantomSession = answering.session
     private var seen: Pair<Int, Chat>? = null
+
+    override val tileSizes =
+        (listOf(session.tile.size) + session.manifest.tileSizes.map { it.size }).distinct()
 
     override val facts =
         session.manifest.let { manifest ->
-            listOf(
+            listOfNotNull(
                 Fact("Model", "${manifest.target}, ${Numbers.megabytes(answering.bytes)}"),
                 Fact("Runs on", session.backend.name),
                 Fact(if (answering.processor.isNpu) "NPU" else "CPU", answering.processor.reason),
-                Fact("Sees", "${manifest.tileSize} × ${manifest.tileSize} pixels"),
+                // Where there is a choice, it says itself what is chosen.
+                Fact("Sees", "${session.tile.size} × ${session.tile.size} pixels").takeIf { tileSizes.size == 1 },
                 Fact("Ready after", Numbers.seconds(loading)),
             )
         }
@@ -58,6 +62,14 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
 
     /** A copy of what the worker's thread knows: its own `Timing` goes on changing. */
     private class Piece(val text: String, val rate: Double, val stop: StopReason?)
+
+    override suspend fun useTiles(size: Int) =
+        withContext(worker) {
+            if (size != session.tile.size) {
+                session = session.atTileSize(size)
+                seen = null
+            }
+        }
 
     override suspend fun selfTest(): List<CheckRow> =
         withContext(worker) {

@@ -133,6 +133,56 @@ class AppModelTest {
     }
 
     @Test
+    fun pictureDetailIsChosenAndRemembered() = onOneThread {
+        val (kept, looked) = ArrayList<Int>() to ArrayList<Int>()
+        val store =
+            object : TileSizeStore {
+                override fun read() = kept.lastOrNull()
+
+                override fun write(size: Int) {
+                    kept += size
+                }
+            }
+        val sized = { inner: Engine ->
+            object : Engine by inner {
+                override val tileSizes = listOf(336, 448, 224)
+
+                override suspend fun useTiles(size: Int) {
+                    looked += size
+                }
+            }
+        }
+        val start = { AppModel(CONFIG, Weather(), this, tileSizes = store) { sized(FakeEngine(1)) } }
+        val app = start()
+        app.use(Pictures(SourceKind.PICTURE))
+        assertTrue(app.now.details.isEmpty())
+        app.loadModel()
+        assertEquals(listOf("Fine, 448 pixels", "Medium, 336 pixels", "Fast, 224 pixels"), app.now.details.map { it.name })
+        assertEquals(336, app.now.tileSize)
+        eventually("an answer") { app.now.answers.size == 1 }
+        app.chooseTiles(224)
+        assertEquals(listOf(224), looked)
+        assertTrue(app.now.answers.isEmpty())
+        eventually("another answer") { app.now.answers.size == 1 }
+        val again = start()
+        again.loadModel()
+        assertEquals(224, again.now.tileSize)
+        assertEquals(listOf(224, 224), looked)
+        kept += 100 // of another model
+        val third = start()
+        third.loadModel()
+        assertEquals(336, third.now.tileSize)
+    }
+
+    @Test
+    fun oneSizeOffersNoChoice() = onOneThread {
+        val app = model(engine = Stuck())
+        app.loadModel()
+        assertTrue(app.now.isReady && app.now.details.isEmpty())
+        assertEquals(listOf("Fine, 448 pixels", "Fast, 224 pixels"), PictureDetail.all(listOf(224, 448)).map { it.name })
+    }
+
+    @Test
     fun aQuestionThatCannotBeAskedLeavesTheModelLoaded() = onOneThread {
         val app = model(engine = Stuck(InputException("the question holds <img>")))
         app.use(Pictures())

@@ -52,6 +52,7 @@ class Weather(override var thermal: ThermalLevel = ThermalLevel.NOMINAL) : Devic
 /** An engine that fails, or waits until it is cancelled. */
 class Stuck(private val error: Throwable? = null) : Engine {
     override val facts = emptyList<Fact>()
+    override val tileSizes = listOf(448)
     var isClosed = false
 
     override suspend fun ask(
@@ -64,6 +65,8 @@ class Stuck(private val error: Throwable? = null) : Engine {
         delay(60_000)
         error("not cancelled")
     }
+
+    override suspend fun useTiles(size: Int) = throw error ?: IllegalStateException("no")
 
     override suspend fun selfTest(): List<CheckRow> = throw error ?: IllegalStateException("no")
 

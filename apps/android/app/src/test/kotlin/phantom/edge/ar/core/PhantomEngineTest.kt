@@ -4,6 +4,7 @@ import java.io.File
 import java.util.concurrent.Executors
 import kotlin.test.Test
 import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.Dispatchers
@@ -15,6 +16,7 @@ import org.junit.Assume.assumeTrue
 import phantom.edge.core.Answering
 import phantom.edge.core.Backend
 import phantom.edge.core.DecoderCache
+import phantom.edge.core.InputException
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomSession
 import phantom.edge.core.Processor
@@ -65,6 +67,23 @@ class PhantomEngineTest {
     }
 
     @Test
+    fun anotherSizeLooksAgainAtThePicture() = runBlocking {
+        val graphs = graphs()
+        val engine = engine(graphs)
+        val frame = Frame(picture)
+        val (size, small) = engine.tileSizes
+        assertTrue(engine.facts.none { it.name == "Sees" }, "the choice says it")
+        engine.ask(frame, "What is it?", 2) { _, _ -> }
+        engine.useTiles(small)
+        engine.ask(frame, "What is it?", 2) { _, _ -> }
+        engine.useTiles(small)
+        assertEquals(TEXT, engine.ask(frame, "How many?", 32) { _, _ -> }.text)
+        assertEquals(listOf(3 * size * size, 3 * small * small), graphs.tiles)
+        assertFailsWith<InputException> { engine.useTiles(100) }
+        Unit
+    }
+
+    @Test
     fun aCancelledAnswerIsNone() = runBlocking {
         val graphs = graphs(pause = 20)
         val engine = engine(graphs)
@@ -93,9 +112,16 @@ class PhantomEngineTest {
         private val script = bundle.tokenizer().encode(TEXT) + manifest.endIds.first()
         private var last = -1
         private var start = 0
-        var looks = 0
 
-        override fun encode(tile: FloatArray) = FloatArray(manifest.tileTokens * manifest.hidden).also { looks++ }
+        /** Values of each tile that was looked at. */
+        val tiles = ArrayList<Int>()
+        val looks
+            get() = tiles.size
+
+        override fun encode(tile: FloatArray): FloatArray {
+            tiles += tile.size
+            return FloatArray(manifest.tileSizes.first { 3 * it.size * it.size == tile.size }.tokens * manifest.hidden)
+        }
 
         override fun embed(ids: IntArray): FloatArray {
             last = ids.last()

@@ -23,13 +23,13 @@ internal class BenchTask(
     scratch: File,
     private val platform: BenchPlatform,
 ) : Closeable {
-    private val tiles = session.manifest.tiles
+    private val tiles = session.policy
     private val picture = File(scratch, "phantom-bench-picture.png")
     val tileCount = tiles.count(golden.image.width, golden.image.height)
     val ids: List<Int> = golden.ids
 
     init {
-        if (ids.count { it == session.manifest.imageId } != tileCount * session.manifest.tileTokens) {
+        if (ids.count { it == session.manifest.imageId } != tileCount * session.tile.tokens) {
             throw BundleException("the golden prompt is not about the golden picture: export the bundle again")
         }
         platform.write(golden.image, picture)

@@ -47,7 +47,7 @@ class Benchmark(
         val bundle = ModelBundle(folder, verify = false)
         PhantomSession.checkMemory(bundle, platform.conditions)
         val npu = if (job.onNpu) ModelBundle(File(folder, BenchJob.NPU), verify = false) else null
-        val golden = Golden((npu ?: bundle).golden)
+        val golden = Golden((npu ?: bundle).golden())
         loaded(bundle, npu, job, run).use { session ->
             run.runtime += platform.runtime
             run.notes += platform.notes
@@ -59,6 +59,7 @@ class Benchmark(
     }
 
     private fun measured(session: PhantomSession, task: BenchTask, job: BenchJob, run: BenchRun) {
+        run.model["tile_size"] = session.tile.size
         run.model["tiles"] = task.tileCount
         run.model["prompt_tokens"] = task.ids.size
         run.model["context"] = session.manifest.context

@@ -1,0 +1,29 @@
+package phantom.edge.ar.core
+
+/** How finely the model looks: one of its sizes of tiles, by its side in pixels, with a name for a user. */
+data class PictureDetail(val size: Int, val name: String) {
+    override fun toString() = name
+
+    companion object {
+        /** A choice for each size, the finest first; none where there is only one. */
+        fun all(sizes: List<Int>): List<PictureDetail> =
+            if (sizes.size < 2) emptyList() else sizes.sortedDescending().mapIndexed { n, size ->
+                val word = if (n == 0) "Fine" else if (n == sizes.lastIndex) "Fast" else "Medium"
+                PictureDetail(size, "$word, $size pixels")
+            }
+    }
+}
+
+/** Keeps the size that the user chose for the next start. */
+interface TileSizeStore {
+    fun read(): Int?
+
+    fun write(size: Int)
+
+    /** Forgets at once. */
+    object None : TileSizeStore {
+        override fun read(): Int? = null
+
+        override fun write(size: Int) = Unit
+    }
+}
