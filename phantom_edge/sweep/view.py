@@ -43,7 +43,7 @@ def report(request: SweepRequest, model: str, rows: Sequence[Row], best: Best) -
 def _facts(request: SweepRequest, rows: Sequence[Row], best: Best) -> dict[str, Any]:
     facts: dict[str, Any] = {"rule": best.rule}
     if best.choice is None:
-        facts["winner"] = "none: nothing is finished that is small enough"
+        facts["winner"] = "none: nothing is finished that is small enough and runs there"
     else:
         facts["winner"] = best.choice.winner
         facts["best answers"] = best.choice.best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -60,6 +61,17 @@ def test_for_a_device_the_predicted_seconds_count():
     assert [cells[7] for cells in table.rows] == ["~2 (1.8 to 2.4)"] * 3 + ["-"]
 
 
+def test_what_the_device_does_not_run_is_no_choice_for_it():
+    """The smallest has no prediction for it: neither on the front, nor the winner."""
+    only = replace(ROWS[0], made=replace(ROWS[0].made, predicted={}))
+    request = SweepRequest(quant=("int4", "int8"), device="pixel-8")
+    best = SweepResult(request, "m", Path("sweep"), (only, *ROWS[1:])).best
+    assert (best.front, best.choice.winner) == (("desktop int8",), "desktop int8")
+    nothing = SweepResult(request, "m", Path("sweep"), (only,))
+    assert (nothing.best.front, nothing.winner) == ((), None)
+    assert "none: nothing is finished" in nothing.to_html()
+
+
 def test_the_json_has_all_but_the_single_answers():
     data = json.loads(result(within=0.0).to_json())
     assert (data["kind"], data["ok"], data["front"]) == ("sweep", False, ["desktop int4", "desktop int8"])
@@ -93,6 +105,17 @@ def test_axes_of_dots_span_them():
     with pytest.raises(ValueError, match="no dots"):
         svg.scatter("T", [], "MB", "%")
     assert svg.scatter("T", dots[:1], "MB", "%").startswith("<svg ")
+
+
+def test_ticks_that_are_close_are_told_apart_and_labels_stand_clear():
+    dots = [svg.Dot(str(n), "x", 0.0195 + n * 1e-4, 90.0, 90.0, 90.0) for n in range(12)]
+    dots += [svg.Dot("same", "x", 0.0195, 90.0, 90.0, 90.0)]
+    chart = ElementTree.fromstring(svg.scatter("T", dots, "s", "%"))
+    texts = [e.text for e in chart.iter("text") if e.get("class") == "t m" and "0.0" in (e.text or "")]
+    assert len(texts) > 3
+    assert len(set(texts)) == len(texts)
+    places = [(e.get("x"), e.get("y")) for e in chart.iter("text") if e.get("class") == "t"]
+    assert len(set(places)) == len(places) == 13
 
 
 def test_seconds_of_an_answer():
