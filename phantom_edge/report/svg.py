@@ -13,6 +13,8 @@ from html import escape
 
 WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
+Place = tuple[float, float]
+"""Pixels from the left and from the top."""
 COLOURS = 6  # series classes s0..s5, then again
 BAR, GAP = 22, 14
 TICKS = 5
@@ -98,7 +100,9 @@ def scatter(title: str, dots: Sequence[Dot], x_title: str, y_title: str) -> str:
     x_low, x_high = _spanned([dot.x for dot in dots])
     y_low, y_high = _spanned([value for dot in dots for value in (dot.low, dot.high)])
     scale = _Scale(x_low, x_high, y_high, y_low)
-    body = [_axes(scale, x_title, y_title), *(_dot(dot, scale, y_title) for dot in dots)]
+    labels = _label_places([(scale.x(dot.x), scale.y(dot.y)) for dot in dots])
+    drawn = (_dot(dot, scale, y_title, place) for dot, place in zip(dots, labels, strict=True))
+    body = [_axes(scale, x_title, y_title), *drawn]
     words = "; ".join(f"{dot.name}: {_short(dot.y)} {y_title} at {_short(dot.x)} {x_title}" for dot in dots)
     return _figure(title, HEIGHT, body, words)
 
@@ -142,17 +146,26 @@ class _Scale:
 
 def _axes(scale: _Scale, x_title: str, y_title: str) -> str:
     out, floor = [], HEIGHT - BOTTOM
-    for value in ticks(scale.y_low, scale.y_high):
+    for value, text in _labelled(ticks(scale.y_low, scale.y_high)):
         y = scale.y(value)
         out.append(f'<line class="g" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        out.append(f'<text class="t e" x="{LEFT - 8}" y="{y + 4:.1f}">{_short(value)}</text>')
-    for value in ticks(scale.x_low, scale.x_high, 7):
-        out.append(f'<text class="t m" x="{scale.x(value):.1f}" y="{floor + 18}">{_short(value)}</text>')
+        out.append(f'<text class="t e" x="{LEFT - 8}" y="{y + 4:.1f}">{text}</text>')
+    for value, text in _labelled(ticks(scale.x_low, scale.x_high, 7)):
+        out.append(f'<text class="t m" x="{scale.x(value):.1f}" y="{floor + 18}">{text}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     out.append(f'<text class="t m" x="{middle:.0f}" y="{HEIGHT - 6}">{escape(x_title)}</text>')
     turn = (TOP + floor) / 2
     out.append(f'<text class="t m" transform="translate(14 {turn:.0f}) rotate(-90)">{escape(y_title)}</text>')
     return "".join(out)
+
+
+def _labelled(values: Sequence[float]) -> list[tuple[float, str]]:
+    """Each tick with its text: with as many decimals as tell it from the next one."""
+    texts = [_short(value) for value in values]
+    if len(set(texts)) < len(texts):
+        decimals = max(0, -math.floor(math.log10(values[1] - values[0])))
+        texts = [f"{value:,.{decimals}f}" for value in values]
+    return list(zip(values, texts, strict=True))
 
 
 def _series(series: Series, scale: _Scale) -> str:
@@ -180,7 +193,23 @@ def _spanned(values: Sequence[float]) -> tuple[float, float]:
     return (low - margin if low < 0 else max(0.0, low - margin)), high + margin
 
 
-def _dot(dot: Dot, scale: _Scale, y_title: str) -> str:
+def _label_places(dots: Sequence[Place]) -> list[Place]:
+    """Beside each dot a place that is free of dots and of earlier labels, or the first one."""
+    taken, places = list(dots), list[Place]()
+    for x, y in dots:
+        around = [(x + dx, y + dy) for dx in (12.0, -24.0) for dy in (-8.0, 16.0, 4.0)]
+        free = (place for place in around if all(_apart(place, other) for other in taken if other != (x, y)))
+        places.append(next(free, around[0]))
+        taken.append(places[-1])
+    return places
+
+
+def _apart(label: Place, other: Place) -> bool:
+    """Whether a label that begins at one place stands clear of what is at the other."""
+    return abs(label[0] + 7 - other[0]) > 16 or abs(label[1] - 4 - other[1]) > 11
+
+
+def _dot(dot: Dot, scale: _Scale, y_title: str, label: Place) -> str:
     colour = dot.colour % COLOURS
     x, y, low, high = scale.x(dot.x), scale.y(dot.y), scale.y(dot.low), scale.y(dot.high)
     out = []
@@ -191,7 +220,7 @@ def _dot(dot: Dot, scale: _Scale, y_title: str) -> str:
     kind = f"f{colour}" if dot.filled else f"s{colour} h"
     title = f"<title>{escape(f'{dot.name}: {_short(dot.y)} {y_title}')}</title>"
     out.append(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>')
-    out.append(f'<text class="t" x="{x + 12:.1f}" y="{y - 7:.1f}">{escape(dot.label)}</text>')
+    out.append(f'<text class="t" x="{label[0]:.1f}" y="{label[1]:.1f}">{escape(dot.label)}</text>')
     return "".join(out)
 
 

@@ -51,10 +51,10 @@ class SweepResult:
 
     @cached_property
     def best(self) -> Best:
-        """The front by name and the winner; of those that failed none is in it."""
+        """The front by name and the winner, of those that did not fail and that the device runs."""
         request = self.request
-        measured = ((row.name, row.measures(request.device)) for row in self.rows)
-        rows = {name: measures for name, measures in measured if measures is not None}
+        measured = {row.name: row.measures(request.device) for row in self.rows}
+        rows = {name: m for name, m in measured.items() if m and (m.seconds or request.device is None)}
         most = None if request.max_mb is None else request.max_mb * 1e6
         choice = choose(rows, within=request.within, max_bytes=most, prefer=request.prefer)
         return Best(tuple(front(rows)), choice, view.rule(request))

@@ -43,7 +43,7 @@ def report(request: SweepRequest, model: str, rows: Sequence[Row], best: Best) -
 def _facts(request: SweepRequest, rows: Sequence[Row], best: Best) -> dict[str, Any]:
     facts: dict[str, Any] = {"rule": best.rule}
     if best.choice is None:
-        facts["winner"] = "none: nothing is finished that is small enough"
+        facts["winner"] = "none: nothing is finished that is small enough and runs there"
     else:
         facts["winner"] = best.choice.winner
         facts["best answers"] = best.choice.best
@@ -66,8 +66,9 @@ def _table(request: SweepRequest, rows: Sequence[Row], best: Best) -> Table:
     cells = []
     for n, row in enumerate(rows, start=1):
         own = measures[row.name]
-        speed = row.speed(request.device)
-        cells.append((str(n), row.name, _mark(row, best), *_costs(row.made, own, top), _seconds(row, speed)))
+        noisy = request.device is None and row.timed is not None and row.timed.noisy
+        seconds = _seconds(row.speed(request.device), predicted=request.device is not None, noisy=noisy)
+        cells.append((str(n), row.name, _mark(row, best), *_costs(row.made, own, top), seconds))
     return Table("Combinations, and what each costs", columns, tuple(cells))
 
 
@@ -89,12 +90,13 @@ def _costs(made: Made | None, own: Measures | None, top: Measures | None) -> tup
     return f"{made.bytes / 1e6:,.2f}", answers, change, f"{made.kl:.2g}"
 
 
-def _seconds(row: Row, speed: Speed | None) -> str:
+def _seconds(speed: Speed | None, *, predicted: bool, noisy: bool = False) -> str:
     if speed is None:
         return MISSING
-    noisy = "*" if row.timed and row.timed.speed is speed and row.timed.noisy else ""
-    predicted = "" if row.timed and row.timed.speed is speed else "~"
-    return f"{predicted}{number(speed.seconds)} ({number(speed.low)} to {number(speed.high)}){noisy}"
+    mark = "~" if predicted else ""
+    return (
+        f"{mark}{number(speed.seconds)} ({number(speed.low)} to {number(speed.high)}){'*' if noisy else ''}"
+    )
 
 
 def _speeds(request: SweepRequest, rows: Sequence[Row]) -> Table:
@@ -120,8 +122,8 @@ def _speeds(request: SweepRequest, rows: Sequence[Row]) -> Table:
         else:
             peak = MISSING if timed.memory is None else number(timed.memory / 1e6)
             first, decode = number(speed.first_token * 1e3), number(speed.decode)
-            values = (first, decode, _seconds(row, speed), peak)
-        predicted = (_seconds(row, row.speed(request.device)),) if device else ()
+            values = (first, decode, _seconds(speed, predicted=False, noisy=timed.noisy), peak)
+        predicted = (_seconds(row.speed(request.device), predicted=True),) if device else ()
         cells.append((row.name, *values, *predicted))
     return Table(title, columns, tuple(cells))
 

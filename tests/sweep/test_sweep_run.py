@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +25,23 @@ QUICK = ("--context", "160", "--tasks", "colour", "--samples", "1")
 
 
 @pytest.fixture
-def run(tmp_path, tiny_dirs):
-    """A program in an environment with a cache of its own, and no token of another cluster."""
+def place(tmp_path) -> Iterator[dict[str, Any]]:
+    """Options of a process: a folder, a cache of its own, and no token of another cluster."""
     with tempfile.TemporaryDirectory(prefix="pe-", dir="/tmp") as short:  # Ray's sockets have long names
         own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT), "RAY_TMPDIR": short}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 600, "cwd": tmp_path}
+        yield {"text": True, "cwd": tmp_path, "env": {**environment, **own}}
 
-        def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, *map(str, arguments)]
-            return subprocess.run(command, env={**environment, **own}, **options)
 
-        yield run
+@pytest.fixture
+def run(place):
+    """A program to its end."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, timeout=600, **place)
+
+    return run
 
 
 def test_a_sweep_goes_on_where_it_ended_and_keeps_its_winner(run, tiny_dirs, tmp_path):
@@ -62,6 +70,25 @@ def test_a_sweep_goes_on_where_it_ended_and_keeps_its_winner(run, tiny_dirs, tmp
     page = (tmp_path / "mine" / "report.html").read_text(encoding="utf-8")
     assert "Answers by size" in page
     assert page.count("<svg ") == 2  # nothing was timed this time
+
+
+def test_ctrl_c_keeps_what_is_finished(place, tiny_dirs, tmp_path):
+    sweep = ["-m", "phantom_edge", "sweep", "-m", str(tiny_dirs["qwen2"]), *QUICK, "--no-bench", "-o", "mine"]
+    command = [sys.executable, *sweep, "--quant", "int4,int8,fp16,fp32", "--cpus", "1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True, **place) as process:
+        end = time.monotonic() + 300
+        while not list(tmp_path.glob("mine/results/*.json")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1)  # until it is also counted
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    done = len(list(tmp_path.glob("mine/results/*.json")))
+    line = f"error: stopped; {done} of 4 combinations are in mine, and the same command goes on from there\n"
+    assert err == line
 
 
 def test_what_cannot_run_anywhere_is_a_failed_combination(run, tiny_dirs):
