@@ -93,7 +93,7 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
     for name, kind in kinds.items():
         counts[name.split(".")[0]][kind] += 1
     integers = {graph: {kind: ops[kind] for kind in ("int4", "int8")} for graph, ops in counts.items()}
-    layers = spec.config.decoder.layers
+    layers, kv_heads = spec.config.decoder.layers, spec.config.decoder.kv_heads
     return {
         "vision_encoder": {**integers["vision_encoder"], "wrong input": 0, "delegates": 1},
         "token_embedding": integers["token_embedding"],
@@ -101,7 +101,7 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
             **integers["text_decoder"],
             "wrong input": 0,
             "delegates": layers + 2,
-            "attention": layers,
+            "attention": layers * kv_heads,
         },
     }
 
@@ -110,8 +110,8 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
     """Sentences for the report: where the file's arithmetic or storage differs from the model's."""
     lines = [
         "The KV cache and all float arithmetic are fp32.",
-        "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster "
-        "than the fused op; fused attention is counted in the decoder only.",
+        "Attention is written as matmuls and a softmax, which XNNPACK runs faster than the fused op; in the "
+        "decoder, where it reads the cache, it is counted once per key-value head.",
     ]
     if {"int4", "int8"} & set(kinds.values()):
         lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")
