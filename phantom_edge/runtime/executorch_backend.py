@@ -190,13 +190,13 @@ def _runs(path: Path, mode: str) -> AbstractContextManager[Path]:
 def _runtime(threads: int | None) -> Runtime:
     """ExecuTorch's runtime with the kernels that the program calls."""
     import executorch.kernels.quantized  # noqa: F401  registers embedding_byte
-    from executorch.extension.pybindings import _portable_lib
+    from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
-    if "llama::custom_sdpa.out" not in _portable_lib._get_operator_names():
+    if "llama::custom_sdpa.out" not in portable_lib._get_operator_names():
         # What importing ``custom_ops.custom_ops`` does, without the seconds that its inductor imports take.
         folder = files("executorch.extension.llm") / "custom_ops"
         torch.ops.load_library(next(Path(str(folder)).glob("*custom_ops_aot_lib.*")))
     if threads is not None:
-        _portable_lib._unsafe_reset_threadpool(threads)
+        portable_lib._unsafe_reset_threadpool(threads)
     return Runtime.get()

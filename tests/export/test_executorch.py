@@ -69,7 +69,7 @@ class TestIntegers:
             assert counts.get("int4", 0) == bits[graph, 4]
             assert counts.get("int8", 0) == bits[graph, 8]
         layers = model.config.decoder.layers
-        assert exported.counts["text_decoder"]["attention"] == layers
+        assert exported.counts["text_decoder"]["attention"] == layers * model.config.decoder.kv_heads
         assert exported.counts["text_decoder"]["delegates"] == layers + 2
         assert exported.counts["vision_encoder"]["delegates"] == 1
 
@@ -171,7 +171,7 @@ class TestProgram:
             ]
             heads = spec.config.decoder.kv_heads
             wanted = [
-                [1, CONTEXT, heads, spec.width(n)] for n in range(spec.config.decoder.layers) for _ in "kv"
+                [heads, CONTEXT, 1, spec.width(n)] for n in range(spec.config.decoder.layers) for _ in "kv"
             ]
             assert [plan.values[call.args[1]].val.sizes for call in calls] == wanted
 
@@ -183,8 +183,11 @@ class TestProgram:
             caches = {
                 i.instr_args.args[1] for i in plan.chains[0].instructions if _is_update(plan, i.instr_args)
             }
+            windows = {
+                i.instr_args.args[2] for i in plan.chains[0].instructions if _is_empty(plan, i.instr_args)
+            }
             spans = []
-            for slot in set().union(*steps, plan.inputs):
+            for slot in set().union(*steps, plan.inputs) - windows:
                 tensor = plan.values[slot].val
                 if getattr(tensor, "allocation_info", None) is None:
                     continue
@@ -200,6 +203,23 @@ class TestProgram:
             for _, _, arena, start, size in spans:
                 assert start + size <= plan.non_const_buffer_sizes[arena]
 
+    def test_a_window_begins_where_the_rows_of_its_head_do(self, exports, qwen):
+        """Each is read in the delegate right behind; the caches' order is keys, values, head by head."""
+        plan, spec = stored(exports, qwen, "fp32", "rank:8").plan("text_decoder"), folded(qwen, "rank:8").spec
+        calls, values = [i.instr_args for i in plan.chains[0].instructions], [v.val for v in plan.values]
+        caches = [values[call.args[1]] for call in calls if _is_update(plan, call)]
+        windows = [call.args[2] for call in calls if _is_empty(plan, call)]
+        heads = spec.config.decoder.kv_heads
+        assert len(windows) == heads * len(caches) == heads * 2 * spec.config.decoder.layers
+        for n, slot in enumerate(windows):
+            cache, head = caches[n // heads], n % heads
+            _, rows, _, width = cache.sizes
+            assert values[slot].sizes == [1, rows, width]
+            place = cache.allocation_info.memory_offset + 4 * head * rows * width
+            assert values[slot].allocation_info.memory_offset == place
+            readers = [call for call in calls if hasattr(call, "delegate_index") and slot in call.args]
+            assert [call.delegate_index for call in readers] == [1 + n // (2 * heads)]
+
     def test_fp16_halves_the_file(self, exports, qwen):
         full, half = ((exports(qwen, recipe)[0] / FILE).stat().st_size for recipe in ("fp32", "fp16"))
         assert half < 0.62 * full
@@ -207,7 +227,7 @@ class TestProgram:
     def test_notes_name_every_deviation(self, exports, qwen):
         _, exported = exports(qwen, "int4")
         text = " ".join(exported.notes)
-        for part in ("int8 per token", "counted in the decoder only", "KV cache", "A chunk of 16 is below"):
+        for part in ("int8 per token", "once per key-value head", "KV cache", "A chunk of 16 is below"):
             assert (part in text) == (
                 part != "A chunk of 16 is below" or folded(qwen).config.tokens_per_tile > CHUNK
             )
@@ -232,3 +252,7 @@ class TestProgram:
 
 def _is_update(plan, call) -> bool:
     return hasattr(call, "op_index") and plan.operators[call.op_index].name == "llama::update_cache"
+
+
+def _is_empty(plan, call) -> bool:
+    return hasattr(call, "op_index") and plan.operators[call.op_index].name == "aten::empty"

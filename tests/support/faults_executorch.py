@@ -85,16 +85,26 @@ def further_method(program: schema.Program) -> None:
     program.execution_plan.append(constant_method("get_bos_id", 1))
 
 
-def attention_argument(program: schema.Program, *, index: int, value: Any) -> None:
-    """An argument of every attention as another literal."""
+def swapped_windows(program: schema.Program) -> None:
+    """The last attention reads the values of its last head where its keys lie, and the other way round."""
+    args = plan_of(program, DECODER).chains[0].instructions[-3].instr_args.args
+    windows = {call.args[2] for call in calls(plan_of(program, DECODER), "aten::empty")}
+    first, second = [place for place, slot in enumerate(args) if slot in windows][-2:]
+    args[first], args[second] = args[second], args[first]
+
+
+def shorter_window(program: schema.Program) -> None:
+    """Every attention sees what was cached before the call, and nothing of the call itself."""
     plan = plan_of(program, DECODER)
-    plan.values[calls(plan, "llama::custom_sdpa")[0].args[index]].val = value
+    start = calls(plan, "aten::arange")[0].args[0]
+    for call in calls(plan, "aten::empty"):
+        plan.values[call.args[0]].val.items[1] = start
 
 
-def swapped_caches(program: schema.Program) -> None:
-    """The last attention reads its values where the keys lie."""
-    args = calls(plan_of(program, DECODER), "llama::custom_sdpa")[-1].args
-    args[1], args[2] = args[2], args[1]
+def window_of_another_head(program: schema.Program) -> None:
+    plan = plan_of(program, DECODER)
+    first, second = (plan.values[call.args[2]].val for call in calls(plan, "aten::empty")[:2])
+    first.allocation_info = second.allocation_info
 
 
 def swapped_tables(program: schema.Program) -> None:
@@ -280,19 +290,11 @@ FAULTS: Final = (
     Fault("no dynamic shapes", "android", edited(without_method), DECLARED),
     Fault("a method more", "android", edited(further_method), DECLARED),
     # Methods.
-    Fault(
-        "no causal mask",
-        "android",
-        edited(partial(attention_argument, index=6, value=schema.Bool(False))),
-        "that differ",  # the reader refuses it before anything is compared
-    ),
-    Fault(
-        "another attention scale",
-        "android",
-        edited(partial(attention_argument, index=7, value=schema.Double(0.177))),
-        DECLARED,
-    ),
-    Fault("keys for values", "android", edited(swapped_caches), DECLARED),
+    Fault("no causal mask", "android", graph(DECODER, 0, other_kind("XNNMinimum", "XNNMaximum")), DECLARED),
+    Fault("another attention scale", "android", named("scale.0.", scaled), DECLARED),
+    Fault("keys for values", "android", edited(swapped_windows), DECLARED),
+    Fault("no key of the call itself", "android", edited(shorter_window), DECLARED),
+    Fault("keys of another head", "android", edited(window_of_another_head), DECLARED),
     Fault("cos and sin swapped", "android", edited(swapped_tables), DECLARED),
     Fault("a call's first position", "android", edited(first_position), DECLARED),
     Fault("two caches in one place", "android", edited(shared_memory), DECLARED),

@@ -25,7 +25,7 @@ kotlin { jvmToolchain(17) }
 
 dependencies {
     // The release that the toolkit writes .pte files with: a test keeps the two equal.
-    implementation("org.pytorch:executorch-android:1.4.1")
+    implementation("org.pytorch:executorch-android:1.5.1")
     // An app with a part for the NPU links it, with com.qualcomm.qti:onnxruntime-android-qnn and :qnn-runtime beside it.
     compileOnly("com.microsoft.onnxruntime:onnxruntime-android:1.27.0")
     api("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.8.1")

@@ -12,8 +12,9 @@ from typing import Any, Final
 NODES: Final = frozenset(
     {
         "XNNAdd", "XNNBatchMatrixMultiply", "XNNConcatenate2", "XNNConvert", "XNNFullyConnected",
-        "XNNGelu", "XNNMultiply", "XNNReciprocalSquareRoot", "XNNSigmoid", "XNNSoftmax", "XNNSquare",
-        "XNNStaticConstantPad", "XNNStaticReshape", "XNNStaticSlice", "XNNStaticTranspose", "XNNSubtract",
+        "XNNGelu", "XNNMinimum", "XNNMultiply", "XNNReciprocalSquareRoot", "XNNSigmoid", "XNNSoftmax",
+        "XNNSquare", "XNNStaticConstantPad", "XNNStaticReshape", "XNNStaticSlice", "XNNStaticTranspose",
+        "XNNSubtract",
     }
 )  # fmt: skip
 """Every kind of node that the exporter writes."""

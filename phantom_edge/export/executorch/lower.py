@@ -104,7 +104,7 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
     for name, kind in kinds.items():
         counts[name.split(".")[0]][kind] += 1
     integers = {graph: {kind: ops[kind] for kind in ("int4", "int8")} for graph, ops in counts.items()}
-    layers = spec.config.decoder.layers
+    layers, kv_heads = spec.config.decoder.layers, spec.config.decoder.kv_heads
     vision = {**integers[VISION], "wrong input": 0, "delegates": 1}
     return {
         **dict.fromkeys(vision_graphs(spec), vision),
@@ -113,7 +113,7 @@ def expected_counts(spec: FoldedSpec, kinds: dict[str, str]) -> dict[str, dict[s
             **integers["text_decoder"],
             "wrong input": 0,
             "delegates": layers + 2,
-            "attention": layers,
+            "attention": layers * kv_heads,
         },
     }
 
@@ -122,8 +122,8 @@ def notes(spec: FoldedSpec, kinds: dict[str, str], options: ExportOptions) -> tu
     """Sentences for the report: where the file's arithmetic or storage differs from the model's."""
     lines = [
         "The KV cache and all float arithmetic are fp32.",
-        "The vision encoder's attention is written as matmuls and a softmax, which XNNPACK runs faster "
-        "than the fused op; fused attention is counted in the decoder only.",
+        "Attention is written as matmuls and a softmax, which XNNPACK runs faster than the fused op; in the "
+        "decoder, where it reads the cache, it is counted once per key-value head.",
     ]
     if {"int4", "int8"} & set(kinds.values()):
         lines.append("XNNPACK rounds the input of every integer matmul to int8 per token while it runs.")

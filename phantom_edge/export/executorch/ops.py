@@ -36,10 +36,12 @@ class XnnOps:
         self.method, self.spec, self.weights, self.context = method, spec, weights, context
         self.graph = Subgraph(method.constants)
         self.start: Value | None = None
+        self.end: Value | None = None
+        self.mask: Value | None = None
         self.tables: tuple[Value, Value] | None = None
 
     def begin_decoder(self, embeds: Value, positions: Value) -> None:
-        """Read the start position and cut the rotary tables to this call's positions.
+        """Read the start position, cut the rotary tables to this call's positions and make the causal mask.
 
         Only ``positions[0]`` counts: ExecuTorch's runner passes either every position or just the first.
         """
@@ -47,10 +49,11 @@ class XnnOps:
         first = call("aten::select_copy.int_out", positions, 0, 0, out=self.method.tensor((), torch.int64))
         self.start = call("aten::_local_scalar_dense", first, out=self.method.integer())
         count = call("aten::sym_size.int", embeds, 1, out=self.method.integer())
-        end = call("executorch_prim::add.Scalar", self.start, count, out=self.method.integer())
+        self.end = call("executorch_prim::add.Scalar", self.start, count, out=self.method.integer())
         tables = static_tables(config.rope, config.head_dim, self.context)
-        cos, sin = (self._rows(table[:, None], embeds.shape[1], end) for table in tables)  # [S, 1, D/2]
+        cos, sin = (self._rows(table[:, None], embeds.shape[1]) for table in tables)  # [S, 1, D/2]
         self.tables = cos, sin
+        self.mask = self._causal_mask(embeds.shape[1])
 
     def finish(self, output: Value) -> None:
         """Close the last subgraph."""
@@ -132,8 +135,7 @@ class XnnOps:
 
     def full_attention(self, q: Value, k: Value, v: Value) -> Value:
         graph = self.graph
-        root = graph.tensor(f"root.{q.shape[-1]}", torch.tensor([q.shape[-1] ** -0.5]))
-        q = graph.transpose(graph.binary(schema.XNNMultiply, q, root), (0, 2, 1, 3))  # [B, H, N, D]
+        q = graph.transpose(self._scaled(q, q.shape[-1] ** -0.5), (0, 2, 1, 3))  # [B, H, N, D]
         weights = self.softmax(graph.matmul(q, graph.transpose(k, (0, 2, 3, 1))))  # [B, H, N, N]
         mixed = graph.matmul(weights, graph.transpose(v, (0, 2, 1, 3)))  # [B, H, N, D]
         return graph.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, D]
@@ -167,16 +169,25 @@ class XnnOps:
         return graph.concat(left, self.add(self.mul(second, cos), self.mul(first, sin)))
 
     def cached_attention(self, q: Value, k: Value, v: Value, layer: int, scale: float) -> Value:
-        for value in (q, k, v):
+        """Products with the filled part of the cache, once for all query heads that share a key-value head.
+
+        The rows of such a product are the steps of the call times those heads, so that a key is read once.
+        """
+        q = self._scaled(q, scale)
+        by_head = [self.graph.transpose(value, (2, 1, 0, 3)) for value in (k, v)]  # [Hkv, S, 1, W]
+        for value in by_head:
             self.method.slot(value)
         self._close()
-        caches, call = [], self.method.call
-        for value in (k, v):
-            cache = self.method.state((1, self.context, *k.shape[2:]))
-            call("llama::update_cache.out", value, cache, self.start, out=self.method.tensor((1,)))
-            caches.append(cache)
-        out = self.method.tensor(q.shape)
-        return call("llama::custom_sdpa.out", q, *caches, self.start, None, 0.0, True, scale, out=out)
+        keys, values = map(self._cached, by_head)
+        graph, (_, steps, heads, width) = self.graph, q.shape
+        group, mixed = heads // len(keys), []
+        assert self.mask is not None, "begin_decoder comes first"
+        for n, (key, value) in enumerate(zip(keys, values, strict=True)):
+            rows = graph.narrow(q, 2, n * group, group)  # [1, S, G, W]
+            rows = graph.reshape(rows, (1, Steps(steps * group), width))
+            scores = self.add(graph.matmul(rows, key, transposed=True), self.mask)  # [1, S*G, N]
+            mixed.append(graph.reshape(graph.matmul(self.softmax(scores), value), (1, steps, group * width)))
+        return self.split_heads(self.concat(mixed), heads)
 
     def last(self, x: Value) -> Value:
         self.method.slot(x)
@@ -185,6 +196,27 @@ class XnnOps:
         return self.method.call("aten::slice_copy.Tensor_out", x, 1, -1, END, 1, out=out)
 
     # --- parts
+    def _cached(self, value: Value) -> list[Value]:
+        """Append [Hkv, S, 1, W] to a cache of its own; what is filled of it, [1, N, W] of each head."""
+        assert self.end is not None, "begin_decoder comes first"
+        cache = self.method.state((value.shape[0], self.context, 1, value.shape[3]))
+        out = self.method.tensor((1,))
+        self.method.call("llama::update_cache.out", value, cache, self.start, out=out)
+        return [self.method.window(cache, head, self.end) for head in range(value.shape[0])]
+
+    def _causal_mask(self, steps: int) -> Value:
+        """[1, S*G, N]: 0 where a row may look and at most -2**30 elsewhere; rows of G heads share a step."""
+        call, graph, config = self.method.call, self.graph, self.spec.config.decoder
+        group, numbers = config.heads // config.kv_heads, []
+        for start, count in ((self.start, steps), (0, self.context)):
+            out = self.method.tensor((Steps(count),))
+            numbers.append(call("aten::arange.start_out", start, self.end, 1, out=out))
+        row = graph.reshape(numbers[0], (1, Steps(steps), 1))
+        rows = graph.reshape(self.concat([row] * group), (1, Steps(steps * group), 1))
+        later = graph.binary(schema.XNNSubtract, rows, graph.reshape(numbers[1], (1, 1, Steps(self.context))))
+        far = self._scaled(later, 2.0**30)  # exact: positions are below 2**24
+        return graph.binary(schema.XNNMinimum, far, graph.tensor("zero", torch.zeros(1)))
+
     def _product(
         self, x: Value, key: str, weight: Weight, bias: tuple[str, torch.Tensor] | None = None
     ) -> Value:
@@ -203,6 +235,10 @@ class XnnOps:
     def _tensor(self, name: str) -> torch.Tensor:
         return float_tensor(self.weights[name], name)
 
+    def _scaled(self, x: Value, factor: float) -> Value:
+        constant = self.graph.tensor(f"scale.{factor}", torch.tensor([factor]))
+        return self.graph.binary(schema.XNNMultiply, x, constant)
+
     def _constant(self, name: str) -> int:
         return self.graph.tensor(name, self._tensor(name).float())
 
@@ -217,10 +253,10 @@ class XnnOps:
         x = graph.binary(schema.XNNMultiply, x, graph.unary(schema.XNNReciprocalSquareRoot, shifted))
         return graph.binary(schema.XNNMultiply, x, self._constant(weight))
 
-    def _rows(self, table: torch.Tensor, steps: int, end: Value) -> Value:
+    def _rows(self, table: torch.Tensor, steps: int) -> Value:
         out = self.method.tensor((steps, *table.shape[1:]))
         constant = self.method.constant(table)
-        return self.method.call("aten::slice_copy.Tensor_out", constant, 0, self.start, end, 1, out=out)
+        return self.method.call("aten::slice_copy.Tensor_out", constant, 0, self.start, self.end, 1, out=out)
 
     def _close(self) -> None:
         if self.graph:

@@ -18,25 +18,24 @@ from phantom_edge.bundle.backend import check_cache
 from phantom_edge.errors import InputError, shown
 
 AGAIN: Final = "export it again"
-TENSOR, INTEGER, NUMBER = "tensor", "integer", "number"
+TENSOR, INTEGER, WINDOW = "tensor", "integer", "sizes of a window"
 KERNELS: Final[dict[str, tuple[object, ...]]] = {
     "aten::_local_scalar_dense": (TENSOR, INTEGER),
+    "aten::arange.start_out": (INTEGER, INTEGER, 1, TENSOR, TENSOR),
     "aten::embedding.out": (TENSOR, TENSOR, -1, False, False, TENSOR, TENSOR),
+    "aten::empty.out": (WINDOW, None, TENSOR, TENSOR),
     "aten::select_copy.int_out": (TENSOR, 0, 0, TENSOR, TENSOR),
     "aten::slice_copy.Tensor_out": (TENSOR, (0, 1), INTEGER, INTEGER, 1, TENSOR, TENSOR),
     "aten::sym_size.int": (TENSOR, 1, INTEGER),
     "dim_order_ops::_to_dim_order_copy.out": (TENSOR, False, None, TENSOR, TENSOR),
     "executorch_prim::add.Scalar": (INTEGER, INTEGER, INTEGER),
-    "llama::custom_sdpa.out": (
-        TENSOR, TENSOR, TENSOR, INTEGER, None, 0.0, True, NUMBER, TENSOR, TENSOR,
-    ),
     "llama::update_cache.out": (TENSOR, TENSOR, INTEGER, TENSOR, TENSOR),
     "quantized_decomposed::embedding_4bit.out": (TENSOR, TENSOR, None, -8, 7, TENSOR, TENSOR, TENSOR),
     "quantized_decomposed::embedding_byte.out": (TENSOR, TENSOR, None, -127, 127, TENSOR, TENSOR, TENSOR),
 }  # fmt: skip
 """Every kernel that the exporter calls with its arguments: of what kind, or of which value. The runtime ends
 the process over a dimension that a tensor has not."""
-_VALUES: Final = {schema.Bool: "bool_val", schema.Int: "int_val", schema.Double: "double_val"}
+_VALUES: Final = {schema.Bool: "bool_val", schema.Int: "int_val"}
 DELEGATES: Final = frozenset({"XnnpackBackend", "CoreMLBackend"})
 
 
@@ -84,7 +83,7 @@ def _check_call(path: Path, plan: schema.ExecutionPlan, call: Any) -> None:
         raise InputError(f"{path}: {shown(plan.name)} calls what is not there; {AGAIN}")
     if isinstance(call, schema.KernelCall):
         name = _kernel(plan.operators[index])
-        expected, values = KERNELS.get(name, ()), [plan.values[slot].val for slot in call.args]
+        expected, values = KERNELS.get(name, ()), [_value(plan, slot) for slot in call.args]
         if len(values) != len(expected) or not all(map(_fits, values, expected)):
             what = f"{shown(plan.name)} calls {shown(name)} with other arguments"
             raise InputError(f"{path}: {what} than this toolkit writes; {AGAIN}")
@@ -97,12 +96,13 @@ def shapes_fit(name: str, shapes: list[list[int]]) -> bool:
     if any(size < 1 for shape in shapes for size in shape):
         return False
     if name == "llama::update_cache.out":
-        value, cache = shapes[:2]  # [1, S, heads, width] into [1, context, heads, width]
-        return len(value) == len(cache) == 4 and value[2:] == cache[2:] and value[1] <= cache[1]
-    if name == "llama::custom_sdpa.out":
-        query, key, value = shapes[:3]  # [1, S, heads, width] over [1, context, kv_heads, width]
-        fits = len(query) == len(key) == 4 and key == value and query[3] == key[3]
-        return fits and query[2] % key[2] == 0 and query[1] <= key[1] and shapes[-1] == query
+        value, cache = shapes[:2]  # [heads, S, 1, width] into [heads, context, 1, width]
+        fits = len(value) == len(cache) == 4 and value[0] == cache[0] and value[2:] == cache[2:]
+        return fits and value[1] <= cache[1]
+    if name == "aten::empty.out":
+        return len(shapes[0]) == 3 and shapes[0][0] == 1  # [1, context, width]
+    if name == "aten::arange.start_out":
+        return len(shapes[0]) == 1
     if name.startswith("quantized_decomposed::embedding"):
         table, scales = shapes[:2]  # [rows, width] and [rows, groups]
         return len(table) == 2 and 1 <= len(scales) <= 2 and table[0] == scales[0]
@@ -113,11 +113,22 @@ def _kernel(operator: schema.Operator) -> str:
     return f"{operator.name}.{operator.overload}".rstrip(".")
 
 
+def _value(plan: schema.ExecutionPlan, slot: int) -> Any:
+    """A value; of a list of integers, what it refers to."""
+    value = plan.values[slot].val
+    if not isinstance(value, schema.IntList):
+        return value
+    return [plan.values[item].val if 0 <= item < len(plan.values) else None for item in value.items]
+
+
 def _fits(value: Any, expected: object) -> bool:
     if expected == TENSOR:
         return isinstance(value, schema.Tensor)
-    if expected in (INTEGER, NUMBER):
-        return isinstance(value, schema.Int if expected == INTEGER else schema.Double)
+    if expected == INTEGER:
+        return isinstance(value, schema.Int)
+    if expected == WINDOW:
+        sizes = value if isinstance(value, list) else []
+        return len(sizes) == 3 and all(isinstance(n, schema.Int) and n.int_val >= 0 for n in sizes)
     if expected is None:
         return isinstance(value, schema.Null)
     number = getattr(value, _VALUES.get(type(value), ""), None) if type(value) in _VALUES else None

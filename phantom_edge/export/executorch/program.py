@@ -53,6 +53,7 @@ class Method:
         self.steps: list[Kernel | Subgraph] = []
         self._values: list[schema.EValue] = []
         self._states: set[int] = set()
+        self._windows: dict[int, tuple[int, int]] = {}  # slot to the state's slot and the offset in bytes
         self._literals: dict[tuple[type, object], int] = {}
 
     # --- values
@@ -76,9 +77,24 @@ class Method:
         self._states.add(self.slot(value))
         return value
 
+    def window(self, state: Value, index: int, length: Value) -> Value:
+        """The first ``length`` rows of ``state[index]``, in place: [1, length, C] of a state [N, rows, 1, C].
+
+        A tensor of its own over the same memory. ``aten::empty`` gives it the length and writes nothing.
+        """
+        _, rows, _, width = state.shape
+        window = self.tensor((1, Steps(rows), width))
+        offset = index * rows * width * torch.float32.itemsize
+        self._windows[self.slot(window)] = (self.slot(state), offset)
+        return self.call("aten::empty.out", self._integers(1, length, width), None, out=window)
+
     def integer(self) -> Value:
         """An integer that a kernel computes."""
         return Value((), slot=self._append(schema.Int(0)))
+
+    def _integers(self, *items: Value | int) -> Value:
+        slots = [self.slot(item) if isinstance(item, Value) else self._literal(item) for item in items]
+        return Value((), slot=self._append(schema.IntList(slots)))
 
     # --- instructions
     def call(self, op: str, *args: Value | bool | int | float | None, out: Value) -> Value:
@@ -172,7 +188,7 @@ class Method:
         return max((end for _, end, _ in placed), default=0) + ARENA_TAIL
 
     def _plan_states(self) -> int:
-        """Give every state its place in an arena of their own. Returns the size.
+        """Give every state its place in an arena of their own, and its windows theirs. Returns the size.
 
         In the arena of values, which Python's ``Program`` shares, other methods would overwrite it.
         """
@@ -180,11 +196,16 @@ class Method:
         for slot in sorted(self._states):
             self._values[slot].val.allocation_info = _place(STATE_ARENA, start)
             start += _nbytes(self._values[slot].val)
+        for window, (state, offset) in self._windows.items():
+            where = self._values[state].val.allocation_info
+            self._values[window].val.allocation_info = _place(STATE_ARENA, where.memory_offset + offset)
         return start + ARENA_TAIL
 
     def _is_planned(self, slot: int) -> bool:
         value = self._values[slot].val
-        return isinstance(value, schema.Tensor) and not value.data_buffer_idx and slot not in self._states
+        if slot in self._states or slot in self._windows:
+            return False
+        return isinstance(value, schema.Tensor) and not value.data_buffer_idx
 
 
 def constant_method(name: str, value: bool | int | Sequence[int]) -> schema.ExecutionPlan:

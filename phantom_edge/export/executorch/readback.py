@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -116,10 +117,20 @@ class StoredProgram:
 
     def matmuls(self, method: str) -> Iterator[Matmul]:
         """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
-        for delegate in self.plan(method).delegates:
-            with reading(self.path, AGAIN, f"its {method} has a damaged delegate"):
-                nodes = list(matmuls(decode(self.segment(delegate.processed.index))))
+        for graph in self._graphs(method):
+            with self._damaged(method):
+                nodes = list(matmuls(graph))
             yield from nodes
+
+    def _graphs(self, method: str) -> Iterator[dict[str, Any]]:
+        """What :func:`decode` gives for each of the method's delegates."""
+        for delegate in self.plan(method).delegates:
+            with self._damaged(method):
+                graph = decode(self.segment(delegate.processed.index))
+            yield graph
+
+    def _damaged(self, method: str) -> AbstractContextManager[None]:
+        return reading(self.path, AGAIN, f"its {method} has a damaged delegate")
 
     def check_delegates(self) -> None:
         """Raise :class:`InputError` for an XNNPACK graph that the runtime would trust and should not."""
@@ -130,7 +141,7 @@ class StoredProgram:
             for index, delegate in enumerate(plan.delegates):
                 if delegate.id != XNNPACK:
                     continue
-                with reading(self.path, AGAIN, f"its {plan.name} has a damaged delegate"):
+                with self._damaged(plan.name):
                     graph = decode(self.segment(delegate.processed.index))
                     check_graph(graph, arguments.get(index, 0), lambda key: sizes.get(key, 0))
 
@@ -140,14 +151,18 @@ class StoredProgram:
     def counts(self, method: str) -> dict[str, int]:
         """What an export is checked for: delegates, attention, and matmuls or gathers by weight type.
 
-        An integer matmul counts only if its input is quantised too: else XNNPACK drops the scales.
+        Attention is counted by key-value heads, where a softmax is multiplied with what a cache holds. An
+        integer matmul counts only if its input is quantised too: else XNNPACK drops the scales.
         """
         kernels = self.kernels(method)
-        counts = Counter(delegates=len(self.plan(method).delegates), attention=kernels["llama::custom_sdpa"])
+        counts = Counter(delegates=len(self.plan(method).delegates))
         counts |= {f"int{bits}": kernels[kernel] for kernel, bits in GATHERS.items()}
-        for matmul in self.matmuls(method):
-            right = matmul.input_type == "xnn_datatype_qdint8" if matmul.bits else matmul.input_type in FLOATS
-            counts[(f"int{matmul.bits}" if matmul.bits else "float") if right else "wrong input"] += 1
+        for graph in self._graphs(method):
+            counts["attention"] += cached_attentions(graph)
+            for matmul in matmuls(graph):
+                grid = ("xnn_datatype_qdint8",) if matmul.bits else FLOATS
+                kind = f"int{matmul.bits}" if matmul.bits else "float"
+                counts[kind if matmul.input_type in grid else "wrong input"] += 1
         return {name: n for name, n in counts.items() if n}
 
     def named(self, key: str) -> bytes:
@@ -267,6 +282,15 @@ def decode(payload: bytes) -> dict[str, Any]:
         # Its own words would be more than the one line of an error.
         subprocess.run([_get_flatc_path(), *words, str(binary)], check=True, capture_output=True)
         return read_json(binary.with_suffix(".json"), MAX_PROGRAM_BYTES)
+
+
+def cached_attentions(graph: dict[str, Any]) -> int:
+    """Products of a softmax with what comes from outside the graph that :func:`decode` returns."""
+    fields = [(node["xnode_union_type"], node["xnode_union"]) for node in graph["xnodes"]]
+    weights = {node["output_id"] for kind, node in fields if kind == "XNNSoftmax"}
+    products = (node for kind, node in fields if kind == "XNNBatchMatrixMultiply")
+    outside = set(graph["input_ids"])
+    return sum(node["input1_id"] in weights and node["input2_id"] in outside for node in products)
 
 
 def matmuls(graph: dict[str, Any]) -> Iterator[Matmul]:

@@ -20,6 +20,7 @@ from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import (
 )
 from executorch.backends.xnnpack.utils.xnnpack_constants import (
     UINT64_MAX,
+    XNN_FLAG_TRANSPOSE_B,
     XNN_INVALID_VALUE_ID,
     XNN_VALUE_FLAG_EXTERNAL_INPUT,
     XNN_VALUE_FLAG_EXTERNAL_OUTPUT,
@@ -107,10 +108,11 @@ class Subgraph:
         self._node(schema.XNNConvert(self.use(x), self._ids[out], 0))
         return out
 
-    def matmul(self, a: Value, b: Value) -> Value:
-        """[..., M, K] times [..., K, N]."""
-        out = self._value((*a.shape[:-1], b.shape[-1]))
-        self._node(schema.XNNBatchMatrixMultiply(self.use(a), self.use(b), self.use(out), 0))
+    def matmul(self, a: Value, b: Value, *, transposed: bool = False) -> Value:
+        """[..., M, K] times [..., K, N], or ``transposed`` times [..., N, K]."""
+        out = self._value((*a.shape[:-1], b.shape[-2 if transposed else -1]))
+        flags = XNN_FLAG_TRANSPOSE_B if transposed else 0
+        self._node(schema.XNNBatchMatrixMultiply(self.use(a), self.use(b), self.use(out), flags))
         return out
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:

@@ -1,4 +1,4 @@
-// The part of ExecuTorch 1.4's Android API that the library uses, to type-check it where there is no AAR. Nothing here
+// The part of ExecuTorch 1.5's Android API that the library uses, to type-check it where there is no AAR. Nothing here
 // runs.
 @file:Suppress("unused", "UNUSED_PARAMETER")
 

@@ -93,6 +93,6 @@ internal class AndroidBench(private val activity: Activity) : BenchPlatform {
     private fun charging(): Intent? = activity.registerReceiver(null, IntentFilter(Intent.ACTION_BATTERY_CHANGED))
 
     private companion object {
-        const val EXECUTORCH = "1.4.1" // the release of build.gradle.kts
+        const val EXECUTORCH = "1.5.1" // the release of build.gradle.kts
     }
 }
