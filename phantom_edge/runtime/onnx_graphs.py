@@ -170,7 +170,11 @@ def _session(source: Source, threads: int | None, entries: Mapping[str, str]) ->
     if threads is not None:
         options.intra_op_num_threads = threads
     model = source.path if source.changed is None else source.changed
-    with reading(source.path, AGAIN, "ONNX Runtime does not load it"), quiet_native(), untiled(source.untiled):
+    with (
+        reading(source.path, AGAIN, "ONNX Runtime does not load it"),
+        quiet_native(),
+        untiled(source.untiled),
+    ):
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
