@@ -32,6 +32,7 @@ _NODES: Final = {
         "Add": "",
         "Cast": "to",
         "Concat": "axis",
+        "Constant": "value_float",
         "Conv": "kernel_shape strides",
         "DequantizeLinear": "axis",
         "Equal": "",

@@ -43,7 +43,15 @@ from phantom_edge.quantize.job import quantize
 from phantom_edge.quantize.kv import KVScales, kv_scales
 from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.result import Quantization
-from phantom_edge.quantize.store import SIDECAR, check_source, for_source, is_stored, load, manifest_entry, write
+from phantom_edge.quantize.store import (
+    SIDECAR,
+    check_source,
+    for_source,
+    is_stored,
+    load,
+    manifest_entry,
+    write,
+)
 from phantom_edge.report.report import Report
 from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend

@@ -11,6 +11,7 @@ from phantom_edge.bundle.backend import name_in_mode
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find, further_vision_encoders
 from phantom_edge.export.onnx_model import load_model
+from phantom_edge.runtime.onnx_attention import suits_untiled
 from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, VISION, OnnxGraphs, Source
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
 from phantom_edge.runtime.onnx_lift import lift
@@ -42,7 +43,7 @@ class OnnxBackend(OnnxGraphs):
         graphs: Sequence[str] = tuple(GRAPHS),
     ):
         self.name = name_in_mode("onnxruntime", mode)
-        sources = sources_of(folder, context, mode, graphs)
+        sources = sources_of(folder, context, chunk, mode, graphs)
         entries = {EXACT_INT8: "1"} if saturates() else {}
         super().__init__(
             Path(folder),
@@ -56,7 +57,7 @@ class OnnxBackend(OnnxGraphs):
 
 
 def sources_of(
-    folder: Path, context: int, mode: str, graphs: Sequence[str] = tuple(GRAPHS)
+    folder: Path, context: int, chunk: int, mode: str, graphs: Sequence[str] = tuple(GRAPHS)
 ) -> dict[str, Source]:
     """The models of ``graphs`` below ``folder``, checked, as ``mode`` runs them.
 
@@ -71,9 +72,11 @@ def sources_of(
         limit = _positions(paths[DECODER], models[DECODER])
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
-    if mode == "stock":
-        return {name: Source(path) for name, path in paths.items()}
-    return {name: Source(path, lift(models[name]).SerializeToString()) for name, path in paths.items()}
+    if mode != "stock":
+        models = {name: lift(model) for name, model in models.items()}
+    untiled = {name for name in models if name == DECODER and suits_untiled(models[name], context, chunk)}
+    changed = {name: model.SerializeToString() for name, model in models.items() if mode != "stock"}
+    return {name: Source(path, changed.get(name), name in untiled) for name, path in paths.items()}
 
 
 def _positions(path: Path, decoder: onnx.ModelProto) -> int:

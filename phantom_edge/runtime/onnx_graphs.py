@@ -18,6 +18,7 @@ import onnxruntime as ort
 from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
+from phantom_edge.runtime.onnx_attention import untiled
 from phantom_edge.system.memory import give_back
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.reading import reading
@@ -44,11 +45,13 @@ CACHE_TYPES: Final = {
 class Source:
     """One model: its file, and what runs in its place if that is not the file as it is.
 
-    The data of a ``changed`` model, serialised, still lie beside ``path``.
+    The data of a ``changed`` model, serialised, still lie beside ``path``. ``untiled`` chooses the form of
+    attention (:mod:`.onnx_attention`).
     """
 
     path: Path
     changed: bytes | None = None
+    untiled: bool = False
 
 
 @dataclass
@@ -200,7 +203,11 @@ def cpu_session(
     if threads is not None:
         options.intra_op_num_threads = threads
     model = source.path if source.changed is None else source.changed
-    with reading(source.path, AGAIN, "ONNX Runtime does not load it"), quiet_native():
+    with (
+        reading(source.path, AGAIN, "ONNX Runtime does not load it"),
+        quiet_native(),
+        untiled(source.untiled),
+    ):
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

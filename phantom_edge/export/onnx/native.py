@@ -3,6 +3,9 @@
 The head meets one row per call. There an 8-bit ``MatMulNBits`` of int8 per channel is at least as fast as
 ``DynamicQuantizeMatMul`` (``benchmarks.kernels``), rounds its input more finely, and has the vocabulary's
 rows where a look-up can read them: so a tied head and the embedding are one array.
+
+Queries carry the attention's scale when they reach it. ONNX Runtime multiplies one row by a transposed matrix
+without copying that matrix only where the product has no factor of its own (``runtime/onnx_attention.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from phantom_edge.model.weights import Weight
 from phantom_edge.numbers.grid import QuantizedTensor
 
 HEAD: Final = "text_decoder.head"
+NO_SCALE: Final = 1.0  # of attention whose queries are scaled
 
 
 class NativeOps(OnnxOps):
@@ -30,6 +34,9 @@ class NativeOps(OnnxOps):
         sizes: Attributes = {"K": k, "N": n, "bits": 8, "block_size": block, "accuracy_level": ACCURACY_INT8}
         inputs = [x, *self._channels(name, weight, (n, k // block, block))]
         return self._add_bias(self.graph.node("MatMulNBits", inputs, domain=CONTRIB, **sizes), bias)
+
+    def cached_attention(self, q: str, k: str, v: str, layer: int, scale: float) -> str:
+        return super().cached_attention(self.mul(q, self.graph.number(scale)), k, v, layer, NO_SCALE)
 
     def _gather_rows(self, ids: str, name: str, weight: QuantizedTensor) -> str:
         block = packing.channel_block(weight.shape[1])

@@ -92,6 +92,10 @@ class GraphBuilder:
             self._initializers.append(TensorProto(name=name, data_type=kind, raw_data=value.tobytes()))
         return name
 
+    def number(self, value: float) -> str:
+        """A float of the graph's own, not of the model's weights: an attribute, so that it is compared."""
+        return self.node("Constant", [], value_float=value)
+
     def place(self, array: NDArray[Any]) -> Place:
         """Where the data of a large constant lie: nowhere, unless a subclass stores them."""
         return {}

@@ -53,7 +53,7 @@ class ArmBackend:
         mode: str = "stock",
     ):
         self.folder, self.context, self.chunk = Path(folder).absolute(), context, chunk
-        sources = sources_of(self.folder, context, mode)
+        sources = sources_of(self.folder, context, chunk, mode)
         self._dropped: list[int] = []
         self._caches = 0
         with contextlib.ExitStack() as stack:
