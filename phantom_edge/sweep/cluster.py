@@ -271,7 +271,9 @@ def _at(address: str) -> Iterator[dict[str, Any]]:
         raise InputError(
             f"--address {shown(address)}: give HOST:PORT of the cluster's head, such as 10.0.0.5:6379"
         )
-    silent = f"--address {shown(address)}: no Ray cluster answers there; start one with `ray start --head`"
+    silent = (
+        f"--address {shown(address)}: no Ray cluster answers there; see whether `ray status` does on its head"
+    )
     try:
         done = children.run([sys.executable, *HEALTH, address], timeout=ANSWER)
     except subprocess.TimeoutExpired:
