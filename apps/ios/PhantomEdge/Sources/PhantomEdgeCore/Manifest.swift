@@ -160,7 +160,7 @@ extension Manifest {
     }
 
     /// The size of a tile `[3, S, S]` of so many values. Throws as `tileSize` does.
-    func tileSize(ofValues count: Int) throws -> TileSize {
+    public func tileSize(ofValues count: Int) throws -> TileSize {
         if let chosen = tileSizes.first(where: { 3 * $0.size * $0.size == count }) { return chosen }
         let shapes = tileSizes.map { "3x\($0.size)x\($0.size)" }.joined(separator: " or ")
         throw PhantomEdgeError.input("a tile has \(count) values, not \(shapes)")
