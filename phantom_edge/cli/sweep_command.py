@@ -29,6 +29,15 @@ def sweep(
         typer.Option(metavar=VALUES, help="Recipes, as for export; default leaves the option out."),
     ] = None,
     fold: Annotated[str | None, typer.Option(metavar=VALUES, help="Folds, as for export.")] = None,
+    vocab: Annotated[
+        str | None,
+        typer.Option(
+            metavar=VALUES, help="Presets, files and folders of text, as for export; en+texts is both."
+        ),
+    ] = None,
+    tile_size: Annotated[
+        str | None, typer.Option(metavar=VALUES, help="Sides of tiles in pixels, each by itself.")
+    ] = None,
     model: option.Model = None,
     revision: option.Revision = None,
     output: Annotated[
@@ -85,6 +94,8 @@ def sweep(
         targets=parse_values("--targets", targets),
         quant=() if quant is None else parse_values("--quant", quant),
         fold=() if fold is None else parse_values("--fold", fold),
+        vocab=() if vocab is None else parse_values("--vocab", vocab),
+        tile_size=() if tile_size is None else parse_values("--tile-size", tile_size),
         context=context,
         output=output,
         tasks=() if tasks is None else parse_values("--tasks", tasks),

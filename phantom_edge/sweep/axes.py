@@ -12,6 +12,8 @@ from typing import Final
 
 from phantom_edge.errors import InputError, shown
 from phantom_edge.pipeline.export import ExportRequest
+from phantom_edge.pipeline.tiles import parse_tile_sizes
+from phantom_edge.text.corpus import Corpus
 
 DEFAULT: Final = "default"
 """The value that leaves an axis's option out."""
@@ -24,7 +26,8 @@ class Axis:
     """An option of ``export`` with several values: ``apply`` puts one of them into a request.
 
     ``name`` is the axis's field in :class:`~phantom_edge.sweep.request.SweepRequest`, ``flag`` its option in
-    ``sweep``, ``option`` the one in ``export``. A value of an axis of ``files`` may be the name of one.
+    ``sweep``, ``option`` the one in ``export``. A value of an axis of ``files`` may name files or folders.
+    ``split`` gives the parts of a value for each of which the export's option is repeated.
     """
 
     name: str
@@ -32,6 +35,12 @@ class Axis:
     option: str
     apply: Callable[[ExportRequest, str], ExportRequest]
     files: bool = False
+    split: Callable[[str], tuple[str, ...]] = lambda value: (value,)
+
+
+def _texts(value: str) -> tuple[str, ...]:
+    """What a vocabulary is measured by: names with ``+`` between them, or the name of what is there."""
+    return (value,) if Path(value).exists() else tuple(value.split("+"))
 
 
 AXES: Final = (
@@ -44,6 +53,20 @@ AXES: Final = (
         files=True,
     ),
     Axis("fold", "--fold", "--fold", lambda request, value: replace(request, fold=value)),
+    Axis(
+        "vocab",
+        "--vocab",
+        "--vocab",
+        lambda request, value: replace(request, vocab=_texts(value)),
+        files=True,
+        split=_texts,
+    ),
+    Axis(
+        "tile_size",
+        "--tile-size",
+        "--tile-size",
+        lambda request, value: replace(request, tile_sizes=parse_tile_sizes(value)),
+    ),
 )
 
 
@@ -51,7 +74,7 @@ AXES: Final = (
 class Combination:
     """One value of each axis, in the order of :data:`AXES`.
 
-    >>> Combination(("desktop", "int4", "default")).name
+    >>> Combination(("desktop", "int4", "default", "default", "default")).name
     'desktop int4'
     """
 
@@ -73,35 +96,41 @@ class Combination:
         return base
 
     def files(self) -> tuple[Path, ...]:
-        """Files that its values name."""
-        values = [Path(value) for axis, value in self._chosen if axis.files]
-        return tuple(path for path in values if path.is_file())
+        """Files that its values name, and those in folders that they name."""
+        parts = [Path(part) for axis, value in self._chosen if axis.files for part in axis.split(value)]
+        return Corpus.of([path for path in parts if path.exists()]).files
 
     def absolute(self) -> Combination:
         """The same with whole paths, for a process in another folder."""
-        files = {str(path): str(path.absolute()) for path in self.files()}
-        return Combination(tuple(files.get(str(Path(value)), value) for value in self.values))
+        pairs = zip(AXES, self.values, strict=True)
+        return Combination(tuple(_absolute(axis, value) if axis.files else value for axis, value in pairs))
 
     def command(self, base: ExportRequest) -> str:
         """The command line that exports it: ``base``'s model and context with these values.
 
-        >>> Combination(("desktop", "int4", "auto")).command(ExportRequest(model="my model"))
-        "phantom-edge export --model 'my model' --target desktop --quant int4 --fold auto"
+        >>> Combination(("web", "int4", "default", "en", "336")).command(ExportRequest(model="my model"))
+        "phantom-edge export --model 'my model' --target web --quant int4 --vocab en --tile-size 336"
         """
         fixed = (("--model", base.model), ("--revision", base.revision), ("--context", base.context))
         words = ["phantom-edge", "export"]
-        for flag, value in (*fixed, *((axis.option, value) for axis, value in self._chosen)):
+        chosen = [(axis.option, part) for axis, value in self._chosen for part in axis.split(value)]
+        for flag, value in (*fixed, *chosen):
             words += [] if value is None else [flag, str(value)]
         return shlex.join(words)
+
+
+def _absolute(axis: Axis, value: str) -> str:
+    parts = [Path(part) for part in axis.split(value)]
+    return "+".join(str(path.absolute()) if path.exists() else str(path) for path in parts)
 
 
 def count(values: Values) -> int:
     """How many combinations there are.
 
-    >>> count({"targets": ("ios", "android"), "quant": ("int4", "int8"), "fold": ()})
+    >>> count({"targets": ("ios", "android"), "quant": ("int4", "int8")})
     4
     """
-    return math.prod(max(1, len(values[axis.name])) for axis in AXES)
+    return math.prod(max(1, len(values.get(axis.name, ()))) for axis in AXES)
 
 
 def combinations(values: Values) -> Iterator[Combination]:

@@ -23,7 +23,9 @@ KEPT: Final = ("winner", "front")
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What to sweep; ``targets``, ``quant`` and ``fold`` are axes, values of the options of an export.
+    """What to sweep; ``targets``, ``quant``, ``fold``, ``vocab`` and ``tile_size`` are axes.
+
+    Each has values of an option of an export; one of ``vocab`` may join several by ``+``.
 
     Of an axis without values the option is left out, which the value ``default`` does too. ``context`` is for
     all. Each combination is asked ``samples`` questions of each of the scene ``tasks`` (none: of all).
@@ -46,6 +48,8 @@ class SweepRequest:
     targets: tuple[str, ...] = ("desktop",)
     quant: tuple[str, ...] = ()
     fold: tuple[str, ...] = ()
+    vocab: tuple[str, ...] = ()
+    tile_size: tuple[str, ...] = ()
     context: int | None = None
     output: Path | None = None
     tasks: tuple[str, ...] = ()

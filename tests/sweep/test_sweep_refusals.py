@@ -34,7 +34,7 @@ def refused(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to sweep: give at least one of --targets, --quant, --fold two values"),
+        ([], "give at least one of --targets, --quant, --fold, --vocab, --tile-size two values"),
         (["--quant", "int4"], "nothing to sweep"),
         (["--quant", "int4,int4"], "nothing to sweep"),
         (["--quant", ","], "--quant ',' names nothing"),

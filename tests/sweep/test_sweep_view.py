@@ -24,7 +24,7 @@ def row(quant: str, size: int, right: int, speed: Speed | None = FAST, error: st
     answers = tuple(Answer(str(n), "colour", f"picture {n}", n < right) for n in range(100))
     made = Made("node", "host", 9.0, size, 0.002, 1.0, answers, {"pixel-8": SLOW})
     return Row(
-        Combination(("desktop", quant, "default")),
+        Combination(("desktop", quant, "default", "default", "default")),
         f"phantom-edge export --target desktop --quant {quant}",
         None if error else made,
         None if error else Timed("host", "a processor", speed, 2e9, **timed),
