@@ -147,7 +147,7 @@ def test_the_same_export_is_compiled_once(model, exported, tmp_path):
 def test_counts_and_notes_say_what_is_inside(model, exported):
     counts = exported[1].counts
     assert counts["vision_encoder"]["scaled_dot_product_attention"] == model.config.vision.layers
-    assert counts["text_decoder"]["attention"] == model.config.decoder.layers
+    assert counts["text_decoder"]["attention"] == model.config.decoder.layers * model.config.decoder.kv_heads
     assert any("Core ML package" in note for note in exported[1].notes)
 
 
