@@ -51,7 +51,7 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     settings = Settings(**{**job["settings"], "depths": tuple(job["settings"]["depths"])})
     run = Run({}, {}, {})
     step("loading")
-    session, bundle = _open(job["model"], settings, job["tile_size"], run)
+    session, bundle = _open(job["model"], settings, job.get("tile_size"), run)
     from phantom_edge.bench.measure import measure, soak
     from phantom_edge.bench.task import Task, check_golden
 
