@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Contender:
     ``kind`` says how it runs (``onnx``, ``executorch``, ``torch``, ``llama``). ``folder`` holds our artifact,
     ``facts`` what is known without running it: bytes of its files, of what a token reads, of one token in the
     cache. ``kv_cache`` is its type of KV cache, ``float`` or ``int8``; ``rules`` override the recipe.
+    ``vocab`` and ``tile_sizes`` cut the checkpoint as the options of an export do.
     """
 
     name: str
@@ -43,13 +44,21 @@ class Contender:
     facts: Mapping[str, Any] | None = None
     kv_cache: str = "float"
     rules: tuple[str, ...] = ()
+    vocab: tuple[str, ...] = ()
+    tile_sizes: tuple[int, ...] = ()
 
 
-def ours(work: Path, formats: Mapping[str, str] = FORMATS) -> list[Contender]:
+def ours(
+    work: Path,
+    formats: Mapping[str, str] = FORMATS,
+    vocab: str | None = None,
+    tile_sizes: tuple[int, ...] = (),
+) -> list[Contender]:
     """Our int4 artifacts below ``work``, made or not.
 
     Every fold in every format; the compressed one with a head of four bits, and with an int8 KV cache where a
-    format takes one; one where only the export counts.
+    format takes one; with ``vocab`` also cut to that preset, with encoders for ``tile_sizes``; one where only
+    the export counts.
     """
     wanted = []
     for kind, title in formats.items():
@@ -57,6 +66,11 @@ def ours(work: Path, formats: Mapping[str, str] = FORMATS) -> list[Contender]:
         wanted.append(_ours(work, kind, title, COMPRESSED, rules=SMALL_HEAD))
         if format_for(kind).int8_cache:
             wanted.append(_ours(work, kind, title, COMPRESSED, kv_cache="int8"))
+        if vocab is not None:
+            whole = _ours(work, kind, title, COMPRESSED)
+            folder = work / f"{artifact(kind, COMPRESSED)}-{vocab}"
+            name = f"{whole.name}, --vocab {vocab}"
+            wanted.append(replace(whole, name=name, folder=folder, vocab=(vocab,), tile_sizes=tile_sizes))
     return wanted + [_ours(work, kind, title, FOLDS[0]) for kind, title in EXPORT_ONLY.items()]
 
 

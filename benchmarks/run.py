@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,6 +35,8 @@ LIBRARIES = ("torch", "executorch", "onnxruntime", "transformers")
 ROOT = Path(__file__).resolve().parents[1]
 STREAM_BYTES = 512 << 20  # far beyond any cache
 STREAM_ROUNDS = 7
+TILE_SIZES = (448, 336)
+"""Sides of tiles that a model cut to a preset is also timed with."""
 
 
 def load() -> str:
@@ -70,6 +73,7 @@ class Settings:
     depth: int = 2048
     steps: int = 32
     repeats: int = 3
+    vocab: str | None = None
 
 
 @dataclass
@@ -94,7 +98,13 @@ class Bench:
     """One run: prepares what is missing, then measures round by round."""
 
     def __init__(
-        self, settings: Settings, peers: dict[str, Path], gguf: Path | None, kinds: set[str], console
+        self,
+        settings: Settings,
+        peers: dict[str, Path],
+        gguf: Path | None,
+        kinds: set[str],
+        console,
+        matching: str = "",
     ):
         self.settings, self.peers, self.console = settings, peers, console
         self.checkpoint = settings.work / settings.size
@@ -102,9 +112,12 @@ class Bench:
             self._say(f"writing a random checkpoint of size {settings.size}")
             make_checkpoint(self.checkpoint, published(settings.size))
         config = PhantomConfig.from_file(self.checkpoint / "config.json")
-        everyone = [*ours(settings.work / "artifacts"), *torch_peers(config)]
+        tiles = tuple(size for size in TILE_SIZES if size <= config.tile_size)
+        artifacts = ours(settings.work / "artifacts", vocab=settings.vocab, tile_sizes=tiles)
+        everyone = [*artifacts, *torch_peers(config)]
         everyone += llama_peers(peers, gguf or settings.work / "gguf", config)
-        self.contenders = [c for c in everyone if not kinds or c.kind in kinds]
+        of_kind = [c for c in everyone if not kinds or c.kind in kinds]
+        self.contenders = [c for c in of_kind if re.search(matching, c.name)]
         self.gguf = gguf or settings.work / "gguf"
         self.measured = Measured()
 
@@ -164,6 +177,8 @@ class Bench:
             "fold": contender.fold,
             "kv_cache": contender.kv_cache,
             "rules": contender.rules,
+            "vocab": contender.vocab,
+            "tile_sizes": contender.tile_sizes,
             **arguments,
         }
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(request)]
@@ -189,11 +204,16 @@ class Bench:
 
 
 def benchmark(
-    settings: Settings, peers: dict[str, Path], gguf: Path | None, kinds: set[str], console
+    settings: Settings,
+    peers: dict[str, Path],
+    gguf: Path | None,
+    kinds: set[str],
+    console,
+    matching: str = "",
 ) -> dict[str, Any]:
     """Prepare and run everything; the result is plain data for :mod:`benchmarks.tables`."""
     facts = machine.describe() | {"read bandwidth, GB/s": round(read_bandwidth(settings.threads) / 1e9, 1)}
-    bench = Bench(settings, peers, gguf, kinds, console)
+    bench = Bench(settings, peers, gguf, kinds, console, matching)
     bench.prepare()
     with machine.watched() as usage:
         before = load()
@@ -227,6 +247,10 @@ def main(
     only: Annotated[
         str, typer.Option(help="onnx, executorch, torch, llama: those kinds, separated by commas")
     ] = "",
+    vocab: Annotated[
+        str | None, typer.Option(help="also ours cut to this preset; WORK/SIZE needs a true tokenizer")
+    ] = None,
+    matching: Annotated[str, typer.Option(help="only contenders whose name this pattern matches")] = "",
     rounds: int = 3,
     threads: Annotated[int, typer.Option(help="of every contender; 0 for all cores")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every sample here")] = None,
@@ -245,10 +269,10 @@ def main(
         threads = threads or machine.describe()["cores"]
         try:
             settings, kinds = (
-                Settings(size, work.resolve(), rounds, threads),
+                Settings(size, work.resolve(), rounds, threads, vocab=vocab),
                 set(filter(None, only.split(","))),
             )
-            result = benchmark(settings, parse_peers(peers), gguf, kinds, Console(stderr=True))
+            result = benchmark(settings, parse_peers(peers), gguf, kinds, Console(stderr=True), matching)
         except PhantomEdgeError as error:
             typer.secho(f"error: {error}", err=True, fg="red")
             raise typer.Exit(error.exit_code) from None

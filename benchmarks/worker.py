@@ -67,14 +67,13 @@ def decoder(job: Result) -> Iterator[Result]:
 
 
 def tile(job: Result) -> Iterator[Result]:
-    """One 448 px tile through the vision encoder, the better of a few calls after a first."""
+    """One tile of each size through the vision encoder, the better of a few calls after a first."""
     run = _load(job, vision=True)
-    pixels = _tile(run)
-    run.encode(pixels)
-    yield {
-        "metric": "tile",
-        "value": min(_seconds(lambda: run.encode(pixels)) for _ in range(job["repeats"])),
-    }
+    for size in job.get("tile_sizes") or (run.tile_size,):
+        pixels = _tile(run, size)
+        run.encode(pixels)
+        seconds = min(_seconds(lambda pixels=pixels: run.encode(pixels)) for _ in range(job["repeats"]))
+        yield {"metric": "tile" if size == run.tile_size else f"tile_{size}", "value": seconds}
 
 
 def export(job: Result) -> Iterator[Result]:
@@ -133,7 +132,8 @@ def verify(job: Result) -> Iterator[Result]:
 
 def _whole(job: Result) -> bool:
     """Whether the whole pipeline runs: certificate, golden outputs, manifest."""
-    return job.get("whole", job["fold"] == TIMED_FOLD and not _int8_cache(job) and not job.get("rules"))
+    other = _int8_cache(job) or job.get("rules") or job.get("vocab")
+    return job.get("whole", job["fold"] == TIMED_FOLD and not other)
 
 
 def _int8_cache(job: Result) -> bool:
@@ -147,10 +147,12 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
     from phantom_edge.model.spec import FoldedSpec
     from phantom_edge.numbers.recipe import load_recipe
     from phantom_edge.pipeline.export import ExportRequest, export
+    from phantom_edge.pipeline.vocabulary import trimmed_source
     from phantom_edge.quantize.calibration import FEWEST, drawn_set
     from phantom_edge.quantize.kv import kv_scales
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.targets import format_for
+    from phantom_edge.text.vocabulary import VocabularyRequest
 
     if _whole(job):
         request = ExportRequest(
@@ -164,10 +166,11 @@ def _export(job: Result, folder: Path, step: Callable[[str], None], track: Calla
         )
         return FoldedSpec(config, tuple(dims))
     # The graphs alone, for the pipeline rightly refuses fold "off".
-    source, recipe = Pretrained.open(job["model"]), load_recipe(job["recipe"], job.get("rules", ()))
-    model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track).quantized(
-        recipe
-    )
+    recipe = load_recipe(job["recipe"], job.get("rules", ()))
+    source = Pretrained.open(job["model"])
+    source, _ = trimmed_source(source, VocabularyRequest(tuple(job.get("vocab", ())), None), step)
+    model = FoldedModel.of(source.config, source.checkpoint, _fold(job), source.first_id, track)
+    model = model.with_tiles(source.checkpoint, tuple(job.get("tile_sizes", ())[1:])).quantized(recipe)
     if _int8_cache(job):
         model = model.with_kv(kv_scales(model, drawn_set(source, FEWEST).samples, step))
     folder.mkdir(parents=True)
@@ -185,7 +188,12 @@ def _sizes(job: Result, folder: Path, spec) -> dict[str, float]:
     decoder = sum(w.values.numel() * w.bits / 8 + w.scales.numel() * 2 for w in stored)
     files = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     value = 1 if _int8_cache(job) else 4  # bytes
-    return {"files": files, "decoder": decoder, "cache_per_token": spec.cache_bytes(1, value)}
+    return {
+        "files": files,
+        "decoder": decoder,
+        "cache_per_token": spec.cache_bytes(1, value),
+        "vocabulary": spec.config.decoder.vocab_size,
+    }
 
 
 def _fold(job: Result):
@@ -202,9 +210,11 @@ class Ours:
         from phantom_edge.targets import format_for
 
         config = PhantomConfig.from_file(Path(job["model"]) / "config.json")
-        self.vocabulary, self.tile_size = config.decoder.vocab_size, config.tile_size
-        kind = format_for(job["kind"])
-        folder = Path(job["folder"])
+        kind, folder = format_for(job["kind"]), Path(job["folder"])
+        path = folder / EXPORT_FACTS
+        facts = json.loads(path.read_text()) if path.exists() else {}
+        self.vocabulary = facts.get("vocabulary", config.decoder.vocab_size)
+        self.tile_size = config.tile_size
         __import__(kind.backend.partition(":")[0])
         self.libraries = status_bytes("VmRSS")["VmRSS"]
         self._backend = kind.load(folder, context=CONTEXT, chunk=CHUNK, threads=job["threads"])
@@ -271,8 +281,9 @@ def _load(job: Result, vision: bool = False) -> Ours | _Torch:
     return _Torch(job, vision) if job["kind"] == "torch" else Ours(job)
 
 
-def _tile(run: Ours | _Torch) -> np.ndarray:
-    return np.random.default_rng(SEED).random((1, 3, run.tile_size, run.tile_size), dtype=np.float32)
+def _tile(run: Ours | _Torch, size: int | None = None) -> np.ndarray:
+    side = size or run.tile_size
+    return np.random.default_rng(SEED).random((1, 3, side, side), dtype=np.float32)
 
 
 def _seconds(call: Callable[[], object]) -> float:
