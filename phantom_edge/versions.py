@@ -4,6 +4,23 @@ from __future__ import annotations
 
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+TESTED: Final = {
+    "torch": "2.13.0",
+    "torchao": "0.18.0",
+    "executorch": "1.5.1",
+    "coremltools": "9.0",
+    "onnx": "1.23.2",
+    "onnxruntime": "1.32.0",
+    "optimum": "2.3.0",
+    "tokenizers": "0.23.3",
+    "sentencepiece": "0.2.3",
+    "huggingface_hub": "2.4.0",
+    "uvicorn": "0.54.0",
+    "pillow": "13.0.0",
+}
+"""The versions with which this one passed all of its tests; ``phantom-edge doctor`` names them."""
 
 
 def installed(*names: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.report.report import Check, Report, megabytes
 from phantom_edge.system.children import run
+from phantom_edge.versions import TESTED
 
 IMPORTS = {
     "torch": "import torch; torch.ones(2).sum()",
@@ -76,7 +77,8 @@ def _library(name: str, code: str) -> Check:
         done = run([sys.executable, "-c", code], timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         return Check(name, installed, passed=False, detail=f"import took more than {TIMEOUT} s")
-    lines = done.stderr.strip().splitlines()
-    return Check(
-        name, installed, passed=done.returncode == 0, detail=lines[-1] if done.returncode and lines else ""
-    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        return Check(name, installed, passed=False, detail=lines[-1] if lines else "")
+    same = installed.partition("+")[0] == TESTED[name]
+    return Check(name, installed, passed=True, detail="as tested" if same else f"tested with {TESTED[name]}")
