@@ -248,7 +248,5 @@ class TestGraphs:
 
 
 def test_an_unknown_mode(tmp_path):
-    with pytest.raises(
-        InputError, match="unknown mode 'exact' of the ExecuTorch backend; there are stock, lifted"
-    ):
+    with pytest.raises(InputError, match="unknown mode 'exact' of executorch; there are stock, lifted"):
         load(tmp_path, "exact")
