@@ -51,8 +51,7 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
     settings = Settings(**{**job["settings"], "depths": tuple(job["settings"]["depths"])})
     run = Run({}, {}, {})
     step("loading")
-    tile_size = job.get("tile_size")  # None, or absent, is the bundle's own
-    session, bundle = _open(job["model"], settings, tile_size, run)
+    session, bundle = _open(job["model"], settings, job.get("tile_size"), run)
     from phantom_edge.bench.measure import measure, soak
     from phantom_edge.bench.task import Task, check_golden
 
@@ -62,7 +61,7 @@ def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
         run.conditions["golden"] = check_golden(session, bundle)
     with temporary_folder() as folder:
         task = Task.of(session, folder, job["image"])
-        run.model |= {} if tile_size is None else {"tile_size": tile_size}
+        run.model |= {"tile_size": session.spec.tile_size}
         run.model |= {"tiles": task.tiles, "prompt_tokens": len(task.ids), "context": session.backend.context}
         with machine.watched() as usage:
             measure(session, task, settings, run, step)
