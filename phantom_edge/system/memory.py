@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import re
 import sys
@@ -63,7 +62,10 @@ def give_back(folder: Path) -> None:
     """
     if not sys.platform.startswith("linux"):
         return
-    with contextlib.suppress(OSError, AttributeError):  # another C library may lack one of the three
+    # Another C library may lack one of the three, and a small Python (runtime/arm) has no ctypes.
+    with contextlib.suppress(OSError, AttributeError, ImportError):
+        import ctypes
+
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
         if threading.active_count() > 1:
