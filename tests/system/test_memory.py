@@ -39,6 +39,12 @@ def mapped(path, access=mmap.ACCESS_READ):
         yield data
 
 
+@pytest.fixture
+def alone(monkeypatch):
+    """As in a process of one thread: pytest's workers have one of their own, which unmaps nothing."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+
+
 def resident(path) -> int:
     """Bytes of a mapped file that are in memory."""
     return sum(region.resident for region in regions() if region.path == str(path))
@@ -51,6 +57,7 @@ def test_regions_of_a_listing():
     assert code.path == ""
 
 
+@pytest.mark.usefixtures("alone")
 def test_mapped_pages_leave_memory_and_come_back(tmp_path):
     path = tmp_path / "weights"
     with mapped(path) as data:
@@ -60,6 +67,7 @@ def test_mapped_pages_leave_memory_and_come_back(tmp_path):
         assert data[:512] == bytes(range(256)) * 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_region_that_was_written_to_stays(tmp_path):
     path = tmp_path / "weights"
     with mapped(path, mmap.ACCESS_COPY) as data:
@@ -70,6 +78,7 @@ def test_a_region_that_was_written_to_stays(tmp_path):
         assert data[SIZE // 2] == 77
 
 
+@pytest.mark.usefixtures("alone")
 def test_files_elsewhere_stay(tmp_path):
     path, folder = tmp_path / "weights", tmp_path / "weigh"
     folder.mkdir()
