@@ -94,7 +94,7 @@ class TestBackend:
         cache.length = 90
         with pytest.raises(InputError, match="do not fit a context of 96"):
             backend.decode(embeds, cache)
-        with pytest.raises(InputError, match="tiles must be .T, 3"):
+        with pytest.raises(InputError, match=r"tiles must be \[T, 3"):
             backend.encode_image(np.zeros((1, 1, 2, 2), np.float32))
         assert backend.embed(np.array([[3]])).shape[:2] == (1, 1)
 
