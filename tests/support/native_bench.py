@@ -64,8 +64,8 @@ def assert_the_lines_are_those_of_local(folder: Path, threads: int | None = None
     local = _complete(bundle, work(local_job, local_steps.append))
     energy = native.samples.pop("energy")
     local.samples.pop("energy", None)  # where this machine has a counter
-    for name in ("resident", "resident_trimmed"):  # a device reports its peak alone
-        assert local.samples.pop(name)
+    assert local.samples.pop("resident")  # a device reports its peak alone
+    local.samples.pop("resident_trimmed", None)  # where the runtime gives the vision encoder back
     assert native.keys == local.keys
     assert {"first_token", "prefill_rate", "decode@0", "decode@9", "load", "memory", "libraries"} <= set(
         native.keys
