@@ -36,7 +36,7 @@ def write_package(built: BuiltProgram, graph: str, out: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{graph}-", dir=out) as scratch:
         package = Path(scratch) / final.name
         spec = _convert(built, package, DESCRIPTIONS[graph])
-        (package / MODEL).write_bytes(spec.SerializeToString())
+        (package / MODEL).write_bytes(spec.SerializeToString(deterministic=True))
         if final.exists():
             os.rename(final, Path(scratch) / "earlier")
         os.rename(package, final)
