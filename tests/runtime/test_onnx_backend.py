@@ -115,10 +115,11 @@ class TestQuantised:
             model, backend = quantized(checkpoint, recipe), load(exports(checkpoint, recipe)[0])
             on_grid, off_grid = [], []
             for seed in range(6):
-                embeds = embed(model, random_ids(model, 20, seed))
-                found = backend_logits(backend, embeds, [12, 8])
-                on_grid.append(difference(found, torch_logits(reference(model), embeds, [12, 8])))
-                off_grid.append(difference(found, torch_logits(model, embeds, [12, 8])))
+                # Few tokens: where a value lies between two steps of the grid, the order of a sum decides.
+                embeds = embed(model, random_ids(model, 10, seed))
+                found = backend_logits(backend, embeds, [6, 4])
+                on_grid.append(difference(found, torch_logits(reference(model), embeds, [6, 4])))
+                off_grid.append(difference(found, torch_logits(model, embeds, [6, 4])))
             assert np.median(on_grid) < MEDIAN_TOLERANCE, on_grid
             assert np.median(off_grid) > 10 * MEDIAN_TOLERANCE
 
