@@ -60,18 +60,18 @@ def ours(
     format takes one; with ``vocab`` also cut to that preset, with encoders for ``tile_sizes``; one where only
     the export counts.
     """
-    wanted = []
+    contenders = []
     for kind, title in formats.items():
-        wanted += [_ours(work, kind, title, fold) for fold in FOLDS]
-        wanted.append(_ours(work, kind, title, COMPRESSED, rules=SMALL_HEAD))
+        contenders += [_ours(work, kind, title, fold) for fold in FOLDS]
+        contenders.append(_ours(work, kind, title, COMPRESSED, rules=SMALL_HEAD))
         if format_for(kind).int8_cache:
-            wanted.append(_ours(work, kind, title, COMPRESSED, kv_cache="int8"))
+            contenders.append(_ours(work, kind, title, COMPRESSED, kv_cache="int8"))
         if vocab is not None:
             whole = _ours(work, kind, title, COMPRESSED)
             folder = work / f"{artifact(kind, COMPRESSED)}-{vocab}"
             name = f"{whole.name}, --vocab {vocab}"
-            wanted.append(replace(whole, name=name, folder=folder, vocab=(vocab,), tile_sizes=tile_sizes))
-    return wanted + [_ours(work, kind, title, FOLDS[0]) for kind, title in EXPORT_ONLY.items()]
+            contenders.append(replace(whole, name=name, folder=folder, vocab=(vocab,), tile_sizes=tile_sizes))
+    return contenders + [_ours(work, kind, title, FOLDS[0]) for kind, title in EXPORT_ONLY.items()]
 
 
 def _ours(

@@ -141,8 +141,8 @@ describe('Session', () => {
   })
 
   it('looks with tiles of another size when asked to, and again at the same picture', async () => {
-    const asked: number[] = []
-    const readGolden = ({ tiles }: Manifest) => (asked.push(tiles.size), Promise.reject<never>(new Error('unread')))
+    const goldenSizes: number[] = []
+    const readGolden = ({ tiles }: Manifest) => (goldenSizes.push(tiles.size), Promise.reject<never>(new Error('unread')))
     session = new Session(several, {} as ModelInfo, graphs as unknown as Graphs, tokenizer, readGolden)
     const ask = (tileSize?: number) => session.ask(frame, 'Colour?', options({ tileSize }))
     expect(await ask()).toMatchObject({ tile: 8, imageTokens: 3 })
@@ -158,7 +158,7 @@ describe('Session', () => {
     expect(await ask(12)).toMatchObject({ tile: 12, imageTokens: 7 })
     expect([graphs.sizes, graphs.pixels]).toEqual([[4, 12], [3 * 64, 3 * 16, 3 * 144]])
     await expect(session.selfTest(() => undefined)).rejects.toThrow('unread')
-    expect(asked).toEqual([12])
+    expect(goldenSizes).toEqual([12])
   })
 
   it('goes on with the size before when another cannot be had, or is none', async () => {

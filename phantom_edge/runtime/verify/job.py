@@ -243,7 +243,7 @@ class _Verification:
             references, run, _bits(subject.bundle.manifest.recipe, subject.model)
         )
         report.plots += quality.plots(references, run)
-        report.groups[VOCABULARY] += vocabulary.wishes(references)
+        report.groups[VOCABULARY] += vocabulary.removed_choices(references)
 
     def _files(self) -> None:
         subject, groups = self.subject, self.report.groups
@@ -422,14 +422,14 @@ class _Verification:
         limit, grids = tolerances.ACROSS, (own, references)
         groups[ARM] += attempt("runs here", lambda: self._shipped_stages(run, here({}), grids, limit))
 
-    def _golden(self, asked: Prompts, references: list[Reference], run: list[Trace]) -> None:
+    def _golden(self, prompts: Prompts, references: list[Reference], run: list[Trace]) -> None:
         subject, groups = self.subject, self.report.groups
-        if asked.golden is not None:
-            groups[FILES] += golden.outputs(asked.golden, references[0])
+        if prompts.golden is not None:
+            groups[FILES] += golden.outputs(prompts.golden, references[0])
             size = subject.spec.tile_size
-            groups[STRUCTURE] += golden.self_test(subject, asked.golden, run[0], size)
-        count = len(asked.own)
-        for one, reference, trace in zip(asked.further, references[count:], run[count:], strict=True):
+            groups[STRUCTURE] += golden.self_test(subject, prompts.golden, run[0], size)
+        count = len(prompts.own)
+        for one, reference, trace in zip(prompts.further, references[count:], run[count:], strict=True):
             if one.golden is not None:
                 which = f"golden at {one.size}:"
                 groups[FILES] += golden.outputs(one.golden, reference, which)

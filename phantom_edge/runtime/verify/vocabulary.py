@@ -42,17 +42,17 @@ def checks(subject: Subject) -> list[Check]:
     if whole is None or kept is None:
         return []
     pieces, ids = Pieces.of(whole.tokenizer), set(kept)
-    torn = [index for index in kept if not (made := pieces.makings(index)) or not made <= ids]
+    incomplete = [index for index in kept if not (made := pieces.makings(index)) or not made <= ids]
     names = pieces.always - ids
     back = certify_round_trip(whole.tokenizer, subject.source.tokenizer, assorted())
     return [
         Check("pieces that are kept", len(kept), detail=_left_out(subject.model, len(pieces.names), kept)),
         Check.at_most(
             "kept pieces that lack one that makes them",
-            len(torn),
+            len(incomplete),
             0,
             "so every text of kept pieces is encoded by the same pieces as before",
-            f"first: {shown(pieces.names.get(torn[0]))}" if torn else "",
+            f"first: {shown(pieces.names.get(incomplete[0]))}" if incomplete else "",
         ),
         Check.at_most("bytes and added tokens that are gone", len(names), 0, "any text can be encoded"),
         Check.at_most(
@@ -65,7 +65,7 @@ def checks(subject: Subject) -> list[Check]:
     ]
 
 
-def wishes(references: Sequence[Reference]) -> list[Check]:
+def removed_choices(references: Sequence[Reference]) -> list[Check]:
     """How often the original's first choice is a piece that is gone, where it has any that is."""
     choices = [r.gone for r in references if r.gone is not None]
     if not choices:
