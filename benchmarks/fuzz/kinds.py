@@ -122,13 +122,12 @@ def _texts(folder: Path) -> None:
 
 def _tailored(model: Path | None, text: str = "en") -> None:
     from phantom_edge.checkpoint.pretrained import Pretrained
-    from phantom_edge.checkpoint.tailored import Tailoring
     from phantom_edge.text.vocabulary import VocabularyRequest, measure
 
     source = Pretrained.open(model)
     request = VocabularyRequest((text,))
     kept = measure(source.tokenizer, source.template, request, needed=source.needed_ids).kept_ids
-    source.tailored(Tailoring(kept_ids=kept))
+    source.trimmed(kept)
 
 
 def _kept_ids(folder: Path) -> None:

@@ -11,7 +11,7 @@ from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
-from phantom_edge.checkpoint.tailored import TailoredCheckpoint, Tailoring, at_tile_size
+from phantom_edge.checkpoint.tailored import TailoredCheckpoint, at_tile_size, with_kept_ids
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
@@ -41,7 +41,7 @@ class Pretrained:
     first_id: int
     origin: Origin
     whole: Pretrained | None = None
-    """What was tailored to this; None where nothing was."""
+    """What was trimmed to this; None where nothing was."""
     _hashes: dict[Path, tuple[tuple[int, ...], str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -95,21 +95,16 @@ class Pretrained:
             return cls.open(origin.name)
         return cls.open(origin.name, revision=origin.commit or origin.revision, local=True)
 
-    def tailored(self, tailoring: Tailoring) -> Pretrained:
-        """This checkpoint cut to a deployment: its rows, its tokenizer and its ids, or its tiles.
+    def trimmed(self, kept: tuple[int, ...]) -> Pretrained:
+        """This checkpoint with the rows of these ids alone, its tokenizer and its ids to match.
 
         The name and the origin stay those of the files. Raises :class:`InputError` for a tokenizer that
         cannot be trimmed, and for kept ids that are none of it, or lack one that prompts need.
 
         >>> source = pe.Pretrained.open()
-        >>> source.tailored(Tailoring(tile_size=96)).config.tokens_per_tile
-        9
+        >>> source.trimmed(tuple(range(source.tokenizer.vocab_size))).kept_ids[:3]
+        (0, 1, 2)
         """
-        if tailoring == Tailoring():
-            return self
-        kept = tailoring.kept_ids
-        if kept is None:
-            return replace(self, checkpoint=TailoredCheckpoint(self.checkpoint, tailoring), whole=self)
         size = self.config.decoder.vocab_size
         if len(set(kept)) < len(kept) or not all(0 <= index < size for index in kept):
             raise InputError(f"the kept ids are not different ones below {size}, the checkpoint's vocabulary")
@@ -117,7 +112,7 @@ class Pretrained:
             raise InputError(f"the kept ids lack {missing[0]}, which prompts or answers need")
         return replace(
             self,
-            checkpoint=TailoredCheckpoint(self.checkpoint, tailoring),
+            checkpoint=with_kept_ids(self.checkpoint, kept),
             tokenizer=trimmed(self.tokenizer, kept),
             first_id=kept.index(self.first_id),
             whole=self,

@@ -84,11 +84,21 @@ def at_tile_size(checkpoint: Checkpoint, size: int | None) -> Checkpoint:
 
     Raises :class:`InputError` as :func:`check_tile_size`.
     """
-    whole, tailoring = checkpoint, Tailoring()
-    if isinstance(checkpoint, TailoredCheckpoint):
-        whole, tailoring = checkpoint.whole, checkpoint.tailoring
+    whole, tailoring = _parts(checkpoint)
     tailoring = replace(tailoring, tile_size=None if size == whole.config.tile_size else size)
     return whole if tailoring == Tailoring() else TailoredCheckpoint(whole, tailoring)
+
+
+def with_kept_ids(checkpoint: Checkpoint, kept_ids: tuple[int, ...]) -> TailoredCheckpoint:
+    """The same checkpoint, tailored otherwise as it is, with these rows of vocabulary."""
+    whole, tailoring = _parts(checkpoint)
+    return TailoredCheckpoint(whole, replace(tailoring, kept_ids=kept_ids))
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[Checkpoint, Tailoring]:
+    if isinstance(checkpoint, TailoredCheckpoint):
+        return checkpoint.whole, checkpoint.tailoring
+    return checkpoint, Tailoring()
 
 
 def check_tile_size(config: PhantomConfig, size: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from phantom_edge.bundle.manifest import TrimmedVocabulary
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.tailored import Tailoring
 from phantom_edge.errors import shown
 from phantom_edge.progress import Step
 from phantom_edge.report.report import Check, Report
@@ -20,7 +19,7 @@ def trimmed_source(
         return source, None
     vocabulary = measure(source.tokenizer, source.template, request, needed=source.needed_ids, step=step)
     step("vocabulary: cutting the tokenizer")
-    return source.tailored(Tailoring(kept_ids=vocabulary.kept_ids)), vocabulary
+    return source.trimmed(vocabulary.kept_ids), vocabulary
 
 
 def manifest_entry(source: Pretrained, vocabulary: Vocabulary | None) -> TrimmedVocabulary | None:

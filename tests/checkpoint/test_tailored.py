@@ -54,7 +54,7 @@ def test_what_is_cached_by_the_source_knows_the_kept_ids(tiny_dirs):
     size = source.config.decoder.vocab_size
     ordinary = source.tokenizer.encode("cube")[0]
     some, whole = tuple(n for n in range(size) if n != ordinary), tuple(range(size))
-    hashes = [source.sha256(), *(source.tailored(Tailoring(kept)).sha256() for kept in (some, whole))]
+    hashes = [source.sha256(), *(source.trimmed(kept).sha256() for kept in (some, whole))]
     assert hashes[0].items() < hashes[1].items()
     assert len({json.dumps(one) for one in hashes}) == 3
 
@@ -69,4 +69,15 @@ def test_ids_that_no_vocabulary_has_are_refused(tiny_dirs):
         ((5,), "lack .*which prompts or answers need"),
     ):
         with pytest.raises(InputError, match=message):
-            source.tailored(Tailoring(kept_ids=kept))
+            source.trimmed(kept)
+
+
+def test_a_vocabulary_and_a_size_of_tiles_go_together_in_any_order():
+    source = Pretrained.open()
+    kept = tuple(sorted({*range(300), *source.needed_ids, *source.tokenizer.control_tokens}))
+    one, other = source.trimmed(kept).at_tile(128), source.at_tile(128).trimmed(kept)
+    assert one.config == other.config
+    assert (one.kept_ids, one.config.tile_size) == (kept, 128)
+    for name in ("token_embedding.weight", "vision_encoder.position_embedding"):
+        assert torch.equal(one.checkpoint[name], other.checkpoint[name])
+    assert one.sha256() == other.sha256()

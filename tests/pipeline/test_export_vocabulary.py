@@ -16,7 +16,6 @@ from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.bundle.vocabulary import KEPT, read_kept
 from phantom_edge.checkpoint.pretrained import KEPT_IDS, Pretrained
-from phantom_edge.checkpoint.tailored import Tailoring
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.job import build_suite, evaluate_models
 from phantom_edge.pipeline.export import ExportRequest, export
@@ -183,12 +182,12 @@ def test_a_finished_quantisation_gives_its_rows(tiny_dirs, corpus, tmp_path):
         assert torch.equal(stored[name].values, expected.values)
     sizes = {row.name: row.bytes for row in bundle.manifest.quantization.modules}
     assert sizes["text_decoder.head"] == stored["text_decoder.head"].nbytes
-    other = source.tailored(Tailoring(kept_ids=kept))
+    other = source.trimmed(kept)
     assert store.for_source(quantization, source) is quantization
     with pytest.raises(InputError, match="made from another checkpoint"):
         store.for_source(store.for_source(quantization, other), source)
     with pytest.raises(InputError, match="made from another checkpoint"):
-        store.for_source(quantization, Pretrained.open().tailored(Tailoring(tuple(range(768)))))
+        store.for_source(quantization, Pretrained.open().trimmed(tuple(range(768))))
 
 
 def test_eval_counts_what_of_other_replies_is_gone(trimmed, pair):

@@ -9,7 +9,7 @@ import numpy as np
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.vocabulary import read_kept
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.checkpoint.tailored import VOCABULARY_ROWS, Tailoring
+from phantom_edge.checkpoint.tailored import VOCABULARY_ROWS
 from phantom_edge.errors import InputError, shown
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.quantize.mixed import matrix_bytes
@@ -31,7 +31,7 @@ def trimmed(bundle: Bundle, source: Pretrained) -> Pretrained:
     if kept is None or source.kept_ids == kept:
         return source
     try:
-        return source.tailored(Tailoring(kept_ids=kept))
+        return source.trimmed(kept)
     except InputError as error:
         raise InputError(f"{bundle.folder}: {error}; export the bundle again") from None
 
