@@ -35,7 +35,7 @@ LIBRARIES = ("torch", "executorch", "onnxruntime", "transformers")
 ROOT = Path(__file__).resolve().parents[1]
 STREAM_BYTES = 512 << 20  # far beyond any cache
 STREAM_ROUNDS = 7
-TILE_SIZES = (448, 336)
+TILE_SIZES = (448, 336, 224)
 """Sides of tiles that a model cut to a preset is also timed with."""
 
 
@@ -104,7 +104,7 @@ class Bench:
         gguf: Path | None,
         kinds: set[str],
         console,
-        matching: str = "",
+        matching: str,
     ):
         self.settings, self.peers, self.console = settings, peers, console
         self.checkpoint = settings.work / settings.size
@@ -203,17 +203,10 @@ class Bench:
         self.console.print(f"{text} …", highlight=False, markup=False)
 
 
-def benchmark(
-    settings: Settings,
-    peers: dict[str, Path],
-    gguf: Path | None,
-    kinds: set[str],
-    console,
-    matching: str = "",
-) -> dict[str, Any]:
+def benchmark(bench: Bench) -> dict[str, Any]:
     """Prepare and run everything; the result is plain data for :mod:`benchmarks.tables`."""
+    settings = bench.settings
     facts = machine.describe() | {"read bandwidth, GB/s": round(read_bandwidth(settings.threads) / 1e9, 1)}
-    bench = Bench(settings, peers, gguf, kinds, console, matching)
     bench.prepare()
     with machine.watched() as usage:
         before = load()
@@ -272,7 +265,8 @@ def main(
                 Settings(size, work.resolve(), rounds, threads, vocab=vocab),
                 set(filter(None, only.split(","))),
             )
-            result = benchmark(settings, parse_peers(peers), gguf, kinds, Console(stderr=True), matching)
+            bench = Bench(settings, parse_peers(peers), gguf, kinds, Console(stderr=True), matching)
+            result = benchmark(bench)
         except PhantomEdgeError as error:
             typer.secho(f"error: {error}", err=True, fg="red")
             raise typer.Exit(error.exit_code) from None

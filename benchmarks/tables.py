@@ -34,6 +34,7 @@ METRICS = (
     Metric("prefill", "prefill {prefill}"),
     Metric("tile", "vision encoder, one 448 px tile", "s", higher=False),
     Metric("tile_336", "vision encoder, one 336 px tile", "s", higher=False),
+    Metric("tile_224", "vision encoder, one 224 px tile", "s", higher=False),
     Metric("resident", "resident, both models loaded", "MB", 1e6, higher=False),
     Metric("resident_trimmed", "resident, vision encoder given back", "MB", 1e6, higher=False),
     Metric("resident_decoder", "resident, decoder only", "MB", 1e6, higher=False),
@@ -108,7 +109,7 @@ def report(result: Result) -> Report:
         Table("medians (* measured while others used the machine)", columns, tuple(rows(result)))
     )
     out.tables.append(Table(against, columns, tuple(ratios(result))))
-    for metric in METRICS[:6]:
+    for metric in METRICS[:7]:
         found = summaries(result)[metric.key]
         if found:
             title = f"{metric.title.format(**result['settings'])}, {metric.unit}"

@@ -18,7 +18,7 @@ class Pieces:
     """A BPE's pieces and merges, or a unigram model's pieces, which need no others.
 
     >>> pieces = Pieces.of(pe.Pretrained.open().tokenizer)
-    >>> [pieces.names[index] for index in sorted(pieces.makings(pieces.ids["red"]))]
+    >>> [pieces.names[index] for index in sorted(pieces.constituents(pieces.ids["red"]))]
     ['d', 'e', 'r', 're', 'red']
     """
 
@@ -33,7 +33,7 @@ class Pieces:
     whole_words: bool = False
     """Whether a word that is a piece is taken at once, whatever the merges make of it."""
     unigram: bool = False
-    _makings: dict[int, frozenset[int]] = field(default_factory=dict, repr=False, compare=False)
+    _constituents: dict[int, frozenset[int]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Pieces:
@@ -56,19 +56,19 @@ class Pieces:
             unigram=unigram,
         )
 
-    def makings(self, index: int) -> frozenset[int]:
+    def constituents(self, index: int) -> frozenset[int]:
         """The ids of all pieces from which a text comes to this one, itself included; none if no text does.
 
         What is joined inside a piece does not depend on what stands around it, because no pair across its
         ends was joined: so its own text says by which pieces it is made.
         """
-        if index not in self._makings:
-            self._makings[index] = self._made(index)
-        return self._makings[index]
+        if index not in self._constituents:
+            self._constituents[index] = self._made(index)
+        return self._constituents[index]
 
     def closure(self, ids: Iterable[int]) -> set[int]:
         """The ids with all that they are made by."""
-        return {needed for index in ids for needed in self.makings(index)}
+        return {needed for index in ids for needed in self.constituents(index)}
 
     def text(self, index: int) -> str | None:
         """The characters of a piece; None where it ends or begins within one."""

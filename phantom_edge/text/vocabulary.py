@@ -189,7 +189,7 @@ def _filled(kept: Iterable[int], pieces: Pieces, ids: Iterable[int], size: int |
     for index in sorted(ids):
         if len(filled) >= limit:
             break
-        new = pieces.makings(index) - filled
+        new = pieces.constituents(index) - filled
         if len(filled) + len(new) <= limit:
             filled |= new
     return frozenset(filled)

@@ -150,8 +150,8 @@ def test_a_vocabulary_without_a_merge_is_noticed(pair, tmp_path, tiny_dirs, monk
     whole = Pretrained.reopen(pair[1].manifest.source.origin)
     pieces = Pieces.of(whole.tokenizer)
     kept = read_kept(pair[1])
-    long = max((n for n in kept if n not in pieces.always), key=lambda n: len(pieces.makings(n)))
-    lost = max(pieces.makings(long) - pieces.always - {long})
+    long = max((n for n in kept if n not in pieces.always), key=lambda n: len(pieces.constituents(n)))
+    lost = max(pieces.constituents(long) - pieces.always - {long})
     right = vocabulary.measure
 
     def wrong(*args, **options):

@@ -62,16 +62,16 @@ def test_any_text_comes_back_as_from_the_whole(whole):
 
 
 def test_a_piece_without_one_that_makes_it_is_made_no_more(whole):
-    """What `makings` names is all that is needed, and each of it is: this fails if one is named in vain."""
+    """All constituents are needed and nothing else is: this fails if one is named in vain."""
     pieces = Pieces.of(whole)
     if pieces.unigram or pieces.whole_words:
         return  # a piece needs no other
-    long = [index for index in pieces.names if len(made := pieces.makings(index)) > 3 and index in made]
+    long = [index for index in pieces.names if len(made := pieces.constituents(index)) > 3 and index in made]
     for index in long[:: max(1, len(long) // 12)]:
-        model = model_of(whole, pieces.always | pieces.makings(index))
+        model = model_of(whole, pieces.always | pieces.constituents(index))
         assert [token.value for token in model.tokenize(pieces.names[index])] == [pieces.names[index]]
-        for needed in pieces.makings(index) - pieces.always - {index}:
-            model = model_of(whole, (pieces.always | pieces.makings(index)) - {needed})
+        for needed in pieces.constituents(index) - pieces.always - {index}:
+            model = model_of(whole, (pieces.always | pieces.constituents(index)) - {needed})
             assert len(model.tokenize(pieces.names[index])) > 1
 
 
@@ -79,21 +79,21 @@ def model_of(whole: Tokenizer, kept: set[int] | frozenset[int]):
     return RustTokenizer.from_str(trimmed(whole, sorted(kept)).to_json()).model
 
 
-def test_makings_are_those_of_the_library(whole):
-    """A piece has makings exactly where the library makes it of its own text."""
+def test_constituents_are_those_of_the_library(whole):
+    """A piece has constituents exactly where the library makes it of its own text."""
     pieces = Pieces.of(whole)
     model = RustTokenizer.from_str(whole.to_json()).model
-    assert not pieces.unigram or all(pieces.makings(index) == {index} for index in pieces.names)
+    assert not pieces.unigram or all(pieces.constituents(index) == {index} for index in pieces.names)
     for piece, index in pieces.ids.items():
         if index not in pieces.added | pieces.always and not pieces.unigram:
             made = [token.id for token in model.tokenize(piece)] == [index]
-            assert bool(pieces.makings(index)) == made, piece
+            assert bool(pieces.constituents(index)) == made, piece
 
 
 def test_a_piece_that_no_merge_makes_is_not_reached():
     spec = json.loads(byte_level().to_json())
     spec["model"]["vocab"]["never"] = 5000
-    assert Pieces.of(Tokenizer.from_spec(spec)).makings(5000) == frozenset()
+    assert Pieces.of(Tokenizer.from_spec(spec)).constituents(5000) == frozenset()
 
 
 def test_ids_are_renumbered_everywhere():

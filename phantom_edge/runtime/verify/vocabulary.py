@@ -42,7 +42,7 @@ def checks(subject: Subject) -> list[Check]:
     if whole is None or kept is None:
         return []
     pieces, ids = Pieces.of(whole.tokenizer), set(kept)
-    incomplete = [index for index in kept if not (made := pieces.makings(index)) or not made <= ids]
+    incomplete = [index for index in kept if not (made := pieces.constituents(index)) or not made <= ids]
     names = pieces.always - ids
     back = certify_round_trip(whole.tokenizer, subject.source.tokenizer, assorted())
     return [
