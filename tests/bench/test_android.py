@@ -7,116 +7,25 @@ the transcripts'.
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from adb_server import AdbServer
-from npu_bundles import write_npu_bundle
+from fake_phone import FAST, SERIAL, transcript
 
 from phantom_edge.bench import android
 from phantom_edge.bench.android import adb as adb_module
-from phantom_edge.bench.android import app, parse, phone, runner
+from phantom_edge.bench.android import parse, phone, runner
 from phantom_edge.bench.android.adb import Adb, LostError
 from phantom_edge.bench.devices import Options, bench
 from phantom_edge.bench.results import Run
 from phantom_edge.bench.settings import Settings
-from phantom_edge.bundle.folder import Bundle
-from phantom_edge.bundle.npu import chip_files, part_bytes
 from phantom_edge.errors import CheckError, InputError
 
 pytestmark = pytest.mark.slow
-
-HERE = Path(__file__).parent
-SERIAL = "3A021JEHN01234"
-APP = app.DEFAULT
-FAST = Settings(processes=2, repeats=1, steps=8, depths=(0,))
-
-
-def transcript(name: str) -> str:
-    return (HERE / "transcripts" / name).read_text()
-
-
-class Phone:
-    """The folder behind the fake adb."""
-
-    def __init__(self, root: Path):
-        self.root = root
-        for folder in ("fs/data/local/tmp", "fs/sdcard", "bin"):
-            (root / folder).mkdir(parents=True)
-        self.devices("devices-one")
-        self.program("getprop", transcript("getprop"))
-        self.program("df", transcript("df"))
-        for service in ("battery", "thermal"):
-            (root / service).write_text(transcript(service))
-        self.script(
-            "dumpsys", f'case "$1" in battery) cat {root}/battery;; thermalservice) cat {root}/thermal;; esac'
-        )
-        self.script("pm", f"echo package:{APP}")
-        self.stock_runner("observer")
-
-    def script(self, name: str, body: str) -> None:
-        path = self.root / "bin" / name
-        path.write_text(f"#!/bin/sh\n{body}\n")
-        path.chmod(0o755)
-
-    def program(self, name: str, output: str) -> None:
-        (self.root / f"{name}.out").write_text(output)
-        self.script(name, f"cat {self.root}/{name}.out")
-
-    def devices(self, name: str) -> None:
-        (self.root / "devices").write_text(transcript(name))
-
-    def fault(self, match: str, how: str, times: int = 1) -> None:
-        (self.root / "faults.json").write_text(json.dumps([{"match": match, "times": times, "how": how}]))
-
-    def stock_runner(
-        self, output: str, help_text: str = "runner-help", status: int = 0, seconds: float = 0.3
-    ) -> None:
-        (self.root / "observer").write_text(transcript(output) if output else "")
-        (self.root / "help").write_text(transcript(help_text))
-        (self.root / "runner").write_text(
-            f'#!/bin/sh\n[ "$1" = --help ] && cat {self.root}/help && exit 1\n'
-            f'echo "$@" >> {self.root}/asked\nls >> {self.root}/saw\nsleep {seconds}\n'
-            f"cat {self.root}/observer\nexit {status}\n"
-        )
-
-    @property
-    def calls(self) -> str:
-        return (self.root / "calls").read_text()
-
-    @property
-    def left(self) -> list[Path]:
-        return list((self.root / "fs/data/local/tmp").iterdir())
-
-
-@pytest.fixture
-def device(tmp_path, monkeypatch) -> Iterator[Phone]:
-    phone = Phone(tmp_path / "phone")
-    monkeypatch.setattr(runner, "POLL", 0.05)
-    monkeypatch.setattr(runner, "SAMPLE", 0.05)
-    monkeypatch.setattr(app, "POLL", 0.05)
-    with AdbServer(phone.root, SERIAL) as server:
-        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.server_address[1]))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        yield phone
-        server.shutdown()
-
-
-@pytest.fixture
-def program(tmp_path) -> Path:
-    """A runner "built for the phone": its ELF header says AArch64."""
-    path = tmp_path / "gemma3_e2e_runner"
-    head = bytearray(Path(sys.executable).resolve().read_bytes()[:64])
-    head[18:20] = (0xB7).to_bytes(2, "little")
-    path.write_bytes(bytes(head) + b"\0" * 4000)
-    return path
 
 
 def connect(step=lambda _: None) -> Adb:
@@ -421,147 +330,6 @@ def test_a_phone_that_slows_itself_down_is_said(device, bundles, program):
         [bundles["android"]], "adb", Settings(processes=1, depths=(0,)), Options(runner=program)
     ).runs
     assert any("slowing itself down" in note for note in run.notes)
-
-
-# --- the app
-
-
-def app_that(device: Phone, lines: list[str], pid: str = "") -> None:
-    """An installed app: `am start` makes it write these lines."""
-    folder = device.root / "fs/sdcard/Android/data" / APP / "files"
-    folder.mkdir(parents=True, exist_ok=True)
-    (device.root / "lines").write_text("\n".join(lines) + "\n")
-    start = f'cp "$(echo "$@" | sed "s/.*--es folder //")/job.json" {device.root}/job'
-    start += f"; cat {device.root}/lines >> {folder}/bench.jsonl"
-    device.script("am", f'case "$1" in start) {start}; echo Starting: Intent; echo Status: ok;; esac')
-    device.script("pidof", f"echo {pid}")
-
-
-def told_run() -> str:
-    samples = {
-        "vision": [0.4],
-        "prefill": [0.2],
-        "first_token": [0.61],
-        "decode@0": [30.0, 31.0],
-        "memory": [9e8],
-    }
-    return json.dumps(
-        {"run": {"runtime": {"version": "1.4.1"}, "model": {"prompt_tokens": 84}, "samples": samples}}
-    )
-
-
-def test_the_app_end_to_end(device, bundles):
-    app_that(device, ['{"step": "warming up"}', "I/noise: not json", told_run()])
-    steps = []
-    (run,) = bench([bundles["android"]], "adb", FAST, step=steps.append).runs
-    assert run.samples["decode@0"] == [30, 31] * 2
-    assert run.summary("prefill_rate").median == pytest.approx(420)
-    assert run.runtime["version"] == "1.4.1"
-    assert "process 2 of 2: warming up" in steps
-    assert json.loads((device.root / "job").read_text()) == {
-        "settings": FAST.to_dict(),
-        "check": False,  # of the second process; the first checks the golden outputs
-        "soak": False,
-    }
-    assert device.left == []
-
-
-def test_the_app_is_not_there_does_not_start_or_dies(device, bundles):
-    device.script("pm", "true")
-    with pytest.raises(InputError, match=f"has no app {APP}; install one"):
-        bench([bundles["android"]], "adb", FAST)
-    device.script("pm", f"echo package:{APP}")
-    device.script("am", "echo 'Error type 3'; echo 'Error: Activity class {x} does not exist.'")
-    with pytest.raises(CheckError, match="could not be started: Error type 3"):
-        bench([bundles["android"]], "adb", FAST)
-    app_that(device, ['{"step": "loading"}'])
-    with pytest.raises(CheckError, match="ended without a result; see `adb logcat`"):
-        bench([bundles["android"]], "adb", FAST)
-    app_that(device, ['{"error": "golden check failed", "code": 1}'], pid="77")
-    with pytest.raises(CheckError, match="golden check failed"):
-        bench([bundles["android"]], "adb", FAST)
-    assert device.left == []
-
-
-# --- the NPU
-
-
-@pytest.fixture(scope="session")
-def npu(bundles, tmp_path_factory) -> Bundle:
-    return write_npu_bundle(
-        Bundle.open(bundles["android"]), tmp_path_factory.mktemp("npu") / "nano-snapdragon"
-    )
-
-
-def chip(device: Phone, maker: str, model: str) -> None:
-    text = transcript("getprop").replace("[Google]", f"[{maker}]").replace("[Tensor G3]", f"[{model}]")
-    device.program("getprop", text)
-
-
-def on_npu(processor: str = "NPU (ONNX Runtime 1.27.0, QNN)") -> str:
-    line = json.loads(told_run())
-    line["run"]["runtime"]["processor"] = processor
-    return json.dumps(line)
-
-
-def test_the_part_of_the_phones_chip_is_pushed_and_named(device, bundles, npu):
-    chip(device, "QTI", "SM8650")
-    app_that(device, [on_npu()])
-    steps = []
-    (run,) = bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder), step=steps.append).runs
-    assert json.loads((device.root / "job").read_text())["processor"] == "npu"
-    assert run.runtime["processor"].startswith("NPU")
-    assert run.model["npu"] == "nano-snapdragon"
-    assert run.model["npu graphs"] == "compiled for SM8650"
-    pushed = {step.split()[1].rstrip(",") for step in steps if step.startswith("pushing")}
-    assert {f"npu/{name}" for name in ("manifest.json", *chip_files(npu.manifest, "SM8650"))} <= pushed
-    assert not [name for name in pushed if "sm8750" in name or name == "npu/npu/prefill.onnx"]
-    both = run.value("bundle")
-    assert both == Bundle.open(bundles["android"]).bytes + part_bytes(npu)["SM8650"]
-    assert device.left == []
-
-
-def test_a_chip_that_was_not_compiled_for_compiles_itself(device, bundles, npu):
-    chip(device, "QTI", "SM8550")
-    app_that(device, [on_npu()])
-    (run,) = bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder)).runs
-    assert run.model["npu graphs"] == "compiled by the phone"
-
-
-def test_without_a_part_the_cpu_is_named(device, bundles):
-    app_that(device, [told_run()])
-    (run,) = bench([bundles["android"]], "adb", FAST).runs
-    assert run.runtime["processor"] == "CPU"
-    assert "processor" not in json.loads((device.root / "job").read_text())
-
-
-def test_an_app_that_fell_back_is_an_error(device, bundles, npu):
-    chip(device, "QTI", "SM8650")
-    for line in (told_run(), on_npu("CPU")):
-        app_that(device, [line])
-        with pytest.raises(CheckError, match="left the NPU's part aside; build it again from this release"):
-            bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder))
-    app_that(device, ['{"error": "the NPU does not load prefill.onnx: 1002", "code": 1}'], pid="77")
-    with pytest.raises(CheckError, match=r"does not load prefill\.onnx"):
-        bench([bundles["android"]], "adb", FAST, Options(npu=npu.folder))
-    assert device.left == []
-
-
-def test_a_part_that_cannot_be_measured(device, bundles, npu, program, tmp_path):
-    options = Options(npu=npu.folder)
-    with pytest.raises(InputError, match=r"chip is Google Tensor G3, .* is for SM8650, SM8750"):
-        bench([bundles["android"]], "adb", FAST, options)
-    chip(device, "QTI", "SM8650")
-    with pytest.raises(InputError, match="holds nothing for an NPU"):
-        bench([bundles["android"]], "adb", FAST, Options(npu=Path(bundles["android"])))
-    other = write_npu_bundle(Bundle.open(bundles["android"]), tmp_path / "other", context=999)
-    with pytest.raises(InputError, match="a longer context"):
-        bench([bundles["android"]], "adb", FAST, Options(npu=other.folder))
-    with pytest.raises(InputError, match="--runner knows no NPU"):
-        bench([bundles["android"]], "adb", FAST, Options(runner=program, npu=npu.folder))
-    with pytest.raises(InputError, match="--device local takes no --npu"):
-        bench([bundles["android"]], "local", FAST, options)
-    assert " push " not in device.calls
 
 
 # --- models and options
