@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError, one_line
 from phantom_edge.system.files import file_sha256
 from phantom_edge.system.outputs import SYSTEMS_OWN, check_bundle_folder
@@ -65,6 +66,11 @@ class Bundle:
     def bytes(self) -> int:
         """Size of all its files but the manifest."""
         return sum((self.folder / name).stat().st_size for name in _files(self.folder) if name != MANIFEST)
+
+    def source(self) -> Pretrained:
+        """The checkpoint that it says it was made from. Raises :class:`InputError` where that is not here."""
+        recorded = self.manifest.source
+        return Pretrained.reopen(recorded.origin or Pretrained.origin_of(recorded.name))
 
     def check_files(self) -> None:
         """Raise :class:`InputError` naming the first file that is missing or changed."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.vocabulary import read_kept
-from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.result import EvalResult, Gone
 from phantom_edge.text.tokenizer import Tokenizer
@@ -21,9 +20,8 @@ def gone_pieces(bundle: Bundle, others: Sequence[EvalResult]) -> list[Gone]:
     kept = read_kept(bundle)
     if kept is None:
         return []
-    recorded = bundle.manifest.source
     try:
-        source = Pretrained.reopen(recorded.origin or Pretrained.origin_of(recorded.name))
+        source = bundle.source()
     except InputError:
         return []
     return [_gone(source.tokenizer, frozenset(kept), other) for other in others]

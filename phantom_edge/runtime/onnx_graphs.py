@@ -105,12 +105,6 @@ class OnnxGraphs:
             self._shapes = _cache_shapes(path, decoder, context)
             self._vocabulary = _vocabulary(path, decoder)
 
-    @property
-    def tile_shape(self) -> list[int]:
-        """Of the vision encoder's input, [T, 3, S, S]."""
-        shape: list[int] = self._session(VISION).get_inputs()[0].shape
-        return shape
-
     def _session(self, graph: str) -> ort.InferenceSession:
         """The session of one graph, loaded now if it is not. Raises :class:`InputError` as the class."""
         if graph not in self._sessions:

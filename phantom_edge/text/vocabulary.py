@@ -74,8 +74,6 @@ class Vocabulary:
     """The pieces to keep, by what they were measured, and what the texts held."""
 
     kept_ids: tuple[int, ...]
-    whole: int
-    """Pieces of the whole tokenizer."""
     request: VocabularyRequest
     tokens: int = 0
     """Of the texts, by the whole tokenizer."""
@@ -100,8 +98,8 @@ def measure(
 
     >>> source = pe.Pretrained.open()
     >>> vocabulary = measure(source.tokenizer, source.template, VocabularyRequest(("en",), 400))
-    >>> len(vocabulary.kept_ids), vocabulary.whole
-    (400, 768)
+    >>> len(vocabulary.kept_ids)
+    400
     """
     pieces = Pieces.of(tokenizer)
     parts = (template.render([("?", None)], 1), template.render_next("?"))
@@ -123,7 +121,7 @@ def measure(
         kept = kept.union(*(_filled(base, pieces, ids, preset.size) for preset, ids in own.items()))
     kept_ids = tuple(sorted(kept))
     coverage = counts.coverage(pieces, base.union(*own.values()))
-    return Vocabulary(kept_ids, len(pieces.names), request, counts.tokens, coverage)
+    return Vocabulary(kept_ids, request, counts.tokens, coverage)
 
 
 class _Counts:

@@ -122,13 +122,12 @@ def verify(
 
 
 def _recorded_source(bundle: Bundle) -> Pretrained:
-    recorded = bundle.manifest.source
-    name = recorded.name
     try:
-        return Pretrained.reopen(recorded.origin or Pretrained.origin_of(name))
+        return bundle.source()
     except InputError as error:
+        name = shown(bundle.manifest.source.name)
         raise InputError(
-            f"{bundle.folder} was made from {shown(name)}, which cannot be opened from here ({error}); "
+            f"{bundle.folder} was made from {name}, which cannot be opened from here ({error}); "
             "give the checkpoint with --model"
         ) from None
 
