@@ -105,6 +105,7 @@ class Pretrained:
         >>> source.trimmed(tuple(range(source.tokenizer.vocab_size))).kept_ids[:3]
         (0, 1, 2)
         """
+        assert self.kept_ids is None, "kept ids are the files': a trimmed vocabulary is not trimmed again"
         size = self.config.decoder.vocab_size
         if len(set(kept)) < len(kept) or not all(0 <= index < size for index in kept):
             raise InputError(f"the kept ids are not different ones below {size}, the checkpoint's vocabulary")
