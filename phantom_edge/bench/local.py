@@ -24,7 +24,7 @@ from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, Pretrained
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.progress import Step, prefixed
-from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.system.children import child
 from phantom_edge.system.outputs import short_name
 from phantom_edge.targets import format_for

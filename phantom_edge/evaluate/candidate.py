@@ -8,7 +8,8 @@ from typing import Any
 
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import Session
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.session.Timing`.
+    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.answer.Timing`.
 
     A question that does not fit the context, or holds a prompt marker, is wrong; ``error`` says why.
     """

@@ -53,7 +53,7 @@ from phantom_edge.quantize.store import (
     write,
 )
 from phantom_edge.report.report import Report
-from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import QUESTION, default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import verify

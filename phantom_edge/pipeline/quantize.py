@@ -22,7 +22,8 @@ from phantom_edge.quantize.options import QuantizeOptions
 from phantom_edge.quantize.other_quantizers import Comparison, compare
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.report.report import Report
-from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.system.files import cache_folder
 

@@ -9,7 +9,7 @@ from phantom_edge.checkpoint.tailored import at_tile_size, check_tile_size
 from phantom_edge.errors import InputError, shown
 from phantom_edge.export.base import Exported, vision_graph
 from phantom_edge.images import check_tile_policy
-from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.targets import FORMATS, Format
 
 

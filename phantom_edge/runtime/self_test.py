@@ -8,7 +8,8 @@ from phantom_edge.bundle.golden import Computed, Golden, judge
 from phantom_edge.images import pixel_values
 from phantom_edge.report.report import Check
 from phantom_edge.runtime.decoding import forced
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.traces import Prompt, Trace, trace_prompt
 
 

@@ -8,87 +8,28 @@ second prefill.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from phantom_edge.bundle.backend import Backend, Trimmable
 from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import CheckError, InputError
-from phantom_edge.images import DEFAULT_MAX_TILES, load_image, pixel_values, tile_count
+from phantom_edge.errors import InputError
+from phantom_edge.images import load_image, pixel_values, tile_count
 from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
+from phantom_edge.runtime.answer import Piece, Timing, finite, until
 from phantom_edge.runtime.decoding import Choice
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
 from phantom_edge.targets import format_for
-from phantom_edge.text.prompt import PromptTemplate
 from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 
 DEFAULT_MAX_TOKENS = 256
 CHECKPOINT_CONTEXT = 4096
-
-
-@dataclass(frozen=True)
-class PromptSpec:
-    """What a prompt is made of, besides the text: the same facts from a checkpoint and from a bundle.
-
-    ``first_id`` is the folded first token, or None when the model finds its state at run time.
-    """
-
-    template: PromptTemplate
-    image_token_id: int
-    end_ids: tuple[int, ...]
-    first_id: int | None
-    tile_size: int
-    tokens_per_tile: int
-    max_tiles: int
-
-    @classmethod
-    def of_source(cls, source: Pretrained, *, folded: bool, max_tiles: int | None = None) -> PromptSpec:
-        """What a checkpoint's prompts are made of; ``max_tiles`` None takes what it was trained with."""
-        c = source.config
-        max_tiles = max_tiles or min(DEFAULT_MAX_TILES, c.max_tiles or DEFAULT_MAX_TILES)
-        first = source.first_id if folded else None
-        return cls(
-            source.template, c.image_token_id, c.end_ids, first, c.tile_size, c.tokens_per_tile, max_tiles
-        )
-
-    @classmethod
-    def of_bundle(cls, bundle: Bundle, tile_size: int | None = None) -> PromptSpec:
-        """What a bundle's manifest says of its prompts, with tiles of one of its sizes; None is the default.
-
-        Raises :class:`InputError` for a size that the bundle lacks.
-        """
-        m = bundle.manifest
-        ids, tiles = m.ids, m.tiles
-        spec = cls(m.prompt, ids.image, ids.end, ids.first, tiles.size, tiles.tokens, tiles.max)
-        return spec if tile_size is None else spec.at_tile(tile_size, _tokens_of(bundle, tile_size))
-
-    def at_tile(self, size: int, tokens: int) -> PromptSpec:
-        """The same prompts with tiles of another size, each of ``tokens`` image tokens."""
-        return replace(self, tile_size=size, tokens_per_tile=tokens)
-
-
-@dataclass
-class Timing:
-    """Seconds and counts of one answer; it ended by ``stop``: ``end``, ``length``, ``context``, ``stop``."""
-
-    vision: float = 0.0
-    prefill: float = 0.0
-    decode: float = 0.0
-    prompt_tokens: int = 0
-    new_tokens: int = 0
-    stop: str = ""
-
-    @property
-    def first_token(self) -> float:
-        """Time to the first token."""
-        return self.vision + self.prefill
 
 
 class Session:
@@ -203,11 +144,19 @@ class Session:
 
         Raises :class:`CheckError` for logits that are not finite: no token follows from them.
         """
-        return decoding.generate(self.backend, cache, logits, _finite(choose), now)
+        return decoding.generate(self.backend, cache, logits, finite(choose), now)
 
-    def chat(self, image: Any = None) -> Chat:
-        """A new context, about ``image`` (a path or a PIL image) if one is given."""
-        return Chat(self, None if image is None else load_image(image))
+    def chat(self, image: Any = None, history: Sequence[tuple[str, str]] = ()) -> Chat:
+        """A new context, about ``image`` (a path or a PIL image) if one is given.
+
+        ``history`` are earlier questions with their answers, which the first question follows.
+
+        >>> session = pe.Session.open("nano-desktop")
+        >>> chat = session.chat("photo.jpg", history=[("How many objects are there?", "2")])
+        >>> "".join(chat.ask("How many diamonds?"))
+        '1'
+        """
+        return Chat(self, None if image is None else load_image(image), tuple(history))
 
     def generate(self, question: str, image: Any = None, **options: Any) -> Iterator[str]:
         """One question on a new context; ``options`` as in :meth:`Chat.ask`."""
@@ -247,6 +196,7 @@ class Chat:
 
     session: Session
     image: Any = None
+    history: tuple[tuple[str, str], ...] = ()
     timing: Timing = field(default_factory=Timing)
     ids: list[int] = field(default_factory=list)
     _cache: Any = None
@@ -254,15 +204,19 @@ class Chat:
     _open: bool = False  # a question was asked since the beginning or the last rewind
     _rewound: bool = False
 
-    def ask(
+    def ask(self, question: str, **options: Any) -> Iterator[str]:
+        """Stream the answer to ``question`` as text; ``options`` and errors as in :meth:`pieces`."""
+        return (piece.text for piece in self.pieces(question, **options))
+
+    def pieces(
         self,
         question: str,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         stop: tuple[str, ...] = (),
         sampling: Sampling | None = None,
-    ) -> Iterator[str]:
-        """Stream the answer to ``question`` as pieces of text; greedy unless ``sampling`` says otherwise.
+    ) -> Iterator[Piece]:
+        """Stream the answer with the tokens that it is made of; greedy unless ``sampling`` says otherwise.
 
         Ends at an end token, at a ``stop`` string (which is not part of the answer), after ``max_tokens`` or
         when the context is full; ``timing.stop`` says which. Bad input is refused here, before anything is
@@ -293,7 +247,7 @@ class Chat:
         prompts = PromptEncoder(self.session.spec.template, self.session.tokenizer)
         if self._open:
             return [*self._pending, *prompts.next(question)]
-        return prompts.first(question, self._rows or None)
+        return prompts.conversation([*self.history, (question, None)], self._rows or None)
 
     def _end_of_image(self, ids: list[int]) -> int:
         """How many of ``ids`` belong to the picture and what stands before it; 0 without one."""
@@ -302,10 +256,10 @@ class Chat:
 
     def _answer(
         self, prompt: list[int], max_tokens: int, stop: tuple[str, ...], sampling: Sampling
-    ) -> Iterator[str]:
+    ) -> Iterator[Piece]:
         self.timing = Timing(prompt_tokens=len(prompt) - len(self._pending))
         logits = self._prefill(prompt)
-        yield from _until(stop, self._tokens(logits, max_tokens, sampling), self.timing)
+        yield from until(stop, self._tokens(logits, max_tokens, sampling), self.timing)
 
     def _prefill(self, prompt: list[int]) -> Floats:
         """Bring a prompt into the cache, from where it goes on from what is there: logits [vocab]."""
@@ -327,67 +281,23 @@ class Chat:
         self.timing.prefill = time.perf_counter() - clock
         return logits
 
-    def _tokens(self, logits: Floats, max_tokens: int, sampling: Sampling) -> Iterator[str]:
-        """Pieces of text, one per token. A token is appended to the cache when the next one is taken."""
+    def _tokens(self, logits: Floats, max_tokens: int, sampling: Sampling) -> Iterator[Piece]:
+        """A piece per token. A token is appended to the cache when the next one is taken."""
         session, timing, stream = self.session, self.timing, self.session.tokenizer.stream()
-        for token, _, seconds in session.decode(logits, self._cache, sampling.chooser()):
+        for choice in session.decode(logits, self._cache, sampling.chooser()):
+            token = choice.token
             self.ids, self._pending = [*self.ids, *self._pending], []
-            timing.decode += seconds
+            timing.decode += choice.seconds
             if token in session.spec.end_ids:
                 timing.stop = "end"
                 break
             timing.new_tokens += 1
             self._pending = [token]
-            yield stream.push(token)
+            yield Piece(stream.push(token), (choice,))
             if timing.new_tokens == max_tokens:
                 timing.stop = "length"
                 break
             if self._cache.length == session.backend.context:
                 timing.stop = "context"
                 break
-        yield stream.finish()
-
-
-def _tokens_of(bundle: Bundle, tile_size: int) -> int:
-    """Image tokens of a tile of one of the bundle's further sizes. Raises :class:`InputError` for another."""
-    tiles = bundle.manifest.tiles
-    sizes = {tiles.size: tiles.tokens, **{other.size: other.tokens for other in tiles.others}}
-    if tile_size not in sizes:
-        other = ""
-        if tile_size % bundle.manifest.config.tile_step == 0:
-            other = f", or export with --tile-size {','.join(map(str, [*sizes, tile_size]))}"
-        has = f"it has {' and '.join(map(str, sizes))}"
-        raise InputError(f"{bundle.folder}: no tiles of {tile_size} pixels: {has}; choose one of them{other}")
-    return sizes[tile_size]
-
-
-def _finite(choose: Choose) -> Choose:
-    """The same choice, but none from logits with NaN or infinity, of which any token could come."""
-
-    def checked(logits: Floats) -> int:
-        if not np.isfinite(logits).all():
-            raise CheckError(
-                "the model's logits are not finite, so that no token can be chosen: its weights are broken, "
-                "or too large for this runtime's number type; `phantom-edge verify` tells which"
-            )
-        return choose(logits)
-
-    return checked
-
-
-def _until(stops: tuple[str, ...], pieces: Iterator[str], timing: Timing) -> Iterator[str]:
-    """Pass pieces on up to the first stop string, keeping back what could be its beginning."""
-    text = ""
-    for piece in pieces:
-        text += piece
-        end = min((text.find(stop) for stop in stops if stop in text), default=-1)
-        if end >= 0:
-            timing.stop = "stop"
-            yield text[:end]
-            return
-        kept = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
-        ready, text = text[: len(text) - kept], text[len(text) - kept :]
-        if ready:
-            yield ready
-    if text:
-        yield text
+        yield Piece(stream.finish())

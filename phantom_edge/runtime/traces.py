@@ -13,8 +13,8 @@ from phantom_edge.bundle.backend import Backend
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, pixel_values
 from phantom_edge.runtime import decoding
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Choose, Floats, greedy
-from phantom_edge.runtime.session import PromptSpec
 from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 

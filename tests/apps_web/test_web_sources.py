@@ -15,7 +15,7 @@ from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
-from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 SIZES = [

@@ -12,7 +12,8 @@ from phantom_edge.errors import InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.pipeline.export import ExportRequest, export
-from phantom_edge.runtime.session import Chat, PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import Chat, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import default_images
 

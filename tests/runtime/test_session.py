@@ -14,8 +14,9 @@ from phantom_edge.errors import CheckError, InputError
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Sampling
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import default_images
 

@@ -18,7 +18,8 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.numbers.recipe import load_recipe
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import Session
 from phantom_edge.targets import format_for
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 

@@ -26,8 +26,9 @@ from phantom_edge.numbers.recipe import load_recipe
 from phantom_edge.pipeline.export import ExportRequest, export
 from phantom_edge.quantize.kv import KVScales
 from phantom_edge.quantize.options import QuantizeOptions
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.self_test import self_test
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.runtime.traces import default_images, prompts, trace_prompt
 from phantom_edge.runtime.verify import STRUCTURE, UNROUNDED, verify

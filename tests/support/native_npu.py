@@ -33,7 +33,8 @@ from phantom_edge.model.folded import FoldedModel
 from phantom_edge.model.ops import KVCache, TorchOps
 from phantom_edge.model.rope import rotary_tables
 from phantom_edge.runtime import decoding
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.runtime.session import Session
 from phantom_edge.runtime.torch_backend import TorchBackend
 from phantom_edge.text.tokenizer import Tokenizer
 

@@ -23,8 +23,9 @@ from safetensors.numpy import save_file
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.images import load_image, tile_grid
 from phantom_edge.pipeline.export import ExportRequest
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Sampling
-from phantom_edge.runtime.session import PromptSpec, Session
+from phantom_edge.runtime.session import Session
 from phantom_edge.text.prompt import TEMPLATES
 from phantom_edge.text.tokenizer import Tokenizer
 from recipes.synthetic import SMALL, write_checkpoint

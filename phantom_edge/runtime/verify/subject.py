@@ -14,7 +14,7 @@ from phantom_edge.export.base import ExportOptions
 from phantom_edge.export.qnn_chips import chip_for
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.report.report import Check
-from phantom_edge.runtime.session import PromptSpec
+from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.targets import Format
 
 LISTED: Final = 3  # names that a check's detail shows
