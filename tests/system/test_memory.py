@@ -79,6 +79,15 @@ def test_a_region_that_was_written_to_stays(tmp_path):
 
 
 @pytest.mark.usefixtures("alone")
+def test_a_region_that_may_be_written_to_and_was_not_leaves_memory(tmp_path):
+    path = tmp_path / "weights"
+    with mapped(path, mmap.ACCESS_COPY) as data:
+        give_back(tmp_path)
+        assert resident(path) == 0
+        assert data[:512] == bytes(range(256)) * 2
+
+
+@pytest.mark.usefixtures("alone")
 def test_files_elsewhere_stay(tmp_path):
     path, folder = tmp_path / "weights", tmp_path / "weigh"
     folder.mkdir()
