@@ -15,7 +15,7 @@ from phantom_edge.checkpoint.tailored import TailoredCheckpoint, at_tile_size, w
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
-from phantom_edge.system.packages import BOX
+from phantom_edge.system.packages import BOX, FULL
 from phantom_edge.system.reading import is_folder
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
@@ -171,7 +171,7 @@ def _place(model: str | Path | None, revision: str | None, local: bool, step: St
         if revision is not None:
             raise InputError("--revision goes with a Hugging Face id; give one with --model")
         if not is_folder(NANO):
-            raise InputError(f"Phantom-Nano is not part of {BOX}; give a bundle with --model")
+            raise InputError(f"Phantom-Nano is not part of {BOX}; give a bundle with --model, or pip install {FULL}")
         return NANO, Origin(EMBEDDED, NANO_NAME)
     is_hub = not Path(model).expanduser().exists()
     folder = resolve(model, revision=revision, local=local, step=step)

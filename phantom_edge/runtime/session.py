@@ -92,7 +92,7 @@ class Session:
         cls, source: Pretrained, *, max_tiles: int | None = None, tile_size: int | None = None
     ) -> Session:
         """The original model in torch."""
-        with needed():
+        with needed("give an ONNX bundle"):
             from phantom_edge.model.original import PhantomModel
             from phantom_edge.runtime.torch_backend import TorchBackend
 

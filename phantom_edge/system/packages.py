@@ -27,8 +27,10 @@ def installed_as() -> list[str]:
     return [name for name in (FULL, BOX) if _requirements(name) is not None]
 
 
-def missing(error: BaseException) -> InputError | None:
+def missing(error: BaseException, instead: str = "") -> InputError | None:
     """What to tell a user of an import that failed for want of a package; None for every other error.
+
+    ``instead`` is what can be done without the package.
 
     >>> print(missing(ModuleNotFoundError("No module named 'onnx.helper'", name="onnx.helper")))
     this needs onnx, which is not installed here; get it with: pip install phantom-edge
@@ -36,16 +38,17 @@ def missing(error: BaseException) -> InputError | None:
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if name in ("", __name__.partition(".")[0]):
         return None
-    return InputError(f"this needs {name}, which is not installed here; get it with: {_command(name)}")
+    way = f"{instead}, or get it" if instead else "get it"
+    return InputError(f"this needs {name}, which is not installed here; {way} with: {_command(name)}")
 
 
 @contextmanager
-def needed() -> Iterator[None]:
+def needed(instead: str = "") -> Iterator[None]:
     """Imports of packages that not every installation has. Raises :class:`InputError` as :func:`missing`."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise missing(error) or error from error
+        raise missing(error, instead) or error from error
 
 
 def _command(module: str) -> str:
