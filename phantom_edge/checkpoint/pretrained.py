@@ -166,13 +166,20 @@ class Pretrained:
         return self._hashes[file][1]
 
 
+def nano_folder() -> Path:
+    """Where the embedded Phantom-Nano lies. Raises :class:`InputError` for an installation without it."""
+    if not is_folder(NANO):
+        raise InputError(
+            f"Phantom-Nano is no part of {BOX}; give a bundle with --model, or pip install {FULL}"
+        )
+    return NANO
+
+
 def _place(model: str | Path | None, revision: str | None, local: bool, step: Step) -> tuple[Path, Origin]:
     if model is None or str(model) == NANO_NAME:
         if revision is not None:
             raise InputError("--revision goes with a Hugging Face id; give one with --model")
-        if not is_folder(NANO):
-            raise InputError(f"Phantom-Nano is not part of {BOX}; give a bundle with --model, or pip install {FULL}")
-        return NANO, Origin(EMBEDDED, NANO_NAME)
+        return nano_folder(), Origin(EMBEDDED, NANO_NAME)
     is_hub = not Path(model).expanduser().exists()
     folder = resolve(model, revision=revision, local=local, step=step)
     if folder.resolve() == NANO.resolve():

@@ -36,6 +36,8 @@ def missing(error: BaseException, instead: str = "") -> InputError | None:
     this needs onnx, which is not installed here; get it with: pip install phantom-edge
     """
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if name == __name__.partition(".")[0] and installed_as() == [BOX]:
+        return InputError(f"this is no part of {BOX}, which runs bundles; get all with: pip install {FULL}")
     if name in ("", __name__.partition(".")[0]):
         return None
     way = f"{instead}, or get it" if instead else "get it"
