@@ -49,6 +49,14 @@ def test_the_small_one_requires_a_part_of_what_the_whole_one_does():
     assert whole.keys() >= HEAVY
 
 
+def test_its_extras_require_what_the_whole_one_has_somewhere():
+    extras = WHOLE["project"]["optional-dependencies"]
+    listed = {*WHOLE["project"]["dependencies"], *extras["serve"]}
+    for lines in SMALL["project"]["optional-dependencies"].values():
+        assert set(lines) <= listed
+    assert set(extras["serve"]) <= set(SMALL["project"]["optional-dependencies"]["serve"])
+
+
 @pytest.mark.parametrize("field", ["requires-python", "license", "scripts", "dynamic"])
 def test_both_say_the_same_of_the_package(field):
     assert SMALL["project"][field] == WHOLE["project"][field]
