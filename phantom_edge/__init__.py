@@ -136,7 +136,10 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, own_name = _HOMES[name].partition(":")
-    value = getattr(import_module(f"{__name__}.{module}"), own_name or name)
+    from phantom_edge.system.packages import needed
+
+    with needed():
+        value = getattr(import_module(f"{__name__}.{module}"), own_name or name)
     globals()[name] = value
     return value
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.system import interrupts
+from phantom_edge.system.packages import needed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,7 +140,7 @@ class Format:
 
 
 def _imported(module: str) -> ModuleType:
-    with interrupts.deferred():
+    with interrupts.deferred(), needed():
         return import_module(module)
 
 

@@ -16,9 +16,9 @@ from phantom_edge.system.caching import cached
 
 def nano_bundle(step: Step = no_step, *, target: str = "web") -> Path:
     """Phantom-Nano, exported and verified for browsers or another target: from the cache, or made now."""
-    from phantom_edge.checkpoint.pretrained import NANO
+    from phantom_edge.checkpoint.pretrained import nano_folder
 
-    files = sorted(path for path in NANO.iterdir() if path.is_file())
+    files = sorted(path for path in nano_folder().iterdir() if path.is_file())
     digest = hashlib.sha256(__version__.encode())
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())

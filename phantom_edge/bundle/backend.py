@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError
+from phantom_edge.system.packages import missing
 from phantom_edge.system.reading import reason
 
 MAX_CACHE_BYTES: Final = 64 << 30
@@ -77,6 +78,8 @@ def running(folder: Path) -> Iterator[None]:
     except PhantomEdgeError:
         raise
     except Exception as error:  # runtimes' exceptions share no base class
+        if lacking := missing(error):
+            raise lacking from error
         kind = NoRoomError if isinstance(error, MemoryError) else InputError
         raise kind(f"{folder}: the artifact cannot be run ({reason(error)}); export it again") from error
 

@@ -15,6 +15,8 @@ from phantom_edge.checkpoint.tailored import TailoredCheckpoint, at_tile_size, w
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.files import file_sha256
+from phantom_edge.system.packages import BOX, FULL
+from phantom_edge.system.reading import is_folder
 from phantom_edge.text.prompt import PromptTemplate, template_for
 from phantom_edge.text.tokenizer import Tokenizer, check_model_tokens
 from phantom_edge.text.trimmed import trimmed
@@ -164,11 +166,20 @@ class Pretrained:
         return self._hashes[file][1]
 
 
+def nano_folder() -> Path:
+    """Where the embedded Phantom-Nano lies. Raises :class:`InputError` for an installation without it."""
+    if not is_folder(NANO):
+        raise InputError(
+            f"Phantom-Nano is no part of {BOX}; give a bundle with --model, or pip install {FULL}"
+        )
+    return NANO
+
+
 def _place(model: str | Path | None, revision: str | None, local: bool, step: Step) -> tuple[Path, Origin]:
     if model is None or str(model) == NANO_NAME:
         if revision is not None:
             raise InputError("--revision goes with a Hugging Face id; give one with --model")
-        return NANO, Origin(EMBEDDED, NANO_NAME)
+        return nano_folder(), Origin(EMBEDDED, NANO_NAME)
     is_hub = not Path(model).expanduser().exists()
     folder = resolve(model, revision=revision, local=local, step=step)
     if folder.resolve() == NANO.resolve():

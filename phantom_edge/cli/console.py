@@ -16,6 +16,7 @@ import typer
 from phantom_edge.cli.printing import PrintError, prepare_streams, say
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError, UnwritableError, one_line
 from phantom_edge.system import interrupts
+from phantom_edge.system.packages import missing
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -53,6 +54,8 @@ def _unexpected(error: Exception) -> tuple[int, str]:
     """Exit code and line of an error that is none of the toolkit's own."""
     if (known := _system_s(error)) is not None:
         return known
+    if lacking := missing(error):
+        return lacking.exit_code, str(lacking)
     return 1, f"unexpected {type(error).__name__}: {error} (run with --debug and report it)"
 
 

@@ -3,23 +3,25 @@
 A model is a program. One with a loop of 2^63 steps, or with an operation that reads files, must not reach a
 runtime: so the operations and their attributes are compared with a list first, and every number with what the
 file really holds. Outside the exporter's package, because the runtime needs it and not the exporter's
-libraries.
+libraries; only who changes or compares models needs ``onnx``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import onnx
-from google.protobuf.message import Message
 
 from phantom_edge.errors import InputError, shown
+from phantom_edge.export import onnx_schema
 from phantom_edge.system.reading import check_size, is_file, read_bytes, reading
+
+if TYPE_CHECKING:
+    import onnx
+    from google.protobuf.message import Message
 
 MAX_MODEL_BYTES: Final = 512 << 20  # of a .onnx file without its data: thousands of nodes, not weights
 MAX_SHAPE: Final = 1 << 31  # elements of a tensor whose shape is a constant of the model
@@ -78,27 +80,62 @@ OPERATIONS: Final = {
 """Every operation that the exporter writes, by domain and name, with the attributes that it gives."""
 
 
-def load_model(path: Path) -> onnx.ModelProto:
+EXTERNAL: Final = 1
+"""Of a tensor's ``data_location``: its data are in another file."""
+FLOAT, INT8, INT64 = 1, 3, 7
+TYPES: Final = {
+    number: np.dtype(name)
+    for number, name in {
+        **{FLOAT: "f4", 2: "u1", INT8: "i1", 4: "u2", 5: "i2", 6: "i4", INT64: "i8", 9: "?", 10: "f2"},
+        **{11: "f8", 12: "u4", 13: "u8"},
+    }.items()
+}
+"""By the number of a tensor's ``data_type``: those that numpy has, which is all that the exporter writes."""
+
+
+def read_model(path: Path) -> Message:
     """Parse a model without its data; check its operations, and that its data lies beside it.
 
+    The classes are those of :mod:`.onnx_schema`.
+
     Raises:
-        InputError: no readable model, an operation or attribute that no exporter of this toolkit writes, or
-            external data that is not a file of the same folder, long enough.
+        InputError: no readable model, an operation, an attribute or anything else that no exporter of this
+            toolkit writes, or external data that is not a file of the same folder, long enough.
     """
-    model = parse_model(path)
-    with reading(path, AGAIN):
-        _check_nodes(path, model)
-        for tensor in _tensors(model):
-            _check_data(path, tensor)
-    return model
+    return _checked(path, read_bytes(path, MAX_MODEL_BYTES, AGAIN))
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """As :func:`read_model`, for whoever changes or compares models."""
+    data = read_bytes(path, MAX_MODEL_BYTES, AGAIN)
+    _checked(path, data)
+    return _parsed(path, data)
 
 
 def parse_model(path: Path) -> onnx.ModelProto:
     """A model as it is, for whoever wrote it. Raises :class:`InputError` for no model."""
-    data = read_bytes(path, MAX_MODEL_BYTES, AGAIN)
+    return _parsed(path, read_bytes(path, MAX_MODEL_BYTES, AGAIN))
+
+
+def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
+    import onnx
+
     model = onnx.ModelProto()
     with reading(path, AGAIN, "not an ONNX model"):
         model.ParseFromString(data)
+    return model
+
+
+def _checked(path: Path, data: bytes) -> Message:
+    model = onnx_schema.new()
+    with reading(path, AGAIN, "not an ONNX model"):
+        model.ParseFromString(data)
+    with reading(path, AGAIN):
+        _check_nodes(path, model)
+        if not onnx_schema.is_complete(model):
+            raise InputError(f"{path}: not a graph of this toolkit (functions, or the like); {AGAIN}")
+        for tensor in model.graph.initializer:
+            _check_data(path, tensor)
     return model
 
 
@@ -123,45 +160,39 @@ def context_of(path: Path) -> str:
         return name
 
 
-def _check_nodes(path: Path, model: onnx.ModelProto) -> None:
-    if model.functions or model.training_info or model.graph.sparse_initializer or not model.graph.node:
-        raise InputError(f"{path}: not a graph of this toolkit (functions, or no nodes); {AGAIN}")
+def _check_nodes(path: Path, model: Message) -> None:
+    if not model.graph.node:
+        raise InputError(f"{path}: not a graph of this toolkit (no nodes); {AGAIN}")
     for node in model.graph.node:
         allowed = OPERATIONS.get((node.domain, node.op_type))
         name = shown(f"{node.domain}::{node.op_type}".removeprefix("::"))
         if allowed is None:
             raise InputError(f"{path}: holds {name}, which this toolkit does not write; {AGAIN}")
         for attribute in node.attribute:
-            if attribute.name not in allowed or attribute.HasField("g") or attribute.graphs:
+            if attribute.name not in allowed or not onnx_schema.is_complete(attribute):
                 what = f"{name} has the attribute {shown(attribute.name)}"
                 raise InputError(f"{path}: {what}, which this toolkit does not write; {AGAIN}")
 
 
-def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor anywhere in a message: initializers, attributes, subgraphs, functions."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        for item in value if hasattr(value, "__len__") else [value]:
-            yield from _tensors(item)
-
-
-def _check_data(path: Path, tensor: onnx.TensorProto) -> None:
+def _check_data(path: Path, tensor: Message) -> None:
     """A tensor's data is in the model, or in a file beside it, and has the size that its shape says."""
     if any(size < 0 for size in tensor.dims):
         raise InputError(f"{path}: {shown(tensor.name)} has the shape {shown(list(tensor.dims))}; {AGAIN}")
-    if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+    if tensor.data_type not in TYPES:
+        kind = f"holds values of type {tensor.data_type}"
+        raise InputError(f"{path}: {shown(tensor.name)} {kind}, which this toolkit does not write; {AGAIN}")
+    if tensor.external_data or tensor.data_location == EXTERNAL:
         _check_external(path, tensor)
-    elif tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) <= 8:
-        numbers = [int(n) for n in onnx.numpy_helper.to_array(tensor).ravel() if 0 < n < NO_LIMIT]
+    elif tensor.data_type == INT64 and math.prod(tensor.dims) <= 8:
+        stored = np.frombuffer(tensor.raw_data, "<i8").tolist() or list(tensor.int64_data)
+        if len(stored) != math.prod(tensor.dims):
+            raise InputError(f"{path}: {shown(tensor.name)} holds {len(stored)} numbers, not its shape's")
+        numbers = [number for number in stored if 0 < number < NO_LIMIT]
         if math.prod(numbers) > MAX_SHAPE:  # such constants are shapes and places in them
             raise InputError(f"{path}: {shown(tensor.name)} holds {shown(numbers)}, too much for a shape")
 
 
-def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
+def _check_external(path: Path, tensor: Message) -> None:
     name, where = shown(tensor.name), {entry.key: entry.value for entry in tensor.external_data}
     location = where.get("location", "")
     file = path.parent / location
@@ -174,7 +205,7 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
     offset, length = map(int, numbers)
     if offset + length > check_size(file, None):
         raise InputError(f"{path}: {name}: {location} ends before byte {offset + length}; it is incomplete")
-    element = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    if length and math.prod(tensor.dims) * np.dtype(element).itemsize != length:
+    element = TYPES[tensor.data_type]
+    if length and math.prod(tensor.dims) * element.itemsize != length:
         what = f"{length} bytes, which are not {element} {shown(list(tensor.dims))}"
         raise InputError(f"{path}: {name} has {what}; {AGAIN}")

@@ -13,6 +13,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.export import qnn_provider
 from phantom_edge.report.report import Check, Report, megabytes
 from phantom_edge.system.children import run
+from phantom_edge.system.packages import BOX, FULL, installed_as
 from phantom_edge.versions import TESTED
 
 IMPORTS = {
@@ -30,24 +31,30 @@ IMPORTS = {
     "uvicorn": "import starlette, uvicorn",
     "pillow": "from PIL import Image; Image.new('RGB', (2, 2)).resize((4, 4))",
 }
+IN_A_BOX: tuple[str, ...] = ("onnxruntime", "tokenizers", "pillow")
+"""Of these, what the small distribution brings; it runs bundles, and lacks the rest."""
 TIMEOUT = 120  # seconds; a first import of torch from a cold disk takes a good part of a minute
 LEAST_DISK = 2_000_000_000  # a 0.5B bundle and its temporary sibling
 
 
 def doctor() -> Report:
     """Import and touch every library; a failed import is a failed check with the reason beside it."""
-    free = shutil.disk_usage(os.getcwd()).free
-    report = Report(
-        "doctor",
-        "This machine",
-        {
-            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "cores": os.cpu_count() or 0,
-            "Core ML artifacts run in": "Core ML" if sys.platform == "darwin" else "the MIL interpreter",
-            "Snapdragon artifacts run in": _npu(),
-        },
-    )
-    report.groups["Libraries"] = [_library(name, code) for name, code in IMPORTS.items()]
+    free, distributions = shutil.disk_usage(os.getcwd()).free, installed_as()
+    facts: dict[str, object] = {
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "cores": os.cpu_count() or 0,
+    }
+    if distributions == [BOX]:
+        names = IN_A_BOX
+        facts["installed"] = f"{BOX}, which runs ONNX bundles; for the rest: pip install {FULL}"
+    else:
+        names = tuple(IMPORTS)
+        facts["Core ML artifacts run in"] = "Core ML" if sys.platform == "darwin" else "the MIL interpreter"
+        facts["Snapdragon artifacts run in"] = _npu()
+    report = Report("doctor", "This machine", facts)
+    report.groups["Libraries"] = [_library(name, IMPORTS[name]) for name in names]
+    if len(distributions) > 1:
+        report.groups["Libraries"].append(_twice())
     enough = free >= LEAST_DISK
     report.groups["Room"] = [
         Check(
@@ -58,6 +65,12 @@ def doctor() -> Report:
         )
     ]
     return report
+
+
+def _twice() -> Check:
+    """Both distributions hold the same files: what one leaves behind, when it goes, is a torn package."""
+    mend = f"they are one package: pip uninstall {FULL} {BOX}, and install one of them again"
+    return Check(f"{FULL} and {BOX}", "both installed", passed=False, detail=mend)
 
 
 def _npu() -> str:

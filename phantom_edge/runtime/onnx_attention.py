@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import onnx
+    from google.protobuf.message import Message
 
 DISABLE_TILED: Final = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 """ONNX Runtime reads it when it makes a session's kernels; it has no session option for this."""
@@ -26,7 +26,7 @@ X86: Final = ("x86_64", "amd64")
 _environment = threading.Lock()
 
 
-def suits_untiled(decoder: onnx.ModelProto, context: int, chunk: int) -> bool:
+def suits_untiled(decoder: Message, context: int, chunk: int) -> bool:
     """Whether the untiled form is the faster one here for ``decoder``, with scores of a size to hold.
 
     A graph from before, whose attention has a scale of its own, is served by the tiled form.

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import onnx
+from typing import TYPE_CHECKING
 
 from phantom_edge.bundle.backend import name_in_mode
 from phantom_edge.errors import InputError
 from phantom_edge.export.onnx_layout import find, further_vision_encoders
-from phantom_edge.export.onnx_model import load_model
+from phantom_edge.export.onnx_model import load_model, read_model
 from phantom_edge.runtime.onnx_attention import suits_untiled
 from phantom_edge.runtime.onnx_graphs import DECODER, GRAPHS, VISION, OnnxGraphs, Source
 from phantom_edge.runtime.onnx_int8 import EXACT_INT8, saturates
-from phantom_edge.runtime.onnx_lift import lift
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 
 class OnnxBackend(OnnxGraphs):
@@ -67,19 +68,23 @@ def sources_of(
     if VISION in paths:
         further = further_vision_encoders(Path(folder))
         paths |= {f"{VISION}_{size}": path for size, path in further.items()}
-    models = {name: load_model(path) for name, path in paths.items()}
+    models = {name: read_model(path) for name, path in paths.items()}
     if DECODER in paths:
         limit = _positions(paths[DECODER], models[DECODER])
         if context > limit:
             raise InputError(f"{folder}: exported for {limit} tokens; export again with --context {context}")
-    if mode != "stock":
-        models = {name: lift(model) for name, model in models.items()}
     untiled = {name for name in models if name == DECODER and suits_untiled(models[name], context, chunk)}
-    changed = {name: model.SerializeToString() for name, model in models.items() if mode != "stock"}
+    changed = {} if mode == "stock" else {name: _lifted(path) for name, path in paths.items()}
     return {name: Source(path, changed.get(name), name in untiled) for name, path in paths.items()}
 
 
-def _positions(path: Path, decoder: onnx.ModelProto) -> int:
+def _lifted(path: Path) -> bytes:
+    from phantom_edge.runtime.onnx_lift import lift  # verify's: it needs `onnx`
+
+    return bytes(lift(load_model(path)).SerializeToString())
+
+
+def _positions(path: Path, decoder: Message) -> int:
     """Positions that the decoder's RoPE tables hold. Raises :class:`InputError` for a decoder without any."""
     dims = {tensor.name: tensor.dims for tensor in decoder.graph.initializer}
     casts = [node for node in decoder.graph.node if node.op_type == "Cast"]

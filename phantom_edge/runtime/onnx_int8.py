@@ -14,7 +14,9 @@ from typing import Final
 
 import numpy as np
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+
+from phantom_edge.export import onnx_schema
+from phantom_edge.export.onnx_model import CONTRIB, FLOAT, INT8
 
 EXACT_INT8: Final = "session.x64quantprecision"
 INPUTS, OUTPUTS, LARGEST = 256, 64, 127
@@ -38,16 +40,36 @@ def products(entries: Mapping[str, str]) -> list[float]:
 
 
 def _session(entries: Mapping[str, str]) -> ort.InferenceSession:
-    weights = numpy_helper.from_array(np.full((INPUTS, OUTPUTS), LARGEST, np.int8), "w")
-    scale = numpy_helper.from_array(np.ones(OUTPUTS, np.float32), "s")
-    node = helper.make_node("DynamicQuantizeMatMul", ["x", "w", "s"], ["y"], domain="com.microsoft")
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", INPUTS])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", OUTPUTS])
-    graph = helper.make_graph([node], "int8", [x], [y], [weights, scale])
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     for key, value in entries.items():
         options.add_session_config_entry(key, value)
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(_model(), options, providers=["CPUExecutionProvider"])
+
+
+def _model() -> bytes:
+    """One ``DynamicQuantizeMatMul``: x float [rows, INPUTS] by w int8 [INPUTS, OUTPUTS]."""
+    tensors: dict[str, tuple[int, np.ndarray]] = {
+        "w": (INT8, np.full((INPUTS, OUTPUTS), LARGEST, np.int8)),
+        "s": (FLOAT, np.ones(OUTPUTS, np.float32)),
+    }
+    node = {"op_type": "DynamicQuantizeMatMul", "domain": CONTRIB, "input": ["x", "w", "s"], "output": ["y"]}
+    graph = {
+        "name": "int8",
+        "node": [node],
+        "initializer": [
+            {"name": name, "data_type": kind, "dims": array.shape, "raw_data": array.tobytes()}
+            for name, (kind, array) in tensors.items()
+        ],
+        "input": [_matrix("x", INPUTS)],
+        "output": [_matrix("y", OUTPUTS)],
+    }
+    opsets = [{"version": 17}, {"domain": CONTRIB, "version": 1}]
+    model = onnx_schema.new(ir_version=8, opset_import=opsets, graph=graph)
+    return bytes(model.SerializeToString())
+
+
+def _matrix(name: str, width: int) -> dict[str, object]:
+    """A value of float [rows, width]."""
+    shape = {"dim": [{"dim_param": "rows"}, {"dim_value": width}]}
+    return {"name": name, "type": {"tensor_type": {"elem_type": FLOAT, "shape": shape}}}

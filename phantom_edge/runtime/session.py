@@ -24,6 +24,7 @@ from phantom_edge.runtime.answer import Piece, Timing, finite, until
 from phantom_edge.runtime.decoding import Choice
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
+from phantom_edge.system.packages import needed
 from phantom_edge.targets import format_for
 from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
@@ -91,8 +92,9 @@ class Session:
         cls, source: Pretrained, *, max_tiles: int | None = None, tile_size: int | None = None
     ) -> Session:
         """The original model in torch."""
-        from phantom_edge.model.original import PhantomModel
-        from phantom_edge.runtime.torch_backend import TorchBackend
+        with needed("give an ONNX bundle"):
+            from phantom_edge.model.original import PhantomModel
+            from phantom_edge.runtime.torch_backend import TorchBackend
 
         if tile_size is not None:
             source = source.at_tile(tile_size)

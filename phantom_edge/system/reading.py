@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from phantom_edge.errors import InputError, NoRoomError, PhantomEdgeError, first_line, shown
+from phantom_edge.system.packages import missing, needed
 
 MAX_JSON_BYTES: Final = 8 << 20
 MAX_TOML_BYTES: Final = 1 << 20
@@ -59,6 +60,8 @@ def reading(path: object, mend: str = "", what: str = "") -> Iterator[None]:
         # A panic of a Rust library is no Exception, and its class cannot be imported.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if lacking := missing(error):
+            raise lacking from error
         kind = NoRoomError if isinstance(error, MemoryError) else InputError
         fault = f"{what} ({reason(error)})" if what else reason(error)
         # What the system refuses is not mended by another copy of the file.
@@ -214,7 +217,8 @@ def open_safetensors(path: Path, framework: str = "pt", mend: str = "") -> Itera
 
     Raises :class:`InputError` for damage, also for what goes wrong in the block.
     """
-    from safetensors import SafetensorError, safe_open
+    with needed():
+        from safetensors import SafetensorError, safe_open
 
     end = f"; {mend}" if mend else ""
     with reading(path, mend):
