@@ -120,8 +120,12 @@ def check_cache_folder(path: str | Path) -> None:
     """Raise :class:`InputError` where no cache can be: it is new, empty, or marked as one of ours."""
     path = Path(os.path.abspath(path))
     with _explained(path):
-        _check_place(path / CACHE_TAG)
-        if path.is_dir() and not has_bytes(path / CACHE_TAG, CACHE_TAG_TEXT) and (names := _entries(path)):
+        if has_bytes(path / CACHE_TAG, CACHE_TAG_TEXT):
+            return  # where nothing more can be written, it can still be read
+        _check_place(path / CACHE_TAG if path.is_dir() else path)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{short(path)}: is no folder; choose a new or empty one")
+        if path.is_dir() and (names := _entries(path)):
             what = f"holds {short(names[0])}, and is no cache of this toolkit"
             raise InputError(f"{short(path)}: {what}; choose a new or empty folder")
 
