@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
     from phantom_edge.runtime.inspect import inspect
+    from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
     from phantom_edge.runtime.self_test import self_test
     from phantom_edge.runtime.session import Chat, Session
@@ -65,6 +66,7 @@ _HOMES = {
     "InputError": "errors",
     "Manifest": "bundle.manifest",
     "PhantomEdgeError": "errors",
+    "PictureCache": "runtime.pictures",
     "Pretrained": "checkpoint.pretrained",
     "QuantizeOptions": "quantize.options",
     "QuantizeRequest": "pipeline.quantize",
@@ -103,6 +105,7 @@ __all__ = [
     "InputError",
     "Manifest",
     "PhantomEdgeError",
+    "PictureCache",
     "Pretrained",
     "QuantizeOptions",
     "QuantizeRequest",

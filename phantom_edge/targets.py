@@ -44,7 +44,8 @@ class Format:
     does where the runtime gains by it. ``fixed`` are the backend's options for a run of the decoder's
     functions of a fixed length, where it has such beside one for any length. ``aborts`` says that the runtime
     ends the process on a program that it does not like. ``several_tiles`` says that an artifact may hold
-    vision encoders for several sizes of tiles.
+    vision encoders for several sizes of tiles. ``trims`` says that the backend can do without its vision
+    encoder between pictures, and with ``vision=False`` until the first of them.
 
     Some exporters have more to read back: ``stored_cache(folder)``, the scales of an int8 cache;
     ``stored_ranges(folder)``, the grids of an NPU's values; ``compiled_again(folder, model, options)``;
@@ -62,6 +63,7 @@ class Format:
     aborts: bool = False
     npu: bool = False
     several_tiles: bool = False
+    trims: bool = False
 
     def export(
         self, model: FoldedModel, options: ExportOptions, out: Path, progress: Callable[[str], None]
@@ -164,6 +166,7 @@ FORMATS: dict[str, Format] = {
             unrounded=(("mode", "lifted"),),
             aborts=True,
             several_tiles=True,
+            trims=True,
         ),
         Format(
             "executorch-coreml",
@@ -188,6 +191,7 @@ FORMATS: dict[str, Format] = {
             unrounded=(("mode", "lifted"),),
             int8_cache=True,
             several_tiles=True,
+            trims=True,
         ),
         Format(
             "onnx-webgpu",
@@ -196,6 +200,7 @@ FORMATS: dict[str, Format] = {
             "phantom_edge.runtime.onnx_backend:OnnxBackend",
             unrounded=(("mode", "lifted"),),
             several_tiles=True,
+            trims=True,
         ),
         Format(
             "onnx-qnn",

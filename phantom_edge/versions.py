@@ -22,6 +22,15 @@ TESTED: Final = {
 }
 """The versions with which this one passed all of its tests; ``phantom-edge doctor`` names them."""
 
+RUNTIMES: Final = {
+    "onnxruntime": "onnxruntime",
+    "executorch": "executorch",
+    "coreml": "coremltools",
+    "coreai": "coreai-torch",
+    "torch": "torch",
+}
+"""The distribution behind each runtime, by how a backend's name begins."""
+
 
 def installed(*names: str) -> dict[str, str]:
     """The version of each distribution that is there; others are left out.
@@ -34,3 +43,13 @@ def installed(*names: str) -> dict[str, str]:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     return versions
+
+
+def runtime_version(name: str) -> str | None:
+    """The version of the library that a backend of that name runs in; None where no one library is it.
+
+    >>> runtime_version("onnxruntime (lifted)") == runtime_version("onnxruntime") != None
+    True
+    """
+    library = next((library for prefix, library in RUNTIMES.items() if name.startswith(prefix)), None)
+    return installed(library).get(library) if library else None

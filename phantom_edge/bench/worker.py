@@ -20,7 +20,7 @@ from phantom_edge.bundle.backend import Trimmable
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.system.native import quiet_native
 from phantom_edge.system.partials import temporary_folder
-from phantom_edge.versions import installed
+from phantom_edge.versions import runtime_version
 
 if TYPE_CHECKING:
     from phantom_edge.bundle.folder import Bundle
@@ -42,8 +42,6 @@ IMPORTS = {
     "coreai": ("phantom_edge.runtime.coreai_backend",),
     "checkpoint": ("phantom_edge.runtime.torch_backend",),
 }
-LIBRARIES = {"onnxruntime": "onnxruntime", "executorch": "executorch", "coreml": "coremltools"}
-LIBRARIES |= {"coreai": "coreai-torch", "torch": "torch"}
 
 
 def work(job: dict[str, Any], step: Callable[[str], None]) -> Run:
@@ -117,8 +115,7 @@ def import_libraries(format_name: str) -> None:
 
 
 def _runtime(name: str) -> dict[str, Any]:
-    library = next((library for prefix, library in LIBRARIES.items() if name.startswith(prefix)), None)
-    version = installed(library).get(library) if library else None
+    version = runtime_version(name)
     return {"name": name, "version": version} if version else {"name": name}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -51,6 +51,45 @@ class Trimmable(Protocol):
 
     def trim(self) -> None:
         """Give the vision encoder's memory back; the next picture loads it again."""
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """A backend that can read out what is in a cache, and begin another cache with it."""
+
+    def snapshot(self, cache: Any) -> list[np.ndarray]:
+        """Copies of the filled part of ``cache``, in an order and in types of the backend's own."""
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> Any:
+        """A new cache with what a :meth:`snapshot` of this artifact gave, which is only read.
+
+        Raises :class:`InputError` for arrays of another number, type or shape.
+        """
+
+
+def front(buffer: np.ndarray, length: int, axis: int = 2) -> np.ndarray:
+    """The first ``length`` positions of a cache's ``buffer``, whose positions lie along ``axis``."""
+    return buffer[(slice(None),) * axis + (slice(length),)]
+
+
+def refill(buffers: Sequence[np.ndarray], arrays: Sequence[np.ndarray], axis: int = 2) -> int:
+    """Copy a snapshot's ``arrays`` to the front of a new cache's ``buffers``; gives their length in tokens.
+
+    Raises :class:`InputError` for arrays of another number, type or shape.
+
+    >>> buffer = np.zeros((1, 2, 8, 4), np.float32)
+    >>> refill([buffer], [np.ones((1, 2, 3, 4), np.float32)]), buffer.sum()
+    (3, np.float32(24.0))
+    """
+    lengths = {array.shape[axis] for array in arrays if array.ndim > axis}
+    length = lengths.pop() if len(lengths) == 1 else 0
+    fronts = [front(buffer, length, axis) for buffer in buffers]
+    kinds, expected = ([(part.shape, part.dtype) for part in parts] for parts in (arrays, fronts))
+    if not length or kinds != expected:
+        raise InputError("the stored KV cache is none of this model's in this runtime; compute it again")
+    for part, array in zip(fronts, arrays, strict=True):
+        part[...] = array
+    return length
 
 
 def name_in_mode(runtime: str, mode: str) -> str:

@@ -9,6 +9,7 @@ golden.safetensors   inputs with expected outputs, for an app to test itself on 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from contextlib import AbstractContextManager
@@ -66,6 +67,11 @@ class Bundle:
     def bytes(self) -> int:
         """Size of all its files but the manifest."""
         return sum((self.folder / name).stat().st_size for name in _files(self.folder) if name != MANIFEST)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the manifest, and so of every file that it names."""
+        return hashlib.sha256(self.manifest.to_json().encode()).hexdigest()
 
     def source(self) -> Pretrained:
         """The checkpoint that it says it was made from. Raises :class:`InputError` where that is not here."""

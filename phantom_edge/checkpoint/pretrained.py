@@ -158,6 +158,11 @@ class Pretrained:
             hashes[KEPT_IDS] = hashlib.sha256(json.dumps(self.kept_ids).encode()).hexdigest()
         return hashes
 
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all of :meth:`sha256`."""
+        return hashlib.sha256(json.dumps(self.sha256(), sort_keys=True).encode()).hexdigest()
+
     def _sha256(self, file: Path) -> str:
         stat = file.stat()
         state = (stat.st_size, stat.st_mtime_ns, stat.st_ino)

@@ -191,18 +191,21 @@ def run(
     top_p: Annotated[float, option.within(0, 1, "Nucleus sampling.")] = 1.0,
     seed: Annotated[int | None, option.within(0, option.MAX_SEED, "Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; repeatable.")] = None,
+    cache: option.Cache = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
     as_json: option.Json = False,
 ) -> None:
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
+    from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
     from phantom_edge.runtime.session import Session
 
     sampling = Sampling(temperature, top_p, seed)
+    pictures = None if cache is None else PictureCache(folder=cache)
     with progress(quiet=as_json) as p:
         p.step("loading")
         # One picture is all that it will see, however many questions follow.
-        session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False)
+        session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False, pictures=pictures)
         chat = session.chat(image)
     answers = []
     for question in prompt:
@@ -218,7 +221,10 @@ def run(
             echo()
         if stats:
             rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
-            first = f"first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill {t.prefill:.3f})"
+            known = f", picture from {t.picture}" if t.picture else ""
+            first = (
+                f"first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill {t.prefill:.3f}{known})"
+            )
             rest = f"{t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}"
             say(f"prompt {t.prompt_tokens} tokens, {first}, {rest}")
     if as_json:

@@ -12,7 +12,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
-from phantom_edge.cli.options import MAX_TOKENS, Html, Json, within
+from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 from phantom_edge.system import interrupts
 
@@ -74,6 +74,7 @@ def evaluate(
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")
     ] = None,
+    cache: Cache = None,
     as_json: Json = False,
     html: Html = None,
 ) -> None:
@@ -85,12 +86,14 @@ def evaluate(
     from phantom_edge.evaluate.result import write_records
     from phantom_edge.evaluate.summary import report, to_dict
     from phantom_edge.pipeline.tiles import parse_tile_sizes
+    from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.system.outputs import RECORDS, check_distinct, check_file
 
     check_distinct([records, html])
     check_page(html)
     if records is not None:
         check_file(records, RECORDS, against or ())
+    pictures = None if cache is None else PictureCache(folder=cache)
     with _bar(quiet=as_json) as watch:
         suite = build_suite(
             benchmark=benchmark,
@@ -102,7 +105,9 @@ def evaluate(
             max_tokens=max_tokens,
         )
         sizes = parse_tile_sizes(tile_size)
-        results = evaluate_models([model, *(against or [])], suite, watch, tile_sizes=sizes)
+        results = evaluate_models(
+            [model, *(against or [])], suite, watch, tile_sizes=sizes, pictures=pictures
+        )
     summary = report(suite, results)
     if records is not None:
         write_records(records, results)

@@ -42,6 +42,14 @@ TileSize = Annotated[
     int | None,
     within(1, MAX_SIDE, "Side of a tile in pixels: one that the bundle has, or that suits the checkpoint."),
 ]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep what is computed of pictures in this folder, and use what is there. It may be removed.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from phantom_edge.bundle.folder import Bundle, is_bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
+from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.session import Session
 
@@ -53,11 +54,11 @@ class Candidate:
             "tile_size": self.tile_size or m.tiles.size,
         }
 
-    def open(self) -> Session:
+    def open(self, pictures: PictureCache | None = None) -> Session:
         """Load it: a bundle in its own runtime, a checkpoint in torch."""
         if isinstance(self.model, Bundle):
-            return Session.of_bundle(self.model, tile_size=self.tile_size)
-        return Session.of_source(self.model)
+            return Session.of_bundle(self.model, tile_size=self.tile_size, pictures=pictures)
+        return Session.of_source(self.model, pictures=pictures)
 
     def runs_as(self, session: Session) -> str:
         """One line on what runs."""

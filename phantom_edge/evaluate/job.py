@@ -12,6 +12,7 @@ from phantom_edge.evaluate.candidate import Candidate
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import SUFFIX, EvalResult, read_records
 from phantom_edge.evaluate.vocabulary import gone_pieces
+from phantom_edge.runtime.pictures import PictureCache
 
 Watch = Callable[[str], OnReply]
 """Called with a model's name before its questions; gives what is called after each reply."""
@@ -77,12 +78,14 @@ def evaluate_models(
     watch: Watch = unwatched,
     *,
     tile_sizes: Sequence[int] = (),
+    pictures: PictureCache | None = None,
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
     A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. With
     ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. Everything is
-    checked before the first question. Only one model is loaded at a time.
+    checked before the first question. Only one model is loaded at a time. What ``pictures`` knows of a model
+    and a picture is not computed again.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
 
@@ -94,7 +97,7 @@ def evaluate_models(
     for model in models:
         kept = _records(model, suite)
         candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
-    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch) for c in candidates]
+    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch, pictures) for c in candidates]
     names: dict[str, int] = {}
     for result in results:
         names[result.model] = names.get(result.model, 0) + 1
@@ -106,9 +109,9 @@ def evaluate_models(
     return results
 
 
-def _evaluate(candidate: Candidate, suite: Suite, watch: Watch) -> EvalResult:
+def _evaluate(candidate: Candidate, suite: Suite, watch: Watch, pictures: PictureCache | None) -> EvalResult:
     on_reply = watch(candidate.name)
-    session = candidate.open()
+    session = candidate.open(pictures)
     result = evaluate(session, suite.items, on_reply)
     result.model, result.runs_as, result.facts = candidate.name, candidate.runs_as(session), candidate.facts()
     return result

@@ -26,7 +26,11 @@ class Piece(NamedTuple):
 
 @dataclass
 class Timing:
-    """Seconds and counts of one answer; it ended by ``stop``: ``end``, ``length``, ``context``, ``stop``."""
+    """Seconds and counts of one answer; it ended by ``stop``: ``end``, ``length``, ``context``, ``stop``.
+
+    ``picture`` says where a picture cache knew the picture from: ``memory`` or ``disk``; ``vision`` is then
+    the time to look it up.
+    """
 
     vision: float = 0.0
     prefill: float = 0.0
@@ -34,6 +38,7 @@ class Timing:
     prompt_tokens: int = 0
     new_tokens: int = 0
     stop: str = ""
+    picture: str = ""
 
     @property
     def first_token(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from math import prod
@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, front, refill, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import VISION, vision_graph
 from phantom_edge.system.native import quiet_native
@@ -97,11 +97,27 @@ class CoreaiBackend:
 
     def make_cache(self) -> CoreaiCache:
         """An empty cache; its memory is taken here."""
+        return self._over(self._zeros())
+
+    def snapshot(self, cache: CoreaiCache) -> list[np.ndarray]:
+        """Copies of what is filled of each state, [1, kv_heads, length, width]."""
+        return [front(state.numpy(), cache.length).copy() for state in cache.states.values()]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> CoreaiCache:
+        """A new cache with the content of a snapshot. Raises :class:`InputError` for other arrays."""
+        states = self._zeros()
+        length = refill([*states.values()], arrays)
+        cache = self._over(states)
+        cache.length = length
+        return cache
+
+    def _zeros(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros(shape, np.float32) for name, shape in self._states.items()}
+
+    def _over(self, states: dict[str, np.ndarray]) -> CoreaiCache:
         from coreai.runtime import NDArray
 
-        return CoreaiCache(
-            {name: NDArray(np.zeros(shape, np.float32)) for name, shape in self._states.items()}
-        )
+        return CoreaiCache({name: NDArray(state) for name, state in states.items()})
 
     def decode(self, embeds: np.ndarray, cache: CoreaiCache) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 
-from phantom_edge.bundle.backend import check_cache, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, end_of_call, front, refill, running
 from phantom_edge.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class CoremlBackend:
         paths = [Path(folder) / f"{graph}.mlpackage" for graph in GRAPHS]
         interpreted = [MilModel.load(path, mode=mode) for path in paths]
         self.vocabulary = _check_decoder(interpreted[2], paths[2], context, chunk)
+        self._states = list(interpreted[2].states())
         self.functions = functions
         if functions == "fixed":
             _check_fixed(interpreted[2], paths[2], chunk)
@@ -104,6 +106,19 @@ class CoremlBackend:
         """An empty cache; its memory is taken here."""
         return CoremlCache(self._decoder.make_state())
 
+    def snapshot(self, cache: CoremlCache) -> list[np.ndarray]:
+        """Copies of what is filled of each state, [1, kv_heads, length, width]."""
+        return [front(_read(cache.state, name), cache.length).copy() for name in self._states]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> CoremlCache:
+        """A new cache with the content of a snapshot. Raises :class:`InputError` for other arrays."""
+        cache = self.make_cache()
+        buffers = {name: _read(cache.state, name) for name in self._states}
+        cache.length = refill([*buffers.values()], arrays)
+        for name, buffer in buffers.items():
+            _write(cache.state, name, buffer)
+        return cache
+
     def decode(
         self, embeds: np.ndarray, cache: CoremlCache, function: Literal["main"] | None = None
     ) -> np.ndarray:
@@ -141,6 +156,18 @@ class CoremlBackend:
         }
         with running(self.folder):
             return np.asarray(model.predict(arrays, state, function)[output], dtype=np.float32)
+
+
+def _read(state: Any, name: str) -> np.ndarray:
+    """A copy of a state by its name: of Core ML's own, by a method, or of the interpreter's, by a key."""
+    return np.array(state.read_state(name) if hasattr(state, "read_state") else state[name])
+
+
+def _write(state: Any, name: str, array: np.ndarray) -> None:
+    if hasattr(state, "write_state"):
+        state.write_state(name, array)
+    else:
+        state[name] = array
 
 
 class _Model(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from phantom_edge.bundle.backend import check_tiles, end_of_call, name_in_mode, running
+from phantom_edge.bundle.backend import check_tiles, end_of_call, front, name_in_mode, refill, running
 from phantom_edge.errors import InputError
 from phantom_edge.export.base import GRAPHS, VISION, vision_graph
 from phantom_edge.export.executorch import FILE
@@ -21,6 +22,8 @@ from phantom_edge.system.reading import reading
 
 if TYPE_CHECKING:
     from executorch.runtime import Method, Runtime
+
+    from phantom_edge.export.executorch.readback import StoredProgram
 
 
 @dataclass
@@ -40,7 +43,7 @@ class ExecutorchBackend:
     many times faster than all. ``mode`` chooses what runs: ``stock`` the file as it is, ``lifted`` its graphs
     with the stored integers as fp32 weights and activations that are not rounded to integers. ``tile_size``
     is the size whose vision encoder is loaded at once, where there are several; others follow with their
-    first tile.
+    first tile, as all do without ``vision``.
 
     Raises:
         InputError: the file is missing, damaged, no such program, or was exported for another context or
@@ -57,18 +60,25 @@ class ExecutorchBackend:
         threads: int | None = None,
         mode: str = "stock",
         tile_size: int | None = None,
+        vision: bool = True,
     ):
+        from phantom_edge.export.executorch.readback import StoredProgram
+
         self.name = name_in_mode("executorch", mode)
         path = self._path = Path(folder) / FILE
         self.context, self.chunk = context, chunk
-        self._pixels, self._hidden = _check_program(path, context, chunk)
-        vision = self._vision_method(tile_size)
+        stored = StoredProgram.open(path)
+        self._pixels, self._hidden = _check_program(stored, context, chunk)
+        self._states = stored.states("text_decoder")
+        encoders = [self._vision_method(tile_size)] if vision else []
         unloaded = reading(path, "export it again", "ExecuTorch does not load")
         with unloaded, _runs(path, mode) as file, quiet_native():
             self._program = _runtime(threads).load_program(file)
             self._methods: dict[str, Method] = {}
-            for name in (vision, *GRAPHS[1:]):
+            for name in (*encoders, *GRAPHS[1:]):
                 self._load(name)
+        if not all(map(self._is_shared, self._states)):
+            self._states = []
         self._cache = ExecutorchCache()
         self._prefilled = False  # whether memory that only a prefill needs may still be there
 
@@ -109,6 +119,42 @@ class ExecutorchBackend:
         self._cache = ExecutorchCache()
         return self._cache
 
+    def snapshot(self, cache: ExecutorchCache) -> list[np.ndarray]:
+        """Copies of what is filled of each state, [kv_heads, length, 1, width].
+
+        Nothing from a program of an earlier export, whose states have no names. Raises :class:`InputError`
+        for an ended cache.
+        """
+        self._check_alive(cache)
+        return [front(state, cache.length, axis=1).copy() for state in self._state_arrays()]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> ExecutorchCache:
+        """Begin a sequence with the content of a snapshot; the one before it ends.
+
+        Raises :class:`InputError` for other arrays.
+        """
+        cache = self.make_cache()
+        cache.length = refill(self._state_arrays(), arrays, axis=1)
+        return cache
+
+    def _state_arrays(self) -> list[np.ndarray]:
+        """The program's own memory of each state, [kv_heads, context, 1, width]."""
+        method = self._methods["text_decoder"]._method
+        with running(self._path):
+            return [method.get_attribute(name).numpy() for name in self._states]
+
+    def _is_shared(self, name: str) -> bool:
+        """Whether the runtime gives the memory of a state itself, which can be written to, and no copy."""
+        method = self._methods["text_decoder"]._method
+        one, other = (method.get_attribute(name) for _ in range(2))
+        return bool(one.data_ptr() == other.data_ptr())
+
+    def _check_alive(self, cache: ExecutorchCache) -> None:
+        if cache is not self._cache:
+            raise InputError(
+                "this sequence has ended: ExecuTorch has one at a time, and a newer one was begun"
+            )
+
     def decode(self, embeds: np.ndarray, cache: ExecutorchCache) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.
 
@@ -116,10 +162,7 @@ class ExecutorchBackend:
         cache.
         """
         x = torch.from_numpy(np.ascontiguousarray(embeds, dtype=np.float32))
-        if cache is not self._cache:
-            raise InputError(
-                "this sequence has ended: ExecuTorch has one at a time, and a newer one was begun"
-            )
+        self._check_alive(cache)
         if x.ndim != 3 or len(x) != 1 or x.shape[2] != self._hidden:
             raise InputError(f"embeddings must be [1, S, {self._hidden}], not {list(x.shape)}")
         end = end_of_call(self, x.shape[1], cache.length)
@@ -148,14 +191,12 @@ class ExecutorchBackend:
             return output.numpy()
 
 
-def _check_program(path: Path, context: int, chunk: int) -> tuple[dict[str, tuple[int, ...]], int]:
+def _check_program(stored: StoredProgram, context: int, chunk: int) -> tuple[dict[str, tuple[int, ...]], int]:
     """Shape of a tile by vision encoder, and hidden size.
 
     Raises :class:`InputError` for a program of other bounds.
     """
-    from phantom_edge.export.executorch.readback import StoredProgram
-
-    stored = StoredProgram.open(path)
+    path = stored.path
     for method, option, expected in (
         ("get_max_context_len", "context", context),
         ("get_max_seq_len", "chunk", chunk),

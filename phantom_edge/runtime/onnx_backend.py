@@ -24,8 +24,8 @@ class OnnxBackend(OnnxGraphs):
     ``context`` may be less than what the decoder was exported for. ``threads`` is ORT's for one operation;
     None lets it choose. ``mode`` chooses what runs: ``stock`` the files as they are, ``lifted`` the same
     weights with activations that are not rounded to integers. ``tile_size`` is the size whose vision encoder
-    is loaded at once, where the bundle has several; others follow with their first tile. ``graphs`` are those
-    that run here, where others run elsewhere.
+    is loaded at once, where the bundle has several; others follow with their first tile. Without ``vision``
+    the first picture loads its encoder. ``graphs`` are those that run here, where others run elsewhere.
 
     Raises:
         InputError: a file is missing, is no such model, refers to data elsewhere, or was exported for less
@@ -41,6 +41,7 @@ class OnnxBackend(OnnxGraphs):
         threads: int | None = None,
         mode: str = "stock",
         tile_size: int | None = None,
+        vision: bool = True,
         graphs: Sequence[str] = tuple(GRAPHS),
     ):
         self.name = name_in_mode("onnxruntime", mode)
@@ -53,6 +54,7 @@ class OnnxBackend(OnnxGraphs):
             chunk=chunk,
             threads=threads,
             tile_size=tile_size,
+            vision=vision,
             entries=entries,
         )
 

@@ -6,7 +6,7 @@ run where nothing else is installed: in the emulated process of ``runtime/arm``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
-from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, running
+from phantom_edge.bundle.backend import check_cache, check_tiles, end_of_call, front, refill, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.runtime.onnx_attention import untiled
@@ -67,9 +67,10 @@ class OnnxGraphs:
     """Models of :data:`GRAPHS`, all three or those that run here, for a cache of ``context`` tokens.
 
     Vision encoders for further sizes of tiles are loaded when the first such tile comes. ``tile_size`` is the
-    size that is loaded at once, if it is not the default. ``folder`` is what an error names. ``chunk`` is the
-    most tokens that one :meth:`decode` takes. ``threads`` is ORT's for one operation; None lets it choose.
-    ``entries`` go to every session. Any number of caches may be alive; each has its own buffers.
+    size that is loaded at once, if it is not the default; without ``vision`` none is. ``folder`` is what an
+    error names. ``chunk`` is the most tokens that one :meth:`decode` takes. ``threads`` is ORT's for one
+    operation; None lets it choose. ``entries`` go to every session. Any number of caches may be alive; each
+    has its own buffers.
 
     Raises:
         InputError: a model does not load, or is none of this toolkit's.
@@ -86,6 +87,7 @@ class OnnxGraphs:
         chunk: int,
         threads: int | None = None,
         tile_size: int | None = None,
+        vision: bool = True,
         entries: Mapping[str, str],
     ):
         self.folder, self.context, self.chunk = folder, context, chunk
@@ -94,6 +96,8 @@ class OnnxGraphs:
         self._prefilled = False  # whether memory that only a prefill needs may still be there
         # The decoder first: packing its weights takes the most memory for a moment.
         for graph in reversed([graph for graph in GRAPHS if graph in sources]):
+            if graph == VISION and not vision:
+                continue
             self._session(self._vision_graph(tile_size) if graph == VISION else graph)
         # A tile and a prefill need far more memory than a decode step; without this the arenas keep it.
         self._returning = ort.RunOptions()
@@ -150,8 +154,26 @@ class OnnxGraphs:
 
     def make_cache(self) -> OnnxCache:
         """An empty cache for ``context`` tokens; its memory is taken here."""
-        zeros = {name: np.zeros(shape, self._cache_type) for name, shape in self._shapes.items()}
-        buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in zeros.items()}
+        return self._bound(self._zeros())
+
+    def snapshot(self, cache: OnnxCache) -> list[np.ndarray]:
+        """Copies of what is filled of each buffer, [1, kv_heads, length, width]."""
+        return [front(buffer.numpy(), cache.length).copy() for buffer in cache.buffers.values()]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> OnnxCache:
+        """A new cache with the content of a snapshot. Raises :class:`InputError` for other arrays."""
+        buffers = self._zeros()
+        length = refill([*buffers.values()], arrays)
+        cache = self._bound(buffers)
+        cache.length = length
+        return cache
+
+    def _zeros(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros(shape, self._cache_type) for name, shape in self._shapes.items()}
+
+    def _bound(self, arrays: Mapping[str, np.ndarray]) -> OnnxCache:
+        """A cache over these arrays' memory."""
+        buffers = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in arrays.items()}
         binding = self._sessions[DECODER].io_binding()
         binding.bind_output("logits")
         for name, buffer in buffers.items():

@@ -6,6 +6,7 @@ are written behind those of earlier ones, and a mask says what is there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from phantom_edge.bundle.backend import check_cache, end_of_call, name_in_mode, running
+from phantom_edge.bundle.backend import check_cache, end_of_call, front, name_in_mode, refill, running
 from phantom_edge.checkpoint.config import MAX_DIMENSION
 from phantom_edge.errors import InputError
 from phantom_edge.export import qnn_provider
@@ -139,6 +140,20 @@ class QnnBackend:
         if not self._decodes:
             return self._cpu.make_cache()
         return FixedCache({name: np.zeros(shape, kind) for name, (shape, kind) in self._cache.items()})
+
+    def snapshot(self, cache: Any) -> list[np.ndarray]:
+        """Copies of what is filled of each buffer, [1, kv_heads, length, width]."""
+        if not self._decodes:
+            return self._cpu.snapshot(cache)
+        return [front(buffer, cache.length).copy() for buffer in cache.buffers.values()]
+
+    def restore(self, arrays: Sequence[np.ndarray]) -> Any:
+        """A new cache with the content of a snapshot. Raises :class:`InputError` for other arrays."""
+        if not self._decodes:
+            return self._cpu.restore(arrays)
+        cache: FixedCache = self.make_cache()
+        cache.length = refill([*cache.buffers.values()], arrays)
+        return cache
 
     def decode(self, embeds: np.ndarray, cache: Any) -> np.ndarray:
         """Continue ``cache`` with embeddings [1, S, hidden]: logits [vocab] of the last position.

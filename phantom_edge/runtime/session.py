@@ -22,6 +22,8 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.answer import Piece, Timing, finite, until
 from phantom_edge.runtime.decoding import Choice
+from phantom_edge.runtime.known_pictures import KnownPictures
+from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.sampling import Choose, Floats, Sampling, greedy
 from phantom_edge.system.packages import needed
@@ -38,16 +40,24 @@ class Session:
 
     With ``keep_vision=False`` the vision encoder's memory is given back after every picture, as the phone
     apps do it, where the backend can: right for one picture and many questions. The next picture loads it
-    again, a third of a second for Phantom-0.5B's 300 MB.
+    again, a third of a second for Phantom-0.5B's 300 MB. ``pictures`` knows what was seen before.
 
     >>> session = pe.Session.open("nano-desktop")
     >>> "".join(session.generate("How many objects are there?", image="photo.jpg"))
     '2'
     """
 
-    def __init__(self, backend: Backend, tokenizer: Tokenizer, spec: PromptSpec, *, keep_vision: bool = True):
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Tokenizer,
+        spec: PromptSpec,
+        *,
+        keep_vision: bool = True,
+        pictures: KnownPictures | None = None,
+    ):
         self.backend, self.tokenizer, self.spec = backend, tokenizer, spec
-        self.keep_vision = keep_vision
+        self.keep_vision, self.pictures = keep_vision, pictures
 
     @classmethod
     def open(
@@ -58,38 +68,56 @@ class Session:
         tile_size: int | None = None,
         step: Step = no_step,
         keep_vision: bool = True,
+        pictures: PictureCache | None = None,
         **options: Any,
     ) -> Session:
         """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None: Nano) in torch.
 
         ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``tile_size`` is
         one of the sizes that a bundle has, or any that a checkpoint's patches give; None is its own.
-        ``keep_vision=False`` gives the bundle's vision encoder back after every picture. ``options`` go to
-        the bundle's backend. Raises :class:`InputError`.
+        ``keep_vision=False`` loads the bundle's vision encoder for a picture and gives it back after it. A
+        picture that ``pictures`` knows costs neither the encoder nor its part of the prompt. ``options`` go
+        to the bundle's backend. Raises :class:`InputError`.
 
         >>> pe.Session.open(tile_size=128).spec.tokens_per_tile
         16
         """
         if model is not None and is_bundle(model):
             bundle = Bundle.open(model, check=check)
-            return cls.of_bundle(bundle, tile_size=tile_size, keep_vision=keep_vision, **options)
-        return cls.of_source(Pretrained.open(model, step=step), tile_size=tile_size)
+            return cls.of_bundle(
+                bundle, tile_size=tile_size, keep_vision=keep_vision, pictures=pictures, **options
+            )
+        return cls.of_source(Pretrained.open(model, step=step), tile_size=tile_size, pictures=pictures)
 
     @classmethod
     def of_bundle(
-        cls, bundle: Bundle, *, tile_size: int | None = None, keep_vision: bool = True, **options: Any
+        cls,
+        bundle: Bundle,
+        *,
+        tile_size: int | None = None,
+        keep_vision: bool = True,
+        pictures: PictureCache | None = None,
+        **options: Any,
     ) -> Session:
         """The runtime of an opened bundle's format, for tiles of one of its sizes; see :meth:`open`."""
         m, spec = bundle.manifest, PromptSpec.of_bundle(bundle, tile_size)
         if spec.tile_size != m.tiles.size:
             options["tile_size"] = tile_size
-        backend = format_for(m.format).load(bundle.folder, context=m.context, chunk=m.chunk, **options)
+        kind = format_for(m.format)
+        lazily = {"vision": False} if kind.trims and not keep_vision else {}
+        backend = kind.load(bundle.folder, context=m.context, chunk=m.chunk, **lazily, **options)
         tokenizer = Tokenizer.from_file(bundle.folder / TOKENIZER)
-        return cls(backend, tokenizer, spec, keep_vision=keep_vision)
+        known = None if pictures is None else KnownPictures(pictures, backend, bundle.digest, options)
+        return cls(backend, tokenizer, spec, keep_vision=keep_vision, pictures=known)
 
     @classmethod
     def of_source(
-        cls, source: Pretrained, *, max_tiles: int | None = None, tile_size: int | None = None
+        cls,
+        source: Pretrained,
+        *,
+        max_tiles: int | None = None,
+        tile_size: int | None = None,
+        pictures: PictureCache | None = None,
     ) -> Session:
         """The original model in torch."""
         with needed("give an ONNX bundle"):
@@ -100,13 +128,21 @@ class Session:
             source = source.at_tile(tile_size)
         context = min(CHECKPOINT_CONTEXT, source.config.decoder.max_context)
         backend = TorchBackend(PhantomModel(source.config, source.checkpoint), context, chunk=context)
-        return cls(backend, source.tokenizer, PromptSpec.of_source(source, folded=False, max_tiles=max_tiles))
+        known = None if pictures is None else KnownPictures(pictures, backend, source.digest)
+        spec = PromptSpec.of_source(source, folded=False, max_tiles=max_tiles)
+        return cls(backend, source.tokenizer, spec, pictures=known)
 
     # --- steps ----------------------------------------------------------------------------------------------
 
     def encode_image(self, image: Any) -> Floats:
         """A path or PIL image to image tokens [N, hidden]."""
-        pixels = pixel_values(load_image(image), tile_size=self.spec.tile_size, max_tiles=self.spec.max_tiles)
+        return self._encode(self._pixels(image))
+
+    def _pixels(self, image: Any) -> Floats:
+        """Tiles [T, 3, S, S] of RGB in 0..1."""
+        return pixel_values(load_image(image), tile_size=self.spec.tile_size, max_tiles=self.spec.max_tiles)
+
+    def _encode(self, pixels: Floats) -> Floats:
         tokens = decoding.encode_tiles(self.backend, pixels)
         if not self.keep_vision:
             self.trim()
@@ -265,13 +301,10 @@ class Chat:
 
     def _prefill(self, prompt: list[int]) -> Floats:
         """Bring a prompt into the cache, from where it goes on from what is there: logits [vocab]."""
-        session, image, clock = self.session, None, time.perf_counter()
+        session, image = self.session, None
         if not self._open:
             if not self.ids or prompt[: len(self.ids)] != self.ids:
-                self.ids, self._cache = [], session.backend.make_cache()
-                if self.image is not None:
-                    image = session.encode_image(self.image)
-                    self.timing.vision = time.perf_counter() - clock
+                image = self._begin(prompt)
             prompt = prompt[len(self.ids) :]
         clock = time.perf_counter()
         decoding.rewind(self._cache, len(self.ids))  # half a prompt may be left of a call that failed
@@ -280,8 +313,23 @@ class Chat:
             logits, image = session.prefill(part, self._cache, image), None
             self.ids = [*self.ids, *part]
         self._pending, self._open = [], True
-        self.timing.prefill = time.perf_counter() - clock
+        self.timing.prefill += time.perf_counter() - clock
         return logits
+
+    def _begin(self, prompt: list[int]) -> Floats | None:
+        """Begin a first prompt's cache; gives the picture's tokens, unless its part of the prompt is there."""
+        session, timing, clock = self.session, self.timing, time.perf_counter()
+        self.ids, known = [], session.pictures
+        if self.image is None or known is None:
+            self._cache = session.backend.make_cache()
+            image = None if self.image is None else session.encode_image(self.image)
+            timing.vision = 0.0 if image is None else time.perf_counter() - clock
+            return image
+        head, pixels = prompt[: self._end_of_image(prompt)], session._pixels(self.image)
+        timing.vision = time.perf_counter() - clock
+        self._cache = known.begin(pixels, head, session.spec.image_token_id, session._encode, timing)
+        self.ids = head
+        return None
 
     def _tokens(self, logits: Floats, max_tokens: int, sampling: Sampling) -> Iterator[Piece]:
         """A piece per token. A token is appended to the cache when the next one is taken."""

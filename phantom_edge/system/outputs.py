@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from phantom_edge.errors import InputError, UnwritableError
 from phantom_edge.system.causes import existing, has_room, short, unwritable
-from phantom_edge.system.reading import read_json
+from phantom_edge.system.reading import has_bytes, read_json
 from phantom_edge.system.writing import mend
 
 GENERATOR: Final = '<meta name="generator" content="phantom-edge">'
@@ -26,6 +26,11 @@ WEIGHTS: Final = ".safetensors"
 KEY: Final = "phantom_edge"
 """In the metadata of our safetensors files."""
 SYSTEMS_OWN: Final = (".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
+CACHE_TAG: Final = "CACHEDIR.TAG"
+CACHE_TAG_TEXT: Final = b"""Signature: 8a477f597d28d172789f06886806bc55
+# A cache of phantom-edge: it can be removed at any time. See https://bford.info/cachedir/
+"""
+"""The common mark of a folder that a backup can leave out, and ours."""
 HEAD: Final = 1 << 20  # bytes that are read of a file to know it
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
@@ -108,6 +113,20 @@ def check_new_folder(path: str | Path) -> None:
     with _explained(path):
         if path.is_dir() and any(path.iterdir()):
             what = "is a bundle" if is_own_bundle(path) else "is not empty"
+            raise InputError(f"{short(path)}: {what}; choose a new or empty folder")
+
+
+def check_cache_folder(path: str | Path) -> None:
+    """Raise :class:`InputError` where no cache can be: it is new, empty, or marked as one of ours."""
+    path = Path(os.path.abspath(path))
+    with _explained(path):
+        if has_bytes(path / CACHE_TAG, CACHE_TAG_TEXT):
+            return  # where nothing more can be written, it can still be read
+        _check_place(path / CACHE_TAG if path.is_dir() else path)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{short(path)}: is no folder; choose a new or empty one")
+        if path.is_dir() and (names := _entries(path)):
+            what = f"holds {short(names[0])}, and is no cache of this toolkit"
             raise InputError(f"{short(path)}: {what}; choose a new or empty folder")
 
 

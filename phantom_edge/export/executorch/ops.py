@@ -178,7 +178,8 @@ class XnnOps:
         for value in by_head:
             self.method.slot(value)
         self._close()
-        keys, values = map(self._cached, by_head)
+        names = (f"layers.{layer}.{part}" for part in ("keys", "values"))
+        keys, values = map(self._cached, by_head, names)
         graph, (_, steps, heads, width) = self.graph, q.shape
         group, mixed = heads // len(keys), []
         assert self.mask is not None, "begin_decoder comes first"
@@ -196,10 +197,10 @@ class XnnOps:
         return self.method.call("aten::slice_copy.Tensor_out", x, 1, -1, END, 1, out=out)
 
     # --- parts
-    def _cached(self, value: Value) -> list[Value]:
+    def _cached(self, value: Value, name: str) -> list[Value]:
         """Append [Hkv, S, 1, W] to a cache of its own; what is filled of it, [1, N, W] of each head."""
         assert self.end is not None, "begin_decoder comes first"
-        cache = self.method.state((value.shape[0], self.context, 1, value.shape[3]))
+        cache = self.method.state((value.shape[0], self.context, 1, value.shape[3]), name)
         out = self.method.tensor((1,))
         self.method.call("llama::update_cache.out", value, cache, self.start, out=out)
         return [self.method.window(cache, head, self.end) for head in range(value.shape[0])]

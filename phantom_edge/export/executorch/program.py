@@ -71,9 +71,14 @@ class Method:
         """A constant that kernels read."""
         return self.tensor(tuple(tensor.shape), tensor.dtype, self.buffers.add(tensor))
 
-    def state(self, shape: Sequence[int]) -> Value:
-        """A tensor that lives as long as the loaded method, such as a KV cache; it starts undefined."""
-        value = self.tensor(shape)
+    def state(self, shape: Sequence[int], name: str) -> Value:
+        """A tensor that lives as long as the loaded method, such as a KV cache; it starts undefined.
+
+        By its name the runtime gives access to it, so that a cache's content can be kept and put back.
+        """
+        tensor = _tensor(shape, torch.float32, 0)
+        tensor.extra_tensor_info = schema.ExtraTensorInfo(fully_qualified_name=name)
+        value = Value(tuple(shape), slot=self._append(tensor))
         self._states.add(self.slot(value))
         return value
 

@@ -40,6 +40,7 @@ FLOATS: Final = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16"}
 FURTHER: Final = re.compile(rf"{VISION}_([1-9]\d{{0,6}})")
 """The name of a method for a further size of tiles."""
 GATHERS: Final = {"quantized_decomposed::embedding_byte": 8, "quantized_decomposed::embedding_4bit": 4}
+UPDATE: Final = "llama::update_cache"
 INTEGERS: Final = {"xnn_datatype_qcint8": 8, "xnn_datatype_qbint4": 4}
 
 
@@ -114,6 +115,16 @@ class StoredProgram:
         plan = self.plan(method)
         calls = (i.instr_args for c in plan.chains for i in c.instructions)
         return Counter(plan.operators[c.op_index].name for c in calls if isinstance(c, schema.KernelCall))
+
+    def states(self, method: str) -> list[str]:
+        """Names of the tensors that the method keeps as its KV cache; none where one of them has no name."""
+        plan, tensors = self.plan(method), []
+        for call in (i.instr_args for c in plan.chains for i in c.instructions):
+            if isinstance(call, schema.KernelCall) and plan.operators[call.op_index].name == UPDATE:
+                tensors.append(plan.values[call.args[1]].val)
+        infos = [tensor.extra_tensor_info for tensor in tensors if tensor.allocation_info]
+        names = [info.fully_qualified_name or "" for info in infos if info]
+        return names if len(names) == len(set(names)) == len(tensors) and all(names) else []
 
     def matmuls(self, method: str) -> Iterator[Matmul]:
         """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
