@@ -123,7 +123,7 @@ def export(
 )
 @command
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle: its folder, or its id on the hub.")],
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
@@ -151,7 +151,7 @@ def verify(
     html: option.Html = None,
 ) -> None:
     """Run a bundle's files and compare them, stage by stage, with the checkpoint they came from."""
-    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.locate import locate_bundle
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.runtime.verify import verify as run_verify
 
@@ -160,7 +160,7 @@ def verify(
     check_page(html)
     with progress(quiet=as_json) as p:
         p.step("checking the files")
-        opened = Bundle.open(bundle)
+        opened = locate_bundle(bundle, step=p.step)
         source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
         report = run_verify(
             opened,

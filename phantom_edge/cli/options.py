@@ -24,7 +24,9 @@ Model = Annotated[
 ]
 ModelOrBundle = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A bundle, or a checkpoint (folder or id). Default: Phantom-Nano."),
+    typer.Option(
+        "--model", "-m", help="A bundle or a checkpoint: folder or Hugging Face id. Default: Phantom-Nano."
+    ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
