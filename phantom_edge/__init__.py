@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from phantom_edge.numbers.recipe import Recipe, load_recipe
     from phantom_edge.pipeline.export import ExportRequest, ExportResult, export
     from phantom_edge.pipeline.quantize import QuantizeRequest, QuantizeResult, quantize
+    from phantom_edge.publish.pull import pull
+    from phantom_edge.publish.push import PushOptions, push
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
     from phantom_edge.runtime.inspect import inspect
@@ -66,6 +68,7 @@ _HOMES = {
     "Manifest": "bundle.manifest",
     "PhantomEdgeError": "errors",
     "Pretrained": "checkpoint.pretrained",
+    "PushOptions": "publish.push",
     "QuantizeOptions": "quantize.options",
     "QuantizeRequest": "pipeline.quantize",
     "QuantizeResult": "pipeline.quantize",
@@ -83,6 +86,8 @@ _HOMES = {
     "export": "pipeline.export",
     "inspect": "runtime.inspect",
     "load_recipe": "numbers.recipe",
+    "pull": "publish.pull",
+    "push": "publish.push",
     "quantize": "pipeline.quantize",
     "read_triples": "training.triples",
     "self_test": "runtime.self_test",
@@ -104,6 +109,7 @@ __all__ = [
     "Manifest",
     "PhantomEdgeError",
     "Pretrained",
+    "PushOptions",
     "QuantizeOptions",
     "QuantizeRequest",
     "QuantizeResult",
@@ -122,6 +128,8 @@ __all__ = [
     "export",
     "inspect",
     "load_recipe",
+    "pull",
+    "push",
     "quantize",
     "read_triples",
     "self_test",

@@ -68,12 +68,15 @@ class Pulled:
     fetched: Mapping[str, int]
 
 
-def remote_bundle(name: str, revision: str | None = None, *, step: Step = no_step) -> Remote | None:
+def remote_bundle(
+    name: str, revision: str | None = None, *, step: Step = no_step, folders: bool = False
+) -> Remote | None:
     """The bundle behind an id of the hub, of which only the manifest is fetched; None for a checkpoint.
 
-    Raises :class:`InputError`: there is no such id, it cannot be had, or its manifest is wrong.
+    With ``folders`` an error says that the id could have been a folder's name. Raises :class:`InputError`:
+    there is no such id, it cannot be had, or its manifest is wrong.
     """
-    folder = hub.resolve(name, revision=revision, step=step)
+    folder = hub.from_hub(name, revision, step=step, folders=folders)
     return Remote.of(name, folder) if is_own_bundle(folder) else None
 
 

@@ -32,7 +32,7 @@ def locate(
         return Pretrained.open(model, revision=revision, step=step)
     from phantom_edge.bundle.arrival import opened, remote_bundle
 
-    remote = remote_bundle(str(model), revision, step=step)
+    remote = remote_bundle(str(model), revision, step=step, folders=True)
     if remote is not None:
         return opened(remote, check=check, step=step)
     # Its files have just come, or the hub has just been asked in vain: once is enough.
@@ -51,7 +51,7 @@ def locate_bundle(
         return Bundle.open(model, check=check)
     from phantom_edge.bundle.arrival import opened, remote_bundle
 
-    remote = remote_bundle(str(model), revision, step=step)
+    remote = remote_bundle(str(model), revision, step=step, folders=True)
     if remote is None:
         raise InputError(f"{model}: is a checkpoint, no bundle; make one with `phantom-edge export --model`")
     return opened(remote, check=check, step=step)

@@ -18,6 +18,7 @@ from phantom_edge.system.reading import is_file, is_folder
 HUB_FILES: Final = ("*.safetensors", "*.json", "tokenizer.model")
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_NOWHERE: Final = ("no such model", "the hub at", "not in the local cache")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ def resolve(
     if not HUB_ID.fullmatch(str(source)):
         name = one_line(str(source), 120)
         raise InputError(f"{name}: no such folder, and not a Hugging Face id of the form owner/name")
-    return _from_hub(str(source), revision, local, step)
+    return from_hub(str(source), revision, local=local, step=step, folders=True)
 
 
 def fetch(name: str, commit: str, files: Sequence[tuple[str, str, int]], folder: Path, step: Step) -> None:
@@ -65,15 +66,24 @@ def fetch(name: str, commit: str, files: Sequence[tuple[str, str, int]], folder:
     job = {"name": name, "commit": commit, "files": files, "folder": str(folder)}
     answer = hub_job.work("files", job, folder, _downloads(name, step))
     if "folder" not in answer:
-        raise InputError(f"{name}: {without_folder(answer['reason'])}")
+        raise InputError(f"{name}: {answer['reason']}")
 
 
-def without_folder(reason: str) -> str:
-    """A reason where no folder could have been meant."""
-    return reason.removeprefix("no such folder, ").removeprefix("and ")
+def check_id(name: str) -> None:
+    """Raise :class:`InputError` for what can be no id of the hub."""
+    if not HUB_ID.fullmatch(name):
+        raise InputError(f"{one_line(name, 120)}: not a Hugging Face id of the form owner/name")
 
 
-def _from_hub(name: str, revision: str | None, local: bool, step: Step) -> Path:
+def from_hub(
+    name: str,
+    revision: str | None = None,
+    *,
+    local: bool = False,
+    step: Step = no_step,
+    folders: bool = False,
+) -> Path:
+    """As :func:`resolve`, for a name that is an id, whatever lies here; with ``folders`` it could be one."""
     hub_job.require_library()
     if local or (revision is not None and COMMIT.fullmatch(revision)):  # what a commit names never changes
         cached = _cached(name, revision)
@@ -90,7 +100,8 @@ def _from_hub(name: str, revision: str | None, local: bool, step: Step) -> Path:
         return Path(answer["folder"])
     cached = None if answer["final"] else _cached(name, revision)
     if cached is None:
-        raise InputError(f"{name}: {answer['reason']}")
+        nowhere = "no such folder, and " if folders and answer["reason"].startswith(_NOWHERE) else ""
+        raise InputError(f"{name}: {nowhere}{answer['reason']}")
     if not answer["quiet"]:
         _LOG.warning("%s: %s; using the copy in the local cache", name, answer["reason"])
     return cached

@@ -47,7 +47,7 @@ def work(do: str, job: Mapping[str, Any], arriving: Path | None = None, show: Sh
                 watch.look()
                 continue
             if message is None:
-                return _failed("the work with it ended early")
+                return _failed("and the work with it ended early")
             if not message.keys() & {"ready", "bytes", "bar"}:
                 return message
             watch.hear(message)
@@ -63,8 +63,7 @@ def require_library() -> None:
 def _failed(what: str) -> dict[str, Any]:
     from huggingface_hub.constants import ENDPOINT
 
-    reason = f"no such folder, and the hub at {ENDPOINT}: {what}; try again"
-    return {"reason": reason.replace(": cannot", " cannot"), "final": False, "quiet": False}
+    return {"reason": f"the hub at {ENDPOINT} {what}; try again", "final": False, "quiet": False}
 
 
 class _Watch:

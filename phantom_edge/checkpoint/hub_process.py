@@ -249,11 +249,9 @@ def reason(job: dict[str, Any], error: Exception) -> str:
         case hub.RemoteEntryNotFoundError():
             return "lacks a file that the bundle's manifest lists; push the bundle again"
         case hub.RepositoryNotFoundError():
-            return (
-                "no such folder, and no such model on the hub; if it is private, log in with `hf auth login`"
-            )
+            return "no such model on the hub; if it is private, log in with `hf auth login`"
         case hub.OfflineModeIsEnabled():
-            return "no such folder, not in the local cache, and HF_HUB_OFFLINE forbids to ask the hub"
+            return "not in the local cache, and HF_HUB_OFFLINE forbids to ask the hub"
         case hub.HfHubHTTPError() if (status := error.response.status_code) in (401, 403):
             return (
                 f"the hub refuses it ({status}): log in with `hf auth login`, and look at {ENDPOINT}/{name}"
@@ -264,7 +262,7 @@ def reason(job: dict[str, Any], error: Exception) -> str:
             return f"no room in {place}; free some, or {mend} to another place"
         case OSError() if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{place} cannot be written; {mend} to another place"
-    return f"no such folder, and the hub at {ENDPOINT} cannot be reached ({first_line(error)}); try again"
+    return f"the hub at {ENDPOINT} cannot be reached ({first_line(error)}); try again"
 
 
 def push_reason(error: BaseException) -> str:

@@ -44,6 +44,7 @@ TileSize = Annotated[
     int | None,
     within(1, MAX_SIDE, "Side of a tile in pixels: one that the bundle has, or that suits the checkpoint."),
 ]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository on the hub private.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 TOKEN = "hf_secretOfTheTests"
 OWNER = "someone"
-LARGE = 1000  # bytes from which a file goes by LFS
+LARGE = 1000  # bytes from which a file that is no text goes by LFS
 
 
 @dataclass
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, "RevisionNotFound")
             return
         commit = repository.branches.get(revision or "main", revision)
-        siblings = [{"rfilename": path, **_facts(data)} for path, data in sorted(files.items())]
+        siblings = [{"rfilename": path, **_facts(path, data)} for path, data in sorted(files.items())]
         card = _front(files.get("README.md", b""))
         self._json(
             {"id": name, "sha": commit, "private": repository.private, "siblings": siblings, "cardData": card}
@@ -140,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(name)
         if repository is not None:
             files = repository.files(revision) or {}
-            self._json([{"type": "file", "path": p, "oid": _git(d), **_facts(d)} for p, d in files.items()])
+            self._json(
+                [{"type": "file", "path": p, "oid": _git(d), **_facts(p, d)} for p, d in files.items()]
+            )
 
     def file(self, body, name, revision, path) -> None:
         hub, repository = self.server, self._repository(name)
@@ -150,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._fail(404, "EntryNotFound")
             return
-        digest = _digest(data) if len(data) >= LARGE else _git(data)
+        digest = _digest(data) if _is_large(path, len(data)) else _git(data)
         data, start = hub.tampered.get(path, data), 0
         if value := self.headers.get("Range"):
             hub.ranges.append(f"{path} {value}")
@@ -198,9 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         there, rows = repository.files(revision) or {}, []
         for file in json.loads(body)["files"]:
-            mode, data = "lfs" if file["size"] >= LARGE else "regular", there.get(file["path"])
-            oid = None if data is None else (_digest(data) if len(data) >= LARGE else _git(data))
-            rows.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+            path, data = file["path"], there.get(file["path"])
+            mode = "lfs" if _is_large(path, file["size"]) else "regular"
+            oid = None if data is None else (_digest(data) if _is_large(path, len(data)) else _git(data))
+            rows.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         self._json({"files": rows})
 
     def batch(self, body, name) -> None:
@@ -307,9 +310,13 @@ _ROUTES = (
 )
 
 
-def _facts(data: bytes) -> dict[str, object]:
+def _is_large(path: str, size: int) -> bool:
+    return size >= LARGE and not path.endswith((".md", ".json"))
+
+
+def _facts(path: str, data: bytes) -> dict[str, object]:
     facts: dict[str, object] = {"size": len(data), "blobId": _git(data)}
-    if len(data) >= LARGE:
+    if _is_large(path, len(data)):
         facts["lfs"] = {"sha256": _digest(data), "oid": _digest(data), "size": len(data), "pointerSize": 130}
     return facts
 
