@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ MARK: Final = "<!-- phantom-edge wrote this card; a later push replaces it unles
 MOST_FILES: Final = 60
 LIBRARY: Final = "phantom-edge"
 TASK: Final = "image-text-to-text"
+_TAG: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,40}")
+_BLANK: Final = re.compile(r"\n{3,}")
 HUBS_NAMES: Final = {
     "coreml": "coreml", "coreai": "coreai", "executorch": "executorch", "executorch-coreml": "executorch",
     "onnx": "onnx", "onnx-webgpu": "onnx", "onnx-qnn": "onnx",
@@ -115,7 +118,7 @@ def model_card(
     }
     values = _values(bundle, name, licence, evaluation)
     card = environment.get_template(TEMPLATE).render(values)
-    return signed(card)
+    return signed(_BLANK.sub("\n\n", card))
 
 
 def signed(card: str) -> str:
@@ -171,8 +174,9 @@ def _values(
 
 def _tags(m: Manifest) -> list[str]:
     """For the hub's search; each as the hub takes tags."""
-    names = ("phantom", "on-device", HUBS_NAMES.get(m.format, m.format), m.target, m.recipe.name)
-    return list(dict.fromkeys(one_line(name, 40) for name in names))
+    recipe, _, _ = m.recipe.name.partition("+")  # what follows are rules of the user's
+    names = ("phantom", "on-device", HUBS_NAMES.get(m.format, m.format), m.target, recipe)
+    return list(dict.fromkeys(name for name in names if _TAG.fullmatch(name)))
 
 
 def _checks(m: Manifest) -> list[tuple[str, int, int, int]]:

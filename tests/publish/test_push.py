@@ -3,9 +3,12 @@
 import hashlib
 import json
 import logging
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,3 +339,33 @@ def test_an_export_is_published_and_runs_by_its_id(hub, tmp_path):
     done = phantom_edge("push", tmp_path / "nano-desktop", name, "--eval", records)
     assert done.returncode == 0, done.stderr
     assert b"| all | 2 |" in hub.repositories[name].files()["README.md"]
+
+
+@pytest.mark.slow
+def test_a_pull_that_is_killed_leaves_the_old_or_the_new(hub, tmp_path):
+    """An update by the command line, ended at moments that a fixed seed chooses."""
+    place, made = tmp_path / "place", tmp_path / "made"
+    output, rng = place / "bundle", random.Random(0)
+    hub.repositories[NAME] = repository = Repository()
+    versions = [
+        content(make(made, {"model.onnx": bytes([n]) * (12 << 20), "same": b"s" * 9000})) for n in (0, 1)
+    ]
+    repository.commit(versions[0])
+    place.mkdir()
+    pull(NAME, output)
+    ended = 0
+    for number in range(8):
+        old, new = versions[number % 2], versions[(number + 1) % 2]
+        repository.commit(new)
+        command = [sys.executable, "-m", "phantom_edge", "pull", NAME, "-o", str(output)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(rng.uniform(0.8, 3.0))
+        process.send_signal((signal.SIGKILL, signal.SIGTERM)[number % 2])
+        process.communicate(timeout=60)
+        ended += process.returncode != 0
+        Bundle.open(output)
+        assert content(output) in (old, new)
+        pull(NAME, output)
+        assert content(output) == new
+        assert [path.name for path in place.iterdir()] == ["bundle"]
+    assert ended
