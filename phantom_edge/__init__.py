@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from phantom_edge.numbers.recipe import Recipe, load_recipe
     from phantom_edge.pipeline.export import ExportRequest, ExportResult, export
     from phantom_edge.pipeline.quantize import QuantizeRequest, QuantizeResult, quantize
+    from phantom_edge.publish.pull import pull
+    from phantom_edge.publish.push import PushOptions, push
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
     from phantom_edge.runtime.inspect import inspect
@@ -68,6 +70,7 @@ _HOMES = {
     "PhantomEdgeError": "errors",
     "PictureCache": "runtime.pictures",
     "Pretrained": "checkpoint.pretrained",
+    "PushOptions": "publish.push",
     "QuantizeOptions": "quantize.options",
     "QuantizeRequest": "pipeline.quantize",
     "QuantizeResult": "pipeline.quantize",
@@ -85,6 +88,8 @@ _HOMES = {
     "export": "pipeline.export",
     "inspect": "runtime.inspect",
     "load_recipe": "numbers.recipe",
+    "pull": "publish.pull",
+    "push": "publish.push",
     "quantize": "pipeline.quantize",
     "read_triples": "training.triples",
     "self_test": "runtime.self_test",
@@ -107,6 +112,7 @@ __all__ = [
     "PhantomEdgeError",
     "PictureCache",
     "Pretrained",
+    "PushOptions",
     "QuantizeOptions",
     "QuantizeRequest",
     "QuantizeResult",
@@ -125,6 +131,8 @@ __all__ = [
     "export",
     "inspect",
     "load_recipe",
+    "pull",
+    "push",
     "quantize",
     "read_triples",
     "self_test",

@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("runtime",),
     ("evaluate", "tune"),
     ("pipeline",),
-    ("apps", "bench"),
+    ("apps", "bench", "publish"),
     ("sweep",),
     ("", "cli", "__main__", "optimum_register"),
 )

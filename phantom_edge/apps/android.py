@@ -13,6 +13,7 @@ from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import android_notices
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.bundle.npu import check_pair, npu_of, part_files
 from phantom_edge.errors import InputError
@@ -113,7 +114,7 @@ def write_android_app(
     check_new_folder(output)
     app = (request or AndroidRequest()).resolve(output)
     step("checking the bundle")
-    opened, part = Bundle.open(bundle), _part(app)
+    opened, part = locate_bundle(bundle, step=step), _part(app, step)
     packed = [] if part is None or app.npu_url else part_files(part.manifest)
     more = sum(part.manifest.files[path].bytes for path in packed) if part is not None else 0
     check_android_bundle(opened, fetched=bool(app.model_url), more=more)
@@ -136,10 +137,10 @@ def write_android_app(
     return output
 
 
-def _part(app: AndroidRequest) -> Bundle | None:
+def _part(app: AndroidRequest, step: Step) -> Bundle | None:
     if app.npu is None:
         return None
-    part = Bundle.open(app.npu)
+    part = locate_bundle(app.npu, step=step)
     npu_of(part)
     return part
 

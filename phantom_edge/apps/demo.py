@@ -9,6 +9,7 @@ from phantom_edge import __version__
 from phantom_edge.apps.sources import BUNDLE
 from phantom_edge.apps.web import check_web_bundle
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate_bundle
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.caching import cached
@@ -47,10 +48,9 @@ def demo_mounts(bundle: str | Path | None = None, step: Step = no_step) -> dict[
     """
     from phantom_edge.apps.build import built_app
 
-    folder = nano_bundle(step) if bundle is None else Path(bundle)
-    opened = Bundle.open(folder)
+    opened = locate_bundle(nano_bundle(step) if bundle is None else bundle, step=step)
     check_web_bundle(opened)
-    return {"": built_app(step), "bundle": folder}
+    return {"": built_app(step), "bundle": opened.folder}
 
 
 def project_mounts(folder: str | Path) -> dict[str, Path]:

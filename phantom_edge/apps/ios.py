@@ -11,6 +11,7 @@ from phantom_edge.apps import native
 from phantom_edge.apps.native import NOTICES, SETTINGS
 from phantom_edge.apps.notices import ios_notices
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate_bundle
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.system.outputs import check_new_folder
@@ -74,7 +75,7 @@ def write_ios_app(
     check_new_folder(output)
     app = (request or IosRequest()).resolve(output)
     step("checking the bundle")
-    opened = Bundle.open(bundle)
+    opened = locate_bundle(bundle, step=step)
     check_ios_bundle(opened)
     with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")

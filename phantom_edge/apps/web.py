@@ -12,6 +12,7 @@ from typing import Any, Final
 from phantom_edge.apps import native
 from phantom_edge.apps.sources import BUNDLE, app_sources, source_files
 from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate_bundle
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.errors import InputError, shown
 from phantom_edge.progress import Step, no_step
@@ -95,7 +96,7 @@ def write_web_app(
     output = Path(output)
     package = check_request(output, name=name, title=title)
     step("checking the bundle")
-    opened = Bundle.open(bundle)
+    opened = locate_bundle(bundle, step=step)
     check_web_bundle(opened)
     sources = app_sources("web")
     with replacing_folder(output, check_new_folder) as folder:

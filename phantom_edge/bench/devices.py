@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 
 from phantom_edge.bench.report import Results
 from phantom_edge.bench.settings import Settings
+from phantom_edge.bundle.locate import bundle_folder
 from phantom_edge.errors import InputError, did_you_mean
 from phantom_edge.progress import Step, no_step
 
@@ -83,5 +84,7 @@ def bench(
         raise InputError(f"--device {name} reads the clock on the wall only")
     if not models:
         raise InputError("nothing to measure: name a bundle")
-    names = [None if model is None else str(model) for model in models]
+    names = [bundle_folder(model, step=step) for model in models]
+    if options.npu is not None:
+        options = replace(options, npu=Path(bundle_folder(options.npu, step=step) or ""))
     return Results(import_module(driver.module).bench(names, settings or Settings(), options, step))

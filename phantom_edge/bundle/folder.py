@@ -15,6 +15,7 @@ import stat
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
 from phantom_edge.checkpoint.pretrained import Pretrained
@@ -25,6 +26,10 @@ from phantom_edge.system.reading import is_file, reading
 from phantom_edge.system.writing import mend, replacing_folder
 
 TOKENIZER = "tokenizer.json"
+HUBS_OWN: Final = ("README.md", ".gitattributes")
+"""Files that a bundle's folder may hold besides its own, when it came from a hub: its card, and git's."""
+HUBS_FOLDERS: Final = (".cache", ".git")
+"""What `hf download` and `git` keep beside what they have brought."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +119,19 @@ def finish(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def _files(folder: Path) -> list[str]:
-    """Every file of a bundle, by its path below it. Raises :class:`InputError` for links and devices."""
+    """Every file of a bundle by its path below it, without what a hub adds.
+
+    Raises :class:`InputError` for links and devices.
+    """
     names, folders = [], [folder]
     while folders:
         with reading(folders[-1]), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 name = Path(entry.path).relative_to(folder).as_posix()
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(Path(entry.path))
-                elif not _is_litter(entry.name):
+                    if name not in HUBS_FOLDERS:
+                        folders.append(Path(entry.path))
+                elif name not in HUBS_OWN and not _is_litter(entry.name):
                     _check_alone(folder, name, entry.stat(follow_symlinks=False))
                     names.append(name)
     return sorted(names)

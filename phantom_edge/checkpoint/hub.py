@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import queue
 import re
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from phantom_edge.checkpoint import hub_job
 from phantom_edge.checkpoint.refusals import refuse_file
 from phantom_edge.errors import InputError, one_line
 from phantom_edge.progress import Step, no_step
+from phantom_edge.system.outputs import MANIFEST, is_own_bundle
 from phantom_edge.system.reading import is_file, is_folder
 
-HUB_FILES = ("*.safetensors", "*.json", "tokenizer.model")
-HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}$")
-COMMIT = re.compile(r"^[0-9a-f]{40}$")
-ANSWER_SECONDS = 10.0
-"""The hub has so long to answer a first question; then what the cache has is used."""
-SILENCE_SECONDS = 90.0
-"""A download without a new byte is given up; longer than the hub's library tries again by itself."""
-START_SECONDS = 60.0
-"""For the process that downloads to import its library, on a slow disk."""
-_PROCESS = Path(__file__).with_name("hub_process.py")
-_POLL_SECONDS = 0.2
-_LOG = logging.getLogger(__name__)
+HUB_FILES: Final = ("*.safetensors", "*.json", "tokenizer.model")
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_NOWHERE: Final = ("no such model", "the hub at", "not in the local cache")
+_LOG: Final = logging.getLogger(__name__)
+
+
+def is_hub_id(model: str | Path) -> bool:
+    """Whether a model's name is that of one on the hub, and nothing of that name is here.
+
+    >>> is_hub_id("BK-Lee/Phantom-0.5B"), is_hub_id("phantom-nano")
+    (True, False)
+    """
+    here = Path(model).expanduser()
+    return HUB_ID.fullmatch(str(model)) is not None and not is_folder(here) and not is_file(here)
 
 
 def resolve(
@@ -40,8 +37,8 @@ def resolve(
 ) -> Path:
     """The local folder behind a path or a Hugging Face id, which is downloaded if it is not in the cache.
 
-    ``local`` asks nothing of the network. Where the hub does not answer, what the cache has is used, and a
-    line on stderr says so.
+    Of a bundle its manifest alone is downloaded. ``local`` asks nothing of the network. Where the hub does
+    not answer, what the cache has is used, and a line on stderr says so.
 
     Raises :class:`InputError`: no such folder or id, no access, or no answer and nothing in the cache.
     """
@@ -54,14 +51,41 @@ def resolve(
         return folder
     if is_file(folder):
         refuse_file(folder)
-    if not HUB_ID.match(str(source)):
+    if not HUB_ID.fullmatch(str(source)):
         name = one_line(str(source), 120)
         raise InputError(f"{name}: no such folder, and not a Hugging Face id of the form owner/name")
-    return _from_hub(str(source), revision, local, step)
+    return from_hub(str(source), revision, local=local, step=step, folders=True)
 
 
-def _from_hub(name: str, revision: str | None, local: bool, step: Step) -> Path:
-    if local or (revision is not None and COMMIT.match(revision)):  # what a commit names never changes
+def fetch(name: str, commit: str, files: Sequence[tuple[str, str, int]], folder: Path, step: Step) -> None:
+    """Bring files of one commit into ``folder``, where each is named by its digest.
+
+    A file is a path, a SHA-256 and a size. What an interrupted call left goes on; the content is for the
+    caller to check. Raises :class:`InputError`.
+    """
+    job = {"name": name, "commit": commit, "files": files, "folder": str(folder)}
+    answer = hub_job.work("files", job, folder, _downloads(name, step))
+    if "folder" not in answer:
+        raise InputError(f"{name}: {answer['reason']}")
+
+
+def check_id(name: str) -> None:
+    """Raise :class:`InputError` for what can be no id of the hub."""
+    if not HUB_ID.fullmatch(name):
+        raise InputError(f"{one_line(name, 120)}: not a Hugging Face id of the form owner/name")
+
+
+def from_hub(
+    name: str,
+    revision: str | None = None,
+    *,
+    local: bool = False,
+    step: Step = no_step,
+    folders: bool = False,
+) -> Path:
+    """As :func:`resolve`, for a name that is an id, whatever lies here; with ``folders`` it could be one."""
+    hub_job.require_library()
+    if local or (revision is not None and COMMIT.fullmatch(revision)):  # what a commit names never changes
         cached = _cached(name, revision)
         if cached is not None:
             return cached
@@ -76,113 +100,42 @@ def _from_hub(name: str, revision: str | None, local: bool, step: Step) -> Path:
         return Path(answer["folder"])
     cached = None if answer["final"] else _cached(name, revision)
     if cached is None:
-        raise InputError(f"{name}: {answer['reason']}")
+        nowhere = "no such folder, and " if folders and answer["reason"].startswith(_NOWHERE) else ""
+        raise InputError(f"{name}: {nowhere}{answer['reason']}")
     if not answer["quiet"]:
         _LOG.warning("%s: %s; using the copy in the local cache", name, answer["reason"])
     return cached
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
+    """What the hub's cache has: a bundle's manifest, or a whole checkpoint."""
+    bundle = _cached_files(name, revision, (MANIFEST,))
+    if bundle is not None and is_own_bundle(bundle):
+        return bundle
+    return _cached_files(name, revision, HUB_FILES)
+
+
+def _cached_files(name: str, revision: str | None, patterns: Sequence[str]) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
         folder = snapshot_download(
-            name, revision=revision, allow_patterns=list(HUB_FILES), local_files_only=True
+            name, revision=revision, allow_patterns=list(patterns), local_files_only=True
         )
     except (OSError, ValueError):  # LocalEntryNotFoundError is an OSError
         return None
     return Path(folder)
 
 
-def _download(name: str, revision: str | None, step: Step) -> dict[str, Any]:
-    """The last word of the process that downloads: a ``folder``, or the ``reason`` why there is none."""
+def _download(name: str, revision: str | None, step: Step) -> Any:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     step(f"asking the hub for {name}")
-    watch = _Watch(name, step)
-    with _process(name, revision) as messages:
-        while not watch.is_silent:
-            try:
-                message = messages.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                watch.look()
-                continue
-            if message is None:
-                return _failed("the download ended early")
-            if "folder" in message or "reason" in message:
-                return message
-            watch.hear(message)
-    return _failed(f"cannot be reached (no answer for {watch.silence:.0f} s)")
+    blobs = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
+    job = {"name": name, "revision": revision, "patterns": HUB_FILES}
+    return hub_job.work("snapshot", job, blobs, _downloads(name, step))
 
 
-def _failed(what: str) -> dict[str, Any]:
-    from huggingface_hub.constants import ENDPOINT
-
-    reason = f"no such folder, and the hub at {ENDPOINT}: {what}; try again"
-    return {"reason": reason.replace(": cannot", " cannot"), "final": False, "quiet": False}
-
-
-class _Watch:
-    """How long nothing has come; a new byte in the cache counts as something."""
-
-    def __init__(self, name: str, step: Step):
-        from huggingface_hub.constants import HF_HUB_CACHE
-
-        self._name, self._step = name, step
-        self._blobs = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
-        self._size, self._received = 0, 0
-        self.silence = START_SECONDS
-        self._heard = time.monotonic()
-
-    @property
-    def is_silent(self) -> bool:
-        return time.monotonic() - self._heard > self.silence
-
-    def hear(self, message: dict[str, Any]) -> None:
-        self._heard = time.monotonic()
-        self.silence = SILENCE_SECONDS if "bytes" in message else ANSWER_SECONDS
-        self._size = message.get("bytes", 0)
-        self.look()
-
-    def look(self) -> None:
-        received = _bytes_below(self._blobs) if self._size else 0
-        if self._size:
-            done = min(received, self._size)
-            self._step(f"downloading {self._name}: {done >> 20} of {self._size >> 20} MiB")
-        if received != self._received:
-            self._heard, self._received = time.monotonic(), received
-
-
-def _bytes_below(folder: Path) -> int:
-    try:
-        return sum(path.stat().st_size for path in folder.iterdir())
-    except OSError:  # not there yet, or a file that has just got its final name
-        return 0
-
-
-@contextmanager
-def _process(name: str, revision: str | None) -> Iterator[queue.Queue[dict[str, Any] | None]]:
-    """The process that downloads, with what it says, None at its end; it ends with the block."""
-    arguments = [name, revision or "", str(ANSWER_SECONDS), *HUB_FILES]
-    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(_PROCESS), *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-    )
-    messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
-
-    def listen() -> None:
-        for line in child.stdout or ():
-            messages.put(json.loads(line))
-        messages.put(None)
-
-    thread = threading.Thread(target=listen, daemon=True)
-    thread.start()
-    try:
-        yield messages
-    finally:
-        child.kill()
-        child.wait()
-        thread.join()
+def _downloads(name: str, step: Step) -> hub_job.Show:
+    """What shows how much of a download has come."""
+    return lambda done, size, _: step(f"downloading {name}: {done >> 20} of {size >> 20} MiB")

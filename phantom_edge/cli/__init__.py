@@ -83,6 +83,7 @@ from phantom_edge.cli import app_native as _app_native  # noqa: E402, F401
 from phantom_edge.cli import bench as _bench  # noqa: E402, F401
 from phantom_edge.cli import commands as _commands  # noqa: E402, F401  (registers the commands on app)
 from phantom_edge.cli import eval_command as _eval_command  # noqa: E402, F401
+from phantom_edge.cli import hub_commands as _hub_commands  # noqa: E402, F401
 from phantom_edge.cli import quantize_command as _quantize_command  # noqa: E402, F401
 from phantom_edge.cli import scenes_command as _scenes_command  # noqa: E402, F401
 from phantom_edge.cli import sweep_command as _sweep_command  # noqa: E402, F401

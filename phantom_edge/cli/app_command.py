@@ -25,7 +25,10 @@ apps = StrictTyper(
 )
 app.add_typer(apps, name="app")
 
-Bundle = Annotated[Path | None, typer.Option("--bundle", "-b", help="The bundle. Default: Phantom-Nano's.")]
+Bundle = Annotated[
+    Path | None,
+    typer.Option("--bundle", "-b", help="The bundle, a folder or an id. Default: Phantom-Nano's."),
+]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other devices in.")]
 Port = Annotated[int, within(0, 65535, "Port; 0 takes a free one.")]
 Certificate = Annotated[

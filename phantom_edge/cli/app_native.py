@@ -92,10 +92,10 @@ def android(
 
 def _parts(npu: Path) -> str:
     """What a phone takes of a bundle for NPUs, by chip, in one line."""
-    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.locate import locate_bundle
     from phantom_edge.bundle.npu import part_bytes
 
-    sizes = part_bytes(Bundle.open(npu, check=False))
+    sizes = part_bytes(locate_bundle(npu, check=False))
     return "for the NPU: " + ", ".join(f"{chip} {size / 1e6:,.1f} MB" for chip, size in sizes.items())
 
 

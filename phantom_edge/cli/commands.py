@@ -77,6 +77,11 @@ def export(
     vocab_size: option.VocabSize = None,
     revision: option.Revision = None,
     verify: Annotated[bool, typer.Option(help="Run and check the artifact before it appears.")] = True,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="USER/NAME", help="Then publish it on the Hugging Face hub, as `push` does."),
+    ] = None,
+    private: option.Private = False,
     as_json: option.Json = False,
 ) -> None:
     """Export a checkpoint to a verified bundle: load, fold, quantise, write, run, compare."""
@@ -84,6 +89,8 @@ def export(
     from phantom_edge.pipeline.export import export as run_export
     from phantom_edge.pipeline.npu import NpuOptions
     from phantom_edge.pipeline.tiles import parse_tile_sizes
+    from phantom_edge.publish.push import PushOptions, check_push
+    from phantom_edge.publish.push import push as run_push
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.records import to_json
 
@@ -106,15 +113,24 @@ def export(
         vocab_size=vocab_size,
         verify=verify,
     )
+    publish = PushOptions(private=private, unverified=not verify)
+    if private and push is None:
+        raise InputError("--private is for what is published; name it with --push USER/NAME")
     with progress(quiet=as_json) as p:
+        if push is not None:
+            check_push(push, publish, step=p.step)  # before an export that takes long
         result = run_export(request, step=p.step, track=p.track)
     if as_json:
         data = {"bundle": str(result.bundle.folder), **to_json(result.bundle.manifest)}
         echo_json(data)
-        return
-    if result.report is not None:
-        show(result.report, as_json=False)
-    echo(f"wrote {result.bundle.folder}")
+    else:
+        if result.report is not None:
+            show(result.report, as_json=False)
+        echo(f"wrote {result.bundle.folder}")
+    if push is not None:
+        with progress(quiet=as_json) as p:
+            pushed = run_push(result.bundle.folder, push, publish, step=p.step)
+        say(f"pushed {pushed.url} (commit {pushed.commit[:12]})")
 
 
 @app.command(
@@ -123,7 +139,7 @@ def export(
 )
 @command
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle: its folder, or its id on the hub.")],
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="The checkpoint it was made from. Default: as recorded."),
@@ -151,7 +167,7 @@ def verify(
     html: option.Html = None,
 ) -> None:
     """Run a bundle's files and compare them, stage by stage, with the checkpoint they came from."""
-    from phantom_edge.bundle.folder import Bundle
+    from phantom_edge.bundle.locate import locate_bundle
     from phantom_edge.checkpoint.pretrained import Pretrained
     from phantom_edge.runtime.verify import verify as run_verify
 
@@ -160,7 +176,7 @@ def verify(
     check_page(html)
     with progress(quiet=as_json) as p:
         p.step("checking the files")
-        opened = Bundle.open(bundle)
+        opened = locate_bundle(bundle, step=p.step)
         source = None if model is None else Pretrained.open(model, revision=revision, step=p.step)
         report = run_verify(
             opened,

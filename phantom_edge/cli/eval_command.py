@@ -31,7 +31,13 @@ MAX_QUESTIONS = 1_000_000
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", "--bundle", "-b", help="Checkpoint or bundle. Default: Phantom-Nano."),
+        typer.Option(
+            "--model",
+            "-m",
+            "--bundle",
+            "-b",
+            help="Checkpoint or bundle: folder or id. Default: Phantom-Nano.",
+        ),
     ] = None,
     against: Annotated[
         list[str] | None,

@@ -24,7 +24,9 @@ Model = Annotated[
 ]
 ModelOrBundle = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="A bundle, or a checkpoint (folder or id). Default: Phantom-Nano."),
+    typer.Option(
+        "--model", "-m", help="A bundle or a checkpoint: folder or Hugging Face id. Default: Phantom-Nano."
+    ),
 ]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the Hugging Face hub.")]
 Fold = Annotated[str, typer.Option(help="exact, auto (smallest certified rank per layer), or rank:R.")]
@@ -50,6 +52,7 @@ Cache = Annotated[
         help="Keep what is computed of pictures in this folder, and use what is there. It may be removed.",
     ),
 ]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository on the hub private.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.prompt_spec import PromptSpec
@@ -22,16 +23,15 @@ class Candidate:
 
     @classmethod
     def of(cls, model: str | Path | None = None, tile_size: int | None = None) -> Candidate:
-        """A bundle's folder, or a checkpoint (folder, Hub id, None for Nano).
+        """A bundle or a checkpoint: a folder, a Hub id, or None for Nano.
 
         Raises :class:`InputError`: it cannot be opened, or has no tiles of that size.
         """
-        if model is not None and is_bundle(model):
-            bundle = Bundle.open(model)
-            PromptSpec.of_bundle(bundle, tile_size)
-            return cls(bundle, tile_size)
-        source = Pretrained.open(model)
-        return cls(source if tile_size is None else source.at_tile(tile_size), tile_size)
+        located = locate(model)
+        if isinstance(located, Bundle):
+            PromptSpec.of_bundle(located, tile_size)
+            return cls(located, tile_size)
+        return cls(located if tile_size is None else located.at_tile(tile_size), tile_size)
 
     @property
     def name(self) -> str:

@@ -150,6 +150,26 @@ def read_records(path: str | Path, suite: Suite) -> EvalResult:
     return EvalResult(str(model), records, runs_as=f"records of {path.name}")
 
 
+def recorded(path: str | Path) -> list[EvalResult]:
+    """Every model's records in a file of an earlier run, as they were judged then.
+
+    Raises :class:`InputError` when it is no such file.
+    """
+    path, texts = Path(path), ("model", "id", "task", "question", "reply")
+    models: dict[str, list[Record]] = {}
+    for number, line in read_json_lines(path):
+        right, picture = line.get("correct"), line.get("picture", "")
+        if not all(isinstance(line.get(name), str) for name in texts) or not isinstance(right, bool):
+            raise InputError(f"{path}, line {number}: no record of an evaluation; --records writes them")
+        record = Record(line["id"], line["task"], str(picture), line["question"], "", line["reply"], right)
+        models.setdefault(line["model"], []).append(record)
+    if not models:
+        raise InputError(f"{path}: holds no record of an evaluation; --records writes them")
+    return [
+        EvalResult(model, records, runs_as=f"records of {path.name}") for model, records in models.items()
+    ]
+
+
 def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
     if line is None or line["question"] != item.question:
         options = "--benchmark, --tasks, --samples, --split and --limit"

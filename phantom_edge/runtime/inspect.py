@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
-from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.bundle.folder import Bundle
+from phantom_edge.bundle.locate import locate
 from phantom_edge.bundle.manifest import Manifest, TilePolicy
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.loading import Checkpoint
@@ -28,14 +29,15 @@ PARTS = {
 
 
 def inspect(model: str | None = None, *, context: int | None = None, step: Step = no_step) -> Report:
-    """A report on a bundle's folder, or on a checkpoint (folder, Hub id, None for the embedded Nano).
+    """A report on a bundle or a checkpoint: a folder, a Hub id, or None for the embedded Nano.
 
     >>> pe.inspect("nano-desktop").title
     'nano-desktop: bundle for desktop'
     """
-    if model is not None and is_bundle(model):
-        return _bundle(Bundle.open(model))
-    return _checkpoint(Pretrained.open(model, step=step), context or DEFAULT_CONTEXT)
+    located = locate(model, step=step)
+    if isinstance(located, Bundle):
+        return _bundle(located)
+    return _checkpoint(located, context or DEFAULT_CONTEXT)
 
 
 def _checkpoint(source: Pretrained, context: int) -> Report:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from phantom_edge.bundle.backend import Backend, Trimmable
-from phantom_edge.bundle.folder import TOKENIZER, Bundle, is_bundle
+from phantom_edge.bundle.folder import TOKENIZER, Bundle
+from phantom_edge.bundle.locate import locate
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
 from phantom_edge.images import load_image, pixel_values, tile_count
@@ -71,7 +72,7 @@ class Session:
         pictures: PictureCache | None = None,
         **options: Any,
     ) -> Session:
-        """Open a bundle's folder in its own runtime, or a checkpoint (folder, Hub id, None: Nano) in torch.
+        """Open a bundle in its own runtime, or a checkpoint in torch: a folder, a Hub id, or None for Nano.
 
         ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``tile_size`` is
         one of the sizes that a bundle has, or any that a checkpoint's patches give; None is its own.
@@ -82,12 +83,12 @@ class Session:
         >>> pe.Session.open(tile_size=128).spec.tokens_per_tile
         16
         """
-        if model is not None and is_bundle(model):
-            bundle = Bundle.open(model, check=check)
+        located = locate(model, step=step, check=check)
+        if isinstance(located, Bundle):
             return cls.of_bundle(
-                bundle, tile_size=tile_size, keep_vision=keep_vision, pictures=pictures, **options
+                located, tile_size=tile_size, keep_vision=keep_vision, pictures=pictures, **options
             )
-        return cls.of_source(Pretrained.open(model, step=step), tile_size=tile_size, pictures=pictures)
+        return cls.of_source(located, tile_size=tile_size, pictures=pictures)
 
     @classmethod
     def of_bundle(

@@ -32,7 +32,7 @@ def cached(
     if is_whole(folder):
         return folder
     try:
-        with _alone(folder.parent, step):
+        with alone(folder.parent, step):
             if not is_whole(folder):
                 shutil.rmtree(folder, ignore_errors=True)  # damaged, or not there yet
                 make(folder)
@@ -45,7 +45,7 @@ def cached(
 
 
 @contextmanager
-def _alone(folder: Path, step: Step) -> Iterator[None]:
+def alone(folder: Path, step: Step) -> Iterator[None]:
     """Let only one process at a time do the block. Raises :class:`UnwritableError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

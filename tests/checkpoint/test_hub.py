@@ -9,7 +9,7 @@ import time
 import pytest
 from small_hub import COMMIT, NAME, small_hub
 
-from phantom_edge.checkpoint import hub as module
+from phantom_edge.checkpoint import hub_job as module
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import Origin
 from phantom_edge.checkpoint.pretrained import Pretrained

@@ -23,6 +23,7 @@ from phantom_edge.bench.estimate.workload import Workload
 from phantom_edge.bench.report import Results
 from phantom_edge.bench.results import Band, Run
 from phantom_edge.bench.settings import DEPTHS, Settings
+from phantom_edge.bundle.locate import bundle_folder
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
 from phantom_edge.text.tokenizer import Tokenizer
@@ -124,6 +125,7 @@ def estimates(
     if bundle is not None and more:
         raise InputError("a bundle has its own model, target, recipe, fold and context; leave them out")
     runs = []
+    bundle = bundle_folder(bundle, step=step)
     for name in devices:
         if bundle is not None:
             workload = Workload.of_bundle(bundle)

@@ -1,0 +1,189 @@
+"""A bundle on the hub: its manifest first, then exactly the files that it lists and that are not here yet.
+
+Every file is checked against the manifest's SHA-256 on arrival, and what is here already, of an earlier
+version too, is not fetched again: a bundle is updated by file and digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phantom_edge.bundle.folder import Bundle, is_bundle, writing
+from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
+from phantom_edge.checkpoint import hub
+from phantom_edge.errors import InputError, one_line
+from phantom_edge.progress import Step, no_step
+from phantom_edge.system.caching import alone, cached
+from phantom_edge.system.files import cache_folder, file_sha256
+from phantom_edge.system.outputs import is_own_bundle
+from phantom_edge.system.reading import is_file
+from phantom_edge.system.writing import explaining
+
+PLACE: Final = "hub"
+ARRIVING: Final = ".arriving"
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A bundle's manifest at one commit of a repository; ``folder`` is where the hub's cache has it."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> Remote:
+        """Raises :class:`InputError` for a manifest that is wrong, also for a path that leaves the bundle."""
+        try:
+            manifest = Manifest.read(folder / MANIFEST)
+        except InputError as error:
+            what = str(error).removeprefix(f"{folder / MANIFEST}: ")
+            raise InputError(f"{name}: {MANIFEST}: {what}") from None
+        return cls(name, folder, manifest)
+
+    @property
+    def commit(self) -> str:
+        return self.folder.name
+
+    @property
+    def place(self) -> Path:
+        """Of this commit in this toolkit's cache, below which the bundle's own folder has its name."""
+        return Path(PLACE, self.name.replace("/", "--"), self.commit)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A bundle that came from the hub, with the sizes of the ``fetched`` files by path.
+
+    ``commit`` is the one that it is of.
+    """
+
+    bundle: Bundle
+    commit: str
+    fetched: Mapping[str, int]
+
+
+def remote_bundle(
+    name: str, revision: str | None = None, *, step: Step = no_step, folders: bool = False
+) -> Remote | None:
+    """The bundle behind an id of the hub, of which only the manifest is fetched; None for a checkpoint.
+
+    With ``folders`` an error says that the id could have been a folder's name. Raises :class:`InputError`:
+    there is no such id, it cannot be had, or its manifest is wrong.
+    """
+    folder = hub.from_hub(name, revision, step=step, folders=folders)
+    return Remote.of(name, folder) if is_own_bundle(folder) else None
+
+
+def opened(remote: Remote, *, check: bool = True, step: Step = no_step) -> Bundle:
+    """The bundle itself in this toolkit's cache, fetched unless it is there whole.
+
+    Raises :class:`InputError`: a file cannot be had, or is not the one that the manifest lists.
+    """
+
+    def is_whole(folder: Path) -> bool:
+        try:
+            return is_bundle(folder) and Bundle.open(folder, check=check) is not None
+        except InputError:
+            return False
+
+    def make(folder: Path) -> None:
+        with writing(folder) as partial:
+            fill(partial, remote, folder.parent / ARRIVING, _known(remote), step)
+
+    place = remote.place / remote.name.rpartition("/")[2]
+    return Bundle.open(cached(place, is_whole, make, step), check=False)
+
+
+def pulled(remote: Remote, output: Path, *, step: Step = no_step) -> Pulled:
+    """The bundle in a folder of the user's: new, or exchanged for an earlier version in one step.
+
+    Files that the earlier version has are taken from it. Raises :class:`InputError`, and leaves the folder as
+    it was.
+    """
+    earlier = [Bundle.open(output, check=False)] if is_bundle(output) else []
+    if earlier and earlier[0].manifest == remote.manifest and _is_right(earlier[0]):
+        return Pulled(earlier[0], remote.commit, {})
+    place = cache_folder() / remote.place
+    with alone(place, step), writing(output) as partial:
+        fetched = fill(partial, remote, place / ARRIVING, [*earlier, *_known(remote)], step)
+    return Pulled(Bundle.open(output, check=False), remote.commit, fetched)
+
+
+def fill(
+    folder: Path, remote: Remote, arriving: Path, known: Sequence[Bundle], step: Step
+) -> Mapping[str, int]:
+    """Put a bundle's files into ``folder``, the manifest last; gives the sizes of those that were fetched.
+
+    ``known`` bundles give what they have. ``arriving`` is where files grow, for the next call to go on with
+    should this one end early. Raises :class:`InputError`.
+    """
+    files, missing = remote.manifest.files, {}
+    here = {e.sha256: b.folder / path for b in known for path, e in b.manifest.files.items()}
+    step(f"looking what of {remote.name} is here")
+    for path, entry in files.items():
+        sources = (here.get(entry.sha256), remote.folder / path)
+        if not any(source is not None and _copied(source, folder / path, entry) for source in sources):
+            missing[path] = entry
+    if missing:
+        _fetch(folder, remote, arriving, missing, step)
+    shutil.copyfile(remote.folder / MANIFEST, folder / MANIFEST)
+    shutil.rmtree(arriving, ignore_errors=True)
+    return {path: entry.bytes for path, entry in missing.items()}
+
+
+def _fetch(
+    folder: Path, remote: Remote, arriving: Path, missing: Mapping[str, FileEntry], step: Step
+) -> None:
+    with explaining(arriving, always=True):
+        arriving.mkdir(parents=True, exist_ok=True)
+    by_digest = {entry.sha256: (path, entry.sha256, entry.bytes) for path, entry in missing.items()}
+    hub.fetch(remote.name, remote.commit, list(by_digest.values()), arriving, step)
+    step(f"checking what came of {remote.name}")
+    for path, digest, size in by_digest.values():
+        if (arriving / digest).stat().st_size != size or file_sha256(arriving / digest) != digest:
+            (arriving / digest).unlink()
+            what = f"{one_line(path, 80)} that came is not the one of the manifest (SHA-256 differs)"
+            raise InputError(f"{remote.name}: {what}; try again, and trust it no further if it stays so")
+    left = [entry.sha256 for entry in missing.values()]
+    for path, entry in missing.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        left.remove(entry.sha256)
+        move = shutil.copyfile if entry.sha256 in left else shutil.move
+        move(arriving / entry.sha256, folder / path)
+
+
+def _copied(source: Path, target: Path, entry: FileEntry) -> bool:
+    """Whether ``source`` was the file that is to be there; then it is."""
+    if not is_file(source) or source.stat().st_size != entry.bytes:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    if file_sha256(target) == entry.sha256:
+        return True
+    target.unlink()
+    return False
+
+
+def _known(remote: Remote) -> list[Bundle]:
+    """What the cache has of the same repository, at this commit or at others."""
+    return list(_bundles((cache_folder() / remote.place).parent))
+
+
+def _bundles(repository: Path) -> Iterator[Bundle]:
+    for manifest in sorted(repository.glob(f"*/*/{MANIFEST}")):
+        with contextlib.suppress(InputError):
+            yield Bundle.open(manifest.parent, check=False)
+
+
+def _is_right(bundle: Bundle) -> bool:
+    try:
+        bundle.check_files()
+    except InputError:
+        return False
+    return True
