@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from phantom_edge.pipeline.quantize import QuantizeRequest, QuantizeResult, quantize
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
+    from phantom_edge.runtime.form import Form
     from phantom_edge.runtime.inspect import inspect
     from phantom_edge.runtime.sampling import Sampling
     from phantom_edge.runtime.self_test import self_test
@@ -61,6 +62,7 @@ _HOMES = {
     "ExportRequest": "pipeline.export",
     "ExportResult": "pipeline.export",
     "Fold": "model.fold",
+    "Form": "runtime.form",
     "Golden": "bundle.golden",
     "InputError": "errors",
     "Manifest": "bundle.manifest",
@@ -99,6 +101,7 @@ __all__ = [
     "ExportRequest",
     "ExportResult",
     "Fold",
+    "Form",
     "Golden",
     "InputError",
     "Manifest",

@@ -1,4 +1,4 @@
-"""Answers held to a grammar, by llguidance: which tokens may follow, over a model's own tokenizer.
+"""Answers within a grammar, by llguidance: which tokens may follow, over a model's own tokenizer.
 
 llguidance works on bytes. A tokenizer that drops spaces at the beginning of a text may write an answer with
 them, so that its grammar takes them too.
@@ -7,6 +7,7 @@ them, so that its grammar takes them too.
 from __future__ import annotations
 
 import json
+import re
 import string
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -30,6 +31,11 @@ _LEVELS: Final = 12
 """Of a pattern's tree in one rule: parsers have limits on what stands in each other."""
 _JSON: Final = {"whitespace_flexible": False, "whitespace_pattern": " ?", "coerce_one_of": False}
 """At most one space where JSON takes white space: a model does not fill its answer with line ends."""
+_HEAD: Final = '%llguidance {"no_forcing": true}'
+"""Every token that goes on with the grammar is allowed, also where one text alone may follow."""
+_DEAD_END: Final = "NoExtensionBias"
+"""How llguidance calls a state in which neither a token nor an end may follow."""
+_PLACE: Final = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits)
 
 
@@ -47,8 +53,10 @@ class GrammarConstraint:
         self._check()
 
     def allowed(self, width: int) -> NDArray[np.bool_]:
-        """Which of ``width`` ids may follow: [width]."""
+        """Which of ``width`` ids may follow: [width]; none where the tokenizer lacks a piece for it."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        if self._matcher.get_error().startswith(_DEAD_END):
+            return np.zeros(width, np.bool_)
         self._check()
         mask = np.unpackbits(bits, count=min(width, 8 * len(bits)), bitorder="little").view(np.bool_)
         mask = np.pad(mask, (0, width - len(mask)))
@@ -91,19 +99,23 @@ def schema_grammar(schema: Mapping[str, Any], dropped_spaces: int = 0) -> str:
     """A JSON schema in llguidance's language, for JSON in one line."""
     text = json.dumps({**schema, "x-guidance": _JSON})
     start = "start: json" + (' | " " json' if dropped_spaces else "")
-    return f"{start}\njson: %json {text}"
+    return f"{_HEAD}\n{start}\njson: %json {text}"
 
 
 def check_grammar(grammar: str, what: str) -> None:
-    """Raise :class:`InputError`, in the words of ``what``, for a grammar that is none or that no text meets."""
-    from llguidance import LLMatcher
+    """Raise :class:`InputError` for a grammar that is none or that no text meets; ``what`` it is called."""
+    from llguidance import LLMatcher, LLTokenizer
 
-    if error := LLMatcher.validate_grammar(grammar):
-        raise _refused(what, error)
+    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+    matcher.compute_bitmask()
+    if matcher.get_error().startswith(_DEAD_END):
+        raise InputError(f"no text meets {what}; mend it")
+    if matcher.is_error():
+        raise _refused(what, matcher.get_error())
 
 
 def checked_schema(schema: Mapping[str, Any] | bool) -> dict[str, Any]:
-    """A copy of a JSON schema that can be followed; ``True`` is any JSON object. Raises :class:`InputError`."""
+    """A copy of a JSON schema that can be followed; True is any JSON object. Raises :class:`InputError`."""
     what = "the JSON schema"
     if schema is True:
         schema = {"type": "object"}
@@ -121,7 +133,8 @@ def checked_schema(schema: Mapping[str, Any] | bool) -> dict[str, Any]:
 
 
 def _refused(what: str, error: str) -> InputError:
-    return InputError(f"{what} cannot be followed ({one_line(first_line(ValueError(error)), 160)}); mend it")
+    reason = _PLACE.sub("", first_line(ValueError(error)))
+    return InputError(f"{what} cannot be followed ({one_line(reason, 160)}); mend it")
 
 
 @lru_cache(maxsize=4)
@@ -133,7 +146,7 @@ def _vocabulary(tokenizer: Tokenizer, end_id: int) -> LLTokenizer:
 
 
 class _Bytes:
-    """What llguidance asks of a tokenizer; it encodes only to guess at tokens that are forced, unused here."""
+    """What llguidance asks of a tokenizer. It would encode to guess at forced tokens, which is not used."""
 
     bos_token_id = None
 
@@ -162,7 +175,7 @@ class _Rules:
         return name
 
     def text(self, start: str) -> str:
-        return "\n".join([f"start: {start}", *self._lines])
+        return "\n".join([_HEAD, f"start: {start}", *self._lines])
 
     def _expression(self, node: regular.Node, level: int) -> str:
         match node:
