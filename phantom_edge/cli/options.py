@@ -42,6 +42,19 @@ TileSize = Annotated[
     int | None,
     within(1, MAX_SIDE, "Side of a tile in pixels: one that the bundle has, or that suits the checkpoint."),
 ]
+Choices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,…", help="The answer is one of these texts; --stats and --json say how likely each is."
+    ),
+]
+Regex = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="The answer matches this regular expression as a whole.")
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The answer is JSON that meets the JSON schema in this file."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -77,12 +77,14 @@ def evaluate_models(
     watch: Watch = unwatched,
     *,
     tile_sizes: Sequence[int] = (),
+    constrain: bool = False,
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
     A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. With
-    ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. Everything is
-    checked before the first question. Only one model is loaded at a time.
+    ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. With
+    ``constrain`` it answers with the likeliest of an item's choices. Everything is checked before the first
+    question. Only one model is loaded at a time.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
 
@@ -90,11 +92,13 @@ def evaluate_models(
     >>> [result.model for result in pe.evaluate_models(["nano-desktop", None], suite)]
     ['nano-desktop', 'phantom-nano']
     """
+    if constrain and not any(item.choices for item in suite.items):
+        raise InputError("--constrain: none of these questions has a closed set of answers; leave it out")
     candidates: list[EvalResult | Candidate] = []
     for model in models:
         kept = _records(model, suite)
         candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
-    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch) for c in candidates]
+    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch, constrain) for c in candidates]
     names: dict[str, int] = {}
     for result in results:
         names[result.model] = names.get(result.model, 0) + 1
@@ -106,10 +110,10 @@ def evaluate_models(
     return results
 
 
-def _evaluate(candidate: Candidate, suite: Suite, watch: Watch) -> EvalResult:
+def _evaluate(candidate: Candidate, suite: Suite, watch: Watch, constrain: bool) -> EvalResult:
     on_reply = watch(candidate.name)
     session = candidate.open()
-    result = evaluate(session, suite.items, on_reply)
+    result = evaluate(session, suite.items, on_reply, constrain=constrain)
     result.model, result.runs_as, result.facts = candidate.name, candidate.runs_as(session), candidate.facts()
     return result
 

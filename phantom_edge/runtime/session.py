@@ -267,6 +267,7 @@ class Chat:
             else:
                 self.rewind()
         order = np.argsort(-shares, kind="stable")
+        timing.new_tokens = len(tree.ids[order[0]])
         return [Likelihood(tree.texts[n], float(shares[n])) for n in order]
 
     def rewind(self) -> None:
