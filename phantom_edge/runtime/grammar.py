@@ -29,8 +29,8 @@ MAX_SCHEMA: Final = 256 << 10
 """Characters of a JSON schema."""
 _LEVELS: Final = 12
 """Of a pattern's tree in one rule: parsers have limits on what stands in each other."""
-_JSON: Final = {"whitespace_flexible": False, "whitespace_pattern": " ?", "coerce_one_of": False}
-"""At most one space where JSON takes white space: a model does not fill its answer with line ends."""
+_JSON: Final = {"whitespace_flexible": False, "item_separator": ", ?", "key_separator": ": ?"}
+"""A space at most behind commas and colons: a model does not fill its answer with white space."""
 _HEAD: Final = '%llguidance {"no_forcing": true}'
 """Every token that goes on with the grammar is allowed, also where one text alone may follow."""
 _DEAD_END: Final = "NoExtensionBias"
