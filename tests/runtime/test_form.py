@@ -16,6 +16,7 @@ from vocabularies import KINDS, tokenizer
 
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
+from phantom_edge.runtime.choices import Choices, ChoicesConstraint, likelihoods
 from phantom_edge.runtime.form import Form, within
 from phantom_edge.runtime.grammar import GrammarConstraint, regex_grammar
 from phantom_edge.runtime.sampling import Sampling, greedy
@@ -330,3 +331,46 @@ def test_the_template_of_every_family_begins_a_choice():
     for family in ("qwen2", "phi3"):
         prompts = PromptEncoder(template_for(family), tokenizer("byte level"))
         assert prompts.tokenizer.decode(prompts.begun("red")) == "red"
+
+
+@pytest.mark.parametrize("case", VECTORS["choices"], ids=lambda case: f"{len(case['ids'])} choices")
+def test_choices_follow_the_vectors(case):
+    """A made-up model: its logits by the tokens so far, which its cache keeps."""
+    tree = tree_of(case["ids"])
+    model = SimpleNamespace(embed=lambda ids: ids, decode=lambda ids, cache: cache.append(int(ids[0, 0])))
+    logits = {path: np.array(row, np.float32) for path, row in case["logits"].items()}
+    shares = likelihoods(model, TokenPath(logits), logits[""], tree, case["end_ids"])
+    assert shares.tolist() == pytest.approx(case["probabilities"], abs=1e-6)
+    constraint, path = ChoicesConstraint(tree, case["end_ids"]), []
+    choose = within(constraint, greedy)
+    while (token := choose(logits[",".join(map(str, path))])) not in case["end_ids"]:
+        path.append(token)
+    assert path == case["ids"][case["greedy"]]
+
+
+class TokenPath:
+    """A cache that is the list of its tokens; ``length`` cuts it."""
+
+    def __init__(self, logits: dict[str, np.ndarray]) -> None:
+        self.logits, self.tokens = logits, []
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens)
+
+    @length.setter
+    def length(self, length: int) -> None:
+        del self.tokens[length:]
+
+    def append(self, token: int) -> np.ndarray:
+        self.tokens.append(token)
+        return self.logits[",".join(map(str, self.tokens))]
+
+
+def tree_of(ids: list[list[int]]) -> Choices:
+    """The tree of token sequences, whose texts are of no account here."""
+    prompts = SimpleNamespace(
+        begun=lambda text: ids[int(text)],
+        tokenizer=SimpleNamespace(decode=lambda tokens: str(ids.index(list(tokens)))),
+    )
+    return Choices.of([str(n) for n in range(len(ids))], prompts)
