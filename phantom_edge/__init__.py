@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from phantom_edge.publish.push import PushOptions, push
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.report.report import Report
+    from phantom_edge.runtime.form import Form
     from phantom_edge.runtime.inspect import inspect
     from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
@@ -64,6 +65,7 @@ _HOMES = {
     "ExportRequest": "pipeline.export",
     "ExportResult": "pipeline.export",
     "Fold": "model.fold",
+    "Form": "runtime.form",
     "Golden": "bundle.golden",
     "InputError": "errors",
     "Manifest": "bundle.manifest",
@@ -106,6 +108,7 @@ __all__ = [
     "ExportRequest",
     "ExportResult",
     "Fold",
+    "Form",
     "Golden",
     "InputError",
     "Manifest",

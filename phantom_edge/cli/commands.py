@@ -208,15 +208,19 @@ def run(
     seed: Annotated[int | None, option.within(0, option.MAX_SEED, "Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End the answer at this text; repeatable.")] = None,
     cache: option.Cache = None,
+    choices: option.Choices = None,
+    regex: option.Regex = None,
+    schema: option.Schema = None,
     stats: Annotated[bool, typer.Option("--stats", help="Print times and counts to stderr.")] = False,
     as_json: option.Json = False,
 ) -> None:
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
+    from phantom_edge.cli.forms import check_met, chosen_form, likelihoods
     from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
     from phantom_edge.runtime.session import Session
 
-    sampling = Sampling(temperature, top_p, seed)
+    sampling, form = Sampling(temperature, top_p, seed), chosen_form(choices, regex, schema)
     pictures = None if cache is None else PictureCache(folder=cache)
     with progress(quiet=as_json) as p:
         p.step("loading")
@@ -225,14 +229,17 @@ def run(
         chat = session.chat(image)
     answers = []
     for question in prompt:
-        pieces = chat.ask(question, max_tokens=max_tokens, stop=tuple(stop or ()), sampling=sampling)
+        ranked = likelihoods(chat, question, form) if stats or as_json else []
+        settings = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
+        pieces = chat.ask(question, form=form, **settings)
         text = ""
         for piece in pieces:
             text += piece
             if not as_json:
                 echo(piece, nl=False)
         t = chat.timing
-        answers.append({"question": question, "answer": text, **vars(t)})
+        shares = {"likelihoods": {one.text: one.probability for one in ranked}} if ranked else {}
+        answers.append({"question": question, "answer": text, **shares, **vars(t)})
         if not as_json:
             echo()
         if stats:
@@ -243,8 +250,11 @@ def run(
             )
             rest = f"{t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}"
             say(f"prompt {t.prompt_tokens} tokens, {first}, {rest}")
+            if ranked:
+                say(", ".join(f"{one.text} {100 * one.probability:.1f} %" for one in ranked))
     if as_json:
         echo_json(answers)
+    check_met(form, [answer["stop"] for answer in answers])
 
 
 @app.command(epilog="Example: phantom-edge inspect -m BK-Lee/Phantom-0.5B --context 2048")

@@ -77,6 +77,14 @@ def evaluate(
         int | None,
         within(1, MAX_TOKENS, "Most tokens per reply. Default: 24 (captions 64), of a benchmark 5."),
     ] = None,
+    constrain: Annotated[
+        bool,
+        typer.Option(
+            "--constrain",
+            help="Answer with the likeliest of a question's choices, where it has them: colours, yes or no, "
+            "letters, …",
+        ),
+    ] = False,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write every question and reply here, as JSON lines.")
     ] = None,
@@ -111,8 +119,9 @@ def evaluate(
             max_tokens=max_tokens,
         )
         sizes = parse_tile_sizes(tile_size)
+        models = [model, *(against or [])]
         results = evaluate_models(
-            [model, *(against or [])], suite, watch, tile_sizes=sizes, pictures=pictures
+            models, suite, watch, tile_sizes=sizes, pictures=pictures, constrain=constrain
         )
     summary = report(suite, results)
     if records is not None:

@@ -53,6 +53,19 @@ Cache = Annotated[
     ),
 ]
 Private = Annotated[bool, typer.Option("--private", help="Make a new repository on the hub private.")]
+Choices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,…", help="The answer is one of these texts; --stats and --json say how likely each is."
+    ),
+]
+Regex = Annotated[
+    str | None, typer.Option(metavar="PATTERN", help="The answer matches this regular expression as a whole.")
+]
+Schema = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The answer is JSON that meets the JSON schema in this file."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Also write the report as an HTML page.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.items import Item, Record
 from phantom_edge.evaluate.result import EvalResult
-from phantom_edge.runtime.session import Session
+from phantom_edge.runtime.session import Chat, Session
 
 OnReply = Callable[[int, int, int], None]
 """Called after each question with how many are done, of how many, and how many replies are right."""
@@ -18,9 +18,12 @@ def no_replies(done: int, total: int, right: int) -> None:
     """An :data:`OnReply` that shows nothing."""
 
 
-def evaluate(session: Session, items: Iterable[Item], on_reply: OnReply = no_replies) -> EvalResult:
+def evaluate(
+    session: Session, items: Iterable[Item], on_reply: OnReply = no_replies, *, constrain: bool = False
+) -> EvalResult:
     """Ask every item, greedily, and judge the replies; items of one picture together, in any order.
 
+    With ``constrain`` the reply to an item that has choices is the likeliest of them, with its probability.
     One picture is in memory at a time. The result has no name yet;
     :func:`~phantom_edge.evaluate.job.evaluate_models` gives it one.
 
@@ -31,7 +34,7 @@ def evaluate(session: Session, items: Iterable[Item], on_reply: OnReply = no_rep
     clock, right = time.perf_counter(), 0
     groups = _by_picture(items)
     for group in groups:
-        for record in _ask_group(session, group):
+        for record in _ask_group(session, group, constrain):
             records[record.id] = record
             right += record.correct
             on_reply(len(records), len(items), right)
@@ -50,7 +53,7 @@ def _by_picture(items: Sequence[Item]) -> list[list[Item]]:
     return list(groups.values())
 
 
-def _ask_group(session: Session, group: list[Item]) -> Iterator[Record]:
+def _ask_group(session: Session, group: list[Item], constrain: bool) -> Iterator[Record]:
     picture = group[0].picture
     image = None if picture is None else picture.load(session.spec.tile_size)
     chat = session.chat(image)
@@ -58,8 +61,17 @@ def _ask_group(session: Session, group: list[Item]) -> Iterator[Record]:
         about = (item.id, item.task, "" if picture is None else picture.key, item.question, item.answer)
         chat.rewind()  # also before the first question, so that no answer depends on the others
         try:
-            text = "".join(chat.ask(item.question, max_tokens=item.max_tokens)).strip()
+            text, confidence = _reply(chat, item, constrain)
         except InputError as error:
             yield Record(*about, reply="", correct=False, error=str(error))
             continue
-        yield Record(*about, text, bool(item.judge(text)), chat.timing.new_tokens, chat.timing.stop)
+        right, timing = bool(item.judge(text)), chat.timing
+        yield Record(*about, text, right, timing.new_tokens, timing.stop, confidence=confidence)
+
+
+def _reply(chat: Chat, item: Item, constrain: bool) -> tuple[str, float | None]:
+    """The reply, and the probability of one that is chosen."""
+    if constrain and item.choices:
+        best = chat.rank(item.question, item.choices)[0]
+        return best.text, best.probability
+    return "".join(chat.ask(item.question, max_tokens=item.max_tokens)).strip(), None

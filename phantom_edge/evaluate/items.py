@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """One question and what became of it. ``stop`` as in :class:`~phantom_edge.runtime.answer.Timing`.
+    """One question and what became of it; ``confidence`` is the probability of a reply among its choices.
 
+    ``stop`` as in :class:`~phantom_edge.runtime.answer.Timing`.
     A question that does not fit the context, or holds a prompt marker, is wrong; ``error`` says why.
     """
 
@@ -30,6 +31,7 @@ class Record:
     tokens: int = 0
     stop: str = ""
     error: str = ""
+    confidence: float | None = None
 
 
 Measures = Callable[[Sequence[Record]], dict[str, dict[str, float]]]
@@ -50,7 +52,7 @@ class Picture:
 class Item:
     """One question: ``question`` is the whole user turn, ``answer`` is for people, ``judge`` decides.
 
-    ``max_tokens`` caps the reply.
+    ``max_tokens`` caps the reply. ``choices`` are all replies that it allows, where these can be listed.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Item:
     judge: Callable[[str], bool] = field(compare=False, repr=False)
     picture: Picture | None = None
     max_tokens: int = 64
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from phantom_edge.bundle.folder import Bundle
@@ -79,13 +80,15 @@ def evaluate_models(
     *,
     tile_sizes: Sequence[int] = (),
     pictures: PictureCache | None = None,
+    constrain: bool = False,
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
     A model is a bundle, a checkpoint (None for Nano), or a file of records of an earlier run. With
-    ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. Everything is
-    checked before the first question. Only one model is loaded at a time. What ``pictures`` knows of a model
-    and a picture is not computed again.
+    ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. With
+    ``constrain`` it answers with the likeliest of an item's choices. Everything is checked before the first
+    question. Only one model is loaded at a time. What ``pictures`` knows of a model and a picture is not
+    computed again.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
 
@@ -93,11 +96,14 @@ def evaluate_models(
     >>> [result.model for result in pe.evaluate_models(["nano-desktop", None], suite)]
     ['nano-desktop', 'phantom-nano']
     """
+    if constrain and not any(item.choices for item in suite.items):
+        raise InputError("--constrain: none of these questions has a closed set of answers; leave it out")
     candidates: list[EvalResult | Candidate] = []
     for model in models:
         kept = _records(model, suite)
         candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
-    results = [c if isinstance(c, EvalResult) else _evaluate(c, suite, watch, pictures) for c in candidates]
+    evaluated = partial(_evaluate, suite=suite, watch=watch, pictures=pictures, constrain=constrain)
+    results = [c if isinstance(c, EvalResult) else evaluated(c) for c in candidates]
     names: dict[str, int] = {}
     for result in results:
         names[result.model] = names.get(result.model, 0) + 1
@@ -109,10 +115,12 @@ def evaluate_models(
     return results
 
 
-def _evaluate(candidate: Candidate, suite: Suite, watch: Watch, pictures: PictureCache | None) -> EvalResult:
+def _evaluate(
+    candidate: Candidate, suite: Suite, watch: Watch, pictures: PictureCache | None, constrain: bool
+) -> EvalResult:
     on_reply = watch(candidate.name)
-    session = candidate.open(pictures)
-    result = evaluate(session, suite.items, on_reply)
+    session = candidate.open(pictures=pictures)
+    result = evaluate(session, suite.items, on_reply, constrain=constrain)
     result.model, result.runs_as, result.facts = candidate.name, candidate.runs_as(session), candidate.facts()
     return result
 

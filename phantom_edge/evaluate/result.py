@@ -66,6 +66,11 @@ class EvalResult:
         return sum(task.percent for task in self.tasks.values()) / len(self.tasks)
 
     @property
+    def confidences(self) -> list[float]:
+        """The probabilities of the replies that were chosen from an item's choices."""
+        return [record.confidence for record in self.records if record.confidence is not None]
+
+    @property
     def unanswered(self) -> list[Record]:
         """Records of questions that were refused."""
         return [record for record in self.records if record.error]
@@ -79,6 +84,7 @@ class EvalResult:
         return _change(pairs), _by_task(pairs, _change, key=lambda pair: pair[1].task)
 
     def to_dict(self) -> dict[str, Any]:
+        chosen = self.confidences
         return {
             "model": self.model,
             "runs_as": self.runs_as,
@@ -87,6 +93,7 @@ class EvalResult:
             "pictures": self.pictures,
             "unanswered": len(self.unanswered),
             **({"gone": [asdict(one) for one in self.gone]} if self.gone else {}),
+            **({"constrained": len(chosen), "confidence": sum(chosen) / len(chosen)} if chosen else {}),
             "overall": self.overall.to_dict(),
             "mean_of_tasks": self.mean_of_tasks,
             "tasks": {name: task.to_dict() for name, task in self.tasks.items()},
@@ -130,6 +137,8 @@ def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
         for result in results:
             for record in result.records:
                 line = {"model": result.model, **asdict(record)}
+                if record.confidence is None:
+                    del line["confidence"]
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -178,4 +187,15 @@ def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
     error = str(line.get("error", ""))
     correct = not error and bool(item.judge(line["reply"].strip()))
     key = "" if item.picture is None else item.picture.key
-    return Record(item.id, item.task, key, item.question, item.answer, line["reply"], correct, error=error)
+    confidence = line.get("confidence")
+    return Record(
+        item.id,
+        item.task,
+        key,
+        item.question,
+        item.answer,
+        line["reply"],
+        correct,
+        error=error,
+        confidence=confidence if isinstance(confidence, float) else None,
+    )

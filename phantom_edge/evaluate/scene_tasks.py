@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.items import Item, Picture, Suite
+from phantom_edge.evaluate.scene_choices import choices_of
 
 if TYPE_CHECKING:
     from phantom_edge.scenes import Scene
@@ -69,5 +70,6 @@ def _items(scene: Scene, open_tasks: dict[str, int]) -> list[Item]:
                 judge=partial(correct, task, answer),
                 picture=Picture(f"scene {place}", scene.render),
                 max_tokens=MAX_TOKENS_OF.get(task, MAX_TOKENS),
+                choices=choices_of(task, triple.question),
             )
     return list(items.values())

@@ -64,6 +64,9 @@ def _summary(result: EvalResult) -> str:
     text = result.runs_as
     if result.seconds:
         text += f"; {result.seconds:.1f} s"
+    if chosen := result.confidences:
+        mean = sum(chosen) / len(chosen)
+        text += f"; {len(chosen)} replies are the likeliest of their choices, mean confidence {mean:.2f}"
     if lost := result.unanswered:
         text += f"; {len(lost)} could not be asked and count as wrong ({lost[0].error})"
     return text

@@ -50,14 +50,19 @@ def finite(choose: Choose) -> Choose:
     """The same choice, but none from logits with NaN or infinity, of which any token could come."""
 
     def checked(logits: Floats) -> int:
-        if not np.isfinite(logits).all():
-            raise CheckError(
-                "the model's logits are not finite, so that no token can be chosen: its weights are broken, "
-                "or too large for this runtime's number type; `phantom-edge verify` tells which"
-            )
+        check_finite(logits)
         return choose(logits)
 
     return checked
+
+
+def check_finite(logits: Floats) -> None:
+    """Raise :class:`CheckError` for logits with NaN or infinity."""
+    if not np.isfinite(logits).all():
+        raise CheckError(
+            "the model's logits are not finite, so that no token can be chosen: its weights are broken, "
+            "or too large for this runtime's number type; `phantom-edge verify` tells which"
+        )
 
 
 def until(stops: tuple[str, ...], pieces: Iterable[Piece], timing: Timing) -> Iterator[Piece]:

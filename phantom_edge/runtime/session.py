@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from phantom_edge.bundle.backend import Backend, Trimmable
 from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.locate import locate
@@ -22,7 +24,9 @@ from phantom_edge.images import load_image, pixel_values, tile_count
 from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.answer import Piece, Timing, finite, until
+from phantom_edge.runtime.choices import Choices, Likelihood, likelihoods
 from phantom_edge.runtime.decoding import Choice
+from phantom_edge.runtime.form import Constraint, Form, within
 from phantom_edge.runtime.known_pictures import KnownPictures
 from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.prompt_spec import PromptSpec
@@ -201,8 +205,8 @@ class Session:
         """One question on a new context; ``options`` as in :meth:`Chat.ask`."""
         return self.chat(image).ask(question, **options)
 
-    def _check(self, ids: list[int], length: int, image_rows: int) -> None:
-        """Raise :class:`InputError` unless ``ids`` may follow ``length`` cached tokens."""
+    def _check(self, ids: list[int], length: int, image_rows: int, room: int = 0) -> None:
+        """Raise :class:`InputError` unless ``ids`` may follow ``length`` cached tokens, ``room`` left."""
         first = self.spec.first_id
         if not ids:
             raise InputError("the prompt is empty; give at least one token")
@@ -212,9 +216,10 @@ class Session:
                 f"with {first} ({self.tokenizer.decode([first], skip_special=False)!r}); "
                 "use the bundle's prompt template"
             )
-        if length + len(ids) > self.backend.context:
+        if length + len(ids) + room > self.backend.context:
             raise InputError(
-                f"the prompt needs {length + len(ids)} tokens, the context holds {self.backend.context}; "
+                f"the prompt needs {length + len(ids) + room} tokens, "
+                f"the context holds {self.backend.context}; "
                 "ask less, use fewer tiles (--max-tiles) or export with a larger --context"
             )
         image_ids = ids.count(self.spec.image_token_id)
@@ -254,18 +259,55 @@ class Chat:
         max_tokens: int = DEFAULT_MAX_TOKENS,
         stop: tuple[str, ...] = (),
         sampling: Sampling | None = None,
+        form: Form | None = None,
     ) -> Iterator[Piece]:
         """Stream the answer with the tokens that it is made of; greedy unless ``sampling`` says otherwise.
 
         Ends at an end token, at a ``stop`` string (which is not part of the answer), after ``max_tokens`` or
-        when the context is full; ``timing.stop`` says which. Bad input is refused here, before anything is
-        computed.
+        when the context is full; ``timing.stop`` says which. With a ``form`` every token is chosen from those
+        that it allows, and the answer meets it if, and only if, it ended by ``end``. Bad input is refused
+        here, before anything is computed.
         """
         if max_tokens < 1:
             raise InputError(f"max tokens is {max_tokens}; ask for at least one")
         prompt = self._prompt(question)
         self.session._check(prompt, len(self.ids) if self._open else 0, 0 if self._open else self._rows)
-        return self._answer(prompt, max_tokens, stop, sampling or Sampling())
+        constraint = None if form is None else form.begin(self._prompts, self.session.spec.end_ids)
+        return self._answer(prompt, max_tokens, stop, sampling or Sampling(), constraint)
+
+    def rank(self, question: str, choices: Sequence[str]) -> list[Likelihood]:
+        """How likely each of ``choices`` is as the whole answer, the likeliest first; together they make 1.
+
+        Exact, under the model's own softmax: the probability of a choice's tokens and of an end after them.
+        Every token of a choice is one decoding step, beginnings that choices share once.
+
+        The chat stays as it was: a question that follows is answered as if this one had not been. Raises
+        :class:`InputError` before any work for bad choices, and where the longest does not fit.
+
+        >>> chat = pe.Session.open("nano-desktop").chat("photo.jpg")
+        >>> chat.rank("How many objects are there?", ["1", "2", "3"])[0].text
+        '2'
+        """
+        prompts, spec = self._prompts, self.session.spec
+        tree = Choices.of(Form(choices=choices).choices or (), prompts)
+        prompt, length = self._prompt(question), len(self.ids) if self._open else 0
+        self.session._check(prompt, length, 0 if self._open else self._rows, tree.longest)
+        if not self._open:
+            self.rewind()
+        ids, pending, was_open = self.ids, self._pending, self._open
+        self.timing = timing = Timing(prompt_tokens=len(prompt) - len(pending))
+        try:
+            logits, clock = self._prefill(prompt), time.perf_counter()
+            shares = likelihoods(self.session.backend, self._cache, logits, tree, spec.end_ids)
+            timing.decode, timing.stop = time.perf_counter() - clock, "end"
+        finally:
+            if was_open:
+                self.ids, self._pending = ids, pending
+            else:
+                self.rewind()
+        order = np.argsort(-shares, kind="stable")
+        timing.new_tokens = len(tree.ids[order[0]])
+        return [Likelihood(tree.texts[n], float(shares[n])) for n in order]
 
     def rewind(self) -> None:
         """Forget the questions and answers, but keep the picture: the next question is the first again.
@@ -281,12 +323,15 @@ class Chat:
     def _rows(self) -> int:
         return 0 if self.image is None else self.session.image_tokens(self.image)
 
+    @property
+    def _prompts(self) -> PromptEncoder:
+        return PromptEncoder(self.session.spec.template, self.session.tokenizer)
+
     def _prompt(self, question: str) -> list[int]:
         """What is to be appended to the cache, or the whole of it for a first question."""
-        prompts = PromptEncoder(self.session.spec.template, self.session.tokenizer)
         if self._open:
-            return [*self._pending, *prompts.next(question)]
-        return prompts.conversation([*self.history, (question, None)], self._rows or None)
+            return [*self._pending, *self._prompts.next(question)]
+        return self._prompts.conversation([*self.history, (question, None)], self._rows or None)
 
     def _end_of_image(self, ids: list[int]) -> int:
         """How many of ``ids`` belong to the picture and what stands before it; 0 without one."""
@@ -294,11 +339,16 @@ class Chat:
         return len(ids) - ids[::-1].index(image_id) if image_id in ids else 0
 
     def _answer(
-        self, prompt: list[int], max_tokens: int, stop: tuple[str, ...], sampling: Sampling
+        self,
+        prompt: list[int],
+        max_tokens: int,
+        stop: tuple[str, ...],
+        sampling: Sampling,
+        constraint: Constraint | None,
     ) -> Iterator[Piece]:
         self.timing = Timing(prompt_tokens=len(prompt) - len(self._pending))
         logits = self._prefill(prompt)
-        yield from until(stop, self._tokens(logits, max_tokens, sampling), self.timing)
+        yield from until(stop, self._tokens(logits, max_tokens, sampling, constraint), self.timing)
 
     def _prefill(self, prompt: list[int]) -> Floats:
         """Bring a prompt into the cache, from where it goes on from what is there: logits [vocab]."""
@@ -318,7 +368,7 @@ class Chat:
         return logits
 
     def _begin(self, prompt: list[int]) -> Floats | None:
-        """Begin a first prompt's cache; gives the picture's tokens, unless its part of the prompt is there."""
+        """Begin a first prompt's cache; the picture's tokens, unless its part of the prompt is in it."""
         session, timing, clock = self.session, self.timing, time.perf_counter()
         self.ids, known = [], session.pictures
         if self.image is None or known is None:
@@ -332,10 +382,13 @@ class Chat:
         self.ids = head
         return None
 
-    def _tokens(self, logits: Floats, max_tokens: int, sampling: Sampling) -> Iterator[Piece]:
+    def _tokens(
+        self, logits: Floats, max_tokens: int, sampling: Sampling, constraint: Constraint | None
+    ) -> Iterator[Piece]:
         """A piece per token. A token is appended to the cache when the next one is taken."""
         session, timing, stream = self.session, self.timing, self.session.tokenizer.stream()
-        for choice in session.decode(logits, self._cache, sampling.chooser()):
+        choose = within(constraint, sampling.chooser())
+        for choice in session.decode(logits, self._cache, choose):
             token = choice.token
             self.ids, self._pending = [*self.ids, *self._pending], []
             timing.decode += choice.seconds
@@ -345,6 +398,9 @@ class Chat:
             timing.new_tokens += 1
             self._pending = [token]
             yield Piece(stream.push(token), (choice,))
+            if constraint is not None and constraint.complete:
+                timing.stop = "end"  # the only token that may follow need not be computed
+                break
             if timing.new_tokens == max_tokens:
                 timing.stop = "length"
                 break

@@ -62,6 +62,17 @@ class PromptEncoder:
         end = self.template.assistant_end
         return self._encode([("answer", answer)], answer + end, end)
 
+    def begun(self, choice: str) -> list[int]:
+        """The ids of a text as the beginning of an answer, after the template's words before one.
+
+        Where these change with what follows, the ids of the text by itself. Raises as :meth:`first` does.
+        """
+        start = self.template.assistant_start
+        before, ids = self.tokenizer.encode(start), self._encode([("choice", choice)], start + choice, start)
+        if ids[: len(before)] == before:
+            return ids[len(before) :]
+        return self._encode([("choice", choice)], choice, "")
+
     def _encode(self, texts: Sequence[tuple[str, str]], whole: str, blank: str) -> list[int]:
         """Ids of ``whole``, which must have the control tokens of ``blank``, the same without ``texts``.
 

@@ -137,6 +137,23 @@ class Tokenizer:
         """Id of the token written exactly so, None when there is none."""
         return self._inner.token_to_id(text)
 
+    def token_bytes(self) -> list[bytes]:
+        """The bytes that each id writes; none for a control token, and for an id without a token.
+
+        >>> pe.Pretrained.open().tokenizer.token_bytes()[pe.Pretrained.open().tokenizer.encode("red")[0]]
+        b'red'
+        """
+        written = [b""] * self._size
+        for token, index in self._inner.get_vocab(with_added_tokens=True).items():
+            if index not in self.control_tokens:
+                written[index] = self._decoder.to_bytes(token)
+        return written
+
+    @property
+    def dropped_spaces(self) -> int:
+        """How many spaces at the very beginning of a text do not appear in it."""
+        return self._decoder.strip_spaces
+
     def to_json(self) -> str:
         """The tokenizer as the text of a `tokenizer.json` that stock tokenizers read with the same result.
 

@@ -102,3 +102,24 @@ def test_drawn_pictures_get_the_models_tile_size(session, source):
 
     evaluate(session, [Item(str(n), "t", "What?", "x", bool, Picture("p", draw), 2) for n in range(3)])
     assert sizes == [source.config.tile_size]
+
+
+def test_constrained_replies_are_the_likeliest_of_the_choices(session, pictures):
+    """Those of items that have choices; the others are asked as ever."""
+    items, expected = [], {}
+    for n, (name, image) in enumerate(pictures.items()):
+        picture, choices = Picture(name, lambda size, image=image: image), ("red", "blue", "no")
+        items.append(Item(f"c{n}", "closed", QUESTIONS[0], "red", "red".__eq__, picture, TOKENS, choices))
+        items.append(Item(f"o{n}", "open", QUESTIONS[0], "x", bool, picture, TOKENS))
+        expected[f"c{n}"] = session.chat(image).rank(QUESTIONS[0], choices)[0]
+    result = evaluate(session, items, constrain=True)
+    closed = [record for record in result.records if record.task == "closed"]
+    assert [(r.reply, r.confidence) for r in closed] == [
+        (expected[r.id].text, pytest.approx(expected[r.id].probability, rel=1e-4)) for r in closed
+    ]
+    assert all(record.stop == "end" and record.tokens > 0 for record in closed)
+    assert result.confidences == [record.confidence for record in closed]
+    plain = evaluate(session, items)
+    assert plain.confidences == []
+    others = [record for record in result.records if record.task == "open"]
+    assert others == [record for record in plain.records if record.task == "open"]

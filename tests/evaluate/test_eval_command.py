@@ -18,6 +18,7 @@ from phantom_edge.evaluate.job import build_suite, evaluate_models
 from phantom_edge.evaluate.result import EvalResult, read_records, write_records
 from phantom_edge.evaluate.summary import report, to_dict
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.scenes.parts import COLOURS
 
 EARLIER = json.dumps({"model": "m", "id": "q", "question": "?", "reply": "!"}) + "\n"
 SIX = ("--tasks", "colour,sign,caption", "--samples", "2", "--max-tokens", "6")
@@ -82,6 +83,26 @@ class TestCommand:
             "Wilson",
         ):
             assert words in done.stdout
+
+    def test_constrained_replies_say_so(self, model, tmp_path, monkeypatch):
+        """In the records, in JSON and in the table; open questions are asked as ever."""
+        monkeypatch.chdir(tmp_path)
+        done = run("-m", model, *SIX, "--constrain", "--json", "--records", "r.jsonl")
+        assert done.exit_code == 0, done.stderr
+        (mine,) = json.loads(done.stdout)["results"]
+        assert mine["constrained"] == 2
+        lines = [json.loads(line) for line in Path("r.jsonl").read_text().splitlines()]
+        assert [line["task"] for line in lines if "confidence" in line] == ["colour"] * 2
+        assert mine["confidence"] == pytest.approx(sum(line.get("confidence", 0) for line in lines) / 2)
+        assert all(line["reply"] in COLOURS for line in lines if line["task"] == "colour")
+        done = run("-m", model, *SIX, "--constrain")
+        assert "2 replies are the likeliest of their choices" in " ".join(done.stdout.split())
+        plain = run("-m", model, *SIX, "--json", "--records", "plain.jsonl")
+        assert "constrained" not in json.loads(plain.stdout)["results"][0]
+        assert "confidence" not in Path("plain.jsonl").read_text()
+        done = run("-m", model, "--tasks", "sign", "--samples", "1", "--constrain")
+        assert done.exit_code == 2
+        assert "none of these questions has a closed set of answers" in done.stderr
 
     def test_a_benchmark(self, model, tmp_path):
         (tmp_path / "png").mkdir()

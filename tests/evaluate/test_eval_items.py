@@ -8,6 +8,7 @@ import pytest
 
 from phantom_edge.errors import InputError
 from phantom_edge.evaluate.items import Item, Suite
+from phantom_edge.evaluate.scene_choices import choices_of
 from phantom_edge.evaluate.scene_tasks import scene_suite
 
 
@@ -91,3 +92,17 @@ class TestScenes:
     def test_what_is_unknown_is_refused(self, options, message):
         with pytest.raises(InputError, match=message):
             scene_suite(**options)
+
+    def test_every_listed_choice_includes_the_answer(self):
+        from phantom_edge.scenes import make_scene
+
+        seen: Counter[str] = Counter()
+        for index in range(150):
+            for triple in make_scene("test", index).triples():
+                if choices := choices_of(triple.task, triple.question):
+                    assert triple.answer in choices, triple
+                    assert len(set(choices)) == len(choices) > 1
+                    seen[triple.task] += 1
+        listed = {"colour", "shape", "size", "count", "position", "relation", "yesno", "arrow"}
+        assert seen.keys() == listed
+        assert {item.task for item in scene_suite(samples=1).items if item.choices} == listed

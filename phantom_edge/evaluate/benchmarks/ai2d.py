@@ -97,4 +97,5 @@ def _item(name: str, question: str, options: list[str], letter: str, picture: Pi
         judge=lambda reply: first_capital(reply) == letter,
         picture=picture,
         max_tokens=MAX_TOKENS,
+        choices=tuple(LETTERS[: len(options)]),
     )

@@ -52,4 +52,5 @@ def _item(row: Row, path: Path) -> Item:
         judge=lambda reply: first_character(reply) == letter,
         picture=row.picture,
         max_tokens=MAX_TOKENS,
+        choices=tuple(OPTIONS[: len(row.options)]),
     )

@@ -37,4 +37,5 @@ def _item(row: Row, path: Path) -> Item:
         judge=partial(mmstar, letter),
         picture=row.picture,
         max_tokens=MAX_TOKENS,
+        choices=tuple(OPTIONS[: len(row.options) or len(OPTIONS) - 1]),
     )

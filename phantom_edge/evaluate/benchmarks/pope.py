@@ -66,4 +66,5 @@ def _item(where: str, entry: dict[str, Any], name: str, pictures: Path) -> Item:
         judge=lambda reply: says_yes(reply) == (label == "yes"),
         picture=picture_file(inside(pictures, image, where), where, LAYOUT),
         max_tokens=MAX_TOKENS,
+        choices=("Yes", "No"),
     )

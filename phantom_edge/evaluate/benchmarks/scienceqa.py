@@ -47,4 +47,5 @@ def _item(folder: Path, name: str, problem: dict[str, Any]) -> Item:
         judge=lambda reply: choice(reply, len(choices)) == answer,
         picture=picture_file(image, where, LAYOUT),
         max_tokens=MAX_TOKENS,
+        choices=tuple(LETTERS[: len(choices)]),
     )
