@@ -172,6 +172,15 @@ def test_a_file_of_another_size_is_refused_before_it_comes(hub, tmp_path):
     assert "onnx/decoder.onnx" not in hub.sent
 
 
+def test_no_more_comes_than_the_manifest_says(hub, tmp_path):
+    """A server that says one size and sends another fills no disk."""
+    hub.longer["onnx/decoder.onnx"] = b"D" * (30 << 20)
+    line = refusal(pull, tmp_path / "out")
+    assert "it sends more bytes than the bundle's manifest says" in line
+    arrived = [path.stat().st_size for path in tmp_path.rglob(".arriving/*")]
+    assert max(arrived) <= 5000
+
+
 def test_a_file_that_the_hub_lacks(hub, tmp_path):
     files = dict(hub.repositories[NAME].files())
     del files["onnx/decoder.onnx"]

@@ -126,6 +126,18 @@ def test_a_hub_that_falls_silent_is_given_up(hub, bundle, monkeypatch):
     assert "cannot be reached (no answer for 2 s); try again" in refusal(bundle, NAME)
 
 
+@pytest.mark.slow
+def test_a_slow_push_is_no_silent_one(hub, tmp_path, monkeypatch):
+    """It takes longer than a silence may, and what is sent is shown meanwhile."""
+    bundle = make(tmp_path / "phantom-tiny-web", {"model.onnx": b"m" * (30 << 20)})
+    monkeypatch.setattr(hub_job, "SILENCE_SECONDS", 3.0)
+    hub.pause = 0.2
+    steps, start = [], time.monotonic()
+    push(bundle, NAME, step=steps.append)
+    assert time.monotonic() - start > 5
+    assert any("%" in step for step in steps)
+
+
 @pytest.mark.parametrize(
     ("part", "status", "words"),
     [
@@ -307,11 +319,6 @@ def test_the_command_line(hub, bundle, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"error: {NAME}: no such model on the hub; if it is private" in done.stderr
-    card = phantom_edge("push", bundle, NAME, "--dry-run").stdout
-    assert card.startswith("---\nlibrary_name:")
-    done = phantom_edge("export", "--private")
-    assert done.returncode == 2
-    assert "--private is for what is published" in done.stderr
 
 
 @pytest.mark.slow
@@ -339,6 +346,13 @@ def test_an_export_is_published_and_runs_by_its_id(hub, tmp_path):
     done = phantom_edge("push", tmp_path / "nano-desktop", name, "--eval", records)
     assert done.returncode == 0, done.stderr
     assert b"| all | 2 |" in hub.repositories[name].files()["README.md"]
+    hub.forget()
+    card = phantom_edge("push", output, name, "--dry-run").stdout
+    assert card.startswith("---\nlibrary_name:")
+    assert not hub.requests
+    done = phantom_edge("export", "--private")
+    assert done.returncode == 2
+    assert "--private is for what is published" in done.stderr
 
 
 @pytest.mark.slow
