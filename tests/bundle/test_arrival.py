@@ -112,7 +112,7 @@ def test_a_checkpoint_is_one_as_before(hub, tiny_dirs):
     assert (source.origin.revision, source.origin.commit) == (None, commit)
     with pytest.raises(InputError, match="is a checkpoint, no bundle"):
         locate_bundle("someone/checkpoint")
-    with pytest.raises(InputError, match="is a bundle, which is exported already"):
+    with pytest.raises(InputError, match=f"^{NAME}: is a bundle, which is exported already"):
         Pretrained.open(NAME)
     assert isinstance(locate(tiny_dirs["qwen2"]), Pretrained)
 

@@ -17,6 +17,7 @@ import yaml
 from model_hub import TOKEN, Repository, model_hub, point_at
 from sample_manifest import sample_manifest
 
+from phantom_edge.apps.web import write_web_app
 from phantom_edge.bundle.folder import Bundle, finish, writing
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint import hub_job
@@ -295,6 +296,15 @@ def test_a_checkpoint_is_not_pulled(hub, tiny_dirs, tmp_path):
     repository.commit(content(tiny_dirs["qwen2"]))
     with pytest.raises(InputError, match="someone/checkpoint: is a checkpoint, no bundle"):
         pull("someone/checkpoint", tmp_path / "out")
+
+
+def test_an_app_is_written_around_an_id(hub, bundle, tmp_path):
+    push(bundle, NAME)
+    folder = write_web_app(NAME, tmp_path / "app")
+    assert content(folder / "public" / "bundle") == content(bundle)
+    with pytest.raises(InputError, match=r"someone/none: no such folder, and no such model on the hub"):
+        write_web_app("someone/none", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def phantom_edge(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
