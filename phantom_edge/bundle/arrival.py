@@ -18,11 +18,11 @@ from phantom_edge.bundle.manifest import MANIFEST, FileEntry, Manifest
 from phantom_edge.checkpoint import hub
 from phantom_edge.errors import InputError, one_line
 from phantom_edge.progress import Step, no_step
-from phantom_edge.system.caching import alone, cached
+from phantom_edge.system.caching import alone
 from phantom_edge.system.files import cache_folder, file_sha256
 from phantom_edge.system.outputs import is_own_bundle
 from phantom_edge.system.reading import is_file
-from phantom_edge.system.writing import explaining
+from phantom_edge.system.writing import explaining, replacing_folder
 
 PLACE: Final = "hub"
 ARRIVING: Final = ".arriving"
@@ -51,9 +51,14 @@ class Remote:
         return self.folder.name
 
     @property
+    def repository(self) -> Path:
+        """Of all its commits in this toolkit's cache."""
+        return cache_folder() / PLACE / self.name.replace("/", "--")
+
+    @property
     def place(self) -> Path:
-        """Of this commit in this toolkit's cache, below which the bundle's own folder has its name."""
-        return Path(PLACE, self.name.replace("/", "--"), self.commit)
+        """Of the bundle at this commit in this toolkit's cache, under its own name."""
+        return self.repository / self.commit / self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -85,19 +90,15 @@ def opened(remote: Remote, *, check: bool = True, step: Step = no_step) -> Bundl
 
     Raises :class:`InputError`: a file cannot be had, or is not the one that the manifest lists.
     """
-
-    def is_whole(folder: Path) -> bool:
-        try:
-            return is_bundle(folder) and Bundle.open(folder, check=check) is not None
-        except InputError:
-            return False
-
-    def make(folder: Path) -> None:
-        with writing(folder) as partial:
-            fill(partial, remote, folder.parent / ARRIVING, _known(remote), step)
-
-    place = remote.place / remote.name.rpartition("/")[2]
-    return Bundle.open(cached(place, is_whole, make, step), check=False)
+    bundle = _whole(remote.place, check)
+    if bundle is not None:
+        return bundle
+    with alone(remote.repository, step):
+        if (bundle := _whole(remote.place, check)) is not None:  # another process was faster
+            return bundle
+        with replacing_folder(remote.place) as partial:
+            _fill(partial, remote, _known(remote), step)
+    return Bundle.open(remote.place, check=False)
 
 
 def pulled(remote: Remote, output: Path, *, step: Step = no_step) -> Pulled:
@@ -107,39 +108,41 @@ def pulled(remote: Remote, output: Path, *, step: Step = no_step) -> Pulled:
     it was.
     """
     earlier = [Bundle.open(output, check=False)] if is_bundle(output) else []
-    if earlier and earlier[0].manifest == remote.manifest and _is_right(earlier[0]):
+    if earlier and earlier[0].manifest == remote.manifest and _whole(output, check=True):
         return Pulled(earlier[0], remote.commit, {})
-    place = cache_folder() / remote.place
-    with alone(place, step), writing(output) as partial:
-        fetched = fill(partial, remote, place / ARRIVING, [*earlier, *_known(remote)], step)
+    with alone(remote.repository, step), writing(output) as partial:
+        fetched = _fill(partial, remote, [*earlier, *_known(remote)], step)
     return Pulled(Bundle.open(output, check=False), remote.commit, fetched)
 
 
-def fill(
-    folder: Path, remote: Remote, arriving: Path, known: Sequence[Bundle], step: Step
-) -> Mapping[str, int]:
+def _fill(folder: Path, remote: Remote, known: Sequence[Bundle], step: Step) -> Mapping[str, int]:
     """Put a bundle's files into ``folder``, the manifest last; gives the sizes of those that were fetched.
 
-    ``known`` bundles give what they have. ``arriving`` is where files grow, for the next call to go on with
-    should this one end early. Raises :class:`InputError`.
+    ``known`` bundles, and the hub's own cache, give what they have. Raises :class:`InputError`.
     """
-    files, missing = remote.manifest.files, {}
-    here = {e.sha256: b.folder / path for b in known for path, e in b.manifest.files.items()}
+    missing: dict[str, FileEntry] = {}
+    here: dict[str, list[Path]] = {}
+    for bundle in known:
+        for path, entry in bundle.manifest.files.items():
+            here.setdefault(entry.sha256, []).append(bundle.folder / path)
     step(f"looking what of {remote.name} is here")
-    for path, entry in files.items():
-        sources = (here.get(entry.sha256), remote.folder / path)
-        if not any(source is not None and _copied(source, folder / path, entry) for source in sources):
+    for path, entry in remote.manifest.files.items():
+        sources = [*here.get(entry.sha256, ()), remote.folder / path]
+        if not any(_copied(source, folder / path, entry) for source in sources):
             missing[path] = entry
     if missing:
-        _fetch(folder, remote, arriving, missing, step)
+        _fetch(folder, remote, missing, step)
     shutil.copyfile(remote.folder / MANIFEST, folder / MANIFEST)
-    shutil.rmtree(arriving, ignore_errors=True)
     return {path: entry.bytes for path, entry in missing.items()}
 
 
-def _fetch(
-    folder: Path, remote: Remote, arriving: Path, missing: Mapping[str, FileEntry], step: Step
-) -> None:
+def _fetch(folder: Path, remote: Remote, missing: Mapping[str, FileEntry], step: Step) -> None:
+    """Fetch files, and move them to their places in ``folder``.
+
+    They grow in the cache, for the next call to go on with should this one end early, also for another
+    version.
+    """
+    arriving = remote.repository / ARRIVING
     with explaining(arriving, always=True):
         arriving.mkdir(parents=True, exist_ok=True)
     by_digest = {entry.sha256: (path, entry.sha256, entry.bytes) for path, entry in missing.items()}
@@ -156,6 +159,7 @@ def _fetch(
         left.remove(entry.sha256)
         move = shutil.copyfile if entry.sha256 in left else shutil.move
         move(arriving / entry.sha256, folder / path)
+    shutil.rmtree(arriving, ignore_errors=True)
 
 
 def _copied(source: Path, target: Path, entry: FileEntry) -> bool:
@@ -172,7 +176,7 @@ def _copied(source: Path, target: Path, entry: FileEntry) -> bool:
 
 def _known(remote: Remote) -> list[Bundle]:
     """What the cache has of the same repository, at this commit or at others."""
-    return list(_bundles((cache_folder() / remote.place).parent))
+    return list(_bundles(remote.repository))
 
 
 def _bundles(repository: Path) -> Iterator[Bundle]:
@@ -181,9 +185,9 @@ def _bundles(repository: Path) -> Iterator[Bundle]:
             yield Bundle.open(manifest.parent, check=False)
 
 
-def _is_right(bundle: Bundle) -> bool:
+def _whole(folder: Path, check: bool) -> Bundle | None:
+    """The bundle in a folder; None where it is none, or not whole."""
     try:
-        bundle.check_files()
+        return Bundle.open(folder, check=check)
     except InputError:
-        return False
-    return True
+        return None

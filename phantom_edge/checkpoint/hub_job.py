@@ -104,8 +104,8 @@ def _bytes_below(folder: Path) -> int:
 @contextmanager
 def _process(job: Mapping[str, Any]) -> Iterator[queue.Queue[dict[str, Any] | None]]:
     """The process that works, with what it says, None at its end; it ends with the block."""
-    # Bars are shown for what is sent alone, as signs of life; position -1 makes them without a terminal.
-    bars = {"HF_HUB_DISABLE_PROGRESS_BARS": "0", "TQDM_POSITION": "-1"}
+    # Bars are shown for what is sent alone, as signs of life: without a terminal too (-1), however slow (1).
+    bars = {"HF_HUB_DISABLE_PROGRESS_BARS": "0", "TQDM_POSITION": "-1", "TQDM_MINITERS": "1"}
     quiet = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     child = subprocess.Popen(
         [sys.executable, "-P", str(_PROCESS)],

@@ -262,6 +262,8 @@ def reason(job: dict[str, Any], error: Exception) -> str:
             return f"no room in {place}; free some, or {mend} to another place"
         case OSError() if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return f"{place} cannot be written; {mend} to another place"
+        case ValueError():
+            return f"the hub's answer is not what it should be ({first_line(error)}); try again"
     return f"the hub at {ENDPOINT} cannot be reached ({first_line(error)}); try again"
 
 
@@ -280,6 +282,8 @@ def push_reason(error: BaseException) -> str:
         return REFUSALS.get(status, f"the hub answers {status}; push again later, {RESUMED}")
     if isinstance(error, OSError) and error.filename:
         return f"{str(error.filename)[-80:]} cannot be read ({error.strerror}); push again"
+    if isinstance(error, ValueError):
+        return f"the hub does not take it ({first_line(error)}); update huggingface_hub, and push again"
     return f"the hub at {ENDPOINT} cannot be reached ({first_line(error)}); push again, {RESUMED}"
 
 

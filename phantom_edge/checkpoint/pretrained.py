@@ -11,6 +11,7 @@ from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, Origin
+from phantom_edge.checkpoint.refusals import refuse_bundle
 from phantom_edge.checkpoint.tailored import TailoredCheckpoint, at_tile_size, with_kept_ids
 from phantom_edge.errors import InputError
 from phantom_edge.progress import Step, no_step
@@ -187,6 +188,7 @@ def _place(model: str | Path | None, revision: str | None, local: bool, step: St
         return nano_folder(), Origin(EMBEDDED, NANO_NAME)
     is_hub = not Path(model).expanduser().exists()
     folder = resolve(model, revision=revision, local=local, step=step)
+    refuse_bundle(folder, str(model))
     if folder.resolve() == NANO.resolve():
         return NANO, Origin(EMBEDDED, NANO_NAME)
     return folder, Origin.of_hub(str(model), revision, folder) if is_hub else Origin.of_folder(folder)

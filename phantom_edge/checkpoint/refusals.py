@@ -27,11 +27,14 @@ def refuse_other_folders(folder: Path) -> None:
         _refuse_other_weights(folder)
 
 
-def refuse_bundle(folder: Path) -> None:
-    """Raise :class:`InputError` for a bundle; its ``config.json`` may be that of another runtime."""
+def refuse_bundle(folder: Path, name: str | None = None) -> None:
+    """Raise :class:`InputError` for a bundle; its ``config.json`` may be that of another runtime.
+
+    ``name`` is what it is called where that is not its folder.
+    """
     if _is_bundle(folder):
         raise InputError(
-            f"{folder}: is a bundle, which is exported already; give the checkpoint it was made from"
+            f"{name or folder}: is a bundle, which is exported already; give the checkpoint it was made from"
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from phantom_edge.bundle.manifest import Manifest
-from phantom_edge.checkpoint import hub_job
+from phantom_edge.checkpoint import hub, hub_job
 from phantom_edge.checkpoint.origin import EMBEDDED, FOLDER, HUB, Origin
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError, shown
@@ -69,7 +69,7 @@ def licence_of(manifest: Manifest, step: Step = no_step) -> Licence | None:
     origin = manifest.source.origin or Pretrained.origin_of(manifest.source.name)
     if origin.kind == EMBEDDED:
         return Licence("apache-2.0", "that of phantom-edge, whose embedded model it is")
-    if origin.kind == HUB:
+    if origin.kind == HUB and hub.HUB_ID.fullmatch(origin.name):
         return _on_hub(origin, step)
     return _in_folder(Path(origin.name), manifest) if origin.kind == FOLDER else None
 

@@ -112,7 +112,7 @@ def test_a_checkpoint_is_one_as_before(hub, tiny_dirs):
     assert (source.origin.revision, source.origin.commit) == (None, commit)
     with pytest.raises(InputError, match="is a checkpoint, no bundle"):
         locate_bundle("someone/checkpoint")
-    with pytest.raises(InputError, match="is a bundle, which is exported already"):
+    with pytest.raises(InputError, match=f"^{NAME}: is a bundle, which is exported already"):
         Pretrained.open(NAME)
     assert isinstance(locate(tiny_dirs["qwen2"]), Pretrained)
 
@@ -170,6 +170,15 @@ def test_a_file_of_another_size_is_refused_before_it_comes(hub, tmp_path):
     hub.tampered["onnx/decoder.onnx"] = b"D" * 5001
     assert "is not of the size that the bundle's manifest says" in refusal(pull, tmp_path / "out")
     assert "onnx/decoder.onnx" not in hub.sent
+
+
+def test_no_more_comes_than_the_manifest_says(hub, tmp_path):
+    """A server that says one size and sends another fills no disk."""
+    hub.longer["onnx/decoder.onnx"] = b"D" * (30 << 20)
+    line = refusal(pull, tmp_path / "out")
+    assert "it sends more bytes than the bundle's manifest says" in line
+    arrived = [path.stat().st_size for path in tmp_path.rglob(".arriving/*")]
+    assert max(arrived) <= 5000
 
 
 def test_a_file_that_the_hub_lacks(hub, tmp_path):

@@ -17,6 +17,7 @@ import yaml
 from model_hub import TOKEN, Repository, model_hub, point_at
 from sample_manifest import sample_manifest
 
+from phantom_edge.apps.web import write_web_app
 from phantom_edge.bundle.folder import Bundle, finish, writing
 from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint import hub_job
@@ -124,6 +125,18 @@ def test_a_hub_that_falls_silent_is_given_up(hub, bundle, monkeypatch):
     hub.stuck = "/storage/"
     monkeypatch.setattr(hub_job, "SILENCE_SECONDS", 2.0)
     assert "cannot be reached (no answer for 2 s); try again" in refusal(bundle, NAME)
+
+
+@pytest.mark.slow
+def test_a_slow_push_is_no_silent_one(hub, tmp_path, monkeypatch):
+    """It takes longer than a silence may, and what is sent is shown meanwhile."""
+    bundle = make(tmp_path / "phantom-tiny-web", {"model.onnx": b"m" * (30 << 20)})
+    monkeypatch.setattr(hub_job, "SILENCE_SECONDS", 3.0)
+    hub.pause = 0.2
+    steps, start = [], time.monotonic()
+    push(bundle, NAME, step=steps.append)
+    assert time.monotonic() - start > 5
+    assert any("%" in step for step in steps)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +298,15 @@ def test_a_checkpoint_is_not_pulled(hub, tiny_dirs, tmp_path):
         pull("someone/checkpoint", tmp_path / "out")
 
 
+def test_an_app_is_written_around_an_id(hub, bundle, tmp_path):
+    push(bundle, NAME)
+    folder = write_web_app(NAME, tmp_path / "app")
+    assert content(folder / "public" / "bundle") == content(bundle)
+    with pytest.raises(InputError, match=r"someone/none: no such folder, and no such model on the hub"):
+        write_web_app("someone/none", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def phantom_edge(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "phantom_edge", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
@@ -307,11 +329,6 @@ def test_the_command_line(hub, bundle, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert f"error: {NAME}: no such model on the hub; if it is private" in done.stderr
-    card = phantom_edge("push", bundle, NAME, "--dry-run").stdout
-    assert card.startswith("---\nlibrary_name:")
-    done = phantom_edge("export", "--private")
-    assert done.returncode == 2
-    assert "--private is for what is published" in done.stderr
 
 
 @pytest.mark.slow
@@ -339,6 +356,13 @@ def test_an_export_is_published_and_runs_by_its_id(hub, tmp_path):
     done = phantom_edge("push", tmp_path / "nano-desktop", name, "--eval", records)
     assert done.returncode == 0, done.stderr
     assert b"| all | 2 |" in hub.repositories[name].files()["README.md"]
+    hub.forget()
+    card = phantom_edge("push", output, name, "--dry-run").stdout
+    assert card.startswith("---\nlibrary_name:")
+    assert not hub.requests
+    done = phantom_edge("export", "--private")
+    assert done.returncode == 2
+    assert "--private is for what is published" in done.stderr
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,11 @@ class Repository:
 
 
 class ModelHub(ThreadingHTTPServer):
-    """``failure`` makes it fail: ``refuse`` maps a part of a path to a status, ``drop`` cuts bodies short.
+    """A hub whose attributes make it fail, and count.
+
+    ``refuse`` maps a part of a request to a status, what is ``stuck`` is never answered, the answer to a path
+    of ``cut`` stops after so many bytes, that to one of ``tampered`` is other content, that to one of
+    ``longer`` more than was said, and a ``pause`` comes before each piece that is received.
 
     ``requests`` are method and path, ``received`` the bytes of each file that was sent to the storage,
     ``sent`` those of each that was asked for, ``ranges`` the pieces that were.
@@ -57,6 +62,8 @@ class ModelHub(ThreadingHTTPServer):
         self.stuck = ""
         self.cut: dict[str, int] = {}
         self.tampered: dict[str, bytes] = {}
+        self.longer: dict[str, bytes] = {}
+        self.pause = 0.0
         self.requests: list[str] = []
         self.received: dict[str, int] = {}
         self.sent: dict[str, int] = {}
@@ -91,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self) -> None:
         hub, path = self.server, unquote(self.path.split("?")[0])
         hub.requests.append(f"{self.command} {path}")
-        body = self._body(path)
+        body = self._body()
         if hub.stuck and hub.stuck in path:
             hub.closing.wait(120)
             return
@@ -105,15 +112,20 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         self._fail(404, "RepoNotFound")
 
-    def _body(self, path: str) -> bytes:
+    def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
-            return self._chunks(path)
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self._chunks()
+        left, data = int(self.headers.get("Content-Length") or 0), b""
+        while left > len(data):
+            time.sleep(self.server.pause)
+            data += self.rfile.read(min(1 << 20, left - len(data)))
+        return data
 
-    def _chunks(self, path: str) -> bytes:
-        """A body whose length was not said; a ``cut`` ends the connection in the middle of one."""
+    def _chunks(self) -> bytes:
+        """A body whose length was not said."""
         data = b""
         while size := int(self.rfile.readline(), 16):
+            time.sleep(self.server.pause)
             data += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()
@@ -160,6 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("ETag", f'"{digest}"')
         self.send_header("X-Repo-Commit", repository.branches.get(revision, revision))
+        if path in hub.longer and self.command == "GET":
+            data = hub.longer[path]
         self.send_header("Content-Length", str(len(data) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
