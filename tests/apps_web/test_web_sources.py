@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
 from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.text.decoding import TextDecoder
+from phantom_edge.text.tokenizer import Tokenizer
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 SIZES = [
@@ -40,6 +43,8 @@ TEXTS = [
     "",
 ]
 GOLDEN_CASES = Path(__file__).resolve().parents[1] / "support" / "golden_cases.json"
+FORM_CASES = GOLDEN_CASES.with_name("form_vectors.json")
+CHOICES = ["red", "green", "left of it", "2", " two", "Größe", "東京 🙂", "yes, because…"]
 QUESTIONS = ["Why?", "What colour is it?", "Ça va? 東京 🙂", "«so» 1,000.5%"]
 
 
@@ -96,11 +101,29 @@ def tokenizer_cases(tmp_path_factory) -> Path:
                     {"question": question, "ids": tokenizer.encode(prompt)}
                     for question, prompt in zip(QUESTIONS, prompts, strict=True)
                 ],
+                "choices": [{"text": text, "ids": _begun(tokenizer, spec, text)} for text in CHOICES],
+                **_written(path),
                 "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
             }
         )
     (folder / "cases.json").write_text(json.dumps(families))
     return folder / "cases.json"
+
+
+def _begun(tokenizer: Tokenizer, spec: PromptSpec, choice: str) -> list[int]:
+    """Ids of a choice after the template's words; by itself where these change with what follows."""
+    start = spec.template.assistant_start
+    before, ids = tokenizer.encode(start), tokenizer.encode(start + choice)
+    return ids[len(before) :] if ids[: len(before)] == before else tokenizer.encode(choice)
+
+
+def _written(path: Path) -> dict:
+    """What each id of a ``tokenizer.json`` writes."""
+    decoder = TextDecoder.from_spec(json.loads(path.read_text())["decoder"])
+    ids = RustTokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+    tokens = {index: token for token, index in ids.items()}
+    written = [decoder.to_bytes(tokens.get(index, "")).hex() for index in range(max(tokens) + 1)]
+    return {"bytes": written, "strippedSpaces": decoder.strip_spaces}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +149,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
-        MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES),
+        MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -139,10 +162,13 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 3 * (1 + len(TINY_FAMILIES))
+    assert sum("Tokenizer and Python" in name for name in names) == 5 * (1 + len(TINY_FAMILIES))
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
+    forms = json.loads(FORM_CASES.read_text())
+    count = len(forms["cases"]) + len(forms["refused"]) + len(forms["tokens"]["cases"])
+    assert sum("as in every language" in name for name in names) == count
 
 
 def test_types_are_right(node, sources):

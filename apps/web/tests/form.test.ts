@@ -23,12 +23,14 @@ function readText(automaton: Automaton, text: string): 'matches' | 'open' | 'dea
   return isRead ? (reader.isMatch ? 'matches' : 'open') : 'dead'
 }
 
+const LONGEST = 60_000 // milliseconds; the largest pattern reads 10,000 characters, each from 10,000 places at once
+
 /** The cases of all languages, which tests/apps_web names. */
 const file = process.env.FORM_CASES
 describe.skipIf(!file)('A regular expression as in every language', () => {
   const { cases, refused, tokens } = (file ? JSON.parse(readFileSync(file, 'utf8')) : { cases: [], refused: [] }) as Vectors
 
-  it.each(cases)('reads $pattern', ({ pattern, ...texts }) => {
+  it.each(cases)('reads $pattern', { timeout: LONGEST }, ({ pattern, ...texts }) => {
     const automaton = new Automaton(pattern)
     for (const kind of ['matches', 'open', 'dead'] as const) {
       for (const text of texts[kind]) expect(readText(automaton, text), JSON.stringify(text)).toBe(kind)

@@ -43,7 +43,7 @@ export class RegexForm {
 
   /** Reads every token from where `reader` is, each beginning that several share once. */
   private walk(reader: Reader): Uint32Array {
-    const { order, shared } = this.vocabulary
+    const { order, shared, bytes, starts } = this.vocabulary
     const states: State[] = [reader.state]
     const begun = [reader.begun]
     const spaces = [reader.spaces]
@@ -51,18 +51,20 @@ export class RegexForm {
     let read = 0 // bytes of the token before that could be read
     for (let n = 0; n < order.length; n++) {
       if (shared[n] > read) continue // as far as the one before, and then the same byte that cannot follow
-      const bytes = this.vocabulary.of(order[n])
+      const id = order[n]
+      const start = starts[id]
+      const length = starts[id + 1] - start
       read = shared[n]
       reader.state = states[read]
       reader.begun = begun[read]
       reader.spaces = spaces[read]
-      while (read < bytes.length && reader.read(bytes[read])) {
+      while (read < length && reader.read(bytes[start + read])) {
         read++
         states[read] = reader.state
         begun[read] = reader.begun
         spaces[read] = reader.spaces
       }
-      if (read === bytes.length && !isSkipped(bytes, spaces[0])) ids.push(order[n])
+      if (read === length && (spaces[0] === 0 || !isSkipped(this.vocabulary.of(id), spaces[0]))) ids.push(id)
     }
     return Uint32Array.from(ids)
   }

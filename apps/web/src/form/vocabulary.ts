@@ -1,9 +1,9 @@
 /** The tokens that may write an answer, by what they write, in an order in which they share beginnings. */
 
 export class Vocabulary {
-  /** The bytes of all tokens, one after the other. */
-  private readonly bytes: Uint8Array
-  private readonly starts: Uint32Array
+  /** The bytes of all tokens, one after the other, and where each begins, by id; the next one's beginning is its end. */
+  readonly bytes: Uint8Array
+  readonly starts: Uint32Array
   /** Ids of tokens that write something, ascending by their bytes. */
   readonly order: Uint32Array
   /** How many bytes each token of `order` has in common with the one before. */
