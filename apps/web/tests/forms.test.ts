@@ -201,6 +201,17 @@ describe('RegexConstraint', () => {
     expect(constraint.choose(Float32Array.of(9, 1, 2, 2))).toBe(2)
   })
 
+  it('chooses as a mask over all tokens would, whether the likeliest may follow or not', () => {
+    const tokens = Array.from({ length: 300 }, (_, n) => String.fromCodePoint(0x100 + n) + 'ab'.slice(n % 3))
+    const form = new RegexForm('[\u0180-\u018f][ab]+', vocabulary(...tokens), [])
+    for (let seed = 1; seed < 60; seed++) {
+      const logits = Float32Array.from({ length: 300 }, (_, n) => Math.imul(n + seed, 0x9e3779b1) % 40) // many are equal
+      const constraint = new RegexConstraint(form)
+      const masked = logits.map((value, id) => (constraint.allowed().includes(id) ? value : -Infinity))
+      expect(constraint.choose(logits)).toBe(masked.indexOf(Math.max(...masked)))
+    }
+  })
+
   it('says so when the vocabulary has no token that fits', () => {
     const constraint = new RegexConstraint(new RegexForm('z', vocabulary('x', 'c'), []))
     expect(() => constraint.choose(Float32Array.of(1, 2))).toThrow(/No token of this model/)

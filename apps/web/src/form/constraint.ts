@@ -22,3 +22,15 @@ export function likeliest(logits: Float32Array, ids: Iterable<number>): number {
   if (best < 0) throw new Failure('model', 'No token of this model continues an answer in this form. Use another form.')
   return best
 }
+
+/** The likeliest tokens, `count` of them, the likeliest first; the first of equals. */
+export function likeliestFew(logits: Float32Array, count: number): number[] {
+  const few: number[] = []
+  for (let id = 0; id < logits.length; id++) {
+    if (few.length === count && logits[id] <= logits[few[count - 1]]) continue
+    if (few.length === count) few.pop()
+    const place = few.findIndex((other) => logits[other] < logits[id])
+    few.splice(place < 0 ? few.length : place, 0, id)
+  }
+  return few
+}

@@ -2,11 +2,12 @@
 
 import { largest } from '../model/decoding'
 import { Automaton, type State } from './automaton'
-import { type Constraint, likeliest } from './constraint'
+import { type Constraint, likeliest, likeliestFew } from './constraint'
 import { Reader } from './reader'
 import type { Vocabulary } from './vocabulary'
 
 const SPACE = 0x20
+const FEW = 32
 /** Lists of allowed tokens are forgotten when they hold so many ids. */
 const MOST_KEPT = 4 << 20
 
@@ -93,8 +94,11 @@ export class RegexConstraint implements Constraint {
   }
 
   choose(logits: Float32Array): number {
-    const top = largest(logits) // mostly right by itself, and known much faster
+    // Mostly the likeliest token of all may follow, or one of the next, which is known much faster than all that may.
+    const top = largest(logits)
     if (this.allows(top)) return top
+    const next = likeliestFew(logits, FEW).find((id) => this.allows(id))
+    if (next !== undefined) return next
     return likeliest(logits, [...(this.mayEnd ? this.form.endIds : []), ...this.allowed()])
   }
 
