@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from one_picture import OnePicture, picture_of
 from preset_truth import COUNT, LARGEST, truths
 
+from phantom_edge.apps.build import build_project
+from phantom_edge.apps.web import write_web_app
+from phantom_edge.errors import CheckError
 from phantom_edge.runtime.session import Session
 from phantom_edge.scenes import make_scene
 
@@ -134,3 +138,19 @@ def test_what_the_page_says_of_settings_that_are_not_right(check, address):
         assert notice["code"] == "manifest"
         assert f"settings (app.json) are not right: presets: {says}" in notice["text"]
         assert "\n" not in notice["text"]
+
+
+def test_such_settings_end_a_build_with_the_same_line(web_bundle, sources, node, tmp_path):
+    folder = write_web_app(web_bundle, tmp_path / "project")
+    os.symlink(sources / "node_modules", folder / "node_modules")
+    path = folder / "public" / "app.json"
+    for text, says in (
+        (json.dumps(SETTINGS | {"presets": list(BAD.values())[:1]}), f"presets: {next(iter(BAD))}"),
+        ('{"title": ', "app.json is not JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(CheckError, match=re.escape(says)) as caught:
+            build_project(folder, node)
+        assert "\n" not in str(caught.value)
+        assert "at " not in str(caught.value).partition("app.json")[2]  # no stack of calls
+        assert not (folder / "dist").exists()

@@ -7,15 +7,16 @@ import { auditAccessibility, lowContrast, measureLayout } from './page.mjs'
 /** Every preset of `settings`, which take the place of app.json, about one picture; `file` takes a picture of the last. */
 export async function forms({ url, settings, picture, portrait, file }) {
   // Without a service worker, which would ask for the settings past the page.
-  const { page, complaints, close } = await openPage({ camera: 'none', viewport: portrait ? PORTRAIT : LANDSCAPE, stores: false })
+  const viewport = portrait ? PORTRAIT : LANDSCAPE
+  const { page, complaints, close } = await openPage({ camera: 'none', viewport, stores: false })
   const requests = []
   page.on('request', (request) => requests.push(request.url()))
   await page.route('**/app.json', (route) => route.fulfill({ json: settings }))
   await page.addInitScript(() => {
     globalThis.said = []
     document.addEventListener('phantom-edge:answer', () => {
-      const texts = (selector) => [...document.querySelectorAll(selector)].filter((node) => node.checkVisibility()).map((node) => node.textContent)
-      globalThis.said.push({ label: texts('.label p'), spoken: document.querySelector('#spoken').textContent })
+      const visible = [...document.querySelectorAll('.label p')].filter((node) => node.checkVisibility())
+      globalThis.said.push({ label: visible.map((node) => node.textContent), spoken: document.querySelector('#spoken').textContent })
     })
   })
   await page.goto(url)

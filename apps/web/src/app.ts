@@ -312,7 +312,8 @@ export class App implements LoopHost {
     this.info.sees(answer.tile)
     this.status.say(spoken(question, verdict))
     // For pages that embed the app, and for its tests.
-    document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail: { question, isSure: verdict.isSure, ...answer } }))
+    const detail = { question, isSure: verdict.isSure, ...answer }
+    document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
   }
 
   onFailure(failure: Failure): void {

@@ -35,7 +35,9 @@ export function parseConfig(json: unknown): AppConfig {
   if (!Array.isArray(presets) || presets.length < 1 || presets.length > MOST_PRESETS) {
     throw wrongSettings(`presets must be 1 to ${MOST_PRESETS} questions`)
   }
-  if (!Number.isInteger(longestAnswer) || (longestAnswer as number) < 1) throw wrongSettings('longestAnswer must be a number')
+  if (!Number.isInteger(longestAnswer) || (longestAnswer as number) < 1) {
+    throw wrongSettings('longestAnswer must be a number')
+  }
   if (typeof leastConfidence !== 'number' || !(leastConfidence >= 0 && leastConfidence <= 1)) {
     throw wrongSettings('leastConfidence must be a number from 0 to 1')
   }
@@ -50,7 +52,9 @@ function parsePreset(json: unknown, n: number): Preset {
   const { question, choices, regex } = values
   if (typeof question !== 'string' || question.trim() === '') throw wrongSettings(`${where} must be text`)
   const odd = Object.keys(values).find((key) => !PRESET_KEYS.includes(key))
-  if (odd !== undefined) throw wrongSettings(`${where} has ${JSON.stringify(odd.slice(0, 40))}: it may have ${PRESET_KEYS.join(', ')}`)
+  if (odd !== undefined) {
+    throw wrongSettings(`${where} has ${JSON.stringify(odd.slice(0, 40))}: it may have ${PRESET_KEYS.join(', ')}`)
+  }
   if (choices !== undefined && regex !== undefined) throw wrongSettings(`${where} has choices and a regex: give one of them`)
   const form = explained(where, () => parseForm(choices, regex))
   return form ? { question, form } : { question }

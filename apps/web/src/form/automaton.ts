@@ -98,7 +98,8 @@ export class Automaton {
   /** The state of the steps of the last closure. */
   private intern(reading: Uint16Array, hash: number, isMatch: boolean): State {
     const alike = this.states.get(hash) ?? []
-    const isSame = ({ steps }: State) => steps.length === reading.length && steps.every((n) => this.seen[n] === this.closures)
+    const isSame = ({ steps }: State) =>
+      steps.length === reading.length && steps.every((step) => this.seen[step] === this.closures)
     const known = alike.find(isSame)
     if (known) return known
     if (this.steps > MOST_STEPS) {

@@ -19,10 +19,12 @@ export function checkChoices(choices: readonly unknown[]): asserts choices is re
   if (choices.length < 1 || choices.length > MOST_CHOICES) {
     throw new Failure('prompt', `There are ${choices.length} choices: give 1 to ${MOST_CHOICES}.`)
   }
-  const isText = (choice: unknown) =>
-    typeof choice === 'string' && choice !== '' && Array.from(choice).length <= LONGEST_CHOICE && !/\p{Surrogate}/u.test(choice)
-  const odd = choices.findIndex((choice) => !isText(choice))
+  const odd = choices.findIndex((choice) => typeof choice !== 'string' || !isChoice(choice))
   if (odd >= 0) throw new Failure('prompt', `Choice ${odd + 1} must be text of 1 to ${LONGEST_CHOICE} characters.`)
   const again = choices.findIndex((choice, n) => choices.indexOf(choice) < n)
   if (again >= 0) throw new Failure('prompt', `Choice ${again + 1} is there twice.`)
+}
+
+function isChoice(text: string): boolean {
+  return text !== '' && Array.from(text).length <= LONGEST_CHOICE && !/\p{Surrogate}/u.test(text) // half a character
 }

@@ -72,7 +72,9 @@ const CLASSES: Readonly<Record<string, CharSet>> = {
   S: complement(SPACE),
 }
 const CONTROLS: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r' }
-const QUANTIFIERS: Readonly<Record<string, readonly [number, number | null]>> = { '?': [0, 1], '*': [0, null], '+': [1, null] }
+/** Least and most repeats; null for no end. */
+type Counts = readonly [least: number, most: number | null]
+const QUANTIFIERS: Readonly<Record<string, Counts>> = { '?': [0, 1], '*': [0, null], '+': [1, null] }
 /** What begins with `(?` and is no plain group, by what follows. */
 const GROUPS: readonly (readonly [RegExp, Refusal])[] = [
   [/^<?[=!]/, 'look-around'],
@@ -171,7 +173,7 @@ class Parser {
     return repeated(part, ...counts)
   }
 
-  private quantifier(): readonly [number, number | null] | null {
+  private quantifier(): Counts | null {
     const sign = this.next ?? ''
     if (sign === '{') return this.count()
     const counts = Object.hasOwn(QUANTIFIERS, sign) ? QUANTIFIERS[sign] : null
@@ -179,7 +181,7 @@ class Parser {
     return counts
   }
 
-  private count(): readonly [number, number | null] {
+  private count(): Counts {
     const end = this.characters.indexOf('}', this.at)
     const words = /^([0-9]+)(,([0-9]*))?$/.exec(this.characters.slice(this.at + 1, Math.max(end, 0)).join(''))
     if (!words) return refuse('count')

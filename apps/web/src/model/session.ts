@@ -21,7 +21,7 @@ interface Seen {
 
 export class Session implements Engine {
   private seen: Seen | null = null
-  private known: Forms | null = null
+  private forms: Forms | null = null
 
   constructor(
     private chosen: Manifest,
@@ -45,14 +45,14 @@ export class Session implements Engine {
   }
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
-    const constraint = options.form ? (await this.forms()).begin(options.form) : null
+    const constraint = options.form ? (await this.loadForms()).begin(options.form) : null
     const clock = new Clock()
     const begun = await this.begin(frame, question, options, clock)
     return begun ? this.generate(begun, constraint, options, clock) : this.answer([], 'cancelled', clock)
   }
 
   async rank(frame: Pixels, question: string, choices: readonly string[], options: RankOptions): Promise<Answer> {
-    const tree = (await this.forms()).tree(choices)
+    const tree = (await this.loadForms()).tree(choices)
     const clock = new Clock()
     const begun = await this.begin(frame, question, options, clock, tree.depth)
     if (!begun) return this.answer([], 'cancelled', clock)
@@ -83,13 +83,13 @@ export class Session implements Engine {
     return prefill(this.graphs, this.manifest, prompt.ids.slice(prompt.prefix), image)
   }
 
-  /** Loaded when they are first needed: most questions have none. */
-  private async forms(): Promise<Forms> {
-    if (!this.known) {
+  /** When they are first needed: most questions have none. */
+  private async loadForms(): Promise<Forms> {
+    if (!this.forms) {
       const { Forms } = await import('../form/forms')
-      this.known = new Forms(this.manifest, this.tokenizer)
+      this.forms = new Forms(this.manifest, this.tokenizer)
     }
-    return this.known
+    return this.forms
   }
 
   async selfTest(onCheck: (check: Check) => void): Promise<void> {

@@ -15,7 +15,7 @@ export interface FrameData {
 }
 
 /** How a question is to be answered. */
-export interface Asked {
+export interface QuestionOptions {
   readonly maxTokens: number
   readonly tileSize: number | undefined
   /** With choices the answer comes with how likely each of them is. */
@@ -31,7 +31,7 @@ export type ToWorker =
       readonly frameId: number
       readonly frame: FrameData | null
       readonly question: string
-      readonly options: Asked
+      readonly options: QuestionOptions
     }
   | { readonly kind: 'cancel'; readonly job: number }
   | { readonly kind: 'self-test'; readonly job: number }
