@@ -185,8 +185,8 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
     forms = json.loads(FORM_CASES.read_text())
-    count = len(forms["cases"]) + len(forms["refused"]) + len(forms["tokens"]["cases"])
-    assert sum("as in every language" in name for name in names) == count
+    lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
+    assert sum("as in every language" in name for name in names) == sum(map(len, lists))
 
 
 def test_types_are_right(node, sources):
