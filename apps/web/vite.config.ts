@@ -2,6 +2,7 @@ import { defaultClientConditions, defineConfig } from 'vite'
 
 import { appFiles } from './tools/app_files.ts'
 import { contentPolicy } from './tools/content_policy.ts'
+import { settings } from './tools/settings.ts'
 
 /** What WASM threads need; the built app's service worker adds it where a host cannot. */
 const isolation = {
@@ -26,5 +27,5 @@ export default defineConfig({
   worker: { format: 'es' },
   server: { headers: isolation },
   preview: { headers: isolation },
-  plugins: [contentPolicy(), appFiles()],
+  plugins: [settings(), contentPolicy(), appFiles()],
 })

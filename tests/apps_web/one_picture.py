@@ -35,14 +35,35 @@ class OnePicture:
         logits.
         """
         spec, session = self.session.spec, self.session
+        tokens = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
+        best, gaps = [], []
+        for token, scores in zip(tokens, self.logits(question, tokens), strict=True):
+            best.append(int(scores.argmax()))
+            gaps.append(float(scores.max() - scores[token]) / float(np.sqrt((scores**2).mean())))
+        return session.tokenizer.decode([token for token in best if token not in spec.end_ids]), gaps
+
+    def log_probability(self, question: str, choice: str) -> float:
+        """The logarithm of how likely a choice is as the whole answer, from its definition."""
+        spec, tokenizer = self.session.spec, self.session.tokenizer
+        start = tokenizer.encode(spec.template.assistant_start)
+        tokens = tokenizer.encode(spec.template.assistant_start + choice)[len(start) :]
+        total = 0.0
+        for ids, scores in zip(
+            [*([token] for token in tokens), list(spec.end_ids)],
+            self.logits(question, [*tokens, spec.end_ids[0]]),
+            strict=True,
+        ):
+            wide = scores.astype(np.float64)
+            total += np.logaddexp.reduce(wide[ids]) - np.logaddexp.reduce(wide)
+        return total
+
+    def logits(self, question: str, tokens: list[int]) -> list[np.ndarray]:
+        """The logits [vocab] that each of the tokens is chosen from."""
+        spec, session = self.session.spec, self.session
         prompt = session.tokenizer.encode(spec.template.render([(question, None)], len(self.features)))
         end = len(prompt) - prompt[::-1].index(spec.image_token_id)
         cache = session.backend.make_cache()
         session.prefill(prompt[:end], cache, self.features)
         logits = session.prefill(prompt[end:], cache)
-        tokens = [*ids, *(spec.end_ids[:1] if stop == "end" else ())]
-        best, gaps = [], []
-        for token, scores, _ in islice(session.decode(logits, cache, forced(tokens)), len(tokens)):
-            best.append(int(scores.argmax()))
-            gaps.append(float(scores.max() - scores[token]) / float(np.sqrt((scores**2).mean())))
-        return session.tokenizer.decode([token for token in best if token not in spec.end_ids]), gaps
+        choices = islice(session.decode(logits, cache, forced(tokens)), len(tokens))
+        return [choice.logits for choice in choices]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tokenizers import Tokenizer as RustTokenizer
 
 from phantom_edge.bundle.manifest import MANIFEST, SCHEMA_FILE
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
 from phantom_edge.runtime.prompt_spec import PromptSpec
+from phantom_edge.text.decoding import TextDecoder
+from phantom_edge.text.tokenizer import Tokenizer
+from phantom_edge.text.trimmed import trimmed
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
 
 SIZES = [
@@ -40,6 +45,10 @@ TEXTS = [
     "",
 ]
 GOLDEN_CASES = Path(__file__).resolve().parents[1] / "support" / "golden_cases.json"
+FORM_CASES = GOLDEN_CASES.with_name("form_vectors.json")
+TRIMMED = "nano, trimmed"
+FAMILIES = ("nano", TRIMMED, *TINY_FAMILIES)
+CHOICES = ["red", "green", "left of it", "2", " two", "Größe", "東京 🙂", "yes, because…"]
 QUESTIONS = ["Why?", "What colour is it?", "Ça va? 東京 🙂", "«so» 1,000.5%"]
 
 
@@ -68,39 +77,71 @@ def pixel_cases(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokenizer_cases(tmp_path_factory) -> Path:
-    """Texts and whole prompts through the tokenizers of every decoder family and of the embedded model."""
+    """Texts, prompts and choices through the tokenizers of every decoder family and of the embedded model,
+    whole and trimmed.
+    """
     folder = tmp_path_factory.mktemp("tokenizers")
     families = []
-    for family in ("nano", *TINY_FAMILIES):
-        checkpoint = write_checkpoint(folder / family, TINY_FAMILIES[family]) if family != "nano" else None
-        source = Pretrained.open(checkpoint)
+    for family in FAMILIES:
+        tiny = TINY_FAMILIES.get(family)
+        source = Pretrained.open(tiny and write_checkpoint(folder / family, tiny))
         spec, tokenizer = PromptSpec.of_source(source, folded=True), source.tokenizer
+        if family == TRIMMED:
+            spec, tokenizer = _without(tokenizer, spec, "red")
         path = folder / f"{family}.json"
         tokenizer.save(path)
-        encoded = [(text, tokenizer.encode(text)) for text in TEXTS]
-        prompts = [spec.template.render([(question, None)], spec.tokens_per_tile) for question in QUESTIONS]
-        families.append(
-            {
-                "family": family,
-                "json": str(path),
-                "texts": [
-                    {"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded
-                ],
-                "manifest": {
-                    "prompt": to_json(spec.template),
-                    "ids": {"first": spec.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
-                    "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile},
-                    "context": 2048,
-                },
-                "prompts": [
-                    {"question": question, "ids": tokenizer.encode(prompt)}
-                    for question, prompt in zip(QUESTIONS, prompts, strict=True)
-                ],
-                "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
-            }
-        )
+        families.append({"family": family, "json": str(path), **_written(path), **_case(tokenizer, spec)})
     (folder / "cases.json").write_text(json.dumps(families))
     return folder / "cases.json"
+
+
+def _without(tokenizer: Tokenizer, spec: PromptSpec, piece: str) -> tuple[PromptSpec, Tokenizer]:
+    """A tokenizer that lacks a piece, which gives those behind it other ids, and the prompts with these."""
+    gone = tokenizer.token_id(piece)
+    fewer = trimmed(tokenizer, [index for index in range(tokenizer.vocab_size) if index != gone])
+
+    def moved(index: int) -> int:
+        return index - (index > gone)
+
+    ends = tuple(map(moved, spec.end_ids))
+    first, image = moved(spec.first_id), moved(spec.image_token_id)
+    return replace(spec, first_id=first, image_token_id=image, end_ids=ends), fewer
+
+
+def _case(tokenizer: Tokenizer, spec: PromptSpec) -> dict:
+    prompts = [spec.template.render([(question, None)], spec.tokens_per_tile) for question in QUESTIONS]
+    encoded = [(text, tokenizer.encode(text)) for text in TEXTS]
+    return {
+        "texts": [{"text": text, "ids": ids, "decoded": tokenizer.decode(ids)} for text, ids in encoded],
+        "manifest": {
+            "prompt": to_json(spec.template),
+            "ids": {"first": spec.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
+            "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile},
+            "context": 2048,
+        },
+        "prompts": [
+            {"question": question, "ids": tokenizer.encode(prompt)}
+            for question, prompt in zip(QUESTIONS, prompts, strict=True)
+        ],
+        "choices": [{"text": text, "ids": _begun(tokenizer, spec, text)} for text in CHOICES],
+        "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
+    }
+
+
+def _begun(tokenizer: Tokenizer, spec: PromptSpec, choice: str) -> list[int]:
+    """Ids of a choice after the template's words; by itself where these change with what follows."""
+    start = spec.template.assistant_start
+    before, ids = tokenizer.encode(start), tokenizer.encode(start + choice)
+    return ids[len(before) :] if ids[: len(before)] == before else tokenizer.encode(choice)
+
+
+def _written(path: Path) -> dict:
+    """What each id of a ``tokenizer.json`` writes."""
+    decoder = TextDecoder.from_spec(json.loads(path.read_text())["decoder"])
+    ids = RustTokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+    tokens = {index: token for token, index in ids.items()}
+    written = [decoder.to_bytes(tokens.get(index, "")).hex() for index in range(max(tokens) + 1)]
+    return {"bytes": written, "strippedSpaces": decoder.strip_spaces}
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +167,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
-        MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES),
+        MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -139,10 +180,13 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 3 * (1 + len(TINY_FAMILIES))
+    assert sum("Tokenizer and Python" in name for name in names) == 5 * len(FAMILIES)
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
+    forms = json.loads(FORM_CASES.read_text())
+    lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
+    assert sum("as in every language" in name for name in names) == sum(map(len, lists))
 
 
 def test_types_are_right(node, sources):

@@ -9,10 +9,11 @@ import { createInterface } from 'node:readline'
 import { askAll, stillFrame, pointOnStage } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
 import { ar } from './emulated_ar.mjs'
+import { badSettings, forms } from './forms.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
 import { webgpu } from './software_gpu.mjs'
 
-const SCENARIOS = { answers, details, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, webgpu }
+const SCENARIOS = { answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, webgpu }
 
 const [name, json] = process.argv.slice(2)
 const result = await SCENARIOS[name](JSON.parse(json ?? '{}'))

@@ -17,6 +17,7 @@ import { Info } from './ui/info'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { Status } from './ui/status'
+import { spoken, verdictOf } from './verdict'
 import { type Frame, ModelClient } from './worker/client'
 
 export class App implements LoopHost {
@@ -48,11 +49,16 @@ export class App implements LoopHost {
     private readonly config: AppConfig,
     private readonly options: LoadOptions,
   ) {
-    this.question = config.presets[0] ?? ''
-    this.panel.show(config.title, config.presets)
+    this.question = this.presets[0] ?? ''
+    this.panel.show(config.title, this.presets)
     this.panel.choose(this.question)
     this.info.maxTokens = config.longestAnswer
     this.listen()
+  }
+
+  /** The questions to choose from. */
+  private get presets(): string[] {
+    return this.config.presets.map(({ question }) => question)
   }
 
   /** Loads the model and opens the camera, side by side; then answers until the page is left. */
@@ -228,7 +234,7 @@ export class App implements LoopHost {
     if (!this.source || !this.ready) return
     if (this.source.kind !== 'picture') this.hold(true)
     this.loop.pause()
-    this.loop.ask(...this.config.presets)
+    this.loop.ask(...this.presets)
   }
 
   private chooseTileSize(size: number): void {
@@ -278,7 +284,8 @@ export class App implements LoopHost {
   ): Promise<Answer & { memory: number }> {
     if (!this.model) throw new Error('no model')
     const { maxTokens, tileSize } = this.info
-    return this.model.ask(frame, question, { maxTokens, tileSize }, signal, onText)
+    const form = this.config.presets.find((preset) => preset.question === question)?.form
+    return this.model.ask(frame, question, { maxTokens, tileSize, form }, signal, onText)
   }
 
   onStart(question: string): void {
@@ -297,15 +304,16 @@ export class App implements LoopHost {
   }
 
   onAnswer(question: string, answer: Answer & { memory: number }): void {
-    const text = answer.stop === 'length' ? `${answer.text} …` : answer.text
-    this.stage.label.finish(text)
-    this.panel.answer(question, text)
+    const verdict = verdictOf(answer, this.config.leastConfidence)
+    this.stage.label.finish(verdict)
+    this.panel.answer(question, verdict)
     this.panel.meter(answer, answer.memory + pageBytes())
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.status.say(`${question} ${text || 'No answer'}`)
+    this.status.say(spoken(question, verdict))
     // For pages that embed the app, and for its tests.
-    document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail: { question, ...answer } }))
+    const detail = { question, isSure: verdict.isSure, ...answer }
+    document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
   }
 
   onFailure(failure: Failure): void {

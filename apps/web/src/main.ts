@@ -1,6 +1,6 @@
 import { App } from './app'
 import type { TileChoice } from './bundle/files'
-import { loadConfig } from './config'
+import { type AppConfig, parseConfig, wrongSettings } from './config'
 import { asFailure } from './failure'
 import type { LoadOptions } from './model/load'
 import { prepareOffline } from './offline'
@@ -29,6 +29,16 @@ function readTile(query: URLSearchParams): TileChoice | null {
   if (size > 0) return { size, required: true }
   const remembered = rememberedTileSize()
   return remembered === null ? null : { size: remembered, required: false }
+}
+
+async function loadConfig(): Promise<AppConfig> {
+  let json: unknown
+  try {
+    json = await (await fetch('./app.json', { cache: 'no-cache' })).json()
+  } catch {
+    throw wrongSettings('it cannot be loaded')
+  }
+  return parseConfig(json)
 }
 
 if (await prepareOffline()) {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 
-import { parseConfig } from '../src/config'
 import { asFailure, Failure } from '../src/failure'
 
 describe('asFailure', () => {
@@ -21,23 +20,5 @@ describe('asFailure', () => {
   it('leaves a failure as it is', () => {
     const failure = new Failure('network', 'gone')
     expect(asFailure(failure)).toBe(failure)
-  })
-})
-
-describe('parseConfig', () => {
-  const right = { title: 'T', presets: ['Q?'], longestAnswer: 8 }
-
-  it('reads the settings', () => {
-    expect(parseConfig(right)).toEqual(right)
-  })
-
-  it.each([
-    [{ ...right, title: '' }, /title/],
-    [{ ...right, presets: [] }, /presets/],
-    [{ ...right, presets: ['a', ''] }, /presets/],
-    [{ ...right, longestAnswer: 0 }, /longestAnswer/],
-    [null, /title/],
-  ])('refuses %j', (json, message) => {
-    expect(() => parseConfig(json)).toThrow(message)
   })
 })

@@ -8,7 +8,7 @@ const imports = new Map(files.map((path) => [path, importsOf(path)]))
 
 function importsOf(path: string): string[] {
   const targets = readFileSync(join('src', path), 'utf8').matchAll(/from '(\.[^']+)'/g)
-  return [...targets].map(([, target]) => `${join(dirname(path), target as string)}.ts`)
+  return [...targets].map(([, target]) => `${join(dirname(path), (target as string).replace(/\.ts$/, ''))}.ts`)
 }
 
 /** The first circle that begins above `path`; empty where there is none. */

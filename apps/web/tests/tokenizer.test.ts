@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 
 import { parseManifest } from '../src/bundle/manifest'
-import { buildPrompt } from '../src/model/prompt'
+import { tokenDecoder } from '../src/form/token_bytes'
+import { answerIds, buildPrompt } from '../src/model/prompt'
 import { Tokenizer } from '../src/model/tokenizer'
 import { byteTokenizer, changed } from './helpers'
 
@@ -58,6 +59,10 @@ interface Family {
   readonly texts: readonly { readonly text: string; readonly ids: number[]; readonly decoded: string }[]
   readonly manifest: Record<string, unknown>
   readonly prompts: readonly { readonly question: string; readonly ids: number[] }[]
+  readonly choices: readonly { readonly text: string; readonly ids: number[] }[]
+  /** What each id writes, in hex, and how many spaces at the start of an answer are no part of it. */
+  readonly bytes: readonly string[]
+  readonly strippedSpaces: number
   readonly control: readonly string[]
 }
 
@@ -82,6 +87,19 @@ describe.skipIf(!cases)('Tokenizer and Python', () => {
     expect(made.map(({ ids }) => ids)).toEqual(family.prompts.map(({ ids }) => ids))
     const looks = new Set(made.map(({ ids, prefix }) => ids.slice(0, prefix).join()))
     expect(looks.size).toBe(1) // so one look serves all questions
+  })
+
+  it.each(families)('agree on the tokens of choices: $family', ({ json, manifest, choices }) => {
+    const tokenizer = open(json)
+    for (const { text, ids } of choices) expect(answerIds(parseManifest(changed(manifest)), tokenizer, text), text).toEqual(ids)
+  })
+
+  it.each(families)('agree on what each token writes: $family', ({ json, bytes, strippedSpaces }) => {
+    const tokenizer = open(json)
+    const decoder = tokenDecoder(tokenizer.decoder)
+    const written = bytes.map((_, id) => decoder.bytesOf(tokenizer.token(id) ?? ''))
+    expect(written.map((token) => Buffer.from(token).toString('hex'))).toEqual(bytes)
+    expect(decoder.strippedSpaces).toBe(strippedSpaces)
   })
 
   it.each(families)('agree on the tokens that no question may hold: $family', ({ json, manifest, control }) => {

@@ -1,6 +1,7 @@
 /** What answers questions about pictures: the model in onnxruntime-web, or the stand-in that tests of the page use. */
 
 import type { Check } from '../bundle/golden'
+import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
 
 export interface Progress {
@@ -54,13 +55,20 @@ export interface Answer extends Timing {
   readonly imageTokens: number
   /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
   readonly stop: 'end' | 'length' | 'context' | 'cancelled'
+  /** Of a ranking that ended: all choices, the likeliest first, which is the text. */
+  readonly likelihoods?: readonly Likelihood[]
 }
 
-export interface AskOptions {
-  readonly maxTokens: number
+export interface RankOptions {
   /** Which of the model's sizes to look with, as {@link ModelInfo.sizes}; without it, as the question before. */
   readonly tileSize?: number | undefined
   readonly signal: AbortSignal
+}
+
+export interface AskOptions extends RankOptions {
+  readonly maxTokens: number
+  /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
+  readonly form?: Form | undefined
   /** Called with the whole text so far, at most once per token. */
   readonly onText: (text: string, timing: Timing) => void
 }
@@ -69,6 +77,8 @@ export interface Engine {
   readonly info: ModelInfo
   /** Answers a question about `frame`. The same object is the same frame: several questions on one cost one look. */
   ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer>
+  /** As `ask`, with the likeliest of some choices, and how likely each is: exactly, at a decoder call per token. */
+  rank(frame: Pixels, question: string, choices: readonly string[], options: RankOptions): Promise<Answer>
   /** Runs the bundle's recorded inputs and compares. */
   selfTest(onCheck: (check: Check) => void): Promise<void>
 }

@@ -2,7 +2,7 @@
 
 import type { Check } from '../bundle/golden'
 import type { Pixels } from '../image/resize'
-import type { Answer, AskOptions, Engine, ModelInfo, Progress } from './engine'
+import type { Answer, AskOptions, Engine, ModelInfo, Progress, RankOptions } from './engine'
 
 const STEP = 40 // milliseconds per word
 const SIZES = [448, 336, 224].map((size) => ({ size, tokens: (size / 28) ** 2, bytes: 0 }))
@@ -44,6 +44,15 @@ export class FakeEngine implements Engine {
       options.onText(text, { ...timing })
     }
     return { ...timing, ...seen, text, stop: words.length > options.maxTokens ? 'length' : 'end' }
+  }
+
+  /** Each choice is half as likely as the one before. */
+  async rank(frame: Pixels, question: string, choices: readonly string[], options: RankOptions): Promise<Answer> {
+    const answer = await this.ask(frame, question, { ...options, maxTokens: 1, onText: () => undefined })
+    if (answer.stop === 'cancelled') return answer
+    const all = 2 - 2 ** (1 - choices.length)
+    const likelihoods = choices.map((text, n) => ({ text, probability: 2 ** -n / all }))
+    return { ...answer, text: choices[0] ?? '', stop: 'end', likelihoods }
   }
 
   async selfTest(onCheck: (check: Check) => void): Promise<void> {

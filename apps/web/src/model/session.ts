@@ -1,10 +1,12 @@
 /** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
 
+import type { Constraint } from '../form/constraint'
+import type { Forms } from '../form/forms'
 import type { Check, Golden } from '../bundle/golden'
 import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
-import { append, largest, prefill } from './decoding'
-import type { Answer, AskOptions, Engine, ModelInfo, Timing } from './engine'
+import { append, type Decoded, largest, prefill } from './decoding'
+import type { Answer, AskOptions, Engine, ModelInfo, RankOptions, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
 import { requireGolden, runGolden } from './self_test'
@@ -19,6 +21,7 @@ interface Seen {
 
 export class Session implements Engine {
   private seen: Seen | null = null
+  private forms: Forms | null = null
 
   constructor(
     private chosen: Manifest,
@@ -42,14 +45,51 @@ export class Session implements Engine {
   }
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
-    if (options.tileSize !== undefined) await this.useTiles(options.tileSize)
-    const prompt = buildPrompt(this.manifest, this.tokenizer, question)
+    const constraint = options.form ? (await this.loadForms()).begin(options.form) : null
     const clock = new Clock()
+    const begun = await this.begin(frame, question, options, clock)
+    return begun ? this.generate(begun, constraint, options, clock) : this.answer([], 'cancelled', clock)
+  }
+
+  async rank(frame: Pixels, question: string, choices: readonly string[], options: RankOptions): Promise<Answer> {
+    const tree = (await this.loadForms()).tree(choices)
+    const clock = new Clock()
+    const begun = await this.begin(frame, question, options, clock, tree.depth)
+    if (!begun) return this.answer([], 'cancelled', clock)
+    clock.token()
+    const step = async () => {
+      await breathe()
+      clock.token()
+      return !options.signal.aborted
+    }
+    const likelihoods = await tree.rank(this.graphs, begun, step)
+    this.graphs.free(begun.cache)
+    const [best] = likelihoods
+    return best ? { ...this.answer(tree.idsOf(best.text), 'end', clock), likelihoods } : this.answer([], 'cancelled', clock)
+  }
+
+  /** Looks and reads the question: what an answer of `room` tokens begins with; null when someone cancelled it. */
+  private async begin(
+    frame: Pixels,
+    question: string,
+    { tileSize, signal }: RankOptions,
+    clock: Clock,
+    room = 1,
+  ): Promise<Decoded | null> {
+    if (tileSize !== undefined) await this.useTiles(tileSize)
+    const prompt = buildPrompt(this.manifest, this.tokenizer, question, room)
     const image = await this.look(frame, prompt, clock)
-    if (options.signal.aborted) return this.answer([], 'cancelled', clock)
-    const tail = prompt.ids.slice(prompt.prefix)
-    const { logits, cache } = await prefill(this.graphs, this.manifest, tail, image)
-    return this.generate(logits, cache, options, clock)
+    if (signal.aborted) return null
+    return prefill(this.graphs, this.manifest, prompt.ids.slice(prompt.prefix), image)
+  }
+
+  /** When they are first needed: most questions have none. */
+  private async loadForms(): Promise<Forms> {
+    if (!this.forms) {
+      const { Forms } = await import('../form/forms')
+      this.forms = new Forms(this.manifest, this.tokenizer)
+    }
+    return this.forms
   }
 
   async selfTest(onCheck: (check: Check) => void): Promise<void> {
@@ -89,17 +129,24 @@ export class Session implements Engine {
     this.seen = null
   }
 
-  /** Greedy tokens from `logits` on. Takes over `cache`. */
-  private async generate(logits: Float32Array, cache: Cache, options: AskOptions, clock: Clock): Promise<Answer> {
+  /** Greedy tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
+  private async generate(
+    { logits, cache }: Decoded,
+    constraint: Constraint | null,
+    options: AskOptions,
+    clock: Clock,
+  ): Promise<Answer> {
     const { ids: known, context } = this.manifest
     const tokens: number[] = []
     let stop: Answer['stop'] = 'end'
     for (;;) {
-      const token = largest(logits)
+      const token = constraint ? constraint.choose(logits) : largest(logits)
       clock.token()
       if (known.end.includes(token)) break
       tokens.push(token)
+      constraint?.append(token)
       options.onText(this.tokenizer.decodeSoFar(tokens), clock.timing())
+      if (constraint?.isComplete) break // the only token that may follow need not be computed
       if (tokens.length >= options.maxTokens) stop = 'length'
       else if (cache.length >= context) stop = 'context'
       else {

@@ -16,6 +16,7 @@ interface AddedToken {
 interface TokenizerJson {
   readonly added_tokens?: readonly AddedToken[]
   readonly model: { readonly unk_token?: string | null }
+  readonly decoder?: unknown
 }
 
 export class Tokenizer {
@@ -25,15 +26,18 @@ export class Tokenizer {
     readonly controlTokens: ReadonlyMap<number, string>,
     /** The token that stands for characters without one of their own. */
     readonly unknown: string | null,
+    /** The `decoder` of the JSON: how tokens become text. */
+    readonly decoder: unknown,
   ) {}
 
   /** @throws {Failure} `damaged` when the JSON is not a tokenizer. */
   static fromJson(json: unknown): Tokenizer {
     try {
       const inner = new HuggingFaceTokenizer(json as object, { clean_up_tokenization_spaces: false })
-      const { added_tokens: added = [], model } = json as TokenizerJson
+      const { added_tokens: added = [], model, decoder } = json as TokenizerJson
       const control = added.filter(({ content, special }) => special || WRITTEN_AS_MARKER.test(content))
-      return new Tokenizer(inner, new Map(control.map(({ id, content }) => [id, content])), model.unk_token ?? null)
+      const names = new Map(control.map(({ id, content }) => [id, content]))
+      return new Tokenizer(inner, names, model.unk_token ?? null, decoder)
     } catch (error) {
       throw new Failure('damaged', `The bundle's tokenizer cannot be read: ${String(error)}`)
     }
@@ -41,6 +45,11 @@ export class Tokenizer {
 
   encode(text: string): number[] {
     return this.inner.encode(text, { add_special_tokens: false }).ids
+  }
+
+  /** A token as the vocabulary writes it; undefined for an id without one. */
+  token(id: number): string | undefined {
+    return this.inner.id_to_token(id)
   }
 
   /** The text of an answer's ids, without special tokens. */

@@ -1,6 +1,7 @@
 /** A label: a question and its answer, placed beside a point of the stage. */
 
 import { clamp, type Point, type Size } from '../source/crop'
+import type { Verdict } from '../verdict'
 import { make } from './dom'
 
 const MARGIN = 12
@@ -15,10 +16,11 @@ export class Label {
   private readonly leader = make('div', 'leader')
   private readonly question = make('p', 'question')
   private readonly answer = make('p', 'answer')
+  private readonly note = make('p', 'note')
   private complete = ''
 
   constructor(parent: HTMLElement) {
-    this.box.append(this.question, this.answer)
+    this.box.append(this.question, this.answer, this.note)
     parent.append(this.leader, this.box)
     this.hide()
   }
@@ -26,27 +28,25 @@ export class Label {
   /** Shows the question under way; its last answer stays until there is another. */
   begin(question: string): void {
     if (this.question.textContent === question) return
+    this.forget()
     this.question.textContent = question
-    this.answer.textContent = ''
-    this.complete = ''
   }
 
   /** The answer so far. While it repeats the last one, that stays, so that an unchanged answer does not flicker. */
   stream(text: string): void {
     if (this.complete.startsWith(text)) return
-    this.show(text)
+    this.show(text, '', true)
   }
 
-  finish(text: string): void {
+  finish({ text, note, isSure }: Verdict): void {
     this.complete = text
-    this.show(text || 'No answer')
+    this.show(text || 'No answer', note, isSure)
   }
 
   /** Starts anew at another place. */
   clear(): void {
     this.question.textContent = ''
-    this.answer.textContent = ''
-    this.complete = ''
+    this.forget()
   }
 
   hide(): void {
@@ -80,7 +80,15 @@ export class Label {
     this.leader.style.height = `${Math.max(0, Math.round(to - from))}px`
   }
 
-  private show(text: string): void {
+  private forget(): void {
+    this.complete = ''
+    this.show('', '', true)
+  }
+
+  private show(text: string, note: string, isSure: boolean): void {
     if (this.answer.textContent !== text) this.answer.textContent = text
+    if (this.note.textContent !== note) this.note.textContent = note
+    this.note.hidden = note === ''
+    this.box.dataset.sure = String(isSure)
   }
 }

@@ -1,6 +1,7 @@
 /** The panel: questions to choose from with their last answers, a question of one's own, the meters, pause. */
 
 import type { Timing } from '../model/engine'
+import type { Verdict } from '../verdict'
 import { button, element, make, text } from './dom'
 import { megabytes, perSecond, seconds } from './format'
 
@@ -58,11 +59,11 @@ export class Panel {
     for (const [known, { card }] of this.cards) card.setAttribute('aria-pressed', String(known === question))
   }
 
-  answer(question: string, answer: string): void {
+  answer(question: string, { text, note }: Verdict): void {
     const shown = this.cards.get(question)
     if (!shown) return
-    shown.answer.textContent = answer || 'no answer'
-    shown.card.title = answer
+    shown.answer.textContent = text || 'no answer'
+    shown.card.title = note ? `${text}, ${note}` : text
   }
 
   /** Forgets the answers: they were about another picture. */

@@ -4,7 +4,7 @@ import type { Check } from '../bundle/golden'
 import { Failure } from '../failure'
 import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
 import type { LoadOptions } from '../model/load'
-import type { FrameData, FromWorker, ToWorker } from './messages'
+import type { QuestionOptions, FrameData, FromWorker, ToWorker } from './messages'
 
 export interface Frame extends FrameData {
   /** This copy of the pixels goes to the worker; the page may keep another as a thumbnail. */
@@ -47,13 +47,12 @@ export class ModelClient {
   }
 
   /**
-   * Asks about `frame`, whose buffer is handed over the first time, at one of the model's sizes if one is given.
-   * Aborting `signal` ends the answer early.
+   * Asks about `frame`, whose buffer is handed over the first time. Aborting `signal` ends the answer early.
    */
   ask(
     frame: Frame,
     question: string,
-    { maxTokens, tileSize }: { maxTokens: number; tileSize: number | undefined },
+    options: QuestionOptions,
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
   ): Promise<Answer & { memory: number }> {
@@ -65,7 +64,7 @@ export class ModelClient {
       signal.addEventListener('abort', () => this.send({ kind: 'cancel', job }), { once: true })
       const { id, width, height, rgba } = frame
       const data = known ? null : { id, width, height, rgba }
-      this.send({ kind: 'ask', job, frameId: id, frame: data, question, maxTokens, tileSize }, data ? [rgba] : [])
+      this.send({ kind: 'ask', job, frameId: id, frame: data, question, options }, data ? [rgba] : [])
       if (signal.aborted) this.send({ kind: 'cancel', job })
     })
   }

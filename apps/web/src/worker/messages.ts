@@ -2,6 +2,7 @@
 
 import type { Check } from '../bundle/golden'
 import type { FailureCode } from '../failure'
+import type { Form } from '../form/form'
 import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
 import type { LoadOptions } from '../model/load'
 
@@ -13,6 +14,14 @@ export interface FrameData {
   readonly rgba: ArrayBuffer
 }
 
+/** How a question is to be answered. */
+export interface QuestionOptions {
+  readonly maxTokens: number
+  readonly tileSize: number | undefined
+  /** With choices the answer comes with how likely each of them is. */
+  readonly form: Form | undefined
+}
+
 export type ToWorker =
   | { readonly kind: 'load'; readonly options: LoadOptions }
   /** `frame` only when the worker does not hold it already: the last one is kept for further questions. */
@@ -22,8 +31,7 @@ export type ToWorker =
       readonly frameId: number
       readonly frame: FrameData | null
       readonly question: string
-      readonly maxTokens: number
-      readonly tileSize: number | undefined
+      readonly options: QuestionOptions
     }
   | { readonly kind: 'cancel'; readonly job: number }
   | { readonly kind: 'self-test'; readonly job: number }

@@ -2,7 +2,7 @@
 
 import { asFailure, Failure } from '../failure'
 import type { Pixels } from '../image/resize'
-import type { Engine } from '../model/engine'
+import type { Engine, Timing } from '../model/engine'
 import { loadEngine } from '../model/load'
 import { wasmBytes } from './memory'
 import type { FrameData, FromWorker, ToWorker } from './messages'
@@ -39,17 +39,18 @@ async function load(options: (ToWorker & { kind: 'load' })['options']): Promise<
 }
 
 async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
-  const { job, question, maxTokens, tileSize } = message
+  const { job, question } = message
+  const { maxTokens, tileSize, form } = message.options
   const pixels = take(message.frameId, message.frame)
   const abort = new AbortController()
   running = { job, abort }
   try {
-    const answer = await ready().ask(pixels, question, {
-      maxTokens,
-      tileSize,
-      signal: abort.signal,
-      onText: (text, timing) => say({ kind: 'text', job, text, timing }),
-    })
+    const { signal } = abort
+    const onText = (text: string, timing: Timing) => say({ kind: 'text', job, text, timing })
+    const answer =
+      form && 'choices' in form
+        ? await ready().rank(pixels, question, form.choices, { tileSize, signal })
+        : await ready().ask(pixels, question, { maxTokens, tileSize, form, signal, onText })
     say({ kind: 'answer', job, answer, memory: wasmBytes() })
   } finally {
     running = null

@@ -1,0 +1,29 @@
+/** What the app says of an answer: as it is, or with how sure the model is of it, or that it is not. */
+
+import type { Answer } from './model/engine'
+
+export interface Verdict {
+  readonly text: string
+  /** How sure the model is, in a few words; empty where that is not known. */
+  readonly note: string
+  /** False for an answer out of a list that the model does not hold likely enough. */
+  readonly isSure: boolean
+}
+
+/** `leastConfidence` is the least probability of a choice that counts as an answer. */
+export function verdictOf({ text, stop, likelihoods }: Answer, leastConfidence: number): Verdict {
+  const best = likelihoods?.[0]
+  if (!best) return { text: stop === 'length' ? `${text} …` : text, note: '', isSure: true }
+  if (best.probability >= leastConfidence) return { text, note: `${percent(best.probability)} sure`, isSure: true }
+  return { text: 'Not sure', note: `perhaps ${best.text}, ${percent(best.probability)}`, isSure: false }
+}
+
+/** What a screen reader says. */
+export function spoken(question: string, { text, note }: Verdict): string {
+  return `${question} ${text || 'No answer'}${note && `, ${note}`}`
+}
+
+function percent(probability: number): string {
+  if (probability > 0.99 && probability < 1) return 'over 99 %'
+  return probability > 0 && probability < 0.01 ? 'under 1 %' : `${Math.round(100 * probability)} %`
+}

@@ -1,0 +1,33 @@
+import { expect, it } from 'vitest'
+
+import type { Answer } from '../src/model/engine'
+import { spoken, verdictOf } from '../src/verdict'
+
+const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }
+const answer: Answer = { ...timing, text: 'red', ids: [1], tile: 1, imageTokens: 1, stop: 'end' }
+const ranked = (probability: number): Answer => ({
+  ...answer,
+  likelihoods: [
+    { text: 'red', probability },
+    { text: 'blue', probability: 1 - probability },
+  ],
+})
+
+it.each([
+  [answer, 'red', '', true],
+  [{ ...answer, text: '' }, '', '', true],
+  [{ ...answer, stop: 'length' as const }, 'red …', '', true],
+  [ranked(0.5), 'red', '50 % sure', true],
+  [ranked(0.996), 'red', 'over 99 % sure', true],
+  [ranked(1), 'red', '100 % sure', true],
+  [ranked(0.4999), 'Not sure', 'perhaps red, 50 %', false],
+  [ranked(0.004), 'Not sure', 'perhaps red, under 1 %', false],
+])('says what the model is sure of', (given, text, note, isSure) => {
+  expect(verdictOf(given, 0.5)).toEqual({ text, note, isSure })
+})
+
+it('says it to a screen reader too', () => {
+  expect(spoken('Colour?', verdictOf(ranked(0.4), 0.5))).toBe('Colour? Not sure, perhaps red, 40 %')
+  expect(spoken('Colour?', verdictOf(ranked(0.8), 0.5))).toBe('Colour? red, 80 % sure')
+  expect(spoken('Colour?', verdictOf({ ...answer, text: '' }, 0.5))).toBe('Colour? No answer')
+})
