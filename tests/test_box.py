@@ -90,7 +90,7 @@ def wheels(tmp_path_factory) -> dict[str, Path]:
 def pip(*arguments: object, **options: object) -> None:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, **options)
-    if re.search("NameResolutionError|NewConnectionError|Could not find a version", done.stderr):
+    if done.returncode and re.search("NameResolution|NewConnection|ConnectTimeout|ProxyError", done.stderr):
         pytest.skip("needs the network (the index that pip is set to)")
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -113,13 +113,13 @@ _POOL: Final = descriptor_pool.DescriptorPool()  # of its own: the default one m
 _POOL.AddSerializedFile(_file().SerializeToString())
 
 
-def new(name: str = "ModelProto", **fields: Any) -> Message:
-    """An empty message, or one with ``fields``.
+def new(kind: str = "ModelProto", /, **fields: Any) -> Message:
+    """An empty message of a ``kind``, or one with ``fields``.
 
     >>> new("TensorProto", name="scales", dims=[2, 3]).dims
     [2, 3]
     """
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"onnx.{name}"))(**fields)
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"onnx.{kind}"))(**fields)
 
 
 def is_complete(message: Message) -> bool:
