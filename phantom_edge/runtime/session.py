@@ -315,7 +315,7 @@ class Chat:
         return logits
 
     def _begin(self, prompt: list[int]) -> Floats | None:
-        """Begin a first prompt's cache; gives the picture's tokens, unless its part of the prompt is there."""
+        """Begin a first prompt's cache; gives the picture's tokens unless its part of the prompt is there."""
         session, timing, clock = self.session, self.timing, time.perf_counter()
         self.ids, known = [], session.pictures
         if self.image is None or known is None:
