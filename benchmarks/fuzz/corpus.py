@@ -20,6 +20,8 @@ from recipes.synthetic import TINY, TINY_FAMILIES, write_checkpoint
 FORMATS: Final = {"onnx": "desktop", "coreml": "ios", "executorch": "android", "coreai": "ios"}
 CONTEXT: Final = 160
 PICTURES: Final = ("png", "jpeg", "webp", "gif", "bmp", "tiff", "ppm")
+KNOWN: Final = "0" * 64
+"""The key of a kept picture."""
 QUESTION: Final = "What is it?"
 RECIPE: Final = (
     'base = "int4"\n[[rule]]\nmatch = "text_decoder.layers.*.down"\nto = "int8"\n'
@@ -51,6 +53,7 @@ def build(folder: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> Path:
     _write_pictures(folder / "pictures")
     _write_data(folder)
     _write_sweep(folder / "sweep")
+    _write_known(folder / "known")
     _write_words(folder)
     done.touch()
     return folder
@@ -137,6 +140,14 @@ def _write_pictures(folder: Path) -> None:
     for kind in PICTURES:
         Image.fromarray(pixels).save(folder / f"picture.{kind}", kind.upper())
     Image.fromarray(pixels.astype(np.int32)[..., 0] * 300).save(folder / "picture.grey.tiff")
+
+
+def _write_known(folder: Path) -> None:
+    """A picture cache with one picture."""
+    from phantom_edge.runtime.pictures import PictureCache, PictureState
+
+    caches = tuple(np.ones((1, 2, 6, 4), kind) for kind in (np.float32, np.float16, np.int8))
+    PictureCache(folder=folder).put(KNOWN, PictureState(np.ones((4, 8), np.float32), caches))
 
 
 def _write_data(folder: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.fuzz import mutate
-from benchmarks.fuzz.corpus import PICTURES, QUESTION
+from benchmarks.fuzz.corpus import KNOWN, PICTURES, QUESTION
 from phantom_edge.cli import main
 from phantom_edge.cli.console import command
 
@@ -96,6 +96,12 @@ def _quantization(folder: Path) -> None:
     from phantom_edge.quantize import store
 
     store.load(folder / "quantization.safetensors")
+
+
+def _known(folder: Path) -> None:
+    from phantom_edge.runtime.pictures import PictureCache
+
+    PictureCache(folder=folder).get(KNOWN)
 
 
 def _recipe(folder: Path) -> None:
@@ -247,6 +253,7 @@ def _kinds() -> dict[str, Kind]:
         "golden.json": Kind("conform", "golden.json", json_, cli("conform", "{}", "--json")),
         "recordings": Kind("conform", "golden.safetensors", tensors, cli("conform", "{}", "--json")),
         "quantization": Kind("", "quantization.safetensors", tensors, call(_quantization)),
+        "known picture": Kind("known", f"{KNOWN}.safetensors", tensors, call(_known)),
         "recipe.toml": Kind("", "recipe.toml", mutate.damaged_text, call(_recipe)),
         "report.json": Kind("", "report.json", json_, cli("bench", "--compare", "{}/report.json")),
         "records.jsonl": Kind("", "records.jsonl", lines, call(_records)),

@@ -1,8 +1,8 @@
 """Arrays by key in the files of one folder, for several processes at once and across crashes.
 
 A file gets its name whole, in one step, so that no reader meets half of one. Nothing waits for the disk: what
-a power failure leaves hollow, what is damaged and what has another's name does not have its own digest, and is
-removed and computed again. Files and folder are for their owner alone: they come from pictures.
+a power failure leaves hollow, what is damaged and what has another's name does not have its own digest, and
+is removed and computed again. Files and folder are for their owner alone: they come from pictures.
 """
 
 from __future__ import annotations

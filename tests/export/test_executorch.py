@@ -14,6 +14,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from executorch.exir import schema
 from executorch_models import CHUNK, CONTEXT, OPTIONS, write
 from folded_models import Exports, folded, integers, quantized
 
@@ -174,6 +175,17 @@ class TestProgram:
                 [heads, CONTEXT, 1, spec.width(n)] for n in range(spec.config.decoder.layers) for _ in "kv"
             ]
             assert [plan.values[call.args[1]].val.sizes for call in calls] == wanted
+
+    def test_each_state_has_a_name_of_its_own(self, exports, qwen):
+        program = stored(exports, qwen, "fp32", "exact")
+        layers = range(folded(qwen, "exact").spec.config.decoder.layers)
+        names = [f"layers.{n}.{part}" for n in layers for part in ("keys", "values")]
+        assert program.states("text_decoder") == names
+        assert program.states("vision_encoder") == []
+        values = [v.val for v in program.plan("text_decoder").values if isinstance(v.val, schema.Tensor)]
+        stranger = next(value for value in values if value.extra_tensor_info is None)
+        stranger.extra_tensor_info = schema.ExtraTensorInfo(fully_qualified_name=names[0])
+        assert program.states("text_decoder") == []  # of two with one name the runtime gives the first
 
     def test_no_two_tensors_that_live_at_once_share_memory(self, exports, qwen):
         sizes = {"HALF": 2, "FLOAT": 4, "LONG": 8}

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.cli import app
+from phantom_edge.errors import InputError
 from phantom_edge.evaluate.ask import evaluate
 from phantom_edge.evaluate.items import Item, Picture
 from phantom_edge.export.executorch import FILE
@@ -165,6 +166,30 @@ def test_a_new_process_begins_with_what_the_disk_has(opened, pictures, tmp_path,
     assert ask(chat, QUESTIONS[1]) == texts[1]
     assert chat.timing.picture == ""  # of the second question, which needs no picture
     assert ask(session.chat(pictures["square"])) == texts[0]
+
+
+def test_a_cache_is_not_filled_with_what_is_no_content_of_it(opened, pictures):
+    session = opened(None)
+    backend, cache = session.backend, session.backend.make_cache()
+    session.prefill(session.tokenizer.encode(session.spec.template.render([("Why?", None)])), cache)
+    sound = backend.snapshot(cache)
+    positions = 1 if sound[0].shape[1] == cache.length else 2
+    longer = [np.concatenate([array] * 20, axis=positions) for array in sound]
+    for arrays in (
+        [], sound[1:], [*sound, sound[0]], [*sound[:-1], sound[-1].astype(np.float64)],
+        [sound[0][..., 1:], *sound[1:]], [sound[0][0], *sound[1:]], [*sound[:-1], np.float32(0)],
+        [sound[0].take(range(1, cache.length), positions), *sound[1:]],
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="compute it again"):
+            backend.restore([np.asarray(array) for array in arrays])
+    if cache.length * 20 > backend.context:
+        with pytest.raises(InputError, match="compute it again"):
+            backend.restore(longer)
+    again = backend.restore(sound)
+    assert again.length == cache.length
+    for one, other in zip(backend.snapshot(again), sound, strict=True):
+        assert np.array_equal(one, other)
+        assert one.dtype == other.dtype
 
 
 def test_a_rewound_chat_and_a_history_use_what_is_known(opened, pictures, monkeypatch):

@@ -117,14 +117,14 @@ class StoredProgram:
         return Counter(plan.operators[c.op_index].name for c in calls if isinstance(c, schema.KernelCall))
 
     def states(self, method: str) -> list[str]:
-        """Names of the tensors that the method keeps as its KV cache; none where one of them has no name."""
+        """Names of the tensors that are the method's KV cache; none where one has no name of its own."""
         plan, tensors = self.plan(method), []
         for call in (i.instr_args for c in plan.chains for i in c.instructions):
             if isinstance(call, schema.KernelCall) and plan.operators[call.op_index].name == UPDATE:
                 tensors.append(plan.values[call.args[1]].val)
-        infos = [tensor.extra_tensor_info for tensor in tensors if tensor.allocation_info]
-        names = [info.fully_qualified_name or "" for info in infos if info]
-        return names if len(names) == len(set(names)) == len(tensors) and all(names) else []
+        everyone = Counter(_name(value.val) for value in plan.values)
+        names = [_name(tensor) if tensor.allocation_info else "" for tensor in tensors]
+        return names if all(name and everyone[name] == 1 for name in names) else []
 
     def matmuls(self, method: str) -> Iterator[Matmul]:
         """The matmuls with constant weights in the method's XNNPACK delegates, in the order they run."""
@@ -266,6 +266,12 @@ class StoredProgram:
                 inside = 0 <= index < len(segments) and segments[index].size > 0
                 if delegate.processed.location != schema.DataLocation.SEGMENT or not inside:
                     raise InputError(f"{self.path}: {plan.name} has a delegate without a payload")
+
+
+def _name(value: Any) -> str:
+    """The name of a tensor, by which the runtime gives access to it; empty for everything else."""
+    info = value.extra_tensor_info if isinstance(value, schema.Tensor) else None
+    return (info.fully_qualified_name or "") if info else ""
 
 
 def _header(path: Path, head: bytes, size: int) -> _ExtendedHeader:
