@@ -14,6 +14,7 @@ TESTED: Final = {
     "onnx": "1.23.2",
     "onnxruntime": "1.32.0",
     "optimum": "2.3.0",
+    "llguidance": "1.9.1",
     "tokenizers": "0.23.3",
     "sentencepiece": "0.2.3",
     "huggingface_hub": "2.4.0",

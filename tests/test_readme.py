@@ -18,7 +18,14 @@ from phantom_edge.targets import targets
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "docs/getting-started.md", "docs/exporting.md", "docs/bundle.md", "docs/accuracy.md")
+PAGES = (
+    "README.md",
+    "docs/getting-started.md",
+    "docs/exporting.md",
+    "docs/bundle.md",
+    "docs/accuracy.md",
+    "docs/answers.md",
+)
 TEXT = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 
 

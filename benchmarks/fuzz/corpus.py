@@ -54,6 +54,7 @@ def build(folder: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> Path:
     _write_data(folder)
     _write_sweep(folder / "sweep")
     _write_known(folder / "known")
+    _write_forms(folder)
     _write_words(folder)
     done.touch()
     return folder
@@ -65,6 +66,28 @@ def _write_words(folder: Path) -> None:
     for name in ("pictures/picture.png", "report.json"):
         shutil.copy(folder / name, folder / "words")
     (folder / "words" / "words.json").write_text("[]")
+
+
+def _write_forms(folder: Path) -> None:
+    """A JSON schema and a regular expression for answers."""
+    names = {"enum": ["red", "größer"]}
+    part = {"type": "object", "properties": {"name": names, "n": {"type": "integer", "maximum": 9}}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "parts": {"type": "array", "items": {"$ref": "#/$defs/part"}, "minItems": 1, "maxItems": 3},
+            "when": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+            "code": {"type": "string", "pattern": "[A-Z]{2}-[0-9]+", "maxLength": 8},
+            "share": {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+        },
+        "required": ["parts", "code"],
+        "additionalProperties": False,
+        "$defs": {"part": part},
+    }
+    (folder / "schema.json").write_text(json.dumps(schema))
+    (folder / "pattern.txt").write_text(
+        r"^((?:yes|no), )?[^\d\W]{2,9}(größer|\d{1,3}(\.\d+)?)*( \(.{0,20}\))+!?$"
+    )
 
 
 def _write_sweep(folder: Path) -> None:

@@ -154,6 +154,36 @@ def _records(folder: Path) -> None:
     read_records(folder / "records.jsonl", Suite("s", items, ""))
 
 
+def _schema(folder: Path) -> None:
+    from phantom_edge.cli.forms import chosen_form
+
+    _walk(chosen_form(None, None, folder / "schema.json"))
+
+
+def _pattern(folder: Path) -> None:
+    from phantom_edge.runtime.form import Form
+
+    _walk(Form(regex=(folder / "pattern.txt").read_bytes().decode("utf-8", "replace")))
+
+
+def _walk(form: Any) -> None:
+    """A random answer of a form, over Nano's pieces."""
+    import numpy as np
+
+    from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.runtime.form import within
+    from phantom_edge.runtime.sampling import Sampling
+    from phantom_edge.text.prompt_ids import PromptEncoder
+
+    source, rng = Pretrained.open(), np.random.default_rng(3)
+    ends, size = source.config.end_ids, source.tokenizer.vocab_size
+    constraint = form.begin(PromptEncoder(source.template, source.tokenizer), ends)
+    choose = within(constraint, Sampling(1.0, seed=1).chooser())
+    for _ in range(60):
+        if choose(rng.normal(size=size).astype(np.float32)) in ends or constraint.complete:
+            return
+
+
 def _table(folder: Path) -> None:
     from phantom_edge.evaluate.job import build_suite
 
@@ -257,6 +287,8 @@ def _kinds() -> dict[str, Kind]:
         "recipe.toml": Kind("", "recipe.toml", mutate.damaged_text, call(_recipe)),
         "report.json": Kind("", "report.json", json_, cli("bench", "--compare", "{}/report.json")),
         "records.jsonl": Kind("", "records.jsonl", lines, call(_records)),
+        "schema.json": Kind("", "schema.json", json_, call(_schema)),
+        "pattern": Kind("", "pattern.txt", mutate.damaged_text, call(_pattern)),
         "triples.jsonl": Kind("pictures", "triples.jsonl", lines, call(_triples)),
         "table": Kind("", "mmstar.tsv", lines, call(_table)),
         "run.json": Kind("run", "out.partial/run.json", json_, call(_state)),

@@ -229,7 +229,7 @@ def run(
         chat = session.chat(image)
     answers = []
     for question in prompt:
-        ranked = likelihoods(chat, question, form) if stats or as_json else []
+        ranked, encoding = likelihoods(chat, question, form) if stats or as_json else ([], 0.0)
         settings = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
         pieces = chat.ask(question, form=form, **settings)
         text = ""
@@ -238,6 +238,7 @@ def run(
             if not as_json:
                 echo(piece, nl=False)
         t = chat.timing
+        t.vision += encoding
         shares = {"likelihoods": {one.text: one.probability for one in ranked}} if ranked else {}
         answers.append({"question": question, "answer": text, **shares, **vars(t)})
         if not as_json:

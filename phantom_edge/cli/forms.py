@@ -28,12 +28,14 @@ def chosen_form(choices: str | None, regex: str | None, schema: Path | None) -> 
         return Form(choices=[choice.strip() for choice in choices.split(",")])
     if regex is not None:
         return Form(regex=regex)
-    return None if schema is None else Form(schema=read_json(schema, MAX_SCHEMA, "write it in a file"))
+    return None if schema is None else Form(schema=read_json(schema, MAX_SCHEMA, "mend it"))
 
 
-def likelihoods(chat: Chat, question: str, form: Form | None) -> list[Likelihood]:
-    """How likely each choice is; nothing for a form without choices."""
-    return [] if form is None or form.choices is None else chat.rank(question, form.choices)
+def likelihoods(chat: Chat, question: str, form: Form | None) -> tuple[list[Likelihood], float]:
+    """How likely each choice is, nothing for a form without choices; and what encoding the picture took."""
+    if form is None or form.choices is None:
+        return [], 0.0
+    return chat.rank(question, form.choices), chat.timing.vision
 
 
 def check_met(form: Form | None, stops: Sequence[str]) -> None:

@@ -69,7 +69,7 @@ class ChoicesConstraint:
         """Which of ``width`` ids may follow: [width]."""
         mask = np.zeros(width, np.bool_)
         mask[list(self._node.next)] = True
-        mask[self._end_ids] |= self._node.choice is not None
+        mask[self._end_ids] = self._node.choice is not None
         return mask
 
     def accept(self, token: int) -> None:

@@ -25,6 +25,7 @@ IMPORTS = {
     "onnx": "import onnx",
     "onnxruntime": "import onnxruntime; assert onnxruntime.get_available_providers()",
     "optimum": "import optimum.commands.register.register_phantom_edge",
+    "llguidance": "import llguidance",
     "tokenizers": "import tokenizers",
     "sentencepiece": "import sentencepiece",
     "huggingface_hub": "import huggingface_hub",

@@ -51,7 +51,7 @@ class Form:
     there, a regular expression that is refused, a schema that is none or that no text meets.
 
     >>> session = pe.Session.open("nano-desktop")
-    >>> form = pe.Form(regex=r"[0-9] objects?")
+    >>> form = pe.Form(regex=r"[0-9] objects")
     >>> "".join(session.generate("How many objects are there?", image="photo.jpg", form=form))
     '2 objects'
     """

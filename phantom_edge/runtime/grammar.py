@@ -46,10 +46,9 @@ class GrammarConstraint:
     """
 
     def __init__(self, grammar: str, tokenizer: Tokenizer, end_ids: Sequence[int], what: str) -> None:
-        from llguidance import LLMatcher
-
         self._end_ids, self._what = list(end_ids), what
-        self._matcher: LLMatcher = LLMatcher(_vocabulary(tokenizer, end_ids[0]), grammar, log_level=0)
+        vocabulary = _vocabulary(tokenizer, end_ids[0])
+        self._matcher: LLMatcher = _engine().LLMatcher(vocabulary, grammar, log_level=0)
         self._check()
 
     def allowed(self, width: int) -> NDArray[np.bool_]:
@@ -104,9 +103,8 @@ def schema_grammar(schema: Mapping[str, Any], dropped_spaces: int = 0) -> str:
 
 def check_grammar(grammar: str, what: str) -> None:
     """Raise :class:`InputError` for a grammar that is none or that no text meets; ``what`` it is called."""
-    from llguidance import LLMatcher, LLTokenizer
-
-    matcher = LLMatcher(LLTokenizer("byte"), grammar, log_level=0)
+    engine = _engine()
+    matcher = engine.LLMatcher(engine.LLTokenizer("byte"), grammar, log_level=0)
     matcher.compute_bitmask()
     if matcher.get_error().startswith(_DEAD_END):
         raise InputError(f"no text meets {what}; mend it")
@@ -140,9 +138,19 @@ def _refused(what: str, error: str) -> InputError:
 @lru_cache(maxsize=4)
 def _vocabulary(tokenizer: Tokenizer, end_id: int) -> LLTokenizer:
     """llguidance's view of a tokenizer: the bytes of every id, and no control token ever inside an answer."""
-    from llguidance import LLTokenizer, TokenizerWrapper
+    engine = _engine()
+    vocabulary: LLTokenizer = engine.LLTokenizer(engine.TokenizerWrapper(_Bytes(tokenizer, end_id)))
+    return vocabulary
 
-    return LLTokenizer(TokenizerWrapper(_Bytes(tokenizer, end_id)))
+
+def _engine() -> Any:
+    """The library, which is loaded when the first form needs it. Raises :class:`InputError` without it."""
+    try:
+        import llguidance
+    except ImportError:
+        what = "a regular expression or a JSON schema needs the library llguidance"
+        raise InputError(f"{what}: install it with pip, or use choices") from None
+    return llguidance
 
 
 class _Bytes:

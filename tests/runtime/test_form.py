@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,6 +280,13 @@ def test_bad_forms_are_refused_in_one_line(name):
     assert message in str(caught.value)
     assert len(str(caught.value)) < 300
     assert time.perf_counter() - start < 2
+
+
+def test_without_the_library_choices_remain(monkeypatch):
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    assert begun(Form(choices=["red"]), (tokenizer("byte level"), 2)).allowed(700).sum() == 1
+    with pytest.raises(InputError, match="needs the library llguidance"):
+        Form(regex="a")
 
 
 def test_deep_schemas_are_refused():
