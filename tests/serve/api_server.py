@@ -61,10 +61,20 @@ class ApiServer:
         (pid,) = listed.stdout.split()
         return int(pid)
 
-    def requests(self) -> list[dict[str, Any]]:
-        """The log's lines about requests."""
-        lines = [json.loads(line) for line in self.log if line.startswith("{")]
-        return [line for line in lines if line["event"] == "request"]
+    def chats(self, count: int) -> list[dict[str, Any]]:
+        """The log's lines about chat requests, once there are so many; a line may come after its answer."""
+        until(lambda: len(self._chats()) >= count, f"{count} chats in the log")
+        return self._chats()
+
+    def _chats(self) -> list[dict[str, Any]]:
+        read = [json.loads(line) for line in list(self.log) if line.startswith("{")]
+        return [line for line in read if line.get("route") == "/v1/chat/completions"]
+
+    def logged(self, response: httpx.Response) -> dict[str, Any]:
+        """The log's line about a chat request."""
+        number = response.headers["x-request-id"]
+        until(lambda: any(line["id"] == number for line in self._chats()), "the request is in the log")
+        return next(line for line in self._chats() if line["id"] == number)
 
 
 @contextlib.contextmanager

@@ -160,11 +160,11 @@ def test_the_page_of_the_api_loads_nothing(server):
     assert "/v1/chat/completions" in schema["paths"]
 
 
-def test_counts_and_the_log_have_numbers_and_no_words(client, server, pictures):
+def test_counts_and_the_log_have_numbers_and_no_words(server, pictures):
     secret = "Where is my marmalade?"
-    answer = ask(client, user(secret, data_url(pictures[0])))
-    log = server.requests()[-1]
-    assert log["prompt_tokens"] == answer.usage.prompt_tokens
+    answer = server.post({"messages": [user(secret, data_url(pictures[0]))]})
+    log = server.logged(answer)
+    assert log["prompt_tokens"] == answer.json()["usage"]["prompt_tokens"]
     assert (log["route"], log["status"], log["model"]) == ("/v1/chat/completions", 200, MODEL)
     assert server.get("marmalade").status_code == 404
     numbers = server.get("metrics").text

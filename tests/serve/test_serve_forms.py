@@ -106,7 +106,7 @@ def test_a_picture_is_known_again_also_after_a_restart(nano, pictures, tmp_path)
         assert 'phantom_edge_pictures_total{model="nano",source="memory"} 1.0' in server.get("metrics").text
     with api_server("--model", str(nano), "--cache-dir", str(folder)) as server:
         ask(server)
-        assert server.requests()[-1]["picture"] == "disk"
+        assert server.chats(1)[0]["picture"] == "disk"
     with api_server("--model", str(nano), "--cache", "0") as server:
         ask(server)
         ask(server)
