@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -34,6 +34,7 @@ from PIL import Image
 import phantom_edge as pe
 from benchmarks.api_client import ApiClient, Outcome
 from phantom_edge.bench.machine import watched
+from phantom_edge.images import load_image
 from phantom_edge.scenes.write import write_scenes
 from phantom_edge.system.resident import resident
 
@@ -99,12 +100,18 @@ def model_pid(server: int) -> int:
 # --- overhead
 
 
-async def overhead(session: pe.Session, port: int, picture: Image.Image) -> dict[str, float]:
+async def overhead(session: pe.Session, port: int, picture: Image.Image) -> dict[str, Any]:
     """Milliseconds that the API adds to a request of one token, and to each further token.
 
-    Medians of interleaved runs; the long answers have a form that lets them be long.
+    Of interleaved runs; the long answers have a form that lets them be long. By medians, and by the fastest
+    runs, which other work on the machine disturbs least.
     """
-    client = ApiClient(port)
+    client, file = ApiClient(port), io.BytesIO()
+    picture.save(file, "png")  # which both have to decode
+
+    def decoded() -> Image.Image:
+        return load_image(io.BytesIO(file.getvalue()))
+
     pattern = f"[a-z ]{{{LONG}}}"
     form = pe.Form(regex=pattern)
     response_format = {"type": "regex", "regex": pattern}
@@ -114,25 +121,33 @@ async def overhead(session: pe.Session, port: int, picture: Image.Image) -> dict
     tokens = 0
     for _ in range(REPEATS):
         begin = time.perf_counter()
-        "".join(session.generate(QUESTIONS[0], picture, max_tokens=1))
+        "".join(session.generate(QUESTIONS[0], decoded(), max_tokens=1))
         times["short"].append(time.perf_counter() - begin)
         times["api_short"].append((await client.ask(short)).seconds)
-        chat = session.chat(picture)
         begin = time.perf_counter()
+        chat = session.chat(decoded())
         "".join(chat.ask(QUESTIONS[0], form=form, max_tokens=LONG))
         times["long"].append(time.perf_counter() - begin)
         tokens = chat.timing.new_tokens
         times["api_long"].append((await client.ask(long)).seconds)
     await client.close()
-    ms = {name: 1000 * median(values[3:]) for name, values in times.items()}
-    per_request = ms["api_short"] - ms["short"]
-    per_token = (ms["api_long"] - ms["long"] - per_request) / (tokens - 1)
+    return {
+        "tokens": tokens,
+        "median": _overhead(times, median, tokens),
+        "best": _overhead(times, min, tokens),
+    }
+
+
+def _overhead(
+    times: dict[str, list[float]], of: Callable[[list[float]], float], tokens: int
+) -> dict[str, float]:
+    ms = {name: 1000 * of(values[3:]) for name, values in times.items()}
+    request = ms["api_short"] - ms["short"]
     return {
         "session_request_ms": ms["short"],
-        "request_overhead_ms": per_request,
+        "request_overhead_ms": request,
         "session_token_ms": (ms["long"] - ms["short"]) / (tokens - 1),
-        "token_overhead_ms": per_token,
-        "tokens": tokens,
+        "token_overhead_ms": (ms["api_long"] - ms["long"] - request) / (tokens - 1),
     }
 
 
@@ -220,14 +235,14 @@ def row(name: str, value: object) -> None:
 
 def show(result: dict[str, Any]) -> None:
     """Print the figures as a table."""
-    o, loaded = result["overhead"], result["load"]
+    loaded = result["load"]
     row("", "")
     row("---", "--:")
-    row(
-        "overhead a request, over a session's",
-        f"{o['request_overhead_ms']:.2f} of {o['session_request_ms']:.1f} ms",
-    )
-    row("overhead a token", f"{o['token_overhead_ms']:.3f} of {o['session_token_ms']:.2f} ms")
+    for kind in ("median", "best"):
+        o = result["overhead"][kind]
+        each = f"{o['request_overhead_ms']:.2f} over {o['session_request_ms']:.1f} ms"
+        row(f"a request's overhead over a session ({kind})", each)
+        row(f"a token's ({kind})", f"{o['token_overhead_ms']:.3f} over {o['session_token_ms']:.2f} ms")
     row("clients at once, seconds", f"{loaded['clients']}, {loaded['seconds']:.0f}")
     row("answers, each equal to the session's", loaded["counts"].get("right", 0))
     row("answered 429", loaded["counts"].get("rate_limit_exceeded", 0))
@@ -268,8 +283,7 @@ async def measured(
     with serving(bundle, "--queue", str(queue)) as (server, port), watched() as usage:
         first = await ApiClient(port).ask(asked[0].body)  # loads the model
         assert first.text == asked[0].expected, first
-        with contextlib.ExitStack():
-            over = await overhead(session, port, pictures[0])
+        over = await overhead(session, port, pictures[0])
         loaded = await load(port, server.pid, asked, clients, 60 * minutes)
         killed = await kill(port, server.pid, asked)
     ordered = sorted(loaded.seconds)

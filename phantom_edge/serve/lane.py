@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.serve.api_error import ApiError, busy
+from phantom_edge.serve.logs import log
 from phantom_edge.serve.metrics import Metrics
 from phantom_edge.serve.process import Answer, ModelProcess
 from phantom_edge.serve.question import CRASHED, End, Event, Failed, Question
@@ -94,12 +95,13 @@ class Lane:
         """Give the model's memory back; the next request loads it again."""
         process, self.process = self.process, None
         if process is not None:
+            log("model", model=self.name, state="unloaded")
             await process.end()
 
     # --- turns ----------------------------------------------------------------------------------------------
 
     async def _take_turn(self) -> None:
-        if self._waiting >= self.bound:
+        if self.busy and self._waiting >= self.bound:
             mean = sum(self._seconds) / len(self._seconds) if self._seconds else FIRST_GUESS
             seconds = min(MOST_WAIT, max(1, math.ceil(mean * (self._waiting + 1))))
             what = f"{self._waiting} requests wait for {self.name}, and no more may"
@@ -137,12 +139,14 @@ class Lane:
         """The process, loaded. Raises :class:`ApiError`."""
         if self.process is None or not self.process.usable:
             await self.room(self)
-            self.process = ModelProcess(self.name, self.facts)
+            self._start("loading")
+        assert self.process is not None
         process = self.process
         try:
             self.context = (await asyncio.shield(process.ready))["context"]
         except (PhantomEdgeError, OSError) as error:
             self.process = None
+            log("model", model=self.name, state="refused")
             what = f"{self.name} cannot be loaded: {error}"
             raise ApiError(503, what, code="model_not_loaded") from None
         return process
@@ -151,7 +155,11 @@ class Lane:
         """Load the model again that was loaded before its process ended."""
         self.metrics.restarts.labels(self.name).inc()
         if not self.ending:
-            self.process = ModelProcess(self.name, self.facts)
+            self._start("restarting")
+
+    def _start(self, state: str) -> None:
+        log("model", model=self.name, state=state)
+        self.process = ModelProcess(self.name, self.facts)
 
 
 def refusal(failed: Failed) -> ApiError:

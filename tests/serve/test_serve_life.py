@@ -155,6 +155,7 @@ def test_an_answer_that_takes_too_long_ends_with_an_error(endless):
         os.kill(server.pid(), signal.SIGSTOP)  # any machine is slow enough then
         *_, last = lines
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "timeout"
+        until(lambda: not stopped(server), "the process is another")
 
 
 # --- the server's end
