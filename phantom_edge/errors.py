@@ -33,6 +33,10 @@ class NoRoomError(InputError):
     """A task needs more memory or disk than this machine has; verification then leaves the check out."""
 
 
+class ContextError(InputError):
+    """A prompt does not fit the model's context."""
+
+
 class UnwritableError(InputError):
     """A place where nothing can be written: full, read-only, missing, or not this user's."""
 

@@ -18,20 +18,17 @@ FOREIGN = {"--es", "--hash", "--head", "--host-resolver-rules", "--local-dir"}
 """Of Android's `am`, of pip's requirements, of `ray start`, of Chromium, and of `hf download`."""
 
 
-def commands(group: Any) -> dict[str, Any]:
-    """Every command by its name, those inside groups too."""
-    known = dict(group.commands)
-    for command in group.commands.values():
-        if hasattr(command, "commands"):
-            known |= commands(command)
-    return known
+def commands(group: Any) -> list[Any]:
+    """Every command, those inside groups too."""
+    known = list(group.commands.values())
+    return known + [inner for command in known if hasattr(command, "commands") for inner in commands(command)]
 
 
 ROOT = typer.main.get_command(app)
-COMMANDS = commands(ROOT)
+COMMANDS = {command.name for command in commands(ROOT)}
 OPTIONS = {
     option
-    for command in (ROOT, *COMMANDS.values())
+    for command in (ROOT, *commands(ROOT))
     for parameter in command.params
     for option in (*parameter.opts, *parameter.secondary_opts)
 }
@@ -68,4 +65,4 @@ def test_what_does_not_exist_is_seen():
     text = '"""Docs of --nothing."""\nraise E(f"{x} is bad; use --recipe fp32 " "or `phantom-edge fly`")'
     assert [unknown(one) for one in sentences(text)] == [{"--recipe", "fly"}]
     assert len(OPTIONS) > 60
-    assert {"export", "serve"} <= COMMANDS.keys()
+    assert {"export", "serve"} <= COMMANDS

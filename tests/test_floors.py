@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("evaluate", "tune"),
     ("pipeline",),
     ("apps", "bench", "publish"),
-    ("sweep",),
+    ("serve", "sweep"),
     ("", "cli", "__main__", "optimum_register"),
 )
 FORMATS = ("coreai", "coreml", "executorch", "executorch_coreml", "onnx")

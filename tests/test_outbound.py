@@ -26,6 +26,22 @@ else:
 session = pe.Session.open(opened)
 print("answer:", "".join(session.generate("What is it?", picture, max_tokens=3)))
 """
+SERVE_AND_ASK = """
+import json, sys, urllib.request
+from pathlib import Path
+from phantom_edge.serve.models import models
+from phantom_edge.serve.options import ServeOptions
+from phantom_edge.serve.server import serving
+
+body = json.dumps({"messages": [{"role": "user", "content": "What is it?"}], "max_tokens": 3}).encode()
+kind = {"Content-Type": "application/json"}
+with serving(ServeOptions(models([]), cache_folder=Path("seen"))) as server:
+    server.start()
+    chat = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/chat/completions", body, kind)
+    for request in (chat, f"http://127.0.0.1:{server.port}/docs", f"http://127.0.0.1:{server.port}/metrics"):
+        with urllib.request.urlopen(request) as answer:
+            print("answer:", answer.status)
+"""
 BARE_ONNXRUNTIME = """
 import numpy, onnxruntime
 from onnx import TensorProto, helper
@@ -131,3 +147,11 @@ def test_no_runtime_reaches_out(watcher, picture, tiny_dirs, target):
     seen = watcher.run(target, arguments)
     assert_quiet(seen, watcher.folder / target / "work")
     assert "answer:" in seen.output
+
+
+@pytest.mark.slow
+def test_the_server_reaches_nobody(watcher):
+    pytest.importorskip("fastapi")
+    seen = watcher.run("serve", ["-c", SERVE_AND_ASK])
+    assert_quiet(seen, watcher.folder / "serve" / "work")
+    assert seen.output.count("answer: 200") == 3

@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import socket
-import ssl
-import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp
 
-from phantom_edge.apps.connections import BACKLOG, LimitedServer, Listener, limited
-from phantom_edge.apps.hosts import certified_names, hosts_of
+from phantom_edge.apps.connections import USUAL, Limits
+from phantom_edge.apps.hosts import Hosts
+from phantom_edge.apps.listening import WebServer, listening
 from phantom_edge.apps.site import Files, Guarded, content_policy
-from phantom_edge.errors import InputError
-from phantom_edge.system import interrupts
 
 
-@dataclass
-class WebServer:
-    """A server that listens: it answers during :meth:`run`, or from :meth:`start` to :meth:`stop`."""
-
-    address: str
-    port: int
-    server: LimitedServer
-    listener: Listener
-    thread: threading.Thread | None = None
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected."""
-        return len(self.server.server_state.connections)
-
-    def run(self) -> None:
-        """Answer until SIGINT or SIGTERM, which then has its usual effect."""
-        try:
-            with interrupts.deferred():  # a loop that is made by half complains when it goes
-                runner = asyncio.Runner()
-                runner.get_loop()
-            with runner:
-                runner.run(self.server.serve(sockets=[self.listener]))
-        except asyncio.CancelledError:  # what asyncio makes of an interrupt in its first moments
-            raise KeyboardInterrupt from None
-
-    def start(self) -> None:
-        """Answer in a thread of its own."""
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def stop(self) -> None:
-        """End what :meth:`start` began, and listen no more."""
-        self.server.should_exit = True
-        if self.thread is not None:
-            self.thread.join()
-        self.listener.close()
-
-
-@contextmanager
 def serving(
     mounts: Mapping[str, Path],
     *,
@@ -71,7 +23,8 @@ def serving(
     certificate: Path | None = None,
     key: Path | None = None,
     front: Callable[[ASGIApp], ASGIApp] | None = None,
-) -> Iterator[WebServer]:
+    limits: Limits = USUAL,
+) -> AbstractContextManager[WebServer]:
     """A server that is bound and not yet running.
 
     ``mounts`` are folders by the first part of the path, ``""`` for all others. ``port`` 0 takes a free one.
@@ -81,66 +34,10 @@ def serving(
     Raises:
         InputError: the port is taken or not allowed, or the certificate does not load.
     """
-    tls = None if certificate is None else _tls(certificate, key)
-    listener = _listener(host, port)
-    try:
-        bound, number = listener.getsockname()[:2]
-        certified = certified_names(tls, certificate) if tls and certificate else ()
+
+    def guarded(hosts: Hosts) -> ASGIApp:
         files: ASGIApp = Files(mounts)
-        guarded = Guarded(
-            ExceptionMiddleware(files if front is None else front(files)),
-            hosts_of(host, bound, certified),
-            content_policy(mounts.get("")),
-        )
-        name = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
-        name = f"[{name}]" if ":" in name else name
-        address = f"{'http' if tls is None else 'https'}://{name}:{number}/"
-        server = WebServer(address, number, limited(guarded, tls), listener)
-        listener.sending = server.server.sending
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        listener.close()
+        app = ExceptionMiddleware(files if front is None else front(files))
+        return Guarded(app, hosts, content_policy(mounts.get("")))
 
-
-def _listener(host: str, port: int) -> Listener:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-        listener = Listener(family)
-    except (OSError, ValueError) as error:
-        raise InputError(_refusal(host, port, error)) from None
-    try:
-        if sys.platform != "win32":  # there it would share a port that another program uses
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((address[0], port, *address[2:]))
-        listener.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise InputError(_refusal(host, port, error)) from None
-    return listener
-
-
-def _refusal(host: str, port: int, error: Exception) -> str:
-    if isinstance(error, OverflowError):
-        return f"port {port} is not one; give 1 to 65535, or 0 for a free one"
-    number = error.errno if isinstance(error, OSError) else None
-    if number == errno.EADDRINUSE:
-        return f"port {port} is in use; give another --port, or 0 for a free one"
-    if number in (errno.EACCES, errno.EPERM):
-        return f"port {port} is not allowed; give one above 1023"
-    reason = getattr(error, "strerror", None) or "no such address"
-    return f"cannot listen on {host[:100]}:{port} ({reason}); give another --host or --port"
-
-
-def _tls(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        reason = f"no certificate and key that load ({error})"
-        raise InputError(f"{certificate}: {reason}; give PEM files") from None
-    return context
+    return listening(guarded, host=host, port=port, certificate=certificate, key=key, limits=limits)

@@ -86,5 +86,6 @@ from phantom_edge.cli import eval_command as _eval_command  # noqa: E402, F401
 from phantom_edge.cli import hub_commands as _hub_commands  # noqa: E402, F401
 from phantom_edge.cli import quantize_command as _quantize_command  # noqa: E402, F401
 from phantom_edge.cli import scenes_command as _scenes_command  # noqa: E402, F401
+from phantom_edge.cli import serve_command as _serve_command  # noqa: E402, F401
 from phantom_edge.cli import sweep_command as _sweep_command  # noqa: E402, F401
 from phantom_edge.cli import tune_command as _tune_command  # noqa: E402, F401

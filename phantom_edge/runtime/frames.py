@@ -11,7 +11,8 @@ import json
 import os
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any, BinaryIO, Final
 
@@ -68,8 +69,7 @@ def serve(answer: Callable[[dict[str, Any], list[np.ndarray]], Reply]) -> None:
 
     A :class:`PhantomEdgeError` is sent back as such. What libraries print goes to standard error.
     """
-    with os.fdopen(os.dup(1), "wb") as replies:
-        os.dup2(2, 1)
+    with replies() as file:
         while True:
             try:
                 head, arrays = read(sys.stdin.buffer)
@@ -78,9 +78,22 @@ def serve(answer: Callable[[dict[str, Any], list[np.ndarray]], Reply]) -> None:
             try:
                 reply = answer(head, arrays)
             except PhantomEdgeError as error:
-                kind = NoRoomError if isinstance(error, NoRoomError) else InputError
-                reply = {"error": str(error), "kind": kind.__name__}, []
-            write(replies, *reply)
+                reply = refusal(error), []
+            write(file, *reply)
+
+
+@contextmanager
+def replies() -> Iterator[BinaryIO]:
+    """Where this process writes its messages: its standard output, while what prints goes to its errors."""
+    with os.fdopen(os.dup(1), "wb") as file:
+        os.dup2(2, 1)
+        yield file
+
+
+def refusal(error: PhantomEdgeError) -> dict[str, Any]:
+    """The head of a message that says an error."""
+    kind = NoRoomError if isinstance(error, NoRoomError) else InputError
+    return {"error": str(error), "kind": kind.__name__}
 
 
 def _sizes(described: Sequence[tuple[str, Sequence[int]]]) -> list[int]:

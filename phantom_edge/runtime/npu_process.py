@@ -79,7 +79,8 @@ class NpuProcess:
         with contextlib.ExitStack() as stack:
             scratch = stack.enter_context(temporary_folder())
             command = [sys.executable, "-P", "-m", WORKER]
-            self._process = stack.enter_context(worker_process(command, scratch, folder))
+            name = f"{folder}: the emulated process"
+            self._process = stack.enter_context(worker_process(command, scratch, name))
             self._end = weakref.finalize(self, stack.pop_all().close)
 
     def open(self, graph: str, path: Path, chip: Chip, switches: Mapping[str, str]) -> RemoteModel:

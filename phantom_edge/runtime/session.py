@@ -19,7 +19,7 @@ from phantom_edge.bundle.backend import Backend, Trimmable
 from phantom_edge.bundle.folder import TOKENIZER, Bundle
 from phantom_edge.bundle.locate import locate
 from phantom_edge.checkpoint.pretrained import Pretrained
-from phantom_edge.errors import InputError
+from phantom_edge.errors import ContextError, InputError
 from phantom_edge.images import load_image, pixel_values, tile_count
 from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
@@ -217,7 +217,7 @@ class Session:
                 "use the bundle's prompt template"
             )
         if length + len(ids) + room > self.backend.context:
-            raise InputError(
+            raise ContextError(
                 f"the prompt needs {length + len(ids) + room} tokens, "
                 f"the context holds {self.backend.context}; "
                 "ask less, use fewer tiles (--max-tiles) or export with a larger --context"

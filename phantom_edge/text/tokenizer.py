@@ -133,6 +133,11 @@ class Tokenizer:
         skipped = self._special_ids if skip_special else frozenset()
         return TextStream(self._decoder, self._inner.id_to_token, skipped)
 
+    def bytes_of(self, index: int) -> bytes:
+        """The bytes of a token's text, which may be part of a character; none for an id without a token."""
+        token = self._inner.id_to_token(index)
+        return b"" if token is None else self._decoder.to_bytes(token)
+
     def token_id(self, text: str) -> int | None:
         """Id of the token written exactly so, None when there is none."""
         return self._inner.token_to_id(text)

@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 from web_serving import served
 
-from phantom_edge.apps import connections
+from phantom_edge.apps.connections import Limits
 from phantom_edge.apps.hosts import hosts_of
-from phantom_edge.apps.serve import WebServer, serving
+from phantom_edge.apps.listening import WebServer
+from phantom_edge.apps.serve import serving
 from phantom_edge.apps.site import FRAMES, GUARDS, ISOLATION, PLAIN_POLICY, TYPES, content_policy
 from phantom_edge.errors import InputError
 
@@ -120,16 +121,17 @@ def test_silent_tls_clients_hold_up_nobody(tls_server):
         assert time.monotonic() - begin < PROMPT
 
 
-def test_a_client_that_never_ends_its_handshake_is_dropped(site, monkeypatch):
-    monkeypatch.setattr(connections, "HANDSHAKE", 0.3)
-    with served({"": site}, certificate=PEM) as server, connected(server.port) as client:
+def test_a_client_that_never_ends_its_handshake_is_dropped(site):
+    with (
+        served({"": site}, certificate=PEM, limits=Limits(handshake=0.3)) as server,
+        connected(server.port) as client,
+    ):
         assert everything(client) == b""
 
 
 @pytest.mark.parametrize("head", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"\r\n"])
-def test_a_client_without_a_whole_request_is_dropped(site, monkeypatch, head):
-    monkeypatch.setattr(connections, "REQUEST", 0.5)
-    with served({"": site}) as server, connected(server.port) as client:
+def test_a_client_without_a_whole_request_is_dropped(site, head):
+    with served({"": site}, limits=Limits(request=0.5)) as server, connected(server.port) as client:
         client.sendall(head)
         dripping = threading.Event()
 
@@ -147,17 +149,18 @@ def test_a_client_without_a_whole_request_is_dropped(site, monkeypatch, head):
         dripping.set()
 
 
-def test_a_connection_at_rest_is_closed(site, monkeypatch):
-    monkeypatch.setattr(connections, "KEEP_ALIVE", 1)
-    with served({"": site}) as server, connected(server.port) as client:
+def test_a_connection_at_rest_is_closed(site):
+    with served({"": site}, limits=Limits(keep_alive=1)) as server, connected(server.port) as client:
         client.sendall(b"GET /digits.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert everything(client).endswith(b"0123456789")
 
 
 @pytest.mark.parametrize("certificate", [None, PEM])
-def test_a_client_that_does_not_read_is_dropped(site, monkeypatch, certificate):
-    monkeypatch.setattr(connections, "STALL", 0.5)
-    with served({"": site}, certificate=certificate) as server, connected(server.port) as client:
+def test_a_client_that_does_not_read_is_dropped(site, certificate):
+    with (
+        served({"": site}, certificate=certificate, limits=Limits(stall=0.5)) as server,
+        connected(server.port) as client,
+    ):
         if certificate:
             client = ssl.create_default_context(cafile=PEM).wrap_socket(client, server_hostname="localhost")
         client.sendall(b"GET /large.onnx_data HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -189,7 +192,7 @@ def test_a_thousand_connections_are_not_a_thousand_threads(site):
                     assert time.monotonic() - begin < PROMPT
             status = Path(f"/proc/{process.pid}/status").read_text().split()
             assert int(status[status.index("Threads:") + 1]) < 60
-            assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < connections.CONNECTIONS + 60
+            assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < Limits().connections + 60
             assert len(everything(loading)) > 200 << 20  # the one that was being answered has all of it
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -372,7 +375,7 @@ def test_it_ends_at_once_and_without_an_error(site, number, tls):
             loading.sendall(b"GET /large.onnx_data HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert loading.recv(12) == b"HTTP/1.1 200"
         process.send_signal(number)
-        _, errors = process.communicate(timeout=connections.END + 10)
+        _, errors = process.communicate(timeout=Limits().end + 10)
         assert (process.returncode, errors) == (0, ""), errors
 
 

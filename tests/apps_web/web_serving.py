@@ -11,7 +11,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from phantom_edge.apps.serve import WebServer, serving
+from phantom_edge.apps.listening import WebServer
+from phantom_edge.apps.serve import serving
 
 
 @contextlib.contextmanager

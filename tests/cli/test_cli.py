@@ -74,7 +74,9 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    commands = "export verify run eval quantize tune bench estimate sweep app inspect conform targets doctor"
+    commands = (
+        "export verify run serve eval quantize tune bench estimate sweep app inspect conform targets doctor"
+    )
     for command in commands.split():
         assert f"  {command}" in done.stdout
 

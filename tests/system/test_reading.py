@@ -223,6 +223,8 @@ OWN = {
     "runtime.executorch_lift": "/proc/meminfo",
     "runtime.arm.deb": "inside the layer",
     "runtime.arm.download": "nothing: it writes",
+    "serve.question": "the words that its own parent gives it",
+    "system.resident": "/proc",
     "runtime.frames": "the words that its own parent or child gives it, within bounds",
     "runtime.arm.worker": "/proc/cpuinfo",
     "checkpoint.saving": "nothing: it writes",

@@ -81,7 +81,8 @@ class ArmBackend:
         (scratch / "phantom_edge").symlink_to(Path(phantom_edge.__file__).parent)
         variables = {**environment.variables(scratch), "TMPDIR": str(scratch), "HOME": str(scratch)}
         command = environment.command(core.cpu, "-m", WORKER)
-        self._process = stack.enter_context(worker_process(command, scratch, self.folder, variables))
+        name = f"{self.folder}: the emulated process"
+        self._process = stack.enter_context(worker_process(command, scratch, name, variables))
 
     def encode_image(self, pixels: np.ndarray) -> np.ndarray:
         """Tiles [T, 3, S, S] to image tokens [T, N, hidden]."""
