@@ -11,80 +11,86 @@ package phantom.edge.core
 internal class FormAutomaton(pattern: String) {
     private val nodes = FormNodes(FormReader(pattern).whole())
     private val alphabet = FormAlphabet(nodes.sets)
-    private val states = ArrayList<State>()
-    private val numbers = HashMap<List<Int>, Int>()
-    private var marks = IntArray(nodes.count)
+    private val known = HashMap<Key, State>()
+    private val marks = IntArray(nodes.count)
     private var mark = 0
 
-    /** What the states take, in numbers that are kept. */
+    /** What the known states take, in numbers that are kept. */
     private var taken = 0L
 
-    private class State(val nodes: IntArray, val accepts: Boolean, val next: IntArray)
+    /** Where texts are that go on in the same ways. */
+    class State internal constructor(internal val nodes: IntArray, val accepts: Boolean) {
+        /** The state after a character of each class, as far as it is known. */
+        internal var next: Array<State?>? = null
+    }
 
-    init {
-        if (!nodes.isLive(nodes.start)) throw InputException("no text matches the form's regular expression: mend it")
-        number(listOf(nodes.start))
+    private class Key(private val nodes: IntArray) {
+        override fun equals(other: Any?): Boolean = other is Key && nodes.contentEquals(other.nodes)
+
+        override fun hashCode(): Int = nodes.contentHashCode()
     }
 
     /** Where a text begins. */
-    val start = 0
+    val start: State =
+        state(Ints().apply { add(nodes.start) })
+            ?: throw InputException("no text matches the form's regular expression: mend it")
 
-    fun accepts(state: Int): Boolean = states[state].accepts
-
-    /** The state after a code point; [DEAD] when no match begins so. */
-    fun step(state: Int, code: Int): Int = stepClass(state, alphabet.classOf(code))
+    /** The state after a code point; null when no match begins so. */
+    fun step(state: State, code: Int): State? = stepClass(state, alphabet.classOf(code))
 
     /** Whether any code point of a range leads on. */
-    fun leadsOn(state: Int, codes: IntRange): Boolean = alphabet.classesOf(codes).any { stepClass(state, it) != DEAD }
+    fun leadsOn(state: State, codes: IntRange): Boolean = alphabet.classesOf(codes).any { stepClass(state, it) != null }
 
-    /** Whether so much is kept that the next answer had better have an automaton of its own. */
-    val isLarge: Boolean
-        get() = taken > LIMIT / 2
-
-    private fun stepClass(state: Int, kind: Int): Int {
-        val next = states[state].next
-        if (next[kind] == UNKNOWN) {
-            val targets = states[state].nodes.filter { alphabet.holds(nodes.setOf(it), kind) }.map { nodes.nextOf(it) }
-            next[kind] = if (targets.isEmpty()) DEAD else number(targets)
-        }
-        return next[kind]
+    private fun stepClass(state: State, kind: Int): State? {
+        val next = state.next ?: arrayOfNulls<State>(alphabet.size).also { state.next = it }
+        val after =
+            next[kind] ?: run {
+                val targets = Ints()
+                for (node in state.nodes) if (alphabet.holds(nodes.setOf(node), kind)) targets.add(nodes.nextOf(node))
+                (state(targets) ?: NOWHERE).also { next[kind] = it }
+            }
+        return after.takeIf { it !== NOWHERE }
     }
 
-    /** The number of the state of everything that is reached from [targets] without a character. */
-    private fun number(targets: List<Int>): Int {
+    /** The state of everything that is reached from [targets] without a character; null for nothing. */
+    private fun state(targets: Ints): State? {
         val reached = closure(targets)
-        if (reached.isEmpty()) return DEAD
-        return numbers.getOrPut(reached) {
-            taken += reached.size + alphabet.size
-            if (taken > LIMIT) throw InputException("the form's regular expression takes too much memory: simplify it")
-            val consuming = reached.filter { it != FormNodes.ACCEPT }.toIntArray()
-            states += State(consuming, FormNodes.ACCEPT in reached, IntArray(alphabet.size) { UNKNOWN })
-            states.size - 1
-        }
+        if (reached.isEmpty()) return null
+        val key = Key(reached)
+        known[key]?.let { return it }
+        taken += reached.size + alphabet.size
+        if (taken > LIMIT) forget(reached.size + alphabet.size)
+        val accepts = reached[0] == FormNodes.ACCEPT
+        return State(if (accepts) reached.copyOfRange(1, reached.size) else reached, accepts).also { known[key] = it }
     }
 
-    private fun closure(targets: List<Int>): List<Int> {
+    /** A text may reach more states than there is room for: they are made again when they are needed. */
+    private fun forget(size: Int) {
+        known.values.forEach { it.next = null }
+        known.clear()
+        taken = size.toLong()
+    }
+
+    private fun closure(targets: Ints): IntArray {
         mark++
-        val waiting = targets.toMutableList()
-        val reached = ArrayList<Int>()
-        while (waiting.isNotEmpty()) {
-            val node = waiting.removeAt(waiting.size - 1)
+        val reached = Ints()
+        while (targets.size > 0) {
+            val node = targets.removeLast()
             if (marks[node] == mark || !nodes.isLive(node)) continue
             marks[node] = mark
             if (nodes.isFork(node)) {
-                waiting += nodes.otherOf(node)
-                waiting += nodes.nextOf(node)
+                targets.add(nodes.otherOf(node))
+                targets.add(nodes.nextOf(node))
             } else {
-                reached += node
+                reached.add(node)
             }
         }
-        return reached.sorted()
+        return reached.toArray().apply { sort() }
     }
 
-    companion object {
-        const val DEAD = -1
-        private const val UNKNOWN = -2
-        private const val LIMIT = 8_000_000L
+    private companion object {
+        val NOWHERE = State(IntArray(0), false)
+        const val LIMIT = 4_000_000L
     }
 }
 
@@ -123,9 +129,9 @@ internal class FormNodes(syntax: FormSyntax) {
     fun isLive(node: Int): Boolean = live[node]
 
     private fun add(kind: Int, next: Int, other: Int): Int {
-        kinds += kind
-        nexts += next
-        others += other
+        kinds.add(kind)
+        nexts.add(next)
+        others.add(other)
         return count - 1
     }
 
@@ -157,17 +163,17 @@ internal class FormNodes(syntax: FormSyntax) {
         val before = Array(count) { Ints() }
         for (node in 1 until count) {
             if (!isFork(node) && sets[kinds[node]].isEmpty()) continue
-            before[nexts[node]] += node
-            if (others[node] != nexts[node]) before[others[node]] += node
+            before[nexts[node]].add(node)
+            if (others[node] != nexts[node]) before[others[node]].add(node)
         }
         val reaching = BooleanArray(count)
         val waiting = Ints()
-        waiting += ACCEPT
+        waiting.add(ACCEPT)
         while (waiting.size > 0) {
             val node = waiting.removeLast()
             if (reaching[node]) continue
             reaching[node] = true
-            for (n in 0 until before[node].size) waiting += before[node][n]
+            for (n in 0 until before[node].size) waiting.add(before[node][n])
         }
         return reaching
     }
@@ -225,10 +231,12 @@ internal class Ints {
         values[place] = value
     }
 
-    operator fun plusAssign(value: Int) {
+    fun add(value: Int) {
         if (size == values.size) values = values.copyOf(2 * size)
         values[size++] = value
     }
 
     fun removeLast(): Int = values[--size]
+
+    fun toArray(): IntArray = values.copyOf(size)
 }

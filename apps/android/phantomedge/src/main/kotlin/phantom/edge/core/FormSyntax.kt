@@ -5,30 +5,17 @@ package phantom.edge.core
  * toolkit (`tests/support/form_vectors.json`).
  */
 internal sealed class FormSyntax {
-    /** Whether an empty text matches. */
-    abstract val isEmpty: Boolean
-
     /** No character. */
-    data object Empty : FormSyntax() {
-        override val isEmpty = true
-    }
+    data object Empty : FormSyntax()
 
     /** One character of [ranges], which are sorted and apart. */
-    class One(val ranges: List<IntRange>) : FormSyntax() {
-        override val isEmpty = false
-    }
+    class One(val ranges: List<IntRange>) : FormSyntax()
 
-    class All(val parts: List<FormSyntax>) : FormSyntax() {
-        override val isEmpty = parts.all { it.isEmpty }
-    }
+    class All(val parts: List<FormSyntax>) : FormSyntax()
 
-    class Either(val ways: List<FormSyntax>) : FormSyntax() {
-        override val isEmpty = ways.any { it.isEmpty }
-    }
+    class Either(val ways: List<FormSyntax>) : FormSyntax()
 
-    class Several(val part: FormSyntax, val least: Int, val most: Int) : FormSyntax() {
-        override val isEmpty = least == 0 || part.isEmpty
-    }
+    class Several(val part: FormSyntax, val least: Int, val most: Int) : FormSyntax()
 
     companion object {
         const val WITHOUT_END = Int.MAX_VALUE
@@ -37,20 +24,17 @@ internal sealed class FormSyntax {
         /** Halves of characters, which are none. */
         val SURROGATES = 0xD800..0xDFFF
 
-        /** A repetition; `(x+)?` and its like are one, so that groups of them do not make an automaton grow. */
-        fun several(part: FormSyntax, least: Int, most: Int): FormSyntax =
-            when {
-                most == 0 -> Empty
-                least == 1 && most == 1 -> part
-                part is Several && part.isSimple && isSimple(least, most) ->
-                    Several(part.part, part.least * least, maxOf(part.most, most))
-                else -> Several(part, least, most)
-            }
-
-        private val Several.isSimple
-            get() = isSimple(least, most)
-
-        private fun isSimple(least: Int, most: Int) = least <= 1 && (most == 1 || most == WITHOUT_END)
+        /** A repetition. That of a repetition is one where it leaves no number out: `(x{0,9}){0,9}` is `x{0,81}`. */
+        fun several(part: FormSyntax, least: Int, most: Int): FormSyntax {
+            if (most == 0) return Empty
+            if (least == 1 && most == 1) return part
+            if (part !is Several) return Several(part, least, most)
+            // From one more of the outer to the next no number may be left out; the first step is the widest.
+            val isGapless = part.most == WITHOUT_END || part.most * least + 1 >= part.least * (least + 1)
+            if (least != most && !(isGapless && (least > 0 || part.least <= 1))) return Several(part, least, most)
+            val ends = if (most == WITHOUT_END || part.most == WITHOUT_END) WITHOUT_END else most * part.most
+            return Several(part.part, least * part.least, ends)
+        }
 
         /** The same code points as sorted ranges that are apart; all other characters with [isNegated]. */
         fun one(ranges: List<IntRange>, isNegated: Boolean = false): One {

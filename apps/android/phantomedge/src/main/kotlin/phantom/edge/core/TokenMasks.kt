@@ -31,7 +31,7 @@ internal class TokenBytes(val pieces: List<ByteArray>) {
 
 /** How far an answer is in its pattern. */
 internal data class FormPlace(
-    val state: Int,
+    val state: FormAutomaton.State,
     /** The bits so far of a character that is not complete, its length in bytes, and how many of them are missing. */
     val bits: Int = 0,
     val length: Int = 0,
@@ -53,16 +53,16 @@ internal class TokenMasks(pattern: String, private val tokens: TokenBytes, dropp
     /** Where an answer begins: behind one space that is dropped, or any, or as many as stand before an answer with one. */
     val start: FormPlace =
         automaton.step(automaton.start, ' '.code).let { spaced ->
-            val isSpaced = spaced != FormAutomaton.DEAD && dropped <= MOST_SPACES
+            val isSpaced = spaced != null && dropped <= MOST_SPACES
             FormPlace(automaton.start, dropped = if (isSpaced) dropped else minOf(dropped, 1))
         }
 
     /** Whether so much is kept that the next answer had better have masks of its own. */
     val isLarge: Boolean
-        get() = automaton.isLarge || masks.size > MOST_MASKS
+        get() = masks.size > MOST_MASKS
 
     /** Whether the answer may end here. */
-    fun accepts(place: FormPlace): Boolean = place.missing == 0 && automaton.accepts(place.state)
+    fun accepts(place: FormPlace): Boolean = place.missing == 0 && place.state.accepts
 
     /** The place after a token; null when no match begins so. */
     fun advance(place: FormPlace, token: Int): FormPlace? =
@@ -103,12 +103,11 @@ internal class TokenMasks(pattern: String, private val tokens: TokenBytes, dropp
     }
 
     /** The place after the beginning of a character, or all of it; null unless a character that leads on begins so. */
-    private fun begun(state: Int, bits: Int, length: Int, missing: Int): FormPlace? {
+    private fun begun(state: FormAutomaton.State, bits: Int, length: Int, missing: Int): FormPlace? {
         val codes = codes(bits, length, missing)
         if (codes.isEmpty()) return null
         if (missing > 0) return FormPlace(state, bits, length, missing).takeIf { automaton.leadsOn(state, codes) }
-        val next = automaton.step(state, bits)
-        return if (next == FormAutomaton.DEAD) null else FormPlace(next)
+        return automaton.step(state, bits)?.let { FormPlace(it) }
     }
 
     /** The characters that begin so: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
