@@ -43,9 +43,12 @@ struct Ranking {
 
     private mutating func follow(node: Int, depth: Int, score: Double, _ logits: [Float]) {
         let total = Self.logSum(logits)
-        if let choice = tree.nodes[node].choice { scores[choice] = score + Self.logSum(ends.map { logits[$0] }) - total }
+        if let choice = tree.nodes[node].choice {
+            scores[choice] = score + Self.logSum(ends.map { logits[$0] }) - total
+        }
         for (token, child) in tree.nodes[node].children.reversed() {
-            waiting.append(Branch(token: token, node: child, depth: depth, score: score + Double(logits[token]) - total))
+            let reached = score + Double(logits[token]) - total
+            waiting.append(Branch(token: token, node: child, depth: depth, score: reached))
         }
     }
 
