@@ -10,7 +10,9 @@ import XCTest
         let (engine, graphs) = try makeEngine()
         let frame = Frame(try picture())
         var pieces: [String] = []
-        let first = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 32) { text, _ in pieces.append(text) }
+        let first = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 32) { text, _ in
+            pieces.append(text)
+        }
         XCTAssertEqual(first.text, Spelling.text)
         XCTAssertEqual(first.stop, .end)
         XCTAssertEqual(pieces.last, Spelling.text)

@@ -62,7 +62,10 @@ final class WordsTests: XCTestCase {
             (#"{"presets": ["a"], "longestAnswer": 1}"#, "title is missing"),
             (#"{"title": "t", "presets": [], "longestAnswer": 1}"#, "1 to 12"),
             (#"{"title": "t", "presets": [" "], "longestAnswer": 1}"#, "question 1 must be text"),
-            (#"{"title": "t", "presets": [{"choices": ["a"]}], "longestAnswer": 1}"#, "question 1: question is missing"),
+            (
+                #"{"title": "t", "presets": [{"choices": ["a"]}], "longestAnswer": 1}"#,
+                "question 1: question is missing"
+            ),
             (#"{"title": "t", "presets": ["a"], "longestAnswer": 0}"#, "longestAnswer"),
             (#"{"title": "t", "presets": ["a"], "longestAnswer": 1, "leastConfidence": 2}"#, "leastConfidence"),
             (#"{"title": "t", "presets": "a", "longestAnswer": 1}"#, "type"),
