@@ -13,9 +13,17 @@ from pathlib import Path
 
 import pytest
 from native_bench import assert_the_lines_are_those_of_local, bench_server
+from native_forms import write_forms
 from native_goldens import write_goldens
 from native_server import LiveServer
-from native_vectors import at_small_tile, export_small, write_chats, write_transcripts, write_vectors
+from native_vectors import (
+    at_small_tile,
+    export_small,
+    transcript_picture,
+    write_chats,
+    write_transcripts,
+    write_vectors,
+)
 from swift import SWIFT, SWIFTC, needs_swift
 
 from phantom_edge.bench.apple.devicectl import JOB
@@ -34,6 +42,7 @@ def vectors(tmp_path_factory) -> tuple[Path, Session]:
     session = Session.of_bundle(bundle)
     write_vectors(folder)
     write_transcripts(folder, session, at_small_tile(bundle, session))
+    write_forms(folder, session, transcript_picture(1))
     write_chats(folder, bundle)
     write_goldens(folder)
     return folder, session

@@ -241,7 +241,7 @@ def write_transcripts(folder: Path, session: Session, small: Session | None = No
     again = [(small, talk) for talk in CONVERSATIONS if talk[0]] if small else []
     pairs = [(session, talk) for talk in CONVERSATIONS] + again
     for number, (session, (size, questions)) in enumerate(pairs):
-        image = None if size is None else Image.fromarray(_picture(*size, 50 + number))
+        image = None if size is None else Image.fromarray(transcript_picture(number, size))
         if image is not None:
             arrays[f"image.{number}"] = np.asarray(image)
         (first, _, cut), *_ = questions
@@ -270,6 +270,11 @@ def write_transcripts(folder: Path, session: Session, small: Session | None = No
         talks.append({"image": image is not None, "tile_size": tile, "answers": answers})
     save_file(arrays, folder / "transcripts.safetensors")
     (folder / "transcripts.json").write_text(json.dumps(talks, ensure_ascii=True), encoding="utf-8")
+
+
+def transcript_picture(number: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """``image.NUMBER`` of the transcripts [H, W, 3]."""
+    return _picture(*(size or CONVERSATIONS[number][0]), 50 + number)
 
 
 # --- ids of conversations, with every tokenizer

@@ -25,7 +25,8 @@ final class GoldenTests: XCTestCase {
         let engine = try await CoreMLEngine.load(Launch.bundleFolder) { steps.append($0.part) }
         XCTAssertEqual(steps, steps.sorted())
         let image = try RGBImage(DrawnScene.image())
-        let answer = try await engine.ask(Frame(image), "What colour is the largest object?", maxTokens: 16) { _, _ in }
+        let question = "What colour is the largest object?"
+        let answer = try await engine.ask(Frame(image), question, form: nil, maxTokens: 16) { _, _ in }
         XCTAssertFalse(answer.text.isEmpty)
         XCTAssertGreaterThan(answer.speed.firstToken, 0)
     }

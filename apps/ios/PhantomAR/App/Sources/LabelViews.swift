@@ -14,8 +14,15 @@ struct PinnedLabel: View {
                 .lineLimit(1)
             Text(label.answer.isEmpty && isWorking ? "…" : label.answer)
                 .font(.system(size: 18, weight: .semibold))
-                .lineLimit(3)
+                .foregroundStyle(label.verdict.isSure ? Theme.ink : Theme.warn)
+                .lineLimit(label.verdict.note.isEmpty ? 3 : 2)
                 .accessibilityIdentifier("answer")
+            if !label.verdict.note.isEmpty {
+                Text(label.verdict.note)
+                    .font(.system(size: 13))
+                    .foregroundStyle(Theme.faint)
+                    .lineLimit(1)
+            }
             Spacer(minLength: 0)
         }
         .foregroundStyle(Theme.ink)

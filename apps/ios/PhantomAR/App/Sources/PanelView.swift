@@ -34,7 +34,8 @@ struct PanelView: View {
         ScrollView(isWide ? .vertical : .horizontal, showsIndicators: false) {
             let layout = isWide ? AnyLayout(VStackLayout(spacing: 10)) : AnyLayout(HStackLayout(spacing: 10))
             layout {
-                ForEach(Array(app.config.presets.enumerated()), id: \.offset) { number, question in
+                ForEach(Array(app.config.presets.enumerated()), id: \.offset) { number, preset in
+                    let question = preset.question
                     PresetCard(question: question, answer: app.answers[question], isChosen: question == app.question) {
                         app.choose(question)
                     }
@@ -95,7 +96,7 @@ struct PanelView: View {
 
 private struct PresetCard: View {
     let question: String
-    let answer: String?
+    let answer: Verdict?
     let isChosen: Bool
     let action: () -> Void
 
@@ -107,7 +108,7 @@ private struct PresetCard: View {
                     .foregroundStyle(Theme.faint)
                     .lineLimit(2)
                     .multilineTextAlignment(.leading)
-                Text(answer ?? "–")
+                Text(answer?.text ?? "–")
                     .font(.system(size: 15, weight: .semibold))
                     .lineLimit(1)
                 Spacer(minLength: 0)
@@ -123,7 +124,7 @@ private struct PresetCard: View {
         }
         .foregroundStyle(Theme.ink)
         .accessibilityLabel(question)
-        .accessibilityValue(answer ?? "no answer yet")
+        .accessibilityValue(answer?.spoken ?? "no answer yet")
         .accessibilityAddTraits(isChosen ? .isSelected : [])
     }
 }

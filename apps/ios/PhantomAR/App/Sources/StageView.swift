@@ -41,7 +41,7 @@ struct StageView: View {
                 .contentShape(Rectangle())
                 .onTapGesture { place in ar.pin(at: place) }
                 .accessibilityLabel("Camera, with answers pinned in the room")
-                .accessibilityValue("\(app.label.question) \(app.label.answer)")
+                .accessibilityValue("\(app.label.question) \(app.label.verdict.spoken)")
         } else if let flat = sources.flat {
             FlatStage(app: app, source: flat)
         } else {

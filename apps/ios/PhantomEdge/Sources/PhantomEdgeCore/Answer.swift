@@ -5,9 +5,11 @@ public struct AnswerOptions: Sendable {
     /// Texts that end the answer and are no part of it.
     public var stops: [String]
     public var sampling: Sampling
+    /// What the answer may be; nil for anything.
+    public var form: Form?
 
-    public init(maxTokens: Int = 256, stops: [String] = [], sampling: Sampling = .greedy) {
-        (self.maxTokens, self.stops, self.sampling) = (maxTokens, stops, sampling)
+    public init(maxTokens: Int = 256, stops: [String] = [], sampling: Sampling = .greedy, form: Form? = nil) {
+        (self.maxTokens, self.stops, self.sampling, self.form) = (maxTokens, stops, sampling, form)
     }
 }
 

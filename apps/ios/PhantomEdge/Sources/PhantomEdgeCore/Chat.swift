@@ -71,14 +71,50 @@ public actor Chat {
         await lock()
         defer { unlock() }
         try Task.checkCancellation()
+        guard options.maxTokens >= 1, options.stops.allSatisfy({ !$0.isEmpty }) else {
+            throw PhantomEdgeError.input("ask for at least one token, and give stop texts that are not empty")
+        }
         let prompt = try prompt(question)
+        try check(prompt)
+        let constraint = try options.form.map(session.forms.constraint)
+        let logits = try await begin(prompt)
+        isOpen = true
+        try await generate(logits, options, constraint, emit)
+    }
+
+    /// How likely each of the choices is as the answer, the likeliest first: the probability of its tokens and of an end
+    /// behind them, over that of all the choices together. A call of the decoder for each token that the choices do not
+    /// share.
+    ///
+    /// The conversation stays as it was: the next question may follow. Throws `PhantomEdgeError.input`, before anything is
+    /// computed, for choices that the tokenizer cannot write, and when the longest does not fit.
+    public func rank(_ question: String, among choices: [String]) async throws -> [Likelihood] {
+        await lock()
+        defer { unlock() }
+        let tree = try session.forms.tree(Form(choices: choices).choices ?? [])
+        let prompt = try prompt(question)
+        try check(prompt, room: tree.depth)
+        let (before, unsaid, clock) = (ids, pending, ContinuousClock())
+        let logits = try await begin(prompt)
+        let length = ids.count
+        if isOpen { (ids, pending) = (before, unsaid) }
+        let cache = try await currentCache()
+        let start = clock.now
+        var ranking = Ranking(tree, ends: session.manifest.ids.end, count: choices.count, logits: try finite(logits))
+        while let (token, depth) = ranking.next {
+            ranking.take(try finite(try await session.prefill([token], at: length + depth, cache: cache)))
+        }
+        timing.decode = seconds(clock.now - start)
+        timing.stop = .end
+        return ranking.likelihoods(choices)
+    }
+
+    /// Brings a prompt into the cache, as far as it is not there: the logits of its last token.
+    private func begin(_ prompt: [Int]) async throws -> [Float] {
         let kept = isOpen ? ids.count : commonPrefix(prompt)
-        try check(prompt, kept: kept, options)
         timing = Timing()
         (timing.promptTokens, timing.reusedTokens) = (prompt.count, isOpen ? 0 : kept)
-        let logits = try await prefill(isOpen ? prompt : Array(prompt[kept...]), at: kept)
-        isOpen = true
-        try await generate(logits, options, emit)
+        return try await prefill(isOpen ? prompt : Array(prompt[kept...]), at: kept)
     }
 
     /// What is to be appended to the cache, or the whole of it for a first question.
@@ -99,17 +135,15 @@ public actor Chat {
         return prompt[max(length, 0)...].contains(session.manifest.ids.image) ? 0 : max(length, 0)
     }
 
-    private func check(_ prompt: [Int], kept: Int, _ options: AnswerOptions) throws {
+    /// `room` are tokens that must fit behind the prompt.
+    private func check(_ prompt: [Int], room: Int = 0) throws {
         let manifest = session.manifest
-        guard options.maxTokens >= 1, options.stops.allSatisfy({ !$0.isEmpty }) else {
-            throw PhantomEdgeError.input("ask for at least one token, and give stop texts that are not empty")
-        }
         if !isOpen, prompt.first != manifest.ids.first {
             throw PhantomEdgeError.input(
                 "the prompt begins with token \(prompt.first ?? -1), the model was folded for \(manifest.ids.first): "
                     + "use the bundle's own tokenizer and template")
         }
-        let length = isOpen ? kept + prompt.count : prompt.count
+        let length = (isOpen ? ids.count : 0) + prompt.count + room
         guard length <= manifest.context else {
             throw PhantomEdgeError.input(
                 "the prompt needs \(length) tokens, the context holds \(manifest.context): ask less, use fewer tiles, "
@@ -154,28 +188,27 @@ public actor Chat {
     }
 
     /// A token is appended to the cache when the next one is computed.
-    private func generate(_ first: [Float], _ options: AnswerOptions, _ emit: (String) -> Void) async throws {
-        var (logits, chooser) = (first, options.sampling.chooser())
+    private func generate(
+        _ first: [Float], _ options: AnswerOptions, _ form: (any Constraint)?, _ emit: (String) -> Void
+    ) async throws {
+        var (logits, chooser, constraint) = (first, options.sampling.chooser(), form)
         var (stream, filter) = (session.tokenizer.stream(), StopFilter(options.stops))
         func pass(_ text: String) {
             let ready = filter.push(text)
             if !ready.isEmpty { emit(ready) }
         }
         while timing.stop == nil {
-            guard logits.allSatisfy(\.isFinite) else {
-                throw PhantomEdgeError.runtime(
-                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers"
-                )
-            }
-            let token = chooser.choose(logits)
+            _ = try finite(logits)
+            let token = chooser.choose(try constraint?.limit(logits) ?? logits)
             if session.manifest.ids.end.contains(token) {
                 timing.stop = .end
                 break
             }
+            try constraint?.take(token)
             timing.newTokens += 1
             pending = [token]
             pass(stream.push(token))
-            timing.stop = reason(filter, options)
+            timing.stop = constraint?.isComplete == true ? .end : reason(filter, options)
             guard timing.stop == nil else { break }
             guard try await session.pace() else {
                 timing.stop = .thermal
@@ -187,6 +220,14 @@ public actor Chat {
         let rest = filter.finish()
         if !rest.isEmpty { emit(rest) }
         if filter.hasStopped { timing.stop = .stop }
+    }
+
+    private func finite(_ logits: [Float]) throws -> [Float] {
+        guard logits.allSatisfy(\.isFinite) else {
+            throw PhantomEdgeError.runtime(
+                "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers")
+        }
+        return logits
     }
 
     private func reason(_ filter: StopFilter, _ options: AnswerOptions) -> StopReason? {

@@ -88,7 +88,7 @@ public struct ModelBundle: Sendable {
     }
 
     /// Size of a regular file that is no link; nil for anything else.
-    private static func size(of file: URL) -> Int? {
+    static func size(of file: URL) -> Int? {
         guard let attributes = try? FileManager.default.attributesOfItem(atPath: file.path),
             attributes[.type] as? FileAttributeType == .typeRegular
         else { return nil }

@@ -10,12 +10,16 @@ public enum PhantomEdgeError: Error, Equatable, Sendable {
     case memory(needed: Int, available: Int)
     /// The platform's runtime refused to load or run a graph.
     case runtime(String)
+    /// A bundle's file could not be fetched. Another try goes on where this one ended.
+    case transfer(String)
+    /// A bundle cannot be written: no room, or no folder of the app's own.
+    case storage(String)
 }
 
 extension PhantomEdgeError: LocalizedError, CustomStringConvertible {
     public var description: String {
         switch self {
-        case .bundle(let text), .input(let text), .runtime(let text):
+        case .bundle(let text), .input(let text), .runtime(let text), .transfer(let text), .storage(let text):
             return text
         case .memory(let needed, let available):
             return "the model needs \(needed >> 20) MiB, \(available >> 20) MiB are free: "

@@ -13,6 +13,7 @@ public final class PhantomSession: Sendable {
     public let pacing: Pacing
     /// The size of the tiles that pictures are cut into.
     public let tile: Manifest.TileSize
+    let forms: Forms
 
     /// With any backend. `PhantomSession.load` chooses the platform's.
     ///
@@ -25,11 +26,12 @@ public final class PhantomSession: Sendable {
         (self.bundle, self.backend, self.conditions, self.pacing) = (bundle, backend, conditions, pacing)
         tile = try bundle.manifest.tileSize(tileSize ?? bundle.manifest.tiles.size)
         tokenizer = try bundle.tokenizer()
+        forms = Forms(bundle.manifest, tokenizer)
     }
 
     private init(_ session: PhantomSession, tile: Manifest.TileSize) {
         (bundle, backend, tokenizer) = (session.bundle, session.backend, session.tokenizer)
-        (conditions, pacing, self.tile) = (session.conditions, session.pacing, tile)
+        (conditions, pacing, forms, self.tile) = (session.conditions, session.pacing, session.forms, tile)
     }
 
     /// The same loaded model with tiles of another of `manifest.tileSizes`: smaller ones cost less time and fewer tokens

@@ -17,6 +17,19 @@ struct PromptEncoder: Sendable {
         try encode(question, template.next(question), without: template.next(""))
     }
 
+    /// The tokens of an answer as they stand behind the prompt. Throws `PhantomEdgeError.input` for one that would bring a
+    /// control token.
+    func answer(_ text: String) throws -> [Int] {
+        let start = try tokenizer.encode(template.assistantStart)
+        let whole = try tokenizer.encode(template.assistantStart + text)
+        let ids = whole.starts(with: start) ? Array(whole[start.count...]) : try tokenizer.encode(text)
+        if let name = controls(ids).first.flatMap({ tokenizer.controlTokens[$0] }) {
+            throw PhantomEdgeError.input(
+                "the choice holds \(name), which is reserved for the prompt: remove it")
+        }
+        return ids
+    }
+
     private func encode(_ question: String, _ whole: String, without blank: String) throws -> [Int] {
         let scalars = Array(question.unicodeScalars)
         for (_, token) in tokenizer.controlTokens.sorted(by: { $0.key < $1.key })

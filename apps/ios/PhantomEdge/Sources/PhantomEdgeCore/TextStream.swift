@@ -82,8 +82,8 @@ public struct TextStream: Sendable {
 
     /// The text that this id makes certain, often its own, empty in the middle of a character.
     public mutating func push(_ id: Int) -> String {
-        guard let token = tokenizer.token(id), !(skipsSpecial && tokenizer.isSpecial(id)) else { return "" }
-        return stripped(utf8.push(tokenizer.decoder.bytes(of: token)))
+        guard !(skipsSpecial && tokenizer.isSpecial(id)) else { return "" }
+        return stripped(utf8.push(tokenizer.bytes(of: id)))
     }
 
     /// What is left when no id follows: U+FFFD for a character that was never completed.

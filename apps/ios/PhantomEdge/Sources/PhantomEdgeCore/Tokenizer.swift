@@ -96,7 +96,8 @@ public struct Tokenizer: Sendable {
     /// Id of the token written exactly so.
     public func id(of text: String) -> Int? { ids[Array(text.utf8)] }
 
-    func token(_ id: Int) -> [UInt8]? { texts[id] }
+    /// What a token adds to a text, in UTF-8; empty for an id without a token.
+    func bytes(of id: Int) -> [UInt8] { texts[id].map(decoder.bytes) ?? [] }
 
     func isSpecial(_ id: Int) -> Bool { special.contains(id) }
 }

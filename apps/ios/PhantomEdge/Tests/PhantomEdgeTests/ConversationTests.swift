@@ -4,18 +4,10 @@ import XCTest
 
 /// Conversations over an exported bundle's own graphs, beside those of the Python package's session.
 final class ConversationTests: XCTestCase {
-    // One connection for the process: the server takes one client.
-    private static nonisolated(unsafe) var connection: (PipeBackend, ModelBundle)?
-
     private func open(
         _ conditions: any DeviceConditions = UnlimitedConditions(), _ pacing: Pacing = .unpaced
     ) throws -> (PhantomSession, PipeBackend) {
-        let folder = try Vectors.folder()
-        if Self.connection == nil {
-            let bundle = try ModelBundle(folder: folder.appendingPathComponent("bundle"))
-            Self.connection = (try PipeBackend(folder: folder, hidden: bundle.manifest.shape.hidden), bundle)
-        }
-        let (backend, bundle) = try XCTUnwrap(Self.connection)
+        let (backend, bundle) = try PipeBackend.shared()
         let session = try PhantomSession(bundle: bundle, backend: backend, conditions: conditions, pacing: pacing)
         return (session, backend)
     }

@@ -20,6 +20,18 @@ actor PipeBackend: Backend {
         self.hidden = hidden
     }
 
+    /// One connection for the process: the server takes one client.
+    private static nonisolated(unsafe) var connection: (PipeBackend, ModelBundle)?
+
+    static func shared() throws -> (PipeBackend, ModelBundle) {
+        let folder = try Vectors.folder()
+        if let connection { return connection }
+        let bundle = try ModelBundle(folder: folder.appendingPathComponent("bundle"))
+        let made = (try PipeBackend(folder: folder, hidden: bundle.manifest.shape.hidden), bundle)
+        connection = made
+        return made
+    }
+
     func encode(tile: [Float]) throws -> [Float] { try call("v", 0, tile.map(\.bitPattern)) }
 
     func embed(_ ids: [Int]) throws -> [Float] { try call("e", 0, ids.map { UInt32($0) }) }

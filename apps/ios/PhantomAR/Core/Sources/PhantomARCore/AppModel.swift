@@ -27,7 +27,7 @@ import PhantomEdge
     public private(set) var label = LabelText()
     public private(set) var question: String
     /// The last answer to each question about the picture or place of now.
-    public private(set) var answers: [String: String] = [:]
+    public private(set) var answers: [String: Verdict] = [:]
     public private(set) var speed = Speed()
     /// Bytes that the app takes; 0 while unknown.
     public private(set) var memory = 0
@@ -62,7 +62,7 @@ import PhantomEdge
     ) {
         (self.config, self.conditions, self.tileSizes) = (config, conditions, tileSizes)
         (measureMemory, self.load) = (memory, load)
-        (question, maxTokens) = (config.presets[0], config.longestAnswer)
+        (question, maxTokens) = (config.presets[0].question, config.longestAnswer)
     }
 
     // MARK: Model
@@ -173,7 +173,7 @@ import PhantomEdge
     public func askAll() {
         guard isReady, source != nil else { return }
         if canPause { hold(true) }
-        loop.ask(config.presets)
+        loop.ask(config.presets.map(\.question))
     }
 
     public func togglePause() {
@@ -252,7 +252,8 @@ import PhantomEdge
         let job = Running()
         // A callback may still be on its way when the job is cancelled, and must not speak for the next one.
         defer { job.isOver = true }
-        return try await engine.ask(frame, question, maxTokens: maxTokens) { [weak self] text, speed in
+        let form = config.form(of: question)
+        return try await engine.ask(frame, question, form: form, maxTokens: maxTokens) { [weak self] text, speed in
             if !job.isOver { self?.heard(text, speed) }
         }
     }
@@ -275,10 +276,11 @@ import PhantomEdge
 
     public func didAnswer(_ question: String, _ answer: Answer) {
         (speed, memory) = (answer.speed, measureMemory())
-        label.finish(answer.shown)
-        answers[question] = label.answer
+        let verdict = Verdict(answer, leastConfidence: config.leastConfidence)
+        label.finish(verdict)
+        answers[question] = verdict
         source?.show(label)
-        say("\(question) \(label.answer)")
+        say("\(question) \(verdict.spoken)")
     }
 
     public func didFail(_ failure: Failure) {

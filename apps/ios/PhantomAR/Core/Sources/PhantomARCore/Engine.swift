@@ -52,13 +52,12 @@ public struct Answer: Equatable, Sendable {
     public let text: String
     public let speed: Speed
     public let stop: StopReason
+    /// Of a question's choices, the likeliest first, which is the text; empty for other questions.
+    public let likelihoods: [Likelihood]
 
-    public init(text: String, speed: Speed, stop: StopReason) {
-        (self.text, self.speed, self.stop) = (text, speed, stop)
+    public init(text: String, speed: Speed, stop: StopReason, likelihoods: [Likelihood] = []) {
+        (self.text, self.speed, self.stop, self.likelihoods) = (text, speed, stop, likelihoods)
     }
-
-    /// An answer that was cut short says so.
-    public var shown: String { stop == .end || stop == .stop ? text : text + " …" }
 }
 
 /// One row of the self-test.
@@ -81,8 +80,11 @@ public protocol Engine: Sendable {
     var info: ModelInfo { get }
 
     /// Answers, calling back with the whole text so far. Cancelling the task ends it with `CancellationError`.
+    ///
+    /// `form` is what the answer may be, nil anything; of choices it is the likeliest, which comes at once with the
+    /// likelihood of each.
     func ask(
-        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+        _ frame: Frame, _ question: String, form: Form?, maxTokens: Int, onText: @escaping OnText
     ) async throws -> Answer
 
     /// Looks with tiles of another of `info.tileSizes` from now on.

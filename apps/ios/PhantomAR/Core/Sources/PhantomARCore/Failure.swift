@@ -16,7 +16,8 @@ public struct Failure: Error, Equatable, Sendable {
     public init(_ error: any Error) {
         switch error {
         case let failure as Failure: self = failure
-        case PhantomEdgeError.bundle(let text): self.init(.bundle, Self.sentence(text))
+        case PhantomEdgeError.bundle(let text), PhantomEdgeError.transfer(let text), PhantomEdgeError.storage(let text):
+            self.init(.bundle, Self.sentence(text))
         case PhantomEdgeError.input(let text): self.init(.question, Self.sentence(text))
         case PhantomEdgeError.runtime(let text): self.init(.model, Self.sentence(text))
         case let memory as PhantomEdgeError: self.init(.memory, Self.sentence(memory.description))

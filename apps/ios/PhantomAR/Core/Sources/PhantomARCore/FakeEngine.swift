@@ -1,3 +1,5 @@
+import PhantomEdge
+
 /// Answers without a model, so that the app can be built, tested and looked at anywhere. Says so in every answer.
 public struct FakeEngine: Engine {
     public let info = ModelInfo(
@@ -18,8 +20,9 @@ public struct FakeEngine: Engine {
     }
 
     public func ask(
-        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+        _ frame: Frame, _ question: String, form: Form?, maxTokens: Int, onText: @escaping OnText
     ) async throws -> Answer {
+        if let choices = form?.choices { return try await rank(choices) }
         let (width, height) = (frame.image.width, frame.image.height)
         let words = "A stand-in answer to “\(question)” about \(width) by \(height) pixels.".split(separator: " ")
         var (text, speed) = ("", Speed())
@@ -32,6 +35,18 @@ public struct FakeEngine: Engine {
             await onText(text, speed)
         }
         return Answer(text: text, speed: speed, stop: words.count > maxTokens ? .length : .end)
+    }
+
+    /// Each choice is half as likely as the one before.
+    private func rank(_ choices: [String]) async throws -> Answer {
+        let start = ContinuousClock.now
+        try await Task.sleep(for: step)
+        var (weights, speed) = ([1.0], Speed())
+        while weights.count < choices.count { weights.append(weights[weights.count - 1] / 2) }
+        let total = weights.reduce(0, +)
+        speed.firstToken = seconds(since: start)
+        let likelihoods = zip(choices, weights).map { Likelihood(text: $0, probability: $1 / total) }
+        return Answer(text: choices[0], speed: speed, stop: .end, likelihoods: likelihoods)
     }
 
     public func useTiles(of size: Int) async throws {}

@@ -23,12 +23,17 @@ public actor PhantomEngine: Engine {
     }
 
     public func ask(
-        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+        _ frame: Frame, _ question: String, form: Form?, maxTokens: Int, onText: @escaping OnText
     ) async throws -> Answer {
         let chat = await chat(about: frame)
         let start = ContinuousClock.now
         var (text, speed) = ("", Speed())
-        for try await piece in chat.ask(question, options: AnswerOptions(maxTokens: maxTokens)) {
+        if let choices = form?.choices {
+            let ranked = try await chat.rank(question, among: choices)
+            speed.firstToken = seconds(since: start)
+            return Answer(text: ranked[0].text, speed: speed, stop: .end, likelihoods: ranked)
+        }
+        for try await piece in chat.ask(question, options: AnswerOptions(maxTokens: maxTokens, form: form)) {
             if text.isEmpty { speed.firstToken = seconds(since: start) }
             text += piece
             speed.rate = rate(await chat.timing)

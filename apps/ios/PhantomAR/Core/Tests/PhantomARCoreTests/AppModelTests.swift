@@ -12,8 +12,8 @@ import XCTest
         await app.loadModel()
         XCTAssertNil(app.loading)
         await eventually("an answer") { app.answers["What is it?"] != nil }
-        XCTAssertTrue(app.answers["What is it?"]!.hasPrefix("A stand-in answer to “What is it?” about 1 by"))
-        XCTAssertTrue(app.answers["What is it?"]!.hasSuffix(" …"), "cut short")
+        XCTAssertTrue(app.answers["What is it?"]!.text.hasPrefix("A stand-in answer to “What is it?” about 1 by"))
+        XCTAssertTrue(app.answers["What is it?"]!.text.hasSuffix(" …"), "cut short")
         XCTAssertEqual(app.memory, 12_000_000)
         XCTAssertGreaterThan(app.speed.firstToken, 0)
         XCTAssertEqual(camera.labels.first?.question, "What is it?")
@@ -40,7 +40,7 @@ import XCTest
         app.askAll()
         await eventually("both answers") { app.answers.count == 2 && app.stage == .paused }
         XCTAssertTrue(app.isPaused)
-        XCTAssertTrue(app.answers.values.allSatisfy { $0.contains("about 99 by") }, "\(app.answers)")
+        XCTAssertTrue(app.answers.values.allSatisfy { $0.text.contains("about 99 by") }, "\(app.answers)")
         XCTAssertEqual(app.pill, .init(words: "Paused", tone: .calm))
         app.togglePause()
         await eventually("it looks again") { app.label.answer.contains("about 1 by") || camera.taken > 0 }
@@ -116,6 +116,31 @@ import XCTest
         await eventually("an answer") { !app.answers.isEmpty }
     }
 
+    func testAnAnswerOutOfAListComesWithHowSureTheModelIs() async throws {
+        let sure = Verdict("red", note: "67 % sure")
+        let unsure = Verdict("Not sure", note: "perhaps red, 67 %", isSure: false)
+        for (least, verdict) in [(0.6, sure), (0.7, unsure)] {
+            let json = """
+                {"title": "t", "presets": [{"question": "What colour?", "choices": ["red", "blue"]}, "How many?"],
+                 "longestAnswer": 30, "leastConfidence": \(least)}
+                """
+            let app = AppModel(config: try AppConfig(json: Data(json.utf8)), conditions: Weather()) { _ in
+                FakeEngine(step: .milliseconds(1))
+            }
+            let picture = Pictures(.picture)
+            app.use(picture)
+            await app.loadModel()
+            await eventually("an answer") { app.answers["What colour?"] != nil }
+            XCTAssertEqual(app.answers["What colour?"], verdict)
+            XCTAssertEqual(picture.labels.last?.verdict, verdict)
+            XCTAssertEqual(app.announcement, "What colour? \(verdict.spoken)")
+            app.askAll()
+            await eventually("the other answer") { app.answers.count == 2 }
+            XCTAssertEqual(app.answers["How many?"]?.note, "")
+            app.use(nil)
+        }
+    }
+
     func testPictureDetailIsChosenAndRemembered() async {
         let (kept, looked) = (Kept(), Kept())
         let store = TileSizeStore(read: { kept.sizes.last }, write: { kept.add($0) })
@@ -185,8 +210,10 @@ private struct Sized: Engine {
     let inner = FakeEngine(step: .milliseconds(1))
     var info: ModelInfo { ModelInfo(facts: [], tileSizes: [336, 448, 224]) }
 
-    func ask(_ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText) async throws -> Answer {
-        try await inner.ask(frame, question, maxTokens: maxTokens, onText: onText)
+    func ask(_ frame: Frame, _ question: String, form: Form?, maxTokens: Int, onText: @escaping OnText) async throws
+        -> Answer
+    {
+        try await inner.ask(frame, question, form: form, maxTokens: maxTokens, onText: onText)
     }
 
     func useTiles(of size: Int) async throws { looked.add(size) }

@@ -50,7 +50,7 @@ struct Stuck: Engine {
     var error: PhantomEdgeError?
 
     func ask(
-        _ frame: Frame, _ question: String, maxTokens: Int, onText: @escaping OnText
+        _ frame: Frame, _ question: String, form: Form?, maxTokens: Int, onText: @escaping OnText
     ) async throws -> Answer {
         if let error { throw error }
         try await Task.sleep(for: .seconds(60))

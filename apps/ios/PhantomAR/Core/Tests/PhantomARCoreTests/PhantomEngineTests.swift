@@ -10,21 +10,39 @@ import XCTest
         let (engine, graphs) = try makeEngine()
         let frame = Frame(try picture())
         var pieces: [String] = []
-        let first = try await engine.ask(frame, "What is it?", maxTokens: 32) { text, _ in pieces.append(text) }
+        let first = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 32) { text, _ in
+            pieces.append(text)
+        }
         XCTAssertEqual(first.text, Spelling.text)
         XCTAssertEqual(first.stop, .end)
         XCTAssertEqual(pieces.last, Spelling.text)
         XCTAssertTrue(zip(pieces, pieces.dropFirst()).allSatisfy { $1.hasPrefix($0) })
         XCTAssertGreaterThan(first.speed.firstToken, 0)
         XCTAssertGreaterThan(first.speed.rate, 0)
-        let again = try await engine.ask(frame, "How many?", maxTokens: 2) { _, _ in }
+        let again = try await engine.ask(frame, "How many?", form: nil, maxTokens: 2) { _, _ in }
         XCTAssertEqual(again.stop, .length)
-        XCTAssertTrue(again.shown.hasSuffix(" …"))
+        XCTAssertTrue(Verdict(again, leastConfidence: 0.5).text.hasSuffix(" …"))
         let looks = await graphs.looks
         XCTAssertEqual(looks, 1, "one tile, one look")
-        _ = try await engine.ask(Frame(try picture()), "How many?", maxTokens: 2) { _, _ in }
+        _ = try await engine.ask(Frame(try picture()), "How many?", form: nil, maxTokens: 2) { _, _ in }
         let more = await graphs.looks
         XCTAssertEqual(more, 2)
+    }
+
+    func testChoicesAreRankedAndARegularExpressionIsKeptTo() async throws {
+        let (engine, graphs) = try makeEngine()
+        let frame = Frame(try picture())
+        let choices = try Form(choices: ["a blue cube", Spelling.text])
+        let answer = try await engine.ask(frame, "What is it?", form: choices, maxTokens: 32) { _, _ in XCTFail() }
+        XCTAssertEqual(answer.text, Spelling.text)
+        XCTAssertEqual(answer.likelihoods.first?.text, Spelling.text)
+        XCTAssertEqual(answer.likelihoods.reduce(0) { $0 + $1.probability }, 1, accuracy: 1e-9)
+        let pattern = try Form(regex: "a (red|blue)")
+        let spelled = try await engine.ask(frame, "Which is it?", form: pattern, maxTokens: 32) { _, _ in }
+        XCTAssertEqual(spelled.text, "a red")
+        XCTAssertEqual(spelled.stop, .end)
+        let looks = await graphs.looks
+        XCTAssertEqual(looks, 1, "one look")
     }
 
     func testAnotherSizeLooksAgainAtThePicture() async throws {
@@ -33,11 +51,11 @@ import XCTest
         let sizes = engine.info.tileSizes
         XCTAssertEqual(sizes.count, 2, "the tests' bundle has two")
         XCTAssertFalse(engine.info.facts.contains { $0.name == "Sees" }, "the choice says it")
-        _ = try await engine.ask(frame, "What is it?", maxTokens: 2) { _, _ in }
+        _ = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 2) { _, _ in }
         try await engine.useTiles(of: sizes[1])
-        _ = try await engine.ask(frame, "What is it?", maxTokens: 2) { _, _ in }
+        _ = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 2) { _, _ in }
         try await engine.useTiles(of: sizes[1])
-        let answer = try await engine.ask(frame, "How many?", maxTokens: 32) { _, _ in }
+        let answer = try await engine.ask(frame, "How many?", form: nil, maxTokens: 32) { _, _ in }
         XCTAssertEqual(answer.text, Spelling.text)
         let looks = await graphs.tiles
         XCTAssertEqual(looks, sizes.map { 3 * $0 * $0 })
@@ -50,14 +68,14 @@ import XCTest
     func testACancelledAnswerIsNone() async throws {
         let (engine, _) = try makeEngine(delay: .milliseconds(20))
         let frame = Frame(try picture())
-        let job = Task { try await engine.ask(frame, "What is it?", maxTokens: 32) { _, _ in } }
+        let job = Task { try await engine.ask(frame, "What is it?", form: nil, maxTokens: 32) { _, _ in } }
         try await Task.sleep(for: .milliseconds(50))
         job.cancel()
         do {
             _ = try await job.value
             XCTFail("it was answered")
         } catch is CancellationError {}
-        let answer = try await engine.ask(frame, "What is it?", maxTokens: 32) { _, _ in }
+        let answer = try await engine.ask(frame, "What is it?", form: nil, maxTokens: 32) { _, _ in }
         XCTAssertEqual(answer.text, Spelling.text)
     }
 
@@ -85,7 +103,7 @@ private actor Spelling: Backend {
     private let manifest: Manifest
     private let script: [Int]
     private let delay: Duration
-    private var last = -1
+    private var isPrompt = false
     private var start = 0
     /// Values of each tile that was looked at.
     private(set) var tiles: [Int] = []
@@ -103,7 +121,7 @@ private actor Spelling: Backend {
     }
 
     func embed(_ ids: [Int]) -> [Float] {
-        last = ids[ids.count - 1]
+        isPrompt = ids.count > 1
         return [Float](repeating: 0, count: ids.count * manifest.shape.hidden)
     }
 
@@ -113,8 +131,8 @@ private actor Spelling: Backend {
         try await Task.sleep(for: delay)
         var logits = [Float](repeating: 0, count: manifest.shape.vocabulary)
         let end = position + embeddings.count / manifest.shape.hidden
-        if !script.contains(last) { start = end }  // a prompt ends with the template's own text
-        logits[script[min(end - start, script.count - 1)]] = 1
+        if isPrompt { start = end }
+        logits[script[max(min(end - start, script.count - 1), 0)]] = 1
         return logits
     }
 

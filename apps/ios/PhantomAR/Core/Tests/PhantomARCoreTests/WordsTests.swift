@@ -19,30 +19,66 @@ final class WordsTests: XCTestCase {
         label.begin("What?")
         label.stream("A")
         label.stream("A dog")
-        label.finish("A dog")
+        label.finish(Verdict("A dog", note: "80 % sure"))
         label.begin("What?")
         label.stream("A")
-        XCTAssertEqual(label.answer, "A dog")
+        XCTAssertEqual(label.verdict, Verdict("A dog", note: "80 % sure"))
         label.stream("A cat")
         XCTAssertEqual(label.answer, "A cat")
         label.begin("Where?")
         XCTAssertEqual(label.answer, "")
-        label.finish("")
-        XCTAssertEqual(label.answer, "No answer")
+    }
+
+    func testWhatTheModelIsSureOf() {
+        func verdict(_ probability: Double?, _ text: String = "red", stop: StopReason = .end) -> Verdict {
+            let likelihoods = probability.map { [Likelihood(text: "red", probability: $0)] } ?? []
+            let answer = Answer(text: text, speed: Speed(), stop: stop, likelihoods: likelihoods)
+            return Verdict(answer, leastConfidence: 0.5)
+        }
+        XCTAssertEqual(verdict(nil), Verdict("red"))
+        XCTAssertEqual(verdict(nil, ""), Verdict("No answer"))
+        XCTAssertEqual(verdict(nil, stop: .length), Verdict("red …"))
+        XCTAssertEqual(verdict(0.5), Verdict("red", note: "50 % sure"))
+        XCTAssertEqual(verdict(0.996), Verdict("red", note: "over 99 % sure"))
+        XCTAssertEqual(verdict(1), Verdict("red", note: "100 % sure"))
+        XCTAssertEqual(verdict(0.4999), Verdict("Not sure", note: "perhaps red, 50 %", isSure: false))
+        XCTAssertEqual(verdict(0.004), Verdict("Not sure", note: "perhaps red, under 1 %", isSure: false))
+        XCTAssertEqual(verdict(0.4).spoken, "Not sure, perhaps red, 40 %")
     }
 
     func testSettingsAreReadAndEveryMistakeIsNamed() throws {
-        XCTAssertEqual(config.presets, ["What is it?", "How many?"])
+        XCTAssertEqual(config.presets, ["What is it?", "How many?"].map { Preset($0) })
+        XCTAssertEqual(config.leastConfidence, 0.5)
+        func preset(_ fields: String) -> String {
+            #"{"title": "t", "presets": ["a", {"question": "b", \#(fields)}], "longestAnswer": 1}"#
+        }
+        let choices = try AppConfig(json: Data(preset(#""choices": ["red", "blue"]"#).utf8))
+        XCTAssertEqual(choices.form(of: "b"), try Form(choices: ["red", "blue"]))
+        XCTAssertNil(choices.form(of: "a"))
+        let pattern = try AppConfig(json: Data(preset(#""regex": "\\d{1,3}""#).utf8))
+        XCTAssertEqual(pattern.form(of: "b"), try Form(regex: #"\d{1,3}"#))
         let wrong = [
-            ("[", "missing"), (#"{"title": "", "presets": ["a"], "longestAnswer": 1}"#, "title"),
+            ("[", "not JSON"), (#"{"title": "", "presets": ["a"], "longestAnswer": 1}"#, "title"),
+            (#"{"presets": ["a"], "longestAnswer": 1}"#, "title is missing"),
             (#"{"title": "t", "presets": [], "longestAnswer": 1}"#, "1 to 12"),
-            (#"{"title": "t", "presets": [" "], "longestAnswer": 1}"#, "1 to 12"),
+            (#"{"title": "t", "presets": [" "], "longestAnswer": 1}"#, "question 1 must be text"),
+            (
+                #"{"title": "t", "presets": [{"choices": ["a"]}], "longestAnswer": 1}"#,
+                "question 1: question is missing"
+            ),
             (#"{"title": "t", "presets": ["a"], "longestAnswer": 0}"#, "longestAnswer"),
+            (#"{"title": "t", "presets": ["a"], "longestAnswer": 1, "leastConfidence": 2}"#, "leastConfidence"),
             (#"{"title": "t", "presets": "a", "longestAnswer": 1}"#, "type"),
+            (preset(#""choice": []"#), #"presets: question 2 has "choice""#),
+            (preset(#""choices": "a""#), "question 2: choices is of another type"),
+            (preset(#""choices": []"#), "0 choices"), (preset(#""choices": ["a", "a"]"#), "there twice"),
+            (preset(#""choices": ["a"], "regex": "a""#), "choices and a regex"),
+            (preset(#""regex": "a*?""#), "lazy"), (preset(#""regex": "(a{1000}){1000}""#), "too large"),
         ]
         for (json, word) in wrong {
-            XCTAssertThrowsError(try AppConfig(json: Data(json.utf8))) { error in
-                XCTAssertTrue((error as? Failure)?.message.contains(word) == true, "\(error)")
+            XCTAssertThrowsError(try AppConfig(json: Data(json.utf8)), json) { error in
+                let message = (error as? Failure)?.message ?? ""
+                XCTAssertTrue(message.contains(word) && message.count <= 300, "\(error)")
             }
         }
         XCTAssertThrowsError(try AppConfig(contentsOf: nil))

@@ -21,6 +21,7 @@ import kotlinx.coroutines.withContext
 import phantom.edge.core.AnswerOptions
 import phantom.edge.core.Answering
 import phantom.edge.core.Chat
+import phantom.edge.core.Likelihood
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.Pacing
 import phantom.edge.core.PhantomSession
@@ -82,6 +83,15 @@ private constructor(private val context: Context, answering: Answering, private 
                 for (piece in chat.ask(question, options) { job.ensureActive() }) emit(piece)
             }
         }.flowOn(worker.dispatcher)
+
+    /** How likely each of the choices is as the answer, the likeliest first; see [Chat.rank]. */
+    suspend fun rank(chat: Chat, question: String, choices: List<String>): List<Likelihood> =
+        withContext(worker.dispatcher) {
+            mutex.withLock {
+                val job = currentCoroutineContext()
+                chat.rank(question, choices) { job.ensureActive() }
+            }
+        }
 
     /** Forgets a chat's questions and answers but keeps its picture; see [Chat.rewind]. */
     suspend fun rewind(chat: Chat) = withContext(worker.dispatcher) { mutex.withLock { chat.rewind() } }

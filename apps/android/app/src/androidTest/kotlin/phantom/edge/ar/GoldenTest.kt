@@ -24,7 +24,7 @@ class GoldenTest {
             assertEquals(4, rows.size)
             for (row in rows) assertTrue("${row.name}: ${row.measured}, limit ${row.limit}", row.passed)
             val frame = Frame(RgbImage.of(StillSource.drawnScene()))
-            val answer = engine.ask(frame, "What colour is the largest object?", 16) { _, _ -> }
+            val answer = engine.ask(frame, "What colour is the largest object?", null, 16) { _, _ -> }
             assertTrue(answer.text.isNotEmpty())
         } finally {
             engine.close()

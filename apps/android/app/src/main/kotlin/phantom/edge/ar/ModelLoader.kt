@@ -20,10 +20,10 @@ import phantom.edge.Npus
 import phantom.edge.ar.core.BundleInstall
 import phantom.edge.ar.core.Engine
 import phantom.edge.ar.core.Failure
-import phantom.edge.ar.core.FileSupply
 import phantom.edge.ar.core.HttpSupply
 import phantom.edge.ar.core.LoadingStep
 import phantom.edge.ar.core.PhantomEngine
+import phantom.edge.core.FileSupply
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomEdgeException
 

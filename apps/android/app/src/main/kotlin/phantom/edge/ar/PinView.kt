@@ -4,6 +4,7 @@ import android.view.LayoutInflater
 import android.view.View
 import android.view.ViewGroup
 import android.widget.FrameLayout
+import android.widget.TextView
 import phantom.edge.ar.core.LabelText
 import phantom.edge.ar.core.Point
 import phantom.edge.ar.core.Size
@@ -28,6 +29,11 @@ class PinView(private val parent: ViewGroup) {
         hasText = text.question.isNotEmpty()
         label.text(R.id.label_question, text.question)
         label.text(R.id.label_answer, text.answer)
+        label.text(R.id.label_note, text.verdict.note)
+        label.visible(R.id.label_note, text.verdict.note.isNotEmpty())
+        val answer = label.findViewById<TextView>(R.id.label_answer)
+        answer.maxLines = if (text.verdict.note.isEmpty()) LINES else LINES - 1
+        answer.setTextColor(label.context.getColor(if (text.verdict.isSure) R.color.ink else R.color.warn))
         if (!hasText) label.visibility = View.INVISIBLE
     }
 
@@ -58,6 +64,7 @@ class PinView(private val parent: ViewGroup) {
         const val DOT = 20 // dp, as the others
         const val MARGIN = 12
         const val GAP = 24
+        const val LINES = 3 // of the answer, with that of its note
         const val BAR = 62.0 // the bar at the top stays free
     }
 }

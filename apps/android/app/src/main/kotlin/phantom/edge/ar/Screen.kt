@@ -88,7 +88,7 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
     private fun addPresets(list: ViewGroup) {
         presets.clear()
         val isWide = activity.resources.configuration.orientation == Configuration.ORIENTATION_LANDSCAPE
-        for (question in model.config.presets) {
+        for ((question) in model.config.presets) {
             val card = LayoutInflater.from(activity).inflate(R.layout.preset, list, false)
             if (isWide) card.layoutParams = card.layoutParams.apply { width = ViewGroup.LayoutParams.MATCH_PARENT }
             card.text(R.id.preset_question, question)
@@ -136,7 +136,8 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
     private fun showPanel(state: AppState) {
         for ((question, card) in presets) {
             val answer = state.answers[question]
-            card.text(R.id.preset_answer, answer ?: activity.getString(R.string.unknown))
+            card.text(R.id.preset_answer, answer?.text ?: activity.getString(R.string.unknown))
+            card.findViewById<View>(R.id.preset_answer).contentDescription = answer?.spoken
             card.isEnabled = state.isReady
             card.isSelected = question == state.question
         }

@@ -3,6 +3,7 @@ package phantom.edge.ar
 import android.content.Context
 import android.content.res.AssetManager
 import java.io.IOException
+import org.json.JSONArray
 import org.json.JSONException
 import org.json.JSONObject
 import phantom.edge.ar.core.AppConfig
@@ -14,13 +15,21 @@ object Settings {
     fun read(assets: AssetManager): AppConfig =
         try {
             val json = JSONObject(assets.open("app.json").use { it.readBytes().decodeToString() })
-            val presets = json.getJSONArray("presets")
-            val questions = List(presets.length()) { presets.getString(it) }
-            AppConfig(json.getString("title"), questions, json.getInt("longestAnswer"))
+            AppConfig.of(members(json))
         } catch (error: IOException) {
             throw AppConfig.wrong("it is missing")
         } catch (error: JSONException) {
             throw AppConfig.wrong(error.message ?: "it is not JSON")
+        }
+
+    private fun members(json: JSONObject): Map<String, Any?> = json.keys().asSequence().associateWith { plain(json.get(it)) }
+
+    private fun plain(value: Any?): Any? =
+        when (value) {
+            is JSONObject -> members(value)
+            is JSONArray -> List(value.length()) { plain(value.get(it)) }
+            JSONObject.NULL -> null
+            else -> value
         }
 }
 

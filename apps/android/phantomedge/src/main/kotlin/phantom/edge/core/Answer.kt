@@ -1,13 +1,14 @@
 package phantom.edge.core
 
 /**
- * How a question is to be answered: the most tokens, texts that end the answer and are no part of it, and how tokens
- * are chosen.
+ * How a question is to be answered: the most tokens, texts that end the answer and are no part of it, how tokens are
+ * chosen, and what the answer may be, null for anything.
  */
 class AnswerOptions(
     val maxTokens: Int = 256,
     val stops: List<String> = emptyList(),
     val sampling: Sampling = Sampling.GREEDY,
+    val form: Form? = null,
 )
 
 /** Why an answer ended. */

@@ -26,24 +26,51 @@ class Chat internal constructor(
      * only itself.
      *
      * Take fewer pieces, or let [check] throw, and the answer ends there; what was said stands, and the next question
-     * may follow. Throws [InputException] here, before anything is computed, for a question that does not fit.
+     * may follow. Throws [InputException] here, before anything is computed, for a question that does not fit, and for
+     * choices that the tokenizer cannot write.
      */
     fun ask(question: String, options: AnswerOptions = AnswerOptions(), check: Checkpoint = {}): Sequence<String> {
         val prompt = prompt(question)
         val kept = if (isOpen) cached.size else commonPrefix(prompt)
-        verify(prompt, kept, options)
-        val number = ++questions
-        val current: Checkpoint = {
-            if (number != questions) throw InputException("this chat has another question since: take its answer")
-            check()
-        }
+        verify(options)
+        verify(prompt, kept)
+        val constraint = options.form?.let(session.forms::constraint)
+        val current = alone(check)
         return sequence {
-            val spent = Timing(prompt.size, if (isOpen) 0 else kept)
-            timing = spent
-            val logits = prefill(if (isOpen) prompt else prompt.drop(kept), kept, spent, current)
+            val logits = begin(prompt, kept, current)
             isOpen = true
-            generate(logits, options, spent, current)
+            generate(logits, options, constraint, timing, current)
         }.constrainOnce()
+    }
+
+    /**
+     * How likely each of the choices is as the answer, the likeliest first: the probability of its tokens and of an end
+     * behind them, over that of all the choices together. A call of the decoder for each token that the choices do not
+     * share.
+     *
+     * The conversation stays as it was: the next question may follow. Throws [InputException] as [ask] does.
+     */
+    fun rank(question: String, choices: List<String>, check: Checkpoint = {}): List<Likelihood> {
+        val tree = session.forms.tree(Form.choices(choices).choices.orEmpty())
+        val prompt = prompt(question)
+        val kept = if (isOpen) cached.size else commonPrefix(prompt)
+        verify(prompt, kept, tree.depth)
+        val current = alone(check)
+        val (before, unsaid) = cached.take(kept) to pending
+        val logits = begin(prompt, kept, current)
+        val length = cached.size
+        if (isOpen) {
+            hold(before)
+            pending = unsaid
+        }
+        val cache = cache ?: throw BackendException("the chat has no cache: ask a question first")
+        val ranking = Ranking(tree, manifest.endIds) { token, depth ->
+            finite(session.prefill(listOf(token), length + depth, cache, check = current))
+        }
+        var ranked = emptyList<Likelihood>()
+        timing.decode = seconds { ranked = ranking.of(finite(logits), choices) }
+        timing.stop = StopReason.END
+        return ranked
     }
 
     /**
@@ -73,17 +100,21 @@ class Chat internal constructor(
         return if (manifest.imageId in prompt.drop(length)) 0 else length
     }
 
-    private fun verify(prompt: List<Int>, kept: Int, options: AnswerOptions) {
+    private fun verify(options: AnswerOptions) {
         if (options.maxTokens < 1 || options.stops.any { it.isEmpty() }) {
             throw InputException("ask for at least one token, and give stop texts that are not empty")
         }
+    }
+
+    /** [room] are tokens that must fit behind the prompt. */
+    private fun verify(prompt: List<Int>, kept: Int, room: Int = 0) {
         if (!isOpen && prompt.firstOrNull() != manifest.firstId) {
             throw InputException(
                 "the prompt begins with token ${prompt.firstOrNull()}, the model was folded for ${manifest.firstId}: " +
                     "use the bundle's own tokenizer and template",
             )
         }
-        val length = if (isOpen) kept + prompt.size else prompt.size
+        val length = room + if (isOpen) kept + prompt.size else prompt.size
         if (length > manifest.context) {
             throw InputException(
                 "the prompt needs $length tokens, the context holds ${manifest.context}: ask less, use fewer tiles, " +
@@ -92,6 +123,21 @@ class Chat internal constructor(
         }
         val (places, rows) = prompt.count { it == manifest.imageId } to (if (isOpen) 0 else imageTokens ?: 0)
         if (places != rows) throw InputException("the prompt has $places image tokens, the picture $rows")
+    }
+
+    /** A checkpoint that also ends what is under way when another question is asked. */
+    private fun alone(check: Checkpoint): Checkpoint {
+        val number = ++questions
+        return {
+            if (number != questions) throw InputException("this chat has another question since: take its answer")
+            check()
+        }
+    }
+
+    /** Brings a prompt into the cache, behind the [kept] ids that are there: the logits of its last. */
+    private fun begin(prompt: List<Int>, kept: Int, check: Checkpoint): FloatArray {
+        timing = Timing(prompt.size, if (isOpen) 0 else kept)
+        return prefill(if (isOpen) prompt else prompt.drop(kept), kept, timing, check)
     }
 
     private fun prefill(prompt: List<Int>, kept: Int, spent: Timing, check: Checkpoint): FloatArray {
@@ -126,6 +172,7 @@ class Chat internal constructor(
     private suspend fun SequenceScope<String>.generate(
         first: FloatArray,
         options: AnswerOptions,
+        constraint: Constraint?,
         spent: Timing,
         check: Checkpoint,
     ) {
@@ -134,21 +181,17 @@ class Chat internal constructor(
         val stream = session.tokenizer.stream()
         val filter = StopFilter(options.stops)
         while (true) {
-            if (!logits.all { it.isFinite() }) {
-                throw BackendException(
-                    "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers",
-                )
-            }
-            val token = choose(logits)
+            val token = choose(finite(logits).let { constraint?.limit(it) ?: it })
             if (token in manifest.endIds) {
                 spent.stop = StopReason.END
                 break
             }
+            constraint?.take(token)
             spent.newTokens++
             pending = listOf(token)
             filter.push(stream.push(token)).ifNotEmpty { yield(it) }
             check()
-            spent.stop = reason(filter, options, spent)
+            spent.stop = if (constraint?.isComplete == true) StopReason.END else reason(filter, options, spent)
             if (spent.stop != null) break
             if (!session.pace(check)) {
                 spent.stop = StopReason.THERMAL
@@ -159,6 +202,13 @@ class Chat internal constructor(
         filter.push(stream.finish()).ifNotEmpty { yield(it) }
         if (filter.hasStopped) spent.stop = StopReason.STOP
         filter.finish().ifNotEmpty { yield(it) }
+    }
+
+    private fun finite(logits: FloatArray): FloatArray {
+        if (logits.all { it.isFinite() }) return logits
+        throw BackendException(
+            "the model's logits are not finite: its weights are broken, or too large for this runtime's numbers",
+        )
     }
 
     private inline fun String.ifNotEmpty(use: (String) -> Unit) {

@@ -90,10 +90,10 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
         const val MANIFEST = "manifest.json"
         const val TOKENIZER = "tokenizer.json"
         const val GOLDEN = "golden.safetensors"
-        private const val MANIFEST_LIMIT = 16L shl 20
+        internal const val MANIFEST_LIMIT = 16L shl 20
 
         /** A file, and no link to one. */
-        private fun isRegular(file: File): Boolean = Files.isRegularFile(file.toPath(), LinkOption.NOFOLLOW_LINKS)
+        internal fun isRegular(file: File): Boolean = Files.isRegularFile(file.toPath(), LinkOption.NOFOLLOW_LINKS)
 
         /** SHA-256 of a file's contents in lower-case hex. */
         internal fun sha256(file: File): String {

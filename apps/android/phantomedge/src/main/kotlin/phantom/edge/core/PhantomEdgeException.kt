@@ -16,5 +16,11 @@ class MemoryException(val needed: Long, val available: Long) :
             "close other models, or export with a smaller context or fewer bits",
     )
 
+/** A bundle's file could not be fetched. Another try goes on where this one ended. */
+class TransferException(message: String, cause: Throwable? = null) : PhantomEdgeException(message, cause)
+
+/** A bundle cannot be written: no room, or no folder of the app's own. */
+class StorageException(message: String, cause: Throwable? = null) : PhantomEdgeException(message, cause)
+
 /** The platform's runtime refused to load or run a graph. */
 class BackendException(message: String, cause: Throwable? = null) : PhantomEdgeException(message, cause)

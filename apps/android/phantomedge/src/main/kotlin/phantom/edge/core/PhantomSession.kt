@@ -18,6 +18,7 @@ private constructor(
     val conditions: DeviceConditions,
     val pacing: Pacing,
     val tokenizer: Tokenizer,
+    internal val forms: Forms,
     /** The size of the tiles that pictures are cut into. */
     val tile: Manifest.TileSize,
 ) : Closeable {
@@ -33,12 +34,22 @@ private constructor(
         conditions: DeviceConditions = DeviceConditions.Unlimited,
         pacing: Pacing = Pacing(),
         tileSize: Int? = null,
+    ) : this(bundle, backend, conditions, pacing, bundle.tokenizer(), tileSize)
+
+    private constructor(
+        bundle: ModelBundle,
+        backend: Backend,
+        conditions: DeviceConditions,
+        pacing: Pacing,
+        tokenizer: Tokenizer,
+        tileSize: Int?,
     ) : this(
         bundle,
         backend,
         conditions,
         pacing,
-        bundle.tokenizer(),
+        tokenizer,
+        Forms(bundle.manifest, tokenizer),
         bundle.manifest.tileSize(tileSize ?: bundle.manifest.tileSize),
     )
 
@@ -50,7 +61,7 @@ private constructor(
      * Throws [InputException] for a size that the bundle lacks.
      */
     fun atTileSize(size: Int): PhantomSession =
-        PhantomSession(bundle, backend, conditions, pacing, tokenizer, manifest.tileSize(size))
+        PhantomSession(bundle, backend, conditions, pacing, tokenizer, forms, manifest.tileSize(size))
 
     /**
      * A new context, about a picture if one is given.

@@ -16,6 +16,20 @@ internal class PromptEncoder(private val template: PromptTemplate, private val t
     /** The ids of what follows an answer, from its end token on. Throws as [first] does. */
     fun next(question: String): List<Int> = encode(question, template.next(question), template.next(""))
 
+    /**
+     * The tokens of an answer as they stand behind the prompt. Throws [InputException] for one that would bring a control
+     * token.
+     */
+    fun answer(text: String): List<Int> {
+        val start = tokenizer.encode(template.assistantStart)
+        val whole = tokenizer.encode(template.assistantStart + text)
+        val ids = if (whole.take(start.size) == start) whole.drop(start.size) else tokenizer.encode(text)
+        controls(ids).firstOrNull()?.let {
+            throw InputException("the choice holds ${tokenizer.controlTokens[it]}, which is reserved for the prompt: remove it")
+        }
+        return ids
+    }
+
     private fun encode(question: String, whole: String, blank: String): List<Int> {
         tokenizer.controlTokens.values.firstOrNull { it in question }?.let { throw PromptTemplate.reserved(it) }
         val ids = tokenizer.encode(whole)

@@ -71,9 +71,8 @@ class TextStream internal constructor(private val tokenizer: Tokenizer, private 
 
     /** The text that this id makes certain, often its own, empty in the middle of a character. */
     fun push(id: Int): String {
-        val token = tokenizer.token(id)
-        if (token == null || skipsSpecial && tokenizer.isSpecial(id)) return ""
-        return stripped(utf8.push(tokenizer.decoder.bytes(token)))
+        if (skipsSpecial && tokenizer.isSpecial(id)) return ""
+        return stripped(utf8.push(tokenizer.bytes(id)))
     }
 
     /** What is left when no id follows: U+FFFD for a character that was never completed. */

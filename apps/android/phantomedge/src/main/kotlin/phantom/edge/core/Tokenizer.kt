@@ -84,7 +84,8 @@ class Tokenizer(json: ByteArray) {
     /** Id of the token written exactly so. */
     fun id(text: String): Int? = ids[text]
 
-    internal fun token(id: Int): String? = texts[id]
+    /** What a token adds to a text, in UTF-8; empty for an id without a token. */
+    internal fun bytes(id: Int): ByteArray = texts[id]?.let(decoder::bytes) ?: ByteArray(0)
 
     internal fun isSpecial(id: Int): Boolean = id in special
 

@@ -33,7 +33,7 @@ data class AppState(
     val notice: Notice? = null,
     val label: LabelText = LabelText(),
     /** The last answer to each question about the picture or place of now. */
-    val answers: Map<String, String> = emptyMap(),
+    val answers: Map<String, Verdict> = emptyMap(),
     val speed: Speed = Speed(),
     /** Bytes that the app takes; 0 while unknown. */
     val memory: Long = 0,
@@ -59,7 +59,7 @@ class AppModel(
     private val tileSizes: TileSizeStore = TileSizeStore.None,
     private val load: EngineLoader,
 ) : LoopHost {
-    private val current = MutableStateFlow(AppState(config.presets.first(), config.longestAnswer))
+    private val current = MutableStateFlow(AppState(config.presets.first().question, config.longestAnswer))
     val state: StateFlow<AppState> = current.asStateFlow()
 
     private val loop = AnswerLoop(this, scope)
@@ -183,7 +183,7 @@ class AppModel(
     fun askAll() {
         if (!state.value.isReady || source == null) return
         if (state.value.canPause) hold(true)
-        loop.ask(config.presets)
+        loop.ask(config.presets.map { it.question })
     }
 
     fun togglePause() {
@@ -282,7 +282,7 @@ class AppModel(
 
     override suspend fun answer(frame: Frame, question: String): Answer {
         val engine = engine ?: throw CancellationException("the model was unloaded")
-        return engine.ask(frame, question, state.value.maxTokens, ::heard)
+        return engine.ask(frame, question, config.formOf(question), state.value.maxTokens, ::heard)
     }
 
     override fun willAsk(question: String) {
@@ -299,10 +299,10 @@ class AppModel(
     }
 
     override fun didAnswer(question: String, answer: Answer) {
-        val label = state.value.label.finish(answer.shown)
-        change { copy(speed = answer.speed, memory = memory(), answers = answers + (question to label.answer)) }
-        show(label)
-        say("$question ${label.answer}")
+        val verdict = Verdict.of(answer, config.leastConfidence)
+        change { copy(speed = answer.speed, memory = memory(), answers = answers + (question to verdict)) }
+        show(state.value.label.finish(verdict))
+        say("$question ${verdict.spoken}")
     }
 
     override fun didFail(failure: Failure) =

@@ -1,6 +1,8 @@
 package phantom.edge.ar.core
 
 import java.util.concurrent.atomic.AtomicInteger
+import phantom.edge.core.Form
+import phantom.edge.core.Likelihood
 import phantom.edge.core.RgbImage
 import phantom.edge.core.StopReason
 
@@ -22,11 +24,13 @@ data class Fact(val name: String, val value: String)
 /** Of an answer, whole or so far: seconds to the first piece of text, and tokens a second after it (0 unknown). */
 data class Speed(val firstToken: Double = 0.0, val rate: Double = 0.0)
 
-data class Answer(val text: String, val speed: Speed, val stop: StopReason) {
-    /** An answer that was cut short says so. */
-    val shown: String
-        get() = if (stop == StopReason.END || stop == StopReason.STOP) text else "$text …"
-}
+/** [likelihoods] are those of a question's choices, the likeliest first, which is the text; empty for other questions. */
+data class Answer(
+    val text: String,
+    val speed: Speed,
+    val stop: StopReason,
+    val likelihoods: List<Likelihood> = emptyList(),
+)
 
 /** One row of the self-test. */
 data class CheckRow(val name: String, val measured: String, val limit: String, val passed: Boolean)
@@ -38,8 +42,17 @@ interface Engine {
     /** Sides in pixels of the tiles that the model may look with, the one that it starts with first. */
     val tileSizes: List<Int>
 
-    /** Answers, calling back with the whole text so far, on the caller's own dispatcher. */
-    suspend fun ask(frame: Frame, question: String, maxTokens: Int, onText: suspend (String, Speed) -> Unit): Answer
+    /**
+     * Answers, calling back with the whole text so far, on the caller's own dispatcher. [form] is what the answer may
+     * be, null anything; of choices it is the likeliest, which comes at once with the likelihood of each.
+     */
+    suspend fun ask(
+        frame: Frame,
+        question: String,
+        form: Form?,
+        maxTokens: Int,
+        onText: suspend (String, Speed) -> Unit,
+    ): Answer
 
     /** Looks with tiles of another of [tileSizes] from now on. */
     suspend fun useTiles(size: Int)

@@ -4,6 +4,8 @@ import phantom.edge.core.BackendException
 import phantom.edge.core.BundleException
 import phantom.edge.core.InputException
 import phantom.edge.core.MemoryException
+import phantom.edge.core.StorageException
+import phantom.edge.core.TransferException
 
 /** Something that went wrong in a way that the user should read about: what it is and how to mend it. */
 class Failure(val code: Code, override val message: String) : Exception(message) {
@@ -39,6 +41,8 @@ class Failure(val code: Code, override val message: String) : Exception(message)
                 is BundleException -> Failure(Code.BUNDLE, sentence(error.message))
                 is InputException -> Failure(Code.QUESTION, sentence(error.message))
                 is MemoryException -> Failure(Code.MEMORY, sentence(error.message))
+                is TransferException -> Failure(Code.NETWORK, sentence(error.message))
+                is StorageException -> Failure(Code.STORAGE, sentence(error.message))
                 is BackendException -> Failure(Code.MODEL, sentence(error.message))
                 is OutOfMemoryError -> Failure(Code.MEMORY, "This phone ran out of memory. Close other apps and try again.")
                 else -> Failure(Code.MODEL, sentence(error.message ?: error.javaClass.simpleName))

@@ -1,6 +1,9 @@
 package phantom.edge.ar.core
 
+import kotlin.math.pow
 import kotlinx.coroutines.delay
+import phantom.edge.core.Form
+import phantom.edge.core.Likelihood
 import phantom.edge.core.StopReason
 
 /** Answers without a model, so that the app can be built, tested and looked at anywhere. Says so in every answer. */
@@ -11,9 +14,11 @@ class FakeEngine(private val step: Long = STEP) : Engine {
     override suspend fun ask(
         frame: Frame,
         question: String,
+        form: Form?,
         maxTokens: Int,
         onText: suspend (String, Speed) -> Unit,
     ): Answer {
+        form?.choices?.let { return rank(it) }
         val (width, height) = frame.image.width to frame.image.height
         val words = "A stand-in answer to “$question” about $width by $height pixels.".split(' ')
         val start = System.nanoTime()
@@ -27,6 +32,14 @@ class FakeEngine(private val step: Long = STEP) : Engine {
             onText(text, speed)
         }
         return Answer(text, speed, if (words.size > maxTokens) StopReason.LENGTH else StopReason.END)
+    }
+
+    /** Each choice is half as likely as the one before. */
+    private suspend fun rank(choices: List<String>): Answer {
+        delay(step)
+        val weights = choices.indices.map { 0.5.pow(it) }
+        val likelihoods = choices.zip(weights) { text, weight -> Likelihood(text, weight / weights.sum()) }
+        return Answer(choices.first(), Speed(step * 1e-3), StopReason.END, likelihoods)
     }
 
     override suspend fun useTiles(size: Int) = Unit

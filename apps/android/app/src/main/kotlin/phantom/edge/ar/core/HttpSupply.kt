@@ -4,6 +4,7 @@ import java.io.IOException
 import java.net.HttpURLConnection
 import java.net.URI
 import java.net.URISyntaxException
+import phantom.edge.core.FileSupply
 
 /** A bundle's folder on a web server: `https`, and `http` to this machine alone. */
 class HttpSupply(address: String) : FileSupply {

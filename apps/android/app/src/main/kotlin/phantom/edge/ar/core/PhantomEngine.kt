@@ -9,6 +9,7 @@ import kotlinx.coroutines.withContext
 import phantom.edge.core.AnswerOptions
 import phantom.edge.core.Answering
 import phantom.edge.core.Chat
+import phantom.edge.core.Form
 import phantom.edge.core.PhantomSession
 import phantom.edge.core.StopReason
 import phantom.edge.core.Timing
@@ -40,15 +41,17 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
     override suspend fun ask(
         frame: Frame,
         question: String,
+        form: Form?,
         maxTokens: Int,
         onText: suspend (String, Speed) -> Unit,
     ): Answer {
+        form?.choices?.let { return rank(frame, question, it) }
         val start = System.nanoTime()
         var answer = Answer("", Speed(), StopReason.END)
         flow {
             val chat = chatAbout(frame)
             val job = currentCoroutineContext()
-            for (piece in chat.ask(question, AnswerOptions(maxTokens)) { job.ensureActive() }) {
+            for (piece in chat.ask(question, AnswerOptions(maxTokens, form = form)) { job.ensureActive() }) {
                 emit(Piece(piece, rate(chat.timing), null))
             }
             emit(Piece("", rate(chat.timing), chat.timing.stop))
@@ -58,6 +61,16 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
             if (piece.text.isNotEmpty()) onText(answer.text, answer.speed)
         }
         return answer
+    }
+
+    private suspend fun rank(frame: Frame, question: String, choices: List<String>): Answer {
+        val start = System.nanoTime()
+        val ranked =
+            withContext(worker) {
+                val job = currentCoroutineContext()
+                chatAbout(frame).rank(question, choices) { job.ensureActive() }
+            }
+        return Answer(ranked.first().text, Speed((System.nanoTime() - start) * 1e-9), StopReason.END, ranked)
     }
 
     /** A copy of what the worker's thread knows: its own `Timing` goes on changing. */

@@ -6,6 +6,7 @@ import kotlin.test.assertFalse
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import phantom.edge.core.BundleException
+import phantom.edge.core.Form
 import phantom.edge.core.InputException
 import phantom.edge.core.ThermalLevel
 
@@ -21,7 +22,7 @@ class AppModelTest {
         app.loadModel()
         assertNull(app.now.loading)
         eventually("an answer") { "What is it?" in app.now.answers }
-        val answer = app.now.answers.getValue("What is it?")
+        val answer = app.now.answers.getValue("What is it?").text
         assertTrue(answer.startsWith("A stand-in answer to “What is it?” about 1 by"), answer)
         assertTrue(answer.endsWith(" …"), "cut short")
         assertEquals(12_000_000, app.now.memory)
@@ -52,7 +53,7 @@ class AppModelTest {
         app.askAll()
         eventually("both answers") { app.now.answers.size == 2 && app.now.stage == Stage.PAUSED }
         assertTrue(app.now.isPaused)
-        assertTrue(app.now.answers.values.all { "about 99 by" in it }, "${app.now.answers}")
+        assertTrue(app.now.answers.values.all { "about 99 by" in it.text }, "${app.now.answers}")
         assertEquals(Pill("Paused", Tone.CALM), app.now.pill)
         app.togglePause()
         eventually("it looks again") { camera.taken > 0 }
@@ -130,6 +131,27 @@ class AppModelTest {
         app.loadModel()
         assertNull(app.now.notice)
         eventually("an answer") { app.now.answers.isNotEmpty() }
+    }
+
+    @Test
+    fun anAnswerOutOfAListComesWithHowSureTheModelIs() = onOneThread {
+        val form = Form.choices(listOf("red", "blue"))
+        for ((least, verdict) in
+            listOf(0.6 to Verdict("red", "67 % sure"), 0.7 to Verdict("Not sure", "perhaps red, 67 %", isSure = false))) {
+            val config = AppConfig("Test", listOf(Preset("What colour?", form), Preset("How many?")), 30, least)
+            val app = AppModel(config, Weather(), this) { FakeEngine(1) }
+            val picture = Pictures(SourceKind.PICTURE)
+            app.use(picture)
+            app.loadModel()
+            eventually("an answer") { "What colour?" in app.now.answers }
+            assertEquals(verdict, app.now.answers["What colour?"])
+            assertEquals(verdict, picture.labels.last().verdict)
+            assertEquals("What colour? ${verdict.spoken}", app.now.announcement)
+            app.askAll()
+            eventually("the other answer") { app.now.answers.size == 2 }
+            assertTrue(app.now.answers.getValue("How many?").run { isSure && note.isEmpty() })
+            app.close()
+        }
     }
 
     @Test

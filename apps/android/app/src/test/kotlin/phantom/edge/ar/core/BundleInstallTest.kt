@@ -15,6 +15,7 @@ import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import org.junit.Assume.assumeTrue
 import phantom.edge.core.BundleException
+import phantom.edge.core.FileSupply
 import phantom.edge.core.ModelBundle
 
 /** Installing an exported bundle (`PHANTOM_EDGE_BUNDLE`), from a supply that breaks, lies and hangs up. */
@@ -103,8 +104,12 @@ class BundleInstallTest {
         BundleInstall(folder, manifest, ::exact).run()
         val changed = String(manifest).replaceFirst("{", "{ ").toByteArray()
         opened.clear()
-        BundleInstall(folder, changed, ::exact).run()
-        assertTrue(opened.isNotEmpty())
+        BundleInstall(folder, changed, ::exact).run().checkFiles()
+        assertTrue(opened.isEmpty(), "its files are the same")
+        assertTrue(File(folder, ModelBundle.MANIFEST).readBytes().contentEquals(changed))
+        val other = String(manifest).replaceFirst(Regex("\"format\":\\s*\"\\w+\""), "\"format\": \"other\"").toByteArray()
+        BundleInstall(folder, other, ::exact).run()
+        assertTrue(opened.isNotEmpty(), "nothing of another format is taken")
         assertFailsWith<BundleException> { BundleInstall(folder, "{}".toByteArray(), ::exact).run() }
     }
 

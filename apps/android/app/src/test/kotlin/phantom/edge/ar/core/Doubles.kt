@@ -6,10 +6,11 @@ import kotlinx.coroutines.cancelChildren
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.runBlocking
 import phantom.edge.core.DeviceConditions
+import phantom.edge.core.Form
 import phantom.edge.core.RgbImage
 import phantom.edge.core.ThermalLevel
 
-val CONFIG = AppConfig("Test", listOf("What is it?", "How many?"), 11)
+val CONFIG = AppConfig("Test", listOf("What is it?", "How many?").map { Preset(it) }, 11)
 
 /** A source whose pictures are as wide as they are many. */
 class Pictures(override val kind: SourceKind = SourceKind.CAMERA) : PictureSource {
@@ -58,6 +59,7 @@ class Stuck(private val error: Throwable? = null) : Engine {
     override suspend fun ask(
         frame: Frame,
         question: String,
+        form: Form?,
         maxTokens: Int,
         onText: suspend (String, Speed) -> Unit,
     ): Answer {

@@ -16,6 +16,7 @@ import org.junit.Assume.assumeTrue
 import phantom.edge.core.Answering
 import phantom.edge.core.Backend
 import phantom.edge.core.DecoderCache
+import phantom.edge.core.Form
 import phantom.edge.core.InputException
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomSession
@@ -52,18 +53,35 @@ class PhantomEngineTest {
         val engine = engine(graphs)
         val frame = Frame(picture)
         val pieces = ArrayList<String>()
-        val first = engine.ask(frame, "What is it?", 32) { text, _ -> pieces += text }
+        val first = engine.ask(frame, "What is it?", null, 32) { text, _ -> pieces += text }
         assertEquals(TEXT, first.text)
         assertEquals(StopReason.END, first.stop)
         assertEquals(TEXT, pieces.last())
         assertTrue(pieces.zipWithNext().all { (a, b) -> b.startsWith(a) })
         assertTrue(first.speed.firstToken > 0 && first.speed.rate > 0)
-        val again = engine.ask(frame, "How many?", 2) { _, _ -> }
+        val again = engine.ask(frame, "How many?", null, 2) { _, _ -> }
         assertEquals(StopReason.LENGTH, again.stop)
-        assertTrue(again.shown.endsWith(" …"))
+        assertTrue(Verdict.of(again, 0.5).text.endsWith(" …"))
         assertEquals(1, graphs.looks, "one tile, one look")
-        engine.ask(Frame(picture), "How many?", 2) { _, _ -> }
+        engine.ask(Frame(picture), "How many?", null, 2) { _, _ -> }
         assertEquals(2, graphs.looks)
+    }
+
+    @Test
+    fun choicesAreRankedAndARegularExpressionIsKeptTo() = runBlocking {
+        val graphs = graphs()
+        val engine = engine(graphs)
+        val frame = Frame(picture)
+        val answer = engine.ask(frame, "What is it?", Form.choices(listOf("a blue cube", TEXT)), 32) { _, _ -> error("streamed") }
+        assertEquals(TEXT, answer.text)
+        assertEquals(TEXT, answer.likelihoods.first().text)
+        assertEquals(1.0, answer.likelihoods.sumOf { it.probability }, 1e-9)
+        val spelled = engine.ask(frame, "Which is it?", Form.regex("a (red|blue)"), 32) { _, _ -> }
+        assertEquals("a red", spelled.text)
+        assertEquals(StopReason.END, spelled.stop)
+        assertEquals(1, graphs.looks, "one look")
+        assertFailsWith<InputException> { engine.ask(frame, "Which?", Form.choices(listOf("x".repeat(200))), 8) { _, _ -> } }
+        Unit
     }
 
     @Test
@@ -73,11 +91,11 @@ class PhantomEngineTest {
         val frame = Frame(picture)
         val (size, small) = engine.tileSizes
         assertTrue(engine.facts.none { it.name == "Sees" }, "the choice says it")
-        engine.ask(frame, "What is it?", 2) { _, _ -> }
+        engine.ask(frame, "What is it?", null, 2) { _, _ -> }
         engine.useTiles(small)
-        engine.ask(frame, "What is it?", 2) { _, _ -> }
+        engine.ask(frame, "What is it?", null, 2) { _, _ -> }
         engine.useTiles(small)
-        assertEquals(TEXT, engine.ask(frame, "How many?", 32) { _, _ -> }.text)
+        assertEquals(TEXT, engine.ask(frame, "How many?", null, 32) { _, _ -> }.text)
         assertEquals(listOf(3 * size * size, 3 * small * small), graphs.tiles)
         assertFailsWith<InputException> { engine.useTiles(100) }
         Unit
@@ -88,14 +106,14 @@ class PhantomEngineTest {
         val graphs = graphs(pause = 20)
         val engine = engine(graphs)
         val frame = Frame(picture)
-        val job = async(Dispatchers.Default) { engine.ask(frame, "What is it?", 32) { _, _ -> } }
+        val job = async(Dispatchers.Default) { engine.ask(frame, "What is it?", null, 32) { _, _ -> } }
         delay(50)
         job.cancel()
         try {
             job.await()
             error("it was answered")
         } catch (cancelled: CancellationException) {
-            assertEquals(TEXT, engine.ask(frame, "What is it?", 32) { _, _ -> }.text)
+            assertEquals(TEXT, engine.ask(frame, "What is it?", null, 32) { _, _ -> }.text)
         }
     }
 
@@ -110,7 +128,7 @@ class PhantomEngineTest {
         override val name = "spelling"
         private val manifest = bundle.manifest
         private val script = bundle.tokenizer().encode(TEXT) + manifest.endIds.first()
-        private var last = -1
+        private var isPrompt = false
         private var start = 0
 
         /** Values of each tile that was looked at. */
@@ -124,7 +142,7 @@ class PhantomEngineTest {
         }
 
         override fun embed(ids: IntArray): FloatArray {
-            last = ids.last()
+            isPrompt = ids.size > 1
             return FloatArray(ids.size * manifest.hidden)
         }
 
@@ -133,8 +151,8 @@ class PhantomEngineTest {
         override fun decode(embeddings: FloatArray, position: Int, cache: DecoderCache): FloatArray {
             Thread.sleep(pause)
             val end = position + embeddings.size / manifest.hidden
-            if (last !in script) start = end // a prompt ends with the template's own text
-            return FloatArray(manifest.vocabulary).also { it[script[minOf(end - start, script.size - 1)]] = 1f }
+            if (isPrompt) start = end
+            return FloatArray(manifest.vocabulary).also { it[script[(end - start).coerceIn(0, script.size - 1)]] = 1f }
         }
 
         override fun trim() = Unit

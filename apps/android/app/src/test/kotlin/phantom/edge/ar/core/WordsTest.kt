@@ -5,8 +5,11 @@ import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 import phantom.edge.core.BackendException
+import phantom.edge.core.Form
 import phantom.edge.core.InputException
+import phantom.edge.core.Likelihood
 import phantom.edge.core.MemoryException
+import phantom.edge.core.StopReason
 
 class WordsTest {
     @Test
@@ -21,25 +24,74 @@ class WordsTest {
 
     @Test
     fun aLabelDoesNotFlickerWhileAnAnswerRepeats() {
-        var label = LabelText().begin("What?").stream("A").stream("A dog").finish("A dog")
+        var label = LabelText().begin("What?").stream("A").stream("A dog").finish(Verdict("A dog", "80 % sure"))
         label = label.begin("What?").stream("A")
-        assertEquals("A dog", label.answer)
+        assertEquals(Verdict("A dog", "80 % sure"), label.verdict)
         assertEquals("A cat", label.stream("A cat").answer)
         assertEquals("", label.begin("Where?").answer)
-        assertEquals("No answer", label.finish("").answer)
+    }
+
+    private fun settings(vararg changes: Pair<String, Any?>): Map<String, Any?> =
+        mapOf("title" to "t", "presets" to listOf("a"), "longestAnswer" to 8) + changes
+
+    private fun preset(vararg fields: Pair<String, Any?>) =
+        settings("presets" to listOf("a", mapOf("question" to "b") + fields))
+
+    @Test
+    fun settingsAreReadWithTheFormsOfAnswers() {
+        val plain = AppConfig.of(settings())
+        assertEquals(AppConfig("t", listOf(Preset("a")), 8, 0.5), plain)
+        assertEquals(0.8, AppConfig.of(settings("leastConfidence" to 0.8)).leastConfidence)
+        val choices = listOf("red", "blue")
+        assertEquals(Form.choices(choices), AppConfig.of(preset("choices" to choices)).formOf("b"))
+        assertEquals(Form.regex("\\d{1,3}"), AppConfig.of(preset("regex" to "\\d{1,3}")).formOf("b"))
+        assertEquals(null, AppConfig.of(preset("choices" to choices)).formOf("a"))
     }
 
     @Test
     fun everyMistakeInTheSettingsIsNamed() {
-        for ((word, make) in
-            listOf<Pair<String, () -> AppConfig>>(
-                "title" to { AppConfig("", listOf("a"), 1) },
-                "1 to 12" to { AppConfig("t", emptyList(), 1) },
-                "1 to 12" to { AppConfig("t", listOf(" "), 1) },
-                "longestAnswer" to { AppConfig("t", listOf("a"), 0) },
-            )) {
-            assertTrue(word in assertFailsWith<Failure> { make() }.message)
+        val wrong =
+            listOf(
+                "title" to settings("title" to ""),
+                "title" to settings("title" to null),
+                "1 to 12" to settings("presets" to emptyList<String>()),
+                "1 to 12" to settings("presets" to "a"),
+                "1 to 12" to settings("presets" to List(13) { "$it" }),
+                "question 1 must be text" to settings("presets" to listOf(" ")),
+                "question 1 must be text" to settings("presets" to listOf(mapOf("choices" to listOf("a")))),
+                "longestAnswer" to settings("longestAnswer" to 0),
+                "longestAnswer" to settings("longestAnswer" to 1.5),
+                "leastConfidence" to settings("leastConfidence" to 1.5),
+                "leastConfidence" to settings("leastConfidence" to "0.5"),
+                "question 2 has \"choice\"" to preset("choice" to listOf("a")),
+                "its choices must be" to preset("choices" to "a"),
+                "its choices must be" to preset("choices" to listOf("a", 7)),
+                "0 choices" to preset("choices" to emptyList<String>()),
+                "there twice" to preset("choices" to listOf("a", "a")),
+                "choices and a regex" to preset("choices" to listOf("a"), "regex" to "a"),
+                "its regex must be" to preset("regex" to 7),
+                "lazy" to preset("regex" to "a*?"),
+                "too large" to preset("regex" to "(a{1000}){1000}"),
+            )
+        for ((word, json) in wrong) {
+            val message = assertFailsWith<Failure>(word) { AppConfig.of(json) }.message
+            assertTrue(word in message && '\n' !in message && message.length <= 300, message)
         }
+    }
+
+    @Test
+    fun whatTheModelIsSureOf() {
+        fun verdict(probability: Double?, text: String = "red", stop: StopReason = StopReason.END) =
+            Verdict.of(Answer(text, Speed(), stop, listOfNotNull(probability?.let { Likelihood("red", it) })), 0.5)
+        assertEquals(Verdict("red"), verdict(null))
+        assertEquals(Verdict("No answer"), verdict(null, ""))
+        assertEquals(Verdict("red …"), verdict(null, stop = StopReason.LENGTH))
+        assertEquals(Verdict("red", "50 % sure"), verdict(0.5))
+        assertEquals(Verdict("red", "over 99 % sure"), verdict(0.996))
+        assertEquals(Verdict("red", "100 % sure"), verdict(1.0))
+        assertEquals(Verdict("Not sure", "perhaps red, 50 %", isSure = false), verdict(0.4999))
+        assertEquals(Verdict("Not sure", "perhaps red, under 1 %", isSure = false), verdict(0.004))
+        assertEquals("Not sure, perhaps red, 40 %", verdict(0.4).spoken)
     }
 
     @Test
