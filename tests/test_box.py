@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from model_hub import Repository, model_hub, point_at
 from packaging.requirements import Requirement
 
 import phantom_edge as pe
@@ -151,6 +152,21 @@ class TestInstalled:
         expected = "".join(pe.Session.open(bundle).generate(QUESTION, image=picture))
         assert done.stdout == f"{expected}\n"
 
+    def test_a_bundle_comes_from_the_hub(self, environment, bundle, monkeypatch, tmp_path):
+        files = [path for path in bundle.rglob("*") if path.is_file()]
+        with model_hub() as hub:
+            point_at(monkeypatch, hub, tmp_path / "home")
+            hub.repositories["someone/nano"] = repository = Repository()
+            repository.commit({path.relative_to(bundle).as_posix(): path.read_bytes() for path in files})
+            done = used(environment, "pull", "someone/nano", "-o", tmp_path / "nano")
+            assert done.returncode == 0, done.stderr
+            answers = [
+                used(environment, "run", "-m", model, "-p", QUESTION).stdout
+                for model in (tmp_path / "nano", "someone/nano", bundle)
+            ]
+        assert answers[0].strip()
+        assert len(set(answers)) == 1
+
     def test_its_own_test_passes_on_the_machine(self, environment, bundle):
         code = (
             "import sys, phantom_edge as pe; b = pe.Bundle.open(sys.argv[1]); "
@@ -164,6 +180,7 @@ class TestInstalled:
             (("run", "-p", "?"), "Phantom-Nano is no part of phantom-edge-box; give a bundle with --model"),
             (("app", "demo"), "Phantom-Nano is no part of phantom-edge-box"),
             (("export",), "this is no part of phantom-edge-box, which runs bundles; "),
+            (("push", bundle, "someone/nano"), "this is no part of phantom-edge-box, which runs bundles; "),
             (("verify", bundle), "this is no part of phantom-edge-box, which runs bundles; "),
             (("inspect", "-m", bundle), "this needs torch, which is not installed here; "),
         ):
