@@ -26,7 +26,7 @@ from phantom_edge.serve.gate import Bodies, note
 from phantom_edge.serve.lane import Lane
 from phantom_edge.serve.metrics import Metrics
 from phantom_edge.serve.pool import Pool
-from phantom_edge.serve.question import Begun, End, Part, Question
+from phantom_edge.serve.question import End, Part, Question
 from phantom_edge.system.reading import parse_json
 
 FETCHES: Final = 4  # pictures that are fetched at once
@@ -130,31 +130,37 @@ class _Response(Response):
     ) -> None:
         completion = Completion(lane.name, parsed.probabilities is not None)
         parts: list[Part] = []
-        async with contextlib.aclosing(lane.answer(question)) as events:
-            async for said in events:
-                match said:
-                    case Begun() if parsed.stream:
-                        await self._start(send, completion)
-                    case Part():
-                        if not parts:
-                            self.chats.metrics.first.labels(lane.name).observe(self._seconds())
-                            note(self.request, first_ms=round(self._seconds() * 1000, 1))
-                        parts.append(said)
-                        if parsed.stream and (said.text or said.logprobs):
-                            await _send(send, completion.next(said))
-                    case End():
-                        self._count(lane, said)
-                        if parsed.stream:
-                            last = completion.last(said, with_usage=parsed.usage_streams)
-                            await _send(send, last, more=False)
-                        else:
-                            await JSONResponse(completion.whole(parts, said))(scope, receive, send)
+        async with contextlib.aclosing(lane.answer(question)) as answer:
+            async for events in answer:
+                new = [event for event in events if isinstance(event, Part)]
+                if new and not parts:
+                    self._note_first(lane)
+                parts += new
+                end = events[-1] if isinstance(events[-1], End) else None
+                if end is not None:
+                    self._count(lane, end)
+                if parsed.stream:
+                    await self._stream(send, completion, new, end, with_usage=parsed.usage_streams)
+                elif end is not None:
+                    await JSONResponse(completion.whole(parts, end))(scope, receive, send)
 
-    async def _start(self, send: Send, completion: Completion) -> None:
-        headers = [(name.lower().encode(), value.encode()) for name, value in _STREAM.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        self.begun = True
-        await _send(send, completion.first())
+    async def _stream(
+        self, send: Send, completion: Completion, parts: list[Part], end: End | None, *, with_usage: bool
+    ) -> None:
+        """Send parts as chunks, all in one go."""
+        body = b"".join(completion.next(part) for part in parts if part.text or part.logprobs)
+        if not self.begun:
+            headers = [(name.lower().encode(), value.encode()) for name, value in _STREAM.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            self.begun, body = True, completion.first() + body
+        if end is not None:
+            body += completion.last(end, with_usage=with_usage)
+        if body:
+            await _send(send, body, more=end is None)
+
+    def _note_first(self, lane: Lane) -> None:
+        self.chats.metrics.first.labels(lane.name).observe(self._seconds())
+        note(self.request, first_ms=round(self._seconds() * 1000, 1))
 
     def _count(self, lane: Lane, end: End) -> None:
         metrics, name = self.chats.metrics, lane.name

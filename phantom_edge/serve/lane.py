@@ -15,7 +15,7 @@ from phantom_edge.serve.api_error import ApiError, busy
 from phantom_edge.serve.logs import log
 from phantom_edge.serve.metrics import Metrics
 from phantom_edge.serve.process import Answer, ModelProcess
-from phantom_edge.serve.question import CRASHED, End, Event, Failed, Question
+from phantom_edge.serve.question import CRASHED, End, Failed, Part, Question
 from phantom_edge.system.resident import resident
 
 FIRST_GUESS: Final = 1.0  # seconds of an answer, before there was one
@@ -71,8 +71,8 @@ class Lane:
         pid = None if self.process is None else self.process.pid
         return (resident(pid) or 0) if pid else 0
 
-    async def answer(self, question: Question) -> AsyncGenerator[Event]:
-        """The answer's events, of which the last is its :class:`End`.
+    async def answer(self, question: Question) -> AsyncGenerator[list[Part | End]]:
+        """The answer's events as they come, of which the last is its :class:`End`.
 
         Raises :class:`ApiError`: the queue is full, the model cannot be loaded, or the answer failed.
         """
@@ -81,13 +81,12 @@ class Lane:
         try:
             process = await self._loaded()
             answer = process.ask(question)
-            while True:
-                event = await answer.events.get()
-                if isinstance(event, Failed):
-                    raise refusal(event)
-                yield event
-                if isinstance(event, End):
-                    break
+            while not answer.over.is_set() or answer.waiting:
+                events = await answer.next()
+                if said := [event for event in events if not isinstance(event, Failed)]:
+                    yield said
+                if isinstance(events[-1], Failed):
+                    raise refusal(events[-1])
         finally:
             self._background(self._finish(process, answer, begin))
 

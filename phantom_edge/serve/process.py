@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.runtime.worker_process import EndedError, WorkerProcess, worker_process
-from phantom_edge.serve.question import CRASHED, Begun, Event, Failed, Part, Question, of_message
+from phantom_edge.serve.question import CRASHED, Event, Failed, Part, Question, of_message
 from phantom_edge.system.partials import temporary_folder
 
 COMMAND: Final = (sys.executable, "-P", "-m", "phantom_edge.serve.worker")
@@ -26,18 +26,30 @@ KEY_VARIABLE: Final = "PHANTOM_EDGE_API_KEY"
 
 @dataclass
 class Answer:
-    """What comes of one question: ``events`` to await, the last an :class:`End` or :class:`Failed`."""
+    """What comes of one question; the last event is an :class:`End` or :class:`Failed`."""
 
     number: int
     question: Question
-    events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
+    _events: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, event: Event) -> None:
         """Add an event; called in the event loop."""
-        self.events.put_nowait(event)
-        if not isinstance(event, Begun | Part):
+        self._events.put_nowait(event)
+        if not isinstance(event, Part):
             self.over.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has come that was not taken."""
+        return not self._events.empty()
+
+    async def next(self) -> list[Event]:
+        """What has come since, at least one event: a server that is behind catches up."""
+        events = [await self._events.get()]
+        while not self._events.empty():
+            events.append(self._events.get_nowait())
+        return events
 
 
 class ModelProcess:
@@ -135,7 +147,7 @@ class ModelProcess:
             while True:
                 event = of_message(process.reply())
                 self._tell(answer.take, event)
-                if not isinstance(event, Begun | Part):
+                if not isinstance(event, Part):
                     return
         except EndedError as error:
             self._tell(answer.take, Failed(CRASHED, f"{error}; ask again"))

@@ -49,11 +49,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """The question is one that the model can answer, and is being answered."""
-
-
-@dataclass(frozen=True)
 class Part:
     """A part of the answer; ``logprobs`` of its tokens, as the API has them, where they were wanted."""
 
@@ -86,8 +81,8 @@ class Failed:
     message: str
 
 
-Event = Begun | Part | End | Failed
-_KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (Begun, Part, End, Failed)}
+Event = Part | End | Failed
+_KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in (Part, End, Failed)}
 
 
 def to_message(event: Event) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.sampling import Sampling
 from phantom_edge.runtime.session import Session
 from phantom_edge.serve.logprobs import logprobs
-from phantom_edge.serve.question import Begun, End, Event, Failed, Part, Question, to_message
+from phantom_edge.serve.question import End, Event, Failed, Part, Question, to_message
 
 CANCELLED = "cancelled"
 """How an answer ended that nobody waits for."""
@@ -55,7 +55,7 @@ class Requests:
 
 
 def answer(session: Session, question: Question, cancelled: Callable[[], bool]) -> Iterator[Event]:
-    """What is to be said of a question. Raises what a session raises, before :class:`Begun` for bad input."""
+    """What is to be said of a question. Raises what a session raises."""
     try:
         image = load_image(io.BytesIO(question.picture), "the picture") if question.picture else None
     except InputError as error:
@@ -74,7 +74,6 @@ def answer(session: Session, question: Question, cancelled: Callable[[], bool]) 
         sampling=Sampling(question.temperature, question.top_p, question.seed),
         form=form,
     )
-    yield Begun()
     for piece in pieces:
         if cancelled():
             chat.timing.stop = CANCELLED
