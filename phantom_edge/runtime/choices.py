@@ -13,7 +13,7 @@ from phantom_edge.bundle.backend import Backend
 from phantom_edge.errors import InputError, shown
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.answer import check_finite
-from phantom_edge.runtime.sampling import Floats
+from phantom_edge.runtime.sampling import REFUSED, Floats
 from phantom_edge.text.prompt_ids import PromptEncoder
 
 
@@ -65,12 +65,12 @@ class ChoicesConstraint:
     def __init__(self, choices: Choices, end_ids: Sequence[int]) -> None:
         self._node, self._end_ids = choices.root, list(end_ids)
 
-    def allowed(self, width: int) -> NDArray[np.bool_]:
-        """Which of ``width`` ids may follow: [width]."""
-        mask = np.zeros(width, np.bool_)
-        mask[list(self._node.next)] = True
-        mask[self._end_ids] = self._node.choice is not None
-        return mask
+    def restricted(self, logits: Floats) -> Floats:
+        """Logits [vocab] with :data:`REFUSED` in the place of what may not follow."""
+        allowed = [*self._node.next, *(self._end_ids if self._node.choice is not None else ())]
+        only = np.full(len(logits), REFUSED)
+        only[allowed] = logits[allowed]
+        return only
 
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from phantom_edge.errors import InputError, shown
 from phantom_edge.runtime.choices import Choices, ChoicesConstraint
 from phantom_edge.runtime.grammar import (
@@ -18,7 +15,7 @@ from phantom_edge.runtime.grammar import (
     regex_grammar,
     schema_grammar,
 )
-from phantom_edge.runtime.sampling import Choose
+from phantom_edge.runtime.sampling import Choose, Floats
 from phantom_edge.text.prompt_ids import PromptEncoder
 
 MAX_CHOICES: Final = 1000
@@ -29,8 +26,11 @@ MAX_CHOICE: Final = 200
 class Constraint(Protocol):
     """The state of one answer in its form."""
 
-    def allowed(self, width: int) -> NDArray[np.bool_]:
-        """Which of ``width`` ids may follow: [width]."""
+    def restricted(self, logits: Floats) -> Floats:
+        """Logits [vocab] with :data:`REFUSED` in the place of what may not follow.
+
+        Raises :class:`InputError` where nothing may: the tokenizer has no piece for a character.
+        """
 
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""
@@ -85,18 +85,12 @@ class Form:
 
 
 def within(constraint: Constraint | None, choose: Choose) -> Choose:
-    """The same way to choose, from what ``constraint`` allows.
-
-    Raises :class:`InputError` where nothing is allowed: a tokenizer that has no piece for a character.
-    """
+    """The same way to choose, from what ``constraint`` allows."""
     if constraint is None:
         return choose
 
-    def chosen(logits: NDArray[np.floating]) -> int:
-        allowed = constraint.allowed(len(logits))
-        if not allowed.any():
-            raise InputError("the model's tokenizer has no token that goes on with the form; change the form")
-        token = choose(np.where(allowed, logits, -np.inf))
+    def chosen(logits: Floats) -> int:
+        token = choose(constraint.restricted(logits))
         constraint.accept(token)
         return token
 

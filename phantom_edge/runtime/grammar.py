@@ -14,9 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from phantom_edge.errors import InputError, first_line, one_line
+from phantom_edge.runtime.sampling import REFUSED, Floats
 from phantom_edge.system.reading import object_of, parse_json
 from phantom_edge.text import regular
 from phantom_edge.text.decoding import MANY_SPACES
@@ -36,6 +36,9 @@ _HEAD: Final = '%llguidance {"no_forcing": true}'
 _DEAD_END: Final = "NoExtensionBias"
 """How llguidance calls a state in which neither a token nor an end may follow."""
 _PLACE: Final = re.compile(r"^at \d+\(\d+\): (failed to compile JSON schema: )?")
+_BITS: Final = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+_PENALTIES: Final = np.where(_BITS, np.float32(0), REFUSED)
+"""What each byte of a mask adds to the logits of its eight ids: [256, 8]."""
 _PLAIN: Final = frozenset(string.ascii_letters + string.digits)
 
 
@@ -51,16 +54,21 @@ class GrammarConstraint:
         self._matcher: LLMatcher = _engine().LLMatcher(vocabulary, grammar, log_level=0)
         self._check()
 
-    def allowed(self, width: int) -> NDArray[np.bool_]:
-        """Which of ``width`` ids may follow: [width]; none where the tokenizer lacks a piece for it."""
+    def restricted(self, logits: Floats) -> Floats:
+        """Logits [vocab] with :data:`REFUSED` in the place of what may not follow.
+
+        Raises :class:`InputError` where nothing may: the tokenizer has no piece for a character.
+        """
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         if self._matcher.get_error().startswith(_DEAD_END):
-            return np.zeros(width, np.bool_)
+            raise InputError("the model's tokenizer has no token that goes on with the form; change the form")
         self._check()
-        mask = np.unpackbits(bits, count=min(width, 8 * len(bits)), bitorder="little").view(np.bool_)
-        mask = np.pad(mask, (0, width - len(mask)))
-        mask[self._end_ids] = self._matcher.is_accepting()
-        return mask
+        penalty = _PENALTIES.take(bits, axis=0).reshape(-1)[: len(logits)]
+        only = np.full(len(logits), REFUSED)
+        np.add(logits[: len(penalty)], penalty, out=only[: len(penalty)])
+        ends = self._end_ids
+        only[ends] = logits[ends] if self._matcher.is_accepting() else REFUSED
+        return only
 
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from phantom_edge.errors import InputError
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.001, 100
 """Below, the likeliest token has all the weight, and logits over the temperature leave the floats' range."""
 Floats = NDArray[np.float32]
+REFUSED: Final = np.float32(-1e38)
+"""Instead of a logit: such a token has no probability beside any other."""
 Choose = Callable[[NDArray[np.floating]], int]
 """From logits [vocab] to a token id."""
 

@@ -49,6 +49,16 @@ def encoder(chosen) -> PromptEncoder:
     return PromptEncoder(SimpleNamespace(assistant_start="<|user|>\n", special_strings=()), chosen)
 
 
+def allowed_by(constraint, width: int) -> np.ndarray:
+    """Which of ``width`` ids may follow, the other logits being untouched: [width]."""
+    logits = np.linspace(-40, 40, width, dtype=np.float32)
+    only = constraint.restricted(logits)
+    assert only.dtype == np.float32
+    kept = only > -1e37
+    assert (only[kept] == logits[kept]).all()
+    return kept
+
+
 def begun(form: Form, words):
     chosen, end = words
     return form.begin(encoder(chosen), [end])
@@ -71,7 +81,7 @@ def walks(form: Form, words, texts: list[str], number: int = 6):
     for _ in range(number):
         constraint, so_far = begun(form, words), b""
         while True:
-            allowed = constraint.allowed(width)
+            allowed = allowed_by(constraint, width)
             expected = {
                 n
                 for n, piece in enumerate(pieces)
@@ -100,7 +110,7 @@ def test_a_regular_expression_allows_exactly_its_texts(words):
 def test_no_control_token_and_no_id_without_a_token_is_ever_allowed(words):
     chosen, end = words
     constraint = begun(Form(regex=r"[\s\S]*"), words)
-    allowed = constraint.allowed(chosen.vocab_size + WIDER)
+    allowed = allowed_by(constraint, chosen.vocab_size + WIDER)
     pieces = chosen.token_bytes()
     assert allowed[end]
     assert not allowed[chosen.vocab_size :].any()
@@ -129,7 +139,7 @@ def test_any_way_through_a_schema_gives_json_that_meets_it(words):
     for _ in range(5):
         constraint, ids = begun(Form(schema=SCHEMA), words), []
         while not constraint.complete:
-            token = int(rng.choice(np.flatnonzero(constraint.allowed(chosen.vocab_size + WIDER))))
+            token = int(rng.choice(np.flatnonzero(allowed_by(constraint, chosen.vocab_size + WIDER))))
             constraint.accept(token)
             if token == end:
                 break
@@ -149,7 +159,7 @@ def test_choices_allow_their_canonical_tokens_alone(words):
         for n in range(len(way) + 1):
             expected = {other[n] for other in ways if len(other) > n and other[:n] == way[:n]}
             whole = way[:n] in ways
-            allowed = constraint.allowed(chosen.vocab_size + WIDER)
+            allowed = allowed_by(constraint, chosen.vocab_size + WIDER)
             assert set(np.flatnonzero(allowed)) == expected | ({end} if whole else set())
             assert constraint.complete == (not expected)
             if n < len(way):
@@ -180,10 +190,10 @@ def test_the_engine_follows_the_vectors(case):
 
 def state(constraint, data: bytes) -> str:
     for byte in data:
-        if not constraint.allowed(257)[byte]:
+        if not allowed_by(constraint, 257)[byte]:
             return "dead"
         constraint.accept(byte)
-    return "matches" if constraint.allowed(257)[256] else "open"
+    return "matches" if allowed_by(constraint, 257)[256] else "open"
 
 
 @pytest.mark.parametrize("case", VECTORS["tokens"]["cases"], ids=lambda case: case["pattern"])
@@ -192,7 +202,7 @@ def test_the_engine_follows_the_vectors_over_pieces(case):
     constraint = pieces.begun(case["pattern"])
     for token in case["after"]:
         constraint.accept(token)
-    allowed = np.flatnonzero(constraint.allowed(len(pieces.pieces) + 1)).tolist()
+    allowed = np.flatnonzero(allowed_by(constraint, len(pieces.pieces) + 1)).tolist()
     assert allowed == case["allowed"] + [len(pieces.pieces)] * case["end"]
 
 
@@ -284,7 +294,7 @@ def test_bad_forms_are_refused_in_one_line(name):
 
 def test_without_the_library_choices_remain(monkeypatch):
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    assert begun(Form(choices=["red"]), (tokenizer("byte level"), 2)).allowed(700).sum() == 1
+    assert allowed_by(begun(Form(choices=["red"]), (tokenizer("byte level"), 2)), 700).sum() == 1
     with pytest.raises(InputError, match="needs the library llguidance"):
         Form(regex="a")
 
