@@ -25,6 +25,7 @@ from phantom_edge.export.executorch.readback import StoredProgram
 from phantom_edge.model.fold import Fold
 from phantom_edge.model.folded import FoldedModel
 from phantom_edge.pipeline.export import ExportRequest, export
+from phantom_edge.pipeline.npu import NpuOptions
 from phantom_edge.runtime import known_pictures, onnx_graphs
 from phantom_edge.runtime.executorch_backend import ExecutorchBackend
 from phantom_edge.runtime.known_pictures import KnownPictures
@@ -45,7 +46,10 @@ KINDS = {
     "coreml": {"target": "ios"},
     "coreai": {"target": "ios", "format": "coreai"},
     "executorch-coreml": {"target": "ios", "format": "executorch"},
+    "qnn": {"target": "snapdragon", "npu": NpuOptions("all", "fp16")},
+    "qnn, decoder on the CPU": {"target": "snapdragon", "npu": NpuOptions("vision", "fp16")},
 }
+LIBRARY = {"coreai": "coreai_torch", "qnn": "onnxruntime_qnn", "qnn, decoder on the CPU": "onnxruntime_qnn"}
 QUICK = ("original", "folded", "onnx", "executorch")
 
 
@@ -81,8 +85,8 @@ def bundle(tiny_dirs, tmp_path_factory):
 def opened(request, source, bundle):
     """Opens a session of one kind with a picture cache."""
     kind = request.param
-    if kind == "coreai":
-        pytest.importorskip("coreai_torch")
+    if kind in LIBRARY:
+        pytest.importorskip(LIBRARY[kind])
 
     def session(cache: PictureCache | None, **options) -> Session:
         if kind == "original":
@@ -95,6 +99,7 @@ def opened(request, source, bundle):
                 backend, source.tokenizer, PromptSpec.of_source(source, folded=True), pictures=known
             )
         options |= {"threads": 1} if kind.startswith(("executorch", "onnx")) else {}
+        options |= {"mode": "lifted"} if kind.startswith("qnn") else {}  # without the emulator's minutes
         return Session.of_bundle(bundle(kind), pictures=cache, **options)
 
     return session
