@@ -1,4 +1,4 @@
-"""Answers of a form, worked out the long way, for the tests of the Swift and Kotlin libraries to compare with.
+"""Answers of a form, worked out the long way, for the Swift and Kotlin libraries to compare with.
 
 ``forms.json``: the shared patterns; greedy answers among a list of texts, found by trying every token of the
 vocabulary; and the likelihood of choices, each computed by itself on a cache of its own.

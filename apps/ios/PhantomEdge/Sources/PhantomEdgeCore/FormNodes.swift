@@ -96,6 +96,7 @@ struct FormAlphabet {
     private let starts: [Int]
     private let classes: [Int]
     private let holding: [[Bool]]
+    private let ascii: [Int]  // most characters are of these
 
     init(_ sets: [[ClosedRange<Int>]]) {
         let edges = sets.joined().flatMap { [$0.lowerBound, $0.upperBound + 1] } + [0]
@@ -114,12 +115,14 @@ struct FormAlphabet {
             return number
         }
         count = numbers.count
+        let (starts, classes) = (starts, classes)
+        ascii = (0..<0x80).map { classes[Self.place(of: $0, starts)] }
         var holding = [[Bool]](repeating: [Bool](repeating: false, count: numbers.count), count: sets.count)
         for (sets, number) in numbers { for set in sets { holding[set][number] = true } }
         self.holding = holding
     }
 
-    func kind(of code: Int) -> Int { classes[Self.place(of: code, starts)] }
+    func kind(of code: Int) -> Int { code < ascii.count ? ascii[code] : classes[Self.place(of: code, starts)] }
 
     func kinds(of codes: ClosedRange<Int>) -> ArraySlice<Int> {
         classes[Self.place(of: codes.lowerBound, starts)...Self.place(of: codes.upperBound, starts)]

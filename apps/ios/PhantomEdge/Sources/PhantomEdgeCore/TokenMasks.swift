@@ -88,20 +88,24 @@ final class TokenMasks: @unchecked Sendable {
 
     private func walk(_ place: FormPlace) -> [UInt64] {
         var mask = [UInt64](repeating: 0, count: (tokens.pieces.count + 63) / 64)
-        // The places along the token before this one, as far as it led on.
-        var places = [place]
-        places.reserveCapacity(tokens.longest + 1)
-        for (n, id) in tokens.order.enumerated() {
-            let shared = tokens.shared[n]
-            if shared >= places.count { continue }  // it begins as one that did not lead on
-            places.removeLast(places.count - 1 - shared)
+        var places = [FormPlace](repeating: place, count: tokens.longest + 1)
+        var depth = 0  // how many bytes of the token before this one led on
+        // A token that shares more with the one before it begins as one that did not lead on.
+        for (id, shared) in zip(tokens.order, tokens.shared) where shared <= depth {
             let bytes = tokens.pieces[id]
-            while places.count <= bytes.count, let next = step(places[places.count - 1], bytes[places.count - 1]) {
-                places.append(next)
-            }
-            if places.count > bytes.count { mask[id >> 6] |= 1 << UInt64(id & 63) }
+            depth = follow(bytes, from: shared, &places)
+            if depth == bytes.count { mask[id >> 6] |= 1 << UInt64(id & 63) }
         }
         return mask
+    }
+
+    /// Goes on along a token from the place behind `depth` of its bytes: how many of them lead on.
+    private func follow(_ bytes: [UInt8], from depth: Int, _ places: inout [FormPlace]) -> Int {
+        for at in depth..<bytes.count {
+            guard let next = step(places[at], bytes[at]) else { return at }
+            places[at + 1] = next
+        }
+        return bytes.count
     }
 
     private func step(_ place: FormPlace, _ byte: UInt8) -> FormPlace? {
@@ -115,7 +119,7 @@ final class TokenMasks: @unchecked Sendable {
             return begun(place.state, place.bits << 6 | Int(byte & 0x3F), place.length, place.missing - 1)
         }
         switch byte {
-        case 0x00...0x7F: return begun(place.state, Int(byte), 1, 0)
+        case 0x00...0x7F: return automaton.step(place.state, Int(byte)).map { FormPlace(state: $0) }
         case 0xC2...0xDF: return begun(place.state, Int(byte & 0x1F), 2, 1)
         case 0xE0...0xEF: return begun(place.state, Int(byte & 0x0F), 3, 2)
         case 0xF0...0xF4: return begun(place.state, Int(byte & 0x07), 4, 3)

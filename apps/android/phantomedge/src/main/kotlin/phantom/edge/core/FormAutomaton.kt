@@ -22,6 +22,9 @@ internal class FormAutomaton(pattern: String) {
     class State internal constructor(internal val nodes: IntArray, val accepts: Boolean) {
         /** The state after a character of each class, as far as it is known. */
         internal var next: Array<State?>? = null
+
+        /** Between two characters. */
+        internal val place = FormPlace(this)
     }
 
     private class Key(private val nodes: IntArray) {
@@ -39,7 +42,7 @@ internal class FormAutomaton(pattern: String) {
     fun step(state: State, code: Int): State? = stepClass(state, alphabet.classOf(code))
 
     /** Whether any code point of a range leads on. */
-    fun leadsOn(state: State, codes: IntRange): Boolean = alphabet.classesOf(codes).any { stepClass(state, it) != null }
+    fun leadsOn(state: State, codes: IntRange): Boolean = alphabet.anyOf(codes) { stepClass(state, it) != null }
 
     private fun stepClass(state: State, kind: Int): State? {
         val next = state.next ?: arrayOfNulls<State>(alphabet.size).also { state.next = it }
@@ -188,8 +191,9 @@ internal class FormNodes(syntax: FormSyntax) {
 internal class FormAlphabet(sets: List<List<IntRange>>) {
     /** Where a stretch of one class begins. */
     private val starts: IntArray
-    private val classes: IntArray
+    val classes: IntArray
     private val holding: Array<BooleanArray>
+    private val ascii: IntArray // most characters are of these
     val size: Int
 
     init {
@@ -203,17 +207,21 @@ internal class FormAlphabet(sets: List<List<IntRange>>) {
         classes = IntArray(starts.size) { place -> numbers.getOrPut(members[place]) { numbers.size } }
         size = numbers.size
         holding = Array(sets.size) { BooleanArray(size) }
+        ascii = IntArray(0x80) { classes[placeOf(it)] }
         members.forEachIndexed { place, numbersOfSets -> for (set in numbersOfSets) holding[set][classes[place]] = true }
     }
 
-    fun classOf(code: Int): Int = classes[placeOf(code)]
+    fun classOf(code: Int): Int = if (code < ascii.size) ascii[code] else classes[placeOf(code)]
 
-    fun classesOf(codes: IntRange): Sequence<Int> =
-        (placeOf(codes.first)..placeOf(codes.last)).asSequence().map { classes[it] }
+    /** Whether a class of some characters is so. */
+    inline fun anyOf(codes: IntRange, isSo: (Int) -> Boolean): Boolean {
+        for (place in placeOf(codes.first)..placeOf(codes.last)) if (isSo(classes[place])) return true
+        return false
+    }
 
     fun holds(set: Int, kind: Int): Boolean = holding[set][kind]
 
-    private fun placeOf(code: Int): Int {
+    fun placeOf(code: Int): Int {
         val place = starts.binarySearch(code)
         return if (place >= 0) place else -place - 2
     }

@@ -94,7 +94,7 @@ internal class TokenMasks(pattern: String, private val tokens: TokenBytes, dropp
             return if (byte !in 0x80..0xBF) null else begun(place.state, place.bits shl 6 or (byte and 0x3F), place.length, place.missing - 1)
         }
         return when (byte) {
-            in 0x00..0x7F -> begun(place.state, byte, 1, 0)
+            in 0x00..0x7F -> automaton.step(place.state, byte)?.place
             in 0xC2..0xDF -> begun(place.state, byte and 0x1F, 2, 1)
             in 0xE0..0xEF -> begun(place.state, byte and 0x0F, 3, 2)
             in 0xF0..0xF4 -> begun(place.state, byte and 0x07, 4, 3)
@@ -107,7 +107,7 @@ internal class TokenMasks(pattern: String, private val tokens: TokenBytes, dropp
         val codes = codes(bits, length, missing)
         if (codes.isEmpty()) return null
         if (missing > 0) return FormPlace(state, bits, length, missing).takeIf { automaton.leadsOn(state, codes) }
-        return automaton.step(state, bits)?.let { FormPlace(it) }
+        return automaton.step(state, bits)?.place
     }
 
     /** The characters that begin so: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
