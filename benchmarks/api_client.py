@@ -34,6 +34,8 @@ class ApiClient:
     """One connection that is kept, as clients keep it."""
 
     port: int
+    begun: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set at the first text of an answer."""
     _streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = field(default=None, init=False)
 
     async def ask(self, body: bytes) -> Outcome:
@@ -83,5 +85,6 @@ class ApiClient:
             text = event["choices"][0]["delta"].get("content")
             if text:
                 outcome.first = outcome.first or time.perf_counter() - begin
+                self.begun.set()
                 outcome.parts += 1
                 outcome.text += text

@@ -214,10 +214,10 @@ async def kill(port: int, server: int, asked: Sequence[Question]) -> dict[str, A
     long = body(
         QUESTIONS[0], None, response_format={"type": "regex", "regex": "[a-z]{500,}"}, max_tokens=1000
     )
-    client, other = ApiClient(port), ApiClient(port)
+    client, other, pid = ApiClient(port), ApiClient(port), model_pid(server)
     answer = asyncio.create_task(client.ask(long))
-    await asyncio.sleep(0.2)
-    os.kill(model_pid(server), signal.SIGKILL)
+    await client.begun.wait()
+    os.kill(pid, signal.SIGKILL)
     begin = time.monotonic()
     failed = await answer
     results = Load(Counter(), [], [], {})
