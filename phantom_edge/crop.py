@@ -1,6 +1,6 @@
 """The square around a point of a picture: what the model looks at where someone points.
 
-The Swift, Kotlin and TypeScript libraries have the same rule; `tests/support/crop_vectors.json` holds them all
+The libraries in Swift, Kotlin and TypeScript have the same rule; `tests/support/crop_vectors.json` holds all
 to it, pixel by pixel.
 """
 
