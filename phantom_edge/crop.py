@@ -88,7 +88,8 @@ class Spot:
         if x_unit and not (x.isdecimal() and y.isdecimal()):
             raise InputError(f"{shown(text)}: pixels are whole numbers from 0: {_HOW}")
         spot = cls(float(x), float(y), DEFAULT_SIZE if size is None else float(size), x_unit is not None)
-        _check(*((0, 0) if spot.in_pixels else (spot.x, spot.y)), spot.size)
+        x_part, y_part = (0.0, 0.0) if spot.in_pixels else (spot.x, spot.y)
+        _check(x_part, y_part, spot.size)
         return spot
 
     def crop(self, width: int, height: int) -> Crop:

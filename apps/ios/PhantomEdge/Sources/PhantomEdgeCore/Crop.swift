@@ -21,7 +21,8 @@ public struct Crop: Equatable, Sendable {
             throw PhantomEdgeError.input("the crop's size is \(size): give 0.1 to 1 of the picture's shorter side")
         }
         guard width > 0, height > 0, max(width, height) <= RGBImage.pixelLimit else {
-            throw PhantomEdgeError.input("a picture of \(width)x\(height): give one of 1 to \(RGBImage.pixelLimit >> 20) megapixels")
+            throw PhantomEdgeError.input(
+                "a picture of \(width)x\(height): give one of 1 to \(RGBImage.pixelLimit >> 20) megapixels")
         }
         side = max(1, Int((size * Double(min(width, height)) + 0.5).rounded(.down)))
         (left, top) = (Self.place(x, side, width), Self.place(y, side, height))
