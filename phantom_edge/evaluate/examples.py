@@ -52,26 +52,37 @@ def cautions(result: EvalResult, option: str) -> list[str]:
 
 
 def _chosen(items: Sequence[Item], results: Sequence[EvalResult]) -> list[int]:
-    """Places of the items to show, in the order of the suite, no task twice before all have one."""
+    """Places of the items to show: changed ones first, then wrong ones, then the rest."""
     judged = [tuple(result.records[n].correct for result in results) for n in range(len(items))]
     changed = [n for n, verdicts in enumerate(judged) if len(set(verdicts)) > 1]
     wrong = [n for n, verdicts in enumerate(judged) if not any(verdicts)]
     right = [n for n, verdicts in enumerate(judged) if all(verdicts)]
     share = MOST // 3
-    first = [*_spread(items, changed)[:share], *_spread(items, wrong)[:share]]
-    rest = [n for n in _spread(items, [*right, *changed, *wrong]) if n not in first]
-    return [*first, *rest][:MOST]
+    first = [*_spread(items, changed, share), *_spread(items, wrong, share)]
+    for others in (right, changed, wrong):
+        rest = [n for n in others if n not in first]
+        first += _spread(items, rest, MOST - len(first))
+    return first
 
 
-def _spread(items: Sequence[Item], places: Sequence[int]) -> list[int]:
-    """The places with one of each task first, then the second of each, and so on."""
-    seen: dict[str, int] = {}
-    ranks = []
+def _spread(items: Sequence[Item], places: Sequence[int], most: int) -> list[int]:
+    """At most so many of the places, task after task, on other pictures as long as there are any."""
+    tasks: dict[str, list[int]] = {}
     for n in places:
-        task = items[n].task
-        seen[task] = seen.get(task, 0) + 1
-        ranks.append((seen[task], n))
-    return [n for _, n in sorted(ranks, key=lambda rank: rank[0])]
+        tasks.setdefault(items[n].task, []).append(n)
+    chosen: list[int] = []
+    pictures: set[str] = set()
+    while len(chosen) < most and any(tasks.values()):
+        for rest in filter(None, tasks.values()):
+            n = next((n for n in rest if _key(items[n]) not in pictures), rest[0])
+            rest.remove(n)
+            pictures.add(_key(items[n]))
+            chosen.append(n)
+    return chosen[:most]
+
+
+def _key(item: Item) -> str:
+    return item.id if item.picture is None else item.picture.key
 
 
 def _picture(item: Item) -> str:
