@@ -10,6 +10,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.ending import after_export, after_run, next_step
 from phantom_edge.cli.printing import check_page, deliver, echo, echo_json, print_report, say, show
 from phantom_edge.errors import InputError
 
@@ -93,6 +94,7 @@ def export(
     from phantom_edge.publish.push import push as run_push
     from phantom_edge.quantize.options import QuantizeOptions
     from phantom_edge.records import to_json
+    from phantom_edge.report.report import megabytes
 
     request = ExportRequest(
         target=target,
@@ -126,7 +128,8 @@ def export(
     else:
         if result.report is not None:
             show(result.report, as_json=False)
-        echo(f"wrote {result.bundle.folder}")
+        echo(f"wrote {result.bundle.folder} ({megabytes(result.bundle.bytes)})")
+        after_export(result.bundle.folder, target, verified=result.report is not None)
     if push is not None:
         with progress(quiet=as_json) as p:
             pushed = run_push(result.bundle.folder, push, publish, step=p.step)
@@ -190,6 +193,8 @@ def verify(
             step=p.step,
         )
     show(report, as_json=as_json, html=html)
+    if not as_json:
+        next_step("eval", "--model", bundle, "--against", model or opened.manifest.source.name)
 
 
 @app.command(
@@ -262,6 +267,8 @@ def run(
                 say(", ".join(f"{one.text} {100 * one.probability:.1f} %" for one in ranked))
     if as_json:
         echo_json(answers)
+    else:
+        after_run(model, answers)
     check_met(form, [answer["stop"] for answer in answers])
 
 
@@ -272,17 +279,20 @@ def inspect(
     context: Annotated[
         int | None, option.within(1, option.MAX_TOKENS, "Context length for the memory table, in tokens.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also every file, layer and operation, as --json and --html do.")
+    ] = False,
     as_json: option.Json = False,
     html: option.Html = None,
 ) -> None:
-    """Show what a checkpoint or a bundle holds: parameters, sizes, phantom dimension per layer, memory."""
+    """Show what a checkpoint or a bundle holds: parameters, sizes, phantom dimension, memory."""
     from phantom_edge.runtime.inspect import inspect as run_inspect
 
     check_page(html)
     with progress(quiet=as_json) as p:
         p.step("reading")
         report = run_inspect(model, context=context, step=p.step)
-    show(report, as_json=as_json, html=html)
+    show(report, as_json=as_json, html=html, details=everything)
 
 
 @app.command(epilog="Example: phantom-edge conform recorded/phantom-0.5b recorded/phantom-7b")
@@ -349,8 +359,13 @@ def targets(as_json: option.Json = False) -> None:
 
 @app.command()
 @command
-def doctor(as_json: option.Json = False) -> None:
-    """Check that everything the toolkit needs is installed and works on this machine."""
+def doctor(
+    load: Annotated[
+        bool, typer.Option("--load", help="Also load every library, which takes half a minute.")
+    ] = False,
+    as_json: option.Json = False,
+) -> None:
+    """Check what is installed on this machine, what each part is for, and the free memory and disk."""
     from phantom_edge.runtime.doctor import doctor as run_doctor
 
-    show(run_doctor(), as_json=as_json)
+    show(run_doctor(load=load), as_json=as_json)

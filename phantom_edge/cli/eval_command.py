@@ -12,6 +12,7 @@ import typer
 
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
+from phantom_edge.cli.ending import after_eval
 from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 from phantom_edge.system import interrupts
@@ -132,6 +133,7 @@ def evaluate(
             echo_json(to_dict(suite, results))
         else:
             print_report(summary)
+            after_eval(model, against or [], min(task.questions for task in results[0].tasks.values()))
 
     deliver(tables, (summary, html))
 

@@ -102,28 +102,28 @@ def say(text: str, *, colour: str | None = None) -> None:
         sys.stderr.flush()
 
 
-def show(report: Report, *, as_json: bool, html: str | None = None) -> None:
+def show(report: Report, *, as_json: bool, html: str | None = None, details: bool = True) -> None:
     """Print a report as tables or JSON, and write its page if asked; exit code 1 when a check failed."""
 
     def tables() -> None:
         if as_json:
             echo_json(report.to_json())
         else:
-            print_report(report)
+            print_report(report, details=details)
 
     deliver(tables, (report, html))
     if not report.ok:
         raise typer.Exit(1)
 
 
-def print_report(report: Report) -> None:
-    """Print a report as tables."""
+def print_report(report: Report, *, details: bool = True) -> None:
+    """Print a report as tables, without ``details`` what a first look needs."""
     from rich.console import Console
 
     with guarded():
         console = Console(width=None if sys.stdout.isatty() else 140)
         with console.capture() as text:  # rich ends the process itself when a pipe is closed
-            report.print(console)
+            report.print(console, details=details)
         sys.stdout.write(text.get())
 
 

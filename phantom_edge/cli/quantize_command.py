@@ -10,6 +10,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress
+from phantom_edge.cli.ending import after_quantize
 from phantom_edge.cli.printing import check_page, deliver, echo, echo_json, print_report
 
 
@@ -66,7 +67,8 @@ def quantize(
     options = QuantizeOptions(
         quant, rules, method, calibrate, samples, *budgets, kv_cache=kv_cache, scales=scales
     )
-    request = QuantizeRequest(model, revision, options, fold, output, compare, accuracy)
+    pictures = html is not None
+    request = QuantizeRequest(model, revision, options, fold, output, compare, accuracy, pictures)
     with progress(quiet=as_json) as p:
         result = run_quantize(request, step=p.step, track=p.track)
 
@@ -77,6 +79,7 @@ def quantize(
         print_report(result.report)
         if output is not None:
             echo(f"wrote {output}")
+        after_quantize(model, output)
 
     deliver(tables, (result.report, html))
     if not result.report.ok:

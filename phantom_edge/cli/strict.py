@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from phantom_edge.cli.help import help_text, write_commands
 from phantom_edge.cli.printing import say
 from phantom_edge.errors import one_line
 
@@ -24,6 +25,9 @@ WrongUse: Any = typer.BadParameter.__bases__[0]
 
 class StrictCommand(TyperCommand):
     """A command whose options are given once, except those that are made to be repeated."""
+
+    def get_help(self, ctx: Any) -> str:
+        return help_text(self, ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         parsed: Any = self.make_parser(ctx).parse_args(args=list(args))
@@ -44,6 +48,12 @@ class StrictCommand(TyperCommand):
 
 class StrictGroup(TyperGroup):
     """The commands; wrong use of any of them is one line on stderr, exit code 2."""
+
+    def get_help(self, ctx: Any) -> str:
+        return help_text(self, ctx)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        write_commands(self, ctx, formatter)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         standalone_mode = extra.get("standalone_mode", True)

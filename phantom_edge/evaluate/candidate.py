@@ -8,6 +8,7 @@ from typing import Any
 
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.locate import locate
+from phantom_edge.checkpoint.origin import short_name
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.runtime.pictures import PictureCache
 from phantom_edge.runtime.prompt_spec import PromptSpec
@@ -36,13 +37,14 @@ class Candidate:
     @property
     def name(self) -> str:
         model = self.model
-        name = model.folder.resolve().name if isinstance(model, Bundle) else model.name
+        name = short_name(str(model.folder.resolve())) if isinstance(model, Bundle) else model.name
         return name if self.tile_size is None else f"{name}, tiles of {self.tile_size}"
 
     def facts(self) -> dict[str, Any]:
         """What it is, for the report."""
         if isinstance(self.model, Pretrained):
-            return {"format": "checkpoint", "tile_size": self.model.config.tile_size}
+            tile_size = self.model.config.tile_size
+            return {"format": "checkpoint", "tile_size": tile_size, "sha256": self.model.digest}
         m = self.model.manifest
         return {
             "target": m.target,
@@ -52,6 +54,7 @@ class Candidate:
             "context": m.context,
             "made_from": m.source.name,
             "tile_size": self.tile_size or m.tiles.size,
+            "sha256": self.model.digest,
         }
 
     def open(self, pictures: PictureCache | None = None) -> Session:

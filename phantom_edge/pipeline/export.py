@@ -293,7 +293,7 @@ def _write_report(path: Path, report: Report, quantization: Quantization | None)
         raise CheckError(f"the export was discarded, because verification failed: {rows}")
     if quantization:
         report = replace(report, tables=tables(quantization), plots=report.plots + plots(quantization))
-    path.write_text(report.to_html(), encoding="utf-8")
+    path.write_text(report.to_html(dated=False), encoding="utf-8")
 
 
 def _golden(

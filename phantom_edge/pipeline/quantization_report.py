@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from phantom_edge.evaluate.examples import cautions
+from phantom_edge.evaluate.summary import accuracy_plot
 from phantom_edge.quantize.other_quantizers import Comparison
 from phantom_edge.quantize.result import Quantization
 from phantom_edge.report.report import Check, Plot, Report, Table, megabytes
@@ -40,7 +42,24 @@ def quantization_report(
         report.tables.insert(0, _comparisons(comparisons))
     if answers:
         report.tables.insert(0, _answers(answers))
+        report.plots = [*(accuracy_plot(answer.model, answer) for answer in answers), *report.plots]
+        report.cautions += cautions(answers[0], "--accuracy")
+    report.conclusion = _conclusion(quantization, answers)
     return report
+
+
+def _conclusion(quantization: Quantization, answers: Sequence[EvalResult]) -> str:
+    """Size and cost in a sentence."""
+    facts = quantization.facts
+    costs = next(iter(facts["measured"].values()))
+    said = [
+        f"{megabytes(facts['bytes'])} of weights at {costs['kl']:.3g} nats from the original",
+        f"{100 * costs['agreement']:.1f} % of its next tokens are the same",
+    ]
+    if answers:
+        change, _ = answers[0].changes_from(answers[1])
+        said.append(f"{answers[0].overall.percent:.1f} % of the answers right ({change} points)")
+    return "; ".join(said)
 
 
 def tables(quantization: Quantization) -> list[Table]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from phantom_edge.checkpoint.origin import short_name
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.evaluate.ask import evaluate
+from phantom_edge.evaluate.examples import examples
 from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.scene_tasks import scene_suite
@@ -25,7 +27,8 @@ from phantom_edge.report.report import Report
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.runtime.session import CHECKPOINT_CONTEXT, Session
 from phantom_edge.runtime.torch_backend import TorchBackend
-from phantom_edge.system.files import cache_folder
+from phantom_edge.runtime.verify.scope import LARGE
+from phantom_edge.system.files import cache_folder, file_sha256
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class QuantizeRequest:
     """What to quantise and how.
 
     ``output`` is a file that ends in ``.safetensors``, or None for the report alone. ``compare`` also tries
-    other quantisers on the same weights, ``accuracy`` asks so many questions per scene task.
+    other quantisers on the same weights, ``accuracy`` asks so many questions per scene task. ``examples``
+    asks a small model one question per task without it, for the report's pictures.
 
     >>> pe.QuantizeRequest(options=pe.QuantizeOptions("int4", method="awq")).fold
     'exact'
@@ -46,6 +50,7 @@ class QuantizeRequest:
     output: Path | None = None
     compare: bool = False
     accuracy: int = 0
+    examples: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,19 @@ def quantize(request: QuantizeRequest, *, step: Step = no_step, track: Track = n
     cache = cache_folder() / "quantize"
     quantization = quantize_model(source, model, request.options, cache=cache, step=step)
     comparisons = compare(source, model, quantization, step) if request.compare else []
-    answers: list[EvalResult] = []
+    if suite is None and request.examples and source.checkpoint.parameters <= LARGE:
+        suite = scene_suite(samples=1)
+    replies: list[EvalResult] = []
     if suite is not None:
         models = {"quantised": quantization.apply(model), "original": model}
-        answers = [_answers(source, name, one, suite, step) for name, one in models.items()]
-    report = quantization_report(quantization, source.name, comparisons, answers)
+        replies = [_answers(source, name, one, suite, step) for name, one in models.items()]
+    answers = replies if request.accuracy else []
+    report = quantization_report(quantization, short_name(source.name), comparisons, answers)
+    report.examples += [] if suite is None else examples(suite.items, replies)
+    report.provenance["checkpoint, SHA-256"] = source.digest
     if request.output is not None:
         store.save(request.output, quantization)
+        report.provenance[f"{request.output.name}, SHA-256"] = file_sha256(request.output)
     return QuantizeResult(quantization, report, tuple(comparisons), tuple(answers))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -27,8 +26,7 @@ from phantom_edge.errors import InputError, NoRoomError
 from phantom_edge.export.executorch.file import aligned, pad, tables
 from phantom_edge.export.executorch.readback import Matmul, StoredProgram, decode, matmuls
 from phantom_edge.system.partials import temporary_folder
-
-MEMORY: Final = Path("/proc/meminfo")
+from phantom_edge.system.resident import available
 
 
 @contextlib.contextmanager
@@ -176,7 +174,7 @@ LOADED: Final = 1.5
 
 def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:
     """Raise :class:`NoRoomError` unless the copy fits into ``folder`` and its weights into memory."""
-    copied, disk, memory = stored.size + weights, shutil.disk_usage(folder).free, _available_memory()
+    copied, disk, memory = stored.size + weights, shutil.disk_usage(folder).free, available()
     if copied > disk:
         raise NoRoomError(
             f"{stored.path}: its lifted copy takes {copied >> 20} MiB and {folder.parent} has {disk >> 20} "
@@ -189,14 +187,3 @@ def _require_room(stored: StoredProgram, weights: int, folder: Path) -> None:
             f"{stored.path}: its weights take {loaded >> 20} MiB in fp32 and {memory >> 20} MiB of memory "
             "are free"
         )
-
-
-def _available_memory() -> int | None:
-    """Bytes that programs may still take, or all there are where the system tells no more, or None."""
-    with contextlib.suppress(OSError):
-        for line in MEMORY.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None

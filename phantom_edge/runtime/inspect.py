@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from phantom_edge.bundle.folder import Bundle
@@ -9,6 +10,7 @@ from phantom_edge.bundle.locate import locate
 from phantom_edge.bundle.manifest import Manifest, TilePolicy
 from phantom_edge.checkpoint.config import PhantomConfig
 from phantom_edge.checkpoint.loading import Checkpoint
+from phantom_edge.checkpoint.origin import short_name
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.stored import FLOAT_TYPES
 from phantom_edge.model.certificate import contributions
@@ -18,6 +20,7 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.report.report import Plot, Report, Table, megabytes
 
 DEFAULT_CONTEXT = 2048
+LARGEST = 5  # files that a first look shows
 PARTS = {
     "vision encoder": "vision_encoder.",
     "projector": "vision_encoder.projector.",
@@ -45,7 +48,7 @@ def _checkpoint(source: Pretrained, context: int) -> Report:
     d, v = c.decoder, c.vision
     report = Report(
         "inspect",
-        f"{source.name}: Phantom checkpoint",
+        f"{short_name(source.name)}: Phantom checkpoint",
         {
             "decoder": f"{d.type}, {d.layers} layers, {d.hidden_size} wide, "
             f"{d.heads} heads over {d.kv_heads} kv heads "
@@ -72,9 +75,21 @@ def _checkpoint(source: Pretrained, context: int) -> Report:
             "Phantom dimension",
             ("layer", "largest logit change without it"),
             tuple(zip(labels, changes, strict=True)),
+            detail=True,
         )
     )
+    report.facts["phantom dimension"] = _phantom(changes)
     return report
+
+
+def _phantom(changes: Sequence[float]) -> str:
+    """What the layers' phantom dimensions are worth, in a line."""
+    most = max(range(len(changes)), key=changes.__getitem__)
+    least = min(range(len(changes)), key=changes.__getitem__)
+    return (
+        f"in {len(changes)} layers; without it a logit moves by up to {changes[most]:.3g} (layer {most}), "
+        f"at least {changes[least]:.3g} (layer {least})"
+    )
 
 
 def _parts(checkpoint: Checkpoint) -> Table:
@@ -123,10 +138,10 @@ def _bundle(bundle: Bundle) -> Report:
     m = bundle.manifest
     report = Report(
         "inspect",
-        f"{bundle.folder.name}: bundle for {m.target}",
+        f"{short_name(str(bundle.folder))}: bundle for {m.target}",
         {
             "format": m.format,
-            "made from": m.source.name,
+            "made from": short_name(m.source.name),
             "recipe": m.recipe.name,
             "fold": m.fold.fold,
             "context": m.context,
@@ -138,12 +153,22 @@ def _bundle(bundle: Bundle) -> Report:
         },
     )
     files = sorted(m.files.items(), key=lambda item: -item[1].bytes)
-    report.tables.append(Table("Files", ("file", "size"), tuple((n, megabytes(e.bytes)) for n, e in files)))
+    rows = tuple((n, megabytes(e.bytes)) for n, e in files)
+    report.tables.append(Table("Largest files", ("file", "size"), rows[:LARGEST]))
+    report.tables.append(Table("All files", ("file", "size"), rows, detail=True))
     counts = [(graph, op, n) for graph, ops in m.counts.items() for op, n in ops.items()]
-    report.tables.append(Table("Checked operations", ("graph", "operation", "count"), tuple(counts)))
-    rows = [(x.layer, x.phantom_dim, x.score_bound, x.output_bound, x.logit_change) for x in m.fold.layers]
+    report.facts["checked operations"] = ", ".join(
+        f"{sum(ops.values()):,} in {graph}" for graph, ops in m.counts.items()
+    )
+    columns: tuple[str, ...] = ("graph", "operation", "count")
+    report.tables.append(Table("Checked operations", columns, tuple(counts), detail=True))
+    report.facts["phantom dimension"] = (
+        f"folded in {len(m.fold.layers)} layers; that moved no logit by more than {m.fold.logit_change:.3g}, "
+        f"over {m.fold.probe_tokens} tokens"
+    )
+    layers = [(x.layer, x.phantom_dim, x.score_bound, x.output_bound, x.logit_change) for x in m.fold.layers]
     columns = ("layer", "phantom dim", "score bound", "output bound", "logit change")
-    report.tables.append(Table("Fold certificate", columns, tuple(rows)))
+    report.tables.append(Table("Fold certificate", columns, tuple(layers), detail=True))
     for title, items in (("Notes", m.notes), ("Fallbacks", m.fallbacks.values())):
         if items:
             report.tables.append(Table(title, ("",), tuple((item,) for item in items)))

@@ -24,11 +24,16 @@ DESCRIBE = "Describe the image in detail"
 
 @dataclass(frozen=True)
 class Prompt:
-    """A question, its ids, and the pixels of its image's tiles [T, 3, S, S] if it has one."""
+    """A question, its ids, and the pixels of its image's tiles [T, 3, S, S] if it has one.
+
+    ``question`` and ``picture`` are what these were made of, for people.
+    """
 
     name: str
     ids: tuple[int, ...]
     pixels: Floats | None
+    question: str = ""
+    picture: Image.Image | None = None
 
 
 @dataclass
@@ -86,7 +91,8 @@ def prompt_of(
         None if image is None else pixel_values(image, tile_size=spec.tile_size, max_tiles=spec.max_tiles)
     )
     rows = None if pixels is None else len(pixels) * spec.tokens_per_tile
-    return Prompt(name, tuple(PromptEncoder(spec.template, tokenizer).first(question, rows)), pixels)
+    ids = tuple(PromptEncoder(spec.template, tokenizer).first(question, rows))
+    return Prompt(name, ids, pixels, question, image)
 
 
 def trace_prompt(

@@ -9,6 +9,7 @@ from typing import Final
 
 from phantom_edge.system import children
 
+MEMORY: Final = Path("/proc/meminfo")  # of Linux
 _PROC: Final = Path("/proc/self/statm")  # of Linux
 _PATIENCE: Final = 5.0  # seconds that `ps` may take
 
@@ -27,6 +28,17 @@ def resident(pid: int) -> int | None:
         return int(listed.stdout) * 1024
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
         return None
+
+
+def available() -> int | None:
+    """Bytes that programs may still take, or all there are where the system tells no more, or None."""
+    try:
+        for line in MEMORY.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass  # not Linux
+    return physical()
 
 
 def physical() -> int | None:

@@ -155,7 +155,7 @@ def test_no_browser_or_none_that_works(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"--browser .*nowhere: no program is there"):
         program.find(tmp_path / "nowhere")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(program, "MAC_APPS", ())
+    monkeypatch.setattr(program, "MAC_BROWSERS", ())
     with pytest.raises(InputError, match="no Chromium or Chrome was found"):
         program.find(None)
 

@@ -79,6 +79,8 @@ def test_help_lists_the_commands_and_imports_nothing_heavy():
     )
     for command in commands.split():
         assert f"  {command}" in done.stdout
+    assert "Make a bundle:\n" in done.stdout
+    assert "..." not in done.stdout.partition("Make a bundle")[2]
 
 
 def test_export_prints_the_table_and_the_place(model, tmp_path):
@@ -169,8 +171,11 @@ def test_inspect_checkpoint_and_bundle(model, bundle, tmp_path):
     told = json.loads(run("inspect", "-m", model, "--context", 100, "--json").stdout)
     assert {table["title"].split(" ")[0] for table in told["tables"]} == {"Parameters", "KV", "Phantom"}
     done = run("inspect", "-m", bundle, "--html", tmp_path / "page.html")
-    assert "GroupQueryAttention" in done.stdout
-    assert (tmp_path / "page.html").exists()
+    assert "GroupQueryAttention" not in done.stdout
+    assert done.stdout.count("\n") <= 40
+    assert "with --all: " in done.stdout
+    assert "GroupQueryAttention" in (tmp_path / "page.html").read_text()
+    assert "GroupQueryAttention" in run("inspect", "-m", bundle, "--all").stdout
 
 
 @pytest.mark.parametrize(
@@ -211,9 +216,21 @@ def test_targets_and_doctor():
         "desktop": "onnx",
         "linux-arm64": "onnx",
     }
-    done = run("doctor")
+    done = run("doctor", "--load")
     assert done.returncode == 0, done.stdout
     assert "FAILED" not in done.stdout
+
+
+def test_doctor_answers_quickly_and_says_what_each_part_is_for():
+    before = time.monotonic()
+    done = run("doctor", "--json")
+    assert time.monotonic() - before < 10  # two seconds on a machine that does nothing else
+    report = json.loads(done.stdout)
+    rows = {check["name"]: check for checks in report["groups"].values() for check in checks}
+    assert {"torch", "Node.js", "Chromium or Chrome", "adb", "Xcode", "free memory"} <= rows.keys()
+    assert rows["Node.js"]["detail"]
+    assert " GB" in rows["free memory"]["value"]
+    assert rows["free disk here"]["value"].endswith(" GB")
 
 
 def edited_config(model, tmp_path, **fields) -> Path:

@@ -23,6 +23,7 @@ from phantom_edge.export.executorch.readback import StoredProgram, decode
 from phantom_edge.runtime import executorch_lift
 from phantom_edge.runtime.executorch_backend import GRAPHS, ExecutorchBackend
 from phantom_edge.runtime.executorch_lift import encode, lift_graph, lifted
+from phantom_edge.system import resident
 
 pytestmark = pytest.mark.slow
 
@@ -207,15 +208,15 @@ class TestCopy:
     def test_no_room(self, exports, families, temporary, monkeypatch, free, memory, message):
         usage = namedtuple("usage", "free")(free)
         monkeypatch.setattr(executorch_lift.shutil, "disk_usage", lambda _: usage)
-        monkeypatch.setattr(executorch_lift, "_available_memory", lambda: memory)
+        monkeypatch.setattr(executorch_lift, "available", lambda: memory)
         with pytest.raises(NoRoomError, match=message):
             load(exports(families[0], "int4")[0])
         assert list(temporary.iterdir()) == []
 
     def test_the_machine_has_memory(self, monkeypatch, tmp_path):
-        told = executorch_lift._available_memory()
-        monkeypatch.setattr(executorch_lift, "MEMORY", tmp_path / "none")
-        assert 1 << 20 < told <= executorch_lift._available_memory()
+        free = resident.available()
+        monkeypatch.setattr(resident, "MEMORY", tmp_path / "none")
+        assert 1 << 20 < free <= resident.available()
 
 
 class TestGraphs:

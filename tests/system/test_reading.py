@@ -220,7 +220,7 @@ OWN = {
     "bench.estimate.hardware": "a table that ships with the package",
     "bench.machine": "/proc and /sys",
     "quantize.cache": "the package's own code, for its hash",
-    "runtime.executorch_lift": "/proc/meminfo",
+    "runtime.executorch_lift": "a copy of a file that the layer has opened",
     "runtime.arm.deb": "inside the layer",
     "runtime.arm.download": "nothing: it writes",
     "serve.question": "the words that its own parent gives it",

@@ -17,14 +17,8 @@ from phantom_edge.bench.machine import PROC
 from phantom_edge.errors import InputError
 from phantom_edge.system.children import child
 from phantom_edge.system.partials import temporary_folder
+from phantom_edge.system.programs import BROWSERS, MAC_BROWSERS, installed
 
-NAMES: tuple[str, ...] = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-NAMES += ("microsoft-edge", "msedge")
-MAC_APPS = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
-)
 # Nothing in the background, nothing throttled: the page is the only thing that the browser does.
 ARGUMENTS = (
     "--headless=new",
@@ -92,12 +86,8 @@ def find(path: Path | None) -> Path:
         if named is None:
             raise InputError(f"--browser {path}: no program is there; give the path of a Chromium or Chrome")
         return Path(named)
-    for name in NAMES:
-        if installed := shutil.which(name):
-            return Path(installed)
-    for app in MAC_APPS:
-        if Path(app).is_file():
-            return Path(app)
+    if program := installed(*BROWSERS, *MAC_BROWSERS):
+        return Path(program)
     raise InputError("no Chromium or Chrome was found; install one (apt: chromium) or use --browser PATH")
 
 

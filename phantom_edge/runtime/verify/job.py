@@ -16,6 +16,7 @@ from typing import Any
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.bundle.golden import Golden
 from phantom_edge.bundle.manifest import Manifest
+from phantom_edge.checkpoint.origin import short_name
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.tailored import at_tile_size
 from phantom_edge.errors import InputError, NoRoomError, shown
@@ -46,6 +47,7 @@ from phantom_edge.runtime.verify import (
     quality,
     reach,
     shipped,
+    side_by_side,
     source,
     stages,
     tiles,
@@ -106,9 +108,10 @@ def verify(
     emulated = None if core is None else Machine(core, environment(step))
     report = Report(
         "verify",
-        f"{m.source.name} for {m.target}: {artifact_format.title}, {m.recipe.name}",
+        f"{short_name(m.source.name)} for {m.target}: {artifact_format.title}, {m.recipe.name}",
         {"fold": m.fold.fold, "size": megabytes(bundle.bytes)},
         {group: [] for group in (FILES, VOCABULARY, UNROUNDED, ARM_UNROUNDED, STRUCTURE, ARM, QUALITY)},
+        provenance=_digests(bundle),
     )
     try:
         subject, integers = _subject(bundle, source, artifact_format, model, step)
@@ -119,6 +122,13 @@ def verify(
         report.groups[STRUCTURE].append(broken.check)
     report.groups = {question: checks for question, checks in report.groups.items() if checks}
     return report
+
+
+def _digests(bundle: Bundle) -> dict[str, str]:
+    """Of the checkpoint, and of the bundle where it is finished."""
+    files = bundle.manifest.source.sha256.items()
+    digests = {"checkpoint, SHA-256": "; ".join(f"{name} {digest}" for name, digest in files)}
+    return digests | ({"bundle, SHA-256": bundle.digest} if bundle.manifest.files else {})
 
 
 def _recorded_source(bundle: Bundle) -> Pretrained:
@@ -242,6 +252,8 @@ class _Verification:
             references, run, _bits(subject.bundle.manifest.recipe, subject.model)
         )
         report.plots += quality.plots(references, run)
+        report.examples += side_by_side.examples(subject, references, run, subject.artifact_format.name)
+        report.conclusion = side_by_side.conclusion(report.examples)
         report.groups[VOCABULARY] += vocabulary.removed_choices(references)
 
     def _files(self) -> None:

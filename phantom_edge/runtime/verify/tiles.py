@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from phantom_edge.bundle.folder import Bundle
@@ -50,7 +51,7 @@ def further(
                 Check(f"tiles of {size} pixels", "not run", detail=f"no room for {len(prompt.ids)}")
             )
             continue
-        made.append(Further(size, Prompt(f"{prompt.name} at {size}", prompt.ids, prompt.pixels), recorded))
+        made.append(Further(size, replace(prompt, name=f"{prompt.name} at {size}"), recorded))
     return made, checks
 
 
