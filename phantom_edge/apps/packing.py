@@ -30,7 +30,9 @@ def packs(path: Path, stat: os.stat_result) -> bool:
 def takes_gzip(request: Headers) -> bool:
     """Whether a request takes gzip for the whole of a file; a part of one is sent as it is."""
     offers = [offer.replace(" ", "") for offer in request.get("accept-encoding", "").lower().split(",")]
-    names = [offer.partition(";")[0] for offer in offers if not offer.endswith((";q=0", ";q=0.0", ";q=0.000"))]
+    names = [
+        offer.partition(";")[0] for offer in offers if not offer.endswith((";q=0", ";q=0.0", ";q=0.000"))
+    ]
     return "gzip" in names and "range" not in request
 
 
@@ -51,9 +53,7 @@ class PackedFile(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await run_in_threadpool(_packed, self.path, self.stat.st_mtime_ns, self.stat.st_size)
         self.headers["Content-Length"] = str(len(body))
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 

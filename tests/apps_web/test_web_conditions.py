@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from preset_truth import LARGEST
+from preset_truth import LARGEST, truths
 from scene_video import write_video
 from web_serving import served
 
@@ -42,7 +42,12 @@ def test_without_a_camera_preparing_ends_with_what_can_be_done(check, address, p
     assert seen["notice"]["code"] == code
     assert seen["notice"]["ways"] == ["Try again", "Use a picture"]
     assert seen["ready"]["pill"] == "No camera"
-    assert set(seen["ready"]["controls"]) == {"question", "camera", "choose", "about"}  # nothing else is alive
+    assert set(seen["ready"]["controls"]) == {
+        "question",
+        "camera",
+        "choose",
+        "about",
+    }  # nothing else is alive
     assert (seen["axe"], seen["contrast"]) == ([], [])
     alive = set(seen["picture"]["controls"])
     assert {"all", "send", "part", "whole", "camera"} <= alive
@@ -116,14 +121,18 @@ def test_an_unchanged_answer_is_said_at_most_once_and_the_pill_stays(check, addr
     moved, *after = seen["tapped"]
     assert re.fullmatch(r"Pin at \d+ % from the left, \d+ % from the top: a square of 40 %\.", moved)
     assert len(after) <= 1
-    assert "?" not in "".join(after)  # without the question, which was said before
+    assert after == [] or after[0].startswith("A stand-in")  # the question was said before
     assert seen["paused"] == ["Resume", None]  # the label flips, and no state with it
     assert seen["complaints"] == []
 
 
 def test_an_answer_does_not_stand_over_the_next_scene(check, address, tmp_path):
-    scenes = [make_scene("test", index, kinds={"objects": 1}) for index in (22, 2, 20)]
-    video = write_video(tmp_path / "changing.y4m", scenes, seconds=3)
+    scenes = {}  # one of each of three colours
+    for index in range(40):
+        scene = make_scene("test", index, kinds={"objects": 1})
+        if LARGEST in truths(scene) and len(scenes) < 3:
+            scenes.setdefault(truths(scene)[LARGEST].answer, scene)
+    video = write_video(tmp_path / "changing.y4m", scenes.values(), seconds=3)
     seen = check("changing", url=address, video=video, question=LARGEST, answers=12)
     texts = seen["texts"]
     changes = [(before, after) for before, after in pairwise(seen["given"]) if before != after]
@@ -162,8 +171,8 @@ def test_a_window_at_400_percent_is_usable(check, address, video, name, options)
 def test_ask_all_keeps_the_answers_on_the_screen_of_a_phone(check, address, video):
     seen = check("allOnPhone", url=address, video=video, file=screenshot("all.png"))
     assert all("stand-in" in cell["text"] for cell in seen["cells"])
-    assert all(0 <= cell["left"] and cell["right"] <= 390 for cell in seen["cells"])
-    assert all(0 <= cell["top"] and cell["bottom"] <= 844 for cell in seen["cells"])
+    assert all(cell["left"] >= 0 and cell["right"] <= 390 for cell in seen["cells"])
+    assert all(cell["top"] >= 0 and cell["bottom"] <= 844 for cell in seen["cells"])
     layout = seen["layout"]
     assert (layout["outside"], layout["covering"], layout["scrolls"]) == ([], [], False)
     assert layout["stage"][1] >= 250

@@ -15,7 +15,9 @@ from phantom_edge.runtime.session import Session
 from phantom_edge.scenes import Part, Scene, make_scene
 
 SIDE = 480
-SCREENSHOTS = "PHANTOM_EDGE_POINTING_SCREENSHOTS"  # a folder that takes a picture of the page after the first tap
+SCREENSHOTS = (
+    "PHANTOM_EDGE_POINTING_SCREENSHOTS"  # a folder that takes a picture of the page after the first tap
+)
 PART = 0.4
 APART = 0.45  # between the two objects: no square shows both
 SCENES = 5  # of which the model answers one rightly in all three squares

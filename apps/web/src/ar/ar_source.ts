@@ -203,6 +203,7 @@ export class ArSource implements Source {
     for (const pin of this.pins) pin.label.isSmall = pin !== this.pins.at(-1)
     this.stage.label = this.pins.at(-1)?.label ?? this.stage.addLabel()
     this.stage.aim.isWhole = false
+    this.stage.layout()
     this.thaw()
     this.host.onAim(words)
   }
@@ -237,17 +238,24 @@ export class ArSource implements Source {
 
   private placeLabels(): void {
     const { size, free } = this.stage
-    const placed: Box[] = []
     const points = this.pins.map(({ mesh }) => projected(mesh.position, this.camera, size))
-    const subjects = points.flatMap((point) => (point ? [pinBox(point)] : []))
+    const taken = points.flatMap((point) => (point ? [pinBox(point)] : []))
+    const last = points.at(-1) ?? null
+    const subject = last && this.stage.subject(last)
+    this.stage.showAim(last)
+    // The newest first: its label has the best place, and the others leave what it is about in sight if they can.
     for (const [n, { label }] of [...this.pins.entries()].reverse()) {
       const point = points[n]
-      const isLast = n === this.pins.length - 1
-      if (isLast) this.stage.showAim(point ?? null)
-      if (!point) label.hide()
-      else placed.push(roomOf(label.place(point, isLast ? this.stage.subject(point) : pinBox(point), free, [...placed, ...subjects])))
+      if (!point) {
+        label.hide()
+        continue
+      }
+      const isLast = point === last
+      const own = isLast && subject ? subject : pinBox(point)
+      let place = label.place(point, own, free, isLast || !subject ? taken : [...taken, subject])
+      if (place.side === 'edge') place = label.place(point, pinBox(point), free, taken)
+      taken.push(roomOf(place))
     }
-    if (this.pins.length === 0) this.stage.showAim(null)
   }
 
   /** Gives whoever waits the camera's picture: all of it is what the screen shows. */

@@ -92,6 +92,7 @@ export class Label {
     this.box.dataset.side = side
     this.box.dataset.point = `${Math.round(point.x)},${Math.round(point.y)}`
     this.lead(point, place)
+    this.offerScrolling()
     return place
   }
 
@@ -123,6 +124,13 @@ export class Label {
     this.note.hidden = note === ''
     this.box.dataset.sure = String(isSure)
     this.name()
+    this.offerScrolling()
+  }
+
+  /** An answer that is too long takes pointer and focus, so that it can be scrolled; others let taps through. */
+  private offerScrolling(): void {
+    if (this.box.scrollHeight > this.box.clientHeight + 1) this.box.tabIndex = 0
+    else this.box.removeAttribute('tabindex')
   }
 
   private name(): void {

@@ -57,6 +57,7 @@ export class Panel {
     this.all.disabled = this.send.disabled = !canAsk
     this.pause.disabled = !canPause
     for (const { card } of this.cards.values()) card.disabled = !canAsk
+    this.list.tabIndex = canAsk ? -1 : 0 // what scrolls is reached by keyboard, with or without a card that takes the focus
   }
 
   /** Shows every question with its answer at once, also where there is room for a few of them in a row only. */
