@@ -13,6 +13,8 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from phantom_edge.system.reading import read_bytes
+
 PACKED: Final = frozenset({".wasm", ".js", ".mjs", ".css", ".html", ".json", ".svg", ".txt", ".webmanifest"})
 """Kinds of files that shrink to a third; weights and pictures do not."""
 LEAST: Final = 1 << 10
@@ -60,4 +62,4 @@ class PackedFile(Response):
 @lru_cache(maxsize=KEPT)
 def _packed(path: Path, changed: int, size: int) -> bytes:
     """The file's bytes as gzip; when it was changed and its size tell it from an earlier one."""
-    return gzip.compress(path.read_bytes(), LEVEL, mtime=0)
+    return gzip.compress(read_bytes(path, MOST), LEVEL, mtime=0)
