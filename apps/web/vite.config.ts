@@ -2,6 +2,7 @@ import { defaultClientConditions, defineConfig } from 'vite'
 
 import { appFiles } from './tools/app_files.ts'
 import { contentPolicy } from './tools/content_policy.ts'
+import { runtimeSizes } from './tools/runtime_sizes.ts'
 import { settings } from './tools/settings.ts'
 
 /** What WASM threads need; the built app's service worker adds it where a host cannot. */
@@ -12,6 +13,7 @@ const isolation = {
 
 export default defineConfig({
   base: './', // any folder of any web server
+  define: runtimeSizes(),
   // onnxruntime-web without its WASM glue inside: the glue starts threads from its own address, which bundling changes.
   resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
   build: {

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from phantom_edge.apps.hosts import Hosts
+from phantom_edge.apps.packing import PackedFile, packs, takes_gzip
 
 ISOLATION: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -86,7 +87,12 @@ class Files(StaticFiles):
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-cache"
         if "Content-Type" in response.headers:
             response.headers["Content-Type"] = _type_of(Path(full_path))
-        return response
+        if not packs(Path(full_path), stat_result):
+            return response
+        response.headers["Vary"] = "Accept-Encoding"
+        if response.status_code != 200 or not takes_gzip(Headers(scope=scope)):
+            return response
+        return PackedFile(Path(full_path), stat_result, response)
 
 
 def _type_of(path: Path) -> str:

@@ -72,6 +72,10 @@ class ChoicesConstraint:
         only[allowed] = logits[allowed]
         return only
 
+    def allows(self, token: int) -> bool:
+        """Whether a token may follow."""
+        return token in self._node.next or (self._node.choice is not None and token in self._end_ids)
+
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""
         if token not in self._end_ids:

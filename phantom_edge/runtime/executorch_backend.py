@@ -187,8 +187,11 @@ class ExecutorchBackend:
 
     def _run(self, method: str, *inputs: torch.Tensor) -> np.ndarray:
         with running(self._path):
-            output: torch.Tensor = self._methods[method].execute([x.contiguous() for x in inputs])[0]
-            return output.numpy()
+            # ``execute`` copies by torch, with OpenMP, whose threads then wait by spinning on the cores that
+            # XNNPACK's threads need.
+            run = self._methods[method]._method
+            output: torch.Tensor = run([x.contiguous() for x in inputs], clone_outputs=False)[0]
+            return output.numpy().copy()
 
 
 def _check_program(stored: StoredProgram, context: int, chunk: int) -> tuple[dict[str, tuple[int, ...]], int]:

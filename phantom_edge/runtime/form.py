@@ -15,7 +15,7 @@ from phantom_edge.runtime.grammar import (
     regex_grammar,
     schema_grammar,
 )
-from phantom_edge.runtime.sampling import Choose, Floats
+from phantom_edge.runtime.sampling import Choose, Floats, greedy
 from phantom_edge.text.prompt_ids import PromptEncoder
 
 MAX_CHOICES: Final = 1000
@@ -31,6 +31,9 @@ class Constraint(Protocol):
 
         Raises :class:`InputError` where nothing may: the tokenizer has no piece for a character.
         """
+
+    def allows(self, token: int) -> bool:
+        """Whether a token may follow."""
 
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""
@@ -90,7 +93,10 @@ def within(constraint: Constraint | None, choose: Choose) -> Choose:
         return choose
 
     def chosen(logits: Floats) -> int:
-        token = choose(constraint.restricted(logits))
+        token = greedy(logits)
+        # Most often the likeliest of all is allowed, and then it is the likeliest of those that are.
+        if choose is not greedy or not constraint.allows(token):
+            token = choose(constraint.restricted(logits))
         constraint.accept(token)
         return token
 

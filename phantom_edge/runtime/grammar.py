@@ -50,8 +50,8 @@ class GrammarConstraint:
 
     def __init__(self, grammar: str, tokenizer: Tokenizer, end_ids: Sequence[int], what: str) -> None:
         self._end_ids, self._what = list(end_ids), what
-        vocabulary = _vocabulary(tokenizer, end_ids[0])
-        self._matcher: LLMatcher = _engine().LLMatcher(vocabulary, grammar, log_level=0)
+        self._vocabulary = _vocabulary(tokenizer, end_ids[0])
+        self._matcher: LLMatcher = _engine().LLMatcher(self._vocabulary, grammar, log_level=0)
         self._check()
 
     def restricted(self, logits: Floats) -> Floats:
@@ -69,6 +69,14 @@ class GrammarConstraint:
         ends = self._end_ids
         only[ends] = logits[ends] if self._matcher.is_accepting() else REFUSED
         return only
+
+    def allows(self, token: int) -> bool:
+        """Whether a token may follow: a small part of the work of :meth:`restricted`."""
+        if token in self._end_ids:
+            return bool(self._matcher.is_accepting())
+        if token >= self._vocabulary.vocab_size:
+            return False  # logits may be wider than the tokenizer
+        return bool(self._matcher.validate_tokens([token]) == 1)
 
     def accept(self, token: int) -> None:
         """Go on with a token, which was allowed."""

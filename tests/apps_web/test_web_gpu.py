@@ -42,12 +42,16 @@ def test_answers_on_webgpu_are_the_python_sessions(check, app, bundle, video):
     ] == []  # the service worker is
 
 
-def test_a_gpu_that_computes_wrongly_does_not_answer(check, app, bundle, video):
+def test_a_gpu_that_computes_wrongly_gives_way_to_the_cpu(check, app, bundle, video):
     with served({"": app, "bundle": bundle}) as server:
         seen = check("webgpu", url=server.address, video=video, subgroups=True)
     if not seen["adapter"]:
         pytest.skip("needs WebGPU (this Chromium has none without a GPU)")
-    if not seen["notice"]:
+    assert seen["notice"] == ""
+    if seen["device"].startswith("WebGPU"):
         pytest.skip("needs an adapter on which subgroups compute wrongly")
-    assert "WebGPU does not run it rightly here (Image tokens: " in seen["notice"]
-    assert "answer" not in seen
+    assert "WebGPU does not run it rightly here (Image tokens: " in seen["hint"]
+    assert seen["device"].startswith("WASM, ")
+    picture = OnePicture(Session.open(bundle), picture_of(seen["frame"]))
+    expected, gaps = picture.follow(*(seen["answer"][name] for name in ("question", "ids", "stop")))
+    assert expected == seen["answer"]["text"] or max(gaps) <= TIE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -17,10 +18,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from web_serving import served
 
 from phantom_edge.apps import node as node_module
-from phantom_edge.apps.build import INSTALL
+from phantom_edge.apps.build import INSTALL, build_project
 from phantom_edge.apps.demo import demo_mounts, nano_bundle, project_mounts
 from phantom_edge.apps.node import Unreachable, find_node
 from phantom_edge.apps.serve import serving
@@ -77,6 +79,30 @@ def test_the_project_is_complete(bundle, tmp_path):
     )
     assert (folder / ".gitignore").read_text().split() == ["node_modules/", "dist/"]
     assert not [path for path in folder.rglob("*") if path.is_symlink()]
+
+
+def test_the_title_is_the_pages_before_any_code_runs(web_bundle, sources, node, tmp_path):
+    title = 'Line 4 & "Ofen" <2>'
+    folder = write_web_app(web_bundle, tmp_path / "project", title=title)
+    os.symlink(sources / "node_modules", folder / "node_modules")
+    page = (build_project(folder, node) / "index.html").read_text()
+    escaped = html.escape(title)
+    assert f"<title>{escaped}</title>" in page
+    assert f'<h1 id="title">{escaped}</h1>' in page
+    assert "Phantom Edge" not in page
+
+
+def test_every_icon_is_there_in_its_size():
+    public = app_sources("web") / "public"
+    icons = json.loads((public / "app.webmanifest").read_text())["icons"]
+    pictures = {icon["src"]: icon for icon in icons if icon["type"] == "image/png"}
+    assert {icon["sizes"] for icon in pictures.values()} == {"192x192", "512x512"}
+    for name, icon in pictures.items():
+        picture = Image.open(public / name)
+        assert f"{picture.width}x{picture.height}" == icon["sizes"]
+    (maskable,) = (name for name, icon in pictures.items() if icon["purpose"] == "maskable")
+    corners = Image.open(public / maskable).convert("RGBA").crop((0, 0, 64, 64)).getcolors()
+    assert corners == [(64 * 64, (0x5E, 0xE0, 0xB7, 255))]  # a launcher cuts what it likes off the edges
 
 
 def test_the_sources_hold_no_model_and_nothing_built():

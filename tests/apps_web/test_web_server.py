@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -353,6 +354,34 @@ def test_several_parts_and_an_unchanged_file(server):
     assert b"\r\n\r\n89\r\n" in body
     tag = response(server.port, "/digits.txt")[1]["etag"]
     assert response(server.port, "/digits.txt", If_None_Match=tag)[::2] == (304, b"")
+
+
+def test_what_shrinks_is_sent_as_gzip_to_who_takes_it(tmp_path):
+    text = b"let a = 1\n" * 1000
+    for name in ("index.html", "assets/app.js", "runtime.wasm", "model.onnx_data", "small.js"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text[:100] if name == "small.js" else text)
+    with served({"": tmp_path}) as server:
+        for path in ("/", "/assets/app.js", "/runtime.wasm"):
+            status, headers, body = response(server.port, path, accept_encoding="br, gzip;q=0.5")
+            assert (status, headers["content-encoding"], headers["vary"]) == (200, "gzip", "accept-encoding")
+            assert len(body) == int(headers["content-length"]) < len(text) // 20
+            assert gzip.decompress(body) == text
+            again = response(
+                server.port, path, accept_encoding="gzip", if_none_match=headers["etag"].replace("w/", "W/")
+            )
+            assert (again[0], again[2]) == (304, b"")
+            head = response(server.port, path, method="HEAD", accept_encoding="gzip")
+            assert (head[1]["content-length"], head[2]) == (headers["content-length"], b"")
+        for path, wish in {"/model.onnx_data": "gzip", "/small.js": "gzip", "/": "gzip;q=0, br"}.items():
+            status, headers, body = response(server.port, path, accept_encoding=wish)
+            assert (status, "content-encoding" in headers) == (200, False)
+            assert body == (text[:100] if path == "/small.js" else text)
+        part = response(server.port, "/assets/app.js", accept_encoding="gzip", range="bytes=0-2")
+        assert (part[0], part[2]) == (206, b"let")
+        (tmp_path / "assets" / "app.js").write_bytes(b"let b = 2\n" * 1000)
+        body = response(server.port, "/assets/app.js", accept_encoding="gzip")[2]
+        assert gzip.decompress(body).startswith(b"let b")  # not what was kept of the file before
 
 
 def test_requests_in_one_go_and_a_half_closed_client_have_their_answers(server):

@@ -46,6 +46,7 @@ TEXTS = [
 ]
 GOLDEN_CASES = Path(__file__).resolve().parents[1] / "support" / "golden_cases.json"
 FORM_CASES = GOLDEN_CASES.with_name("form_vectors.json")
+CROP_CASES = GOLDEN_CASES.with_name("crop_vectors.json")
 TRIMMED = "nano, trimmed"
 FAMILIES = ("nano", TRIMMED, *TINY_FAMILIES)
 CHOICES = ["red", "green", "left of it", "2", " two", "Größe", "東京 🙂", "yes, because…"]
@@ -168,6 +169,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
         MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
+        CROP_CASES=str(CROP_CASES),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -185,8 +187,12 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
     forms = json.loads(FORM_CASES.read_text())
+    crops = json.loads(CROP_CASES.read_text())
+    assert sum("is cut as in every language" in name for name in names) == len(crops["cases"])
     lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
-    assert sum("as in every language" in name for name in names) == sum(map(len, lists))
+    assert sum("as in every language" in name and "is cut" not in name for name in names) == sum(
+        map(len, lists)
+    )
 
 
 def test_types_are_right(node, sources):

@@ -56,6 +56,7 @@ def allowed_by(constraint, width: int) -> np.ndarray:
     assert only.dtype == np.float32
     kept = only > -1e37
     assert (only[kept] == logits[kept]).all()
+    assert [constraint.allows(token) for token in range(width)] == kept.tolist()
     return kept
 
 

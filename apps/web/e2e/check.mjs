@@ -8,12 +8,17 @@ import { createInterface } from 'node:readline'
 
 import { askAll, stillFrame, pointOnStage } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
-import { ar } from './emulated_ar.mjs'
+import { allOnPhone, backToCamera, changing, loading, quiet, withoutCamera, withoutGpu, zoomed } from './conditions.mjs'
+import { ar, arPins } from './emulated_ar.mjs'
 import { badSettings, forms } from './forms.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
+import { point, sizes } from './pointing.mjs'
 import { webgpu } from './software_gpu.mjs'
 
-const SCENARIOS = { answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, webgpu }
+const SCENARIOS = {
+  answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, arPins,
+  webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu,
+}
 
 const [name, json] = process.argv.slice(2)
 const result = await SCENARIOS[name](JSON.parse(json ?? '{}'))
@@ -58,7 +63,7 @@ async function details({ url, file, picture, sizes: [second, third] }) {
   }
   const open = async () => {
     await page.goto(url)
-    await page.waitForFunction(() => !document.querySelector('#send').disabled, null, { timeout: 60_000 })
+    await page.waitForFunction(() => !document.querySelector('#test').disabled, null, { timeout: 60_000 })
     await page.setInputFiles('#file', picture)
     await waitForAnswers(page, 1)
   }
@@ -219,7 +224,7 @@ async function keyboard({ url, video }) {
     const focused = await page.evaluate(() => {
       const at = document.activeElement
       const ring = getComputedStyle(at)
-      return { id: at.id || at.textContent.slice(0, 40), outline: parseFloat(ring.outlineWidth), tag: at.tagName }
+      return { id: at.id || (at.querySelector('.question') ?? at).textContent, outline: parseFloat(ring.outlineWidth), tag: at.tagName }
     })
     if (focused.tag === 'BODY' || reached.some(({ id }) => id === focused.id)) break
     reached.push(focused)
@@ -227,7 +232,7 @@ async function keyboard({ url, video }) {
   const expected = await page.evaluate(() =>
     [...document.querySelectorAll('a[href], button, input, select')]
       .filter((control) => !control.disabled && control.checkVisibility() && !control.closest('dialog'))
-      .map((control) => control.id || control.textContent.slice(0, 40)),
+      .map((control) => control.id || (control.querySelector('.question') ?? control).textContent),
   )
   const pill = () => page.textContent('#pill-text')
   const seen = {}
@@ -235,11 +240,11 @@ async function keyboard({ url, video }) {
   await page.keyboard.press('Space')
   await page.waitForFunction(() => document.querySelector('#pill-text').textContent === 'Paused')
   seen.paused = await pill()
-  seen.pausePressed = await page.getAttribute('#pause', 'aria-pressed')
-  await page.keyboard.press('3')
+  seen.pauseText = await page.textContent('#pause-text')
+  await page.keyboard.press('4')
   await page.waitForFunction(() => globalThis.answers.at(-1).question === 'What does the sign say?')
-  seen.third = await page.$eval('#presets li:nth-child(3) button', (card) => card.getAttribute('aria-pressed'))
-  seen.stillPaused = await page.getAttribute('#pause', 'aria-pressed')
+  seen.fourth = await page.$eval('#presets li:nth-child(4) button', (card) => card.getAttribute('aria-pressed'))
+  seen.stillPaused = await page.textContent('#pause-text')
   const square = () => page.$eval('#stage', (stage) => stage.dataset.square)
   await page.focus('#pin')
   const before = await square()
@@ -255,12 +260,19 @@ async function keyboard({ url, video }) {
   seen.spoken = await page.textContent('#spoken')
   await page.focus('#about')
   await page.keyboard.press('Enter')
+  await page.uncheck('#digits')
   seen.dialog = await page.$eval('#info', (dialog) => dialog.open && dialog.contains(document.activeElement))
   await page.keyboard.press('Escape')
   seen.dialogClosed = await page.$eval('#info', (dialog) => !dialog.open && document.activeElement.id === 'about')
+  await page.keyboard.press('1')
+  seen.digitsOff = await page.$eval('#presets li:nth-child(1) button', (card) => card.getAttribute('aria-pressed'))
   await page.focus('#pause')
   await page.keyboard.press('Enter')
-  seen.resumed = await page.getAttribute('#pause', 'aria-pressed')
+  seen.resumed = await page.textContent('#pause-text')
+  await page.reload()
+  await waitForAnswers(page, 1)
+  await page.keyboard.press('2')
+  seen.digitsRemembered = await page.$eval('#presets li:nth-child(2) button', (card) => card.getAttribute('aria-pressed'))
   await close()
   return { reached, expected, seen, complaints }
 }
@@ -336,7 +348,8 @@ async function picture({ url, file, other }) {
   await page.setInputFiles('#file', file)
   const [first] = await waitForAnswers(page, 1)
   await page.click('#all')
-  const all = await waitForAnswers(page, 7)
+  const count = await page.$$eval('#presets li', (cards) => cards.length)
+  const all = await waitForAnswers(page, 1 + count)
   const looks = all.slice(1).map(({ look }) => look)
   await page.setInputFiles('#file', other)
   const refused = await waitForNotice(page)

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 
 import { openPage, PORTRAIT, waitForAnswers } from './browser.mjs'
+import { auditAccessibility, lowContrast } from './page.mjs'
 
 const emulator = readFileSync(createRequire(import.meta.url).resolve('iwer/build/iwer.min.js'), 'utf8')
 /** Chromium without a GPU draws WebGL only with this argument. */
@@ -21,21 +22,17 @@ export async function ar({ url, video, picture, question, file }) {
   await page.getByRole('button', { name: question }).click()
   const seen = {}
   await page.click('#ar')
-  await page.waitForFunction(() => document.querySelector('#pill-text').textContent.startsWith('Tap'), null, { timeout: 60_000 })
+  await page.waitForFunction(() => document.querySelector('#pill-text').textContent === 'Place a pin', null, { timeout: 60_000 })
   seen.camera = await page.$eval('#video', (video) => video.hidden)
   const before = await page.evaluate(() => globalThis.answers.length)
   await select(page)
-  seen.answer = (await waitForAnswers(page, before + 1)).at(-1)
+  await waitForAnswers(page, before + 1)
+  const around = await page.evaluate(() => globalThis.answers.length)
+  await press(page, '#whole')
+  seen.answer = (await waitForAnswers(page, around + 1)).at(-1)
   seen.stage = await page.$eval('#stage', (stage) => [stage.clientWidth, stage.clientHeight])
   seen.fov = await page.evaluate(() => globalThis.device.fovy)
-  const labels = () =>
-    page.$$eval('.label', (boxes) =>
-      boxes.map((box) => {
-        const leader = box.previousElementSibling
-        const { left, width, top } = leader.getBoundingClientRect()
-        return { hidden: box.hidden, x: left + width / 2, y: top, answer: box.querySelector('.answer').textContent }
-      }),
-    )
+  const labels = () => page.$$eval('.label', readLabels)
   seen.ahead = await labels()
   if (file) await page.screenshot({ path: file })
   await turn(page, -10)
@@ -55,6 +52,63 @@ export async function ar({ url, video, picture, question, file }) {
   seen.after = { labels: await labels(), ar: await page.$eval('#app', (app) => 'ar' in app.dataset) }
   await close()
   return { ...seen, complaints }
+}
+
+/** Four pins at one place, the first by button and key, then the newest and an older one are deleted. */
+export async function arPins({ url, video, picture, file }) {
+  const { page, complaints, close } = await openPage({ video, viewport: PORTRAIT, args: AR_FLAGS })
+  await emulateAr(page, picture)
+  await page.goto(`${url}?engine=fake`)
+  await waitForAnswers(page, 1)
+  await page.click('#ar')
+  await page.waitForFunction(() => document.querySelector('#pill-text').textContent === 'Place a pin', null, { timeout: 60_000 })
+  const answered = async (act) => {
+    const before = await page.evaluate(() => globalThis.answers.length)
+    await act()
+    await waitForAnswers(page, before + 1)
+    await page.waitForTimeout(200)
+    return page.$$eval('.label', readLabels)
+  }
+  const seen = {}
+  await page.focus('#place')
+  seen.first = await answered(() => page.keyboard.press('Enter'))
+  seen.said = await page.textContent('#spoken')
+  await answered(() => select(page))
+  await answered(() => press(page, '#place'))
+  seen.four = await answered(() => press(page, '#place'))
+  seen.panel = await page.$eval('#panel', (panel) => panel.getBoundingClientRect().top)
+  seen.axe = await auditAccessibility(page)
+  seen.contrast = await lowContrast(page)
+  if (file) await page.screenshot({ path: file })
+  seen.three = await answered(() => press(page, '.label .delete', -1))
+  seen.focus = await page.evaluate(() => document.activeElement.id)
+  seen.two = await answered(() => press(page, '.label .delete'))
+  await answered(() => press(page, '.label .delete'))
+  await press(page, '.label .delete')
+  await page.waitForFunction(() => document.querySelector('#pill-text').textContent === 'Place a pin')
+  seen.none = (await page.$$eval('.label', readLabels)).filter(({ hidden }) => !hidden)
+  await press(page, '#camera')
+  await page.waitForFunction(() => document.querySelector('#stage').dataset.source === 'camera')
+  const back = await page.evaluate(() => globalThis.answers.length)
+  await waitForAnswers(page, back + 1)
+  seen.after = await page.$$eval('.label', readLabels)
+  seen.deletes = await page.locator('.label .delete:visible').count()
+  await close()
+  return { ...seen, complaints }
+}
+
+/** A click on a control: the emulator's canvas lies over the page, where a phone has the page over the room. */
+function press(page, selector, n = 0) {
+  return page.$$eval(selector, (nodes, at) => nodes.filter((node) => node.checkVisibility()).at(at).click(), n)
+}
+
+/** Runs in the page: where each label's pin is, what it says, and the box that it fills. */
+function readLabels(boxes) {
+  return boxes.map((box) => {
+    const [x, y] = (box.dataset.point ?? '').split(',').map(Number)
+    const answer = box.querySelector('.answer').textContent
+    return { hidden: box.hidden, x, y, answer, small: box.classList.contains('small'), box: box.getBoundingClientRect().toJSON() }
+  })
 }
 
 /** To be called before the page is opened. `picture` is an image file that the AR camera sees, a wall is 2 m away. */

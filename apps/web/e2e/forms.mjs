@@ -20,7 +20,7 @@ export async function forms({ url, settings, picture, portrait, file }) {
     })
   })
   await page.goto(url)
-  await page.waitForFunction(() => !document.querySelector('#send').disabled, null, { timeout: 60_000 })
+  await page.waitForFunction(() => !document.querySelector('#test').disabled, null, { timeout: 60_000 })
   await page.setInputFiles('#file', picture)
   await waitForAnswers(page, 1)
   const answers = await askAll(page)

@@ -31,6 +31,7 @@ export async function webgpu({ url, video, subgroups }) {
     await page.waitForFunction((count) => globalThis.answers.length > count, before, { timeout: 120_000 })
     seen.answer = await page.evaluate(() => globalThis.answers.at(-1))
     seen.frame = await stillFrame(page)
+    seen.hint = await page.textContent('#hint')
     seen.device = await page.$$eval('#facts dd', (cells) => cells[2].textContent)
   }
   await close()

@@ -8,21 +8,24 @@ import type { Check } from './bundle/golden'
 import type { Answer, ModelInfo, Timing } from './model/engine'
 import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
-import { rememberTileSize } from './preferences'
+import { rememberDigitKeys, rememberedDigitKeys, rememberTileSize } from './preferences'
 import { Camera, type Facing } from './source/camera'
 import { Picture } from './source/picture'
+import { SceneWatch } from './source/scene'
 import type { Source } from './source/source'
+import { Announcer } from './ui/announcer'
+import { aimWords } from './ui/crop_controls'
 import { button, element } from './ui/dom'
 import { Info } from './ui/info'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { Status } from './ui/status'
-import { spoken, verdictOf } from './verdict'
+import { verdictOf } from './verdict'
 import { type Frame, ModelClient } from './worker/client'
 
 export class App implements LoopHost {
   private readonly status = new Status()
-  private readonly stage = new Stage(() => this.aimed())
+  private readonly stage = new Stage(element('panel', HTMLElement), () => this.aimed())
   private readonly panel = new Panel({
     onQuestion: (question) => this.choose(question),
     onAll: () => this.askAll(),
@@ -31,13 +34,19 @@ export class App implements LoopHost {
   private readonly info = new Info({
     onTest: (onCheck) => this.selfTest(onCheck),
     onTileSize: (size) => this.chooseTileSize(size),
+    onDigitKeys: (on) => this.useDigitKeys(on),
   })
+  private readonly announcer = new Announcer((words) => this.status.say(words))
+  private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
   private readonly file = element('file', HTMLInputElement)
   private model: ModelClient | null = null
   private ready = false
   private broken = false
   private source: Source | null = null
+  /** Sources that were opened or are being opened: of two, the later one counts. */
+  private openings = 0
+  private cameraFailed = false
   private facing: Facing = 'environment'
   private question: string
   /** How finely the model looks: as loaded, or as in the last answer. */
@@ -53,6 +62,7 @@ export class App implements LoopHost {
     this.panel.show(config.title, this.presets)
     this.panel.choose(this.question)
     this.info.maxTokens = config.longestAnswer
+    this.useDigitKeys(rememberedDigitKeys())
     this.listen()
   }
 
@@ -87,8 +97,9 @@ export class App implements LoopHost {
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
-    this.panel.enable()
     this.status.isLoading = false
+    this.status.hint(info.fellBack ? `It runs on the CPU, which is slower: ${info.reason}.` : '')
+    this.refresh()
     this.status.say('The model is ready.')
     this.begin()
     this.info.offline(await keepOffline(info.runtimeFiles))
@@ -103,6 +114,7 @@ export class App implements LoopHost {
   private modelFailed(failure: Failure): void {
     this.ready = false
     this.broken = true
+    this.refresh()
     this.loop.pause()
     this.stage.state = 'stopped'
     this.status.set('Stopped', 'bad')
@@ -122,26 +134,31 @@ export class App implements LoopHost {
   // --- sources ------------------------------------------------------------------------------------------------------
 
   private async openCamera(): Promise<void> {
+    const opening = ++this.openings
+    this.cameraFailed = false
     this.use(null)
     if (!this.ready && !this.broken) this.status.set('Waiting for the camera', 'busy')
     try {
       const { video, still } = this.stage
-      this.use(await Camera.open(video, still, this.facing, () => this.cameraEnded()))
+      const camera = await Camera.open(video, still, this.facing, () => this.cameraEnded())
+      if (opening === this.openings) await camera.show()
+      if (opening === this.openings) this.use(camera)
+      else camera.close()
     } catch (error) {
-      this.sourceFailed(asFailure(error))
+      if (opening === this.openings) this.sourceFailed(asFailure(error))
       return
     }
     button('flip').hidden = (await Camera.count()) < 2
   }
 
   private cameraEnded(): void {
-    this.use(null)
-    void this.openCamera()
+    if (this.source?.kind === 'camera') void this.openCamera()
   }
 
   private async openPicture(file: Blob): Promise<void> {
     try {
       const picture = await Picture.open(file, this.stage.still)
+      this.openings++
       this.use(picture)
     } catch (error) {
       this.status.fail('source', asFailure(error, 'picture'), { picture: () => this.file.click(), close: () => undefined })
@@ -156,17 +173,38 @@ export class App implements LoopHost {
     if (source?.kind === 'picture') this.stage.still.hidden = false
     this.paused = false
     this.panel.paused = false
-    this.panel.forget()
     this.stage.source = source
+    this.forget()
+    this.refresh()
     if (source) {
       this.status.dismiss('source')
       this.begin()
     } else this.loop.pause()
   }
 
+  /** What was answered was about something else. */
+  private forget(): void {
+    this.panel.forget()
+    this.panel.showsAll = false
+    this.scene.forget()
+    this.announcer.forget()
+  }
+
+  /** Controls are alive where they do something, and there is always a way to the camera. */
+  private refresh(): void {
+    const kind = this.source?.kind
+    const isReady = this.ready && kind !== undefined
+    this.panel.allow(isReady, isReady && kind !== 'picture')
+    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.cameraFailed)
+    if (this.broken || kind) return
+    if (this.cameraFailed) this.status.set('No camera', 'bad')
+    else if (this.ready) this.status.set('Waiting for the camera', 'busy')
+    if (this.ready) this.stage.state = this.cameraFailed ? 'stopped' : 'ready'
+  }
+
   private sourceFailed(failure: Failure): void {
-    if (this.ready) this.stage.state = 'stopped'
-    if (!this.broken) this.status.set('No camera', 'bad')
+    this.cameraFailed = true
+    this.refresh()
     this.status.fail('source', failure, { retry: () => void this.openCamera(), picture: () => this.file.click() })
   }
 
@@ -179,15 +217,20 @@ export class App implements LoopHost {
   private async startAr(): Promise<void> {
     const { ArSource } = await import('./ar/ar_source')
     const root = element('app', HTMLElement)
+    this.openings++
     try {
       this.use(null)
       this.use(
         await ArSource.start(root, this.stage, {
-          onPlace: () => this.aimed(),
-          onEnd: () => void this.openCamera(),
+          onAim: (words) => this.aimed(words),
+          onEnd: () => {
+            if (this.source?.kind === 'ar') void this.openCamera()
+          },
         }),
       )
     } catch (error) {
+      this.cameraFailed = true
+      this.refresh()
       this.status.fail('source', asFailure(error, 'ar'), { close: () => void this.openCamera() })
     }
   }
@@ -196,7 +239,9 @@ export class App implements LoopHost {
 
   private listen(): void {
     button('choose').addEventListener('click', () => this.file.click())
+    button('camera').addEventListener('click', () => void this.openCamera())
     button('ar').addEventListener('click', () => void this.startAr())
+    button('place').addEventListener('click', () => this.source?.placePin?.())
     button('flip').addEventListener('click', () => {
       this.facing = this.facing === 'environment' ? 'user' : 'environment'
       void this.openCamera()
@@ -221,30 +266,40 @@ export class App implements LoopHost {
   private choose(question: string): void {
     this.question = question
     this.panel.choose(question)
+    this.panel.showsAll = false
     this.begin()
   }
 
-  /** The pin has moved: the old answers were about another part. */
-  private aimed(): void {
-    this.panel.forget()
+  /** The pin has moved, or the square is another: the old answers were about another part. */
+  private aimed(words = aimWords(this.stage.aim)): void {
+    this.forget()
+    this.status.say(words)
     this.begin()
   }
 
   private askAll(): void {
     if (!this.source || !this.ready) return
     if (this.source.kind !== 'picture') this.hold(true)
+    this.panel.showsAll = true
     this.loop.pause()
     this.loop.ask(...this.presets)
   }
 
   private chooseTileSize(size: number): void {
     rememberTileSize(size)
-    this.panel.forget()
+    this.forget()
     this.begin()
+  }
+
+  private useDigitKeys(on: boolean): void {
+    rememberDigitKeys(on)
+    this.panel.digitKeys = on
+    this.info.digitKeys = on
   }
 
   private togglePause(): void {
     if (!this.source || this.source.kind === 'picture') return
+    this.panel.showsAll = false
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
@@ -271,9 +326,13 @@ export class App implements LoopHost {
 
   async grab(): Promise<Frame | null> {
     const square = this.stage.square()
-    if (square && this.source) return this.source.grab(square)
-    if (this.source?.kind === 'ar') this.status.set('Tap a surface to pin an answer', 'calm')
-    return null
+    const frame = square && this.source ? await this.source.grab(square) : null
+    if (frame && this.scene.hasChanged(frame)) {
+      this.stage.label.forget() // rather no answer than that of the scene before
+      this.panel.forget()
+    }
+    if (!frame && this.source?.kind === 'ar') this.status.set('Place a pin', 'calm')
+    return frame
   }
 
   ask(
@@ -291,26 +350,26 @@ export class App implements LoopHost {
   onStart(question: string): void {
     this.status.dismiss('question')
     this.stage.state = 'looking'
-    this.status.set('Looking', 'live')
+    this.status.set(this.loop.isLive ? 'Live' : 'Answering', 'live')
     this.panel.choose(question)
     this.stage.label.begin(question)
   }
 
   onText(_question: string, text: string, timing: Timing): void {
     this.stage.state = 'answering'
-    this.status.set('Answering', 'live')
     this.stage.label.stream(text)
     this.panel.meter(timing, null)
   }
 
   onAnswer(question: string, answer: Answer & { memory: number }): void {
     const verdict = verdictOf(answer, this.config.leastConfidence)
+    this.scene.keep()
     this.stage.label.finish(verdict)
     this.panel.answer(question, verdict)
     this.panel.meter(answer, answer.memory + pageBytes())
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.status.say(spoken(question, verdict))
+    this.announcer.answered(question, verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))

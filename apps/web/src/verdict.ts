@@ -19,8 +19,8 @@ export function verdictOf({ text, stop, likelihoods }: Answer, leastConfidence: 
 }
 
 /** What a screen reader says. */
-export function spoken(question: string, { text, note }: Verdict): string {
-  return `${question} ${text || 'No answer'}${note && `, ${note}`}`
+export function spoken({ text, note }: Verdict): string {
+  return `${text || 'No answer'}${note && `, ${note}`}`
 }
 
 function percent(probability: number): string {

@@ -30,7 +30,8 @@ describe('chooseProvider', () => {
 
   it('asks for 16-bit floats only where the graphs compute in them', async () => {
     browser([])
-    await expect(chooseProvider(half, null)).rejects.toThrow(/webgpu: WebGPU has no 16-bit floats on this device/)
+    expect(await chooseProvider(half, null)).toMatchObject({ provider: 'wasm', fellBack: true })
+    expect((await chooseProvider(half, null)).reason).toMatch(/^WebGPU has no 16-bit floats on this device/)
     await expect(chooseProvider(half, 'webgpu')).rejects.toThrow(/^WebGPU has no 16-bit floats.*without \?device/)
     browser(['shader-f16'])
     expect(await chooseProvider(half, null)).toMatchObject({ provider: 'webgpu' })
@@ -40,9 +41,11 @@ describe('chooseProvider', () => {
     browser(null)
     expect(await chooseProvider(blocks, null)).toMatchObject({
       provider: 'wasm',
-      reason: 'this browser has no WebGPU; int8 would be faster',
+      reason: 'this browser has no WebGPU; a bundle of --quant int8 would be faster',
+      fellBack: true,
     })
-    await expect(chooseProvider(half, null)).rejects.toThrow(/bundle of --target web/)
+    expect(await chooseProvider(half, null)).toMatchObject({ provider: 'wasm', fellBack: true })
+    expect(await chooseProvider(integers, null)).toMatchObject({ provider: 'wasm', fellBack: false })
     await expect(chooseProvider(blocks, 'webgpu')).rejects.toThrow(/This browser has no WebGPU\. Open/)
   })
 

@@ -27,7 +27,7 @@ it.each([
 })
 
 it('says it to a screen reader too', () => {
-  expect(spoken('Colour?', verdictOf(ranked(0.4), 0.5))).toBe('Colour? Not sure, perhaps red, 40 %')
-  expect(spoken('Colour?', verdictOf(ranked(0.8), 0.5))).toBe('Colour? red, 80 % sure')
-  expect(spoken('Colour?', verdictOf({ ...answer, text: '' }, 0.5))).toBe('Colour? No answer')
+  expect(spoken(verdictOf(ranked(0.4), 0.5))).toBe('Not sure, perhaps red, 40 %')
+  expect(spoken(verdictOf(ranked(0.8), 0.5))).toBe('red, 80 % sure')
+  expect(spoken(verdictOf({ ...answer, text: '' }, 0.5))).toBe('No answer')
 })

@@ -19,6 +19,7 @@ import { Failure } from '../failure'
 import type { Point, Size, Square } from '../source/crop'
 import { frameOf, type Source } from '../source/source'
 import type { Label } from '../ui/label'
+import type { Box } from '../ui/placing'
 import type { Stage } from '../ui/stage'
 import type { Frame } from '../worker/client'
 import { CameraReader } from './camera_reader'
@@ -26,10 +27,12 @@ import { CameraReader } from './camera_reader'
 const REQUIRED = ['local', 'hit-test', 'dom-overlay', 'camera-access']
 const MOST_PINS = 8
 const WITHOUT_SURFACE = 0.8 // metres in front of the viewer, where no surface was found
+const PIN = 14 // half a pin on the screen in pixels
+const BETWEEN = 6 // pixels between two labels
 
 export interface ArHost {
-  /** A pin was placed: ask about it. */
-  onPlace(): void
+  /** The pin to ask about is another; said in words. */
+  onAim(words: string): void
   onEnd(): void
 }
 
@@ -60,7 +63,7 @@ export class ArSource implements Source {
   private touches: XRTransientInputHitTestSource | null = null
   private latest: { hit: XRHitTestResult | null; pose: Matrix4 | null } = { hit: null, pose: null }
   private request: Request | null = null
-  private frame: Frame | null = null
+  private taken: { key: string; frame: Frame } | null = null
   private frozen = false
 
   private constructor(
@@ -105,7 +108,7 @@ export class ArSource implements Source {
   }
 
   async grab(square: Square): Promise<Frame | null> {
-    if (this.frozen && this.frame) return this.frame
+    if (this.frozen && this.taken?.key === keyOf(square)) return this.taken.frame
     this.request?.resolve(null)
     return new Promise((resolve) => {
       this.request = { square, resolve }
@@ -133,7 +136,7 @@ export class ArSource implements Source {
     this.root.dataset.ar = ''
     // A tap on a control is for the control, not for the room.
     this.root.addEventListener('beforexrselect', this.keepTaps)
-    session.addEventListener('select', (event) => void this.place(event))
+    session.addEventListener('select', (event) => void this.place(this.along(event)))
     session.addEventListener('end', () => this.ended())
     this.renderer.setAnimationLoop((_time, frame) => {
       if (frame) this.draw(frame)
@@ -147,7 +150,9 @@ export class ArSource implements Source {
   private ended(): void {
     this.renderer.setAnimationLoop(null)
     this.request?.resolve(null)
-    for (const pin of this.pins) if (pin.label !== this.stage.label) pin.label.remove()
+    for (const pin of this.pins) pin.label.remove()
+    if (this.pins.length > 0) this.stage.addLabel()
+    this.stage.showAim(null)
     this.reader.dispose()
     this.renderer.dispose()
     this.root.removeEventListener('beforexrselect', this.keepTaps)
@@ -175,20 +180,39 @@ export class ArSource implements Source {
     if (this.latest.pose) this.reticle.matrix.copy(this.latest.pose)
   }
 
-  /** Puts a pin where the user tapped; the one before keeps its answer. */
-  private async place(event: XRInputSourceEvent): Promise<void> {
+  readonly placePin = (): void => void this.place(this.camera.matrixWorld)
+
+  /** Puts a pin where a surface is ahead, else along a ray; the one before keeps its answer. */
+  private async place(ray: Matrix4): Promise<void> {
     const { hit, pose } = this.latest
     const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: 0x5ee0b7 }))
-    mesh.position.copy(pose ? new Vector3().setFromMatrixPosition(pose) : this.inFront(event))
+    const ahead = () => new Vector3(0, 0, -WITHOUT_SURFACE).applyMatrix4(ray)
+    mesh.position.copy(pose ? new Vector3().setFromMatrixPosition(pose) : ahead())
     this.scene.add(mesh)
-    const first = this.pins.length === 0
-    const pin: Pin = { mesh, label: first ? this.stage.label : this.stage.addLabel(), anchor: null }
+    const pin: Pin = { mesh, label: this.pins.length === 0 ? this.stage.label : this.stage.addLabel(), anchor: null }
     pin.label.clear()
+    pin.label.onDelete = () => this.delete(pin)
     this.pins.push(pin)
     if (this.pins.length > MOST_PINS) this.drop(this.pins.shift())
-    this.thaw()
-    this.host.onPlace()
+    this.aimAtLast('Pin placed.')
     pin.anchor = (await hit?.createAnchor?.()?.catch(() => undefined)) ?? null
+  }
+
+  /** The newest pin is the one that is asked about; the others show their answers alone. */
+  private aimAtLast(words: string): void {
+    for (const pin of this.pins) pin.label.isSmall = pin !== this.pins.at(-1)
+    this.stage.label = this.pins.at(-1)?.label ?? this.stage.addLabel()
+    this.stage.aim.isWhole = false
+    this.stage.layout()
+    this.thaw()
+    this.host.onAim(words)
+  }
+
+  private delete(pin: Pin): void {
+    this.pins.splice(this.pins.indexOf(pin), 1)
+    this.drop(pin)
+    this.aimAtLast('Pin deleted.')
+    this.root.querySelector<HTMLElement>('#place')?.focus() // the button that had it is gone
   }
 
   private drop(pin: Pin | undefined): void {
@@ -198,11 +222,11 @@ export class ArSource implements Source {
     pin.anchor?.delete()
   }
 
-  private inFront(event: XRInputSourceEvent): Vector3 {
+  /** The ray of a tap. */
+  private along(event: XRInputSourceEvent): Matrix4 {
     const space = this.renderer.xr.getReferenceSpace()
     const ray = space && event.frame.getPose(event.inputSource.targetRaySpace, space)
-    const matrix = ray ? new Matrix4().fromArray(ray.transform.matrix) : this.camera.matrixWorld
-    return new Vector3(0, 0, -WITHOUT_SURFACE).applyMatrix4(matrix)
+    return ray ? new Matrix4().fromArray(ray.transform.matrix) : this.camera.matrixWorld
   }
 
   private followAnchors(frame: XRFrame, space: XRReferenceSpace): void {
@@ -213,11 +237,24 @@ export class ArSource implements Source {
   }
 
   private placeLabels(): void {
-    const stage = this.stage.size
-    for (const { mesh, label } of this.pins) {
-      const point = projected(mesh.position, this.camera, stage)
-      if (point) label.place(point, stage)
-      else label.hide()
+    const { size, free } = this.stage
+    const points = this.pins.map(({ mesh }) => projected(mesh.position, this.camera, size))
+    const taken = points.flatMap((point) => (point ? [pinBox(point)] : []))
+    const last = points.at(-1) ?? null
+    const subject = last && this.stage.subject(last)
+    this.stage.showAim(last)
+    // The newest first: its label has the best place, and the others leave what it is about in sight if they can.
+    for (const [n, { label }] of [...this.pins.entries()].reverse()) {
+      const point = points[n]
+      if (!point) {
+        label.hide()
+        continue
+      }
+      const isLast = point === last
+      const own = isLast && subject ? subject : pinBox(point)
+      let place = label.place(point, own, free, isLast || !subject ? taken : [...taken, subject])
+      if (place.side === 'edge') place = label.place(point, pinBox(point), free, taken)
+      taken.push(roomOf(place))
     }
   }
 
@@ -233,8 +270,9 @@ export class ArSource implements Source {
     this.request = null
     const { square, resolve } = request
     void this.reader.read(texture, this.size, square).then((rgba) => {
-      this.frame = rgba && frameOf(square.side, square.side, rgba)
-      resolve(this.frame)
+      const frame = rgba && frameOf(square.side, square.side, rgba)
+      this.taken = frame && { key: keyOf(square), frame }
+      resolve(frame)
     })
   }
 
@@ -249,4 +287,18 @@ export function projected(position: Vector3, camera: PerspectiveCamera, stage: S
   const { x, y, z } = position.clone().project(camera)
   if (Math.abs(x) > 1 || Math.abs(y) > 1 || Math.abs(z) > 1) return null
   return { x: ((x + 1) / 2) * stage.width, y: ((1 - y) / 2) * stage.height }
+}
+
+function keyOf({ x, y, side }: Square): string {
+  return `${x},${y},${side}`
+}
+
+/** The pin on the screen, which no label may cover. */
+function pinBox({ x, y }: Point): Box {
+  return { left: x - PIN, top: y - PIN, width: 2 * PIN, height: 2 * PIN }
+}
+
+/** A label with the room between it and the next. */
+function roomOf({ left, top, width, height }: Box): Box {
+  return { left: left - BETWEEN, top: top - BETWEEN, width: width + 2 * BETWEEN, height: height + 2 * BETWEEN }
 }

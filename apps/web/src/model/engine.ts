@@ -17,6 +17,8 @@ export interface ModelInfo {
   /** Where it runs, e.g. `WASM, 2 threads`. */
   readonly device: string
   readonly reason: string
+  /** Whether it is the CPU for want of the GPU that the bundle is for. */
+  readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */
   readonly tile: number
   readonly sizes: readonly PictureSize[]

@@ -14,6 +14,7 @@ export class FakeEngine implements Engine {
     recipe: 'none',
     device: 'no model',
     reason: 'the page was opened with ?engine=fake',
+    fellBack: false,
     tile: 448,
     sizes: SIZES,
     loadTime: 0,

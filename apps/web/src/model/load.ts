@@ -7,7 +7,7 @@ import { asFailure } from '../failure'
 import type { Engine, ModelInfo, PictureSize, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
-import { type Choice, chooseProvider, loadOrt, type Provider, withoutWebGpu } from './provider'
+import { type Choice, chooseProvider, loadOrt, type Provider, runtimeBytes, withoutWebGpu } from './provider'
 import { requireGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
@@ -51,7 +51,8 @@ function pictureSizes(manifest: Manifest): PictureSize[] {
 class Loader {
   private readonly start = performance.now()
   private step = 'Loading the model'
-  private bytes: readonly [number, number] = [0, 0]
+  private bundle: readonly [loaded: number, total: number] = [0, 0]
+  private runtime: readonly [loaded: number, total: number] = [0, 0]
   private said = 0
 
   constructor(private readonly onProgress: (progress: Progress) => void) {}
@@ -59,8 +60,9 @@ class Loader {
   async load(options: LoadOptions): Promise<Session> {
     const files = await BundleFiles.open(new URL(options.bundle), options.tile ?? null, (loaded, total) => this.received(loaded, total))
     const { manifest } = files
-    const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     const choice = await chooseProvider(manifest, options.device, options.threads)
+    this.runtime = [0, runtimeBytes(choice)]
+    const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     try {
       return await this.open(files, tokenizer, choice, options.keepVision)
     } catch (error) {
@@ -78,11 +80,13 @@ class Loader {
     keepVision: boolean,
   ): Promise<Session> {
     const { manifest } = files
-    const { ort, files: runtimeFiles } = await loadOrt(choice)
+    this.began('Loading the runtime')
+    const { ort, files: runtimeFiles } = await loadOrt(choice, (loaded) => this.runtimeReceived(loaded, runtimeBytes(choice)))
     const read = (path: string) => files.read(path)
     const golden = async (chosen: Manifest) => readGolden((await read(goldenFile(chosen))).buffer)
     const gpu = choice.provider === 'webgpu'
     const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
+    delete ort.env.wasm.wasmBinary // compiled by now
     if (gpu) await this.checkGpu(graphs, manifest, await golden(manifest))
     const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
     const info: ModelInfo = {
@@ -91,6 +95,7 @@ class Loader {
       recipe: manifest.recipe,
       device: gpu ? 'WebGPU' : `WASM, ${threads}`,
       reason: choice.reason,
+      fellBack: choice.fellBack,
       tile: manifest.tiles.size,
       sizes: pictureSizes(manifest),
       loadTime: performance.now() - this.start,
@@ -116,12 +121,23 @@ class Loader {
   }
 
   private received(loaded: number, total: number): void {
-    this.bytes = [loaded, total]
-    if (performance.now() - this.said > REPORT_EVERY || loaded === total) this.report()
+    this.bundle = [loaded, total]
+    this.reportSome()
+  }
+
+  private runtimeReceived(loaded: number, total: number): void {
+    this.runtime = [loaded, total]
+    this.reportSome()
+  }
+
+  private reportSome(): void {
+    const isComplete = this.bundle[0] === this.bundle[1]
+    if (performance.now() - this.said > REPORT_EVERY || isComplete) this.report()
   }
 
   private report(): void {
     this.said = performance.now()
-    this.onProgress({ step: this.step, loaded: this.bytes[0], total: this.bytes[1] })
+    const [loaded, total] = [this.bundle[0] + this.runtime[0], this.bundle[1] + this.runtime[1]]
+    this.onProgress({ step: this.step, loaded, total })
   }
 }

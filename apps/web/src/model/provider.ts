@@ -8,6 +8,9 @@ import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
 import type { Manifest } from '../bundle/manifest'
 import { Failure } from '../failure'
 
+/** Of the runtime's WASM files, put here when the app is built. */
+declare const __RUNTIME_BYTES__: Readonly<Record<Provider, number>>
+
 type Ort = typeof import('onnxruntime-web')
 export type Provider = 'wasm' | 'webgpu'
 
@@ -20,6 +23,8 @@ export interface Choice {
   readonly threads: number
   /** Why, in a few words for the info panel. */
   readonly reason: string
+  /** Whether it is the CPU for want of the GPU that the bundle is for. */
+  readonly fellBack: boolean
 }
 
 /** Decides from what the bundle is made of and what the browser has, unless `device` and `threads` say it. */
@@ -33,24 +38,17 @@ export async function chooseProvider(
     return onCpu('int8 runs on the CPU', threads)
   }
   const missing = await missingOfGpu(manifest)
-  if (missing === null) return { provider: 'webgpu', threads: 1, reason: 'this browser has WebGPU' }
+  if (missing === null) return { provider: 'webgpu', threads: 1, reason: 'this browser has WebGPU', fellBack: false }
   if (device === 'webgpu') {
     throw new Failure('browser', `${missing[0]?.toUpperCase()}${missing.slice(1)}. Open the page without ?device=webgpu.`)
   }
   return withoutWebGpu(manifest, missing, threads)
 }
 
-/**
- * What is left when there is no WebGPU, or it does not run the graphs rightly.
- *
- * @throws {Failure} `browser` for a bundle that runs nowhere else.
- */
+/** What is left when there is no WebGPU, or it does not run the graphs rightly. Every bundle for browsers runs on the CPU. */
 export function withoutWebGpu(manifest: Manifest, reason: string, threads: number | null = null): Choice {
-  if (manifest.format !== 'onnx') {
-    const words = `This model is made for ${manifest.target}: ${reason}.`
-    throw new Failure('browser', `${words} Use Chrome or Edge on a device with a GPU, or a bundle of --target web.`)
-  }
-  return onCpu(operations(manifest).includes('MatMulNBits') ? `${reason}; int8 would be faster` : reason, threads)
+  const isForGpu = manifest.format !== 'onnx' || operations(manifest).includes('MatMulNBits')
+  return { ...onCpu(isForGpu ? `${reason}; a bundle of --quant int8 would be faster` : reason, threads), fellBack: isForGpu }
 }
 
 function operations(manifest: Manifest): string[] {
@@ -60,19 +58,48 @@ function operations(manifest: Manifest): string[] {
 function onCpu(reason: string, threads: number | null): Choice {
   const cores = crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1 // without isolation there is no sharing
   const most = Math.min(MOST_THREADS, cores - 1) // one stays with the camera and the page
-  return { provider: 'wasm', threads: threads ?? Math.max(1, most), reason }
+  return { provider: 'wasm', threads: threads ?? Math.max(1, most), reason, fellBack: false }
 }
 
-/** The build of onnxruntime-web that has the provider, set up. WASM alone is half as large to download. */
-export async function loadOrt(choice: Choice): Promise<{ ort: Ort; files: string[] }> {
+/** Bytes of the runtime that {@link loadOrt} loads. */
+export function runtimeBytes({ provider }: Choice): number {
+  return __RUNTIME_BYTES__[provider]
+}
+
+/**
+ * The build of onnxruntime-web that has the provider, set up. WASM alone is half as large to download. `onBytes` is called
+ * as its bytes arrive.
+ *
+ * @throws {Failure} `network`.
+ */
+export async function loadOrt(choice: Choice, onBytes: (loaded: number) => void): Promise<{ ort: Ort; files: string[] }> {
   const gpu = choice.provider === 'webgpu'
   const ort = (gpu ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm')) as Ort
   const addresses = gpu ? [asyncifyGlue, asyncifyWasm] : [wasmGlue, wasm]
   const [mjs, binary] = addresses.map((address) => new URL(address, location.href).href) as [string, string]
   ort.env.wasm.wasmPaths = { mjs, wasm: binary }
+  ort.env.wasm.wasmBinary = await fetchCounting(binary, runtimeBytes(choice), onBytes)
   ort.env.wasm.numThreads = choice.threads
   ort.env.logLevel = 'error'
   return { ort, files: [mjs, binary] }
+}
+
+/** A file's bytes. Its size is known beforehand, because a compressed response does not tell it. */
+async function fetchCounting(url: string, size: number, onBytes: (loaded: number) => void): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(size)
+  let loaded = 0
+  try {
+    const response = await fetch(url)
+    const reader = response.ok ? response.body?.getReader() : undefined
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      bytes.set(part.value, loaded)
+      onBytes((loaded += part.value.length))
+    }
+  } catch {
+    loaded = 0
+  }
+  if (loaded === size) return bytes.buffer
+  throw new Failure('network', 'The runtime cannot be loaded. Check the connection and try again.')
 }
 
 interface Adapter {

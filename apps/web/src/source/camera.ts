@@ -24,8 +24,8 @@ export class Camera implements Source {
   ) {}
 
   /**
-   * Asks for a camera and shows it in `video`; `still` shows the picture while it is frozen. `onEnd` is called when the
-   * camera goes away by itself.
+   * Asks for a camera, which {@link show} shows in `video`; `still` shows the picture while it is frozen. `onEnd` is called
+   * when the camera goes away by itself.
    *
    * @throws {Failure} `camera-…`, saying what to do.
    */
@@ -45,10 +45,13 @@ export class Camera implements Source {
       throw cameraFailure(error)
     }
     stream.getVideoTracks()[0]?.addEventListener('ended', onEnd)
-    video.srcObject = stream
-    video.hidden = false
-    await video.play().catch(() => undefined) // interrupted by a newer one, or played once the page is shown
     return new Camera(video, still, stream)
+  }
+
+  async show(): Promise<void> {
+    this.video.srcObject = this.stream
+    this.video.hidden = false
+    await this.video.play().catch(() => undefined) // interrupted by a newer one, or played once the page is shown
   }
 
   /** How many cameras there are; labels and counts are given only after permission. */
@@ -84,8 +87,9 @@ export class Camera implements Source {
   }
 
   close(): void {
-    this.thaw()
+    if (this.frozen) this.thaw()
     for (const track of this.stream.getTracks()) track.stop()
+    if (this.video.srcObject !== this.stream) return // the video shows a newer one
     this.video.srcObject = null
     this.video.hidden = true
   }

@@ -1,5 +1,9 @@
 /** Where a picture lies on the stage, and which square of it the model sees. */
 
+/** Side of the square around a point, in parts of the picture's shorter side. */
+export const USUAL_PART = 0.4
+export const LEAST_PART = 0.1
+
 export interface Size {
   readonly width: number
   readonly height: number
@@ -10,13 +14,26 @@ export interface Point {
   readonly y: number
 }
 
-/** A square of whole source pixels, even numbers where it can be: a camera's colours come in pairs of pixels. */
+/** A square of whole source pixels. */
 export interface Square extends Point {
   readonly side: number
 }
 
 /** `cover` fills the stage and hides what does not fit, as for the camera; `contain` shows the whole picture. */
 export type Fit = 'cover' | 'contain'
+
+/**
+ * The square around a point of a picture, by the rule that every language has: its side is `part` of the picture's
+ * shorter side, its centre the point (0 to 1 from the left and the top), and it is moved, never shrunk, into the picture.
+ */
+export function cropAround({ width, height }: Size, at: Point, part: number): Square {
+  const side = Math.max(1, Math.floor(part * Math.min(width, height) + 0.5))
+  return {
+    x: clamp(Math.floor(at.x * width - side / 2 + 0.5), 0, width - side),
+    y: clamp(Math.floor(at.y * height - side / 2 + 0.5), 0, height - side),
+    side,
+  }
+}
 
 /** A source of some size shown on a stage of another. */
 export class View {
@@ -50,11 +67,11 @@ export class View {
   }
 
   /** The largest square that can be seen, as close around `centre` (source pixels) as its edges allow. */
-  square(centre: Point): Square {
+  largestSquare(centre: Point): Square {
     const { from, to } = this.visible
-    const side = Math.max(1, even(Math.min(to.x - from.x, to.y - from.y)))
-    const x = even(clamp(centre.x - side / 2, from.x, to.x - side))
-    const y = even(clamp(centre.y - side / 2, from.y, to.y - side))
+    const side = Math.max(1, Math.floor(Math.min(to.x - from.x, to.y - from.y)))
+    const x = Math.floor(clamp(centre.x - side / 2, from.x, to.x - side))
+    const y = Math.floor(clamp(centre.y - side / 2, from.y, to.y - side))
     return { x: Math.max(0, x), y: Math.max(0, y), side }
   }
 
@@ -73,11 +90,6 @@ export class View {
     }
     return { from, to }
   }
-}
-
-/** The even number at or below. */
-function even(value: number): number {
-  return 2 * Math.floor(value / 2)
 }
 
 export function clamp(value: number, least: number, most: number): number {

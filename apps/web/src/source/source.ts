@@ -10,6 +10,8 @@ export interface Source {
   readonly size: Size | null
   /** A source that pins in the room itself: where on the stage its pin is now, null when it is out of sight. */
   readonly aim?: () => Point | null
+  /** Puts a pin straight ahead, for who cannot tap; only of a source that pins in the room. */
+  readonly placePin?: () => void
   /** The newest picture's `square`, a new frame each time, or null when there is none. */
   grab(square: Square): Promise<Frame | null>
   /** Keeps the newest picture: `grab` gives squares of it until `thaw`. */

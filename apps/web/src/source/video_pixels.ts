@@ -14,20 +14,48 @@ export async function copyPixels(video: HTMLVideoElement, square: Square): Promi
   try {
     frame = new VideoFrame(video)
     if (!isPlain(frame, video)) return null
-    const { x, y, side } = square
+    const rect = evenAround(square, video.videoWidth, video.videoHeight)
     const left = frame.visibleRect?.x ?? 0
     const top = frame.visibleRect?.y ?? 0
-    const options = { rect: { x: left + x, y: top + y, width: side, height: side }, format: 'RGBA' as const }
+    const options = { rect: { ...rect, x: left + rect.x, y: top + rect.y }, format: 'RGBA' as const }
+    const bytes = rect.width * rect.height * 4
     // A browser that does not know the option would give the camera's own format, which is smaller.
-    if (frame.allocationSize(options) !== side * side * 4) return null
-    const rgba = new ArrayBuffer(side * side * 4)
+    if (frame.allocationSize(options) !== bytes) return null
+    const rgba = new ArrayBuffer(bytes)
     const [plane] = await frame.copyTo(rgba, options)
-    return plane?.stride === side * 4 ? rgba : null
+    if (plane?.stride !== rect.width * 4) return null
+    return inside(rgba, rect, square)
   } catch {
     return null // no frame yet, or a rectangle or a format that this browser does not copy
   } finally {
     frame?.close()
   }
+}
+
+interface Rect {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+/** The least rectangle around `square` with even edges: a camera's colours come in pairs of pixels. */
+function evenAround({ x, y, side }: Square, width: number, height: number): Rect {
+  const from = { x: x - (x % 2), y: y - (y % 2) }
+  const to = (end: number, most: number) => Math.min(end + (end % 2), most)
+  return { ...from, width: to(x + side, width) - from.x, height: to(y + side, height) - from.y }
+}
+
+/** The pixels of `square` out of those of a rectangle around it. */
+function inside(rgba: ArrayBuffer, rect: Rect, { x, y, side }: Square): ArrayBuffer {
+  if (rect.width === side && rect.height === side) return rgba
+  const pixels = new Uint8Array(rgba)
+  const cut = new Uint8Array(side * side * 4)
+  for (let row = 0; row < side; row++) {
+    const from = ((y - rect.y + row) * rect.width + (x - rect.x)) * 4
+    cut.set(pixels.subarray(from, from + side * 4), row * side * 4)
+  }
+  return cut.buffer
 }
 
 /** Whether the frame's pixels are the video's as it is shown: not turned, mirrored or scaled. */

@@ -23,3 +23,7 @@ export function pictureDetails(sizes: readonly number[]): [size: number, name: s
   const name = (n: number) => (n === 0 ? 'Fine' : n === sorted.length - 1 ? 'Fast' : 'Medium')
   return sorted.map((size, n) => [size, `${name(n)}, ${size} pixels`])
 }
+
+export function percent(part: number): string {
+  return `${Math.round(100 * part)} %`
+}

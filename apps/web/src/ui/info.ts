@@ -10,6 +10,8 @@ export interface InfoHost {
   onTest(onCheck: (check: Check) => void): Promise<void>
   /** The user chose another {@link Info.tileSize}. */
   onTileSize(size: number): void
+  /** The user switched the keys 1 to 9 on or off. */
+  onDigitKeys(on: boolean): void
 }
 
 export class Info {
@@ -17,6 +19,7 @@ export class Info {
   private readonly facts = element('facts', HTMLDListElement)
   private readonly longest = element('longest', HTMLSelectElement)
   private readonly detail = element('detail', HTMLSelectElement)
+  private readonly digits = element('digits', HTMLInputElement)
   private readonly test = button('test')
   private readonly checks = element('checks', HTMLTableElement)
 
@@ -27,6 +30,7 @@ export class Info {
       if (event.target === this.dialog) this.dialog.close()
     })
     this.detail.addEventListener('change', () => this.host.onTileSize(Number(this.detail.value)))
+    this.digits.addEventListener('change', () => this.host.onDigitKeys(this.digits.checked))
     this.test.addEventListener('click', () => void this.run())
     this.fact('Model', 'loading …')
   }
@@ -48,6 +52,10 @@ export class Info {
 
   set tileSize(size: number) {
     this.detail.value = String(size)
+  }
+
+  set digitKeys(on: boolean) {
+    this.digits.checked = on
   }
 
   show(info: ModelInfo): void {

@@ -1,15 +1,16 @@
 /** A label: a question and its answer, placed beside a point of the stage. */
 
-import { clamp, type Point, type Size } from '../source/crop'
+import type { Point } from '../source/crop'
 import type { Verdict } from '../verdict'
 import { make } from './dom'
+import { type Box, type LabelSize, type Placement, placeLabel } from './placing'
 
-const MARGIN = 12
-const GAP = 44 // between the point and the label: what is pinned stays in sight
-const TALLEST = 158 // a question and five lines; longer answers scroll
-const TALL_ABOVE = 118 // above the point a label has one height, whatever it says
-const BAR = 62 // the bar at the top stays free
-const DOT = 10 // radius of the pin
+/** In rem, as the page's own sizes are. */
+const TALLEST = 9.9 // a question and five lines; longer answers scroll
+const ABOVE = 7.4 // above its subject a label has one height, whatever it says
+const LEAST = 5 // a question and a line
+const SMALL = 3 // the answer alone, of a pin that is not asked about any more
+const DOT = 10 // radius of the pin in pixels
 
 export class Label {
   private readonly box = make('div', 'label')
@@ -17,12 +18,28 @@ export class Label {
   private readonly question = make('p', 'question')
   private readonly answer = make('p', 'answer')
   private readonly note = make('p', 'note')
+  private readonly trash = make('button', 'delete')
   private complete = ''
 
   constructor(parent: HTMLElement) {
-    this.box.append(this.question, this.answer, this.note)
+    this.trash.type = 'button'
+    this.trash.hidden = true
+    this.box.append(this.question, this.answer, this.note, this.trash)
     parent.append(this.leader, this.box)
     this.hide()
+  }
+
+  /** Offers to delete the pin. */
+  set onDelete(act: () => void) {
+    this.trash.hidden = false
+    this.trash.textContent = '×'
+    this.trash.addEventListener('click', act)
+    this.name()
+  }
+
+  /** Small shows the answer alone. */
+  set isSmall(small: boolean) {
+    this.box.classList.toggle('small', small)
   }
 
   /** Shows the question under way; its last answer stays until there is another. */
@@ -49,6 +66,12 @@ export class Label {
     this.forget()
   }
 
+  /** The answer is about another picture; the question is under way again. */
+  forget(): void {
+    this.complete = ''
+    this.show('', '', true)
+  }
+
   hide(): void {
     this.box.hidden = this.leader.hidden = true
   }
@@ -58,31 +81,41 @@ export class Label {
     this.leader.remove()
   }
 
-  /**
-   * Puts the label below `point`, or above where there is more room. Its place depends on how tall it may become, not on
-   * how tall it is, so that text that streams in moves nothing.
-   */
-  place(point: Point, stage: Size): void {
+  /** Puts the label beside `subject`, in `free`, not over the boxes in `taken`. Returns the room that it takes. */
+  place(point: Point, subject: Box, free: Box, taken: readonly Box[] = []): Placement {
     this.box.hidden = this.leader.hidden = false
-    const below = stage.height - MARGIN - point.y - GAP
-    const over = point.y - GAP - BAR
-    const above = below < TALLEST && over > below
-    const height = Math.max(0, Math.min(above ? TALL_ABOVE : TALLEST, above ? over : below))
-    const width = this.box.offsetWidth
-    const left = clamp(point.x - width / 2, MARGIN, stage.width - width - MARGIN)
-    const top = above ? point.y - GAP - height : point.y + GAP
-    this.box.style.height = above ? `${height}px` : ''
+    const place = placeLabel(point, subject, free, this.size(), taken)
+    const { left, top, height, side } = place
+    this.box.style.height = side === 'above' || side === 'edge' ? `${height}px` : ''
     this.box.style.maxHeight = `${height}px`
     this.box.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`
-    const from = above ? top + height : point.y + DOT
-    const to = above ? point.y - DOT : top
-    this.leader.style.transform = `translate(${Math.round(point.x) - 1}px, ${Math.round(from)}px)`
-    this.leader.style.height = `${Math.max(0, Math.round(to - from))}px`
+    this.box.dataset.side = side
+    this.box.dataset.point = `${Math.round(point.x)},${Math.round(point.y)}`
+    this.lead(point, place)
+    this.offerScrolling()
+    return place
   }
 
-  private forget(): void {
-    this.complete = ''
-    this.show('', '', true)
+  private size(): LabelSize {
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize)
+    const small = this.box.classList.contains('small')
+    const [tall, above, least] = small ? [SMALL, SMALL, SMALL] : [TALLEST, ABOVE, LEAST]
+    return { width: this.box.offsetWidth, tall: tall * rem, above: above * rem, least: least * rem }
+  }
+
+  /** The line from the pin to the nearest place of the label. */
+  private lead(point: Point, { left, top, width, height }: Placement): void {
+    const to = {
+      x: Math.min(Math.max(point.x, left + DOT), left + width - DOT),
+      y: Math.min(Math.max(point.y, top), top + height),
+    }
+    const across = to.x - point.x
+    const down = to.y - point.y
+    const length = Math.hypot(across, down)
+    const turn = Math.atan2(-across, down)
+    const from = { x: point.x + (across / (length || 1)) * DOT, y: point.y + (down / (length || 1)) * DOT }
+    this.leader.style.transform = `translate(${from.x - 1}px, ${from.y}px) rotate(${turn}rad)`
+    this.leader.style.height = `${Math.max(0, Math.round(length - DOT))}px`
   }
 
   private show(text: string, note: string, isSure: boolean): void {
@@ -90,5 +123,17 @@ export class Label {
     if (this.note.textContent !== note) this.note.textContent = note
     this.note.hidden = note === ''
     this.box.dataset.sure = String(isSure)
+    this.name()
+    this.offerScrolling()
+  }
+
+  /** An answer that is too long takes pointer and focus, so that it can be scrolled; others let taps through. */
+  private offerScrolling(): void {
+    if (this.box.scrollHeight > this.box.clientHeight + 1) this.box.tabIndex = 0
+    else this.box.removeAttribute('tabindex')
+  }
+
+  private name(): void {
+    if (!this.trash.hidden) this.trash.setAttribute('aria-label', `Delete the pin: ${this.answer.textContent || 'no answer yet'}`)
   }
 }

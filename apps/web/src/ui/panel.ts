@@ -12,11 +12,14 @@ export interface PanelHost {
 }
 
 export class Panel {
+  /** Whether the keys 1 to 9 choose a question. */
+  digitKeys = true
   private readonly list = element('presets', HTMLUListElement)
   private readonly input = element('question', HTMLInputElement)
   private readonly all = button('all')
   private readonly send = button('send')
   private readonly pause = button('pause')
+  private readonly root = element('panel', HTMLElement)
   private readonly cards = new Map<string, { card: HTMLButtonElement; answer: HTMLElement }>()
 
   constructor(private readonly host: PanelHost) {
@@ -49,9 +52,17 @@ export class Panel {
     }
   }
 
-  enable(): void {
-    for (const control of [this.all, this.send, this.pause]) control.disabled = false
-    for (const { card } of this.cards.values()) card.disabled = false
+  /** What works now: to ask needs a model and a picture, to pause a picture that moves. */
+  allow(canAsk: boolean, canPause: boolean): void {
+    this.all.disabled = this.send.disabled = !canAsk
+    this.pause.disabled = !canPause
+    for (const { card } of this.cards.values()) card.disabled = !canAsk
+    this.list.tabIndex = canAsk ? -1 : 0 // what scrolls is reached by keyboard, with or without a card that takes the focus
+  }
+
+  /** Shows every question with its answer at once, also where there is room for a few of them in a row only. */
+  set showsAll(all: boolean) {
+    this.root.toggleAttribute('data-all', all)
   }
 
   /** Marks the question under way. */
@@ -75,7 +86,7 @@ export class Panel {
   }
 
   set paused(paused: boolean) {
-    this.pause.setAttribute('aria-pressed', String(paused))
+    this.pause.dataset.paused = String(paused)
     text('pause-text', paused ? 'Resume' : 'Pause')
   }
 
@@ -85,7 +96,7 @@ export class Panel {
     if (memory !== null) text('memory', megabytes(memory))
   }
 
-  /** Space pauses and 1 to 9 choose a question, wherever that is not what the key does anyway. */
+  /** Space pauses and, unless that is switched off, 1 to 9 choose a question, where that is not what the key does anyway. */
   private shortcut(event: KeyboardEvent): void {
     const on = event.target instanceof Element ? event.target : document.body
     if (event.ctrlKey || event.metaKey || event.altKey || on.closest('input, select, textarea, dialog')) return
@@ -93,7 +104,7 @@ export class Panel {
       event.preventDefault()
       this.host.onPause()
     }
-    const card = /^[1-9]$/.test(event.key) ? [...this.cards.values()][Number(event.key) - 1]?.card : undefined
+    const card = this.digitKeys && /^[1-9]$/.test(event.key) ? [...this.cards.values()][Number(event.key) - 1]?.card : undefined
     if (card && !card.disabled) card.click()
   }
 }

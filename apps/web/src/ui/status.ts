@@ -32,6 +32,7 @@ export class Status {
   private readonly notice = element('notice', HTMLElement)
   private remedies: Partial<Record<Remedy, () => void>> = {}
   private subject: Subject | null = null
+  private loads = false
   private spoken = ''
 
   constructor() {
@@ -58,7 +59,19 @@ export class Status {
   }
 
   set isLoading(loading: boolean) {
-    this.loading.hidden = !loading
+    this.loads = loading
+    this.showLoading()
+  }
+
+  /** A notice takes the place of the card, which comes back where the model is still being loaded. */
+  private showLoading(): void {
+    this.loading.hidden = !this.loads || this.subject !== null
+  }
+
+  /** A line that stays and hides nothing; empty for none. */
+  hint(words: string): void {
+    text('hint', words)
+    element('hint', HTMLElement).hidden = words === ''
   }
 
   /** Shows a failure with the ways out of it that are given. */
@@ -71,7 +84,8 @@ export class Status {
     for (const remedy of ['retry', 'picture', 'close'] as const) {
       button(`notice-${remedy}`).hidden = remedies[remedy] === undefined
     }
-    this.isLoading = false
+    if (subject === 'model') this.loads = false
+    this.showLoading()
     this.notice.hidden = false
     this.notice.dataset.code = failure.code
   }
@@ -80,6 +94,7 @@ export class Status {
     if (this.subject !== subject) return
     this.subject = null
     this.notice.hidden = true
+    this.showLoading()
     delete this.notice.dataset.code
   }
 

@@ -16,6 +16,7 @@ import kotlinx.coroutines.withContext
 import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.PictureSource
+import phantom.edge.ar.core.Reach
 
 /** Which source is open: AR where the phone has it, else the plain camera, or a picture of the user's. */
 class Sources(
@@ -34,14 +35,14 @@ class Sources(
 
     /** The best source of this phone. */
     fun openBest() {
-        if (isFake) return use(StillSource(activity, StillSource.drawnScene(), stage, model::aimed))
+        if (isFake) return use(StillSource(activity, StillSource.drawnScene(), stage, model))
         activity.withCamera { allowed -> if (allowed) scope.launch { openArOrCamera() } else refused() }
     }
 
     fun openCamera() {
         activity.withCamera { allowed ->
             if (!allowed) return@withCamera refused()
-            val camera = CameraSource(activity, stage, model::aimed, ::failed)
+            val camera = CameraSource(activity, stage, model, ::failed)
             use(camera)
             camera.start()
         }
@@ -53,9 +54,14 @@ class Sources(
             if (picture == null) {
                 failed(Failure(Failure.Code.PICTURE, "This picture cannot be read. Choose another one."))
             } else {
-                use(StillSource(activity, picture, stage, model::aimed))
+                use(StillSource(activity, picture, stage, model))
             }
         }
+    }
+
+    /** What the viewfinder shows. */
+    fun show(reach: Reach) {
+        (current as? FlatSource)?.let { if (it.shownReach != reach) it.shownReach = reach }
     }
 
     fun pinAtCentre() {
@@ -88,7 +94,7 @@ class Sources(
         canUseAr = availability.isSupported
         if (!canUseAr || !installed()) return openCamera()
         try {
-            val source = ArSource(activity, stage, scope, model::aimed, ::failed)
+            val source = ArSource(activity, stage, scope, model, ::failed)
             use(source)
             source.resume()
         } catch (error: UnavailableException) {
@@ -112,6 +118,7 @@ class Sources(
         current = source
         model.use(source)
         (source as? FlatSource)?.open()
+        show(model.state.value.shownReach)
         (source as? ArSource)?.open()
     }
 
