@@ -35,6 +35,34 @@ def test_no_name_is_taken_for_markup():
     assert "FAILED" in text.getvalue()
 
 
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_a_report_fits_the_terminal(width):
+    """Where a table would break its words there are lines, and nothing is lost."""
+    report = Report("kind", "the title", {"fact": "value"}, cautions=["too few"])
+    report.groups["right?"] = [Check("difference", 1.5, 0.5, False, detail="of many")]
+    report.tables += [
+        Table("rows", ("name", "size"), (("one", "9 MB"),)),
+        Table("more", ("x",), (("y",),), True),
+    ]
+    text = io.StringIO()
+    report.print(Console(file=text, width=width), details=False)
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("\N{BOX DRAWINGS LIGHT VERTICAL}" in text.getvalue()) == (width > 72)
+    words = " ".join(text.getvalue().split())
+    for part in (
+        "difference",
+        "1.5",
+        "FAILED",
+        "of many",
+        "9 MB",
+        "with --all: more (1 rows)",
+        "note: too few",
+    ):
+        assert part in words
+    assert "\ny" not in text.getvalue()
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_every_terminal_takes_every_character(encoding, tmp_path):
     """In a language of its own the limit is ≤; a name is what a file system allows."""
