@@ -138,9 +138,9 @@ def test_the_screen_fits_the_apis_it_uses(tmp_path):
     for name in OWN:
         emit(app, name, [STUBS / f"{name}.swift"], "-I", str(core))
     sources = sorted((FOLDERS["swift"] / "App" / "Sources").glob("*.swift"))
-    emit(app, "PhantomAR", sources, "-I", str(core), "-enable-testing", "-swift-version", "5")
+    emit(app, "PhantomAR", sources, "-I", str(core), "-enable-testing", "-swift-version", "6")
     tests = [str(path) for path in (FOLDERS["swift"] / "AppTests").glob("*.swift")]
-    words = [SWIFTC, "-typecheck", "-swift-version", "5", "-I", str(app), "-I", str(core), *tests]
+    words = [SWIFTC, "-typecheck", "-swift-version", "6", "-I", str(app), "-I", str(core), *tests]
     checked = subprocess.run(words, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr[-4000:]
 

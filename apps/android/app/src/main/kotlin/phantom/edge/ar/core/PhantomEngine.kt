@@ -33,7 +33,8 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
                 Fact(Phrase.FACT_RUNS_ON.text(), session.backend.name),
                 Fact(if (answering.processor.isNpu) "NPU" else "CPU", answering.processor.reason),
                 // Where there is a choice, it says itself what is chosen.
-                Fact(Phrase.FACT_SEES.text(), Phrase.FACT_PIXELS.text(session.tile.size)).takeIf { tileSizes.size == 1 },
+                Fact(Phrase.FACT_SEES.text(), Phrase.FACT_PIXELS.text(session.tile.size))
+                    .takeIf { tileSizes.size == 1 },
                 Fact(Phrase.FACT_READY_AFTER.text(), Numbers.seconds(loading)),
             )
         }
