@@ -48,7 +48,7 @@ def ios(
     request = IosRequest(name, title, bundle_id, team)
     project = _write(write_ios_app, request, bundle, output, "ios", as_json)
     if not as_json:
-        echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
+        echo(f"wrote {output}\nopen it with: open {project}   (Xcode 26 or later)")
 
 
 @apps.command(

@@ -1,4 +1,4 @@
-"""What the phone projects are built with is what ``docs/app-pins.md`` says, and not older than the stores accept."""
+"""The phone projects are built with what ``docs/app-pins.md`` says, and with nothing older than stores accept."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def ios_pins() -> dict[str, str]:
 def too_old(pins: dict[str, str], today: date) -> list[str]:
     """Which requirements of today the pins miss."""
     return [
-        f"{rule.what} {pins[rule.what]}: since {rule.start} stores take {'.'.join(map(str, rule.least))} or later"
+        f"{rule.what} {pins[rule.what]}: less than {rule.least} is refused since {rule.start}"
         for rule in requirements()
         if rule.start <= today and version(pins[rule.what]) < rule.least
     ]
