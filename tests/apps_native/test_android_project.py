@@ -124,7 +124,7 @@ def test_gradle_names_what_is_there(android_project):
     text = "".join(path.read_text() for path in scripts)
     named = {name.replace(".", "-") for name in re.findall(r"\(libs\.(?:plugins\.)?([\w.]+)\)", text)}
     assert named == {*catalogue["libraries"], *catalogue["plugins"]}
-    for path in re.findall(r'(?:srcDir|proguardFiles)\(.*?"(\.\./[^"]+|[\w-]+\.pro)"', text):
+    for path in re.findall(r'(?:directories \+=|proguardFiles\().*?"(\.\./[^"]+|[\w-]+\.pro)"', text):
         assert (android_project / "app" / path).exists(), path
     for name in re.findall(r'setting\("(\w+)"\)', text):
         assert f"phantom.{name}=" in (android_project / "gradle.properties").read_text()

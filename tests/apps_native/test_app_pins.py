@@ -1,4 +1,4 @@
-"""The phone projects are built with what ``docs/app-pins.md`` says, and with nothing older than stores accept."""
+"""The phone projects carry what ``docs/app-pins.md`` says, and nothing older than stores accept."""
 
 from __future__ import annotations
 
