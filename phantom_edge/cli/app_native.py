@@ -53,7 +53,7 @@ def ios(
 
 @apps.command(
     epilog="Example: phantom-edge app android --bundle phantom-nano-android --output nano-ar && "
-    "cd nano-ar && gradle wrapper && ./gradlew installDebug"
+    "cd nano-ar && ./gradlew installDebug"
 )
 @command
 def android(
@@ -87,7 +87,7 @@ def android(
     if not as_json:
         if npu is not None:
             echo(_parts(npu))
-        echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+        echo(f"wrote {folder}\nrun it with: cd {folder} && ./gradlew installDebug")
 
 
 def _parts(npu: Path) -> str:

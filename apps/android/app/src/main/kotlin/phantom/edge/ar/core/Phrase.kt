@@ -3,8 +3,8 @@ package phantom.edge.ar.core
 import java.util.Locale
 
 /**
- * What the app says by itself, in English; `res/values*/strings.xml` has each, as `say_` and its name, in the languages of
- * the app. Only what whoever builds the app has to mend (`app.json`, addresses) is in English everywhere.
+ * What the app says by itself, in English; the resources (`strings.xml`) have each, as `say_` and its name, in the
+ * languages of the app. Only what whoever builds the app has to mend (`app.json`, addresses) is in English everywhere.
  */
 enum class Phrase(private val english: String) {
     AIM_AT_PIN("Point the camera at the pin"),
