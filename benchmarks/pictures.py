@@ -3,8 +3,8 @@
 python -m benchmarks.pictures bench/0.5b bench/artifacts/onnx-int4-auto bench/artifacts/executorch-int4-auto
 
 Each artifact runs in a process of its own. A round asks the same question in every way, one after the other,
-and the medians of the rounds are shown. Processor seconds are those of all threads up to the first token: they
-and their ratios within a round mean something on a machine that others use as well.
+and the medians of the rounds are shown. Processor seconds are those of all threads until the first token:
+they and their ratios within a round mean something on a machine that others use as well.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_the_small_wheel_is_a_part_of_the_whole_one(wheels):
     )
     assert small.items() <= whole.items()
     rooms = {name.split("/")[1] for name in small}
-    assert not rooms & {"nano", "quantize", "training", "tune", "pipeline", "mil", "sweep"}
+    assert not rooms & {"nano", "evaluate", "quantize", "training", "tune", "pipeline", "mil", "sweep"}
     assert not [name for name in small if name.startswith("phantom_edge/apps/sources/")]
     for name in wheels:
         assert f"-{pe.__version__}-" in wheels[name].name
@@ -128,7 +128,7 @@ def bundle(tmp_path_factory) -> Path:
 
 
 def used(environment: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [environment / "bin" / "phantom-edge", *arguments]
+    command = [environment / "bin" / "phantom-edge", *map(str, arguments)]
     options = {"cwd": environment.parent, "capture_output": True, "text": True, "timeout": 120}
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(command, env=clean, **options)
@@ -175,10 +175,16 @@ class TestInstalled:
         )
         subprocess.run([environment / "bin" / "python", "-I", "-c", code, bundle], check=True, timeout=120)
 
+    def test_its_speed_is_measured(self, environment, bundle):
+        few = ("--processes", 1, "--repeats", 1, "--warmup", 0, "--steps", 2, "--depths", 0)
+        done = used(environment, "bench", bundle, *few, "--json")
+        assert done.returncode == 0, done.stderr
+
     def test_what_it_lacks_is_one_line(self, environment, bundle):
         for arguments, line in (
             (("run", "-p", "?"), "Phantom-Nano is no part of phantom-edge-box; give a bundle with --model"),
             (("app", "demo"), "Phantom-Nano is no part of phantom-edge-box"),
+            (("bench", bundle, "-d", "adb"), "this is no part of phantom-edge-box, which runs bundles; "),
             (("export",), "this is no part of phantom-edge-box, which runs bundles; "),
             (("push", bundle, "someone/nano"), "this is no part of phantom-edge-box, which runs bundles; "),
             (("verify", bundle), "this is no part of phantom-edge-box, which runs bundles; "),

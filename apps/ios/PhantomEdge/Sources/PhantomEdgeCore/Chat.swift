@@ -199,7 +199,8 @@ public actor Chat {
         }
         while timing.stop == nil {
             _ = try finite(logits)
-            let token = chooser.choose(try constraint?.limit(logits) ?? logits)
+            let isGreedy = options.sampling.temperature == 0
+            let token = chooser.choose(try constraint?.limit(logits, isGreedy: isGreedy) ?? logits)
             if session.manifest.ids.end.contains(token) {
                 timing.stop = .end
                 break

@@ -5,8 +5,9 @@ protocol Constraint: Sendable {
     /// Whether nothing but an end may follow.
     var isComplete: Bool { get }
 
-    /// The same logits, minus infinity for every token that may not follow. Throws `PhantomEdgeError.input` when none may.
-    func limit(_ logits: [Float]) throws -> [Float]
+    /// The same logits, minus infinity for every token that may not follow; if `isGreedy` perhaps also for those that
+    /// are not the likeliest that may. Throws `PhantomEdgeError.input` when none may.
+    func limit(_ logits: [Float], isGreedy: Bool) throws -> [Float]
 
     /// A token has been chosen that is no end. Throws as `limit` does.
     mutating func take(_ token: Int) throws
@@ -30,17 +31,39 @@ struct PatternConstraint: Constraint, @unchecked Sendable {
     private let ends: [Int]
     private var place: FormPlace
 
-    init(_ masks: TokenMasks, ends: [Int]) { (self.masks, self.ends, place) = (masks, ends, masks.start) }
+    private static let tries = 8
 
-    var isComplete: Bool { masks.accepts(place) && masks.mask(place).allSatisfy { $0 == 0 } }
+    init(_ masks: TokenMasks, ends: [Int], place: FormPlace? = nil) {
+        (self.masks, self.ends, self.place) = (masks, ends, place ?? masks.start)
+    }
 
-    func limit(_ logits: [Float]) throws -> [Float] {
+    var isComplete: Bool { masks.isComplete(place) }
+
+    func limit(_ logits: [Float], isGreedy: Bool) throws -> [Float] {
+        if isGreedy, let limited = likeliest(logits) { return limited }
         let (mask, accepts) = (masks.mask(place), masks.accepts(place))
         guard accepts || mask.contains(where: { $0 != 0 }) else { throw refusal() }
         var limited = none(of: logits)
-        for id in limited.indices where mask[id >> 6] >> UInt64(id & 63) & 1 == 1 { limited[id] = logits[id] }
+        let ids = 0..<min(limited.count, 64 * mask.count)
+        only(ids.lazy.filter { mask[$0 >> 6] >> UInt64($0 & 63) & 1 == 1 }, of: logits, into: &limited)
         if accepts { only(ends, of: logits, into: &limited) }
         return limited
+    }
+
+    /// The likeliest token alone, where it is one of the first few by likelihood: quicker than a look at all tokens.
+    private func likeliest(_ logits: [Float]) -> [Float]? {
+        var left = logits
+        for _ in 0..<Self.tries {
+            var best = 0
+            for id in left.indices where left[id] > left[best] { best = id }
+            if ends.contains(best) ? masks.accepts(place) : masks.advance(place, best) != nil {
+                var limited = none(of: logits)
+                limited[best] = logits[best]
+                return limited
+            }
+            left[best] = -.infinity
+        }
+        return nil
     }
 
     mutating func take(_ token: Int) throws {
@@ -91,7 +114,7 @@ struct ChoiceConstraint: Constraint {
 
     var isComplete: Bool { tree.nodes[node].children.isEmpty }
 
-    func limit(_ logits: [Float]) -> [Float] {
+    func limit(_ logits: [Float], isGreedy: Bool) -> [Float] {
         var limited = none(of: logits)
         only(tree.nodes[node].children.map(\.token), of: logits, into: &limited)
         if tree.nodes[node].choice != nil { only(ends, of: logits, into: &limited) }

@@ -64,10 +64,16 @@ final class TokenMasks: @unchecked Sendable {
     /// Whether the answer may end here.
     func accepts(_ place: FormPlace) -> Bool { place.missing == 0 && place.state.accepts }
 
+    /// Whether the answer may end here, and nothing else.
+    func isComplete(_ place: FormPlace) -> Bool {
+        accepts(place) && lock.withLock { !automaton.leadsOn(place.state, 0...FormSyntax.largestCode) }
+    }
+
     /// The place after a token; nil when no match begins so.
     func advance(_ place: FormPlace, _ token: Int) -> FormPlace? {
         lock.withLock {
             var place = place
+            guard !tokens.pieces[token].isEmpty else { return nil }
             for byte in tokens.pieces[token] {
                 guard let next = step(place, byte) else { return nil }
                 place = next

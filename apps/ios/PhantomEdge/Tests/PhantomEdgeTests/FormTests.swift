@@ -57,8 +57,17 @@ final class FormTests: XCTestCase {
             let allowed = pieces.indices.filter { mask[$0 >> 6] >> UInt64($0 & 63) & 1 == 1 }
             XCTAssertEqual(allowed, try json.ints("allowed"), pattern)
             XCTAssertEqual(masks.accepts(place), json["end"]?.flag, pattern)
-            let alone = pieces.indices.filter { !pieces[$0].isEmpty && masks.advance(place, $0) != nil }
+            let alone = pieces.indices.filter { masks.advance(place, $0) != nil }
             XCTAssertEqual(alone, allowed, "a walk over all tokens is each by itself")
+            for seed in 0..<21 where !allowed.isEmpty || masks.accepts(place) {
+                let logits = (0...pieces.count).map { Float(($0 * 7 + seed * 13) % 41) }  // the last is the end
+                let constraint = PatternConstraint(masks, ends: [pieces.count], place: place)
+                let best = try [true, false].map { isGreedy in
+                    let limited = try constraint.limit(logits, isGreedy: isGreedy)
+                    return limited.indices.max { limited[$0] < limited[$1] }
+                }
+                XCTAssertEqual(best[0], best[1], "the quick way is the long one")
+            }
         }
     }
 

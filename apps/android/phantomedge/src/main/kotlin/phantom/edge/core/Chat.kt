@@ -181,7 +181,7 @@ class Chat internal constructor(
         val stream = session.tokenizer.stream()
         val filter = StopFilter(options.stops)
         while (true) {
-            val token = choose(finite(logits).let { constraint?.limit(it) ?: it })
+            val token = choose(finite(logits).let { constraint?.limit(it, options.sampling.temperature == 0.0) ?: it })
             if (token in manifest.endIds) {
                 spent.stop = StopReason.END
                 break

@@ -2,8 +2,11 @@ package phantom.edge.core
 
 /** What may follow in an answer of a form. */
 internal interface Constraint {
-    /** The same logits, minus infinity for every token that may not follow. Throws [InputException] when none may. */
-    fun limit(logits: FloatArray): FloatArray
+    /**
+     * The same logits, minus infinity for every token that may not follow; with [isGreedy] perhaps also for those that
+     * are not the likeliest that may. Throws [InputException] when none may.
+     */
+    fun limit(logits: FloatArray, isGreedy: Boolean): FloatArray
 
     /** A token has been chosen that is no end. */
     fun take(token: Int)
@@ -20,16 +23,33 @@ internal interface Constraint {
 }
 
 /** An answer that is to match a pattern. */
-internal class PatternConstraint(private val masks: TokenMasks, private val ends: List<Int>) : Constraint {
-    private var place = masks.start
+internal class PatternConstraint(
+    private val masks: TokenMasks,
+    private val ends: List<Int>,
+    private var place: FormPlace = masks.start,
+) : Constraint {
 
-    override fun limit(logits: FloatArray): FloatArray {
+    override fun limit(logits: FloatArray, isGreedy: Boolean): FloatArray {
+        if (isGreedy) likeliest(logits)?.let { return it }
         val (mask, limited) = masks.mask(place) to Constraint.none(logits)
         val accepts = masks.accepts(place)
         if (!accepts && mask.isNone) Constraint.refuse()
-        for (id in limited.indices) if (mask[id shr 6] ushr (id and 63) and 1L == 1L) limited[id] = logits[id]
+        for (id in 0 until minOf(limited.size, 64 * mask.size)) if (mask[id shr 6] ushr (id and 63) and 1L == 1L) limited[id] = logits[id]
         if (accepts) for (id in ends) limited[id] = logits[id]
         return limited
+    }
+
+    /** The likeliest token alone, where it is one of the first few by likelihood: quicker than a look at all tokens. */
+    private fun likeliest(logits: FloatArray): FloatArray? {
+        val left = logits.copyOf()
+        repeat(TRIES) {
+            var best = 0
+            for (id in left.indices) if (left[id] > left[best]) best = id
+            val isAllowed = if (best in ends) masks.accepts(place) else masks.advance(place, best) != null
+            if (isAllowed) return Constraint.none(logits).also { it[best] = logits[best] }
+            left[best] = Float.NEGATIVE_INFINITY
+        }
+        return null
     }
 
     override fun take(token: Int) {
@@ -37,7 +57,11 @@ internal class PatternConstraint(private val masks: TokenMasks, private val ends
     }
 
     override val isComplete: Boolean
-        get() = masks.accepts(place) && masks.mask(place).isNone
+        get() = masks.isComplete(place)
+
+    private companion object {
+        const val TRIES = 8
+    }
 
     private val LongArray.isNone
         get() = all { it == 0L }
@@ -68,7 +92,7 @@ internal class ChoiceTree(choices: List<List<Int>>) {
 internal class ChoiceConstraint(tree: ChoiceTree, private val ends: List<Int>) : Constraint {
     private var node = tree.root
 
-    override fun limit(logits: FloatArray): FloatArray {
+    override fun limit(logits: FloatArray, isGreedy: Boolean): FloatArray {
         val limited = Constraint.none(logits)
         for (id in node.children.keys) limited[id] = logits[id]
         if (node.choice != null) for (id in ends) limited[id] = logits[id]

@@ -64,9 +64,16 @@ internal class TokenMasks(pattern: String, private val tokens: TokenBytes, dropp
     /** Whether the answer may end here. */
     fun accepts(place: FormPlace): Boolean = place.missing == 0 && place.state.accepts
 
+    /** Whether the answer may end here, and nothing else. */
+    fun isComplete(place: FormPlace): Boolean =
+        accepts(place) && !automaton.leadsOn(place.state, 0..FormSyntax.LARGEST_CODE)
+
     /** The place after a token; null when no match begins so. */
-    fun advance(place: FormPlace, token: Int): FormPlace? =
-        tokens.pieces[token].fold(place as FormPlace?) { before, byte -> before?.let { step(it, byte.toInt() and 0xFF) } }
+    fun advance(place: FormPlace, token: Int): FormPlace? {
+        val bytes = tokens.pieces[token]
+        if (bytes.isEmpty()) return null
+        return bytes.fold(place as FormPlace?) { before, byte -> before?.let { step(it, byte.toInt() and 0xFF) } }
+    }
 
     /** A bit for each id: whether it may follow. */
     fun mask(place: FormPlace): LongArray = masks.getOrPut(place) { walk(place) }

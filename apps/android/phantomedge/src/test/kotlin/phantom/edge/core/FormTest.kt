@@ -56,8 +56,15 @@ class FormTest {
             val allowed = pieces.indices.filter { mask[it shr 6] ushr (it and 63) and 1L == 1L }
             assertEquals(case.ints("allowed"), allowed, case.text("pattern"))
             assertEquals(case["end"], masks.accepts(place))
-            val alone = pieces.indices.filter { pieces[it].isNotEmpty() && masks.advance(place, it) != null }
+            val alone = pieces.indices.filter { masks.advance(place, it) != null }
             assertEquals(alone, allowed, "a walk over all tokens is each by itself")
+            assertTrue(!masks.isComplete(place) || case["end"] == true && allowed.isEmpty())
+            for (seed in 0..20) {
+                val logits = FloatArray(pieces.size + 1) { ((it * 7 + seed * 13) % 41).toFloat() } // the last is the end
+                val constraint = { PatternConstraint(masks, listOf(pieces.size), place) }
+                val best = { isGreedy: Boolean -> constraint().limit(logits, isGreedy).run { indices.maxBy { this[it] } } }
+                if (allowed.isNotEmpty() || masks.accepts(place)) assertEquals(best(false), best(true), "the quick way is the long one")
+            }
         }
     }
 
