@@ -70,8 +70,8 @@ enum class Phrase(private val english: String) {
     companion object {
         @Volatile private var lookUp: ((Phrase) -> String)? = null
 
-        /** From now on phrases are what [lookUp] gives; until then, as in tests, they are English. */
-        fun use(lookUp: (Phrase) -> String) {
+        /** From now on phrases are what [lookUp] gives; with null, as before the first call, they are English. */
+        fun use(lookUp: ((Phrase) -> String)?) {
             this.lookUp = lookUp
         }
     }
