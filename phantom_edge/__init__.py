@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from phantom_edge.bundle.golden import Golden
     from phantom_edge.bundle.manifest import Manifest
     from phantom_edge.checkpoint.pretrained import Pretrained
+    from phantom_edge.crop import crop_around
     from phantom_edge.errors import CheckError, InputError, PhantomEdgeError
     from phantom_edge.evaluate.job import build_suite, evaluate_models
     from phantom_edge.model.fold import Fold
@@ -86,6 +87,7 @@ _HOMES = {
     "TuneOptions": "tune.options",
     "bench": "bench.devices",
     "build_suite": "evaluate.job",
+    "crop_around": "crop",
     "evaluate_models": "evaluate.job",
     "export": "pipeline.export",
     "inspect": "runtime.inspect",
@@ -130,6 +132,7 @@ __all__ = [
     "__version__",
     "bench",
     "build_suite",
+    "crop_around",
     "evaluate_models",
     "export",
     "inspect",

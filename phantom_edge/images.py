@@ -214,7 +214,11 @@ def _upright(rgb: Image.Image, original: Image.Image) -> Image.Image:
     except Exception:  # a broken EXIF block says nothing about the pixels, which are fine
         return rgb
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return rgb if turn is None else rgb.transpose(turn)
+    if turn is None:
+        return rgb
+    turned = rgb.transpose(turn)
+    turned.info.clear()  # Pillow copies the orientation, and a second load would turn the picture once more
+    return turned
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ PACKAGE = "phantom_edge"
 # From the ground up. Rooms of one floor may know each other as long as they form no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "progress", "records", "versions", "system", "numbers"),
-    ("text", "images", "checkpoint", "scenes"),
+    ("text", "images", "crop", "checkpoint", "scenes"),
     ("model",),
     ("bundle", "mil", "report"),
     ("training", "quantize", "export", "targets"),

@@ -219,6 +219,7 @@ def test_exif_orientation_is_applied(picture, tmp_path, suffix, orientation):
     found = load_image(path)
     assert found.size == ((21, 13) if orientation < 5 else (13, 21))
     assert found.tobytes() == expected.convert("RGB").tobytes()
+    assert load_image(found).tobytes() == found.tobytes(), "a chat loads what it is given once more"
 
 
 def test_broken_exif_does_not_hide_the_picture(picture, tmp_path):

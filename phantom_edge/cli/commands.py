@@ -201,6 +201,7 @@ def run(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat for more turns.")],
     model: option.ModelOrBundle = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
+    at: option.At = None,
     tile_size: option.TileSize = None,
     max_tokens: Annotated[int, option.within(1, option.MAX_TOKENS, "Most tokens per answer.")] = 256,
     temperature: Annotated[float, option.within(0, 100, "0 is greedy.")] = 0.0,
@@ -216,18 +217,23 @@ def run(
 ) -> None:
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
     from phantom_edge.cli.forms import check_met, chosen_form, likelihoods
+    from phantom_edge.cli.pointing import seen_part
+    from phantom_edge.records import to_json
     from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
     from phantom_edge.runtime.session import Session
 
     sampling, form = Sampling(temperature, top_p, seed), chosen_form(choices, regex, schema)
+    picture, crop = seen_part(image, at)
     pictures = None if cache is None else PictureCache(folder=cache)
     with progress(quiet=as_json) as p:
         p.step("loading")
         # One picture is all that it will see, however many questions follow.
         session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False, pictures=pictures)
-        chat = session.chat(image)
+        chat = session.chat(picture)
     answers = []
+    if crop is not None and stats:
+        say(f"sees {crop.side}x{crop.side} pixels from {crop.left},{crop.top}")
     for question in prompt:
         ranked, encoding = likelihoods(chat, question, form) if stats or as_json else ([], 0.0)
         settings = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
@@ -240,7 +246,8 @@ def run(
         t = chat.timing
         t.vision += encoding
         shares = {"likelihoods": {one.text: one.probability for one in ranked}} if ranked else {}
-        answers.append({"question": question, "answer": text, **shares, **vars(t)})
+        place = {} if crop is None else {"crop": to_json(crop)}
+        answers.append({"question": question, "answer": text, **shares, **place, **vars(t)})
         if not as_json:
             echo()
         if stats:

@@ -52,6 +52,15 @@ Cache = Annotated[
         help="Keep what is computed of pictures in this folder, and use what is there. It may be removed.",
     ),
 ]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="X,Y[,SIZE]",
+        help="Look at the square around this point of the picture: from 0,0 (top left) to 1,1, or in pixels "
+        "as 412px,96px. SIZE: its side over the picture's shorter side, 0.1 to 1. Default: 0.4.",
+    ),
+]
 Private = Annotated[bool, typer.Option("--private", help="Make a new repository on the hub private.")]
 Choices = Annotated[
     str | None,

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def write_vectors(folder: Path) -> None:
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors"
     )
     (folder / "vectors.json").write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
+    shutil.copy(Path(__file__).with_name("crop_vectors.json"), folder / "crops.json")
 
 
 # --- pictures

@@ -36,11 +36,11 @@ final class GoldenTests: XCTestCase {
         XCTAssertFalse(config.presets.isEmpty)
     }
 
-    @MainActor func testTheSquareOfATurnedPictureIsThatOfTheUprightOne() async throws {
+    @MainActor func testThePartOfATurnedPictureIsThatOfTheUprightOne() async throws {
         let image = DrawnScene.image()
-        let square = Square(x: 100, y: 60, side: 200)
-        let upright = try await StillFeed(image).cut(square)
-        let turned = try await StillFeed(image, orientation: .right).cut(square)
+        let part = PixelRect(x: 100, y: 60, width: 200, height: 200)
+        let upright = try await StillFeed(image).cut(part)
+        let turned = try await StillFeed(image, orientation: .right).cut(part)
         XCTAssertEqual(upright?.width, 200)
         XCTAssertNotEqual(upright, turned)
     }

@@ -45,6 +45,21 @@ import XCTest
         XCTAssertTrue(row.waitForExistence(timeout: 20))
     }
 
+    /// The stand-in says how many pixels it sees: the drawn scene has 720 by 960.
+    func testTheWholePictureIsOneTapAway() {
+        let card = app.buttons["preset-0"]
+        XCTAssertTrue(card.waitForExistence(timeout: 20))
+        expectation(for: NSPredicate(format: "value CONTAINS '288 by 288'"), evaluatedWith: card)
+        waitForExpectations(timeout: 20)
+        let whole = app.switches["whole-picture"].exists ? app.switches["whole-picture"] : app.buttons["whole-picture"]
+        whole.tap()
+        expectation(for: NSPredicate(format: "value CONTAINS '720 by 960'"), evaluatedWith: card)
+        waitForExpectations(timeout: 20)
+        app.sliders["reach"].adjust(toNormalizedSliderPosition: 1)
+        expectation(for: NSPredicate(format: "value CONTAINS '720 by 720'"), evaluatedWith: card)
+        waitForExpectations(timeout: 20)
+    }
+
     /// Contrast, labels, sizes of targets: what the system can judge by itself.
     func testAccessibility() throws {
         XCTAssertTrue(app.buttons["preset-0"].waitForExistence(timeout: 20))

@@ -131,6 +131,7 @@ public struct Text: View {
 public struct Image: View {
     public init(systemName: String) {}
     public init(uiImage: UIImage) {}
+    public init(decorative image: CGImage, scale: CGFloat) {}
     public func resizable() -> Image { self }
     public var body: Never { fatalError() }
 }
@@ -159,6 +160,31 @@ public struct ProgressView: View {
     public init(value: Double?, total: Double = 1) {}
     public var body: Never { fatalError() }
 }
+public struct Slider<L: View>: View {
+    public init<V: BinaryFloatingPoint>(
+        value: Binding<V>, in bounds: ClosedRange<V>, step: V.Stride = 1, @ViewBuilder label: () -> L,
+        onEditingChanged: @escaping (Bool) -> Void = { _ in }
+    ) where V.Stride: BinaryFloatingPoint {}
+    public var body: Never { fatalError() }
+}
+public struct Toggle: View {
+    public init(_ key: LocalizedStringKey, isOn: Binding<Bool>) {}
+    public var body: Never { fatalError() }
+}
+@MainActor @preconcurrency public protocol ToggleStyle {}
+public struct ButtonToggleStyle: ToggleStyle { public nonisolated init() {} }
+extension ToggleStyle where Self == ButtonToggleStyle { public static var button: ButtonToggleStyle { .init() } }
+@MainActor @preconcurrency public protocol Gesture { associatedtype Value }
+public struct MagnifyGesture: Gesture {
+    public struct Value: Equatable, Sendable { public var magnification: CGFloat }
+    public init(minimumScaleDelta: CGFloat = 0.01) {}
+}
+public struct Heard<G: Gesture>: Gesture { public typealias Value = G.Value }
+extension Gesture {
+    public func onChanged(_ action: @escaping (Value) -> Void) -> Heard<Self> { fatalError() }
+    public func onEnded(_ action: @escaping (Value) -> Void) -> Heard<Self> { fatalError() }
+}
+public enum AccessibilityAdjustmentDirection: Sendable { case increment, decrement }
 public struct TextField: View {
     public init(_ key: LocalizedStringKey, text: Binding<String>) {}
     public var body: Never { fatalError() }
@@ -325,6 +351,11 @@ extension View {
     public func accessibilityValue(_ key: LocalizedStringKey) -> some View { EmptyView() }
     @_disfavoredOverload public func accessibilityValue<S: StringProtocol>(_ text: S) -> some View { EmptyView() }
     public func accessibilityIdentifier(_ text: String) -> some View { EmptyView() }
+    public func accessibilityAdjustableAction(_ handler: @escaping (AccessibilityAdjustmentDirection) -> Void)
+        -> some View
+    { EmptyView() }
+    public func gesture<G: Gesture>(_ gesture: G) -> some View { EmptyView() }
+    public func toggleStyle<S: ToggleStyle>(_ style: S) -> some View { EmptyView() }
     public func accessibilityHidden(_ hidden: Bool) -> some View { EmptyView() }
     public func accessibilityAddTraits(_ traits: AccessibilityTraits) -> some View { EmptyView() }
     public func accessibilityElement(children: AccessibilityChildBehavior) -> some View { EmptyView() }

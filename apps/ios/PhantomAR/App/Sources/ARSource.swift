@@ -5,13 +5,14 @@ import PhantomEdge
 import RealityKit
 import SwiftUI
 
-/// AR: answers pinned in the room. A tap, or the ray from the centre, places a pin; the model sees the square around
-/// the newest pin, first in the frame of the tap.
+/// AR: answers pinned in the room. A tap, or the ray from the centre, places a pin; the model sees the picture
+/// around the newest pin, as far as `reach` says, first in the frame of the tap.
 @MainActor final class ARSource: NSObject, PictureSource {
     static let mostPins = 8
     static let withoutSurface: Float = 0.8  // metres along the ray, where no surface was found
 
     let kind = SourceKind.ar
+    var reach = Reach()
     let view = ARView(frame: .zero, cameraMode: .ar, automaticallyConfigureSession: false)
     private var pins: [ARPin] = []
     private var moment: (frame: CameraFrame, point: CGPoint)?
@@ -48,8 +49,8 @@ import SwiftUI
         guard let (frame, point) = takeMoment() ?? newest() else { return nil }
         let stage = Size(width: view.bounds.width, height: view.bounds.height)
         let framing = Framing(stage: stage, picture: frame.size, fit: .cover)
-        let square = framing.square(around: framing.toPicture(Point(x: point.x, y: point.y)))
-        let image = try await Task.detached(priority: .userInitiated) { try frame.cut(square) }.value
+        let part = framing.part(around: framing.toPicture(Point(x: point.x, y: point.y)), reach)
+        let image = try await Task.detached(priority: .userInitiated) { try frame.cut(part) }.value
         frozen = Frame(image)
         return frozen
     }

@@ -44,9 +44,9 @@ import UIKit
         return AnyView(CameraPreview(session: session, onTurn: turn))
     }
 
-    func cut(_ square: Square) async throws -> RGBImage? {
+    func cut(_ part: PixelRect) async throws -> RGBImage? {
         guard let frame = receiver.latest else { return nil }
-        return try await Task.detached(priority: .userInitiated) { try frame.cut(square) }.value
+        return try await Task.detached(priority: .userInitiated) { try frame.cut(part) }.value
     }
 
     func stop() {

@@ -16,17 +16,17 @@ struct CameraFrame: @unchecked Sendable {
         return orientation.rawValue > 4 ? Size(width: height, height: width) : Size(width: width, height: height)
     }
 
-    /// The square of the upright picture. Only the square is turned and converted: a frame has twelve megapixels or so.
-    func cut(_ square: Square) throws -> RGBImage {
+    /// A part of the upright picture. Only that is turned and converted: a frame has twelve megapixels or so.
+    func cut(_ part: PixelRect) throws -> RGBImage {
         var whole: CGImage?
         VTCreateCGImageFromCVPixelBuffer(buffer, options: nil, imageOut: &whole)
-        let there = square.onSensor(
+        let there = part.onSensor(
             orientation: Int(orientation.rawValue), width: CVPixelBufferGetWidth(buffer),
             height: CVPixelBufferGetHeight(buffer))
-        let area = CGRect(x: there.x, y: there.y, width: there.side, height: there.side)
-        guard let part = whole?.cropping(to: area) else {
+        let area = CGRect(x: there.x, y: there.y, width: there.width, height: there.height)
+        guard let pixels = whole?.cropping(to: area) else {
             throw Failure(.picture, localized("The camera's frame has a format that cannot be read."))
         }
-        return try RGBImage(part, orientation: orientation)
+        return try RGBImage(pixels, orientation: orientation)
     }
 }

@@ -10,7 +10,7 @@ import SwiftUI
     /// Of the upright picture; nil while there is none.
     var size: Size? { get }
     var view: AnyView { get }
-    func cut(_ square: Square) async throws -> RGBImage?
+    func cut(_ part: PixelRect) async throws -> RGBImage?
     func stop()
 }
 
@@ -21,7 +21,8 @@ import SwiftUI
     private let feed: any Feed
     /// In parts of the picture's width and height, so that it survives a turn of the device.
     private var at = Point(x: 0.5, y: 0.42)
-    @ObservationIgnored private var last: (square: Square, frame: Frame)?
+    @ObservationIgnored var reach = Reach()
+    @ObservationIgnored private var last: (part: PixelRect, frame: Frame)?
     @ObservationIgnored private var isFrozen = false
     @ObservationIgnored private let onAim: () -> Void
 
@@ -52,12 +53,12 @@ import SwiftUI
     func grab() async throws -> Frame? {
         if isFrozen, let last { return last.frame }
         guard let framing = framing(on: stage) else { return nil }
-        let square = framing.square(around: pin(in: framing))
+        let part = framing.part(around: pin(in: framing), reach)
         // A picture that does not change gives the same frame, so that the model looks at it once.
-        if kind == .picture, let last, last.square == square { return last.frame }
-        guard let image = try await feed.cut(square) else { return nil }
+        if kind == .picture, let last, last.part == part { return last.frame }
+        guard let image = try await feed.cut(part) else { return nil }
         let frame = Frame(image)
-        last = (square, frame)
+        last = (part, frame)
         return frame
     }
 

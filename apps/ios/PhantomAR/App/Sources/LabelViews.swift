@@ -1,7 +1,9 @@
+import CoreGraphics
 import PhantomARCore
+import PhantomEdge
 import SwiftUI
 
-/// A question and its answer, as all three apps show them. Of one height, so that text that streams in moves nothing.
+/// What the model looked at, a question and its answer. Of one height, so that text that streams in moves nothing.
 struct PinnedLabel: View {
     let label: LabelText
     var isWorking = false
@@ -11,6 +13,23 @@ struct PinnedLabel: View {
     static let height: CGFloat = 110
 
     var body: some View {
+        HStack(alignment: .top, spacing: 12) {
+            if let frame = label.frame { Thumbnail(image: frame.thumbnail) }
+            words
+        }
+        .foregroundStyle(Theme.ink)
+        .padding(EdgeInsets(top: 11, leading: 14, bottom: 12, trailing: 14))
+        .frame(maxWidth: .infinity, alignment: .leading)
+        .frame(height: height)
+        .background(Theme.glass)
+        .overlay(alignment: .top) { Theme.accent.frame(height: 3) }
+        .clipShape(RoundedRectangle(cornerRadius: Theme.radius))
+        .opacity(label.question.isEmpty ? 0 : 1)
+        .allowsHitTesting(false)
+        .accessibilityElement(children: .combine)
+    }
+
+    private var words: some View {
         VStack(alignment: .leading, spacing: 2) {
             Text(label.question)
                 .font(.footnote)
@@ -29,16 +48,33 @@ struct PinnedLabel: View {
             }
             Spacer(minLength: 0)
         }
-        .foregroundStyle(Theme.ink)
-        .padding(EdgeInsets(top: 11, leading: 14, bottom: 12, trailing: 14))
-        .frame(maxWidth: .infinity, alignment: .leading)
-        .frame(height: height)
-        .background(Theme.glass)
-        .overlay(alignment: .top) { Theme.accent.frame(height: 3) }
-        .clipShape(RoundedRectangle(cornerRadius: Theme.radius))
-        .opacity(label.question.isEmpty ? 0 : 1)
-        .allowsHitTesting(false)
-        .accessibilityElement(children: .combine)
+    }
+}
+
+/// The part of the picture that the model looked at.
+private struct Thumbnail: View {
+    let image: RGBImage
+
+    var body: some View {
+        if let drawn = image.cgImage {
+            Image(decorative: drawn, scale: 1)
+                .resizable()
+                .scaledToFit()
+                .frame(width: 72, height: 72)
+                .clipShape(RoundedRectangle(cornerRadius: 6))
+        }
+    }
+}
+
+extension RGBImage {
+    /// The same pixels for the screen.
+    fileprivate var cgImage: CGImage? {
+        guard let provider = CGDataProvider(data: Data(pixels) as CFData),
+            let space = CGColorSpace(name: CGColorSpace.sRGB)
+        else { return nil }
+        return CGImage(
+            width: width, height: height, bitsPerComponent: 8, bitsPerPixel: 24, bytesPerRow: 3 * width, space: space,
+            bitmapInfo: [], provider: provider, decode: nil, shouldInterpolate: true, intent: .defaultIntent)
     }
 }
 

@@ -16,6 +16,7 @@ struct StageView: View {
                 bar
                 Spacer()
                 if app.sourceKind == .ar { pinButton }
+                if app.sourceKind != nil { ReachBar(app: app) }
             }
             .padding(12)
             if let loading = app.loading {
@@ -40,8 +41,9 @@ struct StageView: View {
             Color.clear
                 .contentShape(Rectangle())
                 .onTapGesture { place in ar.pin(at: place) }
+                .reaches(app)
                 .accessibilityLabel("Camera, with answers pinned in the room")
-                .accessibilityValue([app.label.question, app.label.verdict.spoken].joined(separator: " "))
+                .accessibilityValue("\(app.reach.words). \(app.label.question) \(app.label.verdict.spoken)" as String)
         } else if let flat = sources.flat {
             FlatStage(app: app, source: flat)
         } else {
@@ -105,11 +107,13 @@ private struct FlatStage: View {
                 Color.clear
                     .contentShape(Rectangle())
                     .onTapGesture { place in source.aim(at: Point(x: place.x, y: place.y)) }
+                    .reaches(app)
                     .accessibilityLabel("Picture. Tap to point at something.")
+                    .accessibilityValue(app.reach.words)
                     .accessibilityIdentifier("stage")
                 if let framing = source.framing(on: stage) {
                     let point = framing.toStage(source.pin(in: framing))
-                    Viewfinder(framing: framing, square: framing.square(around: source.pin(in: framing)))
+                    Viewfinder(framing: framing, part: framing.part(around: source.pin(in: framing), app.shownReach))
                     PinnedLabel(label: app.label, isWorking: app.stage == .looking || app.stage == .answering)
                         .frame(width: min(300, space.size.width - 24))
                         .position(labelPlace(point, in: space.size))
@@ -125,7 +129,7 @@ private struct FlatStage: View {
     /// Below the pin, or above where there is more room; never beyond the edges.
     private func labelPlace(_ point: Point, in size: CGSize) -> CGPoint {
         let (half, tall) = (min(150, size.width / 2 - 12), labelHeight)
-        let below = point.y + 40 + tall < size.height
+        let below = point.y + 40 + tall < size.height - ReachBar.height
         let x = min(max(point.x, half + 12), max(size.width - half - 12, half + 12))
         return CGPoint(x: x, y: below ? point.y + 30 + tall / 2 : max(point.y - 30 - tall / 2, tall / 2 + 62))
     }
@@ -133,14 +137,14 @@ private struct FlatStage: View {
 
 private struct Viewfinder: View {
     let framing: Framing
-    let square: Square
+    let part: PixelRect
 
     var body: some View {
-        let (corner, side) = framing.onStage(square)
+        let (corner, size) = framing.onStage(part)
         RoundedRectangle(cornerRadius: 9)
             .strokeBorder(.white.opacity(0.85), lineWidth: 2)
-            .frame(width: side, height: side)
-            .position(x: corner.x + side / 2, y: corner.y + side / 2)
+            .frame(width: size.width, height: size.height)
+            .position(x: corner.x + size.width / 2, y: corner.y + size.height / 2)
             .allowsHitTesting(false)
             .accessibilityHidden(true)
     }

@@ -24,11 +24,11 @@ import SwiftUI
         return AnyView(Image(uiImage: shown).resizable().scaledToFit().accessibilityHidden(true))
     }
 
-    func cut(_ square: Square) async throws -> RGBImage? {
-        let there = square.onSensor(orientation: Int(orientation.rawValue), width: image.width, height: image.height)
-        let area = CGRect(x: there.x, y: there.y, width: there.side, height: there.side)
-        guard let part = image.cropping(to: area) else { return nil }
-        return try RGBImage(part, orientation: orientation)
+    func cut(_ part: PixelRect) async throws -> RGBImage? {
+        let there = part.onSensor(orientation: Int(orientation.rawValue), width: image.width, height: image.height)
+        let area = CGRect(x: there.x, y: there.y, width: there.width, height: there.height)
+        guard let pixels = image.cropping(to: area) else { return nil }
+        return try RGBImage(pixels, orientation: orientation)
     }
 
     func stop() {}

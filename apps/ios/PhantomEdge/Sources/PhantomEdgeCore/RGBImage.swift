@@ -48,15 +48,15 @@ public struct RGBImage: Equatable, Sendable {
         }
     }
 
-    /// The rectangle of `size` pixels a side whose corner is at (`x`, `y`).
-    func square(atX x: Int, y: Int, size: Int) -> RGBImage {
+    /// The pixels of a rectangle that is inside.
+    func part(atX x: Int, y: Int, width: Int, height: Int) -> RGBImage {
         var part: [UInt8] = []
-        part.reserveCapacity(size * size * 3)
-        for row in y..<y + size {
-            let start = (row * width + x) * 3
-            part += pixels[start..<start + size * 3]
+        part.reserveCapacity(width * height * 3)
+        for row in y..<y + height {
+            let start = (row * self.width + x) * 3
+            part += pixels[start..<start + width * 3]
         }
-        return RGBImage(checked: size, size, part)
+        return RGBImage(checked: width, height, part)
     }
 
     private func rearranged(_ newWidth: Int, _ newHeight: Int, _ source: (Int, Int) -> (Int, Int)) -> RGBImage {

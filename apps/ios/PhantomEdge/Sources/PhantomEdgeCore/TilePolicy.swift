@@ -43,7 +43,7 @@ public struct TilePolicy: Equatable, Sendable {
         let (columns, rows) = grid(width: image.width, height: image.height)
         let whole = image.resized(toWidth: columns * size, height: rows * size)
         var tiles = (0..<rows).flatMap { row in
-            (0..<columns).map { whole.square(atX: $0 * size, y: row * size, size: size) }
+            (0..<columns).map { whole.part(atX: $0 * size, y: row * size, width: size, height: size) }
         }
         if thumbnail && tiles.count > 1 { tiles.append(image.resized(toWidth: size, height: size)) }
         return tiles

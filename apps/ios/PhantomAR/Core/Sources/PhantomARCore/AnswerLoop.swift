@@ -5,7 +5,7 @@
     func answer(_ frame: Frame, _ question: String) async throws -> Answer
     /// How long to rest after an answer; nil when nothing may be asked now, because the device is too warm.
     var rest: Duration? { get }
-    func willAsk(_ question: String)
+    func willAsk(_ question: String, about frame: Frame)
     func didAnswer(_ question: String, _ answer: Answer)
     func didFail(_ failure: Failure)
     func didIdle()
@@ -58,7 +58,7 @@
         do {
             guard host.rest != nil, let frame = try await host.grab() else { return Self.retry }
             try Task.checkCancellation()
-            host.willAsk(question)
+            host.willAsk(question, about: frame)
             let answer = try await host.answer(frame, question)
             try Task.checkCancellation()
             if !once.isEmpty { once.removeFirst() }

@@ -26,6 +26,10 @@ import PhantomEdge
     public private(set) var notice: Notice?
     public private(set) var label = LabelText()
     public private(set) var question: String
+    /// How much of the picture around the pin the model looks at.
+    public private(set) var reach = Reach()
+    /// The same, or what it will be once the fingers that choose it rest.
+    public private(set) var shownReach = Reach()
     /// The last answer to each question about the picture or place of now.
     public private(set) var answers: [String: Verdict] = [:]
     public private(set) var speed = Speed()
@@ -140,6 +144,7 @@ import PhantomEdge
     public func use(_ source: (any PictureSource)?) {
         if let before = self.source, before !== source { before.close() }
         (self.source, sourceKind) = (source, source?.kind)
+        source?.reach = reach
         isPaused = false
         forget()
         if source == nil {
@@ -160,6 +165,16 @@ import PhantomEdge
         forget()
         if isPaused { hold(false) }
         begin()
+    }
+
+    /// Looks at more or less around the pin from now on, or at the whole picture. While fingers still move, only what is
+    /// shown follows.
+    public func look(at reach: Reach, isSettled: Bool = true) {
+        shownReach = reach
+        guard isSettled, reach != self.reach else { return }
+        self.reach = reach
+        source?.reach = reach
+        aimed()
     }
 
     // MARK: What the user does
@@ -260,11 +275,11 @@ import PhantomEdge
         }
     }
 
-    public func willAsk(_ question: String) {
+    public func willAsk(_ question: String, about frame: Frame) {
         dismiss(.question)
         stage = .looking
         pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? localized("Looking"), tone: .live)
-        label.begin(question)
+        label.begin(question, about: frame)
         source?.show(label)
     }
 

@@ -1,15 +1,35 @@
 import PhantomEdge
 
 /// A picture for the model. Frames are told apart by identity: several questions on one cost one look.
-public struct Frame: Sendable {
+public struct Frame: Equatable, Sendable {
     public let id: Int
     public let image: RGBImage
+    /// Of the picture, small, for whoever wants to see what the model saw.
+    public let thumbnail: RGBImage
 
     @MainActor private static var count = 0
 
     @MainActor public init(_ image: RGBImage) {
         Self.count += 1
-        (id, self.image) = (Self.count, image)
+        (id, self.image, thumbnail) = (Self.count, image, image.thumbnail(most: 240))
+    }
+
+    public static func == (one: Frame, other: Frame) -> Bool { one.id == other.id }
+}
+
+extension RGBImage {
+    /// Every so many pixels of it, so that neither side has more than `most`.
+    func thumbnail(most: Int) -> RGBImage {
+        let step = (max(width, height) + most - 1) / most
+        guard step > 1, let small = try? every(step) else { return self }
+        return small
+    }
+
+    private func every(_ step: Int) throws -> RGBImage {
+        let (columns, rows) = (stride(from: 0, to: width, by: step), stride(from: 0, to: height, by: step))
+        let places = rows.flatMap { y in columns.map { x in 3 * (y * width + x) } }
+        let (across, down) = ((width + step - 1) / step, (height + step - 1) / step)
+        return try RGBImage(width: across, height: down, pixels: places.flatMap { pixels[$0..<$0 + 3] })
     }
 }
 

@@ -1,3 +1,5 @@
+import PhantomEdge
+
 /// A point; what of, in which units, says where it is used.
 public struct Point: Equatable, Sendable {
     public var x: Double
@@ -13,21 +15,27 @@ public struct Size: Equatable, Sendable {
     public init(width: Double, height: Double) { (self.width, self.height) = (width, height) }
 }
 
-/// A square of whole picture pixels, even numbers: a camera's colours come in pairs of pixels.
-public struct Square: Equatable, Sendable {
+/// A part of a picture, in whole pixels.
+public struct PixelRect: Equatable, Sendable {
     public var x: Int
     public var y: Int
-    public var side: Int
+    public var width: Int
+    public var height: Int
 
-    public init(x: Int, y: Int, side: Int) { (self.x, self.y, self.side) = (x, y, side) }
+    public init(x: Int, y: Int, width: Int, height: Int) {
+        (self.x, self.y, self.width, self.height) = (x, y, width, height)
+    }
 
-    /// Where the square of an upright picture lies in the sensor's own picture, which has to be turned as the EXIF
+    /// Where a part of an upright picture lies in the sensor's own picture, which has to be turned as the EXIF
     /// `orientation` says to become the upright one. `width` and `height` are the sensor's.
-    public func onSensor(orientation: Int, width: Int, height: Int) -> Square {
+    public func onSensor(orientation: Int, width: Int, height: Int) -> PixelRect {
+        let turned = (width: self.height, height: self.width)
         switch orientation {
-        case 3: return Square(x: width - x - side, y: height - y - side, side: side)
-        case 6: return Square(x: y, y: height - x - side, side: side)
-        case 8: return Square(x: width - y - side, y: x, side: side)
+        case 3:
+            return PixelRect(
+                x: width - x - self.width, y: height - y - self.height, width: self.width, height: self.height)
+        case 6: return PixelRect(x: y, y: height - x - self.width, width: turned.width, height: turned.height)
+        case 8: return PixelRect(x: width - y - self.height, y: x, width: turned.width, height: turned.height)
         default: return self
         }
     }
@@ -61,19 +69,29 @@ public struct Framing: Equatable, Sendable {
             x: clamp((point.x - left) / scale, from.x, to.x), y: clamp((point.y - top) / scale, from.y, to.y))
     }
 
-    /// The largest square that can be seen, as close around `centre` (picture pixels) as its edges allow.
-    public func square(around centre: Point) -> Square {
-        let (from, to) = visible
-        let side = max(2, even(min(to.x - from.x, to.y - from.y)))
-        let half = Double(side) / 2
-        let x = even(clamp(centre.x - half, from.x, to.x - Double(side)))
-        let y = even(clamp(centre.y - half, from.y, to.y - Double(side)))
-        return Square(x: max(0, x), y: max(0, y), side: side)
+    /// What the model looks at: the square around `centre` (picture pixels) inside what can be seen, or all of that.
+    public func part(around centre: Point, _ reach: Reach) -> PixelRect {
+        let (left, width) = Self.whole(visible.from.x, visible.to.x)
+        let (top, height) = Self.whole(visible.from.y, visible.to.y)
+        let (x, y) = ((centre.x - Double(left)) / Double(width), (centre.y - Double(top)) / Double(height))
+        guard !reach.isWhole,
+            let crop = try? Crop(
+                aroundX: clamp(x, 0, 1), y: clamp(y, 0, 1), size: reach.size, width: width, height: height)
+        else { return PixelRect(x: left, y: top, width: width, height: height) }
+        return PixelRect(x: left + crop.left, y: top + crop.top, width: crop.side, height: crop.side)
     }
 
-    /// The square's corner and side on the stage, for the viewfinder.
-    public func onStage(_ square: Square) -> (corner: Point, side: Double) {
-        (toStage(Point(x: Double(square.x), y: Double(square.y))), Double(square.side) * scale)
+    /// The part's corner and size on the stage, for the viewfinder.
+    public func onStage(_ part: PixelRect) -> (corner: Point, size: Size) {
+        let size = Size(width: Double(part.width) * scale, height: Double(part.height) * scale)
+        return (toStage(Point(x: Double(part.x), y: Double(part.y))), size)
+    }
+
+    /// The first of the whole pixels between two edges and how many there are, at least one. The nudge keeps 639.9999…
+    /// of a rounded scale from losing one.
+    private static func whole(_ from: Double, _ to: Double) -> (first: Int, count: Int) {
+        let first = Int((from - 1e-6).rounded(.up))
+        return (first, max(1, Int((to + 1e-6).rounded(.down)) - first))
     }
 
     /// The part of the picture that is on the stage.
@@ -86,6 +104,3 @@ public struct Framing: Equatable, Sendable {
 }
 
 func clamp(_ value: Double, _ least: Double, _ most: Double) -> Double { min(max(value, least), max(least, most)) }
-
-/// The even number at or below. The nudge keeps 639.9999… of a rounded scale from losing two pixels.
-private func even(_ value: Double) -> Int { 2 * Int(((value + 1e-6) / 2).rounded(.down)) }

@@ -2,6 +2,8 @@
 public struct LabelText: Equatable, Sendable {
     public private(set) var question = ""
     public private(set) var verdict = Verdict("")
+    /// What the model looks at; nil before the first question.
+    public private(set) var frame: Frame?
     private var complete = ""
 
     public init() {}
@@ -9,7 +11,8 @@ public struct LabelText: Equatable, Sendable {
     public var answer: String { verdict.text }
 
     /// A question is being asked; its last answer stays until there is another.
-    public mutating func begin(_ question: String) {
+    public mutating func begin(_ question: String, about frame: Frame) {
+        self.frame = frame
         guard question != self.question else { return }
         (self.question, verdict, complete) = (question, Verdict(""), "")
     }

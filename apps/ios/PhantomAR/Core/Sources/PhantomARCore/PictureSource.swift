@@ -3,7 +3,9 @@
     var kind: SourceKind { get }
     /// What the user sees while `grab` has nothing, because something is to be done first.
     var hint: String? { get }
-    /// The square around the pin in the newest picture, a new frame each time; nil when there is none.
+    /// How much of the picture around the pin the model looks at.
+    var reach: Reach { get set }
+    /// That part of the newest picture, a new frame each time; nil when there is none.
     func grab() async throws -> Frame?
     /// Keeps the newest picture: `grab` gives that same frame until `thaw`.
     func freeze()

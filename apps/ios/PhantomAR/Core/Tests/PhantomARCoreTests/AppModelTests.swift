@@ -62,6 +62,31 @@ import XCTest
         XCTAssertTrue(picture.isClosed)
     }
 
+    func testMoreOrLessOfThePictureIsAskedAboutAnew() async {
+        let (app, camera) = (appModel(), Pictures())
+        app.look(at: Reach(size: 0.7))
+        app.use(camera)
+        XCTAssertEqual(camera.reach, Reach(size: 0.7))
+        await app.loadModel()
+        await eventually("an answer") { app.answers.count == 1 }
+        XCTAssertEqual(app.label.frame?.image.height, 1, "the label has what was looked at")
+        app.togglePause()
+        app.look(at: Reach(isWhole: true))
+        XCTAssertTrue(camera.reach.isWhole)
+        XCTAssertEqual(app.answers, [:])
+        XCTAssertFalse(app.isPaused)
+        await eventually("it is asked anew") { app.answers.count == 1 }
+        app.look(at: Reach(isWhole: true))
+        XCTAssertEqual(app.answers.count, 1, "nothing has changed")
+        app.look(at: Reach(size: 0.2), isSettled: false)
+        XCTAssertEqual(app.shownReach, Reach(size: 0.2))
+        XCTAssertTrue(camera.reach.isWhole, "fingers still move")
+        XCTAssertEqual(app.answers.count, 1)
+        let picture = Pictures(.picture)
+        app.use(picture)
+        XCTAssertTrue(picture.reach.isWhole, "another source looks as far")
+    }
+
     func testInTheBackgroundNothingIsAsked() async {
         let (app, camera) = (appModel(), Pictures())
         app.setAway(true)

@@ -11,6 +11,7 @@ let config = try! AppConfig(
 @MainActor final class Pictures: PictureSource {
     let kind: SourceKind
     var hint: String?
+    var reach = Reach()
     var isEmpty = false
     private(set) var taken = 0
     private(set) var isClosed = false

@@ -45,6 +45,40 @@ import XCTest
         XCTAssertEqual(looks, 1, "one look")
     }
 
+    /// From the tap to the values that the vision encoder is given.
+    func testATapChangesWhatTheModelSees() async throws {
+        let (engine, graphs) = try makeEngine()
+        let scene = try Self.scene()
+        let framing = Framing(
+            stage: Size(width: 400, height: 500), picture: Size(width: 120, height: 90), fit: .contain)
+        func seen(_ tap: Point, _ reach: Reach = Reach()) async throws -> [Int] {
+            let part = framing.part(around: framing.toPicture(framing.toStage(tap)), reach)
+            let image = try scene.cropped(x: part.x, y: part.y, width: part.width, height: part.height)
+            _ = try await engine.ask(Frame(image), "What colour is it?", form: nil, maxTokens: 2) { _, _ in }
+            return await graphs.means
+        }
+        let (red, blue) = (Point(x: 30, y: 40), Point(x: 95, y: 60))
+        let reds = try await seen(red)
+        XCTAssertEqual(reds, [200, 30, 30], "the red square alone")
+        let blues = try await seen(blue)
+        XCTAssertEqual(blues, [30, 60, 200], "the blue square alone")
+        let one = try await seen(red, Reach(isWhole: true))
+        let other = try await seen(blue, Reach(isWhole: true))
+        XCTAssertEqual(one, other, "of the whole picture a tap changes nothing")
+        XCTAssertTrue(one[0] > 100 && one[2] > 100, "\(one)")
+    }
+
+    /// 120 by 90 pixels, light, with a red and a blue square of 40.
+    private static func scene() throws -> RGBImage {
+        let pixels = (0..<90).flatMap { y in
+            (0..<120).flatMap { x -> [UInt8] in
+                if (10..<50).contains(x) && (20..<60).contains(y) { return [200, 30, 30] }
+                return (75..<115).contains(x) && (40..<80).contains(y) ? [30, 60, 200] : [220, 220, 220]
+            }
+        }
+        return try RGBImage(width: 120, height: 90, pixels: pixels)
+    }
+
     func testAnotherSizeLooksAgainAtThePicture() async throws {
         let (engine, graphs) = try makeEngine()
         let frame = Frame(try picture())
@@ -108,6 +142,8 @@ private actor Spelling: Backend {
     /// Values of each tile that was looked at.
     private(set) var tiles: [Int] = []
     var looks: Int { tiles.count }
+    /// Of red, green and blue in the newest tile, 0 to 255.
+    private(set) var means: [Int] = []
 
     init(_ bundle: ModelBundle, _ delay: Duration) throws {
         (manifest, self.delay) = (bundle.manifest, delay)
@@ -116,6 +152,8 @@ private actor Spelling: Backend {
 
     func encode(tile: [Float]) -> [Float] {
         tiles.append(tile.count)
+        let plane = tile.count / 3
+        means = (0..<3).map { Int((255 * tile[$0 * plane..<($0 + 1) * plane].reduce(0, +) / Float(plane)).rounded()) }
         let tokens = manifest.tileSizes.first { 3 * $0.size * $0.size == tile.count }?.tokens ?? 0
         return [Float](repeating: 0, count: tokens * manifest.shape.hidden)
     }

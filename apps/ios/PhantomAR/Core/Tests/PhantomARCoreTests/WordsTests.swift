@@ -14,18 +14,21 @@ final class WordsTests: XCTestCase {
         XCTAssertEqual(Numbers.perSecond(41.5), "42 tok/s")
     }
 
-    func testALabelDoesNotFlickerWhileAnAnswerRepeats() {
+    @MainActor func testALabelDoesNotFlickerWhileAnAnswerRepeats() async throws {
         var label = LabelText()
-        label.begin("What?")
+        let pixels = try RGBImage(width: 1, height: 1, pixels: [1, 2, 3])
+        let frames = [Frame(pixels), Frame(pixels), Frame(pixels)]
+        label.begin("What?", about: frames[0])
         label.stream("A")
         label.stream("A dog")
         label.finish(Verdict("A dog", note: "80 % sure"))
-        label.begin("What?")
+        label.begin("What?", about: frames[1])
         label.stream("A")
+        XCTAssertEqual(label.frame, frames[1])
         XCTAssertEqual(label.verdict, Verdict("A dog", note: "80 % sure"))
         label.stream("A cat")
         XCTAssertEqual(label.answer, "A cat")
-        label.begin("Where?")
+        label.begin("Where?", about: frames[2])
         XCTAssertEqual(label.answer, "")
     }
 

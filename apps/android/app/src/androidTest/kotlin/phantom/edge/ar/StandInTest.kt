@@ -14,6 +14,7 @@ import androidx.test.espresso.matcher.ViewMatchers.isEnabled
 import androidx.test.espresso.matcher.ViewMatchers.withId
 import androidx.test.espresso.matcher.ViewMatchers.withText
 import androidx.test.ext.junit.runners.AndroidJUnit4
+import org.hamcrest.Matchers.containsString
 import org.hamcrest.Matchers.startsWith
 import org.junit.After
 import org.junit.Before
@@ -41,6 +42,14 @@ class StandInTest {
         eventually(R.id.label_question, matches(withText("Is it a cube?")))
         eventually(R.id.label_answer, matches(withText(startsWith("A stand-in answer to “Is it a cube?”"))))
         eventually(R.id.state, matches(withText(R.string.say_picture)))
+    }
+
+    /** The stand-in says how many pixels it sees: the drawn scene has 720 by 960. */
+    @Test
+    fun theWholePictureIsOneTapAway() {
+        eventually(R.id.label_answer, matches(withText(containsString("288 by 288"))))
+        onView(withId(R.id.whole_picture)).perform(click())
+        eventually(R.id.label_answer, matches(withText(containsString("720 by 960"))))
     }
 
     @Test

@@ -5,7 +5,6 @@ import android.app.Activity
 import android.opengl.GLES20
 import android.opengl.GLSurfaceView
 import android.opengl.Matrix
-import android.view.MotionEvent
 import com.google.ar.core.Anchor
 import com.google.ar.core.Camera
 import com.google.ar.core.CameraConfigFilter
@@ -27,6 +26,7 @@ import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeoutOrNull
+import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.Frame
 import phantom.edge.ar.core.LabelText
@@ -35,12 +35,13 @@ import phantom.edge.ar.core.PictureSource
 import phantom.edge.ar.core.Place
 import phantom.edge.ar.core.Point
 import phantom.edge.ar.core.Projection
+import phantom.edge.ar.core.Reach
 import phantom.edge.ar.core.Size
 import phantom.edge.ar.core.SourceKind
 
 /**
- * AR: answers pinned in the room. A tap, or the ray from the centre, places a pin; the model sees the square around the
- * newest pin, first in the frame of the tap. ARCore and OpenGL work on the view's own thread, labels are ordinary views
+ * AR: answers pinned in the room. A tap, or the ray from the centre, places a pin; the model sees the picture around the
+ * newest pin, as far as [reach] says, first in the frame of the tap. ARCore and OpenGL work on the view's own thread, labels are ordinary views
  * that follow their pins.
  *
  * The constructor throws `UnavailableException` where ARCore does not start.
@@ -49,7 +50,7 @@ class ArSource(
     private val activity: Activity,
     private val stage: Stage,
     private val scope: CoroutineScope,
-    private val onAim: () -> Unit,
+    private val model: AppModel,
     private val onFailure: (Failure) -> Unit,
 ) : PictureSource, GLSurfaceView.Renderer {
     /** One pin; the anchor belongs to the drawing thread, the view to the main one. */
@@ -71,6 +72,8 @@ class ArSource(
 
     @Volatile private var hasPins = false
 
+    @Volatile override var reach = Reach.of() // set on the main thread, used on the drawing one
+
     init {
         configure()
         view.preserveEGLContextOnPause = true
@@ -83,10 +86,7 @@ class ArSource(
     @SuppressLint("ClickableViewAccessibility") // a button pins at the centre
     fun open() {
         stage.use(view)
-        view.setOnTouchListener { _, event ->
-            if (event.action == MotionEvent.ACTION_UP) taps.add(Point(event.x.toDouble(), event.y.toDouble()))
-            true
-        }
+        view.setOnTouchListener(Touches(view, taps::add, model::pinch))
     }
 
     fun resume() {
@@ -209,7 +209,7 @@ class ArSource(
                 ?: projection.along(point, WITHOUT_SURFACE).let { (x, y, z) ->
                     session.createAnchor(Pose.makeTranslation(x.toFloat(), y.toFloat(), z.toFloat()))
                 }
-        moment.set(Snapshot.of(frame, point, size()))
+        moment.set(Snapshot.of(frame, point, size(), reach))
         val pin = Pin(anchor)
         pins += pin
         val gone = if (pins.size > MOST_PINS) pins.removeAt(0).also { it.anchor.detach() } else null
@@ -218,14 +218,14 @@ class ArSource(
             gone?.view?.remove()
             newest = stage.addPin().also { pin.view = it }
             thaw()
-            onAim()
+            model.aimed()
         }
     }
 
     /** Gives whoever waits the frame, if it shows the newest pin. */
     private fun answer(point: Point?, frame: ArFrame) {
         if (point == null || request.get() == null) return
-        val seen = Snapshot.of(frame, point, size()) ?: return
+        val seen = Snapshot.of(frame, point, size(), reach) ?: return
         request.getAndSet(null)?.complete(seen)
     }
 

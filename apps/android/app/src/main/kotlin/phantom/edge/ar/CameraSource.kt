@@ -16,12 +16,13 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeoutOrNull
+import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.Framing
 import phantom.edge.ar.core.Phrase
+import phantom.edge.ar.core.PixelRect
 import phantom.edge.ar.core.Size
 import phantom.edge.ar.core.SourceKind
-import phantom.edge.ar.core.Square
 import phantom.edge.core.RgbImage
 import phantom.edge.of
 
@@ -29,9 +30,9 @@ import phantom.edge.of
 class CameraSource(
     private val activity: ComponentActivity,
     stage: Stage,
-    onAim: () -> Unit,
+    model: AppModel,
     private val onFailure: (Failure) -> Unit,
-) : FlatSource(stage, onAim) {
+) : FlatSource(stage, model) {
     override val kind = SourceKind.CAMERA
     override val view = PreviewView(activity).apply { scaleType = PreviewView.ScaleType.FILL_CENTER }
     private val executor = Executors.newSingleThreadExecutor()
@@ -47,16 +48,17 @@ class CameraSource(
     /** Frames are cut to what the preview shows, so the picture is the stage's own shape. */
     override fun framing(stage: Size) = Framing(stage, stage, Framing.Fit.COVER)
 
-    override suspend fun cut(framing: Framing, square: Square): RgbImage? {
+    override suspend fun cut(framing: Framing, part: PixelRect): RgbImage? {
         val answer = CompletableDeferred<Bitmap?>()
         request.getAndSet(answer)?.complete(null)
         val seen = withTimeoutOrNull(PATIENCE) { answer.await() } ?: return null
         return withContext(Dispatchers.Default) {
             val scale = seen.width / framing.picture.width
-            val side = (square.side * scale).toInt().coerceIn(1, minOf(seen.width, seen.height))
-            val x = (square.x * scale).toInt().coerceIn(0, seen.width - side)
-            val y = (square.y * scale).toInt().coerceIn(0, seen.height - side)
-            RgbImage.of(Bitmap.createBitmap(seen, x, y, side, side))
+            val width = (part.width * scale).toInt().coerceIn(1, seen.width)
+            val height = (part.height * scale).toInt().coerceIn(1, seen.height)
+            val x = (part.x * scale).toInt().coerceIn(0, seen.width - width)
+            val y = (part.y * scale).toInt().coerceIn(0, seen.height - height)
+            RgbImage.of(Bitmap.createBitmap(seen, x, y, width, height))
         }
     }
 

@@ -1,57 +1,60 @@
 package phantom.edge.ar
 
-import android.view.MotionEvent
 import android.view.View
+import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Frame
 import phantom.edge.ar.core.Framing
 import phantom.edge.ar.core.LabelText
 import phantom.edge.ar.core.PictureSource
+import phantom.edge.ar.core.PixelRect
 import phantom.edge.ar.core.Point
+import phantom.edge.ar.core.Reach
 import phantom.edge.ar.core.Size
-import phantom.edge.ar.core.Square
 import phantom.edge.core.RgbImage
 
 /** A flat picture with a pin on it: the plain camera, or a picture of the user's. */
-abstract class FlatSource(private val stage: Stage, private val onAim: () -> Unit) : PictureSource {
+abstract class FlatSource(private val stage: Stage, private val model: AppModel) : PictureSource {
     protected abstract val view: View
 
     /** The picture on the stage; null while there is none. */
     protected abstract fun framing(stage: Size): Framing?
 
-    protected abstract suspend fun cut(framing: Framing, square: Square): RgbImage?
+    protected abstract suspend fun cut(framing: Framing, part: PixelRect): RgbImage?
 
-    /** Whether a square of it always has the same pixels. */
+    /** Whether a part of it always has the same pixels. */
     protected open val isStill = false
 
     override val hint: String? = null
+    override var reach = Reach.of()
+
+    /** What the viewfinder shows, which is what the model looks at unless fingers are about to change it. */
+    var shownReach = Reach.of()
+        set(value) {
+            field = value
+            layout()
+        }
 
     /** In parts of the picture's width and height, so that it survives a turn of the phone. */
     private var at = Point(0.5, 0.42)
-    private var last: Pair<Square, Frame>? = null
+    private var last: Pair<PixelRect, Frame>? = null
     private var isFrozen = false
     private var pin: PinView? = null
 
     fun open() {
         stage.use(view)
         pin = stage.addPin()
-        view.setOnTouchListener { touched, event ->
-            if (event.action == MotionEvent.ACTION_UP) {
-                touched.performClick()
-                aim(Point(event.x.toDouble(), event.y.toDouble()))
-            }
-            true
-        }
+        view.setOnTouchListener(Touches(view, ::aim, model::pinch))
         view.addOnLayoutChangeListener { _, _, _, _, _, _, _, _, _ -> layout() }
     }
 
     override suspend fun grab(): Frame? {
         last?.let { (_, frame) -> if (isFrozen) return frame }
         val framing = current() ?: return null
-        val square = framing.square(pinIn(framing))
-        last?.let { (before, frame) -> if (isStill && before == square) return frame }
+        val part = framing.part(pinIn(framing), reach)
+        last?.let { (before, frame) -> if (isStill && before == part) return frame }
         layout()
-        val frame = cut(framing, square)?.let(::Frame) ?: return null
-        last = square to frame
+        val frame = cut(framing, part)?.let(::Frame) ?: return null
+        last = part to frame
         return frame
     }
 
@@ -76,8 +79,8 @@ abstract class FlatSource(private val stage: Stage, private val onAim: () -> Uni
     fun layout() {
         val framing = current() ?: return
         val centre = pinIn(framing)
-        val square = framing.square(centre)
-        stage.showFinder(framing.toStage(Point(square.x.toDouble(), square.y.toDouble())), framing.sideOnStage(square))
+        val part = framing.part(centre, shownReach)
+        stage.showFinder(framing.toStage(Point(part.x.toDouble(), part.y.toDouble())), framing.sizeOnStage(part))
         pin?.place(framing.toStage(centre), stage.size)
     }
 
@@ -88,7 +91,7 @@ abstract class FlatSource(private val stage: Stage, private val onAim: () -> Uni
         isFrozen = false
         pin?.show(LabelText())
         layout()
-        onAim()
+        model.aimed()
     }
 
     private fun current(): Framing? = stage.size.takeIf { it.width > 0 && it.height > 0 }?.let(::framing)

@@ -47,6 +47,8 @@ private fun resource(phrase: Phrase): Int =
         Phrase.PICTURE -> R.string.say_picture
         Phrase.PICTURE_UNREADABLE -> R.string.say_picture_unreadable
         Phrase.PREPARING -> R.string.say_preparing
+        Phrase.REACH_SHARE -> R.string.say_reach_share
+        Phrase.REACH_WHOLE -> R.string.say_reach_whole
         Phrase.READY -> R.string.say_ready
         Phrase.RESUMED -> R.string.say_resumed
         Phrase.SELF_TEST -> R.string.say_self_test

@@ -71,7 +71,12 @@ class MainActivity : ComponentActivity() {
         this.model = model
         this.screen = screen
         this.sources = sources
-        scope.launch { model.state.collect { screen.show(it, sources.canUseAr) } }
+        scope.launch {
+            model.state.collect {
+                screen.show(it, sources.canUseAr)
+                sources.show(it.shownReach)
+            }
+        }
         scope.launch { model.loadModel() }
         sources.openBest()
     }

@@ -24,6 +24,7 @@ import phantom.edge.ar.core.Tone
 class Screen(private val activity: Activity, private val model: AppModel, scope: CoroutineScope) {
     private val stageView = LayoutInflater.from(activity).inflate(R.layout.stage, null)
     val stage = Stage(stageView)
+    private val reachBar = ReachBar(stageView, model)
     private val about = AboutDialog(activity, model, scope)
     private val presets = HashMap<String, View>()
     private var spoken = ""
@@ -76,6 +77,7 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
         showNotice(state.notice.takeIf { state.loading == null })
         showPanel(state)
         about.update(state)
+        reachBar.show(state)
         stageView.visible(R.id.use_ar, canUseAr && state.source != SourceKind.AR)
         stageView.visible(R.id.use_camera, state.source == SourceKind.AR || state.source == SourceKind.PICTURE)
         stageView.visible(R.id.pin_centre, state.source == SourceKind.AR)

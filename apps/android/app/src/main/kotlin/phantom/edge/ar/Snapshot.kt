@@ -8,25 +8,27 @@ import com.google.ar.core.exceptions.NotYetAvailableException
 import com.google.ar.core.exceptions.ResourceExhaustedException
 import java.nio.ByteBuffer
 import phantom.edge.ar.core.Area
+import phantom.edge.ar.core.PixelRect
 import phantom.edge.ar.core.Point
+import phantom.edge.ar.core.Reach
 import phantom.edge.ar.core.Size
-import phantom.edge.ar.core.Square
 import phantom.edge.ar.core.YuvPicture
 import phantom.edge.ar.core.orientationOf
+import phantom.edge.ar.core.uprightPoint
 import phantom.edge.core.RgbImage
 
-/** A frame's picture for the processor, copied out of ARCore, with the square to look at and how it is turned. */
+/** A frame's picture for the processor, copied out of ARCore, with the part to look at and how it is turned. */
 class Snapshot private constructor(
     private val picture: YuvPicture,
-    private val square: Square,
+    private val part: PixelRect, // of the sensor's picture
     private val orientation: Int,
 ) {
-    /** The square, upright. Takes some tens of milliseconds. */
-    fun image(): RgbImage = picture.cut(square).upright(orientation)
+    /** The part, upright. Takes some tens of milliseconds. */
+    fun image(): RgbImage = picture.cut(part).upright(orientation)
 
     companion object {
-        /** The square around a point of the view; null while there is no picture. */
-        fun of(frame: Frame, point: Point, view: Size): Snapshot? {
+        /** What [reach] takes in around a point of the view; null while there is no picture. */
+        fun of(frame: Frame, point: Point, view: Size, reach: Reach): Snapshot? {
             val image =
                 try {
                     frame.acquireCameraImage()
@@ -42,9 +44,11 @@ class Snapshot private constructor(
                 val corners =
                     listOf(Point(0.0, 0.0), Point(width, 0.0), Point(0.0, height), Point(width, height), point)
                 val there = toImage(frame, corners)
-                val shown = Area.around(there.take(4)).inside(taken)
-                val right = Point(there[1].x - there[0].x, there[1].y - there[0].y)
-                Snapshot(copied(taken), shown.square(there[4]), orientationOf(right))
+                val orientation = orientationOf(Point(there[1].x - there[0].x, there[1].y - there[0].y))
+                val sensor = Size(taken.width.toDouble(), taken.height.toDouble())
+                val upright = there.map { uprightPoint(it.inside(sensor), orientation, sensor) }
+                val part = Area.around(upright.take(4)).part(upright[4], reach)
+                Snapshot(copied(taken), part.onSensor(orientation, sensor), orientation)
             }
         }
 
@@ -55,13 +59,7 @@ class Snapshot private constructor(
             return List(points.size) { Point(to[2 * it].toDouble(), to[2 * it + 1].toDouble()) }
         }
 
-        private fun Area.inside(image: Image) =
-            Area(
-                maxOf(left, 0.0),
-                maxOf(top, 0.0),
-                minOf(right, image.width.toDouble()),
-                minOf(bottom, image.height.toDouble()),
-            )
+        private fun Point.inside(size: Size) = Point(x.coerceIn(0.0, size.width), y.coerceIn(0.0, size.height))
 
         /** ARCore has few pictures to lend, so they are given back at once. */
         private fun copied(image: Image): YuvPicture {

@@ -17,6 +17,7 @@ import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.Phrase
 import phantom.edge.ar.core.PictureSource
+import phantom.edge.ar.core.Reach
 
 /** Which source is open: AR where the phone has it, else the plain camera, or a picture of the user's. */
 class Sources(
@@ -35,14 +36,14 @@ class Sources(
 
     /** The best source of this phone. */
     fun openBest() {
-        if (isFake) return use(StillSource(activity, StillSource.drawnScene(), stage, model::aimed))
+        if (isFake) return use(StillSource(activity, StillSource.drawnScene(), stage, model))
         activity.withCamera { allowed -> if (allowed) scope.launch { openArOrCamera() } else refused() }
     }
 
     fun openCamera() {
         activity.withCamera { allowed ->
             if (!allowed) return@withCamera refused()
-            val camera = CameraSource(activity, stage, model::aimed, ::failed)
+            val camera = CameraSource(activity, stage, model, ::failed)
             use(camera)
             camera.start()
         }
@@ -54,9 +55,14 @@ class Sources(
             if (picture == null) {
                 failed(Failure(Failure.Code.PICTURE, Phrase.PICTURE_UNREADABLE.text()))
             } else {
-                use(StillSource(activity, picture, stage, model::aimed))
+                use(StillSource(activity, picture, stage, model))
             }
         }
+    }
+
+    /** What the viewfinder shows. */
+    fun show(reach: Reach) {
+        (current as? FlatSource)?.let { if (it.shownReach != reach) it.shownReach = reach }
     }
 
     fun pinAtCentre() {
@@ -89,7 +95,7 @@ class Sources(
         canUseAr = availability.isSupported
         if (!canUseAr || !installed()) return openCamera()
         try {
-            val source = ArSource(activity, stage, scope, model::aimed, ::failed)
+            val source = ArSource(activity, stage, scope, model, ::failed)
             use(source)
             source.resume()
         } catch (error: UnavailableException) {
@@ -113,6 +119,7 @@ class Sources(
         current = source
         model.use(source)
         (source as? FlatSource)?.open()
+        show(model.state.value.shownReach)
         (source as? ArSource)?.open()
     }
 

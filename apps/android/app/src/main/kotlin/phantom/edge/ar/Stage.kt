@@ -25,13 +25,13 @@ class Stage(private val root: View) {
 
     fun addPin() = PinView(labels)
 
-    /** The square that the model sees. */
-    fun showFinder(corner: Point, side: Double) {
-        val length = side.toInt()
-        if (finder.layoutParams.width != length) {
+    /** The part that the model sees. */
+    fun showFinder(corner: Point, size: Size) {
+        val (across, down) = size.width.toInt() to size.height.toInt()
+        if (finder.layoutParams.width != across || finder.layoutParams.height != down) {
             finder.layoutParams = finder.layoutParams.apply {
-                width = length
-                height = length
+                width = across
+                height = down
             }
         }
         finder.translationX = corner.x.toFloat()

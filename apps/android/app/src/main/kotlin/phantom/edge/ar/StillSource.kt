@@ -6,16 +6,17 @@ import android.graphics.Canvas
 import android.graphics.Color
 import android.graphics.Paint
 import android.widget.ImageView
+import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Framing
+import phantom.edge.ar.core.PixelRect
 import phantom.edge.ar.core.Size
 import phantom.edge.ar.core.SourceKind
-import phantom.edge.ar.core.Square
 import phantom.edge.core.RgbImage
 import phantom.edge.of
 
 /** One picture, upright. */
-class StillSource(context: Context, private val bitmap: Bitmap, stage: Stage, onAim: () -> Unit) :
-    FlatSource(stage, onAim) {
+class StillSource(context: Context, private val bitmap: Bitmap, stage: Stage, model: AppModel) :
+    FlatSource(stage, model) {
     override val kind = SourceKind.PICTURE
     override val isStill = true
     override val view =
@@ -28,8 +29,8 @@ class StillSource(context: Context, private val bitmap: Bitmap, stage: Stage, on
     override fun framing(stage: Size) =
         Framing(stage, Size(bitmap.width.toDouble(), bitmap.height.toDouble()), Framing.Fit.CONTAIN)
 
-    override suspend fun cut(framing: Framing, square: Square): RgbImage =
-        RgbImage.of(Bitmap.createBitmap(bitmap, square.x, square.y, square.side, square.side))
+    override suspend fun cut(framing: Framing, part: PixelRect): RgbImage =
+        RgbImage.of(Bitmap.createBitmap(bitmap, part.x, part.y, part.width, part.height))
 
     companion object {
         /** What the stand-in engine looks at: a drawn scene, so that the app runs where there is no camera. */

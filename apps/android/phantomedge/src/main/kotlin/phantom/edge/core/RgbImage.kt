@@ -41,11 +41,27 @@ private constructor(
         return unchecked(newWidth, newHeight, result)
     }
 
-    /** The rectangle of [size] pixels a side whose corner is at ([x], [y]). */
-    internal fun square(x: Int, y: Int, size: Int): RgbImage {
-        val part = ByteArray(size * size * 3)
-        for (row in 0 until size) pixels.copyInto(part, row * size * 3, at(x, y + row), at(x, y + row) + size * 3)
-        return unchecked(size, size, part)
+    /** The pixels of a rectangle. Throws [InputException] when it is empty or not inside. */
+    fun cropped(x: Int, y: Int, width: Int, height: Int): RgbImage {
+        val fits = width in 1..this.width && height in 1..this.height
+        if (!fits || x !in 0..this.width - width || y !in 0..this.height - height) {
+            val whole = "${this.width}x${this.height}"
+            throw InputException("${width}x$height pixels from $x, $y are not inside a picture of $whole")
+        }
+        return part(x, y, width, height)
+    }
+
+    /** The square around a point, for a session to be asked about; see [Crop.around]. */
+    fun croppedAround(x: Double, y: Double, size: Double = Crop.DEFAULT_SIZE): RgbImage {
+        val crop = Crop.around(x, y, size, width, height)
+        return part(crop.left, crop.top, crop.side, crop.side)
+    }
+
+    /** The pixels of a rectangle that is inside. */
+    internal fun part(x: Int, y: Int, width: Int, height: Int): RgbImage {
+        val part = ByteArray(width * height * 3)
+        for (row in 0 until height) pixels.copyInto(part, row * width * 3, at(x, y + row), at(x, y + row) + width * 3)
+        return unchecked(width, height, part)
     }
 
     override fun equals(other: Any?): Boolean =

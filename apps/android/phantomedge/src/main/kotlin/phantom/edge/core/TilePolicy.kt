@@ -36,7 +36,7 @@ data class TilePolicy(val size: Int, val max: Int, val thumbnail: Boolean = true
         val (columns, rows) = grid(image.width, image.height)
         val whole = image.resized(columns * size, rows * size)
         val corners = (0 until rows).flatMap { row -> (0 until columns).map { it to row } }
-        val tiles = corners.map { (column, row) -> whole.square(column * size, row * size, size) }
+        val tiles = corners.map { (column, row) -> whole.part(column * size, row * size, size, size) }
         return if (thumbnail && tiles.size > 1) tiles + image.resized(size, size) else tiles
     }
 

@@ -18,7 +18,7 @@ interface LoopHost {
     /** Milliseconds to rest after an answer; null when nothing may be asked now, because the phone is too warm. */
     val rest: Long?
 
-    fun willAsk(question: String)
+    fun willAsk(question: String, frame: Frame)
 
     fun didAnswer(question: String, answer: Answer)
 
@@ -76,7 +76,7 @@ class AnswerLoop(private val host: LoopHost, private val scope: CoroutineScope) 
             if (host.rest == null) return RETRY
             val frame = host.grab() ?: return RETRY
             currentCoroutineContext().ensureActive()
-            host.willAsk(question)
+            host.willAsk(question, frame)
             val answer = host.answer(frame, question)
             currentCoroutineContext().ensureActive()
             once = once.drop(1)

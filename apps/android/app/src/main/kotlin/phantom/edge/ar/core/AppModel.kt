@@ -32,6 +32,10 @@ data class AppState(
     val loading: LoadingStep? = LoadingStep(Phrase.LOADING_MODEL.text(), 0.0),
     val notice: Notice? = null,
     val label: LabelText = LabelText(),
+    /** How much of the picture around the pin the model looks at. */
+    val reach: Reach = Reach.of(),
+    /** The same, or what it will be once the fingers that choose it rest. */
+    val shownReach: Reach = reach,
     /** The last answer to each question about the picture or place of now. */
     val answers: Map<String, Verdict> = emptyMap(),
     val speed: Speed = Speed(),
@@ -149,6 +153,7 @@ class AppModel(
     fun use(next: PictureSource?) {
         source?.let { if (it !== next) it.close() }
         source = next
+        next?.reach = state.value.reach
         change { copy(source = next?.kind, isPaused = false) }
         forget()
         if (next == null) {
@@ -164,11 +169,26 @@ class AppModel(
         fail(Subject.SOURCE, failure)
     }
 
+    /** Two fingers on the picture have moved apart by this factor, or together. */
+    fun pinch(factor: Double, isOver: Boolean) = look(state.value.reach.scaled(factor), isOver)
+
     /** The pin has moved: the old answers were about another place. */
     fun aimed() {
         forget()
         if (state.value.isPaused) hold(false)
         begin()
+    }
+
+    /**
+     * Looks at more or less around the pin from now on, or at the whole picture. While fingers still move, only what is
+     * shown follows.
+     */
+    fun look(reach: Reach, isSettled: Boolean = true) {
+        change { copy(shownReach = reach) }
+        if (!isSettled || reach == state.value.reach) return
+        change { copy(reach = reach) }
+        source?.reach = reach
+        aimed()
     }
 
     // --- what the user does
@@ -286,11 +306,11 @@ class AppModel(
         return engine.ask(frame, question, config.formOf(question), state.value.maxTokens, ::heard)
     }
 
-    override fun willAsk(question: String) {
+    override fun willAsk(question: String, frame: Frame) {
         dismiss(Subject.QUESTION)
         val words = CoolDown.words(conditions.thermal) ?: Phrase.LOOKING.text()
         change { copy(stage = Stage.LOOKING, pill = Pill(words, Tone.LIVE)) }
-        show(state.value.label.begin(question))
+        show(state.value.label.begin(question, frame))
     }
 
     private fun heard(text: String, speed: Speed) {

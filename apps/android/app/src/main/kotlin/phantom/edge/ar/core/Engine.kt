@@ -10,9 +10,28 @@ import phantom.edge.core.StopReason
 class Frame(val image: RgbImage) {
     val id: Int = count.incrementAndGet()
 
+    /** Of the picture, small, for whoever wants to see what the model saw. */
+    val thumbnail: RgbImage = image.thumbnail(THUMBNAIL)
+
     private companion object {
+        const val THUMBNAIL = 240
         val count = AtomicInteger()
     }
+}
+
+/** Every so many pixels of it, so that neither side has more than [most]. */
+internal fun RgbImage.thumbnail(most: Int): RgbImage {
+    val step = (maxOf(width, height) + most - 1) / most
+    if (step <= 1) return this
+    val (across, down) = (width + step - 1) / step to (height + step - 1) / step
+    val small = ByteArray(across * down * 3)
+    for (y in 0 until down) {
+        for (x in 0 until across) {
+            val from = 3 * (y * step * width + x * step)
+            pixels.copyInto(small, 3 * (y * across + x), from, from + 3)
+        }
+    }
+    return RgbImage(across, down, small)
 }
 
 /** How far loading is; [part] from 0 to 1. */

@@ -1,32 +1,60 @@
 package phantom.edge.ar.core
 
 import kotlin.math.abs
+import kotlin.math.ceil
 import kotlin.math.floor
 import kotlin.math.max
 import kotlin.math.min
+import phantom.edge.core.Crop
 
 /** A point; what of, in which units, says where it is used. */
 data class Point(val x: Double, val y: Double)
 
 data class Size(val width: Double, val height: Double)
 
-/** A square of whole picture pixels, even numbers: a camera's colours come in pairs of pixels. */
-data class Square(val x: Int, val y: Int, val side: Int)
+/** A part of a picture, in whole pixels. */
+data class PixelRect(val x: Int, val y: Int, val width: Int, val height: Int) {
+    /**
+     * Where a part of an upright picture lies in the sensor's own picture, which has to be turned as the EXIF
+     * [orientation] says to become the upright one. [sensor] is the size of the sensor's.
+     */
+    fun onSensor(orientation: Int, sensor: Size): PixelRect {
+        val (across, down) = sensor.width.toInt() to sensor.height.toInt()
+        return when (orientation) {
+            3 -> PixelRect(across - x - width, down - y - height, width, height)
+            6 -> PixelRect(y, down - x - width, height, width)
+            8 -> PixelRect(across - y - height, x, height, width)
+            else -> this
+        }
+    }
+}
 
 /** A part of a picture, in pixels. */
 data class Area(val left: Double, val top: Double, val right: Double, val bottom: Double) {
-    /** The largest square inside, as close around [centre] as the edges allow. */
-    fun square(centre: Point): Square {
-        val side = max(2, even(min(right - left, bottom - top)))
-        val x = even(clamp(centre.x - side / 2.0, left, right - side))
-        val y = even(clamp(centre.y - side / 2.0, top, bottom - side))
-        return Square(max(0, x), max(0, y), side)
+    /** What the model looks at: the square around [centre] inside this area, or all of it. */
+    fun part(centre: Point, reach: Reach): PixelRect {
+        val (x, width) = whole(left, right)
+        val (y, height) = whole(top, bottom)
+        if (reach.isWhole) return PixelRect(x, y, width, height)
+        val across = clamp((centre.x - x) / width, 0.0, 1.0)
+        val down = clamp((centre.y - y) / height, 0.0, 1.0)
+        val crop = Crop.around(across, down, reach.size, width, height)
+        return PixelRect(x + crop.left, y + crop.top, crop.side, crop.side)
     }
 
     companion object {
         /** The area that these corners span. */
         fun around(points: List<Point>): Area =
             Area(points.minOf { it.x }, points.minOf { it.y }, points.maxOf { it.x }, points.maxOf { it.y })
+
+        /**
+         * The first of the whole pixels between two edges and how many there are, at least one. The nudge keeps
+         * 639.9999… of a rounded scale from losing one.
+         */
+        private fun whole(from: Double, to: Double): Pair<Int, Int> {
+            val first = ceil(from - 1e-6).toInt()
+            return first to max(1, floor(to + 1e-6).toInt() - first)
+        }
     }
 }
 
@@ -57,11 +85,11 @@ class Framing(val stage: Size, val picture: Size, fit: Fit) {
         )
     }
 
-    /** The largest square that can be seen, as close around [centre] (picture pixels) as its edges allow. */
-    fun square(centre: Point): Square = visible.square(centre)
+    /** What the model looks at: the square around [centre] (picture pixels) inside what is seen, or all of that. */
+    fun part(centre: Point, reach: Reach): PixelRect = visible.part(centre, reach)
 
-    /** The square's side on the stage, for the viewfinder; its corner is `toStage` of the square's. */
-    fun sideOnStage(square: Square): Double = square.side * scale
+    /** The part's size on the stage, for the viewfinder; its corner is `toStage` of the part's. */
+    fun sizeOnStage(part: PixelRect) = Size(part.width * scale, part.height * scale)
 
     /** The part of the picture that is on the stage. */
     private val visible: Area
@@ -84,7 +112,13 @@ fun orientationOf(screenRight: Point): Int =
         else -> if (screenRight.y < 0) 6 else 8
     }
 
-internal fun clamp(value: Double, least: Double, most: Double): Double = min(max(value, least), max(least, most))
+/** Where a point of the sensor's picture lies in the upright one, which it becomes as [orientation] says. */
+fun uprightPoint(point: Point, orientation: Int, sensor: Size): Point =
+    when (orientation) {
+        3 -> Point(sensor.width - point.x, sensor.height - point.y)
+        6 -> Point(sensor.height - point.y, point.x)
+        8 -> Point(point.y, sensor.width - point.x)
+        else -> point
+    }
 
-/** The even number at or below. The nudge keeps 639.9999… of a rounded scale from losing two pixels. */
-private fun even(value: Double): Int = 2 * floor((value + 1e-6) / 2).toInt()
+internal fun clamp(value: Double, least: Double, most: Double): Double = min(max(value, least), max(least, most))

@@ -42,6 +42,8 @@ enum class Phrase(private val english: String) {
     PICTURE("Picture"),
     PICTURE_UNREADABLE("This picture cannot be read. Choose another one."),
     PREPARING("Preparing"),
+    REACH_SHARE("%1\$s of the shorter side"),
+    REACH_WHOLE("The whole picture"),
     READY("Ready"),
     RESUMED("Resumed."),
     SELF_TEST("Self-test"),

@@ -9,7 +9,10 @@ interface PictureSource {
     /** What the user sees while [grab] has nothing, because something is to be done first. */
     val hint: String?
 
-    /** The square around the pin in the newest picture, a new frame each time; null when there is none. */
+    /** How much of the picture around the pin the model looks at. */
+    var reach: Reach
+
+    /** That part of the newest picture, a new frame each time; null when there is none. */
     suspend fun grab(): Frame?
 
     /** Keeps the newest picture: [grab] gives that same frame until [thaw]. */

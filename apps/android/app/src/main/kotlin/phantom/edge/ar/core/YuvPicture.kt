@@ -7,13 +7,12 @@ import phantom.edge.core.RgbImage
 class YuvPicture(private val y: Plane, private val u: Plane, private val v: Plane) {
     class Plane(val bytes: ByteBuffer, val rowStride: Int, val pixelStride: Int)
 
-    /** The pixels of a square, converted in 16-bit fixed point. The square's corner and side are even. */
-    fun cut(square: Square): RgbImage {
-        val side = square.side
-        val rgb = ByteArray(side * side * 3)
+    /** The pixels of a part, converted in 16-bit fixed point. */
+    fun cut(part: PixelRect): RgbImage {
+        val rgb = ByteArray(part.width * part.height * 3)
         var at = 0
-        for (row in square.y until square.y + side) {
-            for (column in square.x until square.x + side) {
+        for (row in part.y until part.y + part.height) {
+            for (column in part.x until part.x + part.width) {
                 val light = y.at(row, column) shl SHIFT
                 val blue = u.at(row / 2, column / 2) - 128
                 val red = v.at(row / 2, column / 2) - 128
@@ -22,7 +21,7 @@ class YuvPicture(private val y: Plane, private val u: Plane, private val v: Plan
                 rgb[at++] = byte(light + 116130 * blue) // 1.772
             }
         }
-        return RgbImage(side, side, rgb)
+        return RgbImage(part.width, part.height, rgb)
     }
 
     private fun Plane.at(row: Int, column: Int): Int =

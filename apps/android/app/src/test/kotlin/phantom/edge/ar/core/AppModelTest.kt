@@ -76,6 +76,33 @@ class AppModelTest {
     }
 
     @Test
+    fun moreOrLessOfThePictureIsAskedAboutAnew() = onOneThread {
+        val (app, camera) = model() to Pictures()
+        app.look(Reach.of(0.7))
+        app.use(camera)
+        assertEquals(Reach.of(0.7), camera.reach)
+        app.loadModel()
+        eventually("an answer") { app.now.answers.size == 1 }
+        assertEquals(1, app.now.label.frame?.image?.height, "the label has what was looked at")
+        app.togglePause()
+        app.look(Reach.of(isWhole = true))
+        assertTrue(camera.reach.isWhole)
+        assertTrue(app.now.answers.isEmpty())
+        assertFalse(app.now.isPaused)
+        eventually("it is asked anew") { app.now.answers.size == 1 }
+        app.look(Reach.of(isWhole = true))
+        assertEquals(1, app.now.answers.size, "nothing has changed")
+        app.pinch(0.5, isOver = false)
+        assertEquals(Reach.of(0.2), app.now.shownReach)
+        assertTrue(camera.reach.isWhole, "fingers still move")
+        app.pinch(0.5, isOver = true)
+        assertEquals(Reach.of(0.2), camera.reach)
+        val picture = Pictures(SourceKind.PICTURE)
+        app.use(picture)
+        assertEquals(Reach.of(0.2), picture.reach, "another source looks as far")
+    }
+
+    @Test
     fun inTheBackgroundNothingIsAsked() = onOneThread {
         val (app, camera) = model() to Pictures()
         app.setAway(true)

@@ -15,6 +15,7 @@ val CONFIG = AppConfig("Test", listOf("What is it?", "How many?").map { Preset(i
 /** A source whose pictures are as wide as they are many. */
 class Pictures(override val kind: SourceKind = SourceKind.CAMERA) : PictureSource {
     override var hint: String? = null
+    override var reach = Reach.of()
     var isEmpty = false
     var taken = 0
     var isClosed = false

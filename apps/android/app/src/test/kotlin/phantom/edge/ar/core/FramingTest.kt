@@ -4,18 +4,65 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
+import phantom.edge.core.Crop
 import phantom.edge.core.RgbImage
 
 class FramingTest {
     @Test
-    fun theSquareIsTheLargestThatIsSeen() {
+    fun theSquareLiesAroundThePinInWhatIsSeen() {
         // A 4:3 picture covers a tall stage: 960 of 1440 columns are seen.
         val framing = Framing(Size(400.0, 450.0), Size(1440.0, 1080.0), Framing.Fit.COVER)
-        assertEquals(Square(240, 60, 960), framing.square(Point(720.0, 540.0)))
-        assertEquals(Square(240, 0, 960), framing.square(Point(0.0, 0.0)))
-        assertEquals(Square(240, 120, 960), framing.square(Point(9999.0, 9999.0)))
-        val whole = Framing(Size(100.0, 400.0), Size(301.0, 77.0), Framing.Fit.CONTAIN)
-        assertEquals(Square(112, 0, 76), whole.square(Point(150.0, 40.0)))
+        fun part(x: Double, y: Double, reach: Reach = Reach.of()) = framing.part(Point(x, y), reach)
+        assertEquals(PixelRect(528, 348, 384, 384), part(720.0, 540.0), "0.4 of 960")
+        assertEquals(PixelRect(240, 0, 384, 384), part(0.0, 0.0))
+        assertEquals(PixelRect(816, 696, 384, 384), part(9999.0, 9999.0))
+        assertEquals(PixelRect(672, 492, 96, 96), part(720.0, 540.0, Reach.of(0.0)))
+        assertEquals(PixelRect(240, 60, 960, 960), part(720.0, 540.0, Reach.of(1.0)))
+        val whole = part(720.0, 540.0, Reach.of(isWhole = true))
+        assertEquals(PixelRect(240, 0, 960, 1080), whole)
+        assertEquals(Size(400.0, 450.0), framing.sizeOnStage(whole))
+        val small = Framing(Size(100.0, 400.0), Size(301.0, 77.0), Framing.Fit.CONTAIN)
+        assertEquals(PixelRect(112, 0, 77, 77), small.part(Point(150.0, 40.0), Reach.of(1.0)))
+        val pixel = Framing(Size(9.0, 9.0), Size(1.0, 1.0), Framing.Fit.CONTAIN)
+        assertEquals(PixelRect(0, 0, 1, 1), pixel.part(Point(0.0, 1.0), Reach.of()))
+    }
+
+    @Test
+    fun whatIsSeenIsThatOfTheRule() {
+        val framing = Framing(Size(320.0, 240.0), Size(640.0, 480.0), Framing.Fit.CONTAIN)
+        for ((x, y, size) in listOf(Triple(0.5, 0.5, 0.4), Triple(0.0, 1.0, 0.25), Triple(0.999, 0.001, 0.1))) {
+            val crop = Crop.around(x, y, size, 640, 480)
+            val part = framing.part(Point(x * 640, y * 480), Reach.of(size))
+            assertEquals(PixelRect(crop.left, crop.top, crop.side, crop.side), part)
+        }
+    }
+
+    @Test
+    fun moreAndLess() {
+        assertEquals("40 % of the shorter side", Reach.of().words)
+        assertEquals("The whole picture", Reach.of(isWhole = true).words)
+        assertEquals(80, Reach.of().scaled(2.0).percent)
+        assertEquals(Reach.of(1.0), Reach.of().scaled(100.0))
+        assertEquals(Reach.of(0.1), Reach.of().scaled(0.0))
+        assertEquals(Reach.of(0.8), Reach.of(0.4, isWhole = true).scaled(2.0), "fingers choose a square")
+    }
+
+    /** Cutting on the sensor and turning gives what turning and cutting gives; points are turned alike. */
+    @Test
+    fun thePartOnTheSensorIsTheOneOfTheUprightPicture() {
+        val sensor = RgbImage(12, 8, ByteArray(12 * 8 * 3) { (it / 3).toByte() })
+        val size = Size(12.0, 8.0)
+        for (orientation in listOf(1, 3, 6, 8)) {
+            val upright = sensor.upright(orientation)
+            for (part in listOf(PixelRect(2, 4, 4, 4), PixelRect(1, 2, 5, 3))) {
+                val (x, y, width, height) = part.onSensor(orientation, size)
+                val turned = sensor.cropped(x, y, width, height).upright(orientation)
+                assertEquals(upright.cropped(part.x, part.y, part.width, part.height), turned, "$orientation")
+            }
+            val there = uprightPoint(Point(3.5, 2.5), orientation, size)
+            val pixel = upright.cropped(there.x.toInt(), there.y.toInt(), 1, 1).pixels[0]
+            assertEquals(2 * 12 + 3, pixel.toInt(), "$orientation")
+        }
     }
 
     @Test

@@ -2,6 +2,7 @@ package phantom.edge.ar.core
 
 import java.io.File
 import java.util.concurrent.Executors
+import kotlin.math.roundToInt
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
@@ -84,6 +85,26 @@ class PhantomEngineTest {
         Unit
     }
 
+    /** From the tap to the values that the vision encoder is given. */
+    @Test
+    fun aTapChangesWhatTheModelSees() = runBlocking {
+        val graphs = graphs()
+        val engine = engine(graphs)
+        val framing = Framing(Size(400.0, 500.0), Size(120.0, 90.0), Framing.Fit.CONTAIN)
+        suspend fun seen(tap: Point, reach: Reach = Reach.of()): List<Int> {
+            val part = framing.part(framing.toPicture(framing.toStage(tap)), reach)
+            val image = SCENE.cropped(part.x, part.y, part.width, part.height)
+            engine.ask(Frame(image), "What colour is it?", null, 2) { _, _ -> }
+            return graphs.means
+        }
+        val (red, blue) = Point(30.0, 40.0) to Point(95.0, 60.0)
+        assertEquals(listOf(200, 30, 30), seen(red), "the red square alone")
+        assertEquals(listOf(30, 60, 200), seen(blue), "the blue square alone")
+        val whole = seen(red, Reach.of(isWhole = true))
+        assertEquals(whole, seen(blue, Reach.of(isWhole = true)), "of the whole picture a tap changes nothing")
+        assertTrue(whole[0] > 100 && whole[2] > 100, "$whole")
+    }
+
     @Test
     fun anotherSizeLooksAgainAtThePicture() = runBlocking {
         val graphs = graphs()
@@ -119,6 +140,19 @@ class PhantomEngineTest {
 
     private companion object {
         const val TEXT = "a red cube"
+
+        /** 120 by 90 pixels, light, with a red and a blue square of 40. */
+        val SCENE =
+            RgbImage(120, 90, ByteArray(120 * 90 * 3) { place ->
+                val (x, y) = place / 3 % 120 to place / 360
+                val colour =
+                    when {
+                        x in 10 until 50 && y in 20 until 60 -> listOf(200, 30, 30)
+                        x in 75 until 115 && y in 40 until 80 -> listOf(30, 60, 200)
+                        else -> listOf(220, 220, 220)
+                    }
+                colour[place % 3].toByte()
+            })
     }
 
     /** Graphs that say one sentence, whatever they see. */
@@ -133,11 +167,15 @@ class PhantomEngineTest {
 
         /** Values of each tile that was looked at. */
         val tiles = ArrayList<Int>()
+
+        /** Of red, green and blue in the newest tile, 0 to 255. */
+        var means = emptyList<Int>()
         val looks
             get() = tiles.size
 
         override fun encode(tile: FloatArray): FloatArray {
             tiles += tile.size
+            means = tile.asList().chunked(tile.size / 3) { (255 * it.average()).roundToInt() }
             return FloatArray(manifest.tileSizes.first { 3 * it.size * it.size == tile.size }.tokens * manifest.hidden)
         }
 

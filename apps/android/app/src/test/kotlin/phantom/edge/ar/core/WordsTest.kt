@@ -9,6 +9,7 @@ import phantom.edge.core.Form
 import phantom.edge.core.InputException
 import phantom.edge.core.Likelihood
 import phantom.edge.core.MemoryException
+import phantom.edge.core.RgbImage
 import phantom.edge.core.StopReason
 
 class WordsTest {
@@ -24,11 +25,13 @@ class WordsTest {
 
     @Test
     fun aLabelDoesNotFlickerWhileAnAnswerRepeats() {
-        var label = LabelText().begin("What?").stream("A").stream("A dog").finish(Verdict("A dog", "80 % sure"))
-        label = label.begin("What?").stream("A")
+        val frames = List(3) { Frame(RgbImage(1, 1, ByteArray(3))) }
+        var label = LabelText().begin("What?", frames[0]).stream("A").stream("A dog").finish(Verdict("A dog", "80 % sure"))
+        label = label.begin("What?", frames[1]).stream("A")
+        assertEquals(frames[1], label.frame)
         assertEquals(Verdict("A dog", "80 % sure"), label.verdict)
         assertEquals("A cat", label.stream("A cat").answer)
-        assertEquals("", label.begin("Where?").answer)
+        assertEquals("", label.begin("Where?", frames[2]).answer)
     }
 
     private fun settings(vararg changes: Pair<String, Any?>): Map<String, Any?> =
