@@ -27,6 +27,7 @@ PACK: Final = "model/src/main/assets"
 own assets."""
 BUNDLE, NPU = "bundle", "npu"
 TITLE: Final = "app/src/main/res/values/title.xml"
+WRAPPER: Final = "gradlew"
 PACK_BYTES: Final = 1_000_000_000
 """Most bytes that Google Play delivers with an app at its installation
 (https://developer.android.com/guide/playcore/asset-delivery#size-limits)."""
@@ -123,6 +124,7 @@ def write_android_app(
     with replacing_folder(output, check_new_folder) as folder:
         step("writing the project")
         native.copy_sources("android", folder)
+        (folder / WRAPPER).chmod(0o755)  # an installed package keeps no modes
         _rename(folder, app)
         native.write(folder / ".gitignore", _IGNORED)
         native.write_settings(folder / ASSETS / SETTINGS, native.settings(app.title))

@@ -48,12 +48,12 @@ def ios(
     request = IosRequest(name, title, bundle_id, team)
     project = _write(write_ios_app, request, bundle, output, "ios", as_json)
     if not as_json:
-        echo(f"wrote {output}\nopen it with: open {project}   (Xcode 16 or later)")
+        echo(f"wrote {output}\nopen it with: open {project}   (Xcode 26 or later)")
 
 
 @apps.command(
     epilog="Example: phantom-edge app android --bundle phantom-nano-android --output nano-ar && "
-    "cd nano-ar && gradle wrapper && ./gradlew installDebug"
+    "cd nano-ar && ./gradlew installDebug"
 )
 @command
 def android(
@@ -87,7 +87,7 @@ def android(
     if not as_json:
         if npu is not None:
             echo(_parts(npu))
-        echo(f"wrote {folder}\nrun it with: cd {folder} && gradle wrapper && ./gradlew installDebug")
+        echo(f"wrote {folder}\nrun it with: cd {folder} && ./gradlew installDebug")
 
 
 def _parts(npu: Path) -> str:

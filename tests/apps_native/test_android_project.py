@@ -4,8 +4,10 @@ tested.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 import xml.etree.ElementTree as ElementTree
@@ -124,7 +126,7 @@ def test_gradle_names_what_is_there(android_project):
     text = "".join(path.read_text() for path in scripts)
     named = {name.replace(".", "-") for name in re.findall(r"\(libs\.(?:plugins\.)?([\w.]+)\)", text)}
     assert named == {*catalogue["libraries"], *catalogue["plugins"]}
-    for path in re.findall(r'(?:srcDir|proguardFiles)\(.*?"(\.\./[^"]+|[\w-]+\.pro)"', text):
+    for path in re.findall(r'(?:directories \+=|proguardFiles\().*?"(\.\./[^"]+|[\w-]+\.pro)"', text):
         assert (android_project / "app" / path).exists(), path
     for name in re.findall(r'setting\("(\w+)"\)', text):
         assert f"phantom.{name}=" in (android_project / "gradle.properties").read_text()
@@ -140,6 +142,27 @@ def test_the_wrapper_is_pinned_by_a_digest(android_project):
     values = dict(line.split("=", 1) for line in lines)
     assert re.fullmatch(r"[0-9a-f]{64}", values["distributionSha256Sum"])
     assert values["distributionUrl"].startswith("https\\://services.gradle.org/distributions/gradle-")
+
+
+def test_the_wrapper_is_gradles_own_and_starts(android_project, tmp_path):
+    """Up to where it would fetch Gradle: the address is one of this machine, where nobody answers."""
+    jar = android_project / "gradle/wrapper/gradle-wrapper.jar"
+    digest = hashlib.sha256(jar.read_bytes()).hexdigest()
+    assert f"`{digest}`" in (Path(__file__).parents[2] / "docs/app-pins.md").read_text()
+    assert os.access(android_project / "gradlew", os.X_OK)
+    if shutil.which("java") is None:
+        return
+    copy = shutil.copytree(android_project / "gradle/wrapper", tmp_path / "gradle/wrapper").parents[1]
+    shutil.copy(android_project / "gradlew", copy)
+    properties = copy / "gradle/wrapper/gradle-wrapper.properties"
+    address = "http\\://127.0.0.1:9/gradle-9.6.1-bin.zip"
+    properties.write_text(re.sub(r"(?<=distributionUrl=).*", lambda _: address, properties.read_text()))
+    environment = {**os.environ, "GRADLE_USER_HOME": str(tmp_path / "home")}
+    started = subprocess.run(
+        ["./gradlew", "--version"], cwd=copy, env=environment, capture_output=True, text=True, check=False
+    )
+    assert started.returncode != 0
+    assert "127.0.0.1:9/gradle-9.6.1-bin.zip" in started.stdout + started.stderr
 
 
 # --- compiled -----------------------------------------------------------------------------------------------
@@ -209,7 +232,8 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
     wrong = re.findall(r"^\d+\) .*\n.*", result.stdout, flags=re.MULTILINE)
     assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]
-    assert re.search(r"OK \(4\d tests\)", result.stdout), result.stdout[-300:]
+    count = sum(path.read_text().count("    @Test\n") for path in tests)
+    assert f"OK ({count} tests)" in result.stdout, result.stdout[-300:]
 
 
 def test_the_core_needs_no_android(android_project):

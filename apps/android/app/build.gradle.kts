@@ -1,6 +1,5 @@
 plugins {
     alias(libs.plugins.android.application)
-    alias(libs.plugins.kotlin.android)
 }
 
 fun setting(name: String): String = providers.gradleProperty("phantom.$name").getOrElse("")
@@ -10,13 +9,13 @@ val hasNpu = setting("npu") == "true"
 
 android {
     namespace = "phantom.edge.ar"
-    compileSdk = 35
+    compileSdk = 36
 
     defaultConfig {
         applicationId = setting("applicationId")
         minSdk = 26
         if (hasNpu) minSdk = 27 // of the QNN provider's library
-        targetSdk = 35
+        targetSdk = 36
         versionCode = 1
         versionName = "1.0"
         buildConfigField("String", "MODEL_URL", "\"${setting("modelUrl")}\"")
@@ -37,7 +36,7 @@ android {
     // An app bundle (.aab) takes the model from the asset pack. Asset packs are not part of an .apk, so the debug build,
     // which is what `installDebug` and Android Studio put on a phone, has the same files among its own assets.
     if (setting("modelUrl").isEmpty() || (hasNpu && setting("npuUrl").isEmpty())) assetPacks += ":model"
-    sourceSets["debug"].assets.srcDir("../model/src/main/assets")
+    sourceSets["debug"].assets.directories += "../model/src/main/assets"
 
     // Compressed files would have to be unpacked twice.
     androidResources { noCompress += listOf("pte", "safetensors", "onnx", "bin", "data") }
@@ -49,7 +48,8 @@ android {
         targetCompatibility = JavaVersion.VERSION_17
     }
 
-    // The DSP opens its half of Qualcomm's libraries by their path, so they have to be unpacked at the installation.
+    // Left in the package, native libraries are mapped from it on pages of 16 KB. The DSP opens its half of Qualcomm's
+    // libraries by their path, so with them they have to be unpacked at the installation.
     packaging {
         jniLibs.useLegacyPackaging = hasNpu
         // Libraries of several makers may each bring it; one is enough.

@@ -1,12 +1,10 @@
-// A library module of the app's own project, which chooses the versions of the Android and Kotlin plugins.
-plugins {
-    id("com.android.library")
-    id("org.jetbrains.kotlin.android")
-}
+// A library module of the app's own project, which chooses the versions of the Android and Kotlin plugins. From version 9 on
+// Android's plugin compiles Kotlin by itself; an app with an older one adds id("org.jetbrains.kotlin.android") here.
+plugins { id("com.android.library") }
 
 android {
     namespace = "phantom.edge"
-    compileSdk = 35
+    compileSdk = 36
 
     defaultConfig {
         minSdk = 26
@@ -28,7 +26,7 @@ dependencies {
     implementation("org.pytorch:executorch-android:1.5.1")
     // An app with a part for the NPU links it, with com.qualcomm.qti:onnxruntime-android-qnn and :qnn-runtime beside it.
     compileOnly("com.microsoft.onnxruntime:onnxruntime-android:1.27.0")
-    api("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.8.1")
+    api("org.jetbrains.kotlinx:kotlinx-coroutines-android:1.11.0")
     testImplementation("junit:junit:4.13.2")
     testImplementation(kotlin("test-junit"))
 }

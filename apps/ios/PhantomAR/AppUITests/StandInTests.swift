@@ -6,7 +6,7 @@ import XCTest
 
     override func setUp() async throws {
         continueAfterFailure = false
-        app.launchArguments = ["-engine", "fake"]
+        app.launchArguments = ["-engine", "fake", "-AppleLanguages", "(en)"]
         app.launch()
     }
 

@@ -1,4 +1,5 @@
-// The part of SwiftUI that the app uses, as declared in iOS 18; nothing here runs.
+// The part of SwiftUI that the app uses, as declared in iOS 18; nothing here runs. A literal is a key of the string
+// catalogue (LocalizedStringKey); text that is computed is shown as it is.
 import Combine
 @_exported import Observation
 @_exported import UIKit
@@ -67,6 +68,7 @@ public struct EnvironmentValues {
     public var scenePhase: ScenePhase { fatalError() }
     public var dismiss: DismissAction { fatalError() }
     public var colorScheme: ColorScheme { get { fatalError() } set {} }
+    public var dynamicTypeSize: DynamicTypeSize { get { fatalError() } set {} }
 }
 
 public protocol ShapeStyle {}
@@ -98,15 +100,32 @@ public struct Rectangle: InsettableShape { public init() {} }
 public struct Capsule: InsettableShape { public init() {} }
 public struct RoundedRectangle: InsettableShape { public init(cornerRadius: CGFloat) {} }
 
+public struct LocalizedStringKey: ExpressibleByStringInterpolation, Equatable {
+    public init(stringLiteral value: String) {}
+    public init(stringInterpolation: StringInterpolation) {}
+    public struct StringInterpolation: StringInterpolationProtocol {
+        public init(literalCapacity: Int, interpolationCount: Int) {}
+        public mutating func appendLiteral(_ literal: String) {}
+        public mutating func appendInterpolation(_ text: String) {}
+        public mutating func appendInterpolation(_ number: Int) {}
+    }
+}
+public enum DynamicTypeSize: Hashable, Comparable, Sendable { case small, medium, large, accessibility1, accessibility2 }
+@propertyWrapper public struct ScaledMetric<Value: BinaryFloatingPoint> {
+    public init(wrappedValue: Value) { self.wrappedValue = wrappedValue }
+    public let wrappedValue: Value
+}
+
 public struct Font: Sendable {
     public enum Weight: Sendable { case regular, semibold, bold }
-    public static let body = Font(), headline = Font(), footnote = Font()
-    public static func system(size: CGFloat, weight: Weight? = nil) -> Font { Font() }
+    public static let body = Font(), headline = Font(), subheadline = Font(), footnote = Font(), caption = Font()
     public func weight(_ weight: Weight) -> Font { self }
     public func monospacedDigit() -> Font { self }
 }
 public struct Text: View {
-    public init(_ text: String) {}
+    public init(_ key: LocalizedStringKey) {}
+    public init(verbatim text: String) {}
+    @_disfavoredOverload public init<S: StringProtocol>(_ text: S) {}
     public var body: Never { fatalError() }
 }
 public struct Image: View {
@@ -117,16 +136,20 @@ public struct Image: View {
     public var body: Never { fatalError() }
 }
 public struct Label: View {
-    public init(_ title: String, systemImage: String) {}
+    public init(_ key: LocalizedStringKey, systemImage: String) {}
+    @_disfavoredOverload public init<S: StringProtocol>(_ title: S, systemImage: String) {}
     public var body: Never { fatalError() }
 }
 public struct Button<L: View>: View {
     public init(action: @escaping @MainActor () -> Void, @ViewBuilder label: () -> L) {}
     public var body: Never { fatalError() }
 }
-extension Button where L == Text { public init(_ title: String, action: @escaping @MainActor () -> Void) {} }
+extension Button where L == Text {
+    public init(_ key: LocalizedStringKey, action: @escaping @MainActor () -> Void) {}
+    @_disfavoredOverload public init<S: StringProtocol>(_ title: S, action: @escaping @MainActor () -> Void) {}
+}
 public struct Link: View {
-    public init(_ title: String, destination: URL) {}
+    public init(_ key: LocalizedStringKey, destination: URL) {}
     public var body: Never { fatalError() }
 }
 public struct Spacer: View {
@@ -145,7 +168,7 @@ public struct Slider<L: View>: View {
     public var body: Never { fatalError() }
 }
 public struct Toggle: View {
-    public init(_ title: String, isOn: Binding<Bool>) {}
+    public init(_ key: LocalizedStringKey, isOn: Binding<Bool>) {}
     public var body: Never { fatalError() }
 }
 @MainActor @preconcurrency public protocol ToggleStyle {}
@@ -163,7 +186,7 @@ extension Gesture {
 }
 public enum AccessibilityAdjustmentDirection: Sendable { case increment, decrement }
 public struct TextField: View {
-    public init(_ title: String, text: Binding<String>) {}
+    public init(_ key: LocalizedStringKey, text: Binding<String>) {}
     public var body: Never { fatalError() }
 }
 public struct HStack<C: View>: View {
@@ -224,7 +247,7 @@ public struct NavigationStack<C: View>: View {
     public var body: Never { fatalError() }
 }
 public struct NavigationLink<D: View>: View {
-    public init(_ title: String, @ViewBuilder destination: () -> D) {}
+    public init(_ key: LocalizedStringKey, @ViewBuilder destination: () -> D) {}
     public var body: Never { fatalError() }
 }
 public struct Form<C: View>: View {
@@ -232,7 +255,7 @@ public struct Form<C: View>: View {
     public var body: Never { fatalError() }
 }
 public struct Section<C: View>: View {
-    public init(_ title: String, @ViewBuilder content: () -> C) {}
+    public init(_ key: LocalizedStringKey, @ViewBuilder content: () -> C) {}
     public init(@ViewBuilder content: () -> C) {}
     public var body: Never { fatalError() }
 }
@@ -240,9 +263,12 @@ public struct LabeledContent<L: View, C: View>: View {
     public init(@ViewBuilder content: () -> C, @ViewBuilder label: () -> L) {}
     public var body: Never { fatalError() }
 }
-extension LabeledContent where L == Text, C == Text { public init(_ title: String, value: String) {} }
+extension LabeledContent where L == Text, C == Text {
+    public init<V: StringProtocol>(_ key: LocalizedStringKey, value: V) {}
+    @_disfavoredOverload public init<S: StringProtocol, V: StringProtocol>(_ title: S, value: V) {}
+}
 public struct Picker<S: Hashable, C: View>: View {
-    public init(_ title: String, selection: Binding<S>, @ViewBuilder content: () -> C) {}
+    public init(_ key: LocalizedStringKey, selection: Binding<S>, @ViewBuilder content: () -> C) {}
     public var body: Never { fatalError() }
 }
 public struct SubmitLabel: Sendable { public static let send = SubmitLabel() }
@@ -288,6 +314,9 @@ extension View {
     public func clipped() -> some View { EmptyView() }
     public func contentShape<S: Shape>(_ shape: S) -> some View { EmptyView() }
     public func opacity(_ value: Double) -> some View { EmptyView() }
+    public func dynamicTypeSize<R: RangeExpression>(_ range: R) -> some View where R.Bound == DynamicTypeSize {
+        EmptyView()
+    }
     public func lineLimit(_ lines: Int?) -> some View { EmptyView() }
     public func minimumScaleFactor(_ factor: CGFloat) -> some View { EmptyView() }
     public func multilineTextAlignment(_ alignment: TextAlignment) -> some View { EmptyView() }
@@ -314,10 +343,13 @@ extension View {
     public func sheet<C: View>(
         isPresented: Binding<Bool>, onDismiss: (() -> Void)? = nil, @ViewBuilder content: @escaping () -> C
     ) -> some View { EmptyView() }
-    public func navigationTitle(_ title: String) -> some View { EmptyView() }
+    public func navigationTitle(_ key: LocalizedStringKey) -> some View { EmptyView() }
+    @_disfavoredOverload public func navigationTitle<S: StringProtocol>(_ text: S) -> some View { EmptyView() }
     public func toolbar<C: View>(@ViewBuilder content: () -> C) -> some View { EmptyView() }
-    public func accessibilityLabel(_ text: String) -> some View { EmptyView() }
-    public func accessibilityValue(_ text: String) -> some View { EmptyView() }
+    public func accessibilityLabel(_ key: LocalizedStringKey) -> some View { EmptyView() }
+    @_disfavoredOverload public func accessibilityLabel<S: StringProtocol>(_ text: S) -> some View { EmptyView() }
+    public func accessibilityValue(_ key: LocalizedStringKey) -> some View { EmptyView() }
+    @_disfavoredOverload public func accessibilityValue<S: StringProtocol>(_ text: S) -> some View { EmptyView() }
     public func accessibilityIdentifier(_ text: String) -> some View { EmptyView() }
     public func accessibilityAdjustableAction(_ handler: @escaping (AccessibilityAdjustmentDirection) -> Void)
         -> some View

@@ -5,7 +5,7 @@ import SwiftUI
 /// A pin in the room with its label, which always faces the camera. Text streams into the label as a texture.
 @MainActor final class ARPin {
     static let width: Float = 0.24  // metres, seen from 0.8 metres
-    static let pointSize = CGSize(width: 300, height: 110)
+    static let pointSize = CGSize(width: 300, height: PinnedLabel.height)
     static let pause = Duration.milliseconds(120)  // between two textures: faster than one reads
 
     let anchor: AnchorEntity
@@ -60,6 +60,7 @@ import SwiftUI
             .frame(width: Self.pointSize.width, height: Self.pointSize.height)
             .background(Theme.ground)
             .environment(\.colorScheme, .dark)
+            .environment(\.dynamicTypeSize, .large)  // one walks nearer to read it
         let renderer = ImageRenderer(content: content)
         renderer.scale = 3
         guard let image = renderer.cgImage else { return }

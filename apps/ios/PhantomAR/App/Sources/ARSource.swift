@@ -42,7 +42,7 @@ import SwiftUI
 
     // MARK: PictureSource
 
-    var hint: String? { pins.isEmpty ? "Tap a surface to pin an answer" : "Point the camera at the pin" }
+    var hint: String? { localized(pins.isEmpty ? "Tap a surface to pin an answer" : "Point the camera at the pin") }
 
     func grab() async throws -> Frame? {
         if isFrozen, let frozen { return frozen }
@@ -139,10 +139,11 @@ import SwiftUI
 extension ARSource: ARSessionDelegate {
     nonisolated func session(_ session: ARSession, didFailWithError error: any Error) {
         let refused = (error as? ARError)?.code == .cameraUnauthorized
+        let reason = error.localizedDescription
         let failure =
             refused
-            ? Failure(.cameraRefused, "Allow the camera for this app in Settings, or use a picture.")
-            : Failure(.ar, "AR stopped: \(error.localizedDescription) The plain camera answers all the same.")
+            ? Failure(.cameraRefused, localized("Allow the camera for this app in Settings, or use a picture."))
+            : Failure(.ar, localized("AR stopped: %1$@ The plain camera answers all the same.", reason))
         Task { @MainActor in self.onFailure(failure) }
     }
 }

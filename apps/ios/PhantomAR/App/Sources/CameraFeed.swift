@@ -14,10 +14,10 @@ import UIKit
 
     init() throws {
         guard let device = AVCaptureDevice.default(for: .video) else {
-            throw Failure(.noCamera, "This device has no camera. Use a picture instead.")
+            throw Failure(.noCamera, localized("This device has no camera. Use a picture instead."))
         }
         guard let input = try? AVCaptureDeviceInput(device: device), session.canAddInput(input) else {
-            throw Failure(.cameraBusy, "Another app uses the camera. Close it and try again.")
+            throw Failure(.cameraBusy, localized("Another app uses the camera. Close it and try again."))
         }
         let output = AVCaptureVideoDataOutput()
         output.alwaysDiscardsLateVideoFrames = true

@@ -10,19 +10,19 @@ enum CoreMLEngine {
         _ folder: URL, _ onStep: @escaping OnStep
     ) async throws -> PhantomEngine {
         let start = Date()
-        await onStep(LoadingStep("Checking the model's files", part: 0.05))
+        await onStep(LoadingStep(localized("Checking the model's files"), part: 0.05))
         let bundle = try await opened(folder)
         let conditions = AppleConditions()
         try PhantomSession.checkMemory(for: bundle, conditions)
-        await onStep(LoadingStep("Preparing the model for this device", part: 0.35))
+        await onStep(LoadingStep(localized("Preparing the model for this device"), part: 0.35))
         let backend = try await CoreMLBackend(bundle)
-        await onStep(LoadingStep("Loading the model", part: 0.7))
+        await onStep(LoadingStep(localized("Loading the model"), part: 0.7))
         let remembered = TileSizeStore.defaults.read()
         let size = bundle.manifest.tileSizes.map(\.size).first { $0 == remembered }
         try await backend.prepare(tileSize: size)
         let session = try PhantomSession(
             bundle: bundle, backend: backend, conditions: conditions, pacing: Pacing(), tileSize: size)
-        await onStep(LoadingStep("Ready", part: 1))
+        await onStep(LoadingStep(localized("Ready"), part: 1))
         return PhantomEngine(session, loading: Date().timeIntervalSince(start))
     }
 

@@ -25,7 +25,7 @@ struct CameraFrame: @unchecked Sendable {
             height: CVPixelBufferGetHeight(buffer))
         let area = CGRect(x: there.x, y: there.y, width: there.width, height: there.height)
         guard let pixels = whole?.cropping(to: area) else {
-            throw Failure(.picture, "The camera's frame has a format that cannot be read.")
+            throw Failure(.picture, localized("The camera's frame has a format that cannot be read."))
         }
         return try RGBImage(pixels, orientation: orientation)
     }

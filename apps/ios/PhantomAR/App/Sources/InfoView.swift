@@ -74,6 +74,7 @@ private struct NoticesView: View {
 
     private var text: String {
         let file = Bundle.main.url(forResource: "THIRD_PARTY_NOTICES", withExtension: "txt")
-        return file.flatMap { try? String(contentsOf: $0, encoding: .utf8) } ?? "This copy of the app has no notices."
+        let notices = file.flatMap { try? String(contentsOf: $0, encoding: .utf8) }
+        return notices ?? localized("This copy of the app has no notices.")
     }
 }

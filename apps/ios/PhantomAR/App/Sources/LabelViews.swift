@@ -7,6 +7,10 @@ import SwiftUI
 struct PinnedLabel: View {
     let label: LabelText
     var isWorking = false
+    /// Grows with the user's font; in the room, where the label is a texture, it does not.
+    @ScaledMetric private var height = PinnedLabel.height
+
+    static let height: CGFloat = 110
 
     var body: some View {
         HStack(alignment: .top, spacing: 12) {
@@ -16,7 +20,7 @@ struct PinnedLabel: View {
         .foregroundStyle(Theme.ink)
         .padding(EdgeInsets(top: 11, leading: 14, bottom: 12, trailing: 14))
         .frame(maxWidth: .infinity, alignment: .leading)
-        .frame(height: 110)
+        .frame(height: height)
         .background(Theme.glass)
         .overlay(alignment: .top) { Theme.accent.frame(height: 3) }
         .clipShape(RoundedRectangle(cornerRadius: Theme.radius))
@@ -28,17 +32,17 @@ struct PinnedLabel: View {
     private var words: some View {
         VStack(alignment: .leading, spacing: 2) {
             Text(label.question)
-                .font(.system(size: 13))
+                .font(.footnote)
                 .foregroundStyle(Theme.faint)
                 .lineLimit(1)
             Text(label.answer.isEmpty && isWorking ? "…" : label.answer)
-                .font(.system(size: 18, weight: .semibold))
+                .font(.body.weight(.semibold))
                 .foregroundStyle(label.verdict.isSure ? Theme.ink : Theme.warn)
                 .lineLimit(label.verdict.note.isEmpty ? 3 : 2)
                 .accessibilityIdentifier("answer")
             if !label.verdict.note.isEmpty {
                 Text(label.verdict.note)
-                    .font(.system(size: 13))
+                    .font(.footnote)
                     .foregroundStyle(Theme.faint)
                     .lineLimit(1)
             }
@@ -83,12 +87,13 @@ struct StatePill: View {
                 .fill(colour)
                 .frame(width: 9, height: 9)
             Text(pill.words)
-                .font(.system(size: 14, weight: .semibold).monospacedDigit())
+                .font(.subheadline.weight(.semibold).monospacedDigit())
                 .lineLimit(1)
                 .accessibilityIdentifier("state")
         }
         .padding(.horizontal, 14)
-        .frame(height: 36)
+        .padding(.vertical, 6)
+        .frame(minHeight: 36)
         .background(Theme.glass)
         .clipShape(Capsule())
         .accessibilityElement(children: .combine)

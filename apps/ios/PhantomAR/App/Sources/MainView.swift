@@ -21,6 +21,7 @@ struct MainView: View {
             layout {
                 StageView(app: app, sources: sources, showInfo: { showsInfo = true })
                 PanelView(app: app, isWide: isWide)
+                    .dynamicTypeSize(...DynamicTypeSize.accessibility2)  // leaves the picture half of the screen
                     .frame(width: isWide ? min(372, window.size.width * 0.36) : nil)
             }
         }

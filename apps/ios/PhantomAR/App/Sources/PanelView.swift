@@ -6,12 +6,13 @@ struct PanelView: View {
     let app: AppModel
     let isWide: Bool
     @State private var own = ""
+    @ScaledMetric private var cardWidth: CGFloat = 184
 
     var body: some View {
         VStack(alignment: .leading, spacing: 12) {
             HStack {
-                Text(isWide ? app.config.title : "Questions")
-                    .font(.system(size: isWide ? 18 : 14, weight: .semibold))
+                Text(isWide ? app.config.title : localized("Questions"))
+                    .font((isWide ? Font.body : .subheadline).weight(.semibold))
                     .accessibilityAddTraits(.isHeader)
                 Spacer()
                 Button("Ask all", action: app.askAll)
@@ -39,7 +40,7 @@ struct PanelView: View {
                     PresetCard(question: question, answer: app.answers[question], isChosen: question == app.question) {
                         app.choose(question)
                     }
-                    .frame(width: isWide ? nil : 184)
+                    .frame(width: isWide ? nil : cardWidth)
                     .disabled(!app.isReady)
                     .accessibilityIdentifier("preset-\(number)")
                 }
@@ -104,12 +105,12 @@ private struct PresetCard: View {
         Button(action: action) {
             VStack(alignment: .leading, spacing: 2) {
                 Text(question)
-                    .font(.system(size: 13))
+                    .font(.footnote)
                     .foregroundStyle(Theme.faint)
                     .lineLimit(2)
                     .multilineTextAlignment(.leading)
                 Text(answer?.text ?? "–")
-                    .font(.system(size: 15, weight: .semibold))
+                    .font(.subheadline.weight(.semibold))
                     .lineLimit(1)
                 Spacer(minLength: 0)
             }
@@ -124,23 +125,23 @@ private struct PresetCard: View {
         }
         .foregroundStyle(Theme.ink)
         .accessibilityLabel(question)
-        .accessibilityValue(answer?.spoken ?? "no answer yet")
+        .accessibilityValue(answer?.spoken ?? localized("no answer yet"))
         .accessibilityAddTraits(isChosen ? .isSelected : [])
     }
 }
 
 /// Columns of one width: numbers that grow push nothing aside.
 private struct Meter: View {
-    let name: String
+    let name: LocalizedStringKey
     let value: String
 
     var body: some View {
         VStack(alignment: .leading, spacing: 2) {
             Text(name)
-                .font(.system(size: 12))
+                .font(.caption)
                 .foregroundStyle(Theme.faint)
             Text(value)
-                .font(.system(size: 14, weight: .semibold).monospacedDigit())
+                .font(.subheadline.weight(.semibold).monospacedDigit())
         }
         .lineLimit(1)
         .minimumScaleFactor(0.8)

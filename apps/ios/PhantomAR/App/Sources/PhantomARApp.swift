@@ -7,7 +7,7 @@ struct PhantomARApp: App {
     var body: some Scene {
         WindowGroup {
             if BenchmarkApp.isAsked {
-                Text("phantom-edge bench").task { await BenchmarkApp.run() }
+                Text(verbatim: "phantom-edge bench").task { await BenchmarkApp.run() }
             } else {
                 Opening()
             }

@@ -23,7 +23,7 @@ struct ReachBar: View {
                 .frame(minHeight: 44)
                 .accessibilityIdentifier("whole-picture")
         }
-        .font(.system(size: 15, weight: .semibold))
+        .font(.subheadline.weight(.semibold))
         .padding(.horizontal, 14)
         .frame(maxWidth: 420)
         .background(Theme.glass)

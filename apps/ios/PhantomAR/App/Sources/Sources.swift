@@ -39,7 +39,7 @@ import SwiftUI
     func show(_ item: PhotosPickerItem) async {
         guard let data = try? await item.loadTransferable(type: Data.self), let image = UIImage(data: data)?.cgImage
         else {
-            return failed(Failure(.picture, "This picture cannot be read. Choose another one."))
+            return failed(Failure(.picture, localized("This picture cannot be read. Choose another one.")))
         }
         use(StillFeed(image, orientation: orientation(of: data)))
     }
@@ -57,7 +57,7 @@ import SwiftUI
 
     private func allowed() async -> Bool {
         if await AVCaptureDevice.requestAccess(for: .video) { return true }
-        failed(Failure(.cameraRefused, "Allow the camera for this app in Settings, or use a picture."))
+        failed(Failure(.cameraRefused, localized("Allow the camera for this app in Settings, or use a picture.")))
         return false
     }
 

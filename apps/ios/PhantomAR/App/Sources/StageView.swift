@@ -43,7 +43,7 @@ struct StageView: View {
                 .onTapGesture { place in ar.pin(at: place) }
                 .reaches(app)
                 .accessibilityLabel("Camera, with answers pinned in the room")
-                .accessibilityValue("\(app.reach.words). \(app.label.question) \(app.label.verdict.spoken)")
+                .accessibilityValue("\(app.reach.words). \(app.label.question) \(app.label.verdict.spoken)" as String)
         } else if let flat = sources.flat {
             FlatStage(app: app, source: flat)
         } else {
@@ -63,7 +63,7 @@ struct StageView: View {
             }
             PhotosPicker(selection: $picked, matching: .images) {
                 Image(systemName: "photo")
-                    .font(.system(size: 18, weight: .semibold))
+                    .font(.body.weight(.semibold))
                     .frame(width: 44, height: 44)
                     .background(Theme.glass)
                     .clipShape(Circle())
@@ -96,6 +96,7 @@ struct StageView: View {
 private struct FlatStage: View {
     let app: AppModel
     let source: FlatSource
+    @ScaledMetric private var labelHeight = PinnedLabel.height
 
     var body: some View {
         GeometryReader { space in
@@ -127,7 +128,7 @@ private struct FlatStage: View {
 
     /// Below the pin, or above where there is more room; never beyond the edges.
     private func labelPlace(_ point: Point, in size: CGSize) -> CGPoint {
-        let (half, tall) = (min(150, size.width / 2 - 12), 110.0)
+        let (half, tall) = (min(150, size.width / 2 - 12), labelHeight)
         let below = point.y + 40 + tall < size.height - ReachBar.height
         let x = min(max(point.x, half + 12), max(size.width - half - 12, half + 12))
         return CGPoint(x: x, y: below ? point.y + 30 + tall / 2 : max(point.y - 30 - tall / 2, tall / 2 + 62))

@@ -18,14 +18,14 @@ enum Theme {
 
 /// A round button over the picture.
 struct RoundButton: View {
-    let title: String
+    let title: LocalizedStringKey
     let symbol: String
     let action: () -> Void
 
     var body: some View {
         Button(action: action) {
             Image(systemName: symbol)
-                .font(.system(size: 18, weight: .semibold))
+                .font(.body.weight(.semibold))
                 .frame(width: 44, height: 44)
                 .background(Theme.glass)
                 .clipShape(Circle())

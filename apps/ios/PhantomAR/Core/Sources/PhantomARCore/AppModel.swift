@@ -21,8 +21,8 @@ import PhantomEdge
 
     public let config: AppConfig
     public private(set) var stage = Stage.loading
-    public private(set) var pill = Pill(words: "Loading", tone: .busy)
-    public private(set) var loading: LoadingStep? = LoadingStep("Loading the model", part: 0)
+    public private(set) var pill = Pill(words: localized("Loading"), tone: .busy)
+    public private(set) var loading: LoadingStep? = LoadingStep(localized("Loading the model"), part: 0)
     public private(set) var notice: Notice?
     public private(set) var label = LabelText()
     public private(set) var question: String
@@ -75,7 +75,7 @@ import PhantomEdge
     public func loadModel() async {
         dismiss(.model)
         engine = nil
-        (stage, loading) = (.loading, LoadingStep("Loading the model", part: 0))
+        (stage, loading) = (.loading, LoadingStep(localized("Loading the model"), part: 0))
         do {
             let loaded = try await load { [weak self] step in self?.progress(step) }
             tileSize = try await tileSize(of: loaded)
@@ -86,7 +86,7 @@ import PhantomEdge
         }
         (loading, info) = (nil, engine?.info)
         memory = measureMemory()
-        say("The model is ready.")
+        say(localized("The model is ready."))
         begin()
     }
 
@@ -124,7 +124,8 @@ import PhantomEdge
         do {
             checks = try await engine.selfTest()
         } catch {
-            checks = [CheckRow(name: "Self-test", measured: Failure(error).message, limit: "", passed: false)]
+            let reason = Failure(error).message
+            checks = [CheckRow(name: localized("Self-test"), measured: reason, limit: "", passed: false)]
         }
         isTesting = false
         begin()
@@ -133,7 +134,8 @@ import PhantomEdge
     private func progress(_ step: LoadingStep) {
         guard engine == nil else { return }
         loading = step
-        pill = Pill(words: step.part < 1 ? "Loading \(Int(100 * step.part)) %" : "Preparing", tone: .busy)
+        let share = "\(Int(100 * step.part)) %"
+        pill = Pill(words: step.part < 1 ? localized("Loading %1$@", share) : localized("Preparing"), tone: .busy)
     }
 
     // MARK: Source
@@ -194,7 +196,7 @@ import PhantomEdge
     public func togglePause() {
         guard canPause else { return }
         hold(!isPaused)
-        say(isPaused ? "Paused. The picture is held." : "Resumed.")
+        say(isPaused ? localized("Paused. The picture is held.") : localized("Resumed."))
         if isPaused { loop.pause() } else { begin() }
     }
 
@@ -239,7 +241,7 @@ import PhantomEdge
         }
         if subject != .question {
             stage = .stopped
-            pill = Pill(words: subject == .model ? "Stopped" : "No camera", tone: .bad)
+            pill = Pill(words: subject == .model ? localized("Stopped") : localized("No camera"), tone: .bad)
         }
         loading = subject == .model ? nil : loading
         if notice?.subject == .model && subject != .model { return }
@@ -276,14 +278,14 @@ import PhantomEdge
     public func willAsk(_ question: String, about frame: Frame) {
         dismiss(.question)
         stage = .looking
-        pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? "Looking", tone: .live)
+        pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? localized("Looking"), tone: .live)
         label.begin(question, about: frame)
         source?.show(label)
     }
 
     private func heard(_ text: String, _ speed: Speed) {
         stage = .answering
-        pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? "Answering", tone: .live)
+        pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? localized("Answering"), tone: .live)
         self.speed = speed
         label.stream(text)
         source?.show(label)
@@ -309,7 +311,7 @@ import PhantomEdge
     public func didIdle() {
         guard isReady, source != nil else { return }
         stage = .paused
-        pill = Pill(words: sourceKind == .picture ? "Picture" : "Paused", tone: .calm)
+        pill = Pill(words: sourceKind == .picture ? localized("Picture") : localized("Paused"), tone: .calm)
     }
 }
 

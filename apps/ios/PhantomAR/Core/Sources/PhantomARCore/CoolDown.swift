@@ -16,8 +16,8 @@ public enum CoolDown {
     public static func words(at level: ThermalLevel) -> String? {
         switch level {
         case .nominal, .fair: return nil
-        case .serious: return "Warm, slower"
-        case .critical: return "Cooling down"
+        case .serious: return localized("Warm, slower")
+        case .critical: return localized("Cooling down")
         }
     }
 }

@@ -27,15 +27,15 @@ public struct Failure: Error, Equatable, Sendable {
 
     public var title: String {
         switch code {
-        case .settings, .bundle: return "The model cannot be used"
-        case .memory: return "Out of memory"
-        case .model: return "The model does not run"
-        case .question: return "This cannot be asked"
-        case .picture: return "Not a picture"
-        case .noCamera: return "No camera"
-        case .cameraRefused: return "The camera is not allowed"
-        case .cameraBusy: return "The camera is in use"
-        case .ar: return "AR is not available"
+        case .settings, .bundle: return localized("The model cannot be used")
+        case .memory: return localized("Out of memory")
+        case .model: return localized("The model does not run")
+        case .question: return localized("This cannot be asked")
+        case .picture: return localized("Not a picture")
+        case .noCamera: return localized("No camera")
+        case .cameraRefused: return localized("The camera is not allowed")
+        case .cameraBusy: return localized("The camera is in use")
+        case .ar: return localized("AR is not available")
         }
     }
 

@@ -13,7 +13,7 @@ public struct FakeEngine: Engine {
         step: Duration = .milliseconds(40), _ onStep: @MainActor @Sendable (LoadingStep) -> Void
     ) async throws -> FakeEngine {
         for part in 0...4 {
-            await onStep(LoadingStep("Loading the model", part: Double(part) / 4))
+            await onStep(LoadingStep(localized("Loading the model"), part: Double(part) / 4))
             try await Task.sleep(for: step)
         }
         return FakeEngine(step: step)

@@ -13,12 +13,12 @@ public actor PhantomEngine: Engine {
         let bytes = manifest.files.values.reduce(0) { $0 + $1.bytes }
         let sizes = [session.tile.size] + manifest.tileSizes.map(\.size).filter { $0 != session.tile.size }
         // Where there is a choice, it says itself what is chosen.
-        let sees = ModelInfo.Fact("Sees", "\(session.tile.size) × \(session.tile.size) pixels")
+        let sees = ModelInfo.Fact(localized("Sees"), localized("%1$@ × %1$@ pixels", String(session.tile.size)))
         info = ModelInfo(
             facts: [
-                .init("Model", "\(manifest.target), \(Numbers.megabytes(bytes))"),
-                .init("Runs on", session.backend.name),
-            ] + (sizes.count > 1 ? [] : [sees]) + [.init("Ready after", Numbers.seconds(loading))],
+                .init(localized("Model"), "\(manifest.target), \(Numbers.megabytes(bytes))"),
+                .init(localized("Runs on"), session.backend.name),
+            ] + (sizes.count > 1 ? [] : [sees]) + [.init(localized("Ready after"), Numbers.seconds(loading))],
             tileSizes: sizes)
     }
 

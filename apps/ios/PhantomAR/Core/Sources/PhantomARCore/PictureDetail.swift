@@ -10,8 +10,11 @@ public struct PictureDetail: Equatable, Sendable {
     public static func all(of sizes: [Int]) -> [PictureDetail] {
         guard sizes.count > 1 else { return [] }
         return sizes.sorted(by: >).enumerated().map { n, size in
-            let word = n == 0 ? "Fine" : n == sizes.count - 1 ? "Fast" : "Medium"
-            return PictureDetail(size: size, name: "\(word), \(size) pixels")
+            let side = String(size)
+            if n == 0 { return PictureDetail(size: size, name: localized("Fine, %1$@ pixels", side)) }
+            let isLast = n == sizes.count - 1
+            let name = isLast ? localized("Fast, %1$@ pixels", side) : localized("Medium, %1$@ pixels", side)
+            return PictureDetail(size: size, name: name)
         }
     }
 }

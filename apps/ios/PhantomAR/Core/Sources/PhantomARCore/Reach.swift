@@ -24,7 +24,8 @@ public struct Reach: Equatable, Sendable {
 
     /// What a screen reader says of it.
     public var words: String {
-        isWhole ? "The whole picture" : "\(Int((100 * size).rounded())) % of the shorter side"
+        let share = "\(Int((100 * size).rounded())) %"
+        return isWhole ? localized("The whole picture") : localized("%1$@ of the shorter side", share)
     }
 
     private func stepped(_ steps: Double) -> Reach {

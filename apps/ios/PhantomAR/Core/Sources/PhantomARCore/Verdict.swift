@@ -17,14 +17,14 @@ public struct Verdict: Equatable, Sendable {
         guard let best = answer.likelihoods.first else {
             // An answer that was cut short says so.
             let shown = answer.stop == .end || answer.stop == .stop ? answer.text : answer.text + " …"
-            self.init(shown.isEmpty ? "No answer" : shown)
+            self.init(shown.isEmpty ? localized("No answer") : shown)
             return
         }
         let sure = Self.percent(best.probability)
         if best.probability >= leastConfidence {
-            self.init(best.text, note: "\(sure) sure")
+            self.init(best.text, note: localized("%1$@ sure", sure))
         } else {
-            self.init("Not sure", note: "perhaps \(best.text), \(sure)", isSure: false)
+            self.init(localized("Not sure"), note: localized("perhaps %1$@, %2$@", best.text, sure), isSure: false)
         }
     }
 
@@ -32,7 +32,8 @@ public struct Verdict: Equatable, Sendable {
     public var spoken: String { note.isEmpty ? text : "\(text), \(note)" }
 
     private static func percent(_ probability: Double) -> String {
-        if probability > 0.99 && probability < 1 { return "over 99 %" }
-        return probability > 0 && probability < 0.01 ? "under 1 %" : "\(Int((100 * probability).rounded())) %"
+        if probability > 0.99 && probability < 1 { return localized("over %1$@", "99 %") }
+        if probability > 0 && probability < 0.01 { return localized("under %1$@", "1 %") }
+        return "\(Int((100 * probability).rounded())) %"
     }
 }

@@ -41,7 +41,7 @@ class StandInTest {
         onView(withId(R.id.question)).perform(typeText("Is it a cube?"), pressImeActionButton(), closeSoftKeyboard())
         eventually(R.id.label_question, matches(withText("Is it a cube?")))
         eventually(R.id.label_answer, matches(withText(startsWith("A stand-in answer to “Is it a cube?”"))))
-        eventually(R.id.state, matches(withText("Picture")))
+        eventually(R.id.state, matches(withText(R.string.say_picture)))
     }
 
     /** The stand-in says how many pixels it sees: the drawn scene has 720 by 960. */

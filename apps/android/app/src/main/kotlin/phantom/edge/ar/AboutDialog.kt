@@ -37,15 +37,17 @@ class AboutDialog(private val activity: Activity, private val model: AppModel, p
 
     fun update(state: AppState) {
         val view = view ?: return
-        view.text(R.id.facts, state.facts.joinToString("\n") { "${it.name}: ${it.value}" })
+        view.text(R.id.facts, state.facts.joinToString("\n") { activity.getString(R.string.fact, it.name, it.value) })
         view.text(R.id.checks, state.checks.joinToString("\n", transform = ::line))
         val test = view.findViewById<Button>(R.id.self_test)
         test.isEnabled = state.isReady && !state.isTesting
         test.setText(if (state.isTesting) R.string.running else R.string.run_self_test)
     }
 
-    private fun line(row: CheckRow) =
-        "${row.name}: ${row.measured}, limit ${row.limit}: ${if (row.passed) "passed" else "failed"}"
+    private fun line(row: CheckRow): String {
+        val verdict = activity.getString(if (row.passed) R.string.passed else R.string.failed)
+        return activity.getString(R.string.check, row.name, row.measured, row.limit, verdict)
+    }
 
     private fun addLengths(list: Spinner) {
         val lengths = (LENGTHS + model.config.longestAnswer).distinct().sorted()

@@ -30,6 +30,7 @@ import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.Frame
 import phantom.edge.ar.core.LabelText
+import phantom.edge.ar.core.Phrase
 import phantom.edge.ar.core.PictureSource
 import phantom.edge.ar.core.Place
 import phantom.edge.ar.core.Point
@@ -93,7 +94,7 @@ class ArSource(
         try {
             session.resume()
         } catch (error: CameraNotAvailableException) {
-            return onFailure(Failure(Failure.Code.CAMERA_BUSY, "Another app uses the camera. Close it and try again."))
+            return onFailure(Failure(Failure.Code.CAMERA_BUSY, Phrase.CAMERA_IN_USE.text()))
         }
         view.onResume()
         isRunning = true
@@ -128,7 +129,7 @@ class ArSource(
     // --- PictureSource, on the main thread
 
     override val hint: String
-        get() = if (hasPins) "Point the camera at the pin" else "Tap a surface to pin an answer"
+        get() = (if (hasPins) Phrase.AIM_AT_PIN else Phrase.TAP_SURFACE).text()
 
     override suspend fun grab(): Frame? {
         frozen?.let { if (isFrozen) return it }
@@ -183,7 +184,7 @@ class ArSource(
             } catch (error: SessionPausedException) {
                 return
             } catch (error: CameraNotAvailableException) {
-                scope.launch { onFailure(Failure(Failure.Code.CAMERA_BUSY, "The camera was taken by another app.")) }
+                scope.launch { onFailure(Failure(Failure.Code.CAMERA_BUSY, Phrase.CAMERA_TAKEN.text())) }
                 return
             }
         background.draw(frame)

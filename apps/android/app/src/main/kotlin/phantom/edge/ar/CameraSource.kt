@@ -19,6 +19,7 @@ import kotlinx.coroutines.withTimeoutOrNull
 import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.Framing
+import phantom.edge.ar.core.Phrase
 import phantom.edge.ar.core.PixelRect
 import phantom.edge.ar.core.Size
 import phantom.edge.ar.core.SourceKind
@@ -80,13 +81,13 @@ class CameraSource(
             val selector =
                 listOf(CameraSelector.DEFAULT_BACK_CAMERA, CameraSelector.DEFAULT_FRONT_CAMERA)
                     .firstOrNull { camera.hasCamera(it) }
-                    ?: throw Failure(Failure.Code.NO_CAMERA, "This phone has no camera. Use a picture instead.")
+                    ?: throw Failure(Failure.Code.NO_CAMERA, Phrase.CAMERA_MISSING.text())
             camera.unbindAll()
             camera.bindToLifecycle(activity, selector, useCases())
         } catch (failure: Failure) {
             onFailure(failure)
         } catch (error: Exception) { // CameraX wraps whatever the phone's driver says
-            onFailure(Failure(Failure.Code.CAMERA_BUSY, "The camera does not open. Close other apps that use it."))
+            onFailure(Failure(Failure.Code.CAMERA_BUSY, Phrase.CAMERA_SHUT.text()))
         }
     }
 

@@ -23,6 +23,7 @@ import phantom.edge.ar.core.Failure
 import phantom.edge.ar.core.HttpSupply
 import phantom.edge.ar.core.LoadingStep
 import phantom.edge.ar.core.PhantomEngine
+import phantom.edge.ar.core.Phrase
 import phantom.edge.core.FileSupply
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomEdgeException
@@ -43,13 +44,13 @@ class ModelLoader(private val context: Context) {
                 telling(onStep) { steps ->
                     val bundle = withContext(Dispatchers.IO) { bundle(steps) }
                     val part = withContext(Dispatchers.IO) { part(steps) }
-                    steps.trySend(LoadingStep("Loading the model", FETCHED))
+                    steps.trySend(LoadingStep(Phrase.LOADING_MODEL.text(), FETCHED))
                     withContext(worker) {
                         val tell = { text: String -> steps.trySend(LoadingStep(text, FETCHED)).let {} }
                         npus.open(bundle, part.bundle, otherwise = part.reason, onStep = tell)
                     }
                 }
-            onStep(LoadingStep("Ready", 1.0))
+            onStep(LoadingStep(Phrase.READY.text(), 1.0))
             return Loaded(PhantomEngine(answering, worker, (System.nanoTime() - start) * 1e-9), worker)
         } catch (error: Throwable) {
             worker.close()
@@ -78,7 +79,7 @@ class ModelLoader(private val context: Context) {
         val manifest =
             asset(ModelBundle.MANIFEST)
                 ?: throw Failure(Failure.Code.BUNDLE, "The app has no model: write it with `phantom-edge app android`.")
-        val text = if (remote.isEmpty()) "Unpacking the model" else "Fetching the model"
+        val text = (if (remote.isEmpty()) Phrase.UNPACKING else Phrase.FETCHING).text()
         return install(BundleInstall(File(context.filesDir, BUNDLE), manifest, supply), steps, text, 0.0..INSTALLED)
     }
 
@@ -88,13 +89,13 @@ class ModelLoader(private val context: Context) {
         val manifest = asset("$NPU/${ModelBundle.MANIFEST}")
         if (manifest == null) {
             folder.deleteRecursively()
-            return Part(null, "the app has no part for an NPU")
+            return Part(null, Phrase.NO_NPU_PART.text())
         }
         val remote = BuildConfig.NPU_URL
         return try {
             val supply = if (remote.isEmpty()) AssetSupply(context.assets, NPU) else HttpSupply(remote)
             val install = BundleInstall(folder, manifest, supply) { npus.plan(it).files }
-            Part(install(install, steps, "Fetching the part for the NPU", INSTALLED..FETCHED), "")
+            Part(install(install, steps, Phrase.FETCHING_NPU.text(), INSTALLED..FETCHED), "")
         } catch (error: Failure) { // tried again at the next start
             Part(null, error.message)
         } catch (error: PhantomEdgeException) {

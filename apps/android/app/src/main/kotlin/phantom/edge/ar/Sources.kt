@@ -15,6 +15,7 @@ import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 import phantom.edge.ar.core.AppModel
 import phantom.edge.ar.core.Failure
+import phantom.edge.ar.core.Phrase
 import phantom.edge.ar.core.PictureSource
 import phantom.edge.ar.core.Reach
 
@@ -52,7 +53,7 @@ class Sources(
         scope.launch {
             val picture = withContext(Dispatchers.IO) { decoded(address) }
             if (picture == null) {
-                failed(Failure(Failure.Code.PICTURE, "This picture cannot be read. Choose another one."))
+                failed(Failure(Failure.Code.PICTURE, Phrase.PICTURE_UNREADABLE.text()))
             } else {
                 use(StillSource(activity, picture, stage, model))
             }
@@ -122,7 +123,7 @@ class Sources(
         (source as? ArSource)?.open()
     }
 
-    private fun refused() = failed(Failure(Failure.Code.CAMERA_REFUSED, "Allow the camera in Settings, or use a picture."))
+    private fun refused() = failed(Failure(Failure.Code.CAMERA_REFUSED, Phrase.CAMERA_ALLOW.text()))
 
     private fun failed(failure: Failure) {
         if (failure.code != Failure.Code.PICTURE) {

@@ -28,8 +28,8 @@ data class AppState(
     val details: List<PictureDetail> = emptyList(),
     val tileSize: Int? = null,
     val stage: Stage = Stage.LOADING,
-    val pill: Pill = Pill("Loading", Tone.BUSY),
-    val loading: LoadingStep? = LoadingStep("Loading the model", 0.0),
+    val pill: Pill = Pill(Phrase.LOADING.text(), Tone.BUSY),
+    val loading: LoadingStep? = LoadingStep(Phrase.LOADING_MODEL.text(), 0.0),
     val notice: Notice? = null,
     val label: LabelText = LabelText(),
     /** How much of the picture around the pin the model looks at. */
@@ -78,7 +78,7 @@ class AppModel(
         dismiss(Subject.MODEL)
         engine?.close()
         engine = null
-        change { copy(stage = Stage.LOADING, isReady = false, loading = LoadingStep("Loading the model", 0.0)) }
+        change { copy(stage = Stage.LOADING, isReady = false, loading = LoadingStep(Phrase.LOADING_MODEL.text(), 0.0)) }
         val loaded =
             try {
                 load(::progress).also { choose(it) }
@@ -92,7 +92,7 @@ class AppModel(
         engine = loaded
         val details = PictureDetail.all(loaded.tileSizes)
         change { copy(isReady = true, loading = null, facts = loaded.facts, details = details, memory = memory()) }
-        say("The model is ready.")
+        say(Phrase.MODEL_READY.text())
         begin()
     }
 
@@ -135,14 +135,15 @@ class AppModel(
             } catch (cancelled: CancellationException) {
                 throw cancelled
             } catch (error: Exception) {
-                listOf(CheckRow("Self-test", Failure.of(error).message, "", false))
+                listOf(CheckRow(Phrase.SELF_TEST.text(), Failure.of(error).message, "", false))
             }
         change { copy(isTesting = false, checks = rows) }
         begin()
     }
 
     private fun progress(step: LoadingStep) {
-        val words = if (step.part < 1) "Loading ${(100 * step.part).toInt()} %" else "Preparing"
+        val share = "${(100 * step.part).toInt()} %"
+        val words = if (step.part < 1) Phrase.LOADING_PART.text(share) else Phrase.PREPARING.text()
         change { copy(loading = step, pill = Pill(words, Tone.BUSY)) }
     }
 
@@ -209,7 +210,7 @@ class AppModel(
     fun togglePause() {
         if (!state.value.canPause) return
         hold(!state.value.isPaused)
-        say(if (state.value.isPaused) "Paused. The picture is held." else "Resumed.")
+        say((if (state.value.isPaused) Phrase.PAUSED_HELD else Phrase.RESUMED).text())
         if (state.value.isPaused) loop.pause() else begin()
     }
 
@@ -274,8 +275,8 @@ class AppModel(
             change { copy(isReady = false, loading = null) }
         }
         if (subject != Subject.QUESTION) {
-            val words = if (subject == Subject.MODEL) "Stopped" else "No camera"
-            change { copy(stage = Stage.STOPPED, pill = Pill(words, Tone.BAD)) }
+            val words = if (subject == Subject.MODEL) Phrase.STOPPED else Phrase.TITLE_NO_CAMERA
+            change { copy(stage = Stage.STOPPED, pill = Pill(words.text(), Tone.BAD)) }
         }
         if (state.value.notice?.subject == Subject.MODEL && subject != Subject.MODEL) return
         change { copy(notice = Notice(subject, failure)) }
@@ -307,13 +308,13 @@ class AppModel(
 
     override fun willAsk(question: String, frame: Frame) {
         dismiss(Subject.QUESTION)
-        val words = CoolDown.words(conditions.thermal) ?: "Looking"
+        val words = CoolDown.words(conditions.thermal) ?: Phrase.LOOKING.text()
         change { copy(stage = Stage.LOOKING, pill = Pill(words, Tone.LIVE)) }
         show(state.value.label.begin(question, frame))
     }
 
     private fun heard(text: String, speed: Speed) {
-        val words = CoolDown.words(conditions.thermal) ?: "Answering"
+        val words = CoolDown.words(conditions.thermal) ?: Phrase.ANSWERING.text()
         change { copy(stage = Stage.ANSWERING, pill = Pill(words, Tone.LIVE), speed = speed) }
         show(state.value.label.stream(text))
     }
@@ -334,8 +335,8 @@ class AppModel(
 
     override fun didIdle() {
         if (!state.value.isReady || source == null) return
-        val words = if (state.value.source == SourceKind.PICTURE) "Picture" else "Paused"
-        change { copy(stage = Stage.PAUSED, pill = Pill(words, Tone.CALM)) }
+        val words = if (state.value.source == SourceKind.PICTURE) Phrase.PICTURE else Phrase.PAUSED
+        change { copy(stage = Stage.PAUSED, pill = Pill(words.text(), Tone.CALM)) }
     }
 
     private companion object {

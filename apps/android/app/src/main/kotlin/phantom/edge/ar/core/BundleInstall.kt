@@ -49,6 +49,6 @@ class BundleInstall(
         try {
             update.run(verify = false, check, onBytes)
         } catch (error: BundleException) {
-            throw Failure(Failure.Code.BUNDLE, "${Failure.sentence(error.message)} If it stays so, build the app again.")
+            throw Failure(Failure.Code.BUNDLE, Phrase.BUILD_AGAIN.text(Failure.sentence(error.message)))
         }
 }

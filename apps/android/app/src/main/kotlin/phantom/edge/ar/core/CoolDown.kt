@@ -20,7 +20,7 @@ object CoolDown {
     fun words(level: ThermalLevel): String? =
         when (level) {
             ThermalLevel.NOMINAL, ThermalLevel.FAIR -> null
-            ThermalLevel.SERIOUS -> "Warm, slower"
-            ThermalLevel.CRITICAL -> "Cooling down"
+            ThermalLevel.SERIOUS -> Phrase.WARM.text()
+            ThermalLevel.CRITICAL -> Phrase.COOLING.text()
         }
 }

@@ -9,23 +9,23 @@ import phantom.edge.core.TransferException
 
 /** Something that went wrong in a way that the user should read about: what it is and how to mend it. */
 class Failure(val code: Code, override val message: String) : Exception(message) {
-    enum class Code(val title: String) {
-        SETTINGS("The model cannot be used"),
-        BUNDLE("The model cannot be used"),
-        MEMORY("Out of memory"),
-        STORAGE("Not enough storage"),
-        NETWORK("The model cannot be fetched"),
-        MODEL("The model does not run"),
-        QUESTION("This cannot be asked"),
-        PICTURE("Not a picture"),
-        NO_CAMERA("No camera"),
-        CAMERA_REFUSED("The camera is not allowed"),
-        CAMERA_BUSY("The camera is in use"),
-        AR("AR is not available"),
+    enum class Code(internal val title: Phrase) {
+        SETTINGS(Phrase.TITLE_MODEL),
+        BUNDLE(Phrase.TITLE_MODEL),
+        MEMORY(Phrase.TITLE_MEMORY),
+        STORAGE(Phrase.TITLE_STORAGE),
+        NETWORK(Phrase.TITLE_NETWORK),
+        MODEL(Phrase.TITLE_RUNS),
+        QUESTION(Phrase.TITLE_QUESTION),
+        PICTURE(Phrase.TITLE_PICTURE),
+        NO_CAMERA(Phrase.TITLE_NO_CAMERA),
+        CAMERA_REFUSED(Phrase.TITLE_CAMERA_REFUSED),
+        CAMERA_BUSY(Phrase.TITLE_CAMERA_BUSY),
+        AR(Phrase.TITLE_AR),
     }
 
     val title: String
-        get() = code.title
+        get() = code.title.text()
 
     /** Whether another try can go well without anything else being changed. */
     val canRetry: Boolean
@@ -44,7 +44,7 @@ class Failure(val code: Code, override val message: String) : Exception(message)
                 is TransferException -> Failure(Code.NETWORK, sentence(error.message))
                 is StorageException -> Failure(Code.STORAGE, sentence(error.message))
                 is BackendException -> Failure(Code.MODEL, sentence(error.message))
-                is OutOfMemoryError -> Failure(Code.MEMORY, "This phone ran out of memory. Close other apps and try again.")
+                is OutOfMemoryError -> Failure(Code.MEMORY, Phrase.MEMORY_FULL.text())
                 else -> Failure(Code.MODEL, sentence(error.message ?: error.javaClass.simpleName))
             }
 

@@ -55,7 +55,7 @@ class FakeEngine(private val step: Long = STEP) : Engine {
 
         suspend fun load(step: Long = STEP, onStep: suspend (LoadingStep) -> Unit): FakeEngine {
             for (part in 0..4) {
-                onStep(LoadingStep("Loading the model", part / 4.0))
+                onStep(LoadingStep(Phrase.LOADING_MODEL.text(), part / 4.0))
                 delay(step)
             }
             return FakeEngine(step)

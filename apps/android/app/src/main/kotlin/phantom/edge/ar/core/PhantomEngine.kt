@@ -29,12 +29,13 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
     override val facts =
         session.manifest.let { manifest ->
             listOfNotNull(
-                Fact("Model", "${manifest.target}, ${Numbers.megabytes(answering.bytes)}"),
-                Fact("Runs on", session.backend.name),
+                Fact(Phrase.FACT_MODEL.text(), "${manifest.target}, ${Numbers.megabytes(answering.bytes)}"),
+                Fact(Phrase.FACT_RUNS_ON.text(), session.backend.name),
                 Fact(if (answering.processor.isNpu) "NPU" else "CPU", answering.processor.reason),
                 // Where there is a choice, it says itself what is chosen.
-                Fact("Sees", "${session.tile.size} × ${session.tile.size} pixels").takeIf { tileSizes.size == 1 },
-                Fact("Ready after", Numbers.seconds(loading)),
+                Fact(Phrase.FACT_SEES.text(), Phrase.FACT_PIXELS.text(session.tile.size))
+                    .takeIf { tileSizes.size == 1 },
+                Fact(Phrase.FACT_READY_AFTER.text(), Numbers.seconds(loading)),
             )
         }
 

@@ -8,8 +8,8 @@ data class PictureDetail(val size: Int, val name: String) {
         /** A choice for each size, the finest first; none where there is only one. */
         fun all(sizes: List<Int>): List<PictureDetail> =
             if (sizes.size < 2) emptyList() else sizes.sortedDescending().mapIndexed { n, size ->
-                val word = if (n == 0) "Fine" else if (n == sizes.lastIndex) "Fast" else "Medium"
-                PictureDetail(size, "$word, $size pixels")
+                val name = if (n == 0) Phrase.FINE else if (n == sizes.lastIndex) Phrase.FAST else Phrase.MEDIUM
+                PictureDetail(size, name.text(size))
             }
     }
 }

@@ -14,7 +14,7 @@ class Reach private constructor(val size: Double, val isWhole: Boolean) {
 
     /** What a screen reader says of it. */
     val words: String
-        get() = if (isWhole) "The whole picture" else "$percent % of the shorter side"
+        get() = if (isWhole) Phrase.REACH_WHOLE.text() else Phrase.REACH_SHARE.text("$percent %")
 
     override fun equals(other: Any?) = other is Reach && size == other.size && isWhole == other.isWhole
 

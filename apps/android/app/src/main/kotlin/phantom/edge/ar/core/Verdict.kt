@@ -18,9 +18,9 @@ data class Verdict(val text: String, val note: String = "", val isSure: Boolean 
             val best = answer.likelihoods.firstOrNull()
             val sure = percent(best?.probability ?: 0.0)
             return when {
-                best == null -> Verdict(shown(answer).ifEmpty { "No answer" })
-                best.probability >= leastConfidence -> Verdict(best.text, "$sure sure")
-                else -> Verdict("Not sure", "perhaps ${best.text}, $sure", isSure = false)
+                best == null -> Verdict(shown(answer).ifEmpty { Phrase.NO_ANSWER.text() })
+                best.probability >= leastConfidence -> Verdict(best.text, Phrase.SURE.text(sure))
+                else -> Verdict(Phrase.NOT_SURE.text(), Phrase.PERHAPS.text(best.text, sure), isSure = false)
             }
         }
 
@@ -30,8 +30,8 @@ data class Verdict(val text: String, val note: String = "", val isSure: Boolean 
 
         private fun percent(probability: Double): String =
             when {
-                probability > 0.99 && probability < 1 -> "over 99 %"
-                probability > 0 && probability < 0.01 -> "under 1 %"
+                probability > 0.99 && probability < 1 -> Phrase.OVER.text("99 %")
+                probability > 0 && probability < 0.01 -> Phrase.UNDER.text("1 %")
                 else -> "${(100 * probability).roundToInt()} %"
             }
     }
