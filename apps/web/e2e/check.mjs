@@ -144,7 +144,10 @@ async function show({ url, video, portrait, scale, at, questions, file }) {
   for (const [n, question] of questions.entries()) {
     await page.getByRole('button', { name: question }).click()
     // Twice, because a tap on the pin where it already is moves nothing; what was answered before is then forgotten.
-    if (n === 0) for (const point of [[0.5, 0.15], at]) await page.mouse.click(...(await pointOnStage(page, point)))
+    if (n === 0) {
+      for (const point of [[0.5, 0.15], at]) await page.mouse.click(...(await pointOnStage(page, point)))
+      await page.click('#whole') // the questions are about all that is there
+    }
     const before = await page.evaluate(() => globalThis.answers.length)
     await page.waitForFunction((count) => globalThis.answers.length > count, before, { timeout: 60_000 })
     answers.push(await page.evaluate(() => globalThis.answers.at(-1)))
