@@ -40,7 +40,7 @@ Row = tuple[str, ...]
 Seconds = tuple[float, float]  # to the first token, and of processors
 
 
-class Asked:
+class PictureQuestion:
     """One artifact, asked about one picture with a picture cache and without."""
 
     def __init__(self, job: dict[str, Any], tiles: int, folder: str):
@@ -85,9 +85,9 @@ def table(job: dict[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for tiles in job["tiles"]:
         with tempfile.TemporaryDirectory() as folder:
-            asked = Asked(job, tiles, folder)
-            asked.round()  # threads, pages, first allocations
-            rounds = [asked.round() for _ in range(job["rounds"])]
+            timed = PictureQuestion(job, tiles, folder)
+            timed.round()  # threads, pages, first allocations
+            rounds = [timed.round() for _ in range(job["rounds"])]
             kept = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
         for way in WAYS:
             first, processor = (median(one[way][n] for one in rounds) for n in (0, 1))

@@ -106,8 +106,8 @@ class _Response(Response):
         try:
             try:
                 async with asyncio.timeout(self.chats.seconds):
-                    asked = await self.chats.question(self.request)
-                    await _while_connected(receive, self._answer(*asked, scope, receive, send))
+                    parts = await self.chats.question(self.request)
+                    await _while_connected(receive, self._answer(*parts, scope, receive, send))
             except TimeoutError:
                 what = f"no whole answer in {self.chats.seconds:g} s (--timeout); ask for fewer tokens"
                 raise ApiError(504, what, code="timeout") from None
