@@ -1,0 +1,73 @@
+/**
+ * The app in the language in use. `text('stage.camera')` is a text of it; in index.html an element names its text by
+ * `data-text`, its label for a screen reader by `data-label`, its placeholder by `data-placeholder`, and `translate` fills
+ * them in.
+ */
+
+import { de } from './de.ts'
+import { en, type Key } from './en.ts'
+import { fr } from './fr.ts'
+
+export type { Key } from './en.ts'
+
+/** What stands in the places of a text; numbers are written as the language writes them. */
+export type Values = Readonly<Record<string, string | number>>
+type Texts = Readonly<Record<Key, string>>
+/** Texts by language and key that an app has instead of ours. */
+export type Overrides = Readonly<Partial<Record<Language, Readonly<Partial<Texts>>>>>
+
+export const TEXTS = { en, de, fr } as const satisfies Record<string, Texts>
+export type Language = keyof typeof TEXTS
+export const LANGUAGES = Object.keys(TEXTS) as Language[]
+
+let current: Language = 'en'
+let texts: Texts = en
+
+/** The language in use. */
+export function language(): Language {
+  return current
+}
+
+/** Uses a language from now on, with an app's own texts; what is on the page already needs {@link translate}. */
+export function useLanguage(chosen: Language, overrides: Overrides = {}): void {
+  current = chosen
+  texts = { ...TEXTS[chosen], ...overrides[chosen] }
+}
+
+/** A text of the language in use. `{name}` in it becomes `values.name`. */
+export function text(key: Key, values: Values = {}): string {
+  return filled(texts[key], values)
+}
+
+/** A text's places filled in; one without a value stays, so that a mistake can be seen. */
+export function filled(template: string, values: Values): string {
+  return template.replaceAll(/\{(\w+)\}/g, (place, name: string) => {
+    const value = values[name]
+    return value === undefined ? place : typeof value === 'number' ? new Intl.NumberFormat(current).format(value) : value
+  })
+}
+
+/** The first of the user's languages that is among `offered`; `de-AT` is German. Null when none is. */
+export function matching(offered: readonly Language[], wishes: readonly string[]): Language | null {
+  for (const wish of wishes) {
+    const primary = wish.toLowerCase().split(/[-_]/, 1)[0]
+    const match = offered.find((candidate) => candidate === primary)
+    if (match) return match
+  }
+  return null
+}
+
+const PLACES = [
+  ['data-text', (node, words) => (node.textContent = words)],
+  ['data-label', (node, words) => node.setAttribute('aria-label', words)],
+  ['data-placeholder', (node, words) => node.setAttribute('placeholder', words)],
+  ['data-content', (node, words) => node.setAttribute('content', words)],
+] as const satisfies readonly (readonly [string, (node: Element, words: string) => void])[]
+
+/** Fills in every text that the elements of a page name, and says which language it is in. */
+export function translate(page: Document): void {
+  page.documentElement.lang = current
+  for (const [attribute, put] of PLACES) {
+    for (const node of page.querySelectorAll(`[${attribute}]`)) put(node, text(node.getAttribute(attribute) as Key))
+  }
+}
