@@ -9,23 +9,23 @@ import type { Answer, ModelInfo, Timing } from './model/engine'
 import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
 import { rememberDigitKeys, rememberedDigitKeys, rememberTileSize } from './preferences'
-import { Camera, type Facing } from './source/camera'
-import { Picture } from './source/picture'
 import { SceneWatch } from './source/scene'
 import type { Source } from './source/source'
+import { Sources, type SourcesHost } from './sources'
 import { Announcer } from './ui/announcer'
 import { aimWords } from './ui/crop_controls'
 import { button, element } from './ui/dom'
 import { Info } from './ui/info'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
-import { Status } from './ui/status'
+import { type Remedies, Status } from './ui/status'
 import { verdictOf } from './verdict'
 import { type Frame, ModelClient } from './worker/client'
 
-export class App implements LoopHost {
+export class App implements LoopHost, SourcesHost {
   private readonly status = new Status()
-  private readonly stage = new Stage(element('panel', HTMLElement), () => this.aimed())
+  private readonly stage = new Stage(element('panel', HTMLElement), () => this.onAim(aimWords(this.stage.aim)))
+  private readonly sources = new Sources(this.stage, this)
   private readonly panel = new Panel({
     onQuestion: (question) => this.choose(question),
     onAll: () => this.askAll(),
@@ -39,15 +39,9 @@ export class App implements LoopHost {
   private readonly announcer = new Announcer((words) => this.status.say(words))
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
-  private readonly file = element('file', HTMLInputElement)
   private model: ModelClient | null = null
   private ready = false
   private broken = false
-  private source: Source | null = null
-  /** Sources that were opened or are being opened: of two, the later one counts. */
-  private openings = 0
-  private cameraFailed = false
-  private facing: Facing = 'environment'
   private question: string
   /** How finely the model looks: as loaded, or as in the last answer. */
   private tile = 0
@@ -74,7 +68,11 @@ export class App implements LoopHost {
   /** Loads the model and opens the camera, side by side; then answers until the page is left. */
   async start(): Promise<void> {
     void this.loop.run()
-    await Promise.all([this.loadModel(), this.openCamera(), this.offerAr()])
+    await Promise.all([this.loadModel(), this.sources.openCamera(), this.sources.offerAr()])
+  }
+
+  private get source(): Source | null {
+    return this.sources.current
   }
 
   // --- model --------------------------------------------------------------------------------------------------------
@@ -133,44 +131,7 @@ export class App implements LoopHost {
 
   // --- sources ------------------------------------------------------------------------------------------------------
 
-  private async openCamera(): Promise<void> {
-    const opening = ++this.openings
-    this.cameraFailed = false
-    this.use(null)
-    if (!this.ready && !this.broken) this.status.set('Waiting for the camera', 'busy')
-    try {
-      const { video, still } = this.stage
-      const camera = await Camera.open(video, still, this.facing, () => this.cameraEnded())
-      if (opening === this.openings) await camera.show()
-      if (opening === this.openings) this.use(camera)
-      else camera.close()
-    } catch (error) {
-      if (opening === this.openings) this.sourceFailed(asFailure(error))
-      return
-    }
-    button('flip').hidden = (await Camera.count()) < 2
-  }
-
-  private cameraEnded(): void {
-    if (this.source?.kind === 'camera') void this.openCamera()
-  }
-
-  private async openPicture(file: Blob): Promise<void> {
-    try {
-      const picture = await Picture.open(file, this.stage.still)
-      this.openings++
-      this.use(picture)
-    } catch (error) {
-      this.status.fail('source', asFailure(error, 'picture'), { picture: () => this.file.click(), close: () => undefined })
-    }
-  }
-
-  /** Another source takes the place of the one before. */
-  private use(source: Source | null): void {
-    const before = this.source
-    this.source = source
-    if (before !== source) before?.close()
-    if (source?.kind === 'picture') this.stage.still.hidden = false
+  onSource(source: Source | null): void {
     this.paused = false
     this.panel.paused = false
     this.stage.source = source
@@ -180,6 +141,18 @@ export class App implements LoopHost {
       this.status.dismiss('source')
       this.begin()
     } else this.loop.pause()
+  }
+
+  onSourceFailure(failure: Failure, remedies: Remedies): void {
+    this.refresh()
+    this.status.fail('source', failure, remedies)
+  }
+
+  /** The pin has moved, or the square is another: the old answers were about another part. */
+  onAim(words: string): void {
+    this.forget()
+    this.status.say(words)
+    this.begin()
   }
 
   /** What was answered was about something else. */
@@ -195,68 +168,16 @@ export class App implements LoopHost {
     const kind = this.source?.kind
     const isReady = this.ready && kind !== undefined
     this.panel.allow(isReady, isReady && kind !== 'picture')
-    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.cameraFailed)
+    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.sources.cameraFailed)
     if (this.broken || kind) return
-    if (this.cameraFailed) this.status.set('No camera', 'bad')
-    else if (this.ready) this.status.set('Waiting for the camera', 'busy')
-    if (this.ready) this.stage.state = this.cameraFailed ? 'stopped' : 'ready'
-  }
-
-  private sourceFailed(failure: Failure): void {
-    this.cameraFailed = true
-    this.refresh()
-    this.status.fail('source', failure, { retry: () => void this.openCamera(), picture: () => this.file.click() })
-  }
-
-  private async offerAr(): Promise<void> {
-    const xr = navigator.xr
-    const offered = xr ? await xr.isSessionSupported('immersive-ar').catch(() => false) : false
-    button('ar').hidden = !offered
-  }
-
-  private async startAr(): Promise<void> {
-    const { ArSource } = await import('./ar/ar_source')
-    const root = element('app', HTMLElement)
-    this.openings++
-    try {
-      this.use(null)
-      this.use(
-        await ArSource.start(root, this.stage, {
-          onAim: (words) => this.aimed(words),
-          onEnd: () => {
-            if (this.source?.kind === 'ar') void this.openCamera()
-          },
-        }),
-      )
-    } catch (error) {
-      this.cameraFailed = true
-      this.refresh()
-      this.status.fail('source', asFailure(error, 'ar'), { close: () => void this.openCamera() })
-    }
+    if (this.sources.cameraFailed) this.status.set('No camera', 'bad')
+    else this.status.set('Waiting for the camera', 'busy')
+    if (this.ready) this.stage.state = this.sources.cameraFailed ? 'stopped' : 'ready'
   }
 
   // --- what the user does -------------------------------------------------------------------------------------------
 
   private listen(): void {
-    button('choose').addEventListener('click', () => this.file.click())
-    button('camera').addEventListener('click', () => void this.openCamera())
-    button('ar').addEventListener('click', () => void this.startAr())
-    button('place').addEventListener('click', () => this.source?.placePin?.())
-    button('flip').addEventListener('click', () => {
-      this.facing = this.facing === 'environment' ? 'user' : 'environment'
-      void this.openCamera()
-    })
-    this.file.addEventListener('change', () => {
-      const [file] = this.file.files ?? []
-      this.file.value = ''
-      if (file) void this.openPicture(file)
-    })
-    document.addEventListener('dragover', (event) => event.preventDefault())
-    document.addEventListener('drop', (event) => {
-      event.preventDefault()
-      const [file] = event.dataTransfer?.files ?? []
-      if (file) void this.openPicture(file)
-    })
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.loop.pause()
       else this.begin()
@@ -267,13 +188,6 @@ export class App implements LoopHost {
     this.question = question
     this.panel.choose(question)
     this.panel.showsAll = false
-    this.begin()
-  }
-
-  /** The pin has moved, or the square is another: the old answers were about another part. */
-  private aimed(words = aimWords(this.stage.aim)): void {
-    this.forget()
-    this.status.say(words)
     this.begin()
   }
 

@@ -7,6 +7,8 @@ import { megabytes } from './format'
 
 export type Tone = 'busy' | 'live' | 'calm' | 'bad'
 export type Remedy = 'retry' | 'picture' | 'close'
+/** What the user may do about a failure. */
+export type Remedies = Readonly<Partial<Record<Remedy, () => void>>>
 /** What a notice is about: it goes when that is mended, and the model's is not hidden by the camera's. */
 export type Subject = 'model' | 'source' | 'question'
 
@@ -30,7 +32,7 @@ export class Status {
   private readonly loading = element('loading', HTMLElement)
   private readonly bar = element('loading-bar', HTMLProgressElement)
   private readonly notice = element('notice', HTMLElement)
-  private remedies: Partial<Record<Remedy, () => void>> = {}
+  private remedies: Remedies = {}
   private subject: Subject | null = null
   private loads = false
   private spoken = ''
@@ -75,7 +77,7 @@ export class Status {
   }
 
   /** Shows a failure with the ways out of it that are given. */
-  fail(subject: Subject, failure: Failure, remedies: Partial<Record<Remedy, () => void>>): void {
+  fail(subject: Subject, failure: Failure, remedies: Remedies): void {
     if (this.subject === 'model' && subject !== 'model') return
     this.subject = subject
     this.remedies = remedies
