@@ -16,6 +16,7 @@ import {
 } from 'three'
 
 import { Failure } from '../failure'
+import { text } from '../i18n/text'
 import type { Point, Size, Square } from '../source/crop'
 import { frameOf, type Source } from '../source/source'
 import type { Label } from '../ui/label'
@@ -96,7 +97,7 @@ export class ArSource implements Source {
       session = undefined
     }
     if (!session) {
-      throw new Failure('ar', 'This browser does not share the camera in AR. The camera view answers all the same.')
+      throw new Failure('ar', text('mend.ar'))
     }
     const renderer = new WebGLRenderer({ alpha: true })
     renderer.xr.enabled = true
@@ -194,7 +195,7 @@ export class ArSource implements Source {
     pin.label.onDelete = () => this.delete(pin)
     this.pins.push(pin)
     if (this.pins.length > MOST_PINS) this.drop(this.pins.shift())
-    this.aimAtLast('Pin placed.')
+    this.aimAtLast(text('spoken.placed'))
     pin.anchor = (await hit?.createAnchor?.()?.catch(() => undefined)) ?? null
   }
 
@@ -211,7 +212,7 @@ export class ArSource implements Source {
   private delete(pin: Pin): void {
     this.pins.splice(this.pins.indexOf(pin), 1)
     this.drop(pin)
-    this.aimAtLast('Pin deleted.')
+    this.aimAtLast(text('spoken.deleted'))
     this.root.querySelector<HTMLElement>('#place')?.focus() // the button that had it is gone
   }
 
