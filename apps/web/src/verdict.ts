@@ -1,6 +1,6 @@
 /** What the app says of an answer: as it is, or with how sure the model is of it, or that it is not. */
 
-import type { Answer } from './model/engine'
+import type { Answer } from 'phantom-edge-web'
 
 export interface Verdict {
   readonly text: string

@@ -1,8 +1,7 @@
 /** The camera as a source of pictures, and what keeps a browser from giving it. */
 
-import { Failure } from '../failure'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
 import { Cutter, frameOf, type Source } from './source'
 import { copyPixels } from './video_pixels'
 

@@ -1,8 +1,7 @@
 /** A picture from a file as a source: for devices without a camera, and to ask about a photo. */
 
-import { Failure } from '../failure'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
 import { Cutter, type Source } from './source'
 
 const MAX_SIDE = 2048 // the model sees far less, and a phone's photo of 50 megapixels would take 200 MB

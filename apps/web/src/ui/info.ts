@@ -1,7 +1,7 @@
 /** The dialog about the model: what it is, where it runs, how finely it looks, the longest answer, the self-test. */
 
-import { type Check, titleOf } from '../bundle/golden'
-import type { ModelInfo } from '../model/engine'
+import { type Check, type ModelInfo, titleOf } from 'phantom-edge-web'
+
 import { button, element, make } from './dom'
 import { megabytes, millions, pictureDetails, seconds } from './format'
 

@@ -1,6 +1,7 @@
 /** A label: a question and its answer, placed beside a point of the stage. */
 
-import type { Point } from '../source/crop'
+import type { Point } from 'phantom-edge-web'
+
 import type { Verdict } from '../verdict'
 import { make } from './dom'
 import { type Box, type LabelSize, type Placement, placeLabel } from './placing'

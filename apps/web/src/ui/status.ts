@@ -1,7 +1,7 @@
 /** What the app is doing: the pill, the loading card, the notice of a failure, and the words for a screen reader. */
 
-import type { Failure } from '../failure'
-import type { Progress } from '../model/engine'
+import type { Failure, Progress } from 'phantom-edge-web'
+
 import { button, element, text } from './dom'
 import { megabytes } from './format'
 
