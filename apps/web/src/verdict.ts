@@ -1,7 +1,8 @@
 /** What the app says of an answer: as it is, or with how sure the model is of it, or that it is not. */
 
+import type { Answer } from 'phantom-edge-web'
+
 import { text as words } from './i18n/text'
-import type { Answer } from './model/engine'
 import { percent } from './ui/format'
 
 export interface Verdict {

@@ -3,6 +3,7 @@
  * like any other; three.js draws the reticle and the pins, the labels stay HTML above the picture.
  */
 
+import { Failure, type Frame, type Point, type Size, type Square } from 'phantom-edge-web'
 import {
   Matrix4,
   Mesh,
@@ -15,14 +16,11 @@ import {
   WebGLRenderer,
 } from 'three'
 
-import { Failure } from '../failure'
 import { text } from '../i18n/text'
-import type { Point, Size, Square } from '../source/crop'
 import { frameOf, type Source } from '../source/source'
 import type { Label } from '../ui/label'
 import type { Box } from '../ui/placing'
 import type { Stage } from '../ui/stage'
-import type { Frame } from '../worker/client'
 import { CameraReader } from './camera_reader'
 
 const REQUIRED = ['local', 'hit-test', 'dom-overlay', 'camera-access']

@@ -1,9 +1,8 @@
 /** The camera as a source of pictures, and what keeps a browser from giving it. */
 
-import { Failure } from '../failure'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
 import { text } from '../i18n/text'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
 import { Cutter, frameOf, type Source } from './source'
 import { copyPixels } from './video_pixels'
 

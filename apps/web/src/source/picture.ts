@@ -1,10 +1,9 @@
 /** A picture from a file as a source: for devices without a camera, and to ask about a photo. */
 
-import { Failure } from '../failure'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
 import { text } from '../i18n/text'
 import { megabytes } from '../ui/format'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
 import { Cutter, type Source } from './source'
 
 const MAX_SIDE = 2048 // the model sees far less, and a phone's photo of 50 megapixels would take 200 MB

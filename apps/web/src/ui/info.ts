@@ -1,8 +1,8 @@
 /** The dialog about the model: what it is, where it runs, whether it is stored, and the self-test. */
 
-import type { Check } from '../bundle/golden'
+import type { Check, ModelInfo } from 'phantom-edge-web'
+
 import { type Key, text } from '../i18n/text'
-import type { ModelInfo } from '../model/engine'
 import { button, element, make } from './dom'
 import { large, megabytes, number, seconds, squarePixels } from './format'
 import { opened } from './opened'

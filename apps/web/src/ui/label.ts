@@ -1,7 +1,8 @@
 /** A label: a question and its answer, placed beside a point of the stage. */
 
+import type { Point } from 'phantom-edge-web'
+
 import { text } from '../i18n/text'
-import type { Point } from '../source/crop'
 import type { Verdict } from '../verdict'
 import { make } from './dom'
 import { type Box, type LabelSize, type Placement, placeLabel } from './placing'

@@ -1,8 +1,8 @@
 /** What the app is doing: the pill, the loading card, the notice of a failure, and the words for a screen reader. */
 
-import type { Failure } from '../failure'
+import type { Failure, Progress } from 'phantom-edge-web'
+
 import { type Key, language, text, type Values } from '../i18n/text'
-import type { Progress } from '../model/engine'
 import { button, element, say, write } from './dom'
 import { megabytes, percent } from './format'
 
