@@ -1,12 +1,20 @@
 /** The app: sources, model, loop and views, put together. */
 
+import {
+  type Answer,
+  asFailure,
+  type Check,
+  type Failure,
+  type Frame,
+  type LoadOptions,
+  ModelClient,
+  type ModelInfo,
+  type TileChoice,
+  type Timing,
+} from 'phantom-edge-web'
+
 import type { AppConfig } from './config'
-import { asFailure, type Failure } from './failure'
 import { AnswerLoop, type LoopHost } from './loop'
-import type { TileChoice } from './bundle/files'
-import type { Check } from './bundle/golden'
-import type { Answer, ModelInfo, Timing } from './model/engine'
-import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
 import { rememberDigitKeys, rememberedDigitKeys, rememberTileSize } from './preferences'
 import { SceneWatch } from './source/scene'
@@ -20,7 +28,6 @@ import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { type Remedies, Status } from './ui/status'
 import { verdictOf } from './verdict'
-import { type Frame, ModelClient } from './worker/client'
 
 export class App implements LoopHost, SourcesHost {
   private readonly status = new Status()

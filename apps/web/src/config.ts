@@ -1,11 +1,6 @@
-/**
- * app.json: what a user of the toolkit may change without building the app again. The build reads it by the same code;
- * hence the names with `.ts` here and in what is imported, which Node.js asks for.
- */
+/** app.json: what a user of the toolkit may change without building the app again. The build reads it by the same code. */
 
-import { Failure } from './failure.ts'
-import { checkChoices, type Form } from './form/form.ts'
-import { parsePattern } from './form/pattern.ts'
+import { checkChoices, Failure, type Form, parsePattern } from 'phantom-edge-web/checks'
 
 export interface AppConfig {
   readonly title: string

@@ -1,8 +1,7 @@
+import { asFailure, type LoadOptions, type TileChoice } from 'phantom-edge-web'
+
 import { App } from './app'
-import type { TileChoice } from './bundle/files'
 import { type AppConfig, parseConfig, wrongSettings } from './config'
-import { asFailure } from './failure'
-import type { LoadOptions } from './model/load'
 import { prepareOffline } from './offline'
 import { rememberedTileSize } from './preferences'
 import { Status } from './ui/status'

@@ -1,24 +1,27 @@
 /**
- * Build plugin: app.json is read as the page will read it, so that a mistake ends the build instead; and its title is the
- * page's before any code runs.
+ * Build plugin: app.json is read by the code that the page reads it with, so that a mistake ends the build instead; and
+ * its title is the page's before any code runs.
  */
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-import type { Plugin } from 'vite'
+import { build, type Plugin, type Rolldown } from 'vite'
 
-import { type AppConfig, parseConfig } from '../src/config.ts'
+import { conditions } from '../engine/tools/from_source.ts'
+import type { AppConfig } from '../src/config.ts'
 
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
+
+type Reader = typeof import('../src/config.ts')
 
 export function settings(): Plugin {
   let config: AppConfig
   return {
     name: 'settings',
     apply: 'build',
-    configResolved({ publicDir }) {
-      config = read(join(publicDir, 'app.json'))
+    async configResolved({ root, publicDir }) {
+      config = read(await reader(root), join(publicDir, 'app.json'))
     },
     transformIndexHtml: {
       order: 'pre',
@@ -27,7 +30,21 @@ export function settings(): Plugin {
   }
 }
 
-function read(path: string): AppConfig {
+/** src/config.ts with what it imports in one file, because Node.js does not run TypeScript everywhere. */
+async function reader(root: string): Promise<Reader> {
+  const lib = { entry: 'src/config.ts', formats: ['es' as const] }
+  const [bundle] = (await build({
+    root,
+    configFile: false,
+    logLevel: 'silent',
+    resolve: { conditions },
+    build: { lib, write: false },
+  })) as Rolldown.RolldownOutput[]
+  if (!bundle) throw new Error('src/config.ts was not built')
+  return import(`data:text/javascript,${encodeURIComponent(bundle.output[0].code)}`) as Promise<Reader>
+}
+
+function read({ parseConfig }: Reader, path: string): AppConfig {
   try {
     return parseConfig(JSON.parse(readFileSync(path, 'utf8')))
   } catch (error) {

@@ -1,12 +1,8 @@
 /** Fetches the job beside the page, does it with the app's own engine, and reports every step and the result. */
 
-import type { Check } from '../bundle/golden'
-import { asFailure, Failure } from '../failure'
-import { loadSession } from '../model/load'
-import { buildPrompt } from '../model/prompt'
-import type { Provider } from '../model/provider'
-import type { Session } from '../model/session'
-import { wasmBytes } from '../worker/memory'
+import { asFailure, type Check, Failure, type Provider } from 'phantom-edge-web'
+import { buildPrompt, loadSession, type Session, wasmBytes } from 'phantom-edge-web/measuring'
+
 import { type Features, readFeatures } from './features'
 import { measure, type Settings, soak } from './measure'
 

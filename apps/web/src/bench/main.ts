@@ -1,6 +1,7 @@
 /** The page of `phantom-edge bench --device browser`: starts the worker that measures, and shows what it does. */
 
-import { text } from '../ui/dom'
+import { matching, text, translate, useLanguage, LANGUAGES } from '../i18n/text'
+import { write } from '../ui/dom'
 import type { Report } from './bench_worker'
 
 const worker = new Worker(new URL('./bench_worker.ts', import.meta.url), { type: 'module', name: 'bench' })

@@ -1,9 +1,6 @@
 /** The rows of `phantom_edge/bench/measure.py`, timed on the app's own session. */
 
-import type { Manifest } from '../bundle/manifest'
-import type { Pixels } from '../image/resize'
-import { append, largest, prefill } from '../model/decoding'
-import type { Session } from '../model/session'
+import { append, largest, type Manifest, type Pixels, prefill, type Session } from 'phantom-edge-web/measuring'
 
 const WARM_STEPS = 4 // per warm-up prompt
 const SOAK_TOKENS = 256 // generated per answer while soaking, then the prompt again, as in use

@@ -87,6 +87,7 @@ export const en = {
 
   // Numbers with their units
   'unit.seconds': '{n} s',
+  'unit.megabytes': '{n} MB',
   'unit.percent': '{n} %',
   'unit.rate': '{n} tok/s',
   'unit.pixels': '{n} pixels',
@@ -161,6 +162,16 @@ export const en = {
 
   // Settings
   'settings.title': 'Settings',
+  'settings.language': 'Language',
+  'settings.scheme': 'Colours',
+  'settings.scheme-auto': 'As the device',
+  'settings.scheme-light': 'Light',
+  'settings.scheme-dark': 'Dark',
+  'settings.prefix': 'Before each question',
+  'settings.prefix-note': 'Such as: answer in one word. Few models were trained on it, so look at what it does.',
+  'settings.kept': 'Kept in this browser',
+  'settings.reset': 'Reset',
+  'settings.reset-done': 'The settings are as the app came.',
   'settings.detail': 'Picture detail',
   'settings.detail-fine': 'Fine, {size}',
   'settings.detail-medium': 'Medium, {size}',

@@ -1,6 +1,8 @@
 /** Where the pin is, and how much around it the model sees. */
 
-import { clamp, cropAround, LEAST_PART, type Point, type Square, USUAL_PART, type View } from './crop'
+import { cropAround, LEAST_PART, type Point, type Square, USUAL_PART } from 'phantom-edge-web'
+
+import { clamp, type View } from './view'
 
 /** Of the square, per arrow key. */
 const STEP = 0.15

@@ -1,6 +1,7 @@
 /** The panel: questions to choose from with their last answers, a question of one's own, the meters, pause. */
 
-import type { Timing } from '../model/engine'
+import type { Timing } from 'phantom-edge-web'
+
 import type { Verdict } from '../verdict'
 import { button, element, make, text } from './dom'
 import { megabytes, perSecond, seconds } from './format'

@@ -3,8 +3,14 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
+import type { Cause, Provider } from './provider'
+
+/** What is being loaded or prepared; an app that speaks other languages names it by this. */
+export type LoadPart = 'model' | 'runtime' | 'vision_encoder' | 'token_embedding' | 'text_decoder' | 'gpu'
 
 export interface Progress {
+  readonly part: LoadPart
+  /** The same in English. */
   readonly step: string
   readonly loaded: number
   readonly total: number
@@ -14,9 +20,13 @@ export interface ModelInfo {
   readonly name: string
   readonly parameters: number
   readonly recipe: string
-  /** Where it runs, e.g. `WASM, 2 threads`. */
+  /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string
   readonly reason: string
+  /** The same for an app that speaks other languages; the stand-in has no provider. */
+  readonly provider: Provider | null
+  readonly threads: number
+  readonly cause: Cause
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */
