@@ -21,7 +21,7 @@ from phantom_edge.scenes import Part, Scene, Triple, correct, make_scene
 from phantom_edge.scenes.questions import PHRASES
 
 WEB: Final = Path(__file__).resolve().parents[1] / "apps" / "web"
-FOLDER: Final = WEB / "public" / "samples"
+FOLDER: Final = WEB / "src" / "samples"
 LIST: Final = "samples.json"
 WIDE: Final = "wide.jpg"
 SIDE: Final = 480  # pixels of a picture

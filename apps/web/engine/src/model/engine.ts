@@ -71,7 +71,15 @@ export interface Answer extends Timing {
   readonly likelihoods?: readonly Likelihood[]
 }
 
+/** An earlier question about the same picture, and the tokens of its answer. */
+export interface Turn {
+  readonly question: string
+  readonly ids: readonly number[]
+}
+
 export interface RankOptions {
+  /** What was asked and answered before, which the question may refer to; without it, the question stands by itself. */
+  readonly turns?: readonly Turn[] | undefined
   /** Which of the model's sizes to look with, as {@link ModelInfo.sizes}; without it, as the question before. */
   readonly tileSize?: number | undefined
   readonly signal: AbortSignal

@@ -33,7 +33,8 @@ export class FakeEngine implements Engine {
   }
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
-    const words = `A stand-in answer to “${question}” about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
+    const after = options.turns?.length ? `, after ${options.turns.length} earlier,` : ''
+    const words = `A stand-in answer to “${question}”${after} about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
     const start = performance.now()
     const { size: tile, tokens: imageTokens } = SIZES.find(({ size }) => size === options.tileSize) ?? SIZES[0]!
     const seen = { tile, imageTokens, ids: [] }
