@@ -9,14 +9,14 @@ import {
   type LoadOptions,
   ModelClient,
   type ModelInfo,
-  type TileChoice,
   type Timing,
 } from 'phantom-edge-web'
 
-import type { AppConfig } from './config'
+import { type AppConfig, shownQuestion } from './config'
+import { language, text, TEXTS } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
 import { keepOffline } from './offline'
-import { rememberDigitKeys, rememberedDigitKeys, rememberTileSize } from './preferences'
+import type { Preferences } from './preferences'
 import { SceneWatch } from './source/scene'
 import type { Source } from './source/source'
 import { Sources, type SourcesHost } from './sources'
@@ -27,6 +27,7 @@ import { Info } from './ui/info'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { type Remedies, Status } from './ui/status'
+import { UserSettings } from './user_settings'
 import { verdictOf } from './verdict'
 
 export class App implements LoopHost, SourcesHost {
@@ -37,12 +38,10 @@ export class App implements LoopHost, SourcesHost {
     onQuestion: (question) => this.choose(question),
     onAll: () => this.askAll(),
     onPause: () => this.togglePause(),
+    digitKeys: () => this.settings.digitKeys,
   })
-  private readonly info = new Info({
-    onTest: (onCheck) => this.selfTest(onCheck),
-    onTileSize: (size) => this.chooseTileSize(size),
-    onDigitKeys: (on) => this.useDigitKeys(on),
-  })
+  private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
+  private readonly settings: UserSettings
   private readonly announcer = new Announcer((words) => this.status.say(words))
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
@@ -57,13 +56,19 @@ export class App implements LoopHost, SourcesHost {
 
   constructor(
     private readonly config: AppConfig,
+    chosen: Preferences,
     private readonly options: LoadOptions,
   ) {
     this.question = this.presets[0] ?? ''
     this.panel.show(config.title, this.presets)
     this.panel.choose(this.question)
-    this.info.maxTokens = config.longestAnswer
-    this.useDigitKeys(rememberedDigitKeys())
+    this.stage.aim.startWith(config.crop)
+    this.settings = new UserSettings(config, chosen, {
+      onLanguage: () => this.nameAll(),
+      onAnswering: () => this.again(),
+      onSaid: (words) => this.status.say(words),
+    })
+    this.nameAll()
     this.listen()
   }
 
@@ -72,8 +77,27 @@ export class App implements LoopHost, SourcesHost {
     return this.config.presets.map(({ question }) => question)
   }
 
-  /** Loads the model and opens the camera, side by side; then answers until the page is left. */
-  async start(): Promise<void> {
+  /** What is shown and said of a question in the language in use. */
+  private readonly shown = (question: string): string => {
+    const preset = this.config.presets.find((one) => one.question === question)
+    return preset ? shownQuestion(preset, language()) : question
+  }
+
+  /** Writes what the page's own elements do not name in the language in use. */
+  private nameAll(): void {
+    this.panel.name(this.shown)
+    this.info.refresh()
+    this.stage.layout()
+    this.again()
+  }
+
+  /**
+   * Loads the model and opens the camera, side by side; then answers until the page is left. `missing` is a language that
+   * the address names and the app does not speak.
+   */
+  async start(missing: string | null): Promise<void> {
+    const languages = this.config.languages.map((one) => TEXTS[one]['language.name']).join(', ')
+    if (missing !== null) this.status.hint('hint-language', 'language.missing', { tag: missing.slice(0, 20), languages })
     void this.loop.run()
     await Promise.all([this.loadModel(), this.sources.openCamera(), this.sources.offerAr()])
   }
@@ -94,7 +118,7 @@ export class App implements LoopHost, SourcesHost {
     })
     let info: ModelInfo
     try {
-      info = await this.model.load({ ...this.options, tile: this.tileChoice() })
+      info = await this.model.load({ ...this.options, tile: this.settings.tileChoice ?? this.options.tile ?? null })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
@@ -102,18 +126,13 @@ export class App implements LoopHost, SourcesHost {
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
+    this.settings.offer(info)
     this.status.isLoading = false
-    this.status.hint(info.fellBack ? `It runs on the CPU, which is slower: ${info.reason}.` : '')
+    this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause: text(`cause.${info.cause}`) })
     this.refresh()
-    this.status.say('The model is ready.')
+    this.status.say(text('spoken.ready'))
     this.begin()
     this.info.offline(await keepOffline(info.runtimeFiles))
-  }
-
-  /** What the user chose, also when the model is loaded again. */
-  private tileChoice(): TileChoice | null {
-    const size = this.info.tileSize
-    return size === undefined ? (this.options.tile ?? null) : { size, required: false }
   }
 
   private modelFailed(failure: Failure): void {
@@ -122,7 +141,7 @@ export class App implements LoopHost, SourcesHost {
     this.refresh()
     this.loop.pause()
     this.stage.state = 'stopped'
-    this.status.set('Stopped', 'bad')
+    this.status.set('state.stopped', 'bad')
     this.status.fail('model', failure, { retry: () => void this.loadModel() })
   }
 
@@ -177,8 +196,8 @@ export class App implements LoopHost, SourcesHost {
     this.panel.allow(isReady, isReady && kind !== 'picture')
     button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.sources.cameraFailed)
     if (this.broken || kind) return
-    if (this.sources.cameraFailed) this.status.set('No camera', 'bad')
-    else this.status.set('Waiting for the camera', 'busy')
+    if (this.sources.cameraFailed) this.status.set('state.no-camera', 'bad')
+    else this.status.set('state.camera', 'busy')
     if (this.ready) this.stage.state = this.sources.cameraFailed ? 'stopped' : 'ready'
   }
 
@@ -206,16 +225,10 @@ export class App implements LoopHost, SourcesHost {
     this.loop.ask(...this.presets)
   }
 
-  private chooseTileSize(size: number): void {
-    rememberTileSize(size)
+  /** Asks anew, for the answer may be another one. */
+  private again(): void {
     this.forget()
     this.begin()
-  }
-
-  private useDigitKeys(on: boolean): void {
-    rememberDigitKeys(on)
-    this.panel.digitKeys = on
-    this.info.digitKeys = on
   }
 
   private togglePause(): void {
@@ -224,7 +237,7 @@ export class App implements LoopHost, SourcesHost {
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
-    this.status.say(this.paused ? 'Paused. The picture is held.' : 'Resumed.')
+    this.status.say(text(this.paused ? 'spoken.paused' : 'spoken.resumed'))
   }
 
   private hold(paused: boolean): void {
@@ -252,7 +265,7 @@ export class App implements LoopHost, SourcesHost {
       this.stage.label.forget() // rather no answer than that of the scene before
       this.panel.forget()
     }
-    if (!frame && this.source?.kind === 'ar') this.status.set('Place a pin', 'calm')
+    if (!frame && this.source?.kind === 'ar') this.status.set('state.place', 'calm')
     return frame
   }
 
@@ -263,17 +276,18 @@ export class App implements LoopHost, SourcesHost {
     onText: (text: string, timing: Timing) => void,
   ): Promise<Answer & { memory: number }> {
     if (!this.model) throw new Error('no model')
-    const { maxTokens, tileSize } = this.info
+    const { maxTokens, tileSize } = this.settings
+    const { sampling } = this.config
     const form = this.config.presets.find((preset) => preset.question === question)?.form
-    return this.model.ask(frame, question, { maxTokens, tileSize, form }, signal, onText)
+    return this.model.ask(frame, this.settings.prompt(question), { maxTokens, tileSize, sampling, form }, signal, onText)
   }
 
   onStart(question: string): void {
     this.status.dismiss('question')
     this.stage.state = 'looking'
-    this.status.set(this.loop.isLive ? 'Live' : 'Answering', 'live')
+    this.status.set(this.loop.isLive ? 'state.live' : 'state.answering', 'live')
     this.panel.choose(question)
-    this.stage.label.begin(question)
+    this.stage.label.begin(this.shown(question))
   }
 
   onText(_question: string, text: string, timing: Timing): void {
@@ -290,7 +304,7 @@ export class App implements LoopHost, SourcesHost {
     this.panel.meter(answer, answer.memory + pageBytes())
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.announcer.answered(question, verdict, this.loop.isLive)
+    this.announcer.answered(this.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
@@ -302,9 +316,8 @@ export class App implements LoopHost, SourcesHost {
       return
     }
     // The vision encoder of another size cannot be had: the model goes on with the one that it has.
-    if (failure.code === 'network' && this.info.tileSize !== undefined && this.info.tileSize !== this.tile) {
-      this.info.tileSize = this.tile
-      rememberTileSize(this.tile)
+    if (failure.code === 'network' && this.settings.tileSize !== undefined && this.settings.tileSize !== this.tile) {
+      this.settings.keepTile(this.tile)
       this.status.fail('question', failure, { close: () => this.begin() })
       return
     }
@@ -314,7 +327,7 @@ export class App implements LoopHost, SourcesHost {
   onIdle(): void {
     if (!this.ready || !this.source) return
     this.stage.state = 'paused'
-    this.status.set(this.source.kind === 'picture' ? 'Picture' : 'Paused', 'calm')
+    this.status.set(this.source.kind === 'picture' ? 'state.picture' : 'state.paused', 'calm')
   }
 }
 

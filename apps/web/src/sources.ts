@@ -1,6 +1,7 @@
 /** Which source the pictures come from: opens the camera, a file or AR as the user says, and closes the one before. */
 
-import { asFailure, type Failure } from './failure'
+import { asFailure, type Failure } from 'phantom-edge-web'
+
 import { Camera, type Facing } from './source/camera'
 import { Picture } from './source/picture'
 import type { Source } from './source/source'

@@ -1,6 +1,6 @@
 /** Which language the app speaks. */
 
-import { type Language, matching } from './text.ts'
+import { type Language, matching } from './text'
 
 export interface LanguageChoice {
   readonly language: Language

@@ -1,6 +1,6 @@
 /** The app's words in German. */
 
-import type { Key } from './en.ts'
+import type { Key } from './en'
 
 export const de: Readonly<Record<Key, string>> = {
   'page.description': 'Kamera darauf richten, fragen, und die Antwort dort lesen, wohin man gezeigt hat. Alles läuft auf diesem Gerät.',
@@ -43,7 +43,7 @@ export const de: Readonly<Record<Key, string>> = {
   'loading.gpu': 'Die GPU wird geprüft',
   'loading.private': 'Nichts, was die Kamera sieht, verlässt dieses Gerät.',
   'loading.bytes': '{loaded} von {total}',
-  'loading.fell-back': 'Das Modell läuft auf der CPU, das ist langsamer.',
+  'loading.fell-back': 'Das Modell läuft auf der CPU, das ist langsamer: {cause}.',
 
   'panel.label': 'Fragen',
   'panel.all': 'Alle fragen',
@@ -85,6 +85,8 @@ export const de: Readonly<Record<Key, string>> = {
   'unit.pixels': '{n} Pixel',
   'unit.square': '{n} × {n} Pixel',
   'unit.tokens': '{n} Token',
+  'unit.thread': '{n} Thread',
+  'unit.threads': '{n} Threads',
 
   'notice.retry': 'Noch einmal',
   'notice.picture': 'Bild verwenden',
@@ -127,6 +129,15 @@ export const de: Readonly<Record<Key, string>> = {
   'info.recipe': 'Rezept',
   'info.to-load': '{recipe}, {size} zu laden',
   'info.runs-on': 'Läuft auf',
+  'info.device': '{device} ({cause})',
+  'info.no-device': 'kein Modell',
+  'cause.requested': 'so verlangt',
+  'cause.int8': 'int8 läuft auf der CPU',
+  'cause.webgpu': 'dieser Browser hat WebGPU',
+  'cause.no-webgpu': 'dieser Browser hat kein WebGPU',
+  'cause.no-f16': 'WebGPU hat auf diesem Gerät keine 16-Bit-Gleitkommazahlen',
+  'cause.wrong-webgpu': 'WebGPU rechnet hier nicht richtig',
+  'cause.fake': 'die Seite wurde mit ?engine=fake geöffnet',
   'info.sees': 'Sieht',
   'info.ready-after': 'Bereit nach',
   'info.offline': 'Geht offline',
@@ -168,5 +179,12 @@ export const de: Readonly<Record<Key, string>> = {
   'settings.digits': 'Tasten 1 bis 9 wählen eine Frage',
 
   'bench.starting': 'Startet …',
+  'bench.title': 'phantom-edge bench',
+  'bench.loading': 'Das Modell wird geladen',
+  'bench.checking': 'Die aufgezeichneten Ausgaben werden geprüft',
+  'bench.first': 'Erstes Token, {n} von {of}',
+  'bench.decoding': 'Dekodieren bei {depth} Token im Cache',
+  'bench.soaking': 'Dauerlauf, {n} von {minutes} Minuten, {rate} Tok/s',
+  'bench.failed': 'Das ist fehlgeschlagen.',
   'bench.done': 'Fertig. Diese Seite kann geschlossen werden.',
 }

@@ -48,7 +48,7 @@ export const en = {
   'loading.gpu': 'Checking the GPU',
   'loading.private': 'Nothing that the camera sees leaves this device.',
   'loading.bytes': '{loaded} of {total}',
-  'loading.fell-back': 'It runs on the CPU, which is slower.',
+  'loading.fell-back': 'It runs on the CPU, which is slower: {cause}.',
 
   // Questions and answers
   'panel.label': 'Questions',
@@ -93,6 +93,8 @@ export const en = {
   'unit.pixels': '{n} pixels',
   'unit.square': '{n} × {n} pixels',
   'unit.tokens': '{n} tokens',
+  'unit.thread': '{n} thread',
+  'unit.threads': '{n} threads',
 
   // Buttons of notices and dialogs
   'notice.retry': 'Try again',
@@ -138,6 +140,15 @@ export const en = {
   'info.recipe': 'Recipe',
   'info.to-load': '{recipe}, {size} to load',
   'info.runs-on': 'Runs on',
+  'info.device': '{device} ({cause})',
+  'info.no-device': 'no model',
+  'cause.requested': 'as requested',
+  'cause.int8': 'int8 runs on the CPU',
+  'cause.webgpu': 'this browser has WebGPU',
+  'cause.no-webgpu': 'this browser has no WebGPU',
+  'cause.no-f16': 'WebGPU has no 16-bit floats on this device',
+  'cause.wrong-webgpu': 'WebGPU does not run it rightly here',
+  'cause.fake': 'the page was opened with ?engine=fake',
   'info.sees': 'Sees',
   'info.ready-after': 'Ready after',
   'info.offline': 'Works offline',
@@ -181,6 +192,13 @@ export const en = {
 
   // The page of `phantom-edge bench --device browser`
   'bench.starting': 'Starting …',
+  'bench.title': 'phantom-edge bench',
+  'bench.loading': 'loading',
+  'bench.checking': 'checking the golden outputs',
+  'bench.first': 'first token, {n} of {of}',
+  'bench.decoding': 'decoding at {depth} cached tokens',
+  'bench.soaking': 'soaking, {n} of {minutes} minutes, {rate} tok/s',
+  'bench.failed': 'It failed.',
   'bench.done': 'Done. This page may be closed.',
 } as const
 

@@ -1,6 +1,6 @@
 /** The app's words in French. */
 
-import type { Key } from './en.ts'
+import type { Key } from './en'
 
 export const fr: Readonly<Record<Key, string>> = {
   'page.description': 'Visez, posez une question et lisez la réponse là où vous avez pointé. Tout se passe sur cet appareil.',
@@ -43,7 +43,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'loading.gpu': 'Vérification du GPU',
   'loading.private': 'Rien de ce que voit la caméra ne quitte cet appareil.',
   'loading.bytes': '{loaded} sur {total}',
-  'loading.fell-back': 'Le modèle tourne sur le processeur, ce qui est plus lent.',
+  'loading.fell-back': 'Le modèle tourne sur le processeur, plus lentement : {cause}.',
 
   'panel.label': 'Questions',
   'panel.all': 'Tout demander',
@@ -85,6 +85,8 @@ export const fr: Readonly<Record<Key, string>> = {
   'unit.pixels': '{n} pixels',
   'unit.square': '{n} × {n} pixels',
   'unit.tokens': '{n} tokens',
+  'unit.thread': '{n} thread',
+  'unit.threads': '{n} threads',
 
   'notice.retry': 'Réessayer',
   'notice.picture': 'Utiliser une image',
@@ -127,6 +129,15 @@ export const fr: Readonly<Record<Key, string>> = {
   'info.recipe': 'Recette',
   'info.to-load': '{recipe}, {size} à charger',
   'info.runs-on': 'Tourne sur',
+  'info.device': '{device} ({cause})',
+  'info.no-device': 'pas de modèle',
+  'cause.requested': 'comme demandé',
+  'cause.int8': 'int8 tourne sur le processeur',
+  'cause.webgpu': 'ce navigateur a WebGPU',
+  'cause.no-webgpu': 'ce navigateur n’a pas WebGPU',
+  'cause.no-f16': 'WebGPU n’a pas de flottants 16 bits sur cet appareil',
+  'cause.wrong-webgpu': 'WebGPU calcule mal ici',
+  'cause.fake': 'la page a été ouverte avec ?engine=fake',
   'info.sees': 'Voit',
   'info.ready-after': 'Prêt après',
   'info.offline': 'Hors ligne',
@@ -168,5 +179,12 @@ export const fr: Readonly<Record<Key, string>> = {
   'settings.digits': 'Les touches 1 à 9 choisissent une question',
 
   'bench.starting': 'Démarrage …',
+  'bench.title': 'phantom-edge bench',
+  'bench.loading': 'Chargement du modèle',
+  'bench.checking': 'Vérification des sorties enregistrées',
+  'bench.first': 'Premier token, {n} sur {of}',
+  'bench.decoding': 'Décodage à {depth} tokens en cache',
+  'bench.soaking': 'Endurance, {n} minutes sur {minutes}, {rate} tokens/s',
+  'bench.failed': 'Cela a échoué.',
   'bench.done': 'Terminé. Cette page peut être fermée.',
 }

@@ -4,15 +4,16 @@
  * them in.
  */
 
-import { de } from './de.ts'
-import { en, type Key } from './en.ts'
-import { fr } from './fr.ts'
+import { de } from './de'
+import { en, type Key } from './en'
+import { fr } from './fr'
 
-export type { Key } from './en.ts'
+export type { Key } from './en'
 
 /** What stands in the places of a text. */
 export type Values = Readonly<Record<string, string | number>>
-type Texts = Readonly<Record<Key, string>>
+/** A language's texts. */
+export type Texts = Readonly<Record<Key, string>>
 /** Texts by language and key that an app has instead of ours. */
 export type Overrides = Readonly<Partial<Record<Language, Readonly<Partial<Texts>>>>>
 

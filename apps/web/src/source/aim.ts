@@ -24,6 +24,11 @@ export class Aim {
     this.isWhole = false
   }
 
+  /** The side that a square begins with, once somebody points. */
+  startWith(part: number): void {
+    this.size = clamp(part, LEAST_PART, 1)
+  }
+
   /** The pin in source pixels, kept on the visible part. */
   centre(view: View): Point {
     return view.toSource(view.toStage({ x: this.at.x * view.source.width, y: this.at.y * view.source.height }))

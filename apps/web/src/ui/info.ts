@@ -2,9 +2,9 @@
 
 import type { Check, ModelInfo } from 'phantom-edge-web'
 
-import { type Key, text } from '../i18n/text'
+import { type Key, number, text } from '../i18n/text'
 import { button, element, make } from './dom'
-import { large, megabytes, number, seconds, squarePixels } from './format'
+import { large, megabytes, seconds, squarePixels } from './format'
 import { opened } from './opened'
 
 export interface InfoHost {
@@ -52,11 +52,11 @@ export class Info {
     this.facts.replaceChildren()
     const { info } = this
     if (!info) return this.fact('info.model', text('info.loading'))
-    const { name, parameters, recipe, device, loadTime } = info
+    const { name, parameters, recipe, loadTime } = info
     this.fact('info.model', parameters > 0 ? text('info.parameters', { name, count: large(parameters) }) : name)
     const bytes = info.sizes.find(({ size }) => size === this.tile)?.bytes ?? 0
     this.fact('info.recipe', text('info.to-load', { recipe, size: megabytes(bytes) }))
-    this.fact('info.runs-on', `${device} (${info.reason})`)
+    this.fact('info.runs-on', text('info.device', { device: deviceOf(info), cause: text(`cause.${info.cause}`) }))
     this.fact('info.sees', squarePixels(this.tile))
     this.fact('info.ready-after', seconds(loadTime))
     this.fact('info.offline', text(this.isStored ? 'info.offline-yes' : 'info.offline-no'))
@@ -83,6 +83,27 @@ export class Info {
     this.test.disabled = false
   }
 }
+
+function deviceOf({ provider, threads }: ModelInfo): string {
+  if (provider === null) return text('info.no-device')
+  if (provider === 'webgpu') return 'WebGPU'
+  return `WASM, ${text(threads === 1 ? 'unit.thread' : 'unit.threads', { n: number(threads) })}`
+}
+
+/** What a check is called on the screen: `image_features.max` is a stage at worst. */
+function checkTitle({ name }: Check): string {
+  const [stage = '', kind] = name.split('.')
+  const title = stage in CHECKS ? text(CHECKS[stage as keyof typeof CHECKS]) : name
+  return kind === 'max' ? text('check.max', { stage: title }) : title
+}
+
+const CHECKS = {
+  pixel_values: 'check.pixel_values',
+  image_features: 'check.image_features',
+  prefill_logits: 'check.prefill_logits',
+  generated_ids: 'check.generated_ids',
+  test: 'check.test',
+} as const satisfies Record<string, Key>
 
 function tableRow(check: Check): HTMLTableRowElement {
   const result = make('td', '', text(check.passed ? 'info.passed' : 'info.failed'))

@@ -1,7 +1,8 @@
 /** The dialog of what a user may choose: language, colours, how finely the model looks, the answer's length, keys. */
 
+import type { ModelInfo } from 'phantom-edge-web'
+
 import { LANGUAGES, type Language, number, text, TEXTS } from '../i18n/text'
-import type { ModelInfo } from '../model/engine'
 import { LONGEST_PREFIX, type Preferences, type Scheme } from '../preferences'
 import { button, element } from './dom'
 import { pictureDetails } from './format'
@@ -24,7 +25,7 @@ export class Settings {
   private readonly digits = element('digits', HTMLInputElement)
   private readonly instructions = element('prefix', HTMLTextAreaElement)
 
-  constructor(private readonly host: SettingsHost) {
+  constructor(host: SettingsHost) {
     opened('settings', 'adjust')
     this.instructions.maxLength = LONGEST_PREFIX
     this.language.addEventListener('change', () => host.onChoice('language', this.language.value))

@@ -38,10 +38,10 @@ export class Status {
     say('pill-text', key, values)
   }
 
-  progress({ step, loaded, total }: Progress): void {
+  progress({ part: name, loaded, total }: Progress): void {
     const part = total > 0 ? Math.min(1, loaded / total) : 0
     this.bar.value = part
-    say('loading-step', `loading.${step}`)
+    say('loading-step', `loading.${name}`)
     if (total > 0) say('loading-bytes', 'loading.bytes', { loaded: megabytes(Math.min(loaded, total)), total: megabytes(total) })
     if (part < 1) this.set('state.loading', 'busy', { part: percent(part) })
     else this.set('state.preparing', 'busy')
@@ -57,10 +57,10 @@ export class Status {
     this.loading.hidden = !this.loads || this.subject !== null
   }
 
-  /** A line that stays and hides nothing; none without a key. */
-  hint(key: Key | null, values?: Values): void {
-    element('hint', HTMLElement).hidden = key === null
-    if (key) say('hint', key, values)
+  /** A line that stays and hides nothing, about the model or the language; none without a key. */
+  hint(id: 'hint' | 'hint-language', key: Key | null, values?: Values): void {
+    element(id, HTMLElement).hidden = key === null
+    if (key) say(id, key, values)
   }
 
   /** Shows a failure with the ways out of it that are given. */

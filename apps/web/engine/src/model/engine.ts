@@ -4,6 +4,7 @@ import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
 import type { Cause, Provider } from './provider'
+import type { Sampling } from './sampling'
 
 /** What is being loaded or prepared; an app that speaks other languages names it by this. */
 export type LoadPart = 'model' | 'runtime' | 'vision_encoder' | 'token_embedding' | 'text_decoder' | 'gpu'
@@ -54,6 +55,8 @@ export interface Timing {
   readonly look: number
   /** From the question to the first token, `look` included. */
   readonly firstToken: number
+  /** From the question to the last token. */
+  readonly total: number
   readonly tokens: number
   readonly tokensPerSecond: number
 }
@@ -87,6 +90,8 @@ export interface RankOptions {
 
 export interface AskOptions extends RankOptions {
   readonly maxTokens: number
+  /** How a free answer's tokens are chosen; without it, the likeliest. */
+  readonly sampling?: Sampling | undefined
   /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
   readonly form?: Form | undefined
   /** Called with the whole text so far, at most once per token. */

@@ -38,7 +38,7 @@ export class FakeEngine implements Engine {
     const start = performance.now()
     const { size: tile, tokens: imageTokens } = SIZES.find(({ size }) => size === options.tileSize) ?? SIZES[0]!
     const seen = { tile, imageTokens, ids: [] }
-    const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
+    const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, total: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
     let text = ''
     for (const [n, word] of words.slice(0, options.maxTokens).entries()) {
       await pause(STEP)
@@ -46,6 +46,7 @@ export class FakeEngine implements Engine {
       text += word
       if (n === 0) timing.firstToken = performance.now() - start
       timing.tokens = n + 1
+      timing.total = performance.now() - start
       options.onText(text, { ...timing })
     }
     return { ...timing, ...seen, text, stop: words.length > options.maxTokens ? 'length' : 'end' }
