@@ -20,6 +20,8 @@ export interface Progress {
 export interface ModelInfo {
   readonly name: string
   readonly parameters: number
+  /** What the model knows, in its own sentence; null where it does not say. */
+  readonly knows: string | null
   readonly recipe: string
   /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string

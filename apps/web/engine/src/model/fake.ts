@@ -11,6 +11,7 @@ export class FakeEngine implements Engine {
   readonly info: ModelInfo = {
     name: 'stand-in, no model',
     parameters: 0,
+    knows: null,
     recipe: 'none',
     device: 'no model',
     reason: 'the page was opened with ?engine=fake',

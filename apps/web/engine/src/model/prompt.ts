@@ -68,8 +68,8 @@ export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: 
   }
   if (ids.length + room > context) {
     const needed = ids.length + room - 1
-    const what = turns.length > 0 ? 'conversation' : 'question'
-    throw new Failure('prompt', `The ${what} is too long: ${needed} tokens, and the model holds ${context}.`)
+    const [code, what] = turns.length > 0 ? (['conversation', 'conversation'] as const) : (['prompt', 'question'] as const)
+    throw new Failure(code, `The ${what} is too long: ${needed} tokens, and the model holds ${context}.`)
   }
   return { ids, prefix: ids.lastIndexOf(known.image) + 1 }
 }
