@@ -1,6 +1,9 @@
 /** What the app says of an answer: as it is, or with how sure the model is of it, or that it is not. */
 
-import type { Answer } from './model/engine'
+import type { Answer } from 'phantom-edge-web'
+
+import { text as words } from './i18n/text'
+import { percent } from './ui/format'
 
 export interface Verdict {
   readonly text: string
@@ -14,16 +17,18 @@ export interface Verdict {
 export function verdictOf({ text, stop, likelihoods }: Answer, leastConfidence: number): Verdict {
   const best = likelihoods?.[0]
   if (!best) return { text: stop === 'length' ? `${text} …` : text, note: '', isSure: true }
-  if (best.probability >= leastConfidence) return { text, note: `${percent(best.probability)} sure`, isSure: true }
-  return { text: 'Not sure', note: `perhaps ${best.text}, ${percent(best.probability)}`, isSure: false }
+  if (best.probability >= leastConfidence) return { text, note: words('answer.sure', { part: likelihood(best.probability) }), isSure: true }
+  const note = words('answer.perhaps', { answer: best.text, part: likelihood(best.probability) })
+  return { text: words('answer.not-sure'), note, isSure: false }
 }
 
 /** What a screen reader says. */
 export function spoken({ text, note }: Verdict): string {
-  return `${text || 'No answer'}${note && `, ${note}`}`
+  return `${text || words('answer.none')}${note && `, ${note}`}`
 }
 
-function percent(probability: number): string {
-  if (probability > 0.99 && probability < 1) return 'over 99 %'
-  return probability > 0 && probability < 0.01 ? 'under 1 %' : `${Math.round(100 * probability)} %`
+function likelihood(probability: number): string {
+  if (probability > 0.99 && probability < 1) return words('answer.over', { part: percent(0.99) })
+  if (probability > 0 && probability < 0.01) return words('answer.under', { part: percent(0.01) })
+  return percent(probability)
 }

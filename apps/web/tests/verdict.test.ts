@@ -1,6 +1,6 @@
+import type { Answer } from 'phantom-edge-web'
 import { expect, it } from 'vitest'
 
-import type { Answer } from '../src/model/engine'
 import { spoken, verdictOf } from '../src/verdict'
 
 const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }

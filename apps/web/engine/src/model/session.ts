@@ -1,14 +1,16 @@
-/** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
+/** The model as an {@link Engine}: picture and question in, streamed text out. One tile. */
 
 import type { Constraint } from '../form/constraint'
 import type { Forms } from '../form/forms'
 import type { Check, Golden } from '../bundle/golden'
 import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
-import { append, type Decoded, largest, prefill } from './decoding'
+import { chooser } from './choosing'
+import { append, type Decoded, prefill } from './decoding'
 import type { Answer, AskOptions, Engine, ModelInfo, RankOptions, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
+import { GREEDY } from './sampling'
 import { requireGolden, runGolden } from './self_test'
 import type { Tokenizer } from './tokenizer'
 import { breathe } from './yield'
@@ -129,7 +131,7 @@ export class Session implements Engine {
     this.seen = null
   }
 
-  /** Greedy tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
+  /** Tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
   private async generate(
     { logits, cache }: Decoded,
     constraint: Constraint | null,
@@ -137,10 +139,11 @@ export class Session implements Engine {
     clock: Clock,
   ): Promise<Answer> {
     const { ids: known, context } = this.manifest
+    const choose = chooser(options.sampling ?? GREEDY)
     const tokens: number[] = []
     let stop: Answer['stop'] = 'end'
     for (;;) {
-      const token = constraint ? constraint.choose(logits) : largest(logits)
+      const token = constraint ? constraint.choose(logits) : choose(logits)
       clock.token()
       if (known.end.includes(token)) break
       tokens.push(token)

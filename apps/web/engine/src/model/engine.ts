@@ -3,8 +3,15 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
+import type { Cause, Provider } from './provider'
+import type { Sampling } from './sampling'
+
+/** What is being loaded or prepared; an app that speaks other languages names it by this. */
+export type LoadPart = 'model' | 'runtime' | 'vision_encoder' | 'token_embedding' | 'text_decoder' | 'gpu'
 
 export interface Progress {
+  readonly part: LoadPart
+  /** The same in English. */
   readonly step: string
   readonly loaded: number
   readonly total: number
@@ -14,9 +21,13 @@ export interface ModelInfo {
   readonly name: string
   readonly parameters: number
   readonly recipe: string
-  /** Where it runs, e.g. `WASM, 2 threads`. */
+  /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string
   readonly reason: string
+  /** The same for an app that speaks other languages; the stand-in has no provider. */
+  readonly provider: Provider | null
+  readonly threads: number
+  readonly cause: Cause
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */
@@ -69,6 +80,8 @@ export interface RankOptions {
 
 export interface AskOptions extends RankOptions {
   readonly maxTokens: number
+  /** How a free answer's tokens are chosen; without it, the likeliest. */
+  readonly sampling?: Sampling | undefined
   /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
   readonly form?: Form | undefined
   /** Called with the whole text so far, at most once per token. */
