@@ -57,9 +57,9 @@ export class Label {
     this.show(answer, '', true)
   }
 
-  finish({ text: answer, note, isSure }: Verdict): void {
+  finish({ text: shown, answer, note, isSure }: Verdict): void {
     this.complete = answer
-    this.show(answer || text('answer.none'), note, isSure)
+    this.show(shown || text('answer.none'), note, isSure)
   }
 
   /** Starts anew at another place. */

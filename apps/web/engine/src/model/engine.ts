@@ -72,6 +72,11 @@ export interface Answer extends Timing {
   readonly imageTokens: number
   /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
   readonly stop: 'end' | 'length' | 'context' | 'cancelled'
+  /**
+   * The probability that the model itself gave to the answer's tokens and to their end; null for an answer that is cut
+   * or longer than twelve tokens, and for a ranking.
+   */
+  readonly confidence?: number | null
   /** Of a ranking that ended: all choices, the likeliest first, which is the text. */
   readonly likelihoods?: readonly Likelihood[]
 }

@@ -6,6 +6,7 @@ import type { Check, Golden } from '../bundle/golden'
 import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
 import { chooser } from './choosing'
+import { Confidence } from './confidence'
 import { append, type Decoded, prefill } from './decoding'
 import type { Answer, AskOptions, Engine, ModelInfo, RankOptions, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
@@ -163,16 +164,25 @@ export class Session implements Engine {
   ): Promise<Answer> {
     const { ids: known, context } = this.manifest
     const choose = chooser(options.sampling ?? GREEDY)
+    const confidence = new Confidence(known.end)
     const tokens: number[] = []
+    let sure: number | null = null
     let stop: Answer['stop'] = 'end'
     for (;;) {
       const token = constraint ? constraint.choose(logits) : choose(logits)
       clock.token()
-      if (known.end.includes(token)) break
+      if (known.end.includes(token)) {
+        sure = confidence.ended(logits)
+        break
+      }
+      confidence.add(logits, token)
       tokens.push(token)
       constraint?.append(token)
       options.onText(this.tokenizer.decodeSoFar(tokens), clock.timing())
-      if (constraint?.isComplete) break // the only token that may follow need not be computed
+      if (constraint?.isComplete) {
+        sure = confidence.ended(null) // the only token that may follow need not be computed
+        break
+      }
       if (tokens.length >= options.maxTokens) stop = 'length'
       else if (cache.length >= context) stop = 'context'
       else {
@@ -184,12 +194,12 @@ export class Session implements Engine {
     }
     if (options.turns) this.remember({ ids: [...ids, ...tokens].slice(0, cache.length), cache })
     else this.graphs.free(cache)
-    return this.answer(tokens, stop, clock)
+    return this.answer(tokens, stop, clock, sure)
   }
 
-  private answer(ids: readonly number[], stop: Answer['stop'], clock: Clock): Answer {
+  private answer(ids: readonly number[], stop: Answer['stop'], clock: Clock, confidence: number | null = null): Answer {
     const { size: tile, tokens: imageTokens } = this.manifest.tiles
-    return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, ...clock.timing() }
+    return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, confidence, ...clock.timing() }
   }
 }
 
