@@ -167,7 +167,7 @@ export class App implements LoopHost, SourcesHost {
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
-    this.welcome.knows(info.knows)
+    this.welcome.ready(info.knows)
     this.settings.offer(info)
     this.status.isLoading = false
     this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause: text(`cause.${info.cause}`) })

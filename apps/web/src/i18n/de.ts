@@ -190,6 +190,8 @@ export const de: Readonly<Record<Key, string>> = {
 
   'welcome.lead': 'Auf etwas zeigen, fragen und die Antwort dort lesen, wohin man gezeigt hat.',
   'welcome.private': 'Nichts, was gezeigt oder gefragt wird, verlässt dieses Gerät.',
+  'welcome.ready': 'Das Modell ist bereit',
+  'welcome.choose': 'Wie soll es losgehen?',
   'welcome.knows': 'Was dieses Modell kennt (auf Englisch):',
   'welcome.camera': 'Kamera verwenden',
   'welcome.camera-note': 'Der Browser fragt vorher um Erlaubnis',

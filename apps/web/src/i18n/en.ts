@@ -204,6 +204,8 @@ export const en = {
   // The first screen
   'welcome.lead': 'Point at something, ask, and read the answer where you pointed.',
   'welcome.private': 'Nothing that you show or ask leaves this device.',
+  'welcome.ready': 'The model is ready',
+  'welcome.choose': 'Choose how to begin.',
   'welcome.knows': 'What this model knows:',
   'welcome.camera': 'Use the camera',
   'welcome.camera-note': 'Your browser asks for your permission',

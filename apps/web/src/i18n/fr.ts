@@ -190,6 +190,8 @@ export const fr: Readonly<Record<Key, string>> = {
 
   'welcome.lead': 'Montrez quelque chose, posez une question et lisez la réponse là où vous avez montré.',
   'welcome.private': 'Rien de ce que vous montrez ou demandez ne quitte cet appareil.',
+  'welcome.ready': 'Le modèle est prêt',
+  'welcome.choose': 'Choisissez comment commencer.',
   'welcome.knows': 'Ce que ce modèle connaît (en anglais) :',
   'welcome.camera': 'Utiliser la caméra',
   'welcome.camera-note': 'Le navigateur vous demande d’abord la permission',

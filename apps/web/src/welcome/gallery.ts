@@ -1,5 +1,6 @@
 /** The dialog of pictures to ask about: built-in ones, the moving sample, and the user's own. */
 
+import { put } from '../i18n/text'
 import { SAMPLES, type SampleName, sampleAddress } from '../samples/pictures'
 import { button, element, make } from '../ui/dom'
 import { opened } from '../ui/opened'
@@ -46,7 +47,7 @@ export class Gallery {
     picture.loading = 'lazy'
     picture.width = picture.height = 480
     const words = make('span')
-    words.dataset.text = `sample.${name}`
+    put(words, `sample.${name}`)
     const card = make('button', 'sample')
     card.type = 'button'
     card.dataset.sample = name

@@ -33,8 +33,9 @@ export class Welcome {
     this.app.focus()
   }
 
-  /** What the model knows, as it says itself. */
-  knows(sentence: string | null): void {
+  /** The model is loaded; `sentence` is what it knows, as it says itself. */
+  ready(sentence: string | null): void {
+    element('welcome-ready', HTMLElement).hidden = false
     element('welcome-knows', HTMLElement).hidden = sentence === null
     write('welcome-knows-text', sentence ?? '')
   }
