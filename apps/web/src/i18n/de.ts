@@ -241,7 +241,7 @@ export const de: Readonly<Record<Key, string>> = {
   'meter.few': '{n} Token sind zu wenige für eine Geschwindigkeit; dies ist die Zeit der ganzen Antwort.',
   'info.memory': 'Speicher',
   'info.memory-whole': '{size}, die Seite mit ihrem Modell, wie der Browser sie misst',
-  'info.memory-runtime': '{size}, nur die Laufzeitumgebung: dieser Browser misst nicht die ganze Seite',
+  'info.memory-runtime': '{size}, nur die Laufzeitumgebung: der Browser hat nicht die ganze Seite gemessen',
   'notice.sample': 'Beispiel ausprobieren',
   'failure.conversation': 'Das Gespräch ist zu lang',
   'mend.conversation': 'Mehr von diesem Gespräch kann sich das Modell nicht merken. Ein neues beginnen: das Bild bleibt.',

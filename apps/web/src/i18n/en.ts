@@ -257,7 +257,7 @@ export const en = {
   'meter.few': '{n} tokens are too few to give a speed; this is the time of the whole answer.',
   'info.memory': 'Memory',
   'info.memory-whole': '{size}, the page with its model, as the browser measures it',
-  'info.memory-runtime': '{size}, the runtime alone: this browser does not measure the whole page',
+  'info.memory-runtime': '{size}, the runtime alone: the browser has not measured the whole page',
   'notice.sample': 'Try the sample',
   'failure.conversation': 'The conversation is too long',
   'mend.conversation': 'The model cannot hold more of this conversation. Begin a new one: the picture stays.',

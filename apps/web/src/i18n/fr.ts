@@ -241,7 +241,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'meter.few': '{n} tokens, c’est trop peu pour une vitesse ; voici la durée de toute la réponse.',
   'info.memory': 'Mémoire',
   'info.memory-whole': '{size}, la page avec son modèle, comme le navigateur la mesure',
-  'info.memory-runtime': '{size}, le moteur seul : ce navigateur ne mesure pas toute la page',
+  'info.memory-runtime': '{size}, le moteur seul : le navigateur n’a pas mesuré toute la page',
   'notice.sample': 'Essayer l’exemple',
   'failure.conversation': 'La conversation est trop longue',
   'mend.conversation': 'Le modèle ne peut pas retenir davantage de cette conversation. Commencez-en une nouvelle : l’image reste.',
