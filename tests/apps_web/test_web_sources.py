@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native_vectors import sampling_cases
 from PIL import Image
 from tokenizers import Tokenizer as RustTokenizer
 
@@ -164,12 +165,14 @@ def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.
 def test_unit_tests_pass_and_the_shared_cases_agree(
     node, sources, pixel_cases, tokenizer_cases, manifest_cases, tmp_path
 ):
+    sampling_file, sampling = tmp_path / "sampling.json", sampling_cases()
+    sampling_file.write_text(json.dumps(sampling))
     report = tmp_path / "report.json"
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
         MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
-        CROP_CASES=str(CROP_CASES),
+        CROP_CASES=str(CROP_CASES), SAMPLING_CASES=str(sampling_file),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -189,10 +192,12 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     forms = json.loads(FORM_CASES.read_text())
     crops = json.loads(CROP_CASES.read_text())
     assert sum("is cut as in every language" in name for name in names) == len(crops["cases"])
+    assert sum("draws as in every language" in name for name in names) == len(sampling["cases"])
     lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
-    assert sum("as in every language" in name and "is cut" not in name for name in names) == sum(
-        map(len, lists)
-    )
+    others = ("is cut", "draws", "numbers")
+    assert sum(
+        "as in every language" in name and not any(other in name for other in others) for name in names
+    ) == sum(map(len, lists))
 
 
 def test_types_are_right(node, sources):

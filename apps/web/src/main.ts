@@ -1,7 +1,7 @@
 import { asFailure, type LoadOptions, type TileChoice } from 'phantom-edge-web'
 
 import { App } from './app'
-import { type AppConfig, parseConfig, wrongSettings } from './config'
+import { type AppConfig, missingSettings, parseConfig } from './config'
 import { speak } from './i18n/speak'
 import { LANGUAGES } from './i18n/text'
 import { prepareOffline } from './offline'
@@ -38,7 +38,7 @@ async function loadConfig(): Promise<AppConfig> {
   try {
     json = await (await fetch('./app.json', { cache: 'no-cache' })).json()
   } catch {
-    throw wrongSettings('it cannot be loaded')
+    throw missingSettings()
   }
   return parseConfig(json)
 }
