@@ -13,10 +13,8 @@ import {
 } from 'phantom-edge-web'
 
 import { type AppConfig, shownQuestion } from './config'
-import { type Entry, History } from './history/history'
-import { HistoryList } from './history/list'
-import { encodePicture, Keeper } from './history/pixels'
-import { Thread } from './history/thread'
+import type { Entry } from './history/history'
+import { Past } from './history/past'
 import { language, text, TEXTS } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
 import { keepOffline } from './offline'
@@ -35,7 +33,7 @@ import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { type Remedies, Status } from './ui/status'
 import { UserSettings } from './user_settings'
-import { type Verdict, verdictOf } from './verdict'
+import { verdictOf } from './verdict'
 import { Gallery } from './welcome/gallery'
 import { beginning, rememberCamera, type Way } from './welcome/start'
 import { Welcome } from './welcome/welcome'
@@ -61,14 +59,12 @@ export class App implements LoopHost, SourcesHost {
     onNoPicture: (error) => this.sources.pictureMissing(error),
     onSample: () => this.enter('sample'),
   })
-  private readonly history = new History(() => this.pastAnswers.changed(), encodePicture)
-  private readonly pastAnswers = new HistoryList(this.history, {
+  private readonly past = new Past({
     onReopen: (entry) => void this.reopen(entry),
+    onNew: () => this.startAfresh(),
     onSaid: (words) => this.status.say(words),
     shown: (question) => this.shown(question),
   })
-  private readonly keeper = new Keeper()
-  private readonly thread = new Thread(() => this.startAfresh())
   private readonly memory = new MemoryMeter((memory) => {
     this.panel.remember(memory)
     this.info.remember(memory)
@@ -117,14 +113,14 @@ export class App implements LoopHost, SourcesHost {
   private nameAll(): void {
     this.panel.name(this.shown)
     this.info.refresh()
-    this.pastAnswers.changed()
+    this.past.name()
     this.stage.layout()
     this.again()
   }
 
   /**
-   * Loads the model while the user chooses what it is to look at; then answers until the page is left. `missing` is a language that
-   * the address names and the app does not speak.
+   * Loads the model while the user chooses what it is to look at; then answers until the page is left. `missing` is a
+   * language that the address names and the app does not speak.
    */
   async start(missing: string | null): Promise<void> {
     const languages = this.config.languages.map((one) => TEXTS[one]['language.name']).join(', ')
@@ -259,7 +255,7 @@ export class App implements LoopHost, SourcesHost {
     this.panel.showsAll = false
     this.scene.forget()
     this.announcer.forget()
-    this.thread.clear()
+    this.past.forgetConversation()
   }
 
   /** Controls are alive where they do something, and there is always a way to the camera. */
@@ -318,7 +314,7 @@ export class App implements LoopHost, SourcesHost {
   private togglePause(): void {
     if (!this.source || this.source.kind === 'picture') return
     this.panel.showsAll = false
-    this.thread.clear()
+    this.past.forgetConversation()
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
@@ -334,7 +330,7 @@ export class App implements LoopHost, SourcesHost {
 
   /** Forgets the conversation, and keeps the picture. */
   private startAfresh(): void {
-    this.thread.clear()
+    this.past.forgetConversation()
     this.stage.label.clear()
     this.status.dismiss('question')
     this.status.say(text('spoken.fresh'))
@@ -357,12 +353,13 @@ export class App implements LoopHost, SourcesHost {
   }
 
   /** An earlier answer as it was given. */
-  private showAgain({ question, verdict, turn }: Entry): void {
+  private showAgain(entry: Entry): void {
+    const { question, verdict } = entry
     this.loop.pause()
     this.panel.choose(question)
     this.stage.label.begin(this.shown(question))
     this.stage.label.finish(verdict)
-    this.thread.add(turn, this.shown(question), verdict)
+    this.past.resume(entry)
   }
 
   // --- what the loop says -------------------------------------------------------------------------------------------
@@ -370,7 +367,7 @@ export class App implements LoopHost, SourcesHost {
   async grab(): Promise<Frame | null> {
     const square = this.stage.square()
     const frame = square && this.source ? await this.source.grab(square) : null
-    if (frame) this.keeper.keep(frame)
+    if (frame) this.past.keep(frame)
     if (frame && this.scene.hasChanged(frame)) {
       this.stage.label.forget() // rather no answer than that of the scene before
       this.panel.forget()
@@ -390,7 +387,7 @@ export class App implements LoopHost, SourcesHost {
     const { sampling } = this.config
     const preset = this.config.presets.find((one) => one.question === question)
     const prompt = this.settings.prompt(question)
-    const turns = this.isHeld ? (preset ? [] : this.thread.before(prompt)) : undefined
+    const turns = this.isHeld ? (preset ? [] : this.past.before(prompt)) : undefined
     return this.model.ask(frame, prompt, { maxTokens, tileSize, sampling, form: preset?.form, turns }, signal, onText)
   }
 
@@ -415,20 +412,14 @@ export class App implements LoopHost, SourcesHost {
     this.panel.answer(question, verdict)
     this.panel.meter(answer, true)
     this.memory.answered(answer.memory)
-    this.note(question, verdict, answer)
+    const isTurn = this.isHeld && !this.panel.showsAll
+    this.past.note({ question, prompt: this.settings.prompt(question), answer, verdict, isLive: this.loop.isLive, isTurn })
     this.tile = answer.tile
     this.info.sees(answer.tile)
     this.announcer.answered(this.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
-  }
-
-  /** Writes an answer into the history, and into the conversation that it is a part of. */
-  private note(question: string, verdict: Verdict, { ids }: Answer): void {
-    const turn = { question: this.settings.prompt(question), ids }
-    this.history.add({ question, verdict, turn }, this.keeper.latest, this.loop.isLive)
-    if (this.isHeld && !this.panel.showsAll) this.thread.add(turn, this.shown(question), verdict)
   }
 
   onFailure(failure: Failure): void {
