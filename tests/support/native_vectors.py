@@ -51,9 +51,9 @@ def write_vectors(folder: Path) -> None:
         "prompts": prompts(),
         "tokenizers": {name: tokenizer_case(folder, name, made) for name, made in tokenizer_kinds().items()},
         "unknown_tokenizers": unknown_tokenizers(folder),
-        "sampling": _sampling(arrays),
+        "sampling": sampling_cases(arrays),
         "splitmix": {
-            str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)
+            str(seed): [str(value) for value in splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)
         },
     }
     save_file(
@@ -134,7 +134,7 @@ def _transparency(arrays: Arrays) -> dict[str, int]:
 # --- choices
 
 
-def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
+def sampling_cases(arrays: Arrays) -> list[dict[str, Any]]:
     """What a nucleus holds, and what is drawn from it: the published rule, and SplitMix64 laid over its
     weights.
     """
@@ -176,14 +176,14 @@ def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.nd
 
 def _draws(kept: np.ndarray, weights: np.ndarray, seed: int, count: int) -> list[int]:
     ends = np.cumsum(weights)
-    units = [value >> 11 for value in _splitmix(seed, count)]
+    units = [value >> 11 for value in splitmix(seed, count)]
     return [
         int(kept[min(np.searchsorted(ends, math.ldexp(u, -53) * ends[-1], side="right"), len(kept) - 1)])
         for u in units
     ]
 
 
-def _splitmix(seed: int, count: int) -> list[int]:
+def splitmix(seed: int, count: int) -> list[int]:
     """SplitMix64 as its authors give it, in integers without a width."""
     mask, values = 2**64 - 1, []
     for step in range(1, count + 1):

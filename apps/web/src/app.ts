@@ -1,15 +1,15 @@
 /** The app: sources, model, loop and views, put together. */
 
 import {
-  type Answer,
   asFailure,
   type Check,
   type Failure,
   type Frame,
+  load,
   type LoadOptions,
-  ModelClient,
-  type ModelInfo,
-  type TileChoice,
+  type Model,
+  type ModelAnswer,
+  type Progress,
   type Timing,
 } from 'phantom-edge-web'
 
@@ -47,7 +47,7 @@ export class App implements LoopHost {
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
   private readonly file = element('file', HTMLInputElement)
-  private model: ModelClient | null = null
+  private model: Model | null = null
   private ready = false
   private broken = false
   private source: Source | null = null
@@ -88,19 +88,18 @@ export class App implements LoopHost {
 
   private async loadModel(): Promise<void> {
     this.model?.close()
+    this.model = null
     this.broken = false
     this.stage.state = 'loading'
     this.status.isLoading = true
-    this.model = new ModelClient((progress) => {
-      if (!this.ready) this.status.progress(progress)
-    })
-    let info: ModelInfo
+    const onProgress = (progress: Progress) => this.status.progress(progress)
     try {
-      info = await this.model.load({ ...this.options, tile: this.tileChoice() })
+      this.model = await load('./bundle/', { ...this.options, tileSize: this.tileChoice(), onProgress })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
     }
+    const { info } = this.model
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
@@ -113,9 +112,9 @@ export class App implements LoopHost {
   }
 
   /** What the user chose, also when the model is loaded again. */
-  private tileChoice(): TileChoice | null {
+  private tileChoice(): LoadOptions['tileSize'] {
     const size = this.info.tileSize
-    return size === undefined ? (this.options.tile ?? null) : { size, required: false }
+    return size === undefined ? this.options.tileSize : { size, required: false }
   }
 
   private modelFailed(failure: Failure): void {
@@ -347,11 +346,11 @@ export class App implements LoopHost {
     question: string,
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
-  ): Promise<Answer & { memory: number }> {
+  ): Promise<ModelAnswer> {
     if (!this.model) throw new Error('no model')
     const { maxTokens, tileSize } = this.info
     const form = this.config.presets.find((preset) => preset.question === question)?.form
-    return this.model.ask(frame, question, { maxTokens, tileSize, form }, signal, onText)
+    return this.model.ask(frame, question, { ...form, maxTokens, tileSize, signal, onText })
   }
 
   onStart(question: string): void {
@@ -368,7 +367,7 @@ export class App implements LoopHost {
     this.panel.meter(timing, null)
   }
 
-  onAnswer(question: string, answer: Answer & { memory: number }): void {
+  onAnswer(question: string, answer: ModelAnswer): void {
     const verdict = verdictOf(answer, this.config.leastConfidence)
     this.scene.keep()
     this.stage.label.finish(verdict)

@@ -14,20 +14,18 @@ function readOptions(): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
   return {
-    bundle: new URL('./bundle/', location.href).href,
-    engine: query.get('engine') === 'fake' ? 'fake' : 'model',
-    device: device === 'wasm' || device === 'webgpu' ? device : null,
-    threads: null,
+    standIn: query.get('engine') === 'fake',
+    device: device === 'wasm' || device === 'webgpu' ? device : undefined,
     keepVision: query.get('vision') !== 'release',
-    tile: readTile(query),
+    tileSize: readTile(query),
   }
 }
 
-function readTile(query: URLSearchParams): TileChoice | null {
+function readTile(query: URLSearchParams): TileChoice | undefined {
   const size = Number(query.get('tile'))
   if (size > 0) return { size, required: true }
   const remembered = rememberedTileSize()
-  return remembered === null ? null : { size: remembered, required: false }
+  return remembered === null ? undefined : { size: remembered, required: false }
 }
 
 async function loadConfig(): Promise<AppConfig> {

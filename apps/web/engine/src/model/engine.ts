@@ -3,6 +3,7 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
+import type { Sampling } from './sampling'
 
 export interface Progress {
   readonly step: string
@@ -71,6 +72,8 @@ export interface AskOptions extends RankOptions {
   readonly maxTokens: number
   /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
   readonly form?: Form | undefined
+  /** How a token is chosen where there is no form; without it, the likeliest. */
+  readonly sampling?: Sampling | undefined
   /** Called with the whole text so far, at most once per token. */
   readonly onText: (text: string, timing: Timing) => void
 }

@@ -1,18 +1,13 @@
 /** Where the graphs run: WebGPU when there is one and the bundle's operations exist on it, else WASM on the CPU. */
 
-import asyncifyGlue from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url'
-import asyncifyWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url'
-import wasmGlue from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
-import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
-
 import type { Manifest } from '../bundle/manifest'
 import { Failure } from '../failure'
+import type { Provider, RuntimeFiles } from './options'
 
 /** Of the runtime's WASM files, put here when the app is built. */
 declare const __RUNTIME_BYTES__: Readonly<Record<Provider, number>>
 
 type Ort = typeof import('onnxruntime-web')
-export type Provider = 'wasm' | 'webgpu'
 
 const MOST_THREADS = 4
 /** Integer operations that onnxruntime-web has for the CPU only; through WebGPU each of them would copy to and fro. */
@@ -40,7 +35,7 @@ export async function chooseProvider(
   const missing = await missingOfGpu(manifest)
   if (missing === null) return { provider: 'webgpu', threads: 1, reason: 'this browser has WebGPU', fellBack: false }
   if (device === 'webgpu') {
-    throw new Failure('browser', `${missing[0]?.toUpperCase()}${missing.slice(1)}. Open the page without ?device=webgpu.`)
+    throw new Failure('browser', `${missing[0]?.toUpperCase()}${missing.slice(1)}. Leave the device to the engine.`)
   }
   return withoutWebGpu(manifest, missing, threads)
 }
@@ -72,16 +67,19 @@ export function runtimeBytes({ provider }: Choice): number {
  *
  * @throws {Failure} `network`.
  */
-export async function loadOrt(choice: Choice, onBytes: (loaded: number) => void): Promise<{ ort: Ort; files: string[] }> {
+export async function loadOrt(
+  choice: Choice,
+  runtime: RuntimeFiles,
+  onBytes: (loaded: number) => void,
+): Promise<{ ort: Ort; files: string[] }> {
   const gpu = choice.provider === 'webgpu'
   const ort = (gpu ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm')) as Ort
-  const addresses = gpu ? [asyncifyGlue, asyncifyWasm] : [wasmGlue, wasm]
-  const [mjs, binary] = addresses.map((address) => new URL(address, location.href).href) as [string, string]
-  ort.env.wasm.wasmPaths = { mjs, wasm: binary }
+  const { glue, binary } = runtime[choice.provider]
+  ort.env.wasm.wasmPaths = { mjs: glue, wasm: binary }
   ort.env.wasm.wasmBinary = await fetchCounting(binary, runtimeBytes(choice), onBytes)
   ort.env.wasm.numThreads = choice.threads
   ort.env.logLevel = 'error'
-  return { ort, files: [mjs, binary] }
+  return { ort, files: [glue, binary] }
 }
 
 /** A file's bytes. Its size is known beforehand, because a compressed response does not tell it. */

@@ -1,15 +1,16 @@
-/** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
+/** The model as an {@link Engine}: picture and question in, streamed text out. One tile. */
 
 import type { Constraint } from '../form/constraint'
 import type { Forms } from '../form/forms'
 import type { Check, Golden } from '../bundle/golden'
 import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
-import { append, type Decoded, largest, prefill } from './decoding'
+import { append, type Decoded, prefill } from './decoding'
 import type { Answer, AskOptions, Engine, ModelInfo, RankOptions, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
 import { requireGolden, runGolden } from './self_test'
+import { chooser } from './sampling'
 import type { Tokenizer } from './tokenizer'
 import { breathe } from './yield'
 
@@ -129,7 +130,7 @@ export class Session implements Engine {
     this.seen = null
   }
 
-  /** Greedy tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
+  /** Tokens from `logits` on, the likeliest of those that `constraint` allows, or as `sampling` says. Takes over `cache`. */
   private async generate(
     { logits, cache }: Decoded,
     constraint: Constraint | null,
@@ -138,9 +139,10 @@ export class Session implements Engine {
   ): Promise<Answer> {
     const { ids: known, context } = this.manifest
     const tokens: number[] = []
+    const choose = constraint ? constraint.choose.bind(constraint) : chooser(options.sampling)
     let stop: Answer['stop'] = 'end'
     for (;;) {
-      const token = constraint ? constraint.choose(logits) : largest(logits)
+      const token = choose(logits)
       clock.token()
       if (known.end.includes(token)) break
       tokens.push(token)
