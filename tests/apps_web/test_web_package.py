@@ -227,6 +227,15 @@ def test_answers_are_those_of_python(used, session, asked):
     assert results["streamed"]["answer"]["text"] == best or max(gaps) < TIE
 
 
+def test_a_conversation_is_pythons(used, session, asked):
+    chat, talk = session.chat(Image.open(asked[0])), used["results"]["talk"]
+    assert talk[0]["text"] == "".join(chat.ask(LARGEST))
+    assert talk[1]["text"]
+    assert talk[1]["look"] == 0
+    assert [turn["question"] for turn in used["results"]["turns"]] == [LARGEST, CAPTION]
+    assert 0 < used["results"]["whole"]["confidence"] <= 1
+
+
 def test_a_crop_changes_the_answer_as_in_python(used, session, asked):
     path, parts = asked
     texts = [step["text"] for step in used["results"]["cropped"]]

@@ -51,10 +51,8 @@ def write_vectors(folder: Path) -> None:
         "prompts": prompts(),
         "tokenizers": {name: tokenizer_case(folder, name, made) for name, made in tokenizer_kinds().items()},
         "unknown_tokenizers": unknown_tokenizers(folder),
-        "sampling": sampling_cases(arrays),
-        "splitmix": {
-            str(seed): [str(value) for value in splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)
-        },
+        "sampling": _sampling(arrays),
+        "splitmix": splitmix_cases(),
     }
     save_file(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors"
@@ -134,7 +132,7 @@ def _transparency(arrays: Arrays) -> dict[str, int]:
 # --- choices
 
 
-def sampling_cases(arrays: Arrays) -> list[dict[str, Any]]:
+def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
     """What a nucleus holds, and what is drawn from it: the published rule, and SplitMix64 laid over its
     weights.
     """
@@ -161,6 +159,21 @@ def sampling_cases(arrays: Arrays) -> list[dict[str, Any]]:
     return cases
 
 
+def sampling_cases() -> dict[str, Any]:
+    """The same cases with their logits as numbers, and the generator's, for a reader of JSON alone."""
+    arrays: Arrays = {}
+    cases = [
+        case | {"logits": arrays[f"logits.{number}"].tolist()}
+        for number, case in enumerate(_sampling(arrays))
+    ]
+    return {"cases": cases, "splitmix": splitmix_cases()}
+
+
+def splitmix_cases() -> dict[str, list[str]]:
+    """The first five numbers of a few seeds."""
+    return {str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)}
+
+
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:
     """Ids from the likeliest on, up to the first sum of probabilities that reaches ``top_p``, and their
     weights.
@@ -176,14 +189,14 @@ def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.nd
 
 def _draws(kept: np.ndarray, weights: np.ndarray, seed: int, count: int) -> list[int]:
     ends = np.cumsum(weights)
-    units = [value >> 11 for value in splitmix(seed, count)]
+    units = [value >> 11 for value in _splitmix(seed, count)]
     return [
         int(kept[min(np.searchsorted(ends, math.ldexp(u, -53) * ends[-1], side="right"), len(kept) - 1)])
         for u in units
     ]
 
 
-def splitmix(seed: int, count: int) -> list[int]:
+def _splitmix(seed: int, count: int) -> list[int]:
     """SplitMix64 as its authors give it, in integers without a width."""
     mask, values = 2**64 - 1, []
     for step in range(1, count + 1):

@@ -1,31 +1,34 @@
 import { asFailure, type LoadOptions, type TileChoice } from 'phantom-edge-web'
 
 import { App } from './app'
-import { type AppConfig, parseConfig, wrongSettings } from './config'
+import { type AppConfig, missingSettings, parseConfig } from './config'
+import { speak } from './i18n/speak'
+import { LANGUAGES } from './i18n/text'
 import { prepareOffline } from './offline'
-import { rememberedTileSize } from './preferences'
+import { type Preferences, readPreferences } from './preferences'
+import { applyTheme } from './theme'
 import { Status } from './ui/status'
+import { Welcome } from './welcome/welcome'
 
 /**
  * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?tile=336` how
  * finely it looks, else as the user chose the last time; `?vision=release` gives the vision encoder back after each picture.
  */
-function readOptions(): LoadOptions {
+function readOptions(chosen: Preferences): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
   return {
     standIn: query.get('engine') === 'fake',
     device: device === 'wasm' || device === 'webgpu' ? device : undefined,
     keepVision: query.get('vision') !== 'release',
-    tileSize: readTile(query),
+    tileSize: readTile(query, chosen),
   }
 }
 
-function readTile(query: URLSearchParams): TileChoice | undefined {
+function readTile(query: URLSearchParams, { tileSize }: Preferences): TileChoice | undefined {
   const size = Number(query.get('tile'))
   if (size > 0) return { size, required: true }
-  const remembered = rememberedTileSize()
-  return remembered === null ? undefined : { size: remembered, required: false }
+  return tileSize === null ? undefined : { size: tileSize, required: false }
 }
 
 async function loadConfig(): Promise<AppConfig> {
@@ -33,17 +36,26 @@ async function loadConfig(): Promise<AppConfig> {
   try {
     json = await (await fetch('./app.json', { cache: 'no-cache' })).json()
   } catch {
-    throw wrongSettings('it cannot be loaded')
+    throw missingSettings()
   }
   return parseConfig(json)
 }
 
-if (await prepareOffline()) {
+async function start(chosen: Preferences): Promise<void> {
   try {
-    await new App(await loadConfig(), readOptions()).start()
+    const config = await loadConfig()
+    const missing = speak(config, chosen.language)
+    applyTheme(chosen.scheme ?? config.theme.scheme, config.theme.accent)
+    await new App(config, chosen, readOptions(chosen)).start(missing)
   } catch (error) {
+    new Welcome(() => undefined).leave()
     const status = new Status()
-    status.set('Stopped', 'bad')
+    status.set('state.stopped', 'bad')
     status.fail('model', asFailure(error), { retry: () => location.reload() })
   }
 }
+
+const chosen = readPreferences()
+speak({ languages: LANGUAGES, strings: {} }, chosen.language)
+applyTheme(chosen.scheme ?? 'auto', null)
+if (await prepareOffline()) await start(chosen)

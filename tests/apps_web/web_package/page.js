@@ -58,7 +58,10 @@ const alike = await Promise.all([capture(file, { x, y }).then(digest), capture(f
 const abort = new AbortController()
 const cancelled = model.ask(file, text, { signal: abort.signal, onText: () => abort.abort() })
 const drawn = { sampling: { temperature: 100, seed: 7 }, maxTokens: 8 }
+const chat = await model.chat(file)
 const results = {
+  talk: [await chat.ask(question), await chat.ask(text)],
+  turns: chat.turns,
   isolated: crossOriginIsolated,
   info: model.info,
   first: progress[0],

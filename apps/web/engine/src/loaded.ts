@@ -5,7 +5,8 @@ import { capture, type Picture } from './capture'
 import type { Crop, Square } from './crop'
 import { Failure } from './failure'
 import { checkChoices, type Form } from './form/form'
-import type { Answer, ModelInfo, Timing } from './model/engine'
+import type { Frame } from './frame'
+import type { Answer, ModelInfo, Timing, Turn } from './model/engine'
 import { checkSampling, type Sampling } from './model/sampling'
 import type { ModelClient } from './worker/client'
 import type { QuestionOptions } from './worker/messages'
@@ -21,8 +22,10 @@ export interface AskOptions {
   readonly regex?: string | undefined
   /** Most tokens of the answer, 128 if not given. */
   readonly maxTokens?: number | undefined
-  /** How tokens are chosen; without it, the likeliest. Not together with choices or a regex. */
-  readonly sampling?: Sampling | undefined
+  /** How the tokens of a free answer are chosen; without it, the likeliest. */
+  readonly sampling?: Partial<Sampling> | undefined
+  /** What was asked and answered before about the same picture, which the question may refer to; see {@link Model.chat}. */
+  readonly turns?: readonly Turn[] | undefined
   /** One of {@link ModelInfo.sizes} to look with from now on. */
   readonly tileSize?: number | undefined
   /** Ends the answer early: it is then what there is of it, with `stop` as `cancelled`. */
@@ -90,6 +93,11 @@ export class Model {
     }
   }
 
+  /** Several turns about one picture, as it is at this moment: each question may refer to what was said before. */
+  async chat(picture: Picture, crop?: Crop | Square): Promise<Chat> {
+    return new Chat(this, await capture(picture, crop))
+  }
+
   /** Runs the bundle's recorded inputs and compares what comes out; true if all of it is as recorded. */
   async selfTest(onCheck: (check: Check) => void = () => undefined): Promise<boolean> {
     let passed = true
@@ -121,8 +129,36 @@ export class Model {
   private nothing(): ModelAnswer {
     const { tile, sizes } = this.info
     const imageTokens = sizes.find(({ size }) => size === tile)?.tokens ?? 0
-    const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 0, tokens: 0, tokensPerSecond: 0 }
+    const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 0, total: 0, tokens: 0, tokensPerSecond: 0 }
     return { ...timing, text: '', ids: [], tile, imageTokens, stop: 'cancelled', memory: 0 }
+  }
+}
+
+/** From {@link Model.chat}. */
+export class Chat {
+  private said: readonly Turn[] = []
+
+  /** @internal */
+  constructor(
+    private readonly model: Model,
+    readonly frame: Frame,
+  ) {}
+
+  /** What was asked and answered so far. */
+  get turns(): readonly Turn[] {
+    return this.said
+  }
+
+  /**
+   * As {@link Model.ask}; an answer that was not cancelled becomes a turn.
+   *
+   * @throws {Failure} also `conversation` when the model holds no more turns: begin another.
+   */
+  async ask(question: string, options: Omit<AskOptions, 'crop' | 'turns'> = {}): Promise<ModelAnswer> {
+    const turns = this.said
+    const answer = await this.model.ask(this.frame, question, { ...options, turns })
+    if (answer.stop !== 'cancelled') this.said = [...turns, { question, ids: answer.ids }]
+    return answer
   }
 }
 
@@ -131,12 +167,10 @@ function closed(): Failure {
 }
 
 /** @throws {Failure} `prompt` for options that do not go together or are not what they must be. */
-function requestOf({ choices, regex, maxTokens = LONGEST_ANSWER, sampling, tileSize }: AskOptions): QuestionOptions {
+function requestOf({ choices, regex, maxTokens = LONGEST_ANSWER, sampling, tileSize, turns }: AskOptions): QuestionOptions {
   const form = formOf(choices, regex)
-  if (sampling) checkSampling(sampling)
-  if (form && sampling) throw new Failure('prompt', 'Give choices or a regex, or a sampling: such answers are the likeliest.')
   if (!Number.isInteger(maxTokens) || maxTokens < 1) throw new Failure('prompt', 'maxTokens must be a whole number from 1 on.')
-  return { maxTokens, tileSize, form, sampling }
+  return { maxTokens, tileSize, form, turns, sampling: sampling && checkSampling(sampling) }
 }
 
 function formOf(choices: readonly string[] | undefined, regex: string | undefined): Form | undefined {

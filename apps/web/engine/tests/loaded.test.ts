@@ -107,15 +107,22 @@ describe('Model', () => {
     [{ choices: ['a'], regex: 'a' }, 'not both'],
     [{ choices: [] }, '0 choices'],
     [{ choices: ['a', 'a'] }, 'twice'],
-    [{ choices: ['a'], sampling: { temperature: 1 } }, 'or a sampling'],
-    [{ sampling: { temperature: -1 } }, 'temperature is -1'],
-    [{ sampling: { temperature: 1, topP: 0 } }, 'topP is 0'],
-    [{ sampling: { temperature: 1, seed: 0.5 } }, 'seed is 0.5'],
+    [{ sampling: { temperature: -1 } }, 'temperature must be'],
   ])('refuses %j', async (options, message) => {
     const { model, requests } = await open()
     await expect(model.ask(frame, QUESTION, options)).rejects.toMatchObject({ code: 'prompt' })
     await expect(model.ask(frame, QUESTION, options)).rejects.toThrow(message)
     expect(requests).toEqual([])
+  })
+
+  it('keeps the turns of a conversation, but for those that were cancelled', async () => {
+    const { model, requests } = await open()
+    const chat = await model.chat(frame)
+    await chat.ask('One?', { maxTokens: 1 })
+    await chat.ask('Two?', { signal: AbortSignal.abort() })
+    await chat.ask('Three?', { maxTokens: 1 })
+    expect(chat.turns.map(({ question }) => question)).toEqual(['One?', 'Three?'])
+    expect(requests).toMatchObject([{ turns: [] }, { turns: [{ question: 'One?' }] }])
   })
 
   it('fails after it was closed', async () => {

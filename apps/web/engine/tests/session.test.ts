@@ -6,6 +6,7 @@ import { Failure } from '../src/failure'
 import type { AskOptions, ModelInfo } from '../src/model/engine'
 import type { Cache, Graphs } from '../src/model/graphs'
 import { buildPrompt, checkQuestion } from '../src/model/prompt'
+import { GREEDY } from '../src/model/sampling'
 import { Session } from '../src/model/session'
 import { Tokenizer } from '../src/model/tokenizer'
 import { breathe } from '../src/model/yield'
@@ -109,6 +110,29 @@ describe('Session', () => {
     const answer = await session.ask(frame, 'Colour?', options({ onText: (text) => seen.push(text) }))
     expect(seen).toEqual(['r', 're', 'red'])
     expect(answer).toMatchObject({ text: 'red', stop: 'end', tokens: 4 })
+  })
+
+  it('draws by temperature, the same from the same seed, and takes the likeliest of what a form allows', async () => {
+    const drawn = (seed: number) => session.ask(frame, 'Colour?', options({ maxTokens: 8, sampling: { ...GREEDY, temperature: 100, seed } }))
+    const first = await drawn(1)
+    expect(first.ids).not.toEqual([...new TextEncoder().encode('red')])
+    expect((await drawn(1)).ids).toEqual(first.ids)
+    expect((await drawn(2)).ids).not.toEqual(first.ids)
+    const hot = { ...GREEDY, temperature: 100 }
+    expect((await session.ask(frame, 'Colour?', options({ form: { regex: 'r.d' }, sampling: hot }))).text).toBe('red')
+    expect((await session.ask(frame, 'Colour?', options({ sampling: { ...hot, topK: 1 } }))).text).toBe('red')
+  })
+
+  it('says how likely the model holds a free answer, and nothing of one that is cut or long', async () => {
+    const size = manifest.shape.vocabulary
+    const step = Math.E / (Math.E + size - 1) // the only logit is 1, all others are 0
+    const { confidence } = await session.ask(frame, 'Colour?', options())
+    expect(confidence).toBeCloseTo(step ** 4, 12)
+    expect((await session.ask(frame, 'Colour?', options({ maxTokens: 2 }))).confidence).toBeNull()
+    const drawn = await session.ask(frame, 'Colour?', options({ form: { regex: 'red' } }))
+    expect(drawn.confidence).toBeCloseTo(step ** 3, 12) // nothing but the end may follow
+    graphs.answer = [...new TextEncoder().encode('thirteen more')]
+    expect(await session.ask(frame, 'Colour?', options())).toMatchObject({ stop: 'end', confidence: null })
   })
 
   it('feeds the whole prompt with the image rows in their places, in calls of at most a chunk', async () => {

@@ -16,6 +16,7 @@ import {
   WebGLRenderer,
 } from 'three'
 
+import { text } from '../i18n/text'
 import type { Source } from '../source/source'
 import type { Label } from '../ui/label'
 import type { Box } from '../ui/placing'
@@ -53,7 +54,7 @@ export class ArSource implements Source {
   private readonly camera = new PerspectiveCamera()
   private readonly reticle = new Mesh(
     new RingGeometry(0.045, 0.055, 32).rotateX(-Math.PI / 2),
-    new MeshBasicMaterial({ color: 0x5ee0b7 }),
+    new MeshBasicMaterial({ color: brand() }),
   )
   private readonly reader: CameraReader
   private readonly pins: Pin[] = []
@@ -94,7 +95,7 @@ export class ArSource implements Source {
       session = undefined
     }
     if (!session) {
-      throw new Failure('ar', 'This browser does not share the camera in AR. The camera view answers all the same.')
+      throw new Failure('ar', text('mend.ar'))
     }
     const renderer = new WebGLRenderer({ alpha: true })
     renderer.xr.enabled = true
@@ -183,7 +184,7 @@ export class ArSource implements Source {
   /** Puts a pin where a surface is ahead, else along a ray; the one before keeps its answer. */
   private async place(ray: Matrix4): Promise<void> {
     const { hit, pose } = this.latest
-    const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: 0x5ee0b7 }))
+    const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: brand() }))
     const ahead = () => new Vector3(0, 0, -WITHOUT_SURFACE).applyMatrix4(ray)
     mesh.position.copy(pose ? new Vector3().setFromMatrixPosition(pose) : ahead())
     this.scene.add(mesh)
@@ -192,7 +193,7 @@ export class ArSource implements Source {
     pin.label.onDelete = () => this.delete(pin)
     this.pins.push(pin)
     if (this.pins.length > MOST_PINS) this.drop(this.pins.shift())
-    this.aimAtLast('Pin placed.')
+    this.aimAtLast(text('spoken.placed'))
     pin.anchor = (await hit?.createAnchor?.()?.catch(() => undefined)) ?? null
   }
 
@@ -209,7 +210,7 @@ export class ArSource implements Source {
   private delete(pin: Pin): void {
     this.pins.splice(this.pins.indexOf(pin), 1)
     this.drop(pin)
-    this.aimAtLast('Pin deleted.')
+    this.aimAtLast(text('spoken.deleted'))
     this.root.querySelector<HTMLElement>('#place')?.focus() // the button that had it is gone
   }
 
@@ -285,6 +286,11 @@ export function projected(position: Vector3, camera: PerspectiveCamera, stage: S
   const { x, y, z } = position.clone().project(camera)
   if (Math.abs(x) > 1 || Math.abs(y) > 1 || Math.abs(z) > 1) return null
   return { x: ((x + 1) / 2) * stage.width, y: ((1 - y) / 2) * stage.height }
+}
+
+/** The accent colour as the page has it over the picture. */
+function brand(): string {
+  return getComputedStyle(document.documentElement).getPropertyValue('--brand').trim()
 }
 
 function keyOf({ x, y, side }: Square): string {

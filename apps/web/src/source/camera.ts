@@ -2,6 +2,7 @@
 
 import { capture, Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
 
+import { text } from '../i18n/text'
 import { Cutter, type Source } from './source'
 
 const WANTED = { width: { ideal: 1280 }, height: { ideal: 720 } }
@@ -34,7 +35,7 @@ export class Camera implements Source {
     onEnd: () => void,
   ): Promise<Camera> {
     if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Failure('camera-insecure', 'Open this page over https or on localhost: browsers give the camera to no other.')
+      throw new Failure('camera-insecure', text('mend.camera-insecure'))
     }
     let stream: MediaStream
     try {
@@ -97,17 +98,14 @@ function cameraFailure(error: unknown): Failure {
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
-      return new Failure(
-        'camera-refused',
-        'The camera was refused. Allow it for this page in the browser’s site settings, then try again.',
-      )
+      return new Failure('camera-refused', text('mend.camera-refused'))
     case 'NotFoundError':
     case 'OverconstrainedError':
-      return new Failure('camera-missing', 'No camera was found. Connect one and try again, or use a picture.')
+      return new Failure('camera-missing', text('mend.camera-missing'))
     case 'NotReadableError':
     case 'AbortError':
-      return new Failure('camera-busy', 'Another program is using the camera. Close it and try again.')
+      return new Failure('camera-busy', text('mend.camera-busy'))
     default:
-      return new Failure('camera-missing', `The camera does not start (${name || String(error)}). Use a picture instead.`)
+      return new Failure('camera-missing', text('mend.camera-dead', { reason: name || String(error) }))
   }
 }

@@ -3,9 +3,15 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
+import type { Cause, Provider } from './options'
 import type { Sampling } from './sampling'
 
+/** What is being loaded or prepared; an app that speaks other languages names it by this. */
+export type LoadPart = 'model' | 'runtime' | 'vision_encoder' | 'token_embedding' | 'text_decoder' | 'gpu'
+
 export interface Progress {
+  readonly part: LoadPart
+  /** The same in English. */
   readonly step: string
   readonly loaded: number
   readonly total: number
@@ -14,10 +20,16 @@ export interface Progress {
 export interface ModelInfo {
   readonly name: string
   readonly parameters: number
+  /** What the model knows, in its own sentence; null where it does not say. */
+  readonly knows: string | null
   readonly recipe: string
-  /** Where it runs, e.g. `WASM, 2 threads`. */
+  /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string
   readonly reason: string
+  /** The same for an app that speaks other languages; the stand-in has no provider. */
+  readonly provider: Provider | null
+  readonly threads: number
+  readonly cause: Cause
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */
@@ -45,6 +57,8 @@ export interface Timing {
   readonly look: number
   /** From the question to the first token, `look` included. */
   readonly firstToken: number
+  /** From the question to the last token. */
+  readonly total: number
   readonly tokens: number
   readonly tokensPerSecond: number
 }
@@ -58,11 +72,24 @@ export interface Answer extends Timing {
   readonly imageTokens: number
   /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
   readonly stop: 'end' | 'length' | 'context' | 'cancelled'
+  /**
+   * The probability that the model itself gave to the answer's tokens and to their end; null for an answer that is cut
+   * or longer than twelve tokens, and for a ranking.
+   */
+  readonly confidence?: number | null
   /** Of a ranking that ended: all choices, the likeliest first, which is the text. */
   readonly likelihoods?: readonly Likelihood[]
 }
 
+/** An earlier question about the same picture, and the tokens of its answer. */
+export interface Turn {
+  readonly question: string
+  readonly ids: readonly number[]
+}
+
 export interface RankOptions {
+  /** What was asked and answered before, which the question may refer to; without it, the question stands by itself. */
+  readonly turns?: readonly Turn[] | undefined
   /** Which of the model's sizes to look with, as {@link ModelInfo.sizes}; without it, as the question before. */
   readonly tileSize?: number | undefined
   readonly signal: AbortSignal
@@ -70,10 +97,10 @@ export interface RankOptions {
 
 export interface AskOptions extends RankOptions {
   readonly maxTokens: number
+  /** How a free answer's tokens are chosen; without it, the likeliest. */
+  readonly sampling?: Sampling | undefined
   /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
   readonly form?: Form | undefined
-  /** How a token is chosen where there is no form; without it, the likeliest. */
-  readonly sampling?: Sampling | undefined
   /** Called with the whole text so far, at most once per token. */
   readonly onText: (text: string, timing: Timing) => void
 }

@@ -5,6 +5,9 @@ import type { TileChoice } from '../bundle/files'
 /** Where the graphs run. */
 export type Provider = 'wasm' | 'webgpu'
 
+/** Why a model runs where it does. */
+export type Cause = 'requested' | 'int8' | 'webgpu' | 'no-webgpu' | 'no-f16' | 'wrong-webgpu' | 'fake'
+
 /** Addresses of the files of onnxruntime-web: its WASM, and the script that starts it. */
 export type RuntimeFiles = Readonly<Record<Provider, { readonly glue: string; readonly binary: string }>>
 

@@ -4,7 +4,7 @@ import type { Check } from '../bundle/golden'
 import type { FailureCode } from '../failure'
 import type { Form } from '../form/form'
 import type { Frame } from '../frame'
-import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
+import type { Answer, ModelInfo, Progress, Timing, Turn } from '../model/engine'
 import type { EngineOptions } from '../model/options'
 import type { Sampling } from '../model/sampling'
 
@@ -12,10 +12,11 @@ import type { Sampling } from '../model/sampling'
 export interface QuestionOptions {
   readonly maxTokens: number
   readonly tileSize: number | undefined
+  readonly sampling?: Sampling | undefined
   /** With choices the answer comes with how likely each of them is. */
   readonly form: Form | undefined
-  /** Of an answer without a form. */
-  readonly sampling: Sampling | undefined
+  /** What was asked and answered before about the same picture, if the question may refer to it. */
+  readonly turns?: readonly Turn[] | undefined
 }
 
 export type ToWorker =
