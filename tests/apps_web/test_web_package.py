@@ -210,6 +210,12 @@ def test_it_runs_as_the_page_allows(used):
     assert all("404" in line or "ERR_" in line for line in used["complaints"]), used["complaints"]
 
 
+def test_a_bundle_stores_its_files_and_leaves_those_of_others_alone(used, web_bundle):
+    stored = {name.partition("?")[0] for name in used["results"]["stored"]}
+    assert {"elsewhere/weights", "bundle/manifest.json", "bundle/tokenizer.json"} <= stored
+    assert "bundle/earlier" not in stored
+
+
 def test_every_kind_of_picture_gives_the_same_pixels(used, asked):
     rgba = np.asarray(Image.open(asked[0]).convert("RGBA"))
     assert set(used["results"]["digests"].values()) == {hashlib.sha256(rgba.tobytes()).hexdigest()}

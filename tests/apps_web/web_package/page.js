@@ -39,6 +39,8 @@ async function streamed(model, picture) {
   return { pieces, answer: next.value }
 }
 
+const store = await caches.open('phantom-edge-bundle')
+for (const path of ['./elsewhere/weights', './bundle/earlier']) await store.put(path, new Response('stored before'))
 const progress = []
 const model = await load('./bundle', { ...options, onProgress: (step) => progress.push(step) })
 const file = await (await fetch('./picture.png')).blob()
@@ -56,12 +58,13 @@ const square = cropAround(frame, { x, y }, 0.4)
 const alike = await Promise.all([capture(file, { x, y }).then(digest), capture(frame, square).then(digest)])
 
 const abort = new AbortController()
-const cancelled = model.ask(file, text, { signal: abort.signal, onText: () => abort.abort() })
+const cancelled = await model.ask(file, text, { signal: abort.signal, onText: () => abort.abort() })
 const drawn = { sampling: { temperature: 100, seed: 7 }, maxTokens: 8 }
 const chat = await model.chat(file)
 const results = {
   talk: [await chat.ask(question), await chat.ask(text)],
   turns: chat.turns,
+  stored: (await store.keys()).map(({ url }) => url.slice(new URL('./', location.href).href.length)),
   isolated: crossOriginIsolated,
   info: model.info,
   first: progress[0],
@@ -74,7 +77,7 @@ const results = {
   ranked: again.likelihoods,
   matched: await model.ask(file, question, { regex }),
   streamed: await streamed(model, file),
-  cancelled: await cancelled,
+  cancelled,
   drawn: [await model.ask(frame, text, drawn), await model.ask(frame, text, drawn)].map(({ text }) => text),
   passed: await model.selfTest(),
   failures: {

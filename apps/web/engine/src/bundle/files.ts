@@ -112,12 +112,14 @@ export class BundleFiles {
     }
   }
 
-  /** Forgets files of an earlier model. */
+  /** Forgets files of an earlier model at this address. */
   private async dropOthers(): Promise<void> {
     if (!this.store) return
     const current = new Set([new URL(MANIFEST, this.base).href])
     for (const name of Object.keys(this.manifest.files)) current.add(this.key(name))
-    for (const { url } of await this.store.keys()) if (!current.has(url)) await this.store.delete(url)
+    for (const { url } of await this.store.keys()) {
+      if (url.startsWith(this.base.href) && !current.has(url)) await this.store.delete(url)
+    }
   }
 }
 
