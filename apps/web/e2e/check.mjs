@@ -3,22 +3,24 @@
  * What must be true of it is said where it is run from (tests/apps_web).
  */
 
-import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 import { askAll, stillFrame, pointOnStage } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
 import { allOnPhone, backToCamera, changing, loading, quiet, withoutCamera, withoutGpu, zoomed } from './conditions.mjs'
 import { ar, arPins } from './emulated_ar.mjs'
+import { comingBack, gallery, history, incoming, meters, sample, turns, welcome } from './first_minute.mjs'
 import { badSettings, forms } from './forms.mjs'
 import { adjusting, speaking } from './languages.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
+import { rendererBytes } from './processes.mjs'
 import { point, sizes } from './pointing.mjs'
 import { webgpu } from './software_gpu.mjs'
 
 const SCENARIOS = {
   answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, arPins,
-  webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu, speaking, adjusting,
+  webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu,
+  welcome, sample, gallery, incoming, history, turns, comingBack, meters, speaking, adjusting,
 }
 
 const [name, json] = process.argv.slice(2)
@@ -171,25 +173,12 @@ async function steady({ url, video, answers: count }) {
     for (const place of [...page.workers(), page]) await place.evaluate(() => globalThis.gc())
     await page.waitForTimeout(300) // buffers are given back a little later
     const { usedSize } = await session.send('Runtime.getHeapUsage')
-    marks.push({ answers: all.length, wasm: all.at(-1).memory, page: usedSize, resident: residentBytes() })
+    marks.push({ answers: all.length, wasm: all.at(-1).memory, page: usedSize, resident: rendererBytes().resident })
   }
   const all = await waitForAnswers(page, count)
   await close()
   const gaps = all.slice(1).map(({ at }, n) => at - all[n].at)
   return { marks, gaps, questions: [...new Set(all.map(({ question }) => question))], complaints }
-}
-
-/** Resident bytes of this browser's largest renderer: the page and its worker. */
-function residentBytes() {
-  const lines = execFileSync('ps', ['-eo', 'pid,ppid,rss,args'], { encoding: 'utf8' }).trim().split('\n').slice(1)
-  const all = lines.map((line) => line.trim().match(/^(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/)).filter(Boolean)
-  const ours = new Set([process.pid])
-  for (let grew = true; grew; ) {
-    grew = false
-    for (const [, pid, parent] of all) if (ours.has(+parent) && !ours.has(+pid)) grew = ours.add(+pid) && true
-  }
-  const renderers = all.filter(([, pid, , , args]) => ours.has(+pid) && args.includes('--type=renderer'))
-  return Math.max(0, ...renderers.map(([, , , kilobytes]) => kilobytes * 1024))
 }
 
 /** A first visit, then the network is cut (by whoever runs this, on a line from us), then a second run of the browser. */

@@ -8,6 +8,7 @@ import { prepareOffline } from './offline'
 import { type Preferences, readPreferences } from './preferences'
 import { applyTheme } from './theme'
 import { Status } from './ui/status'
+import { Welcome } from './welcome/welcome'
 
 /**
  * `?engine=fake` answers without a model, `?device=wasm` or `?device=webgpu` chooses where it runs, `?tile=336` how
@@ -49,6 +50,7 @@ async function start(chosen: Preferences): Promise<void> {
     applyTheme(chosen.scheme ?? config.theme.scheme, config.theme.accent)
     await new App(config, chosen, readOptions(chosen)).start(missing)
   } catch (error) {
+    new Welcome(() => undefined).leave()
     const status = new Status()
     status.set('state.stopped', 'bad')
     status.fail('model', asFailure(error), { retry: () => location.reload() })

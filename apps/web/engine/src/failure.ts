@@ -8,6 +8,7 @@ export type FailureCode =
   | 'browser' // the browser lacks something that is needed
   | 'model' // a graph does not load or does not run
   | 'prompt' // a question that cannot be asked
+  | 'conversation' // the context holds no more of the questions and answers before it
   | 'picture' // a file that is not a picture
   | 'camera-missing'
   | 'camera-refused'

@@ -95,6 +95,7 @@ class Loader {
     const info: ModelInfo = {
       name: manifest.source.name,
       parameters: manifest.source.parameters,
+      knows: manifest.knows,
       recipe: manifest.recipe,
       device: gpu ? 'WebGPU' : `WASM, ${threads}`,
       reason: choice.reason,

@@ -3,7 +3,7 @@
 import type { Check } from '../bundle/golden'
 import type { FailureCode } from '../failure'
 import type { Form } from '../form/form'
-import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
+import type { Answer, ModelInfo, Progress, Timing, Turn } from '../model/engine'
 import type { LoadOptions } from '../model/load'
 import type { Sampling } from '../model/sampling'
 
@@ -22,6 +22,8 @@ export interface QuestionOptions {
   readonly sampling?: Sampling | undefined
   /** With choices the answer comes with how likely each of them is. */
   readonly form: Form | undefined
+  /** What was asked and answered before about the same picture, if the question may refer to it. */
+  readonly turns?: readonly Turn[] | undefined
 }
 
 export type ToWorker =

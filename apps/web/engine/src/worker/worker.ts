@@ -40,7 +40,7 @@ async function load(options: (ToWorker & { kind: 'load' })['options']): Promise<
 
 async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
   const { job, question } = message
-  const { maxTokens, tileSize, sampling, form } = message.options
+  const { maxTokens, tileSize, sampling, form, turns } = message.options
   const pixels = take(message.frameId, message.frame)
   const abort = new AbortController()
   running = { job, abort }
@@ -49,8 +49,8 @@ async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
     const onText = (text: string, timing: Timing) => say({ kind: 'text', job, text, timing })
     const answer =
       form && 'choices' in form
-        ? await ready().rank(pixels, question, form.choices, { tileSize, signal })
-        : await ready().ask(pixels, question, { maxTokens, tileSize, sampling, form, signal, onText })
+        ? await ready().rank(pixels, question, form.choices, { tileSize, turns, signal })
+        : await ready().ask(pixels, question, { maxTokens, tileSize, sampling, form, turns, signal, onText })
     say({ kind: 'answer', job, answer, memory: wasmBytes() })
   } finally {
     running = null
