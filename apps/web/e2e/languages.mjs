@@ -8,7 +8,7 @@ const SIZES = { portrait: PORTRAIT, small: { width: 320, height: 568 }, tablet: 
 /** Every text, label and placeholder of the page, but the model's own words and what is marked as of another language. */
 function saidOn(page) {
   return page.evaluate(() => {
-    const NOT_OURS = '.label .answer, #presets .answer, [data-fact="info.model"], [data-fact="info.recipe"], #checks td:nth-child(-n+2), script, style, noscript, #title, #language'
+    const NOT_OURS = '.label .answer, #presets .answer, [data-fact="info.model"], [data-fact="info.recipe"], #checks td:nth-child(-n+2), script, style, noscript, code, #title, #language'
     const foreign = (node) => {
       const at = node.closest('[lang]')
       return at !== null && at !== document.documentElement

@@ -233,7 +233,7 @@ export const de: Readonly<Record<Key, string>> = {
   'history.refused': 'Der Browser hat das nicht erlaubt.',
   'thread.title': 'Gespräch',
   'thread.new': 'Neues Gespräch',
-  'thread.placeholder': 'Mehr über dieses Bild fragen',
+  'thread.placeholder': 'Weiter fragen',
   'spoken.fresh': 'Ein neues Gespräch. Das Bild bleibt.',
   'spoken.reopened': 'Das Bild einer früheren Antwort.',
   'meter.answer': 'Antwort',

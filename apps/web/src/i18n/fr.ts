@@ -233,7 +233,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'history.refused': 'Le navigateur ne l’a pas permis.',
   'thread.title': 'Conversation',
   'thread.new': 'Nouvelle conversation',
-  'thread.placeholder': 'Demander plus sur cette image',
+  'thread.placeholder': 'Autre question',
   'spoken.fresh': 'Une nouvelle conversation. L’image reste.',
   'spoken.reopened': 'L’image d’une réponse précédente.',
   'meter.answer': 'Réponse',
