@@ -106,6 +106,7 @@ export const de: Readonly<Record<Key, string>> = {
   'failure.network': 'Das Modell lässt sich nicht laden',
   'failure.picture': 'Kein Bild',
   'failure.prompt': 'So lässt sich das nicht fragen',
+  'failure.cancelled': 'Das Modell wurde geschlossen',
   'mend.camera-missing': 'Es wurde keine Kamera gefunden. Schließen Sie eine an und versuchen Sie es noch einmal, oder verwenden Sie ein Bild.',
   'mend.camera-refused': 'Die Kamera wurde verweigert. Erlauben Sie sie für diese Seite in den Website-Einstellungen des Browsers und versuchen Sie es noch einmal.',
   'mend.camera-busy': 'Ein anderes Programm verwendet die Kamera. Schließen Sie es und versuchen Sie es noch einmal.',
@@ -121,6 +122,7 @@ export const de: Readonly<Record<Key, string>> = {
   'mend.picture': 'Diese Datei ist kein Bild, das der Browser zeigen kann. Wählen Sie ein JPEG oder PNG.',
   'mend.picture-large': 'Diese Datei ist größer als {most}. Wählen Sie ein kleineres Bild.',
   'mend.prompt': 'Ändern Sie die Frage und stellen Sie sie noch einmal.',
+  'mend.cancelled': 'Laden Sie die Seite neu.',
 
   'info.title': 'Über das Modell',
   'info.model': 'Modell',

@@ -106,6 +106,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'failure.network': 'Le modèle ne peut pas être chargé',
   'failure.picture': 'Ce n’est pas une image',
   'failure.prompt': 'Cette question ne peut pas être posée',
+  'failure.cancelled': 'Le modèle a été fermé',
   'mend.camera-missing': 'Aucune caméra n’a été trouvée. Branchez-en une et réessayez, ou utilisez une image.',
   'mend.camera-refused': 'La caméra a été refusée. Autorisez-la pour cette page dans les réglages du navigateur, puis réessayez.',
   'mend.camera-busy': 'Un autre programme utilise la caméra. Fermez-le et réessayez.',
@@ -121,6 +122,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'mend.picture': 'Ce fichier n’est pas une image que le navigateur sait afficher. Choisissez un JPEG ou un PNG.',
   'mend.picture-large': 'Ce fichier dépasse {most}. Choisissez une image plus petite.',
   'mend.prompt': 'Modifiez la question et posez-la à nouveau.',
+  'mend.cancelled': 'Rechargez la page.',
 
   'info.title': 'À propos du modèle',
   'info.model': 'Modèle',
