@@ -40,7 +40,7 @@ def test_without_a_camera_preparing_ends_with_what_can_be_done(check, address, p
         "withoutCamera", url=address, camera=camera, picture=picture, file=screenshot(f"{camera}.png")
     )
     assert seen["notice"]["code"] == code
-    assert seen["notice"]["ways"] == ["Try again", "Use a picture"]
+    assert seen["notice"]["ways"] == ["Try again", "Try the sample", "Use a picture"]
     assert seen["ready"]["pill"] == "No camera"
     assert set(seen["ready"]["controls"]) == {
         "question",

@@ -242,7 +242,7 @@ export const de: Readonly<Record<Key, string>> = {
   'meter.runtime': 'Laufzeit',
   'meter.few': '{n} Token sind zu wenige für eine Geschwindigkeit; dies ist die Zeit der ganzen Antwort.',
   'info.memory': 'Speicher',
-  'info.memory-whole': '{size}, die Seite mit ihrem Modell, wie der Browser sie misst',
+  'info.memory-whole': '{size}, die Seite mit ihrem Modell, wie der Browser sie zählt; der Anteil des Browsers selbst kommt hinzu',
   'info.memory-runtime': '{size}, nur die Laufzeitumgebung: der Browser hat nicht die ganze Seite gemessen',
   'notice.sample': 'Beispiel ausprobieren',
   'failure.conversation': 'Das Gespräch ist zu lang',

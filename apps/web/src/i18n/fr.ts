@@ -242,7 +242,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'meter.runtime': 'Moteur',
   'meter.few': '{n} tokens, c’est trop peu pour une vitesse ; voici la durée de toute la réponse.',
   'info.memory': 'Mémoire',
-  'info.memory-whole': '{size}, la page avec son modèle, comme le navigateur la mesure',
+  'info.memory-whole': '{size}, la page avec son modèle, comme le navigateur la compte ; la part du navigateur lui-même s’y ajoute',
   'info.memory-runtime': '{size}, le moteur seul : le navigateur n’a pas mesuré toute la page',
   'notice.sample': 'Essayer l’exemple',
   'failure.conversation': 'La conversation est trop longue',
