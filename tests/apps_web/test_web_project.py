@@ -78,7 +78,6 @@ def test_the_project_is_complete(bundle, tmp_path):
     assert json.loads((folder / "package.json").read_text())["name"] == "my-demo"
     assert json.loads((folder / "package-lock.json").read_text())["packages"][""]["name"] == "my-demo"
     assert json.loads((folder / "public" / "app.json").read_text())["title"] == "Line 4"
-    assert json.loads((folder / "public" / "app.webmanifest").read_text())["name"] == "Line 4"
     assert Bundle.open(folder / "public" / "bundle").manifest == Bundle.open(bundle).manifest
     assert (
         "Third Party" in (folder / "public" / "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt").read_text()[:500].title()

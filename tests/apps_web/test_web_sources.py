@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.text.decoding import TextDecoder
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 from phantom_edge.text.trimmed import trimmed
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
@@ -125,9 +127,23 @@ def _case(tokenizer: Tokenizer, spec: PromptSpec) -> dict:
             {"question": question, "ids": tokenizer.encode(prompt)}
             for question, prompt in zip(QUESTIONS, prompts, strict=True)
         ],
+        "conversation": _conversation(tokenizer, spec),
         "choices": [{"text": text, "ids": _begun(tokenizer, spec, text)} for text in CHOICES],
         "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
     }
+
+
+def _conversation(tokenizer: Tokenizer, spec: PromptSpec) -> list[dict]:
+    """Prompts of a chat, each with the turns before it: its cache holds the tokens of the answers."""
+    encoder, turns, cases = PromptEncoder(spec.template, tokenizer), [], []
+    ids = encoder.first(QUESTIONS[0], spec.tokens_per_tile)
+    for question, following in zip_longest(QUESTIONS, QUESTIONS[1:]):
+        cases.append({"turns": list(turns), "question": question, "ids": list(ids)})
+        answer = tokenizer.encode(TEXTS[len(turns)])
+        turns.append({"question": question, "ids": answer})
+        if following is not None:
+            ids += [*answer, *encoder.next(following)]
+    return cases
 
 
 def _begun(tokenizer: Tokenizer, spec: PromptSpec, choice: str) -> list[int]:
@@ -185,7 +201,7 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 5 * len(FAMILIES)
+    assert sum("Tokenizer and Python" in name for name in names) == 6 * len(FAMILIES)
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])

@@ -258,7 +258,7 @@ export const en = {
   'meter.runtime': 'Runtime',
   'meter.few': '{n} tokens are too few to give a speed; this is the time of the whole answer.',
   'info.memory': 'Memory',
-  'info.memory-whole': '{size}, the page with its model, as the browser measures it',
+  'info.memory-whole': '{size}, the page with its model as the browser counts it; the browser’s own share comes on top',
   'info.memory-runtime': '{size}, the runtime alone: the browser has not measured the whole page',
   'notice.sample': 'Try the sample',
   'failure.conversation': 'The conversation is too long',
