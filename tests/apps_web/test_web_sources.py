@@ -225,8 +225,13 @@ def test_notices_name_what_is_installed(node, sources):
     done = npm(node, sources, "notices", "--", "--check")
     assert done.returncode == 0, done.stderr
     text = (sources / "public" / "THIRD_PARTY_NOTICES.txt").read_text()
+    packed = (sources / "engine" / "THIRD_PARTY_NOTICES.txt").read_text()
+    assert "onnxruntime-web 1." in packed
+    assert "three 0." in text
+    assert "three 0." not in packed
     lock = json.loads((sources / "package-lock.json").read_text())["packages"]
     for project in (sources, sources / "engine"):
-        for name, version in json.loads((project / "package.json").read_text())["dependencies"].items():
+        kind = "dependencies" if project == sources else "devDependencies"  # the engine's are built in
+        for name, version in json.loads((project / "package.json").read_text())[kind].items():
             if not version.startswith("file:"):
                 assert f"{name} {lock[f'node_modules/{name}']['version']} (" in text

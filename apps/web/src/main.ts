@@ -18,19 +18,17 @@ function readOptions(chosen: Preferences): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
   return {
-    bundle: new URL('./bundle/', location.href).href,
-    engine: query.get('engine') === 'fake' ? 'fake' : 'model',
-    device: device === 'wasm' || device === 'webgpu' ? device : null,
-    threads: null,
+    standIn: query.get('engine') === 'fake',
+    device: device === 'wasm' || device === 'webgpu' ? device : undefined,
     keepVision: query.get('vision') !== 'release',
-    tile: readTile(query, chosen),
+    tileSize: readTile(query, chosen),
   }
 }
 
-function readTile(query: URLSearchParams, { tileSize }: Preferences): TileChoice | null {
+function readTile(query: URLSearchParams, { tileSize }: Preferences): TileChoice | undefined {
   const size = Number(query.get('tile'))
   if (size > 0) return { size, required: true }
-  return tileSize === null ? null : { size: tileSize, required: false }
+  return tileSize === null ? undefined : { size: tileSize, required: false }
 }
 
 async function loadConfig(): Promise<AppConfig> {

@@ -3,7 +3,7 @@
  * like any other; three.js draws the reticle and the pins, the labels stay HTML above the picture.
  */
 
-import { Failure, type Frame, type Point, type Size, type Square } from 'phantom-edge-web'
+import { Failure, type Frame, frameOf, type Point, type Size, type Square } from 'phantom-edge-web'
 import {
   Matrix4,
   Mesh,
@@ -17,7 +17,7 @@ import {
 } from 'three'
 
 import { text } from '../i18n/text'
-import { frameOf, type Source } from '../source/source'
+import type { Source } from '../source/source'
 import type { Label } from '../ui/label'
 import type { Box } from '../ui/placing'
 import type { Stage } from '../ui/stage'

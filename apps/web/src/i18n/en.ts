@@ -116,6 +116,7 @@ export const en = {
   'failure.network': 'The model cannot be loaded',
   'failure.picture': 'Not a picture',
   'failure.prompt': 'This cannot be asked',
+  'failure.cancelled': 'The model was closed',
   'mend.camera-missing': 'No camera was found. Connect one and try again, or use a picture.',
   'mend.camera-refused': 'The camera was refused. Allow it for this page in the browser’s site settings, then try again.',
   'mend.camera-busy': 'Another program is using the camera. Close it and try again.',
@@ -131,6 +132,7 @@ export const en = {
   'mend.picture': 'This file is not a picture that the browser can show. Choose a JPEG or a PNG.',
   'mend.picture-large': 'This file is larger than {most}. Choose a smaller picture.',
   'mend.prompt': 'Change the question and ask again.',
+  'mend.cancelled': 'Reload the page.',
 
   // About the model
   'info.title': 'About the model',
