@@ -13,13 +13,14 @@ import {
   type Timing,
 } from 'phantom-edge-web'
 
-import { type AppConfig, shownQuestion } from './config'
+import type { AppConfig } from './config'
 import type { Entry } from './history/history'
 import { Past } from './history/past'
-import { language, text, TEXTS } from './i18n/text'
+import { text } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
 import { keepOffline } from './offline'
 import type { Preferences } from './preferences'
+import { Presets } from './presets'
 import { isClip } from './source/clip'
 import { Incoming } from './source/incoming'
 import { SceneWatch } from './source/scene'
@@ -51,6 +52,7 @@ export class App implements LoopHost, SourcesHost {
   })
   private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
   private readonly settings: UserSettings
+  private readonly presets: Presets
   private readonly announcer = new Announcer((words) => this.status.say(words))
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
@@ -64,7 +66,7 @@ export class App implements LoopHost, SourcesHost {
     onReopen: (entry) => void this.reopen(entry),
     onNew: () => this.startAfresh(),
     onSaid: (words) => this.status.say(words),
-    shown: (question) => this.shown(question),
+    shown: (question) => this.presets.shown(question),
   })
   private readonly memory = new MemoryMeter((memory) => {
     this.panel.remember(memory)
@@ -86,8 +88,9 @@ export class App implements LoopHost, SourcesHost {
     chosen: Preferences,
     private readonly options: LoadOptions,
   ) {
-    this.question = this.presets[0] ?? ''
-    this.panel.show(config.title, this.presets)
+    this.presets = new Presets(config.presets)
+    this.question = this.presets.questions[0] ?? ''
+    this.panel.show(config.title, this.presets.questions)
     this.panel.choose(this.question)
     this.stage.aim.startWith(config.crop)
     this.settings = new UserSettings(config, chosen, {
@@ -99,33 +102,17 @@ export class App implements LoopHost, SourcesHost {
     this.listen()
   }
 
-  /** The questions to choose from. */
-  private get presets(): string[] {
-    return this.config.presets.map(({ question }) => question)
-  }
-
-  /** What is shown and said of a question in the language in use. */
-  private readonly shown = (question: string): string => {
-    const preset = this.config.presets.find((one) => one.question === question)
-    return preset ? shownQuestion(preset, language()) : question
-  }
-
   /** Writes what the page's own elements do not name in the language in use. */
   private nameAll(): void {
-    this.panel.name(this.shown)
+    this.panel.name((question) => this.presets.shown(question))
     this.info.refresh()
     this.past.name()
     this.stage.layout()
     this.again()
   }
 
-  /**
-   * Loads the model while the user chooses what it is to look at; then answers until the page is left. `missing` is a
-   * language that the address names and the app does not speak.
-   */
-  async start(missing: string | null): Promise<void> {
-    const languages = this.config.languages.map((one) => TEXTS[one]['language.name']).join(', ')
-    if (missing !== null) this.status.hint('hint-language', 'language.missing', { tag: missing.slice(0, 20), languages })
+  /** Loads the model while the user chooses what it is to look at; then answers until the page is left. */
+  async start(): Promise<void> {
     void this.loop.run()
     const way = await beginning(new URLSearchParams(location.search))
     if (way) this.enter(way)
@@ -306,7 +293,7 @@ export class App implements LoopHost, SourcesHost {
     this.reopened = null
     this.panel.showsAll = true
     this.loop.pause()
-    this.loop.ask(...this.presets)
+    this.loop.ask(...this.presets.questions)
   }
 
   /** Asks anew, for the answer may be another one. */
@@ -361,7 +348,7 @@ export class App implements LoopHost, SourcesHost {
     const { question, verdict } = entry
     this.loop.pause()
     this.panel.choose(question)
-    this.stage.label.begin(this.shown(question))
+    this.stage.label.begin(this.presets.shown(question))
     this.stage.label.finish(verdict)
     this.past.resume(entry)
   }
@@ -389,7 +376,7 @@ export class App implements LoopHost, SourcesHost {
     if (!this.model) throw new Error('no model')
     const { maxTokens, tileSize } = this.settings
     const { sampling } = this.config
-    const preset = this.config.presets.find((one) => one.question === question)
+    const preset = this.presets.of(question)
     const prompt = this.settings.prompt(question)
     const turns = this.isHeld ? (preset ? [] : this.past.before(prompt)) : undefined
     return this.model.ask(frame, prompt, { ...preset?.form, maxTokens, tileSize, sampling, turns, signal, onText })
@@ -400,7 +387,7 @@ export class App implements LoopHost, SourcesHost {
     this.stage.state = 'looking'
     this.status.set(this.loop.isLive ? 'state.live' : 'state.answering', 'live')
     this.panel.choose(question)
-    this.stage.label.begin(this.shown(question))
+    this.stage.label.begin(this.presets.shown(question))
   }
 
   onText(_question: string, text: string, timing: Timing): void {
@@ -420,7 +407,7 @@ export class App implements LoopHost, SourcesHost {
     this.past.note({ question, prompt: this.settings.prompt(question), answer, verdict, isLive: this.loop.isLive, isTurn })
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.announcer.answered(this.shown(question), verdict, this.loop.isLive)
+    this.announcer.answered(this.presets.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
