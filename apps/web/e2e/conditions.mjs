@@ -106,6 +106,7 @@ export async function zoomed({ url, video, file, viewport = { width: 320, height
   const layout = await measureLayout(page)
   const width = await page.evaluate(() => document.documentElement.scrollWidth)
   if (file) await page.screenshot({ path: `${file}-top.png` })
+  await page.waitForFunction(() => document.querySelector('.label .answer').textContent.includes('stand-in'))
   const controls = await page.evaluate(() =>
     [...document.querySelectorAll('button, input, .label .answer')]
       .filter((control) => !control.closest('dialog') && control.checkVisibility())

@@ -226,7 +226,7 @@ export async function history({ url, video, picture, folder }) {
   })
   await page.goto(`${url}?engine=fake`)
   await waitForAnswers(page, 4)
-  const seen = { live: await page.textContent('#past') }
+  const seen = { live: await page.getAttribute('#past', 'title') }
   await page.setInputFiles('#file', picture)
   await page.waitForFunction(() => document.querySelector('#pill-text').textContent === 'Picture')
   await page.getByRole('button', { name: 'How many objects are there?' }).click()

@@ -1,7 +1,7 @@
 /** The dialog of the answers so far: each with its picture; to look at again, copy, share and delete. */
 
 import { language, text, type Key } from '../i18n/text'
-import { button, element, make, say } from '../ui/dom'
+import { button, element, make, say, write } from '../ui/dom'
 import { opened } from '../ui/opened'
 import { spoken } from '../verdict'
 import type { Entry, History } from './history'
@@ -42,8 +42,10 @@ export class HistoryList {
   /** The history is another, or the language. Rows that are shown stay as they are while somebody is among them. */
   changed(): void {
     const { length } = this.history.entries
-    button('past').disabled = length === 0
-    say('past', length === 0 ? 'history.title' : 'history.open', { n: length })
+    const opener = button('past')
+    opener.disabled = length === 0
+    opener.title = text(length === 0 ? 'history.title' : 'history.open', { n: length })
+    write('past-count', length === 0 ? '' : String(length))
     const kept = new Set(this.history.entries.map(({ picture }) => picture))
     for (const [picture, address] of this.pictures) {
       if (kept.has(picture)) continue
