@@ -16,9 +16,10 @@ final class FramingTests: XCTestCase {
         XCTAssertEqual(part(9999, 9999), PixelRect(x: 816, y: 696, width: 384, height: 384))
         XCTAssertEqual(part(720, 540, Reach(size: 0)), PixelRect(x: 672, y: 492, width: 96, height: 96))
         XCTAssertEqual(part(720, 540, Reach(size: 1)), PixelRect(x: 240, y: 60, width: 960, height: 960))
-        XCTAssertEqual(part(720, 540, Reach(isWhole: true)), PixelRect(x: 240, y: 0, width: 960, height: 1080))
+        XCTAssertEqual(part(720, 540, Reach(isWhole: true)), PixelRect(x: 240, y: 60, width: 960, height: 960))
+        XCTAssertEqual(part(0, 9999, Reach(isWhole: true)), PixelRect(x: 240, y: 120, width: 960, height: 960))
         let (corner, size) = framing.onStage(part(720, 540, Reach(isWhole: true)))
-        XCTAssertEqual([corner.x, corner.y, size.width, size.height], [0, 0, 400, 450])
+        XCTAssertEqual([corner.x, corner.y, size.width, size.height], [0, 25, 400, 400])
         let small = Framing(stage: Size(width: 100, height: 400), picture: Size(width: 301, height: 77), fit: .contain)
         XCTAssertEqual(
             small.part(around: Point(x: 150, y: 40), Reach(size: 1)), PixelRect(x: 112, y: 0, width: 77, height: 77))
