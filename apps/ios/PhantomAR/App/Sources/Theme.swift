@@ -11,7 +11,8 @@ enum Theme {
     static let line = Color(red: 0.173, green: 0.220, blue: 0.275)
     /// The one of `app.json`, or the app's own.
     static let accent = own.map(color) ?? Color(red: 0.369, green: 0.878, blue: 0.718)
-    static let onAccent = own?.isLight ?? true ? Color(red: 0.024, green: 0.157, blue: 0.114) : Color.white
+    static let onAccent =
+        own?.isLight ?? true ? Color(red: 0.024, green: 0.157, blue: 0.114) : Color(red: 1, green: 1, blue: 1)
     static let busy = Color(red: 1, green: 0.831, blue: 0.475)
     static let warn = Color(red: 1, green: 0.702, blue: 0.655)
     static let glass = ground.opacity(0.88)

@@ -49,7 +49,7 @@ struct SamplingFields: Decodable {
     init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: Name.self)
         try fields.allow(["temperature", "topP", "topK", "seed"])
-        let drawsSeed = fields.contains(Name("seed")) && (try fields.decodeNil(forKey: Name("seed")))
+        let drawsSeed = try fields.contains(Name("seed")) && fields.decodeNil(forKey: Name("seed"))
         sampling = try Sampling(
             temperature: try fields.decodeIfPresent(Double.self, forKey: Name("temperature")) ?? 0,
             topP: try fields.decodeIfPresent(Double.self, forKey: Name("topP")) ?? 1,
