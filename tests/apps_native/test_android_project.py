@@ -228,7 +228,7 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     assert len(tests) >= 6
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
     words = [JAVA, "-cp", ":".join(map(str, [app, module, *CLASSPATH])), "org.junit.runner.JUnitCore", *names]
-    vectors = Path(__file__).parents[1] / "support" / "app_config_vectors.json"
+    vectors = Path(__file__).parents[1] / "support"
     environment = {
         **os.environ,
         "PHANTOM_EDGE_BUNDLE": str(tiny_bundle),

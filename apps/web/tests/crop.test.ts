@@ -34,6 +34,17 @@ describe('View', () => {
     expect(view.toSource({ x: 200, y: 0 })).toEqual({ x: 100, y: 0 })
   })
 
+  it('sees as the whole picture what it is in every app', () => {
+    const file = new URL('../../../tests/support/whole_vectors.json', import.meta.url)
+    type Pair = readonly [number, number]
+    type Whole = { stage: Pair; picture: Pair; fit: 'cover' | 'contain'; centre: Pair; square: readonly number[] }
+    const size = ([width, height]: Pair) => ({ width, height })
+    for (const { stage, picture, fit, centre, square } of JSON.parse(readFileSync(file, 'utf8')) as Whole[]) {
+      const { x, y, side } = new View(size(stage), size(picture), fit).largestSquare({ x: centre[0], y: centre[1] })
+      expect([x, y, side], JSON.stringify({ stage, picture, fit, centre })).toEqual(square)
+    }
+  })
+
   it.each([
     [333, 777, 641, 359],
     [1917, 1079, 1281, 719],

@@ -1,3 +1,4 @@
+import Foundation
 import PhantomEdge
 import XCTest
 
@@ -34,6 +35,24 @@ final class FramingTests: XCTestCase {
             let crop = try Crop(aroundX: x, y: y, size: size, width: 640, height: 480)
             let part = framing.part(around: Point(x: x * 640, y: y * 480), Reach(size: size))
             XCTAssertEqual(part, PixelRect(x: crop.left, y: crop.top, width: crop.side, height: crop.side))
+        }
+    }
+
+    /// The whole picture is the largest square of what is seen, in every app.
+    func testTheWholePictureIsThatOfEveryApp() throws {
+        let cases = try XCTUnwrap(sharedVectors("whole") as? [[String: Any]])
+        XCTAssertGreaterThan(cases.count, 30)
+        for one in cases {
+            func pair(_ name: String) throws -> [Double] {
+                try XCTUnwrap(one[name] as? [NSNumber]).map(\.doubleValue)
+            }
+            let (stage, picture, centre) = (try pair("stage"), try pair("picture"), try pair("centre"))
+            let framing = Framing(
+                stage: Size(width: stage[0], height: stage[1]), picture: Size(width: picture[0], height: picture[1]),
+                fit: one["fit"] as? String == "cover" ? .cover : .contain)
+            let part = framing.part(around: Point(x: centre[0], y: centre[1]), Reach(isWhole: true))
+            let square = try pair("square").map { Int($0) }
+            XCTAssertEqual([part.x, part.y, part.width, part.height], square + [square[2]], "\(one)")
         }
     }
 

@@ -84,9 +84,7 @@ final class WordsTests: XCTestCase {
 
     /// The files of settings that all three apps read alike, and those that all three refuse.
     func testSettingsAreReadAsEveryAppReadsThem() throws {
-        guard let path = ProcessInfo.processInfo.environment["PHANTOM_EDGE_APP_VECTORS"] else { throw XCTSkip("no vectors") }
-        let read = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(fileURLWithPath: path)))
-        let vectors = try XCTUnwrap(read as? [String: [[String: Any]]])
+        let vectors = try XCTUnwrap(sharedVectors("app_config") as? [String: [[String: Any]]])
         func config(_ one: [String: Any]) throws -> AppConfig {
             try AppConfig(json: JSONSerialization.data(withJSONObject: XCTUnwrap(one["json"])))
         }

@@ -95,6 +95,22 @@ class FramingTest {
         return Point((at % sensor.width).toDouble(), (at / sensor.width).toDouble())
     }
 
+    /** The whole picture is the largest square of what is seen, in every app. */
+    @Test
+    fun theWholePictureIsThatOfEveryApp() {
+        val cases = PlainJson.shared("whole") as List<*>
+        assertTrue(cases.size > 30)
+        for (case in cases.map { it as Map<*, *> }) {
+            fun pair(name: String) = (case[name] as List<*>).map { (it as Number).toDouble() }
+            fun size(name: String) = pair(name).let { (width, height) -> Size(width, height) }
+            val fit = if (case["fit"] == "cover") Framing.Fit.COVER else Framing.Fit.CONTAIN
+            val (x, y) = pair("centre")
+            val part = Framing(size("stage"), size("picture"), fit).part(Point(x, y), Reach.of(isWhole = true))
+            val (left, top, side) = case["square"] as List<*>
+            assertEquals(listOf(left, top, side, side), part.run { listOf(this.x, this.y, width, height) }, "$case")
+        }
+    }
+
     /** A camera at the origin that looks along -z, with a field of view of 90 degrees. */
     @Test
     fun theRoomAndTheScreenFitTogether() {

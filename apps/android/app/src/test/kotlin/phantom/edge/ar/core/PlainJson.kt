@@ -1,5 +1,8 @@
 package phantom.edge.ar.core
 
+import java.io.File
+import org.junit.Assume.assumeTrue
+
 /** Just enough of JSON for the vectors of tests: the app has Android's own reader, which is not here. */
 class PlainJson(private val text: String) {
     private var at = 0
@@ -66,5 +69,14 @@ class PlainJson(private val text: String) {
 
     private fun skip() {
         while (at < text.length && text[at].isWhitespace()) at++
+    }
+
+    companion object {
+        /** Cases that the apps of every language are held to; the Python tests name their folder. */
+        fun shared(name: String): Any? {
+            val folder = System.getenv("PHANTOM_EDGE_APP_VECTORS").orEmpty()
+            assumeTrue("PHANTOM_EDGE_APP_VECTORS names no folder: run the Python tests", folder.isNotEmpty())
+            return PlainJson(File(folder, "${name}_vectors.json").readText()).value()
+        }
     }
 }

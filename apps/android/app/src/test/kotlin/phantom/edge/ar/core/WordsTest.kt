@@ -1,12 +1,10 @@
 package phantom.edge.ar.core
 
-import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
 import kotlin.test.assertTrue
-import org.junit.Assume.assumeTrue
 import phantom.edge.core.BackendException
 import phantom.edge.core.Form
 import phantom.edge.core.InputException
@@ -130,9 +128,7 @@ class WordsTest {
     /** The files of settings that all three apps read alike, and those that all three refuse. */
     @Test
     fun settingsAreReadAsEveryAppReadsThem() {
-        val path = System.getenv("PHANTOM_EDGE_APP_VECTORS").orEmpty()
-        assumeTrue("PHANTOM_EDGE_APP_VECTORS names no file: run the Python tests", path.isNotEmpty())
-        val vectors = PlainJson(File(path).readText()).value() as Map<*, *>
+        val vectors = PlainJson.shared("app_config") as Map<*, *>
         fun cases(key: String) = (vectors[key] as List<*>).map { it as Map<*, *> }
         for (case in cases("good")) {
             val made = AppConfig.of(case["json"] as Map<*, *>)
