@@ -30,13 +30,19 @@ class MainActivity : ComponentActivity() {
     private var sources: Sources? = null
     private var screen: Screen? = null
     private var welcome: Welcome? = null
+    private var isWelcoming = false
     private var afterPermission: (Boolean) -> Unit = {}
 
     private val permission =
         registerForActivityResult(ActivityResultContracts.RequestPermission()) { afterPermission(it) }
     private val picker =
         registerForActivityResult(ActivityResultContracts.PickVisualMedia()) { uri: Uri? ->
-            if (uri != null) sources?.openPicture(uri) else if (model?.state?.value?.source == null) welcome()
+            if (uri != null) {
+                isWelcoming = false
+                sources?.openPicture(uri)
+            } else if (isWelcoming) {
+                welcome()
+            }
         }
 
     override fun onCreate(savedInstanceState: Bundle?) {
@@ -86,7 +92,14 @@ class MainActivity : ComponentActivity() {
 
     /** The first screen; again where the user came back from choosing a picture without one. */
     private fun welcome() {
-        welcome?.show(onCamera = { sources?.openBest() }, onPicture = ::pickPicture)
+        isWelcoming = true
+        welcome?.show(
+            onCamera = {
+                isWelcoming = false
+                sources?.openBest()
+            },
+            onPicture = ::pickPicture,
+        )
     }
 
     private fun pickPicture() =
