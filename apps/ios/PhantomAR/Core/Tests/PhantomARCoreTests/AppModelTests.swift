@@ -184,7 +184,7 @@ import XCTest
         app.use(nil)
     }
 
-    func testWhatTheModelIsNotSureOfIsSaidOnceHoweverLikely() {
+    func testWhatTheModelIsNotSureOfIsSaidOnceHoweverLikely() async {
         let app = appModel()
         func answer(_ confidence: Double, _ text: String = "red") {
             app.didAnswer("What?", Answer(text: text, speed: Speed(), stop: .end, confidence: confidence))
