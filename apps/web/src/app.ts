@@ -1,22 +1,30 @@
 /** The app: sources, model, loop and views, put together. */
 
 import {
-  type Answer,
   asFailure,
   type Check,
   type Failure,
   type Frame,
+  load,
   type LoadOptions,
-  ModelClient,
-  type ModelInfo,
+  type Model,
+  type ModelAnswer,
+  type Progress,
   type Timing,
 } from 'phantom-edge-web'
 
-import { type AppConfig, shownQuestion } from './config'
-import { language, text, TEXTS } from './i18n/text'
+import type { AppConfig } from './config'
+import { type Entry, History } from './history/history'
+import { HistoryList } from './history/list'
+import { encodePicture, Keeper } from './history/pixels'
+import { Thread } from './history/thread'
+import { text } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
 import { keepOffline } from './offline'
 import type { Preferences } from './preferences'
+import { Presets } from './presets'
+import { isClip } from './source/clip'
+import { Incoming } from './source/incoming'
 import { SceneWatch } from './source/scene'
 import type { Source } from './source/source'
 import { Sources, type SourcesHost } from './sources'
@@ -24,11 +32,15 @@ import { Announcer } from './ui/announcer'
 import { aimWords } from './ui/crop_controls'
 import { button, element } from './ui/dom'
 import { Info } from './ui/info'
+import { MemoryMeter } from './ui/memory'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { type Remedies, Status } from './ui/status'
 import { UserSettings } from './user_settings'
-import { verdictOf } from './verdict'
+import { type Verdict, verdictOf } from './verdict'
+import { Gallery } from './welcome/gallery'
+import { beginning, rememberCamera, type Way } from './welcome/start'
+import { Welcome } from './welcome/welcome'
 
 export class App implements LoopHost, SourcesHost {
   private readonly status = new Status()
@@ -42,10 +54,31 @@ export class App implements LoopHost, SourcesHost {
   })
   private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
   private readonly settings: UserSettings
+  private readonly presets: Presets
   private readonly announcer = new Announcer((words) => this.status.say(words))
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
-  private model: ModelClient | null = null
+  private readonly welcome = new Welcome((way) => this.enter(way))
+  private readonly gallery = new Gallery({
+    onPicture: (picture) => void this.openPicture(picture),
+    onNoPicture: (error) => this.sources.pictureMissing(error),
+    onSample: () => this.enter('sample'),
+  })
+  private readonly history = new History(() => this.pastAnswers.changed(), encodePicture)
+  private readonly pastAnswers = new HistoryList(this.history, {
+    onReopen: (entry) => void this.reopen(entry),
+    onSaid: (words) => this.status.say(words),
+    shown: (question) => this.presets.shown(question),
+  })
+  private readonly keeper = new Keeper()
+  private readonly thread = new Thread(() => this.startAfresh())
+  private readonly memory = new MemoryMeter((memory) => {
+    this.panel.remember(memory)
+    this.info.remember(memory)
+  })
+  /** An earlier answer that is shown again: nothing is asked until the user does. */
+  private reopened: Entry | null = null
+  private model: Model | null = null
   private ready = false
   private broken = false
   private question: string
@@ -59,8 +92,9 @@ export class App implements LoopHost, SourcesHost {
     chosen: Preferences,
     private readonly options: LoadOptions,
   ) {
-    this.question = this.presets[0] ?? ''
-    this.panel.show(config.title, this.presets)
+    this.presets = new Presets(config.presets)
+    this.question = this.presets.questions[0] ?? ''
+    this.panel.show(config.title, this.presets.questions)
     this.panel.choose(this.question)
     this.stage.aim.startWith(config.crop)
     this.settings = new UserSettings(config, chosen, {
@@ -72,34 +106,29 @@ export class App implements LoopHost, SourcesHost {
     this.listen()
   }
 
-  /** The questions to choose from. */
-  private get presets(): string[] {
-    return this.config.presets.map(({ question }) => question)
-  }
-
-  /** What is shown and said of a question in the language in use. */
-  private readonly shown = (question: string): string => {
-    const preset = this.config.presets.find((one) => one.question === question)
-    return preset ? shownQuestion(preset, language()) : question
-  }
-
   /** Writes what the page's own elements do not name in the language in use. */
   private nameAll(): void {
-    this.panel.name(this.shown)
+    this.panel.name((question) => this.presets.shown(question))
     this.info.refresh()
+    this.pastAnswers.changed()
     this.stage.layout()
     this.again()
   }
 
-  /**
-   * Loads the model and opens the camera, side by side; then answers until the page is left. `missing` is a language that
-   * the address names and the app does not speak.
-   */
-  async start(missing: string | null): Promise<void> {
-    const languages = this.config.languages.map((one) => TEXTS[one]['language.name']).join(', ')
-    if (missing !== null) this.status.hint('hint-language', 'language.missing', { tag: missing.slice(0, 20), languages })
+  /** Loads the model while the user chooses what it is to look at; then answers until the page is left. */
+  async start(): Promise<void> {
     void this.loop.run()
-    await Promise.all([this.loadModel(), this.sources.openCamera(), this.sources.offerAr()])
+    const way = await beginning(new URLSearchParams(location.search))
+    if (way) this.enter(way)
+    await Promise.all([this.loadModel(), this.sources.offerAr()])
+  }
+
+  /** The user, the page's address or the last visit says what to look at. */
+  private enter(way: Way): void {
+    if (way === 'picture') return this.gallery.open()
+    if (way === 'sample') return void this.sources.openSample()
+    this.welcome.leave()
+    void this.sources.openCamera()
   }
 
   private get source(): Source | null {
@@ -110,22 +139,26 @@ export class App implements LoopHost, SourcesHost {
 
   private async loadModel(): Promise<void> {
     this.model?.close()
+    this.model = null
     this.broken = false
     this.stage.state = 'loading'
     this.status.isLoading = true
-    this.model = new ModelClient((progress) => {
-      if (!this.ready) this.status.progress(progress)
-    })
-    let info: ModelInfo
+    const onProgress = (progress: Progress) => this.status.progress(progress)
     try {
-      info = await this.model.load({ ...this.options, tile: this.settings.tileChoice ?? this.options.tile ?? null })
+      this.model = await load('./bundle/', {
+        ...this.options,
+        tileSize: this.settings.tileChoice ?? this.options.tileSize,
+        onProgress,
+      })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
     }
+    const { info } = this.model
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
+    this.welcome.ready(info.knows)
     this.settings.offer(info)
     this.status.isLoading = false
     this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause: text(`cause.${info.cause}`) })
@@ -163,10 +196,40 @@ export class App implements LoopHost, SourcesHost {
     this.stage.source = source
     this.forget()
     this.refresh()
-    if (source) {
-      this.status.dismiss('source')
-      this.begin()
-    } else this.loop.pause()
+    this.status.hint('hint-source', null)
+    if (!source) return this.loop.pause()
+    this.status.dismiss('source')
+    if (source.kind === 'camera') rememberCamera()
+    this.welcome.leave()
+    this.begin()
+  }
+
+  /** The sample goes on to its next thing. */
+  onSceneLeft(): void {
+    this.stage.label.forget()
+    this.again()
+  }
+
+  onGallery(): void {
+    this.gallery.open()
+  }
+
+  /** A picture, or a clip's first one, of which `others` came with it. */
+  private async openPicture(picture: Blob, others = 0): Promise<void> {
+    if (!(await this.sources.openPicture(picture))) return
+    this.gallery.close()
+    if (others > 0) this.status.hint('hint-source', 'source.several', { n: others + 1 })
+    else if (isClip(picture)) this.status.hint('hint-source', 'source.clip')
+  }
+
+  /** Shows the picture of an earlier answer, which can be asked about further. */
+  private async reopen(entry: Entry): Promise<void> {
+    const picture = await entry.picture
+    this.stage.aim.isWhole = true // the picture is what the model saw then
+    this.reopened = entry
+    this.question = entry.question
+    if (await this.sources.openPicture(picture)) this.status.say(text('spoken.reopened'))
+    else this.reopened = null
   }
 
   onSourceFailure(failure: Failure, remedies: Remedies): void {
@@ -187,6 +250,7 @@ export class App implements LoopHost, SourcesHost {
     this.panel.showsAll = false
     this.scene.forget()
     this.announcer.forget()
+    this.thread.clear()
   }
 
   /** Controls are alive where they do something, and there is always a way to the camera. */
@@ -194,7 +258,7 @@ export class App implements LoopHost, SourcesHost {
     const kind = this.source?.kind
     const isReady = this.ready && kind !== undefined
     this.panel.allow(isReady, isReady && kind !== 'picture')
-    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.sources.cameraFailed)
+    button('camera').hidden = kind === 'camera' || (kind === undefined && !this.sources.cameraFailed)
     if (this.broken || kind) return
     if (this.sources.cameraFailed) this.status.set('state.no-camera', 'bad')
     else this.status.set('state.camera', 'busy')
@@ -204,6 +268,15 @@ export class App implements LoopHost, SourcesHost {
   // --- what the user does -------------------------------------------------------------------------------------------
 
   private listen(): void {
+    new Incoming({
+      onFile: (file, others) => void this.openPicture(file, others),
+      onNothing: (failure) => this.sources.pictureMissing(failure),
+    })
+    button('again').addEventListener('click', () => {
+      this.sources.stop()
+      this.info.close()
+      this.welcome.show()
+    })
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.loop.pause()
       else this.begin()
@@ -212,6 +285,7 @@ export class App implements LoopHost, SourcesHost {
 
   private choose(question: string): void {
     this.question = question
+    this.reopened = null
     this.panel.choose(question)
     this.panel.showsAll = false
     this.begin()
@@ -220,9 +294,10 @@ export class App implements LoopHost, SourcesHost {
   private askAll(): void {
     if (!this.source || !this.ready) return
     if (this.source.kind !== 'picture') this.hold(true)
+    this.reopened = null
     this.panel.showsAll = true
     this.loop.pause()
-    this.loop.ask(...this.presets)
+    this.loop.ask(...this.presets.questions)
   }
 
   /** Asks anew, for the answer may be another one. */
@@ -234,6 +309,7 @@ export class App implements LoopHost, SourcesHost {
   private togglePause(): void {
     if (!this.source || this.source.kind === 'picture') return
     this.panel.showsAll = false
+    this.thread.clear()
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
@@ -247,13 +323,37 @@ export class App implements LoopHost, SourcesHost {
     else this.source?.thaw()
   }
 
+  /** Forgets the conversation, and keeps the picture. */
+  private startAfresh(): void {
+    this.thread.clear()
+    this.stage.label.clear()
+    this.status.dismiss('question')
+    this.status.say(text('spoken.fresh'))
+    element('question', HTMLInputElement).focus()
+  }
+
+  /** Whether what is asked about stays as it is, so that a question may refer to the one before. */
+  private get isHeld(): boolean {
+    return this.paused || this.source?.kind === 'picture'
+  }
+
   /** Starts, or starts again with what is chosen now. */
   private begin(): void {
     if (!this.ready || !this.source) return
-    if (this.paused || this.source.kind === 'picture') {
+    if (this.reopened) return this.showAgain(this.reopened)
+    if (this.isHeld) {
       this.loop.pause()
       this.loop.ask(this.question)
     } else this.loop.startLive(this.question)
+  }
+
+  /** An earlier answer as it was given. */
+  private showAgain({ question, verdict, turn }: Entry): void {
+    this.loop.pause()
+    this.panel.choose(question)
+    this.stage.label.begin(this.presets.shown(question))
+    this.stage.label.finish(verdict)
+    this.thread.add(turn, this.presets.shown(question), verdict)
   }
 
   // --- what the loop says -------------------------------------------------------------------------------------------
@@ -261,6 +361,7 @@ export class App implements LoopHost, SourcesHost {
   async grab(): Promise<Frame | null> {
     const square = this.stage.square()
     const frame = square && this.source ? await this.source.grab(square) : null
+    if (frame) this.keeper.keep(frame)
     if (frame && this.scene.hasChanged(frame)) {
       this.stage.label.forget() // rather no answer than that of the scene before
       this.panel.forget()
@@ -274,12 +375,14 @@ export class App implements LoopHost, SourcesHost {
     question: string,
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
-  ): Promise<Answer & { memory: number }> {
+  ): Promise<ModelAnswer> {
     if (!this.model) throw new Error('no model')
     const { maxTokens, tileSize } = this.settings
     const { sampling } = this.config
-    const form = this.config.presets.find((preset) => preset.question === question)?.form
-    return this.model.ask(frame, this.settings.prompt(question), { maxTokens, tileSize, sampling, form }, signal, onText)
+    const preset = this.presets.of(question)
+    const prompt = this.settings.prompt(question)
+    const turns = this.isHeld ? (preset ? [] : this.thread.before(prompt)) : undefined
+    return this.model.ask(frame, prompt, { ...preset?.form, maxTokens, tileSize, sampling, turns, signal, onText })
   }
 
   onStart(question: string): void {
@@ -287,30 +390,43 @@ export class App implements LoopHost, SourcesHost {
     this.stage.state = 'looking'
     this.status.set(this.loop.isLive ? 'state.live' : 'state.answering', 'live')
     this.panel.choose(question)
-    this.stage.label.begin(this.shown(question))
+    this.stage.label.begin(this.presets.shown(question))
   }
 
   onText(_question: string, text: string, timing: Timing): void {
     this.stage.state = 'answering'
     this.stage.label.stream(text)
-    this.panel.meter(timing, null)
+    this.panel.meter(timing, false)
   }
 
-  onAnswer(question: string, answer: Answer & { memory: number }): void {
+  onAnswer(question: string, answer: ModelAnswer): void {
     const verdict = verdictOf(answer, this.config.leastConfidence)
     this.scene.keep()
     this.stage.label.finish(verdict)
     this.panel.answer(question, verdict)
-    this.panel.meter(answer, answer.memory + pageBytes())
+    this.panel.meter(answer, true)
+    this.memory.answered(answer.memory)
+    this.note(question, verdict, answer)
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.announcer.answered(this.shown(question), verdict, this.loop.isLive)
+    this.announcer.answered(this.presets.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
   }
 
+  /** Writes an answer into the history, and into the conversation that it is a part of. */
+  private note(question: string, verdict: Verdict, { ids }: ModelAnswer): void {
+    const turn = { question: this.settings.prompt(question), ids }
+    this.history.add({ question, verdict, turn }, this.keeper.latest, this.loop.isLive)
+    if (this.isHeld && !this.panel.showsAll) this.thread.add(turn, this.presets.shown(question), verdict)
+  }
+
   onFailure(failure: Failure): void {
+    if (failure.code === 'conversation') {
+      this.status.fail('question', failure, { fresh: () => this.startAfresh() })
+      return
+    }
     if (failure.code === 'prompt') {
       this.status.fail('question', failure, { close: () => element('question', HTMLInputElement).focus() })
       return
@@ -329,10 +445,4 @@ export class App implements LoopHost, SourcesHost {
     this.stage.state = 'paused'
     this.status.set(this.source.kind === 'picture' ? 'state.picture' : 'state.paused', 'calm')
   }
-}
-
-/** Bytes of the page's own objects, where the browser tells. */
-function pageBytes(): number {
-  const { memory } = performance as { memory?: { usedJSHeapSize: number } }
-  return memory?.usedJSHeapSize ?? 0
 }

@@ -1,9 +1,10 @@
-/** Which source the pictures come from: opens the camera, a file or AR as the user says, and closes the one before. */
+/** Which source the pictures come from: opens the camera, a file, the sample or AR as the user says, and closes the one before. */
 
 import { asFailure, type Failure } from 'phantom-edge-web'
 
 import { Camera, type Facing } from './source/camera'
 import { Picture } from './source/picture'
+import { Sample } from './source/sample'
 import type { Source } from './source/source'
 import { button, element } from './ui/dom'
 import type { Stage } from './ui/stage'
@@ -14,6 +15,10 @@ export interface SourcesHost {
   onSource(source: Source | null): void
   /** A source cannot be had; these are the ways on. */
   onSourceFailure(failure: Failure, remedies: Remedies): void
+  /** The source goes on to show something else. */
+  onSceneLeft(): void
+  /** The user wants to choose a picture. */
+  onGallery(): void
   /** In AR: the pin to ask about is another; said in words. */
   onAim(words: string): void
 }
@@ -22,7 +27,6 @@ export class Sources {
   current: Source | null = null
   /** Whether the camera, or AR, was tried last and did not come. */
   cameraFailed = false
-  private readonly file = element('file', HTMLInputElement)
   /** Sources that were opened or are being opened: of two, the later one counts. */
   private openings = 0
   private facing: Facing = 'environment'
@@ -31,24 +35,12 @@ export class Sources {
     private readonly stage: Stage,
     private readonly host: SourcesHost,
   ) {
-    button('choose').addEventListener('click', () => this.file.click())
     button('camera').addEventListener('click', () => void this.openCamera())
     button('ar').addEventListener('click', () => void this.startAr())
     button('place').addEventListener('click', () => this.current?.placePin?.())
     button('flip').addEventListener('click', () => {
       this.facing = this.facing === 'environment' ? 'user' : 'environment'
       void this.openCamera()
-    })
-    this.file.addEventListener('change', () => {
-      const [file] = this.file.files ?? []
-      this.file.value = ''
-      if (file) void this.openPicture(file)
-    })
-    document.addEventListener('dragover', (event) => event.preventDefault())
-    document.addEventListener('drop', (event) => {
-      event.preventDefault()
-      const [file] = event.dataTransfer?.files ?? []
-      if (file) void this.openPicture(file)
     })
   }
 
@@ -69,14 +61,42 @@ export class Sources {
     button('flip').hidden = (await Camera.count()) < 2
   }
 
-  async openPicture(file: Blob): Promise<void> {
+  /** Whether the picture, or the first one of a clip, is shown. */
+  async openPicture(file: Blob): Promise<boolean> {
     try {
       const picture = await Picture.open(file, this.stage.still)
       this.openings++
       this.use(picture)
+      return true
     } catch (error) {
-      this.host.onSourceFailure(asFailure(error, 'picture'), { picture: () => this.file.click(), close: () => undefined })
+      this.pictureMissing(error)
+      return false
     }
+  }
+
+  async openSample(): Promise<void> {
+    const opening = ++this.openings
+    try {
+      const sample = await Sample.open(this.stage.still, () => this.host.onSceneLeft())
+      if (opening !== this.openings) return sample.close()
+      this.use(sample)
+      sample.show()
+      this.stage.layout()
+    } catch (error) {
+      if (opening === this.openings) this.pictureMissing(error)
+    }
+  }
+
+  /** What was given instead of a picture is none. */
+  pictureMissing(error: unknown): void {
+    const remedies = { picture: () => this.host.onGallery(), close: () => undefined }
+    this.host.onSourceFailure(asFailure(error, 'picture'), remedies)
+  }
+
+  /** No source, and no camera that is on. */
+  stop(): void {
+    this.openings++
+    this.use(null)
   }
 
   /** Shows the way into AR where the browser has it. */
@@ -100,7 +120,11 @@ export class Sources {
 
   private cameraMissing(failure: Failure): void {
     this.cameraFailed = true
-    this.host.onSourceFailure(failure, { retry: () => void this.openCamera(), picture: () => this.file.click() })
+    this.host.onSourceFailure(failure, {
+      retry: () => void this.openCamera(),
+      sample: () => void this.openSample(),
+      picture: () => this.host.onGallery(),
+    })
   }
 
   private async startAr(): Promise<void> {

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest'
 
 import { spoken, verdictOf } from '../src/verdict'
 
-const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }
+const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, total: 1, tokens: 1, tokensPerSecond: 0 }
 const answer: Answer = { ...timing, text: 'red', ids: [1], tile: 1, imageTokens: 1, stop: 'end' }
 const ranked = (probability: number): Answer => ({
   ...answer,

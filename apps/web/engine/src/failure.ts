@@ -8,7 +8,9 @@ export type FailureCode =
   | 'browser' // the browser lacks something that is needed
   | 'model' // a graph does not load or does not run
   | 'prompt' // a question that cannot be asked
-  | 'picture' // a file that is not a picture
+  | 'conversation' // the context holds no more of the questions and answers before it
+  | 'picture' // what is not a picture, or a square that is not in it
+  | 'cancelled' // loading was ended, or the model closed
   | 'camera-missing'
   | 'camera-refused'
   | 'camera-busy'

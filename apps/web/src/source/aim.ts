@@ -4,12 +4,14 @@ import { cropAround, LEAST_PART, type Point, type Square, USUAL_PART } from 'pha
 
 import { clamp, type View } from './view'
 
+/** Where the pin is before somebody moves it: a little above the middle, where a hand holds things. */
+export const START: Point = { x: 0.5, y: 0.42 }
 /** Of the square, per arrow key. */
 const STEP = 0.15
 
 export class Aim {
   /** In parts of the source's width and height, so that it survives a rotation or another resolution. */
-  at: Point = { x: 0.5, y: 0.42 }
+  at = START
   /** Whether the model sees the largest square instead: as long as nobody has pointed at anything, and when asked to. */
   isWhole = true
   private size = USUAL_PART

@@ -1,11 +1,11 @@
-/** Where pictures come from: the camera, a file, or the camera of an AR session. */
+/** Where pictures come from: the camera, a file, the built-in sample, or the camera of an AR session. */
 
-import type { Frame, Point, Size, Square } from 'phantom-edge-web'
+import { type Frame, frameOf, type Point, type Size, type Square } from 'phantom-edge-web'
 
 import type { Fit } from './view'
 
 export interface Source {
-  readonly kind: 'camera' | 'picture' | 'ar'
+  readonly kind: 'camera' | 'picture' | 'sample' | 'ar'
   readonly fit: Fit
   /** Size in pixels; null while there is no picture yet. */
   readonly size: Size | null
@@ -20,8 +20,6 @@ export interface Source {
   thaw(): void
   close(): void
 }
-
-let frames = 0
 
 /** Cuts squares out of anything that can be drawn. */
 export class Cutter {
@@ -53,9 +51,4 @@ export class Cutter {
   forget(): void {
     this.last = null
   }
-}
-
-/** RGBA pixels as a frame with an id of its own. */
-export function frameOf(width: number, height: number, rgba: ArrayBuffer): Frame {
-  return { id: ++frames, width, height, rgba }
 }

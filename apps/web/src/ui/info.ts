@@ -5,6 +5,7 @@ import type { Check, ModelInfo } from 'phantom-edge-web'
 import { type Key, number, text } from '../i18n/text'
 import { button, element, make } from './dom'
 import { large, megabytes, seconds, squarePixels } from './format'
+import { type Memory, memoryWords } from './memory'
 import { opened } from './opened'
 
 export interface InfoHost {
@@ -13,17 +14,23 @@ export interface InfoHost {
 }
 
 export class Info {
+  private readonly dialog: HTMLDialogElement
   private readonly facts = element('facts', HTMLDListElement)
   private readonly test = button('test')
   private readonly checks = element('checks', HTMLTableElement)
   private info: ModelInfo | null = null
   private tile = 0
   private isStored = false
+  private memory: Memory | null = null
 
   constructor(private readonly host: InfoHost) {
-    opened('info', 'about')
+    this.dialog = opened('info', 'about')
     this.test.addEventListener('click', () => void this.run())
     this.refresh()
+  }
+
+  close(): void {
+    this.dialog.close()
   }
 
   show(info: ModelInfo): void {
@@ -47,6 +54,11 @@ export class Info {
     this.refresh()
   }
 
+  remember(memory: Memory): void {
+    this.memory = memory
+    this.refresh()
+  }
+
   /** Writes what is known, in the language in use. */
   refresh(): void {
     this.facts.replaceChildren()
@@ -59,6 +71,7 @@ export class Info {
     this.fact('info.runs-on', text('info.device', { device: deviceOf(info), cause: text(`cause.${info.cause}`) }))
     this.fact('info.sees', squarePixels(this.tile))
     this.fact('info.ready-after', seconds(loadTime))
+    if (this.memory) this.fact('info.memory', memoryWords(this.memory))
     this.fact('info.offline', text(this.isStored ? 'info.offline-yes' : 'info.offline-no'))
   }
 

@@ -6,6 +6,9 @@ import type { Verdict } from '../verdict'
 import { text } from '../i18n/text'
 import { button, element, make, say, write } from './dom'
 import { megabytes, perSecond, seconds } from './format'
+import { type Memory, memoryWords } from './memory'
+
+const LEAST_FOR_SPEED = 8 // tokens; of fewer, one slow step would make the figure
 
 export interface PanelHost {
   onQuestion(question: string): void
@@ -39,6 +42,7 @@ export class Panel {
   show(title: string, presets: readonly string[]): void {
     document.title = title
     write('title', title)
+    write('welcome-title', title)
     this.list.replaceChildren()
     for (const question of presets) {
       const card = make('button')
@@ -98,10 +102,21 @@ export class Panel {
     say('pause-text', paused ? 'panel.resume' : 'panel.pause')
   }
 
-  meter(timing: Timing, memory: number | null): void {
-    if (timing.tokens > 0) write('first', seconds(timing.firstToken))
-    if (timing.tokensPerSecond > 0) write('speed', perSecond(timing.tokensPerSecond))
-    if (memory !== null) write('memory', megabytes(memory))
+  /** What the answer took so far; few tokens have no speed, so of a short answer its whole time is shown. */
+  meter(timing: Timing, isFinal: boolean): void {
+    const { firstToken, total, tokens, tokensPerSecond } = timing
+    if (tokens > 0) write('first', seconds(firstToken))
+    const hasSpeed = tokens >= LEAST_FOR_SPEED && tokensPerSecond > 0
+    if (!hasSpeed && !(isFinal && tokens > 0)) return
+    say('speed-name', hasSpeed ? 'meter.speed' : 'meter.answer')
+    write('speed', hasSpeed ? perSecond(tokensPerSecond) : seconds(total))
+    element('speed', HTMLElement).title = hasSpeed ? '' : text('meter.few', { n: tokens })
+  }
+
+  remember({ bytes, isWhole }: Memory): void {
+    say('memory-name', isWhole ? 'meter.memory' : 'meter.runtime')
+    write('memory', megabytes(bytes))
+    element('memory', HTMLElement).title = memoryWords({ bytes, isWhole })
   }
 
   /** Space pauses and, unless that is switched off, 1 to 9 choose a question, where that is not what the key does anyway. */

@@ -7,7 +7,8 @@ import { button, element, say, write } from './dom'
 import { megabytes, percent } from './format'
 
 export type Tone = 'busy' | 'live' | 'calm' | 'bad'
-export type Remedy = 'retry' | 'picture' | 'close'
+const REMEDIES = ['retry', 'sample', 'picture', 'fresh', 'close'] as const
+export type Remedy = (typeof REMEDIES)[number]
 /** What the user may do about a failure. */
 export type Remedies = Readonly<Partial<Record<Remedy, () => void>>>
 /** What a notice is about: it goes when that is mended, and the model's is not hidden by the camera's. */
@@ -24,13 +25,20 @@ export class Status {
   private spoken = ''
 
   constructor() {
-    for (const remedy of ['retry', 'picture', 'close'] as const) {
+    for (const remedy of REMEDIES) {
       button(`notice-${remedy}`).addEventListener('click', () => {
         const act = this.remedies[remedy]
         if (this.subject) this.dismiss(this.subject)
+        this.returnFocus()
         act?.()
       })
     }
+  }
+
+  /** The button that had the focus is gone with the notice: the page goes on where it begins. */
+  private returnFocus(): void {
+    const app = element('app', HTMLElement)
+    ;(app.hidden ? element('welcome', HTMLElement) : app).focus()
   }
 
   set(key: Key, tone: Tone, values?: Values): void {
@@ -57,8 +65,8 @@ export class Status {
     this.loading.hidden = !this.loads || this.subject !== null
   }
 
-  /** A line that stays and hides nothing, about the model or the language; none without a key. */
-  hint(id: 'hint' | 'hint-language', key: Key | null, values?: Values): void {
+  /** A line that stays and hides nothing, about the model or the picture; none without a key. */
+  hint(id: 'hint' | 'hint-source', key: Key | null, values?: Values): void {
     element(id, HTMLElement).hidden = key === null
     if (key) say(id, key, values)
   }
@@ -69,7 +77,7 @@ export class Status {
     this.subject = subject
     this.remedies = remedies
     this.explain(failure)
-    for (const remedy of ['retry', 'picture', 'close'] as const) {
+    for (const remedy of REMEDIES) {
       button(`notice-${remedy}`).hidden = remedies[remedy] === undefined
     }
     if (subject === 'model') this.loads = false
@@ -109,4 +117,4 @@ export class Status {
 }
 
 /** Codes of failures whose message the engine wrote, in English. */
-const ENGINE: ReadonlySet<Failure['code']> = new Set(['browser', 'damaged', 'manifest', 'memory', 'model', 'network', 'prompt'])
+const ENGINE: ReadonlySet<Failure['code']> = new Set(['browser', 'damaged', 'manifest', 'memory', 'model', 'network', 'prompt', 'conversation'])

@@ -8,6 +8,7 @@ const MOST_TOKENS = 1 << 24
 const MOST = 1 << 20 // of any dimension
 const MOST_LAYERS = 1024
 const PATH = /^(?!\.\.?(\/|$))[^/\\:?#]+(\/(?!\.\.?(\/|$))[^/\\:?#]+)*$/
+const SENTENCE = /^[^\p{Cc}]{1,200}$/u
 const SHA256 = /^[0-9a-f]{64}$/
 export type Graph = (typeof GRAPHS)[number]
 
@@ -42,6 +43,8 @@ export interface Manifest {
   /** Operations of each graph, by type; what the graphs are made of decides where they run. */
   readonly counts: Readonly<Record<string, Readonly<Record<string, number>>>>
   readonly source: { readonly name: string; readonly parameters: number }
+  /** What the model knows, in a sentence of its own; null where it does not say. */
+  readonly knows: string | null
   readonly recipe: string
   /** Type of what the recipe does not quantise. */
   readonly float: string
@@ -90,6 +93,7 @@ export function parseManifest(json: unknown): Manifest {
     graphs: paths,
     counts: readCounts(root.object('counts')),
     source: { name: source.text('name'), parameters: source.integer('parameters') },
+    knows: root.optionalText('knows', SENTENCE),
     recipe: recipe.text('name'),
     float: recipe.text('float'),
     prompt: {
@@ -218,6 +222,12 @@ class Reader {
     if (typeof value !== 'string' || value === '') throw this.wrong(key, 'text')
     if (!pattern.test(value)) throw this.wrong(key, 'of the right form')
     return value
+  }
+
+  /** As {@link text}; null where there is none. */
+  optionalText(key: string, pattern: RegExp): string | null {
+    const value = this.get(key)
+    return value === undefined || value === null ? null : this.text(key, pattern)
   }
 
   /** An integer of 0 to `most`. */

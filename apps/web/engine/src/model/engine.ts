@@ -3,7 +3,7 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
-import type { Cause, Provider } from './provider'
+import type { Cause, Provider } from './options'
 import type { Sampling } from './sampling'
 
 /** What is being loaded or prepared; an app that speaks other languages names it by this. */
@@ -20,6 +20,8 @@ export interface Progress {
 export interface ModelInfo {
   readonly name: string
   readonly parameters: number
+  /** What the model knows, in its own sentence; null where it does not say. */
+  readonly knows: string | null
   readonly recipe: string
   /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string
@@ -55,6 +57,8 @@ export interface Timing {
   readonly look: number
   /** From the question to the first token, `look` included. */
   readonly firstToken: number
+  /** From the question to the last token. */
+  readonly total: number
   readonly tokens: number
   readonly tokensPerSecond: number
 }
@@ -77,7 +81,15 @@ export interface Answer extends Timing {
   readonly likelihoods?: readonly Likelihood[]
 }
 
+/** An earlier question about the same picture, and the tokens of its answer. */
+export interface Turn {
+  readonly question: string
+  readonly ids: readonly number[]
+}
+
 export interface RankOptions {
+  /** What was asked and answered before, which the question may refer to; without it, the question stands by itself. */
+  readonly turns?: readonly Turn[] | undefined
   /** Which of the model's sizes to look with, as {@link ModelInfo.sizes}; without it, as the question before. */
   readonly tileSize?: number | undefined
   readonly signal: AbortSignal

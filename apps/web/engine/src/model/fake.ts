@@ -11,6 +11,7 @@ export class FakeEngine implements Engine {
   readonly info: ModelInfo = {
     name: 'stand-in, no model',
     parameters: 0,
+    knows: null,
     recipe: 'none',
     device: 'no model',
     reason: 'the page was opened with ?engine=fake',
@@ -33,11 +34,12 @@ export class FakeEngine implements Engine {
   }
 
   async ask(frame: Pixels, question: string, options: AskOptions): Promise<Answer> {
-    const words = `A stand-in answer to “${question}” about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
+    const after = options.turns?.length ? `, after ${options.turns.length} earlier,` : ''
+    const words = `A stand-in answer to “${question}”${after} about ${frame.width} by ${frame.height} pixels.`.split(/(?<= )/)
     const start = performance.now()
     const { size: tile, tokens: imageTokens } = SIZES.find(({ size }) => size === options.tileSize) ?? SIZES[0]!
     const seen = { tile, imageTokens, ids: [] }
-    const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
+    const timing = { preprocess: 0, vision: STEP, look: STEP, firstToken: STEP, total: STEP, tokens: 0, tokensPerSecond: 1000 / STEP }
     let text = ''
     for (const [n, word] of words.slice(0, options.maxTokens).entries()) {
       await pause(STEP)
@@ -45,6 +47,7 @@ export class FakeEngine implements Engine {
       text += word
       if (n === 0) timing.firstToken = performance.now() - start
       timing.tokens = n + 1
+      timing.total = performance.now() - start
       options.onText(text, { ...timing })
     }
     return { ...timing, ...seen, text, stop: words.length > options.maxTokens ? 'length' : 'end' }

@@ -2,6 +2,7 @@
 
 import type { Manifest, PromptTemplate } from '../bundle/manifest'
 import { Failure } from '../failure'
+import type { Turn } from './engine'
 import type { Tokenizer } from './tokenizer'
 
 const MARKER = /<[^<>\s]+>/g
@@ -44,19 +45,20 @@ function refuseControlTokens(tokenizer: Tokenizer, what: string, text: string, i
 
 /**
  * Encodes the prompt as a whole, because a tokenizer may treat the beginning of a text differently, and looks up where
- * the image ends in it. `room` is how many tokens of an answer must fit behind it.
+ * the image ends in it. `room` is how many tokens of an answer must fit behind it. Earlier `turns` come before the question:
+ * their answers as the tokens that they were, and what follows an answer encoded by itself, as in Python.
  *
  * @throws {Failure} `prompt` when the question is refused or does not fit the context, `model` when the tokenizer does
  *   not give the image tokens or the first token that the graphs were folded for.
  */
-export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: string, room = 1): Prompt {
+export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: string, room = 1, turns: readonly Turn[] = []): Prompt {
   const { prompt: template, tiles, ids: known, context } = manifest
   const image = template.image_start + template.image_context.repeat(tiles.tokens) + template.image_end
-  const text = checkQuestion(template, question)
-  const whole = (question: string) =>
-    tokenizer.encode(template.user_start + image + question + template.user_end + template.assistant_start)
-  const ids = whole(text)
-  refuseControlTokens(tokenizer, 'question', text, ids, whole(''))
+  const [first = question, ...later] = [...turns.map((turn) => turn.question), question]
+  const ids = questionIds(manifest, tokenizer, template.user_start + image, first)
+  for (const [n, next] of later.entries()) {
+    ids.push(...answered(manifest, turns[n]!), ...questionIds(manifest, tokenizer, template.assistant_end + template.user_start, next))
+  }
   if (ids[0] !== known.first) {
     throw new Failure('model', `The prompt begins with token ${ids[0]}, the model was folded for ${known.first}.`)
   }
@@ -66,9 +68,26 @@ export function buildPrompt(manifest: Manifest, tokenizer: Tokenizer, question: 
   }
   if (ids.length + room > context) {
     const needed = ids.length + room - 1
-    throw new Failure('prompt', `The question is too long: ${needed} tokens, and the model holds ${context}.`)
+    const [code, what] = turns.length > 0 ? (['conversation', 'conversation'] as const) : (['prompt', 'question'] as const)
+    throw new Failure(code, `The ${what} is too long: ${needed} tokens, and the model holds ${context}.`)
   }
   return { ids, prefix: ids.lastIndexOf(known.image) + 1 }
+}
+
+/** The ids of a question with what stands before it, up to where its answer begins. */
+function questionIds({ prompt: template }: Manifest, tokenizer: Tokenizer, before: string, question: string): number[] {
+  const text = checkQuestion(template, question)
+  const whole = (words: string) => tokenizer.encode(before + words + template.user_end + template.assistant_start)
+  const ids = whole(text)
+  refuseControlTokens(tokenizer, 'question', text, ids, whole(''))
+  return ids
+}
+
+/** The tokens of an earlier answer. @throws {Failure} `prompt` for one that would end it, or claim a row of the image. */
+function answered({ ids: known, shape }: Manifest, { ids }: Turn): readonly number[] {
+  const odd = ids.find((id) => id === known.image || known.end.includes(id) || !(id >= 0 && id < shape.vocabulary))
+  if (odd !== undefined) throw new Failure('prompt', `An earlier answer cannot contain token ${odd}.`)
+  return ids
 }
 
 /**

@@ -22,8 +22,20 @@ interface Seen {
   readonly cache: Cache
 }
 
+/** A conversation about the picture that was looked at: the ids in its cache, up to the last answer. */
+interface Spoken {
+  readonly ids: readonly number[]
+  readonly cache: Cache
+}
+
+/** A prompt that was read, and what an answer to it begins with. */
+interface Begun extends Decoded {
+  readonly ids: readonly number[]
+}
+
 export class Session implements Engine {
   private seen: Seen | null = null
+  private spoken: Spoken | null = null
   private forms: Forms | null = null
 
   constructor(
@@ -75,15 +87,19 @@ export class Session implements Engine {
   private async begin(
     frame: Pixels,
     question: string,
-    { tileSize, signal }: RankOptions,
+    { tileSize, turns, signal }: RankOptions,
     clock: Clock,
     room = 1,
-  ): Promise<Decoded | null> {
+  ): Promise<Begun | null> {
     if (tileSize !== undefined) await this.useTiles(tileSize)
-    const prompt = buildPrompt(this.manifest, this.tokenizer, question, room)
+    const prompt = buildPrompt(this.manifest, this.tokenizer, question, room, turns)
     const image = await this.look(frame, prompt, clock)
     if (signal.aborted) return null
-    return prefill(this.graphs, this.manifest, prompt.ids.slice(prompt.prefix), image)
+    const { ids } = prompt
+    const { length, cache } = this.spoken && beginsWith(ids, this.spoken.ids)
+      ? { length: this.spoken.ids.length, cache: this.spoken.cache }
+      : { length: prompt.prefix, cache: image }
+    return { ids, ...(await prefill(this.graphs, this.manifest, ids.slice(length), cache)) }
   }
 
   /** When they are first needed: most questions have none. */
@@ -130,11 +146,18 @@ export class Session implements Engine {
   private forget(): void {
     if (this.seen) this.graphs.free(this.seen.cache)
     this.seen = null
+    this.remember(null)
+  }
+
+  /** Keeps the cache of a conversation, from which its next question goes on, in the place of the one before. */
+  private remember(spoken: Spoken | null): void {
+    if (this.spoken) this.graphs.free(this.spoken.cache)
+    this.spoken = spoken
   }
 
   /** Tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
   private async generate(
-    { logits, cache }: Decoded,
+    { ids, logits, cache }: Begun,
     constraint: Constraint | null,
     options: AskOptions,
     clock: Clock,
@@ -169,7 +192,8 @@ export class Session implements Engine {
       if (stop !== 'end') break
       ;({ logits, cache } = await append(this.graphs, token, cache))
     }
-    this.graphs.free(cache)
+    if (options.turns) this.remember({ ids: [...ids, ...tokens].slice(0, cache.length), cache })
+    else this.graphs.free(cache)
     return this.answer(tokens, stop, clock, sure)
   }
 
@@ -177,6 +201,10 @@ export class Session implements Engine {
     const { size: tile, tokens: imageTokens } = this.manifest.tiles
     return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, confidence, ...clock.timing() }
   }
+}
+
+function beginsWith(ids: readonly number[], start: readonly number[]): boolean {
+  return start.length < ids.length && start.every((id, n) => id === ids[n])
 }
 
 function sameIds(a: readonly number[], b: readonly number[]): boolean {
@@ -209,6 +237,7 @@ class Clock {
       vision: ends.vision - ends.preprocess,
       look: ends.look,
       firstToken: tokens ? this.first - this.start : 0,
+      total: tokens ? this.last - this.start : 0,
       tokens,
       tokensPerSecond: tokens > 1 && seconds > 0 ? (tokens - 1) / seconds : 0,
     }

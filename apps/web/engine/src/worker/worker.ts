@@ -1,11 +1,12 @@
 /** The inference worker: one model, one job at a time. The page stays fluid whatever the model does. */
 
 import { asFailure, Failure } from '../failure'
+import type { Frame } from '../frame'
 import type { Pixels } from '../image/resize'
 import type { Engine, Timing } from '../model/engine'
 import { loadEngine } from '../model/load'
 import { wasmBytes } from './memory'
-import type { FrameData, FromWorker, ToWorker } from './messages'
+import type { FromWorker, ToWorker } from './messages'
 
 let engine: Engine | null = null
 let latest: { id: number; pixels: Pixels } | null = null
@@ -40,7 +41,7 @@ async function load(options: (ToWorker & { kind: 'load' })['options']): Promise<
 
 async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
   const { job, question } = message
-  const { maxTokens, tileSize, sampling, form } = message.options
+  const { maxTokens, tileSize, sampling, form, turns } = message.options
   const pixels = take(message.frameId, message.frame)
   const abort = new AbortController()
   running = { job, abort }
@@ -49,8 +50,8 @@ async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
     const onText = (text: string, timing: Timing) => say({ kind: 'text', job, text, timing })
     const answer =
       form && 'choices' in form
-        ? await ready().rank(pixels, question, form.choices, { tileSize, signal })
-        : await ready().ask(pixels, question, { maxTokens, tileSize, sampling, form, signal, onText })
+        ? await ready().rank(pixels, question, form.choices, { tileSize, turns, signal })
+        : await ready().ask(pixels, question, { maxTokens, tileSize, sampling, form, turns, signal, onText })
     say({ kind: 'answer', job, answer, memory: wasmBytes() })
   } finally {
     running = null
@@ -68,7 +69,7 @@ function ready(): Engine {
 }
 
 /** The frame that came with the message, or the one of the question before. */
-function take(id: number, frame: FrameData | null): Pixels {
+function take(id: number, frame: Frame | null): Pixels {
   if (frame) {
     const { width, height, rgba } = frame
     latest = { id, pixels: { width, height, channels: 4, data: new Uint8Array(rgba) } }
