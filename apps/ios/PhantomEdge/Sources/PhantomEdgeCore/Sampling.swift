@@ -36,7 +36,8 @@ public struct Sampling: Equatable, Sendable {
     func nucleus(_ logits: [Float]) -> [Likeliest.Element] {
         var (kept, sum): ([Likeliest.Element], Double) = ([], 0)
         var likeliest = Likeliest(logits, temperature: temperature)
-        while sum / likeliest.total < topP, topK == 0 || kept.count < topK, let next = likeliest.next() {
+        // Rounded, the sum may come to 1 before the last token.
+        while topP == 1 || sum / likeliest.total < topP, topK == 0 || kept.count < topK, let next = likeliest.next() {
             kept.append(next)
             sum += next.weight
         }

@@ -41,7 +41,8 @@ data class Sampling(
     internal fun nucleus(likeliest: Likeliest): List<Weighted> {
         val kept = ArrayList<Weighted>()
         var sum = 0.0
-        while (sum / likeliest.total < topP && (topK == 0 || kept.size < topK) && likeliest.hasNext()) {
+        // Rounded, the sum may come to 1 before the last token.
+        while ((topP == 1.0 || sum / likeliest.total < topP) && (topK == 0 || kept.size < topK) && likeliest.hasNext()) {
             kept += likeliest.next()
             sum += kept.last().weight
         }
