@@ -223,7 +223,7 @@ def run(
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
     from phantom_edge.cli.certainty import certainty, check_answered, percent, say_doubt
     from phantom_edge.cli.forms import check_met, chosen_form, likelihoods
-    from phantom_edge.cli.pointing import seen_part
+    from phantom_edge.cli.pointing import say_seen, seen_part
     from phantom_edge.records import to_json
     from phantom_edge.runtime.pictures import PictureCache
     from phantom_edge.runtime.sampling import Sampling
@@ -238,8 +238,8 @@ def run(
         session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False, pictures=pictures)
         chat = session.chat(picture)
     answers = []
-    if crop is not None and stats:
-        say(f"sees {crop.side}x{crop.side} pixels from {crop.left},{crop.top}")
+    if stats:
+        say_seen(chat, crop)
     for question in prompt:
         ranked, encoding = likelihoods(chat, question, form) if stats or as_json else ([], 0.0)
         settings = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
