@@ -21,9 +21,9 @@ export function findChromium() {
 /**
  * Opens a browser with one page. `video` (.y4m or .mjpeg) plays as the camera; `camera` may also be 'none' for a machine
  * without one, or 'refused' for a user who says no. `profile` is a folder that keeps what the browser stores; without
- * `stores` there is no service worker.
+ * `stores` there is no service worker. `start` is how the app begins where the address does not say; null for its first screen.
  */
-export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, profile = '', args = [], scale = 1, stores = true } = {}) {
+export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, profile = '', args = [], scale = 1, stores = true, start = 'camera' } = {}) {
   const flags = ['--no-sandbox', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost', ...args]
   if (camera !== 'none') flags.push('--use-fake-device-for-media-stream')
   if (camera === 'file') flags.push('--use-fake-ui-for-media-stream')
@@ -38,6 +38,8 @@ export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, p
     serviceWorkers: stores ? 'allow' : 'block',
   })
   const page = context.pages()[0] ?? (await context.newPage())
+  const goto = page.goto.bind(page)
+  page.goto = (address, options) => goto(beginning(address, start), options)
   const complaints = []
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()}`)
@@ -50,6 +52,12 @@ export async function openPage({ video, camera = 'file', viewport = LANDSCAPE, p
     )
   })
   return { context, page, complaints, close: () => context.close() }
+}
+
+function beginning(address, start) {
+  const url = new URL(address)
+  if (start !== null && !url.searchParams.has('start')) url.searchParams.set('start', start)
+  return url.href
 }
 
 /** Waits until `count` answers have been given since the page was opened, and returns all of them. */

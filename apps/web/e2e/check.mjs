@@ -10,6 +10,7 @@ import { askAll, stillFrame, pointOnStage } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
 import { allOnPhone, backToCamera, changing, loading, quiet, withoutCamera, withoutGpu, zoomed } from './conditions.mjs'
 import { ar, arPins } from './emulated_ar.mjs'
+import { comingBack, gallery, history, incoming, meters, sample, turns, welcome } from './first_minute.mjs'
 import { badSettings, forms } from './forms.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
 import { point, sizes } from './pointing.mjs'
@@ -18,6 +19,7 @@ import { webgpu } from './software_gpu.mjs'
 const SCENARIOS = {
   answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, arPins,
   webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu,
+  welcome, sample, gallery, incoming, history, turns, comingBack, meters,
 }
 
 const [name, json] = process.argv.slice(2)

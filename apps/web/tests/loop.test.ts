@@ -1,8 +1,7 @@
+import { Failure, type Frame } from 'phantom-edge-web'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
-import { Failure } from '../src/failure'
 import { AnswerLoop, type LoopHost } from '../src/loop'
-import type { Frame } from '../src/worker/client'
 
 const TAKES = 1000 // milliseconds of an answer
 
@@ -23,7 +22,7 @@ class Host implements LoopHost {
   ask: LoopHost['ask'] = (frame, question, signal, onText) => {
     this.questions.push({ frame: frame.id, question, at: Date.now() })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
-    const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }
+    const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, total: 1, tokens: 1, tokensPerSecond: 0 }
     return new Promise((resolve, reject) => {
       const done = (stop: 'end' | 'cancelled') => {
         clearTimeout(timer)

@@ -1,13 +1,17 @@
 /** Where the pin is, and how much around it the model sees. */
 
-import { clamp, cropAround, LEAST_PART, type Point, type Square, USUAL_PART, type View } from './crop'
+import { cropAround, LEAST_PART, type Point, type Square, USUAL_PART } from 'phantom-edge-web'
 
+import { clamp, type View } from './view'
+
+/** Where the pin is before somebody moves it: a little above the middle, where a hand holds things. */
+export const START: Point = { x: 0.5, y: 0.42 }
 /** Of the square, per arrow key. */
 const STEP = 0.15
 
 export class Aim {
   /** In parts of the source's width and height, so that it survives a rotation or another resolution. */
-  at: Point = { x: 0.5, y: 0.42 }
+  at = START
   /** Whether the model sees the largest square instead: as long as nobody has pointed at anything, and when asked to. */
   isWhole = true
   private size = USUAL_PART
@@ -20,6 +24,11 @@ export class Aim {
   set part(part: number) {
     this.size = clamp(part, LEAST_PART, 1)
     this.isWhole = false
+  }
+
+  /** The side that a square begins with, once somebody points. */
+  startWith(part: number): void {
+    this.size = clamp(part, LEAST_PART, 1)
   }
 
   /** The pin in source pixels, kept on the visible part. */

@@ -1,10 +1,11 @@
-/** Where pictures come from: the camera, a file, or the camera of an AR session. */
+/** Where pictures come from: the camera, a file, the built-in sample, or the camera of an AR session. */
 
-import type { Frame } from '../worker/client'
-import type { Fit, Point, Size, Square } from './crop'
+import type { Frame, Point, Size, Square } from 'phantom-edge-web'
+
+import type { Fit } from './view'
 
 export interface Source {
-  readonly kind: 'camera' | 'picture' | 'ar'
+  readonly kind: 'camera' | 'picture' | 'sample' | 'ar'
   readonly fit: Fit
   /** Size in pixels; null while there is no picture yet. */
   readonly size: Size | null
