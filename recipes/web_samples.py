@@ -25,9 +25,8 @@ FOLDER: Final = WEB / "src" / "samples"
 LIST: Final = "samples.json"
 WIDE: Final = "wide.jpg"
 SIDE: Final = 480  # pixels of a picture
-CELL: Final = (
-    720  # of the wide picture, around each of its scenes: what a window that is no square shows beside one
-)
+CELL: Final = 720  # across, around each scene of the wide picture: what a window that is no square shows
+TALL: Final = 840  # of the wide picture; a window shows its scene above its own middle
 QUALITY: Final = 80
 LOOK: Final = 96  # pixels of a picture that is only looked at for its light
 BRIGHT, CONTRAST = 90, 25  # of 255: the least mean, and the least deviation from it
@@ -133,27 +132,31 @@ def slips(scene: Scene, session: Session, picture: Image.Image) -> list[tuple[st
     return wrong
 
 
+_MARGINS: Final = ((CELL - SIDE) // 2, (TALL - SIDE) // 2)
+"""What is beside and above a scene in its cell."""
+
+
 def wide(scenes: Iterable[Scene]) -> Image.Image:
     """The scenes side by side, each in the middle of a cell, on one surface without their noise."""
     tiles = [np.asarray(scene.render(SIDE), dtype=np.float32) for scene in scenes]
-    margin = (CELL - SIDE) // 2
-    ramp = np.linspace(0, 1, 2 * margin, dtype=np.float32)[None, :, None]
-    row = [np.repeat(tiles[0][:, :1], margin, axis=1)]
+    beside, above = _MARGINS
+    ramp = np.linspace(0, 1, 2 * beside, dtype=np.float32)[None, :, None]
+    row = [np.repeat(tiles[0][:, :1], beside, axis=1)]
     for left, right in pairwise(tiles):
         row += [left, left[:, -1:] * (1 - ramp) + right[:, :1] * ramp]
-    row += [tiles[-1], np.repeat(tiles[-1][:, -1:], margin, axis=1)]
-    surface = np.pad(np.concatenate(row, axis=1), ((margin, margin), (0, 0), (0, 0)), mode="edge")
+    row += [tiles[-1], np.repeat(tiles[-1][:, -1:], beside, axis=1)]
+    surface = np.pad(np.concatenate(row, axis=1), ((above, above), (0, 0), (0, 0)), mode="edge")
     picture = Image.fromarray(surface.astype(np.uint8)).filter(ImageFilter.GaussianBlur(SIDE / 20))
     for n, tile in enumerate(tiles):
-        picture.paste(Image.fromarray(tile.astype(np.uint8)), (n * CELL + margin, margin))
+        picture.paste(Image.fromarray(tile.astype(np.uint8)), (n * CELL + beside, above))
     return picture
 
 
 def cells(picture: Image.Image) -> list[Image.Image]:
     """The squares of the wide picture at which the sample stops."""
-    margin = (CELL - SIDE) // 2
-    starts = range(margin, picture.width, CELL)
-    return [picture.crop((left, margin, left + SIDE, margin + SIDE)) for left in starts]
+    beside, above = _MARGINS
+    starts = range(beside, picture.width, CELL)
+    return [picture.crop((left, above, left + SIDE, above + SIDE)) for left in starts]
 
 
 def write(folder: Path, session: Session) -> None:

@@ -125,7 +125,6 @@ def _rename(folder: Path, package: str, title: str | None) -> None:
     native.write_settings(folder / "package-lock.json", lock)
     if title is not None:
         _edit(folder / "public" / "app.json", {"title": title})
-        _edit(folder / "public" / "app.webmanifest", {"name": title, "short_name": title})
 
 
 def _add_runtime_notices(folder: Path) -> None:

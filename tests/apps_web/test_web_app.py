@@ -167,7 +167,7 @@ def test_a_picture_does_where_there_is_no_camera(check, address, tmp_path):
     (tmp_path / "notes.png").write_text("no picture")
     seen = check("picture", url=address, file=tmp_path / "scene.png", other=tmp_path / "notes.png")
     assert seen["notice"]["code"] == "camera-missing"
-    assert seen["notice"]["ways"] == ["Try again", "Use a picture"]
+    assert seen["notice"]["ways"] == ["Try again", "Try the sample", "Use a picture"]
     assert seen["first"]["tokens"] >= 1
     assert seen["looks"] == [0] * PRESETS  # one look served them all
     assert seen["refused"]["code"] == "picture"

@@ -40,12 +40,13 @@ def test_without_a_camera_preparing_ends_with_what_can_be_done(check, address, p
         "withoutCamera", url=address, camera=camera, picture=picture, file=screenshot(f"{camera}.png")
     )
     assert seen["notice"]["code"] == code
-    assert seen["notice"]["ways"] == ["Try again", "Use a picture"]
+    assert seen["notice"]["ways"] == ["Try again", "Try the sample", "Use a picture"]
     assert seen["ready"]["pill"] == "No camera"
     assert set(seen["ready"]["controls"]) == {
         "question",
         "camera",
         "choose",
+        "adjust",
         "about",
     }  # nothing else is alive
     assert (seen["axe"], seen["contrast"]) == ([], [])
@@ -150,6 +151,7 @@ def test_an_answer_does_not_stand_over_the_next_scene(check, address, tmp_path):
     ("name", "options"),
     {
         "400": {},
+        "400-de": {"language": "de"},
         "letters": {"viewport": {"width": 390, "height": 844}, "font": 32},
         "wide": {"viewport": {"width": 640, "height": 256}},
     }.items(),

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import pytest
+from native_vectors import sampling_cases
 from PIL import Image
 from tokenizers import Tokenizer as RustTokenizer
 
@@ -19,6 +21,7 @@ from phantom_edge.images import pixel_values
 from phantom_edge.records import to_json
 from phantom_edge.runtime.prompt_spec import PromptSpec
 from phantom_edge.text.decoding import TextDecoder
+from phantom_edge.text.prompt_ids import PromptEncoder
 from phantom_edge.text.tokenizer import Tokenizer
 from phantom_edge.text.trimmed import trimmed
 from recipes.synthetic import TINY_FAMILIES, write_checkpoint
@@ -124,9 +127,23 @@ def _case(tokenizer: Tokenizer, spec: PromptSpec) -> dict:
             {"question": question, "ids": tokenizer.encode(prompt)}
             for question, prompt in zip(QUESTIONS, prompts, strict=True)
         ],
+        "conversation": _conversation(tokenizer, spec),
         "choices": [{"text": text, "ids": _begun(tokenizer, spec, text)} for text in CHOICES],
         "control": [token for _, token in sorted(tokenizer.control_tokens.items())],
     }
+
+
+def _conversation(tokenizer: Tokenizer, spec: PromptSpec) -> list[dict]:
+    """Prompts of a chat, each with the turns before it: its cache holds the tokens of the answers."""
+    encoder, turns, cases = PromptEncoder(spec.template, tokenizer), [], []
+    ids = encoder.first(QUESTIONS[0], spec.tokens_per_tile)
+    for question, following in zip_longest(QUESTIONS, QUESTIONS[1:]):
+        cases.append({"turns": list(turns), "question": question, "ids": list(ids)})
+        answer = tokenizer.encode(TEXTS[len(turns)])
+        turns.append({"question": question, "ids": answer})
+        if following is not None:
+            ids += [*answer, *encoder.next(following)]
+    return cases
 
 
 def _begun(tokenizer: Tokenizer, spec: PromptSpec, choice: str) -> list[int]:
@@ -164,12 +181,14 @@ def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.
 def test_unit_tests_pass_and_the_shared_cases_agree(
     node, sources, pixel_cases, tokenizer_cases, manifest_cases, tmp_path
 ):
+    sampling_file, sampling = tmp_path / "sampling.json", sampling_cases()
+    sampling_file.write_text(json.dumps(sampling))
     report = tmp_path / "report.json"
     done = npm(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
         MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
-        CROP_CASES=str(CROP_CASES),
+        CROP_CASES=str(CROP_CASES), SAMPLING_CASES=str(sampling_file),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -182,17 +201,19 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     names = [test["fullName"] for file in result["testResults"] for test in file["assertionResults"]]
     assert result["numPendingTests"] == 0  # nothing was skipped: all kinds of shared cases were there
     assert sum("pixelValues and Python" in name for name in names) == len(SIZES)
-    assert sum("Tokenizer and Python" in name for name in names) == 5 * len(FAMILIES)
+    assert sum("Tokenizer and Python" in name for name in names) == 6 * len(FAMILIES)
     assert sum("the schema agree" in name for name in names) > 50  # a test per field that the app reads
     cases = json.loads(GOLDEN_CASES.read_text())
     assert sum("golden rule judges" in name for name in names) == len(cases["cases"])
     forms = json.loads(FORM_CASES.read_text())
     crops = json.loads(CROP_CASES.read_text())
     assert sum("is cut as in every language" in name for name in names) == len(crops["cases"])
+    assert sum("draws as in every language" in name for name in names) == len(sampling["cases"])
     lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
-    assert sum("as in every language" in name and "is cut" not in name for name in names) == sum(
-        map(len, lists)
-    )
+    others = ("is cut", "draws", "numbers")
+    assert sum(
+        "as in every language" in name and not any(other in name for other in others) for name in names
+    ) == sum(map(len, lists))
 
 
 def test_types_are_right(node, sources):
@@ -204,8 +225,13 @@ def test_notices_name_what_is_installed(node, sources):
     done = npm(node, sources, "notices", "--", "--check")
     assert done.returncode == 0, done.stderr
     text = (sources / "public" / "THIRD_PARTY_NOTICES.txt").read_text()
+    packed = (sources / "engine" / "THIRD_PARTY_NOTICES.txt").read_text()
+    assert "onnxruntime-web 1." in packed
+    assert "three 0." in text
+    assert "three 0." not in packed
     lock = json.loads((sources / "package-lock.json").read_text())["packages"]
     for project in (sources, sources / "engine"):
-        for name, version in json.loads((project / "package.json").read_text())["dependencies"].items():
+        kind = "dependencies" if project == sources else "devDependencies"  # the engine's are built in
+        for name, version in json.loads((project / "package.json").read_text())[kind].items():
             if not version.startswith("file:"):
                 assert f"{name} {lock[f'node_modules/{name}']['version']} (" in text

@@ -52,9 +52,7 @@ def write_vectors(folder: Path) -> None:
         "tokenizers": {name: tokenizer_case(folder, name, made) for name, made in tokenizer_kinds().items()},
         "unknown_tokenizers": unknown_tokenizers(folder),
         "sampling": _sampling(arrays),
-        "splitmix": {
-            str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)
-        },
+        "splitmix": splitmix_cases(),
     }
     save_file(
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors"
@@ -159,6 +157,21 @@ def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
             }
         )
     return cases
+
+
+def sampling_cases() -> dict[str, Any]:
+    """The same cases with their logits as numbers, and the generator's, for a reader of JSON alone."""
+    arrays: Arrays = {}
+    cases = [
+        case | {"logits": arrays[f"logits.{number}"].tolist()}
+        for number, case in enumerate(_sampling(arrays))
+    ]
+    return {"cases": cases, "splitmix": splitmix_cases()}
+
+
+def splitmix_cases() -> dict[str, list[str]]:
+    """The first five numbers of a few seeds."""
+    return {str(seed): [str(value) for value in _splitmix(seed, 5)] for seed in (0, 1, 42, 2**64 - 1)}
 
 
 def nucleus(logits: np.ndarray, temperature: float, top_p: float) -> tuple[np.ndarray, np.ndarray]:

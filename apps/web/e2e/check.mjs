@@ -3,7 +3,6 @@
  * What must be true of it is said where it is run from (tests/apps_web).
  */
 
-import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 import { askAll, stillFrame, pointOnStage } from './asking.mjs'
@@ -12,14 +11,16 @@ import { allOnPhone, backToCamera, changing, loading, quiet, withoutCamera, with
 import { ar, arPins } from './emulated_ar.mjs'
 import { comingBack, gallery, history, incoming, meters, sample, turns, welcome } from './first_minute.mjs'
 import { badSettings, forms } from './forms.mjs'
+import { adjusting, speaking } from './languages.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
+import { rendererBytes } from './processes.mjs'
 import { point, sizes } from './pointing.mjs'
 import { webgpu } from './software_gpu.mjs'
 
 const SCENARIOS = {
   answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, arPins,
   webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu,
-  welcome, sample, gallery, incoming, history, turns, comingBack, meters,
+  welcome, sample, gallery, incoming, history, turns, comingBack, meters, speaking, adjusting,
 }
 
 const [name, json] = process.argv.slice(2)
@@ -71,9 +72,10 @@ async function details({ url, file, picture, sizes: [second, third] }) {
   }
   const choose = async (size) => {
     const before = await page.evaluate(() => globalThis.answers.length)
-    await page.click('#about')
+    await page.click('#adjust')
     await page.selectOption('#detail', String(size))
     if (file) await page.screenshot({ path: file })
+    await page.click('#settings-close')
     return before
   }
   await open()
@@ -83,6 +85,7 @@ async function details({ url, file, picture, sizes: [second, third] }) {
   const before = await choose(second)
   await waitForAnswers(page, before + 1)
   const changed = await part()
+  await page.click('#about')
   await page.click('#test')
   await page.waitForFunction(() => document.querySelectorAll('#checks tbody tr').length >= 4, null, { timeout: 60_000 })
   const selfTest = await page.$$eval('#checks tbody tr', (rows) => rows.map((row) => row.cells[3].textContent))
@@ -96,7 +99,6 @@ async function details({ url, file, picture, sizes: [second, third] }) {
   lines.close()
   await choose(third)
   const notice = await waitForNotice(page)
-  await page.click('#info-close')
   await page.click('#notice-close')
   await waitForAnswers(page, 2)
   const after = await part()
@@ -171,7 +173,7 @@ async function steady({ url, video, answers: count }) {
     for (const place of [...page.workers(), page]) await place.evaluate(() => globalThis.gc())
     await page.waitForTimeout(300) // buffers are given back a little later
     const { usedSize } = await session.send('Runtime.getHeapUsage')
-    marks.push({ answers: all.length, wasm: all.at(-1).memory, page: usedSize, resident: residentBytes() })
+    marks.push({ answers: all.length, wasm: all.at(-1).memory, page: usedSize, resident: rendererBytes().resident })
   }
   const all = await waitForAnswers(page, count)
   await close()
@@ -179,25 +181,12 @@ async function steady({ url, video, answers: count }) {
   return { marks, gaps, questions: [...new Set(all.map(({ question }) => question))], complaints }
 }
 
-/** Resident bytes of this browser's largest renderer: the page and its worker. */
-function residentBytes() {
-  const lines = execFileSync('ps', ['-eo', 'pid,ppid,rss,args'], { encoding: 'utf8' }).trim().split('\n').slice(1)
-  const all = lines.map((line) => line.trim().match(/^(\d+)\s+(\d+)\s+(\d+)\s+(.*)$/)).filter(Boolean)
-  const ours = new Set([process.pid])
-  for (let grew = true; grew; ) {
-    grew = false
-    for (const [, pid, parent] of all) if (ours.has(+parent) && !ours.has(+pid)) grew = ours.add(+pid) && true
-  }
-  const renderers = all.filter(([, pid, , , args]) => ours.has(+pid) && args.includes('--type=renderer'))
-  return Math.max(0, ...renderers.map(([, , , kilobytes]) => kilobytes * 1024))
-}
-
 /** A first visit, then the network is cut (by whoever runs this, on a line from us), then a second run of the browser. */
 async function offline({ url, video, profile }) {
   const first = await openPage({ video, profile })
   await first.page.goto(url)
   await waitForAnswers(first.page, 1)
-  await first.page.waitForFunction(() => document.querySelector('[data-offline]')?.textContent.startsWith('yes'), null, {
+  await first.page.waitForFunction(() => document.querySelector('[data-fact="info.offline"]')?.textContent.startsWith('yes'), null, {
     timeout: 60_000,
   })
   const stored = await first.page.evaluate(async () => {
@@ -263,12 +252,12 @@ async function keyboard({ url, video }) {
   await page.waitForFunction(() => globalThis.answers.at(-1).question.startsWith('Is it'))
   seen.own = await page.textContent('.label .question')
   seen.spoken = await page.textContent('#spoken')
-  await page.focus('#about')
+  await page.focus('#adjust')
   await page.keyboard.press('Enter')
   await page.uncheck('#digits')
-  seen.dialog = await page.$eval('#info', (dialog) => dialog.open && dialog.contains(document.activeElement))
+  seen.dialog = await page.$eval('#settings', (dialog) => dialog.open && dialog.contains(document.activeElement))
   await page.keyboard.press('Escape')
-  seen.dialogClosed = await page.$eval('#info', (dialog) => !dialog.open && document.activeElement.id === 'about')
+  seen.dialogClosed = await page.$eval('#settings', (dialog) => !dialog.open && document.activeElement.id === 'adjust')
   await page.keyboard.press('1')
   seen.digitsOff = await page.$eval('#presets li:nth-child(1) button', (card) => card.getAttribute('aria-pressed'))
   await page.focus('#pause')

@@ -98,10 +98,10 @@ export async function changing({ url, video, question, answers: count }) {
 }
 
 /** A window of 320 × 256, as 1280 × 1024 at 400 % zoom is; `font` is the user's own size of letters. */
-export async function zoomed({ url, video, file, viewport = { width: 320, height: 256 }, font = 16 }) {
+export async function zoomed({ url, video, file, viewport = { width: 320, height: 256 }, font = 16, language = 'en' }) {
   const args = [`--blink-settings=defaultFontSize=${font}`]
   const { page, complaints, close } = await openPage({ video, viewport, args, scale: 2 })
-  await page.goto(`${url}?engine=fake`)
+  await page.goto(`${url}?engine=fake&lang=${language}`)
   await waitForAnswers(page, 1)
   const layout = await measureLayout(page)
   const width = await page.evaluate(() => document.documentElement.scrollWidth)

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { stillFrame } from './asking.mjs'
 import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
 import { auditAccessibility, lowContrast } from './page.mjs'
+import { rendererBytes } from './processes.mjs'
 
 const SIZES = {
   portrait: PORTRAIT,
@@ -348,6 +349,7 @@ export async function meters({ url, video, short, long }) {
   const seen = { short: await read(short), long: await read(long) }
   await page.waitForFunction(() => document.querySelector('#memory-name').textContent === 'Memory', null, { timeout: 90_000 })
   seen.whole = await page.evaluate(async () => ({ isolated: crossOriginIsolated, ...(await performance.measureUserAgentSpecificMemory()) }))
+  seen.process = rendererBytes()
   seen.shown = await page.textContent('#memory')
   seen.wasm = await page.evaluate(() => globalThis.answers.at(-1).memory)
   await page.click('#about')

@@ -1,14 +1,15 @@
 /** The app: sources, model, loop and views, put together. */
 
 import {
-  type Answer,
   asFailure,
   type Check,
   type Failure,
   type Frame,
+  load,
   type LoadOptions,
-  ModelClient,
-  type ModelInfo,
+  type Model,
+  type ModelAnswer,
+  type Progress,
   type Timing,
 } from 'phantom-edge-web'
 
@@ -75,7 +76,7 @@ export class App implements LoopHost, SourcesHost {
   })
   /** An earlier answer that is shown again: nothing is asked until the user does. */
   private reopened: Entry | null = null
-  private model: ModelClient | null = null
+  private model: Model | null = null
   private ready = false
   private broken = false
   private question: string
@@ -151,19 +152,22 @@ export class App implements LoopHost, SourcesHost {
 
   private async loadModel(): Promise<void> {
     this.model?.close()
+    this.model = null
     this.broken = false
     this.stage.state = 'loading'
     this.status.isLoading = true
-    this.model = new ModelClient((progress) => {
-      if (!this.ready) this.status.progress(progress)
-    })
-    let info: ModelInfo
+    const onProgress = (progress: Progress) => this.status.progress(progress)
     try {
-      info = await this.model.load({ ...this.options, tile: this.settings.tileChoice ?? this.options.tile ?? null })
+      this.model = await load('./bundle/', {
+        ...this.options,
+        tileSize: this.settings.tileChoice ?? this.options.tileSize,
+        onProgress,
+      })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
     }
+    const { info } = this.model
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
@@ -384,14 +388,14 @@ export class App implements LoopHost, SourcesHost {
     question: string,
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
-  ): Promise<Answer & { memory: number }> {
+  ): Promise<ModelAnswer> {
     if (!this.model) throw new Error('no model')
     const { maxTokens, tileSize } = this.settings
     const { sampling } = this.config
     const preset = this.config.presets.find((one) => one.question === question)
     const prompt = this.settings.prompt(question)
     const turns = this.isHeld ? (preset ? [] : this.thread.before(prompt)) : undefined
-    return this.model.ask(frame, prompt, { maxTokens, tileSize, sampling, form: preset?.form, turns }, signal, onText)
+    return this.model.ask(frame, prompt, { ...preset?.form, maxTokens, tileSize, sampling, turns, signal, onText })
   }
 
   onStart(question: string): void {
@@ -408,7 +412,7 @@ export class App implements LoopHost, SourcesHost {
     this.panel.meter(timing, false)
   }
 
-  onAnswer(question: string, answer: Answer & { memory: number }): void {
+  onAnswer(question: string, answer: ModelAnswer): void {
     const verdict = verdictOf(answer, this.config.leastConfidence)
     this.scene.keep()
     this.stage.label.finish(verdict)
@@ -425,7 +429,7 @@ export class App implements LoopHost, SourcesHost {
   }
 
   /** Writes an answer into the history, and into the conversation that it is a part of. */
-  private note(question: string, verdict: Verdict, { ids }: Answer): void {
+  private note(question: string, verdict: Verdict, { ids }: ModelAnswer): void {
     const turn = { question: this.settings.prompt(question), ids }
     this.history.add({ question, verdict, turn }, this.keeper.latest, this.loop.isLive)
     if (this.isHeld && !this.panel.showsAll) this.thread.add(turn, this.shown(question), verdict)

@@ -184,7 +184,11 @@ function explained<T>(where: string, parse: () => T): T {
   }
 }
 
-/** What app.json is refused with. */
-export function wrongSettings(reason: string): Failure {
+/** What is said where app.json cannot be loaded. */
+export function missingSettings(): Failure {
+  return wrongSettings('it cannot be loaded')
+}
+
+function wrongSettings(reason: string): Failure {
   return new Failure('manifest', `The app's settings (app.json) are not right: ${reason}.`)
 }

@@ -3,7 +3,7 @@
  * answer is about what is before the camera now; whatever the user does cancels the job under way.
  */
 
-import { type Answer, asFailure, type Failure, type Frame, type Timing } from 'phantom-edge-web'
+import { asFailure, type Failure, type Frame, type ModelAnswer, type Timing } from 'phantom-edge-web'
 
 export interface LoopHost {
   /** The newest picture, or null while there is none. */
@@ -13,10 +13,10 @@ export interface LoopHost {
     question: string,
     signal: AbortSignal,
     onText: (text: string, timing: Timing) => void,
-  ): Promise<Answer & { memory: number }>
+  ): Promise<ModelAnswer>
   onStart(question: string): void
   onText(question: string, text: string, timing: Timing): void
-  onAnswer(question: string, answer: Answer & { memory: number }): void
+  onAnswer(question: string, answer: ModelAnswer): void
   onFailure(failure: Failure): void
   onIdle(): void
 }

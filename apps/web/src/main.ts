@@ -1,7 +1,7 @@
 import { asFailure, type LoadOptions, type TileChoice } from 'phantom-edge-web'
 
 import { App } from './app'
-import { type AppConfig, parseConfig, wrongSettings } from './config'
+import { type AppConfig, missingSettings, parseConfig } from './config'
 import { speak } from './i18n/speak'
 import { LANGUAGES } from './i18n/text'
 import { prepareOffline } from './offline'
@@ -18,19 +18,17 @@ function readOptions(chosen: Preferences): LoadOptions {
   const query = new URLSearchParams(location.search)
   const device = query.get('device')
   return {
-    bundle: new URL('./bundle/', location.href).href,
-    engine: query.get('engine') === 'fake' ? 'fake' : 'model',
-    device: device === 'wasm' || device === 'webgpu' ? device : null,
-    threads: null,
+    standIn: query.get('engine') === 'fake',
+    device: device === 'wasm' || device === 'webgpu' ? device : undefined,
     keepVision: query.get('vision') !== 'release',
-    tile: readTile(query, chosen),
+    tileSize: readTile(query, chosen),
   }
 }
 
-function readTile(query: URLSearchParams, { tileSize }: Preferences): TileChoice | null {
+function readTile(query: URLSearchParams, { tileSize }: Preferences): TileChoice | undefined {
   const size = Number(query.get('tile'))
   if (size > 0) return { size, required: true }
-  return tileSize === null ? null : { size: tileSize, required: false }
+  return tileSize === null ? undefined : { size: tileSize, required: false }
 }
 
 async function loadConfig(): Promise<AppConfig> {
@@ -38,7 +36,7 @@ async function loadConfig(): Promise<AppConfig> {
   try {
     json = await (await fetch('./app.json', { cache: 'no-cache' })).json()
   } catch {
-    throw wrongSettings('it cannot be loaded')
+    throw missingSettings()
   }
   return parseConfig(json)
 }

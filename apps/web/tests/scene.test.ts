@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { SceneWatch } from '../src/source/scene'
-import { frameOf } from '../src/source/source'
+import { frameOf } from 'phantom-edge-web'
 
 /** A square of one grey, a noisy one, or one whose right half has another grey. */
 function picture(grey: number, { noise = 0, right = grey, side = 96 } = {}) {

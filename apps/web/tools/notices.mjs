@@ -1,12 +1,13 @@
 /**
- * Writes public/THIRD_PARTY_NOTICES.txt: name, version and licence text of every package that ends up in the app.
- * With --check, only says whether the file is what it would write.
+ * Writes THIRD_PARTY_NOTICES.txt of the app and of the engine's package: name, version and licence text of every package
+ * that ends up in them. With --check, only says whether the files are what it would write.
  */
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const OUTPUT = 'public/THIRD_PARTY_NOTICES.txt'
+const APP = 'public/THIRD_PARTY_NOTICES.txt'
+const ENGINE = 'engine/THIRD_PARTY_NOTICES.txt'
 const LICENCE = /^(licen[cs]e|copying|notice)(\.(md|txt|mit))?$/i
 const MIT_TEXT = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
 files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use,
@@ -30,25 +31,31 @@ const HOLDERS = {
 const TYPES_ONLY = /^(@types\/.*|undici-types)$/
 
 const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
-const sections = Object.entries(packages)
-  .filter(([folder, entry]) => folder.startsWith('node_modules/') && !entry.link && !entry.dev && !entry.devOptional)
-  .sort(([a], [b]) => (a < b ? -1 : 1))
-  .map(([folder, { version }]) => ({ folder, name: folder.slice(folder.lastIndexOf('node_modules/') + 13), version }))
-  .filter(({ name }) => !TYPES_ONLY.test(name))
-  .map(({ folder, name, version }) => section(folder, name, version))
-const notices = [head(), ...sections].join(`\n\n${'-'.repeat(100)}\n\n`) + '\n'
+const OF_RUNTIME = 'https://github.com/microsoft/onnxruntime'
+const engine = contained(Object.keys(packages.engine.devDependencies)) // built into the package: nobody installs them
+const app = contained(Object.keys(packages[''].dependencies).filter((name) => !packages[`node_modules/${name}`].link), engine)
 
-if (process.argv.includes('--check')) {
-  const current = existsSync(OUTPUT) ? readFileSync(OUTPUT, 'utf8') : ''
-  if (current !== notices) {
-    console.error(`${OUTPUT} is not what the installed packages say: npm run notices`)
-    process.exit(1)
-  }
-} else writeFileSync(OUTPUT, notices)
+write(ENGINE, `This package contains the following software, under the licences below. What ONNX Runtime is itself built from is listed
+at ${OF_RUNTIME}.`, engine)
+write(APP, `This app contains the following software, under the licences below. What ONNX Runtime is itself built from is listed in
+ONNXRUNTIME_THIRD_PARTY_NOTICES.txt beside this file, and at ${OF_RUNTIME}.`, app)
 
-function head() {
-  return `This app contains the following software, under the licences below. What ONNX Runtime is itself built from is listed in
-ONNXRUNTIME_THIRD_PARTY_NOTICES.txt beside this file, and at https://github.com/microsoft/onnxruntime.`
+/** Folders of packages and of all that they depend on. */
+function contained(names, folders = []) {
+  const next = names.filter((name) => !TYPES_ONLY.test(name)).map((name) => `node_modules/${name}`)
+  return next.reduce((all, folder) => {
+    if (all.includes(folder)) return all
+    return contained(Object.keys(packages[folder].dependencies ?? {}), [...all, folder])
+  }, folders)
+}
+
+function write(output, head, folders) {
+  const sections = [...folders].sort().map((folder) => section(folder, folder.slice('node_modules/'.length), packages[folder].version))
+  const notices = [head, ...sections].join(`\n\n${'-'.repeat(100)}\n\n`) + '\n'
+  if (!process.argv.includes('--check')) return writeFileSync(output, notices)
+  if (existsSync(output) && readFileSync(output, 'utf8') === notices) return
+  console.error(`${output} is not what the installed packages say: npm run notices`)
+  process.exitCode = 1
 }
 
 function section(folder, name, version) {

@@ -9,7 +9,8 @@ export type FailureCode =
   | 'model' // a graph does not load or does not run
   | 'prompt' // a question that cannot be asked
   | 'conversation' // the context holds no more of the questions and answers before it
-  | 'picture' // a file that is not a picture
+  | 'picture' // what is not a picture, or a square that is not in it
+  | 'cancelled' // loading was ended, or the model closed
   | 'camera-missing'
   | 'camera-refused'
   | 'camera-busy'

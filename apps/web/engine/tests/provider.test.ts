@@ -32,7 +32,7 @@ describe('chooseProvider', () => {
     browser([])
     expect(await chooseProvider(half, null)).toMatchObject({ provider: 'wasm', fellBack: true })
     expect((await chooseProvider(half, null)).reason).toMatch(/^WebGPU has no 16-bit floats on this device/)
-    await expect(chooseProvider(half, 'webgpu')).rejects.toThrow(/^WebGPU has no 16-bit floats.*without \?device/)
+    await expect(chooseProvider(half, 'webgpu')).rejects.toThrow(/^WebGPU has no 16-bit floats.*Leave the device/)
     browser(['shader-f16'])
     expect(await chooseProvider(half, null)).toMatchObject({ provider: 'webgpu' })
   })
@@ -46,7 +46,7 @@ describe('chooseProvider', () => {
     })
     expect(await chooseProvider(half, null)).toMatchObject({ provider: 'wasm', fellBack: true })
     expect(await chooseProvider(integers, null)).toMatchObject({ provider: 'wasm', fellBack: false })
-    await expect(chooseProvider(blocks, 'webgpu')).rejects.toThrow(/This browser has no WebGPU\. Open/)
+    await expect(chooseProvider(blocks, 'webgpu')).rejects.toThrow(/This browser has no WebGPU\. Leave/)
   })
 
   it('leaves a core to the page, and has one thread without isolation', () => {

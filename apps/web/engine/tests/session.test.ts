@@ -6,6 +6,7 @@ import { Failure } from '../src/failure'
 import type { AskOptions, ModelInfo } from '../src/model/engine'
 import type { Cache, Graphs } from '../src/model/graphs'
 import { buildPrompt, checkQuestion } from '../src/model/prompt'
+import { GREEDY } from '../src/model/sampling'
 import { Session } from '../src/model/session'
 import { Tokenizer } from '../src/model/tokenizer'
 import { breathe } from '../src/model/yield'
@@ -111,6 +112,17 @@ describe('Session', () => {
     expect(answer).toMatchObject({ text: 'red', stop: 'end', tokens: 4 })
   })
 
+  it('draws by temperature, the same from the same seed, and takes the likeliest of what a form allows', async () => {
+    const drawn = (seed: number) => session.ask(frame, 'Colour?', options({ maxTokens: 8, sampling: { ...GREEDY, temperature: 100, seed } }))
+    const first = await drawn(1)
+    expect(first.ids).not.toEqual([...new TextEncoder().encode('red')])
+    expect((await drawn(1)).ids).toEqual(first.ids)
+    expect((await drawn(2)).ids).not.toEqual(first.ids)
+    const hot = { ...GREEDY, temperature: 100 }
+    expect((await session.ask(frame, 'Colour?', options({ form: { regex: 'r.d' }, sampling: hot }))).text).toBe('red')
+    expect((await session.ask(frame, 'Colour?', options({ sampling: { ...hot, topK: 1 } }))).text).toBe('red')
+  })
+
   it('says how likely the model holds a free answer, and nothing of one that is cut or long', async () => {
     const size = manifest.shape.vocabulary
     const step = Math.E / (Math.E + size - 1) // the only logit is 1, all others are 0
@@ -150,6 +162,41 @@ describe('Session', () => {
     await session.ask(frame, 'Colour?', options())
     const made = graphs.calls.length
     expect(graphs.freed).toBe(made - 1)
+  })
+
+  it('answers what follows earlier questions, from where the conversation ended', async () => {
+    const first = await session.ask(frame, 'Colour?', options({ turns: [] }))
+    const turns = [{ question: 'Colour?', ids: first.ids }]
+    const { ids: begun } = buildPrompt(manifest, tokenizer, 'Colour?')
+    const before = graphs.calls.length
+    expect(await session.ask(frame, 'Sure?', options({ turns }))).toMatchObject({ text: 'red', look: 0 })
+    expect(graphs.calls[before]?.from).toBe(begun.length + first.ids.length)
+    const { ids } = buildPrompt(manifest, tokenizer, 'Sure?', 1, turns)
+    const fed = graphs.last.filter((_, n) => n % 2 === 0).slice(0, ids.length)
+    expect(fed.filter((id) => id < 1000)).toEqual(ids.filter((id) => id !== manifest.ids.image))
+    expect(graphs.images).toBe(1)
+  })
+
+  it('continues an answer that was cut, and begins anew where another conversation is told of', async () => {
+    const cut = await session.ask(frame, 'Colour?', options({ turns: [], maxTokens: 2 }))
+    const { ids: begun, prefix } = buildPrompt(manifest, tokenizer, 'Colour?')
+    let before = graphs.calls.length
+    await session.ask(frame, 'Sure?', options({ turns: [{ question: 'Colour?', ids: cut.ids }] }))
+    expect(graphs.calls[before]?.from).toBe(begun.length + 1) // the last token was not computed further
+    before = graphs.calls.length
+    await session.ask(frame, 'Sure?', options({ turns: [{ question: 'Colour?', ids: [97] }] }))
+    expect(graphs.calls[before]?.from).toBe(prefix)
+    before = graphs.calls.length
+    await session.ask(frame, 'Sure?', options())
+    expect(graphs.calls[before]?.from).toBe(prefix)
+  })
+
+  it('keeps one conversation, and none with another picture', async () => {
+    const turns = [{ question: 'Colour?', ids: [97] }]
+    for (let n = 0; n < 3; n++) await session.ask(frame, 'Sure?', options({ turns }))
+    expect(graphs.freed).toBe(graphs.calls.length - 2) // the picture's and the last conversation's are kept
+    await session.ask(other, 'Colour?', options())
+    expect(graphs.freed).toBe(graphs.calls.length - 1)
   })
 
   it('looks with tiles of another size when asked to, and again at the same picture', async () => {
@@ -233,6 +280,25 @@ describe('buildPrompt', () => {
     const head = [256, ...bytes('user\n'), 258, 260, 260, 260]
     expect(ids).toEqual([...head, 259, ...bytes('Hi'), 257, 256, ...bytes('assistant\n')])
     expect(prefix).toBe(head.length)
+  })
+
+  it('has earlier turns before the question, their answers as the tokens that they were', () => {
+    const bytes = (text: string) => [...new TextEncoder().encode(text)]
+    const alone = buildPrompt(manifest, tokenizer, 'Hi')
+    const { ids, prefix } = buildPrompt(manifest, tokenizer, 'So?', 1, [{ question: ' Hi', ids: [120, 121] }])
+    const next = [257, 256, ...bytes('user\nSo?'), 257, 256, ...bytes('assistant\n')]
+    expect(ids).toEqual([...alone.ids, 120, 121, ...next])
+    expect(prefix).toBe(alone.prefix)
+  })
+
+  it.each([
+    [[{ question: 'Hi', ids: [257] }], /cannot contain token 257/],
+    [[{ question: 'Hi', ids: [1, 260] }], /cannot contain token 260/],
+    [[{ question: 'Hi', ids: [9999] }], /cannot contain token 9999/],
+    [[{ question: 'a <img>', ids: [1] }], /cannot contain <img>/],
+    [[{ question: 'Hi', ids: Array(160).fill(97) }], /conversation is too long/],
+  ])('refuses turns %#', (turns, message) => {
+    expect(() => buildPrompt(manifest, tokenizer, 'So?', 1, turns)).toThrow(message)
   })
 
   it('tidies blanks', () => {

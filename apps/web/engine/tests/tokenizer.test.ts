@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { parseManifest } from '../src/bundle/manifest'
 import { tokenDecoder } from '../src/form/token_bytes'
 import { answerIds, buildPrompt } from '../src/model/prompt'
+import type { Turn } from '../src/model/engine'
 import { Tokenizer } from '../src/model/tokenizer'
 import { byteTokenizer, changed } from './helpers'
 
@@ -59,6 +60,8 @@ interface Family {
   readonly texts: readonly { readonly text: string; readonly ids: number[]; readonly decoded: string }[]
   readonly manifest: Record<string, unknown>
   readonly prompts: readonly { readonly question: string; readonly ids: number[] }[]
+  /** Each prompt with the questions and answers before it. */
+  readonly conversation: readonly { readonly turns: Turn[]; readonly question: string; readonly ids: number[] }[]
   readonly choices: readonly { readonly text: string; readonly ids: number[] }[]
   /** What each id writes, in hex, and how many spaces at the start of an answer are no part of it. */
   readonly bytes: readonly string[]
@@ -87,6 +90,15 @@ describe.skipIf(!cases)('Tokenizer and Python', () => {
     expect(made.map(({ ids }) => ids)).toEqual(family.prompts.map(({ ids }) => ids))
     const looks = new Set(made.map(({ ids, prefix }) => ids.slice(0, prefix).join()))
     expect(looks.size).toBe(1) // so one look serves all questions
+  })
+
+  it.each(families)('agree on every prompt of a conversation: $family', ({ json, manifest, conversation }) => {
+    const tokenizer = open(json)
+    const parsed = parseManifest(changed(manifest))
+    for (const { turns, question, ids } of conversation) {
+      expect(buildPrompt(parsed, tokenizer, question, 1, turns).ids, question).toEqual(ids)
+    }
+    expect(conversation.map(({ turns }) => turns.length)).toEqual([0, 1, 2, 3])
   })
 
   it.each(families)('agree on the tokens of choices: $family', ({ json, manifest, choices }) => {

@@ -3,7 +3,7 @@
  * like any other; three.js draws the reticle and the pins, the labels stay HTML above the picture.
  */
 
-import { Failure, type Frame, type Point, type Size, type Square } from 'phantom-edge-web'
+import { Failure, type Frame, frameOf, type Point, type Size, type Square } from 'phantom-edge-web'
 import {
   Matrix4,
   Mesh,
@@ -17,7 +17,7 @@ import {
 } from 'three'
 
 import { text } from '../i18n/text'
-import { frameOf, type Source } from '../source/source'
+import type { Source } from '../source/source'
 import type { Label } from '../ui/label'
 import type { Box } from '../ui/placing'
 import type { Stage } from '../ui/stage'
@@ -54,7 +54,7 @@ export class ArSource implements Source {
   private readonly camera = new PerspectiveCamera()
   private readonly reticle = new Mesh(
     new RingGeometry(0.045, 0.055, 32).rotateX(-Math.PI / 2),
-    new MeshBasicMaterial({ color: 0x5ee0b7 }),
+    new MeshBasicMaterial({ color: brand() }),
   )
   private readonly reader: CameraReader
   private readonly pins: Pin[] = []
@@ -184,7 +184,7 @@ export class ArSource implements Source {
   /** Puts a pin where a surface is ahead, else along a ray; the one before keeps its answer. */
   private async place(ray: Matrix4): Promise<void> {
     const { hit, pose } = this.latest
-    const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: 0x5ee0b7 }))
+    const mesh = new Mesh(new SphereGeometry(0.012, 24, 16), new MeshBasicMaterial({ color: brand() }))
     const ahead = () => new Vector3(0, 0, -WITHOUT_SURFACE).applyMatrix4(ray)
     mesh.position.copy(pose ? new Vector3().setFromMatrixPosition(pose) : ahead())
     this.scene.add(mesh)
@@ -286,6 +286,11 @@ export function projected(position: Vector3, camera: PerspectiveCamera, stage: S
   const { x, y, z } = position.clone().project(camera)
   if (Math.abs(x) > 1 || Math.abs(y) > 1 || Math.abs(z) > 1) return null
   return { x: ((x + 1) / 2) * stage.width, y: ((1 - y) / 2) * stage.height }
+}
+
+/** The accent colour as the page has it over the picture. */
+function brand(): string {
+  return getComputedStyle(document.documentElement).getPropertyValue('--brand').trim()
 }
 
 function keyOf({ x, y, side }: Square): string {

@@ -1,7 +1,7 @@
 /** Fetches the job beside the page, does it with the app's own engine, and reports every step and the result. */
 
 import { asFailure, type Check, Failure, type Provider } from 'phantom-edge-web'
-import { buildPrompt, loadSession, type Session, wasmBytes } from 'phantom-edge-web/measuring'
+import { buildPrompt, loadSession, runtimeFiles, type Session, wasmBytes } from 'phantom-edge-web/measuring'
 
 import { type Key, text, type Values } from '../i18n/text'
 import { type Features, readFeatures } from './features'
@@ -46,8 +46,8 @@ self.onmessage = async ({ data: page }: MessageEvent<string>) => {
 async function run(job: Job & { do: 'measure' }, bundle: string, step: Step): Promise<Run> {
   const { provider, question, settings } = job
   await step('bench.loading')
-  const options = { bundle, engine: 'model', device: provider, threads: settings.threads, keepVision: true } as const
-  const session = await loadSession(options, () => undefined)
+  const options = { bundle, engine: 'model', device: provider, threads: settings.threads, keepVision: true, tile: null } as const
+  const session = await loadSession({ ...options, runtime: runtimeFiles() }, () => undefined)
   if (session.graphs.provider !== provider) throw new Failure('browser', session.info.reason)
   const conditions: Record<string, unknown> = {}
   if (job.check) {

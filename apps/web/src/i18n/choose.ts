@@ -4,7 +4,7 @@ import { type Language, matching } from './text'
 
 export interface LanguageChoice {
   readonly language: Language
-  /** What the page's address asked for and the app does not speak. */
+  /** What the page's address names and the app does not speak. */
   readonly missing: string | null
 }
 
@@ -18,8 +18,8 @@ export function chooseLanguage(
   remembered: string | null,
   browser: readonly string[],
 ): LanguageChoice {
-  const asked = address === null ? null : matching(offered, [address])
+  const named = address === null ? null : matching(offered, [address])
   const wishes = remembered === null ? browser : [remembered, ...browser]
-  const language = asked ?? matching(offered, wishes) ?? (offered[0] as Language)
-  return { language, missing: address !== null && asked === null ? address : null }
+  const language = named ?? matching(offered, wishes) ?? (offered[0] as Language)
+  return { language, missing: address !== null && named === null ? address : null }
 }

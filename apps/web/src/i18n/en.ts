@@ -116,6 +116,7 @@ export const en = {
   'failure.network': 'The model cannot be loaded',
   'failure.picture': 'Not a picture',
   'failure.prompt': 'This cannot be asked',
+  'failure.cancelled': 'The model was closed',
   'mend.camera-missing': 'No camera was found. Connect one and try again, or use a picture.',
   'mend.camera-refused': 'The camera was refused. Allow it for this page in the browser’s site settings, then try again.',
   'mend.camera-busy': 'Another program is using the camera. Close it and try again.',
@@ -131,6 +132,7 @@ export const en = {
   'mend.picture': 'This file is not a picture that the browser can show. Choose a JPEG or a PNG.',
   'mend.picture-large': 'This file is larger than {most}. Choose a smaller picture.',
   'mend.prompt': 'Change the question and ask again.',
+  'mend.cancelled': 'Reload the page.',
 
   // About the model
   'info.title': 'About the model',
@@ -256,8 +258,8 @@ export const en = {
   'meter.runtime': 'Runtime',
   'meter.few': '{n} tokens are too few to give a speed; this is the time of the whole answer.',
   'info.memory': 'Memory',
-  'info.memory-whole': '{size}, the page with its model, as the browser measures it',
-  'info.memory-runtime': '{size}, the runtime alone: this browser does not measure the whole page',
+  'info.memory-whole': '{size}, the page with its model as the browser counts it; the browser’s own share comes on top',
+  'info.memory-runtime': '{size}, the runtime alone: the browser has not measured the whole page',
   'notice.sample': 'Try the sample',
   'failure.conversation': 'The conversation is too long',
   'mend.conversation': 'The model cannot hold more of this conversation. Begin a new one: the picture stays.',

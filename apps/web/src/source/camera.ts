@@ -1,10 +1,9 @@
 /** The camera as a source of pictures, and what keeps a browser from giving it. */
 
-import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+import { capture, Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
 
 import { text } from '../i18n/text'
-import { Cutter, frameOf, type Source } from './source'
-import { copyPixels } from './video_pixels'
+import { Cutter, type Source } from './source'
 
 const WANTED = { width: { ideal: 1280 }, height: { ideal: 720 } }
 
@@ -66,10 +65,9 @@ export class Camera implements Source {
   }
 
   async grab(square: Square): Promise<Frame | null> {
-    if (!this.size) return null
+    if (!this.size || this.video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null
     if (this.frozen) return this.cutter.cutStill(this.still, square)
-    const rgba = await copyPixels(this.video, square)
-    return rgba ? frameOf(square.side, square.side, rgba) : this.cutter.cut(this.video, square)
+    return capture(this.video, square)
   }
 
   freeze(): void {

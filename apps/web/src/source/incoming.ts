@@ -12,7 +12,7 @@ export interface IncomingHost {
   onNothing(failure: Failure): void
 }
 
-const TEXT_FIELDS = 'input, textarea, select, [contenteditable]'
+const TEXT_FIELDS = 'input, textarea, select'
 
 export class Incoming {
   private readonly place = element('drop', HTMLElement)

@@ -1,6 +1,6 @@
 /** Where pictures come from: the camera, a file, the built-in sample, or the camera of an AR session. */
 
-import type { Frame, Point, Size, Square } from 'phantom-edge-web'
+import { type Frame, frameOf, type Point, type Size, type Square } from 'phantom-edge-web'
 
 import type { Fit } from './view'
 
@@ -20,8 +20,6 @@ export interface Source {
   thaw(): void
   close(): void
 }
-
-let frames = 0
 
 /** Cuts squares out of anything that can be drawn. */
 export class Cutter {
@@ -53,9 +51,4 @@ export class Cutter {
   forget(): void {
     this.last = null
   }
-}
-
-/** RGBA pixels as a frame with an id of its own. */
-export function frameOf(width: number, height: number, rgba: ArrayBuffer): Frame {
-  return { id: ++frames, width, height, rgba }
 }

@@ -29,9 +29,16 @@ export class Status {
       button(`notice-${remedy}`).addEventListener('click', () => {
         const act = this.remedies[remedy]
         if (this.subject) this.dismiss(this.subject)
+        this.returnFocus()
         act?.()
       })
     }
+  }
+
+  /** The button that had the focus is gone with the notice: the page goes on where it begins. */
+  private returnFocus(): void {
+    const app = element('app', HTMLElement)
+    ;(app.hidden ? element('welcome', HTMLElement) : app).focus()
   }
 
   set(key: Key, tone: Tone, values?: Values): void {

@@ -45,7 +45,7 @@ export class BundleFiles {
     try {
       json = JSON.parse(text)
     } catch {
-      throw new Failure('manifest', "The model's manifest.json is not JSON. Write the app again.")
+      throw new Failure('manifest', "The model's manifest.json is not JSON. Copy the bundle again, whole.")
     }
     const manifest = parseManifest(json)
     const known = tile && (tile.required || manifest.tiles.sizes.some(({ size }) => size === tile.size))
@@ -61,7 +61,7 @@ export class BundleFiles {
    */
   async read(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const entry = this.manifest.files[name]
-    if (!entry) throw new Failure('manifest', `${name} is not among the bundle's files. Write the app again.`)
+    if (!entry) throw new Failure('manifest', `${name} is not among the bundle's files. Copy the bundle again, whole.`)
     const key = this.key(name)
     const stored = await this.store?.match(key)
     if (stored) {
@@ -72,7 +72,7 @@ export class BundleFiles {
     }
     const bytes = await this.receive(await request(new URL(name, this.base), name), name, entry.bytes)
     if ((await sha256(bytes)) !== entry.sha256) {
-      throw new Failure('damaged', `${name} is not the file that was exported (SHA-256 differs). Write the app again.`)
+      throw new Failure('damaged', `${name} is not the file that was exported (SHA-256 differs). Copy the bundle again, whole.`)
     }
     await this.keep(key, bytes)
     return bytes
@@ -86,7 +86,7 @@ export class BundleFiles {
 
   /** The body of a response of exactly `size` bytes, reporting progress. */
   private async receive(response: Response, name: string, size: number): Promise<Uint8Array<ArrayBuffer>> {
-    const wrong = new Failure('damaged', `${name} has not the size in the manifest. Write the app again.`)
+    const wrong = new Failure('damaged', `${name} has not the size in the manifest. Copy the bundle again, whole.`)
     if (!response.body) throw wrong
     const bytes = new Uint8Array(size)
     const reader = response.body.getReader()
@@ -112,12 +112,14 @@ export class BundleFiles {
     }
   }
 
-  /** Forgets files of an earlier model. */
+  /** Forgets files of an earlier model at this address. */
   private async dropOthers(): Promise<void> {
     if (!this.store) return
     const current = new Set([new URL(MANIFEST, this.base).href])
     for (const name of Object.keys(this.manifest.files)) current.add(this.key(name))
-    for (const { url } of await this.store.keys()) if (!current.has(url)) await this.store.delete(url)
+    for (const { url } of await this.store.keys()) {
+      if (url.startsWith(this.base.href) && !current.has(url)) await this.store.delete(url)
+    }
   }
 }
 

@@ -3,7 +3,7 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
-import type { Cause, Provider } from './provider'
+import type { Cause, Provider } from './options'
 import type { Sampling } from './sampling'
 
 /** What is being loaded or prepared; an app that speaks other languages names it by this. */

@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-web'
 
 import { dataFiles, type Graph, GRAPHS, type Manifest } from '../bundle/manifest'
 import { asFailure, Failure } from '../failure'
-import type { Provider } from './provider'
+import type { Provider } from './options'
 
 type Ort = typeof import('onnxruntime-web')
 /** The graphs that are in memory as long as the model is. */

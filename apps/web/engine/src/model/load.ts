@@ -1,13 +1,14 @@
 /** From a bundle's address to an engine that answers. */
 
-import { BundleFiles, type TileChoice } from '../bundle/files'
+import { BundleFiles } from '../bundle/files'
 import { type Golden, goldenFile, readGolden } from '../bundle/golden'
 import { atTileSize, type Manifest, neededBytes } from '../bundle/manifest'
 import { asFailure } from '../failure'
 import type { Engine, LoadPart, ModelInfo, PictureSize, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
-import { type Choice, chooseProvider, loadOrt, type Provider, runtimeBytes, withoutWebGpu } from './provider'
+import type { EngineOptions } from './options'
+import { type Choice, chooseProvider, loadOrt, runtimeBytes, withoutWebGpu } from './provider'
 import { requireGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
@@ -22,28 +23,14 @@ const TITLES: Readonly<Record<LoadPart, string>> = {
 }
 const REPORT_EVERY = 60 // milliseconds; bytes arrive far more often than a bar need move
 
-export interface LoadOptions {
-  /** Address of the bundle's folder, with a slash at the end. */
-  readonly bundle: string
-  /** `fake` answers without a model, for tests of the page. */
-  readonly engine: 'model' | 'fake'
-  readonly device: Provider | null
-  /** Of WASM; null leaves it to the app. */
-  readonly threads: number | null
-  /** Whether the vision encoder stays in memory between pictures; otherwise each picture loads it again. */
-  readonly keepVision: boolean
-  /** Which of the bundle's sizes of tiles to look with; without it, the bundle's default. */
-  readonly tile?: TileChoice | null
-}
-
 /** @throws {Failure} what is wrong with the bundle, the network or the browser. */
-export async function loadEngine(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<Engine> {
+export async function loadEngine(options: EngineOptions, onProgress: (progress: Progress) => void): Promise<Engine> {
   if (options.engine === 'fake') return FakeEngine.load(onProgress)
   return loadSession(options, onProgress)
 }
 
 /** As {@link loadEngine}, of a real model. */
-export function loadSession(options: LoadOptions, onProgress: (progress: Progress) => void): Promise<Session> {
+export function loadSession(options: EngineOptions, onProgress: (progress: Progress) => void): Promise<Session> {
   return new Loader(onProgress).load(options)
 }
 
@@ -60,19 +47,19 @@ class Loader {
 
   constructor(private readonly onProgress: (progress: Progress) => void) {}
 
-  async load(options: LoadOptions): Promise<Session> {
-    const files = await BundleFiles.open(new URL(options.bundle), options.tile ?? null, (loaded, total) => this.received(loaded, total))
+  async load(options: EngineOptions): Promise<Session> {
+    const files = await BundleFiles.open(new URL(options.bundle), options.tile, (loaded, total) => this.received(loaded, total))
     const { manifest } = files
     const choice = await chooseProvider(manifest, options.device, options.threads)
     this.runtime = [0, runtimeBytes(choice)]
     const tokenizer = Tokenizer.fromJson(JSON.parse(new TextDecoder().decode(await files.read('tokenizer.json'))))
     try {
-      return await this.open(files, tokenizer, choice, options.keepVision)
+      return await this.open(files, tokenizer, choice, options)
     } catch (error) {
       const failure = asFailure(error)
       if (choice.provider === 'wasm' || failure.code !== 'model') throw failure // the CPU's fault, or a file's
       const onCpu = withoutWebGpu(manifest, 'wrong-webgpu', options.threads, failure.message)
-      return this.open(files, tokenizer, onCpu, options.keepVision)
+      return this.open(files, tokenizer, onCpu, options)
     }
   }
 
@@ -80,11 +67,11 @@ class Loader {
     files: BundleFiles,
     tokenizer: Tokenizer,
     choice: Choice,
-    keepVision: boolean,
+    { keepVision, runtime }: EngineOptions,
   ): Promise<Session> {
     const { manifest } = files
     this.began('runtime')
-    const { ort, files: runtimeFiles } = await loadOrt(choice, (loaded) => this.runtimeReceived(loaded, runtimeBytes(choice)))
+    const { ort, files: runtimeFiles } = await loadOrt(choice, runtime, (loaded) => this.runtimeReceived(loaded, runtimeBytes(choice)))
     const read = (path: string) => files.read(path)
     const golden = async (chosen: Manifest) => readGolden((await read(goldenFile(chosen))).buffer)
     const gpu = choice.provider === 'webgpu'

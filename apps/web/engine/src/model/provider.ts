@@ -1,20 +1,13 @@
 /** Where the graphs run: WebGPU when there is one and the bundle's operations exist on it, else WASM on the CPU. */
 
-import asyncifyGlue from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.mjs?url'
-import asyncifyWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url'
-import wasmGlue from 'onnxruntime-web/ort-wasm-simd-threaded.mjs?url'
-import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url'
-
 import type { Manifest } from '../bundle/manifest'
 import { Failure } from '../failure'
+import type { Cause, Provider, RuntimeFiles } from './options'
 
 /** Of the runtime's WASM files, put here when the app is built. */
 declare const __RUNTIME_BYTES__: Readonly<Record<Provider, number>>
 
 type Ort = typeof import('onnxruntime-web')
-export type Provider = 'wasm' | 'webgpu'
-/** Why a model runs where it does. */
-export type Cause = 'requested' | 'int8' | 'webgpu' | 'no-webgpu' | 'no-f16' | 'wrong-webgpu' | 'fake'
 
 const REASONS: Readonly<Record<Cause, string>> = {
   requested: 'as requested',
@@ -53,7 +46,7 @@ export async function chooseProvider(
   if (missing === null) return { provider: 'webgpu', threads: 1, cause: 'webgpu', reason: REASONS.webgpu, fellBack: false }
   if (device === 'webgpu') {
     const reason = REASONS[missing]
-    throw new Failure('browser', `${reason[0]?.toUpperCase()}${reason.slice(1)}. Open the page without ?device=webgpu.`)
+    throw new Failure('browser', `${reason[0]?.toUpperCase()}${reason.slice(1)}. Leave the device to the engine.`)
   }
   return withoutWebGpu(manifest, missing, threads)
 }
@@ -93,16 +86,19 @@ export function runtimeBytes({ provider }: Choice): number {
  *
  * @throws {Failure} `network`.
  */
-export async function loadOrt(choice: Choice, onBytes: (loaded: number) => void): Promise<{ ort: Ort; files: string[] }> {
+export async function loadOrt(
+  choice: Choice,
+  runtime: RuntimeFiles,
+  onBytes: (loaded: number) => void,
+): Promise<{ ort: Ort; files: string[] }> {
   const gpu = choice.provider === 'webgpu'
   const ort = (gpu ? await import('onnxruntime-web/webgpu') : await import('onnxruntime-web/wasm')) as Ort
-  const addresses = gpu ? [asyncifyGlue, asyncifyWasm] : [wasmGlue, wasm]
-  const [mjs, binary] = addresses.map((address) => new URL(address, location.href).href) as [string, string]
-  ort.env.wasm.wasmPaths = { mjs, wasm: binary }
+  const { glue, binary } = runtime[choice.provider]
+  ort.env.wasm.wasmPaths = { mjs: glue, wasm: binary }
   ort.env.wasm.wasmBinary = await fetchCounting(binary, runtimeBytes(choice), onBytes)
   ort.env.wasm.numThreads = choice.threads
   ort.env.logLevel = 'error'
-  return { ort, files: [mjs, binary] }
+  return { ort, files: [glue, binary] }
 }
 
 /** A file's bytes. Its size is known beforehand, because a compressed response does not tell it. */

@@ -23,7 +23,7 @@ export function checkSampling(given: unknown): Sampling {
   const odd = Object.keys(given).find((key) => !(key in GREEDY))
   if (odd !== undefined) throw wrong(`It has ${JSON.stringify(odd.slice(0, 40))}: it may have ${Object.keys(GREEDY).join(', ')}`)
   const { temperature, topP, topK, seed } = { ...GREEDY, ...given }
-  if (temperature !== 0 && !(temperature >= LEAST_TEMPERATURE && temperature <= MOST_TEMPERATURE)) {
+  if (temperature !== 0 && !(typeof temperature === 'number' && temperature >= LEAST_TEMPERATURE && temperature <= MOST_TEMPERATURE)) {
     throw wrong(`temperature must be 0 (the likeliest), or ${LEAST_TEMPERATURE} to ${MOST_TEMPERATURE}`)
   }
   if (!(typeof topP === 'number' && topP > 0 && topP <= 1)) throw wrong('topP must be more than 0 and at most 1')

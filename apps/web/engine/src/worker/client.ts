@@ -2,14 +2,10 @@
 
 import type { Check } from '../bundle/golden'
 import { Failure } from '../failure'
+import type { Frame } from '../frame'
 import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
-import type { LoadOptions } from '../model/load'
-import type { QuestionOptions, FrameData, FromWorker, ToWorker } from './messages'
-
-export interface Frame extends FrameData {
-  /** This copy of the pixels goes to the worker; the page may keep another as a thumbnail. */
-  readonly rgba: ArrayBuffer
-}
+import type { EngineOptions } from '../model/options'
+import type { FromWorker, QuestionOptions, ToWorker } from './messages'
 
 interface Job<T> {
   readonly resolve: (value: T) => void
@@ -26,29 +22,28 @@ interface CheckJob extends Job<void> {
 
 /** One worker with one model. Whoever calls sees to it that one job runs at a time. */
 export class ModelClient {
-  private readonly worker: Worker
   private readonly asks = new Map<number, AskJob>()
   private readonly checks = new Map<number, CheckJob>()
   private loading: Job<ModelInfo> | null = null
   private jobs = 0
   private sent = -1
 
-  constructor(private readonly onProgress: (progress: Progress) => void) {
-    this.worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'model' })
-    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data)
-    this.worker.onerror = (event) => this.failAll(new Failure('model', `The model stopped: ${event.message}`))
+  constructor(
+    private readonly worker: Worker,
+    private readonly onProgress: (progress: Progress) => void,
+  ) {
+    worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data)
+    worker.onerror = ({ message }) => this.failAll(this.stopped(message))
   }
 
-  load(options: LoadOptions): Promise<ModelInfo> {
+  load(options: EngineOptions): Promise<ModelInfo> {
     return new Promise((resolve, reject) => {
       this.loading = { resolve, reject }
       this.send({ kind: 'load', options })
     })
   }
 
-  /**
-   * Asks about `frame`, whose buffer is handed over the first time. Aborting `signal` ends the answer early.
-   */
+  /** Asks about `frame`, which is sent when it is another than the last time. Aborting `signal` ends the answer early. */
   ask(
     frame: Frame,
     question: string,
@@ -62,9 +57,7 @@ export class ModelClient {
     return new Promise((resolve, reject) => {
       this.asks.set(job, { resolve, reject, onText })
       signal.addEventListener('abort', () => this.send({ kind: 'cancel', job }), { once: true })
-      const { id, width, height, rgba } = frame
-      const data = known ? null : { id, width, height, rgba }
-      this.send({ kind: 'ask', job, frameId: id, frame: data, question, options }, data ? [rgba] : [])
+      this.send({ kind: 'ask', job, frameId: frame.id, frame: known ? null : frame, question, options })
       if (signal.aborted) this.send({ kind: 'cancel', job })
     })
   }
@@ -77,12 +70,14 @@ export class ModelClient {
     })
   }
 
-  close(): void {
+  /** Ends the worker, and whatever waits for it with `reason`. */
+  close(reason: Failure): void {
     this.worker.terminate()
+    this.failAll(reason)
   }
 
-  private send(message: ToWorker, transfer: Transferable[] = []): void {
-    this.worker.postMessage(message, transfer)
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message)
   }
 
   private receive(message: FromWorker): void {
@@ -90,7 +85,9 @@ export class ModelClient {
       case 'progress':
         return this.onProgress(message.progress)
       case 'ready':
-        return this.loading?.resolve(message.info)
+        this.loading?.resolve(message.info)
+        this.loading = null
+        return
       case 'text':
         return this.asks.get(message.job)?.onText(message.text, message.timing)
       case 'answer':
@@ -106,6 +103,12 @@ export class ModelClient {
       case 'failed':
         return this.fail(message.job, new Failure(message.code, message.message))
     }
+  }
+
+  /** A worker that does not load says nothing of why. */
+  private stopped(message: string | undefined): Failure {
+    if (message) return new Failure('model', `The model stopped: ${message}`)
+    return new Failure('network', 'The engine’s worker cannot be loaded. Check the connection, and where its files lie.')
   }
 
   private fail(job: number | null, failure: Failure): void {

@@ -3,17 +3,10 @@
 import type { Check } from '../bundle/golden'
 import type { FailureCode } from '../failure'
 import type { Form } from '../form/form'
+import type { Frame } from '../frame'
 import type { Answer, ModelInfo, Progress, Timing, Turn } from '../model/engine'
-import type { LoadOptions } from '../model/load'
+import type { EngineOptions } from '../model/options'
 import type { Sampling } from '../model/sampling'
-
-/** A square of RGBA pixels; its buffer changes hands with the message. */
-export interface FrameData {
-  readonly id: number
-  readonly width: number
-  readonly height: number
-  readonly rgba: ArrayBuffer
-}
 
 /** How a question is to be answered. */
 export interface QuestionOptions {
@@ -27,13 +20,13 @@ export interface QuestionOptions {
 }
 
 export type ToWorker =
-  | { readonly kind: 'load'; readonly options: LoadOptions }
+  | { readonly kind: 'load'; readonly options: EngineOptions }
   /** `frame` only when the worker does not hold it already: the last one is kept for further questions. */
   | {
       readonly kind: 'ask'
       readonly job: number
       readonly frameId: number
-      readonly frame: FrameData | null
+      readonly frame: Frame | null
       readonly question: string
       readonly options: QuestionOptions
     }

@@ -1,11 +1,12 @@
 /** The inference worker: one model, one job at a time. The page stays fluid whatever the model does. */
 
 import { asFailure, Failure } from '../failure'
+import type { Frame } from '../frame'
 import type { Pixels } from '../image/resize'
 import type { Engine, Timing } from '../model/engine'
 import { loadEngine } from '../model/load'
 import { wasmBytes } from './memory'
-import type { FrameData, FromWorker, ToWorker } from './messages'
+import type { FromWorker, ToWorker } from './messages'
 
 let engine: Engine | null = null
 let latest: { id: number; pixels: Pixels } | null = null
@@ -68,7 +69,7 @@ function ready(): Engine {
 }
 
 /** The frame that came with the message, or the one of the question before. */
-function take(id: number, frame: FrameData | null): Pixels {
+function take(id: number, frame: Frame | null): Pixels {
   if (frame) {
     const { width, height, rgba } = frame
     latest = { id, pixels: { width, height, channels: 4, data: new Uint8Array(rgba) } }
