@@ -13,7 +13,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
 from phantom_edge.cli.ending import after_eval
-from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, within
+from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, Revision, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 from phantom_edge.system import interrupts
 
@@ -40,6 +40,7 @@ def evaluate(
             help="Checkpoint or bundle: folder or id. Default: Phantom-Nano.",
         ),
     ] = None,
+    revision: Revision = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,7 +123,7 @@ def evaluate(
         sizes = parse_tile_sizes(tile_size)
         models = [model, *(against or [])]
         results = evaluate_models(
-            models, suite, watch, tile_sizes=sizes, pictures=pictures, constrain=constrain
+            models, suite, watch, tile_sizes=sizes, pictures=pictures, constrain=constrain, revision=revision
         )
     summary = report(suite, results)
     if records is not None:

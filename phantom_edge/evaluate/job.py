@@ -81,6 +81,7 @@ def evaluate_models(
     tile_sizes: Sequence[int] = (),
     pictures: PictureCache | None = None,
     constrain: bool = False,
+    revision: str | None = None,
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
@@ -88,7 +89,7 @@ def evaluate_models(
     ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. With
     ``constrain`` it answers with the likeliest of an item's choices. Everything is checked before the first
     question. Only one model is loaded at a time. What ``pictures`` knows of a model and a picture is not
-    computed again.
+    computed again. ``revision`` is a branch, a tag or a commit of the first model's id.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
 
@@ -99,9 +100,10 @@ def evaluate_models(
     if constrain and not any(item.choices for item in suite.items):
         raise InputError("--constrain: none of these questions has a closed set of answers; leave it out")
     candidates: list[EvalResult | Candidate] = []
-    for model in models:
-        kept = _records(model, suite)
-        candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
+    for n, model in enumerate(models):
+        kept, at = _records(model, suite), None if n else revision
+        sizes = tile_sizes or (None,)
+        candidates += [kept] if kept else [Candidate.of(model, size, revision=at) for size in sizes]
     evaluated = partial(_evaluate, suite=suite, watch=watch, pictures=pictures, constrain=constrain)
     results = [c if isinstance(c, EvalResult) else evaluated(c) for c in candidates]
     names: dict[str, int] = {}
