@@ -1,8 +1,8 @@
-import { defaultClientConditions, defineConfig } from 'vite'
+import { defineConfig } from 'vite'
 
+import { conditions, nodeConditions, runtimeSizes } from './engine/tools/from_source.ts'
 import { appFiles } from './tools/app_files.ts'
 import { contentPolicy } from './tools/content_policy.ts'
-import { runtimeSizes } from './tools/runtime_sizes.ts'
 import { settings } from './tools/settings.ts'
 
 /** What WASM threads need; the built app's service worker adds it where a host cannot. */
@@ -14,8 +14,8 @@ const isolation = {
 export default defineConfig({
   base: './', // any folder of any web server
   define: runtimeSizes(),
-  // onnxruntime-web without its WASM glue inside: the glue starts threads from its own address, which bundling changes.
-  resolve: { conditions: ['onnxruntime-web-use-extern-wasm', ...defaultClientConditions] },
+  resolve: { conditions },
+  ssr: { resolve: { conditions: nodeConditions } }, // the unit tests'
   build: {
     target: 'es2022',
     assetsInlineLimit: 0, // the content policy allows no data: scripts

@@ -23,10 +23,12 @@ MOST_BYTES: Final = 1_600_000_000
 """Most bytes of graphs and weights. A browser's WebAssembly memory ends at 4 GiB, and a loaded model was
 measured to take about twice its files: once as they are and once packed for the kernels."""
 LONGEST_NAME: Final = 214  # npm's own
+DEFAULT_NAME: Final = "phantom-edge-demo"
 SUGGESTED: Final = 60  # characters of a name that an error suggests
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 RUNTIME_NOTICES: Final = "ONNXRUNTIME_THIRD_PARTY_NOTICES.txt"
-_RESERVED: Final = ("node_modules", "favicon.ico")
+ENGINE: Final = "phantom-edge-web"  # the package inside the project
+_RESERVED: Final = ("node_modules", "favicon.ico", ENGINE)
 _IGNORED: Final = "node_modules/\ndist/\n"
 
 
@@ -59,12 +61,11 @@ def check_project_name(name: str) -> str:
     """The name again, if npm takes it for a package, else :class:`InputError` with one that it takes."""
     if len(name) <= LONGEST_NAME and _NAME.fullmatch(name) and name not in _RESERVED:
         return name
-    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:SUGGESTED] or "phantom-edge-web"
+    near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:SUGGESTED] or DEFAULT_NAME
     near = f"{near}-app" if near in _RESERVED else near
-    raise InputError(
-        f"{shown(name)} is no name of an npm package: lower case letters, digits, '-', '.', '_', beginning "
-        f"with a letter or digit; for example --name {near}"
-    )
+    rule = "lower case letters, digits, '-', '.', '_', beginning with a letter or digit"
+    reason = "is a name that is taken" if name in _RESERVED else f"is no name of an npm package: {rule}"
+    raise InputError(f"{shown(name)} {reason}; for example --name {near}")
 
 
 def check_request(output: str | Path, *, name: str | None = None, title: str | None = None) -> str:
@@ -114,7 +115,7 @@ def write_web_app(
 
 def _name_from(output: Path) -> str:
     near = re.sub(r"[^a-z0-9._-]+", "-", output.absolute().name.lower()).strip("-._")[:LONGEST_NAME]
-    return check_project_name(near) if near else "phantom-edge-web"
+    return check_project_name(f"{near}-app" if near in _RESERVED else near or DEFAULT_NAME)
 
 
 def _rename(folder: Path, package: str, title: str | None) -> None:

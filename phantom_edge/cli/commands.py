@@ -221,6 +221,7 @@ def run(
     as_json: option.Json = False,
 ) -> None:
     """Ask about a picture: the answer streams as it is generated, from a checkpoint or from a bundle."""
+    from phantom_edge.cli.certainty import certainty, check_answered, percent, say_doubt
     from phantom_edge.cli.forms import check_met, chosen_form, likelihoods
     from phantom_edge.cli.pointing import seen_part
     from phantom_edge.records import to_json
@@ -250,11 +251,13 @@ def run(
                 echo(piece, nl=False)
         t = chat.timing
         t.vision += encoding
+        sure = certainty(t.confidence, ranked, form)
         shares = {"likelihoods": {one.text: one.probability for one in ranked}} if ranked else {}
         place = {} if crop is None else {"crop": to_json(crop)}
         answers.append({"question": question, "answer": text, **shares, **place, **vars(t)})
         if not as_json:
             echo()
+            say_doubt(text, sure)
         if stats:
             rate = (t.new_tokens - 1) / t.decode if t.decode else 0.0
             known = f", picture from {t.picture}" if t.picture else ""
@@ -262,6 +265,7 @@ def run(
                 f"first token {t.first_token:.3f} s (vision {t.vision:.3f}, prefill {t.prefill:.3f}{known})"
             )
             rest = f"{t.new_tokens} tokens at {rate:.1f}/s, stopped at {t.stop}"
+            rest += "" if sure is None else f", {percent(sure)} sure"
             say(f"prompt {t.prompt_tokens} tokens, {first}, {rest}")
             if ranked:
                 say(", ".join(f"{one.text} {100 * one.probability:.1f} %" for one in ranked))
@@ -270,6 +274,7 @@ def run(
     else:
         after_run(model, answers)
     check_met(form, [answer["stop"] for answer in answers])
+    check_answered(answers)
 
 
 @app.command(epilog="Example: phantom-edge inspect -m BK-Lee/Phantom-0.5B --context 2048")

@@ -61,17 +61,19 @@ def _ask_group(session: Session, group: list[Item], constrain: bool) -> Iterator
         about = (item.id, item.task, "" if picture is None else picture.key, item.question, item.answer)
         chat.rewind()  # also before the first question, so that no answer depends on the others
         try:
-            text, confidence = _reply(chat, item, constrain)
+            chosen = constrain and bool(item.choices)
+            text, confidence = _reply(chat, item, chosen)
         except InputError as error:
             yield Record(*about, reply="", correct=False, error=str(error))
             continue
         right, timing = bool(item.judge(text)), chat.timing
-        yield Record(*about, text, right, timing.new_tokens, timing.stop, confidence=confidence)
+        yield Record(*about, text, right, timing.new_tokens, timing.stop, "", confidence, chosen)
 
 
-def _reply(chat: Chat, item: Item, constrain: bool) -> tuple[str, float | None]:
-    """The reply, and the probability of one that is chosen."""
-    if constrain and item.choices:
+def _reply(chat: Chat, item: Item, chosen: bool) -> tuple[str, float | None]:
+    """The reply, the likeliest of the choices where it is to be ``chosen``, and its probability."""
+    if chosen:
         best = chat.rank(item.question, item.choices)[0]
         return best.text, best.probability
-    return "".join(chat.ask(item.question, max_tokens=item.max_tokens)).strip(), None
+    text = "".join(chat.ask(item.question, max_tokens=item.max_tokens)).strip()
+    return text, chat.timing.confidence

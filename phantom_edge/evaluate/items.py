@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Record:
-    """One question and what became of it; ``confidence`` is the probability of a reply among its choices.
+    """One question and what became of it; ``stop`` as in :class:`~phantom_edge.runtime.answer.Timing`.
 
-    ``stop`` as in :class:`~phantom_edge.runtime.answer.Timing`.
+    ``confidence`` is the model's own probability of the reply, None for one that is long or cut; of a reply
+    that was ``chosen`` from a list, its probability among the choices.
     A question that does not fit the context, or holds a prompt marker, is wrong; ``error`` says why.
     """
 
@@ -32,6 +33,7 @@ class Record:
     stop: str = ""
     error: str = ""
     confidence: float | None = None
+    chosen: bool = False
 
 
 Measures = Callable[[Sequence[Record]], dict[str, dict[str, float]]]

@@ -13,6 +13,7 @@ from typing import Any
 from phantom_edge.errors import InputError, shown
 from phantom_edge.evaluate.items import Item, Record, Suite
 from phantom_edge.evaluate.statistics import Accuracy, Change, accuracy, change
+from phantom_edge.runtime.confidence import LEAST_CONFIDENCE
 from phantom_edge.system.outputs import RECORDS, check_file
 from phantom_edge.system.reading import read_json_lines
 from phantom_edge.system.writing import replacing_file
@@ -35,6 +36,23 @@ class Gone:
     def __str__(self) -> str:
         share = 100 * self.gone / max(1, self.tokens)
         return f"{self.gone} of {self.tokens} tokens ({share:.2f} %), in {self.replies} replies"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How many replies have a confidence of at least a half, how many of these are right; and of the rest."""
+
+    sure: int
+    sure_right: int
+    unsure: int
+    unsure_right: int
+
+    def __str__(self) -> str:
+        """For people: where confidence tells right from wrong, the first share is high and the second low."""
+        parts = [("sure", self.sure, self.sure_right), ("not sure", self.unsure, self.unsure_right)]
+        return "; ".join(
+            f"{name} of {n}, right in {right} ({100 * right / n:.1f} %)" for name, n, right in parts if n
+        )
 
 
 @dataclass
@@ -68,7 +86,17 @@ class EvalResult:
     @property
     def confidences(self) -> list[float]:
         """The probabilities of the replies that were chosen from an item's choices."""
-        return [record.confidence for record in self.records if record.confidence is not None]
+        return [r.confidence for r in self.records if r.chosen and r.confidence is not None]
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How often it is right when it is sure, and when not; None where no confidence is known."""
+        known = [(r.confidence, r.correct) for r in self.records if r.confidence is not None]
+        if not known:
+            return None
+        sure = [right for confidence, right in known if confidence >= LEAST_CONFIDENCE]
+        unsure = [right for confidence, right in known if confidence < LEAST_CONFIDENCE]
+        return Calibration(len(sure), sum(sure), len(unsure), sum(unsure))
 
     @property
     def unanswered(self) -> list[Record]:
@@ -84,7 +112,7 @@ class EvalResult:
         return _change(pairs), _by_task(pairs, _change, key=lambda pair: pair[1].task)
 
     def to_dict(self) -> dict[str, Any]:
-        chosen = self.confidences
+        chosen, calibration = self.confidences, self.calibration
         return {
             "model": self.model,
             "runs_as": self.runs_as,
@@ -94,6 +122,7 @@ class EvalResult:
             "unanswered": len(self.unanswered),
             **({"gone": [asdict(one) for one in self.gone]} if self.gone else {}),
             **({"constrained": len(chosen), "confidence": sum(chosen) / len(chosen)} if chosen else {}),
+            **({"calibration": asdict(calibration)} if calibration else {}),
             "overall": self.overall.to_dict(),
             "mean_of_tasks": self.mean_of_tasks,
             "tasks": {name: task.to_dict() for name, task in self.tasks.items()},
@@ -139,6 +168,8 @@ def write_records(path: str | Path, results: Sequence[EvalResult]) -> None:
                 line = {"model": result.model, **asdict(record)}
                 if record.confidence is None:
                     del line["confidence"]
+                if not record.chosen:
+                    del line["chosen"]
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -198,4 +229,5 @@ def _stored(path: Path, item: Item, line: dict[str, Any] | None) -> Record:
         correct,
         error=error,
         confidence=confidence if isinstance(confidence, float) else None,
+        chosen=line.get("chosen") is True,
     )

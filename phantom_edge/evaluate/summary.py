@@ -11,6 +11,7 @@ from phantom_edge.evaluate.items import Suite
 from phantom_edge.evaluate.result import EvalResult
 from phantom_edge.evaluate.statistics import Accuracy, Change
 from phantom_edge.report.report import Plot, Report, Table
+from phantom_edge.runtime.confidence import LEAST_CONFIDENCE
 
 INTERVALS = "95 %: Wilson for accuracy, Bonett-Price for paired changes; a picture's questions are a cluster"
 
@@ -51,6 +52,9 @@ def report(suite: Suite, results: Sequence[EvalResult]) -> Report:
         facts |= {
             f"pieces of {short_name(one.model)}'s replies that {name} lacks": str(one) for one in result.gone
         }
+    for name, result in zip(names, results, strict=True):
+        if result.calibration:
+            facts[f"confidence of {name}"] = f"{result.calibration}; sure is at least {LEAST_CONFIDENCE:.0%}"
     tables = [_accuracies(names, results)]
     for name, (_, overall, by_task) in zip(names[1:], changes(results), strict=True):
         counts = f"{overall.lost} lost, {overall.gained} gained"

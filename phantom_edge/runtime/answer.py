@@ -29,7 +29,8 @@ class Timing:
     """Seconds and counts of one answer; it ended by ``stop``: ``end``, ``length``, ``context``, ``stop``.
 
     ``picture`` says where a picture cache knew the picture from: ``memory`` or ``disk``; ``vision`` is then
-    the time to look it up.
+    the time to look it up. ``confidence`` is the probability that the model gave to the answer as it is: see
+    :class:`.Confidence`. It is None until the answer has ended by ``end``, and for more than twelve tokens.
     """
 
     vision: float = 0.0
@@ -39,6 +40,7 @@ class Timing:
     new_tokens: int = 0
     stop: str = ""
     picture: str = ""
+    confidence: float | None = None
 
     @property
     def first_token(self) -> float:
@@ -77,7 +79,7 @@ def until(stops: tuple[str, ...], pieces: Iterable[Piece], timing: Timing) -> It
         tokens += piece.tokens
         end = min((text.find(stop) for stop in stops if stop in text), default=-1)
         if end >= 0:
-            timing.stop = "stop"
+            timing.stop, timing.confidence = "stop", None
             yield Piece(text[:end], tuple(tokens))
             return
         kept = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)

@@ -25,6 +25,7 @@ from phantom_edge.progress import Step, no_step
 from phantom_edge.runtime import decoding
 from phantom_edge.runtime.answer import Piece, Timing, finite, until
 from phantom_edge.runtime.choices import Choices, Likelihood, likelihoods
+from phantom_edge.runtime.confidence import Confidence
 from phantom_edge.runtime.decoding import Choice
 from phantom_edge.runtime.form import Constraint, Form, within
 from phantom_edge.runtime.known_pictures import KnownPictures
@@ -236,6 +237,8 @@ class Chat:
     ['2', '1']
     >>> chat.timing.vision, chat.timing.stop  # the second question does not encode the picture again
     (0.0, 'end')
+    >>> chat.timing.confidence > 0.5  # how likely the model holds exactly this answer
+    True
     """
 
     session: Session
@@ -387,19 +390,21 @@ class Chat:
     ) -> Iterator[Piece]:
         """A piece per token. A token is appended to the cache when the next one is taken."""
         session, timing, stream = self.session, self.timing, self.session.tokenizer.stream()
-        choose = within(constraint, sampling.chooser())
+        choose, confidence = within(constraint, sampling.chooser()), Confidence(session.spec.end_ids)
         for choice in session.decode(logits, self._cache, choose):
             token = choice.token
             self.ids, self._pending = [*self.ids, *self._pending], []
             timing.decode += choice.seconds
             if token in session.spec.end_ids:
-                timing.stop = "end"
+                timing.stop, timing.confidence = "end", confidence.ended(choice.logits)
                 break
             timing.new_tokens += 1
+            confidence.add(choice.logits, token)
             self._pending = [token]
             yield Piece(stream.push(token), (choice,))
             if constraint is not None and constraint.complete:
-                timing.stop = "end"  # the only token that may follow need not be computed
+                # The only token that may follow need not be computed.
+                timing.stop, timing.confidence = "end", confidence.ended()
                 break
             if timing.new_tokens == max_tokens:
                 timing.stop = "length"

@@ -28,7 +28,13 @@ from phantom_edge.apps.node import Unreachable, find_node
 from phantom_edge.apps.serve import serving
 from phantom_edge.apps.site import ISOLATION
 from phantom_edge.apps.sources import app_sources, fingerprint, source_files
-from phantom_edge.apps.web import MOST_BYTES, check_project_name, check_web_bundle, write_web_app
+from phantom_edge.apps.web import (
+    MOST_BYTES,
+    check_project_name,
+    check_request,
+    check_web_bundle,
+    write_web_app,
+)
 from phantom_edge.bundle.folder import Bundle
 from phantom_edge.errors import CheckError, InputError
 from phantom_edge.pipeline.export import ExportRequest, export
@@ -108,6 +114,7 @@ def test_every_icon_is_there_in_its_size():
 def test_the_sources_hold_no_model_and_nothing_built():
     names = source_files(app_sources("web"))
     assert {"package.json", "package-lock.json", "index.html", "src/main.ts", "vite.config.ts"} <= set(names)
+    assert {"engine/package.json", "engine/src/index.ts"} <= set(names)
     assert not [name for name in names if re.search(r"node_modules|^dist/|bundle/.*\.onnx|\.wasm$", name)]
     assert sum((app_sources("web") / name).stat().st_size for name in names) < 1_000_000
 
@@ -154,12 +161,22 @@ def test_a_folder_that_is_not_empty_is_refused(bundle, tmp_path):
     assert (tmp_path / "full" / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["My App", "-x", ".hidden", "a/b", "node_modules", "ä", "x" * 215, ""])
+@pytest.mark.parametrize(
+    "name", ["My App", "-x", ".hidden", "a/b", "node_modules", "phantom-edge-web", "ä", "x" * 215, ""]
+)
 def test_a_name_that_npm_forbids_is_refused_with_one_that_it_takes(name):
     with pytest.raises(InputError, match="--name ") as caught:
         check_project_name(name)
     suggested = re.search(r"--name (\S+)$", str(caught.value))[1]
     assert check_project_name(suggested) == suggested
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("phantom-edge-web", "phantom-edge-web-app"), ("--", "phantom-edge-demo"), ("A b", "a-b")],
+)
+def test_a_folders_name_is_made_to_fit(folder, name, tmp_path):
+    assert check_request(tmp_path / folder) == name
 
 
 @pytest.mark.parametrize("title", ["", "  ", "x" * 61, "a\nb"])

@@ -121,5 +121,7 @@ def test_constrained_replies_are_the_likeliest_of_the_choices(session, pictures)
     assert result.confidences == [record.confidence for record in closed]
     plain = evaluate(session, items)
     assert plain.confidences == []
+    cut = [record for record in plain.records if record.stop == "length"]
+    assert all(record.confidence is None for record in cut)
     others = [record for record in result.records if record.task == "open"]
     assert others == [record for record in plain.records if record.task == "open"]

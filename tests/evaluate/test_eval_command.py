@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -92,14 +93,15 @@ class TestCommand:
         (mine,) = json.loads(done.stdout)["results"]
         assert mine["constrained"] == 2
         lines = [json.loads(line) for line in Path("r.jsonl").read_text().splitlines()]
-        assert [line["task"] for line in lines if "confidence" in line] == ["colour"] * 2
-        assert mine["confidence"] == pytest.approx(sum(line.get("confidence", 0) for line in lines) / 2)
+        chosen = [line for line in lines if line.get("chosen")]
+        assert [line["task"] for line in chosen] == ["colour"] * 2
+        assert mine["confidence"] == pytest.approx(sum(line["confidence"] for line in chosen) / 2)
         assert all(line["reply"] in COLOURS for line in lines if line["task"] == "colour")
         done = run("-m", model, *SIX, "--constrain")
         assert "2 replies are the likeliest of their choices" in " ".join(done.stdout.split())
         plain = run("-m", model, *SIX, "--json", "--records", "plain.jsonl")
         assert "constrained" not in json.loads(plain.stdout)["results"][0]
-        assert "confidence" not in Path("plain.jsonl").read_text()
+        assert "chosen" not in Path("plain.jsonl").read_text()
         done = run("-m", model, "--tasks", "sign", "--samples", "1", "--constrain")
         assert done.exit_code == 2
         assert "none of these questions has a closed set of answers" in done.stderr
@@ -186,6 +188,22 @@ class TestRecords:
             for n, i in enumerate(self.suite().items)
         ]
         return EvalResult(name, records, "made up", 1.5, 6)
+
+    def test_how_often_it_is_right_when_sure_and_when_not(self, tmp_path):
+        result = self.result("first", {0, 1, 4})
+        known = [0.99, 0.5, 0.49, 0.2, 0.01, None]
+        pairs = zip(result.records, known, strict=True)
+        result.records = [replace(record, confidence=confidence) for record, confidence in pairs]
+        assert asdict(result.calibration) == {"sure": 2, "sure_right": 2, "unsure": 3, "unsure_right": 1}
+        assert (
+            str(result.calibration) == "sure of 2, right in 2 (100.0 %); not sure of 3, right in 1 (33.3 %)"
+        )
+        assert result.to_dict()["calibration"]["unsure"] == 3
+        path = tmp_path / "r.jsonl"
+        write_records(path, [result])
+        assert [record.confidence for record in read_records(path, self.suite()).records] == known
+        assert "sure of 2, right in 2" in report(self.suite(), [result]).facts["confidence of first"]
+        assert self.result("second", {0}).calibration is None
 
     def test_written_and_read_again_they_are_judged_anew(self, tmp_path):
         path = tmp_path / "r.jsonl"

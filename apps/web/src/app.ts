@@ -1,53 +1,53 @@
 /** The app: sources, model, loop and views, put together. */
 
-import type { AppConfig } from './config'
-import { asFailure, type Failure } from './failure'
+import {
+  type Answer,
+  asFailure,
+  type Check,
+  type Failure,
+  type Frame,
+  type LoadOptions,
+  ModelClient,
+  type ModelInfo,
+  type Timing,
+} from 'phantom-edge-web'
+
+import { type AppConfig, shownQuestion } from './config'
+import { language, text, TEXTS } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
-import type { TileChoice } from './bundle/files'
-import type { Check } from './bundle/golden'
-import type { Answer, ModelInfo, Timing } from './model/engine'
-import type { LoadOptions } from './model/load'
 import { keepOffline } from './offline'
-import { rememberDigitKeys, rememberedDigitKeys, rememberTileSize } from './preferences'
-import { Camera, type Facing } from './source/camera'
-import { Picture } from './source/picture'
+import type { Preferences } from './preferences'
 import { SceneWatch } from './source/scene'
 import type { Source } from './source/source'
+import { Sources, type SourcesHost } from './sources'
 import { Announcer } from './ui/announcer'
 import { aimWords } from './ui/crop_controls'
 import { button, element } from './ui/dom'
 import { Info } from './ui/info'
 import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
-import { Status } from './ui/status'
+import { type Remedies, Status } from './ui/status'
+import { UserSettings } from './user_settings'
 import { verdictOf } from './verdict'
-import { type Frame, ModelClient } from './worker/client'
 
-export class App implements LoopHost {
+export class App implements LoopHost, SourcesHost {
   private readonly status = new Status()
-  private readonly stage = new Stage(element('panel', HTMLElement), () => this.aimed())
+  private readonly stage = new Stage(element('panel', HTMLElement), () => this.onAim(aimWords(this.stage.aim)))
+  private readonly sources = new Sources(this.stage, this)
   private readonly panel = new Panel({
     onQuestion: (question) => this.choose(question),
     onAll: () => this.askAll(),
     onPause: () => this.togglePause(),
+    digitKeys: () => this.settings.digitKeys,
   })
-  private readonly info = new Info({
-    onTest: (onCheck) => this.selfTest(onCheck),
-    onTileSize: (size) => this.chooseTileSize(size),
-    onDigitKeys: (on) => this.useDigitKeys(on),
-  })
+  private readonly info = new Info({ onTest: (onCheck) => this.selfTest(onCheck) })
+  private readonly settings: UserSettings
   private readonly announcer = new Announcer((words) => this.status.say(words))
   private readonly scene = new SceneWatch()
   private readonly loop = new AnswerLoop(this)
-  private readonly file = element('file', HTMLInputElement)
   private model: ModelClient | null = null
   private ready = false
   private broken = false
-  private source: Source | null = null
-  /** Sources that were opened or are being opened: of two, the later one counts. */
-  private openings = 0
-  private cameraFailed = false
-  private facing: Facing = 'environment'
   private question: string
   /** How finely the model looks: as loaded, or as in the last answer. */
   private tile = 0
@@ -56,13 +56,19 @@ export class App implements LoopHost {
 
   constructor(
     private readonly config: AppConfig,
+    chosen: Preferences,
     private readonly options: LoadOptions,
   ) {
     this.question = this.presets[0] ?? ''
     this.panel.show(config.title, this.presets)
     this.panel.choose(this.question)
-    this.info.maxTokens = config.longestAnswer
-    this.useDigitKeys(rememberedDigitKeys())
+    this.stage.aim.startWith(config.crop)
+    this.settings = new UserSettings(config, chosen, {
+      onLanguage: () => this.nameAll(),
+      onAnswering: () => this.again(),
+      onSaid: (words) => this.status.say(words),
+    })
+    this.nameAll()
     this.listen()
   }
 
@@ -71,10 +77,33 @@ export class App implements LoopHost {
     return this.config.presets.map(({ question }) => question)
   }
 
-  /** Loads the model and opens the camera, side by side; then answers until the page is left. */
-  async start(): Promise<void> {
+  /** What is shown and said of a question in the language in use. */
+  private readonly shown = (question: string): string => {
+    const preset = this.config.presets.find((one) => one.question === question)
+    return preset ? shownQuestion(preset, language()) : question
+  }
+
+  /** Writes what the page's own elements do not name in the language in use. */
+  private nameAll(): void {
+    this.panel.name(this.shown)
+    this.info.refresh()
+    this.stage.layout()
+    this.again()
+  }
+
+  /**
+   * Loads the model and opens the camera, side by side; then answers until the page is left. `missing` is a language that
+   * the address names and the app does not speak.
+   */
+  async start(missing: string | null): Promise<void> {
+    const languages = this.config.languages.map((one) => TEXTS[one]['language.name']).join(', ')
+    if (missing !== null) this.status.hint('hint-language', 'language.missing', { tag: missing.slice(0, 20), languages })
     void this.loop.run()
-    await Promise.all([this.loadModel(), this.openCamera(), this.offerAr()])
+    await Promise.all([this.loadModel(), this.sources.openCamera(), this.sources.offerAr()])
+  }
+
+  private get source(): Source | null {
+    return this.sources.current
   }
 
   // --- model --------------------------------------------------------------------------------------------------------
@@ -89,7 +118,7 @@ export class App implements LoopHost {
     })
     let info: ModelInfo
     try {
-      info = await this.model.load({ ...this.options, tile: this.tileChoice() })
+      info = await this.model.load({ ...this.options, tile: this.settings.tileChoice ?? this.options.tile ?? null })
     } catch (error) {
       this.modelFailed(asFailure(error))
       return
@@ -97,18 +126,13 @@ export class App implements LoopHost {
     this.ready = true
     this.tile = info.tile
     this.info.show(info)
+    this.settings.offer(info)
     this.status.isLoading = false
-    this.status.hint(info.fellBack ? `It runs on the CPU, which is slower: ${info.reason}.` : '')
+    this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause: text(`cause.${info.cause}`) })
     this.refresh()
-    this.status.say('The model is ready.')
+    this.status.say(text('spoken.ready'))
     this.begin()
     this.info.offline(await keepOffline(info.runtimeFiles))
-  }
-
-  /** What the user chose, also when the model is loaded again. */
-  private tileChoice(): TileChoice | null {
-    const size = this.info.tileSize
-    return size === undefined ? (this.options.tile ?? null) : { size, required: false }
   }
 
   private modelFailed(failure: Failure): void {
@@ -117,7 +141,7 @@ export class App implements LoopHost {
     this.refresh()
     this.loop.pause()
     this.stage.state = 'stopped'
-    this.status.set('Stopped', 'bad')
+    this.status.set('state.stopped', 'bad')
     this.status.fail('model', failure, { retry: () => void this.loadModel() })
   }
 
@@ -133,44 +157,7 @@ export class App implements LoopHost {
 
   // --- sources ------------------------------------------------------------------------------------------------------
 
-  private async openCamera(): Promise<void> {
-    const opening = ++this.openings
-    this.cameraFailed = false
-    this.use(null)
-    if (!this.ready && !this.broken) this.status.set('Waiting for the camera', 'busy')
-    try {
-      const { video, still } = this.stage
-      const camera = await Camera.open(video, still, this.facing, () => this.cameraEnded())
-      if (opening === this.openings) await camera.show()
-      if (opening === this.openings) this.use(camera)
-      else camera.close()
-    } catch (error) {
-      if (opening === this.openings) this.sourceFailed(asFailure(error))
-      return
-    }
-    button('flip').hidden = (await Camera.count()) < 2
-  }
-
-  private cameraEnded(): void {
-    if (this.source?.kind === 'camera') void this.openCamera()
-  }
-
-  private async openPicture(file: Blob): Promise<void> {
-    try {
-      const picture = await Picture.open(file, this.stage.still)
-      this.openings++
-      this.use(picture)
-    } catch (error) {
-      this.status.fail('source', asFailure(error, 'picture'), { picture: () => this.file.click(), close: () => undefined })
-    }
-  }
-
-  /** Another source takes the place of the one before. */
-  private use(source: Source | null): void {
-    const before = this.source
-    this.source = source
-    if (before !== source) before?.close()
-    if (source?.kind === 'picture') this.stage.still.hidden = false
+  onSource(source: Source | null): void {
     this.paused = false
     this.panel.paused = false
     this.stage.source = source
@@ -180,6 +167,18 @@ export class App implements LoopHost {
       this.status.dismiss('source')
       this.begin()
     } else this.loop.pause()
+  }
+
+  onSourceFailure(failure: Failure, remedies: Remedies): void {
+    this.refresh()
+    this.status.fail('source', failure, remedies)
+  }
+
+  /** The pin has moved, or the square is another: the old answers were about another part. */
+  onAim(words: string): void {
+    this.forget()
+    this.status.say(words)
+    this.begin()
   }
 
   /** What was answered was about something else. */
@@ -195,68 +194,16 @@ export class App implements LoopHost {
     const kind = this.source?.kind
     const isReady = this.ready && kind !== undefined
     this.panel.allow(isReady, isReady && kind !== 'picture')
-    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.cameraFailed)
+    button('camera').hidden = !(kind === 'picture' || kind === 'ar' || this.sources.cameraFailed)
     if (this.broken || kind) return
-    if (this.cameraFailed) this.status.set('No camera', 'bad')
-    else if (this.ready) this.status.set('Waiting for the camera', 'busy')
-    if (this.ready) this.stage.state = this.cameraFailed ? 'stopped' : 'ready'
-  }
-
-  private sourceFailed(failure: Failure): void {
-    this.cameraFailed = true
-    this.refresh()
-    this.status.fail('source', failure, { retry: () => void this.openCamera(), picture: () => this.file.click() })
-  }
-
-  private async offerAr(): Promise<void> {
-    const xr = navigator.xr
-    const offered = xr ? await xr.isSessionSupported('immersive-ar').catch(() => false) : false
-    button('ar').hidden = !offered
-  }
-
-  private async startAr(): Promise<void> {
-    const { ArSource } = await import('./ar/ar_source')
-    const root = element('app', HTMLElement)
-    this.openings++
-    try {
-      this.use(null)
-      this.use(
-        await ArSource.start(root, this.stage, {
-          onAim: (words) => this.aimed(words),
-          onEnd: () => {
-            if (this.source?.kind === 'ar') void this.openCamera()
-          },
-        }),
-      )
-    } catch (error) {
-      this.cameraFailed = true
-      this.refresh()
-      this.status.fail('source', asFailure(error, 'ar'), { close: () => void this.openCamera() })
-    }
+    if (this.sources.cameraFailed) this.status.set('state.no-camera', 'bad')
+    else this.status.set('state.camera', 'busy')
+    if (this.ready) this.stage.state = this.sources.cameraFailed ? 'stopped' : 'ready'
   }
 
   // --- what the user does -------------------------------------------------------------------------------------------
 
   private listen(): void {
-    button('choose').addEventListener('click', () => this.file.click())
-    button('camera').addEventListener('click', () => void this.openCamera())
-    button('ar').addEventListener('click', () => void this.startAr())
-    button('place').addEventListener('click', () => this.source?.placePin?.())
-    button('flip').addEventListener('click', () => {
-      this.facing = this.facing === 'environment' ? 'user' : 'environment'
-      void this.openCamera()
-    })
-    this.file.addEventListener('change', () => {
-      const [file] = this.file.files ?? []
-      this.file.value = ''
-      if (file) void this.openPicture(file)
-    })
-    document.addEventListener('dragover', (event) => event.preventDefault())
-    document.addEventListener('drop', (event) => {
-      event.preventDefault()
-      const [file] = event.dataTransfer?.files ?? []
-      if (file) void this.openPicture(file)
-    })
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.loop.pause()
       else this.begin()
@@ -270,13 +217,6 @@ export class App implements LoopHost {
     this.begin()
   }
 
-  /** The pin has moved, or the square is another: the old answers were about another part. */
-  private aimed(words = aimWords(this.stage.aim)): void {
-    this.forget()
-    this.status.say(words)
-    this.begin()
-  }
-
   private askAll(): void {
     if (!this.source || !this.ready) return
     if (this.source.kind !== 'picture') this.hold(true)
@@ -285,16 +225,10 @@ export class App implements LoopHost {
     this.loop.ask(...this.presets)
   }
 
-  private chooseTileSize(size: number): void {
-    rememberTileSize(size)
+  /** Asks anew, for the answer may be another one. */
+  private again(): void {
     this.forget()
     this.begin()
-  }
-
-  private useDigitKeys(on: boolean): void {
-    rememberDigitKeys(on)
-    this.panel.digitKeys = on
-    this.info.digitKeys = on
   }
 
   private togglePause(): void {
@@ -303,7 +237,7 @@ export class App implements LoopHost {
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
-    this.status.say(this.paused ? 'Paused. The picture is held.' : 'Resumed.')
+    this.status.say(text(this.paused ? 'spoken.paused' : 'spoken.resumed'))
   }
 
   private hold(paused: boolean): void {
@@ -331,7 +265,7 @@ export class App implements LoopHost {
       this.stage.label.forget() // rather no answer than that of the scene before
       this.panel.forget()
     }
-    if (!frame && this.source?.kind === 'ar') this.status.set('Place a pin', 'calm')
+    if (!frame && this.source?.kind === 'ar') this.status.set('state.place', 'calm')
     return frame
   }
 
@@ -342,17 +276,18 @@ export class App implements LoopHost {
     onText: (text: string, timing: Timing) => void,
   ): Promise<Answer & { memory: number }> {
     if (!this.model) throw new Error('no model')
-    const { maxTokens, tileSize } = this.info
+    const { maxTokens, tileSize } = this.settings
+    const { sampling } = this.config
     const form = this.config.presets.find((preset) => preset.question === question)?.form
-    return this.model.ask(frame, question, { maxTokens, tileSize, form }, signal, onText)
+    return this.model.ask(frame, this.settings.prompt(question), { maxTokens, tileSize, sampling, form }, signal, onText)
   }
 
   onStart(question: string): void {
     this.status.dismiss('question')
     this.stage.state = 'looking'
-    this.status.set(this.loop.isLive ? 'Live' : 'Answering', 'live')
+    this.status.set(this.loop.isLive ? 'state.live' : 'state.answering', 'live')
     this.panel.choose(question)
-    this.stage.label.begin(question)
+    this.stage.label.begin(this.shown(question))
   }
 
   onText(_question: string, text: string, timing: Timing): void {
@@ -369,7 +304,7 @@ export class App implements LoopHost {
     this.panel.meter(answer, answer.memory + pageBytes())
     this.tile = answer.tile
     this.info.sees(answer.tile)
-    this.announcer.answered(question, verdict, this.loop.isLive)
+    this.announcer.answered(this.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
@@ -381,9 +316,8 @@ export class App implements LoopHost {
       return
     }
     // The vision encoder of another size cannot be had: the model goes on with the one that it has.
-    if (failure.code === 'network' && this.info.tileSize !== undefined && this.info.tileSize !== this.tile) {
-      this.info.tileSize = this.tile
-      rememberTileSize(this.tile)
+    if (failure.code === 'network' && this.settings.tileSize !== undefined && this.settings.tileSize !== this.tile) {
+      this.settings.keepTile(this.tile)
       this.status.fail('question', failure, { close: () => this.begin() })
       return
     }
@@ -393,7 +327,7 @@ export class App implements LoopHost {
   onIdle(): void {
     if (!this.ready || !this.source) return
     this.stage.state = 'paused'
-    this.status.set(this.source.kind === 'picture' ? 'Picture' : 'Paused', 'calm')
+    this.status.set(this.source.kind === 'picture' ? 'state.picture' : 'state.paused', 'calm')
   }
 }
 

@@ -3,9 +3,7 @@
  * answer is about what is before the camera now; whatever the user does cancels the job under way.
  */
 
-import { asFailure, type Failure } from './failure'
-import type { Answer, Timing } from './model/engine'
-import type { Frame } from './worker/client'
+import { type Answer, asFailure, type Failure, type Frame, type Timing } from 'phantom-edge-web'
 
 export interface LoopHost {
   /** The newest picture, or null while there is none. */

@@ -1,29 +1,40 @@
 /** What the app says of an answer: as it is, or with how sure the model is of it, or that it is not. */
 
-import type { Answer } from './model/engine'
+import type { Answer } from 'phantom-edge-web'
+
+import { text as words } from './i18n/text'
+import { percent } from './ui/format'
 
 export interface Verdict {
   readonly text: string
+  /** The model's own words, which are the text where it is sure of them. */
+  readonly answer: string
   /** How sure the model is, in a few words; empty where that is not known. */
   readonly note: string
-  /** False for an answer out of a list that the model does not hold likely enough. */
+  /** False for an answer that the model does not hold likely enough. */
   readonly isSure: boolean
 }
 
-/** `leastConfidence` is the least probability of a choice that counts as an answer. */
-export function verdictOf({ text, stop, likelihoods }: Answer, leastConfidence: number): Verdict {
-  const best = likelihoods?.[0]
-  if (!best) return { text: stop === 'length' ? `${text} …` : text, note: '', isSure: true }
-  if (best.probability >= leastConfidence) return { text, note: `${percent(best.probability)} sure`, isSure: true }
-  return { text: 'Not sure', note: `perhaps ${best.text}, ${percent(best.probability)}`, isSure: false }
+/** `leastConfidence` is the least probability that counts as an answer: of a choice among the others, of free words among all. */
+export function verdictOf({ text, stop, likelihoods, confidence }: Answer, leastConfidence: number): Verdict {
+  const answer = text.trim() === '' ? '' : text
+  const probability = likelihoods?.[0]?.probability ?? (answer === '' ? null : confidence)
+  const part = typeof probability === 'number' ? likelihood(probability) : ''
+  if (typeof probability === 'number' && probability < leastConfidence) {
+    return { text: words('answer.not-sure'), answer, note: words('answer.perhaps', { answer, part }), isSure: false }
+  }
+  const isCut = answer !== '' && (stop === 'length' || stop === 'context')
+  const note = likelihoods?.length ? words('answer.sure', { part }) : ''
+  return { text: isCut ? `${answer} …` : answer, answer, note, isSure: true }
 }
 
 /** What a screen reader says. */
 export function spoken({ text, note }: Verdict): string {
-  return `${text || 'No answer'}${note && `, ${note}`}`
+  return `${text || words('answer.none')}${note && `, ${note}`}`
 }
 
-function percent(probability: number): string {
-  if (probability > 0.99 && probability < 1) return 'over 99 %'
-  return probability > 0 && probability < 0.01 ? 'under 1 %' : `${Math.round(100 * probability)} %`
+function likelihood(probability: number): string {
+  if (probability > 0.99 && probability < 1) return words('answer.over', { part: percent(0.99) })
+  if (probability > 0 && probability < 0.01) return words('answer.under', { part: percent(0.01) })
+  return percent(probability)
 }

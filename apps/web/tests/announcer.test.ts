@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 
 import { Announcer } from '../src/ui/announcer'
 
-const verdict = (text: string, note = '') => ({ text, note, isSure: true })
+const verdict = (text: string, note = '') => ({ text, answer: text, note, isSure: true })
 
 function announcer() {
   const said: string[] = []
@@ -29,6 +29,15 @@ describe('Announcer', () => {
       wait(1000)
     }
     expect(said).toEqual(['How many? 0', '5', '10', '15', '20', '25'])
+  })
+
+  it('does not say again what it is not sure of because the likelihood is another', () => {
+    const { said, voice, wait } = announcer()
+    for (let n = 0; n < 30; n++) {
+      voice.answered('What?', { text: 'Not sure', answer: 'red', note: `perhaps red, ${n} %`, isSure: false }, true)
+      wait(1000)
+    }
+    expect(said).toEqual(['What? Not sure, perhaps red, 0 %'])
   })
 
   it('says at once what the user asked for', () => {

@@ -1,7 +1,7 @@
+import { Failure } from 'phantom-edge-web'
 import { describe, expect, it } from 'vitest'
 
 import { parseConfig } from '../src/config'
-import { Failure } from '../src/failure'
 
 const right = { title: 'T', presets: ['Q?'], longestAnswer: 8 }
 const withPreset = (preset: object) => ({ ...right, presets: ['Q?', { question: 'Which?', ...preset }] })

@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 
+import { cropAround, type Square } from 'phantom-edge-web'
 import { describe, expect, it } from 'vitest'
 
 import { Aim } from '../src/source/aim'
-import { cropAround, type Square, View } from '../src/source/crop'
+import { View } from '../src/source/view'
 
 const video = { width: 1280, height: 720 }
 

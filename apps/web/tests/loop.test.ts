@@ -1,8 +1,7 @@
+import { Failure, type Frame } from 'phantom-edge-web'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 
-import { Failure } from '../src/failure'
 import { AnswerLoop, type LoopHost } from '../src/loop'
-import type { Frame } from '../src/worker/client'
 
 const TAKES = 1000 // milliseconds of an answer
 

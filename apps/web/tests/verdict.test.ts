@@ -1,6 +1,6 @@
+import type { Answer } from 'phantom-edge-web'
 import { expect, it } from 'vitest'
 
-import type { Answer } from '../src/model/engine'
 import { spoken, verdictOf } from '../src/verdict'
 
 const timing = { preprocess: 0, vision: 0, look: 0, firstToken: 1, tokens: 1, tokensPerSecond: 0 }
@@ -13,9 +13,17 @@ const ranked = (probability: number): Answer => ({
   ],
 })
 
+const free = (confidence: number | null, text = 'red'): Answer => ({ ...answer, text, confidence })
+
 it.each([
   [answer, 'red', '', true],
   [{ ...answer, text: '' }, '', '', true],
+  [{ ...answer, text: ' ', stop: 'length' as const }, '', '', true],
+  [free(null), 'red', '', true],
+  [free(0.5), 'red', '', true],
+  [free(0.31), 'Not sure', 'perhaps red, 31 %', false],
+  [free(0.001), 'Not sure', 'perhaps red, under 1 %', false],
+  [free(0.2, ''), '', '', true],
   [{ ...answer, stop: 'length' as const }, 'red …', '', true],
   [ranked(0.5), 'red', '50 % sure', true],
   [ranked(0.996), 'red', 'over 99 % sure', true],
@@ -23,7 +31,7 @@ it.each([
   [ranked(0.4999), 'Not sure', 'perhaps red, 50 %', false],
   [ranked(0.004), 'Not sure', 'perhaps red, under 1 %', false],
 ])('says what the model is sure of', (given, text, note, isSure) => {
-  expect(verdictOf(given, 0.5)).toEqual({ text, note, isSure })
+  expect(verdictOf(given, 0.5)).toEqual({ text, answer: given.text.trim(), note, isSure })
 })
 
 it('says it to a screen reader too', () => {

@@ -31,7 +31,7 @@ const TYPES_ONLY = /^(@types\/.*|undici-types)$/
 
 const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'))
 const sections = Object.entries(packages)
-  .filter(([folder, entry]) => folder !== '' && !entry.dev && !entry.devOptional)
+  .filter(([folder, entry]) => folder.startsWith('node_modules/') && !entry.link && !entry.dev && !entry.devOptional)
   .sort(([a], [b]) => (a < b ? -1 : 1))
   .map(([folder, { version }]) => ({ folder, name: folder.slice(folder.lastIndexOf('node_modules/') + 13), version }))
   .filter(({ name }) => !TYPES_ONLY.test(name))

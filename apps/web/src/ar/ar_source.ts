@@ -3,6 +3,7 @@
  * like any other; three.js draws the reticle and the pins, the labels stay HTML above the picture.
  */
 
+import { Failure, type Frame, type Point, type Size, type Square } from 'phantom-edge-web'
 import {
   Matrix4,
   Mesh,
@@ -15,13 +16,11 @@ import {
   WebGLRenderer,
 } from 'three'
 
-import { Failure } from '../failure'
-import type { Point, Size, Square } from '../source/crop'
+import { text } from '../i18n/text'
 import { frameOf, type Source } from '../source/source'
 import type { Label } from '../ui/label'
 import type { Box } from '../ui/placing'
 import type { Stage } from '../ui/stage'
-import type { Frame } from '../worker/client'
 import { CameraReader } from './camera_reader'
 
 const REQUIRED = ['local', 'hit-test', 'dom-overlay', 'camera-access']
@@ -96,7 +95,7 @@ export class ArSource implements Source {
       session = undefined
     }
     if (!session) {
-      throw new Failure('ar', 'This browser does not share the camera in AR. The camera view answers all the same.')
+      throw new Failure('ar', text('mend.ar'))
     }
     const renderer = new WebGLRenderer({ alpha: true })
     renderer.xr.enabled = true
@@ -194,7 +193,7 @@ export class ArSource implements Source {
     pin.label.onDelete = () => this.delete(pin)
     this.pins.push(pin)
     if (this.pins.length > MOST_PINS) this.drop(this.pins.shift())
-    this.aimAtLast('Pin placed.')
+    this.aimAtLast(text('spoken.placed'))
     pin.anchor = (await hit?.createAnchor?.()?.catch(() => undefined)) ?? null
   }
 
@@ -211,7 +210,7 @@ export class ArSource implements Source {
   private delete(pin: Pin): void {
     this.pins.splice(this.pins.indexOf(pin), 1)
     this.drop(pin)
-    this.aimAtLast('Pin deleted.')
+    this.aimAtLast(text('spoken.deleted'))
     this.root.querySelector<HTMLElement>('#place')?.focus() // the button that had it is gone
   }
 

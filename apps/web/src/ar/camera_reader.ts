@@ -1,5 +1,6 @@
 /** The camera's picture of an AR session as pixels. WebXR gives an opaque texture; a square of it is drawn and read. */
 
+import type { Size, Square } from 'phantom-edge-web'
 import {
   Mesh,
   OrthographicCamera,
@@ -12,7 +13,6 @@ import {
   WebGLRenderTarget,
 } from 'three'
 
-import type { Size, Square } from '../source/crop'
 
 const VERTEX = `
   uniform vec4 window;  // left, bottom, width, height of the square in the texture, in 0..1

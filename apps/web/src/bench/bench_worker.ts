@@ -1,14 +1,11 @@
 /** Fetches the job beside the page, does it with the app's own engine, and reports every step and the result. */
 
-import type { Check } from '../bundle/golden'
-import { asFailure, Failure } from '../failure'
-import { loadSession } from '../model/load'
-import { buildPrompt } from '../model/prompt'
-import type { Provider } from '../model/provider'
-import type { Session } from '../model/session'
-import { wasmBytes } from '../worker/memory'
+import { asFailure, type Check, Failure, type Provider } from 'phantom-edge-web'
+import { buildPrompt, loadSession, type Session, wasmBytes } from 'phantom-edge-web/measuring'
+
+import { type Key, text, type Values } from '../i18n/text'
 import { type Features, readFeatures } from './features'
-import { measure, type Settings, soak } from './measure'
+import { measure, type Settings, soak, type Step } from './measure'
 
 /** What `phantom_edge/bench/browser` writes as job.json. */
 type Job =
@@ -26,7 +23,8 @@ type Job =
 type Run = Record<'device' | 'runtime' | 'model' | 'samples' | 'curves' | 'conditions', object>
 
 export type Report =
-  | { readonly step: string }
+  /** In English for the terminal, and as a text of the page in any language. */
+  | { readonly step: string; readonly key: Key; readonly values: Values }
   | { readonly error: string }
   | { readonly features: Features }
   | { readonly run: Run }
@@ -39,21 +37,21 @@ self.onmessage = async ({ data: page }: MessageEvent<string>) => {
   try {
     const job = (await (await fetch(new URL('job.json', page))).json()) as Job
     if (job.do === 'features') await report({ features: await readFeatures() })
-    else await report({ run: await run(job, new URL('bundle/', page).href, (step) => report({ step })) })
+    else await report({ run: await run(job, new URL('bundle/', page).href, (key, values = {}) => report({ step: text(key, values), key, values })) })
   } catch (error) {
     await report({ error: asFailure(error).message })
   }
 }
 
-async function run(job: Job & { do: 'measure' }, bundle: string, step: (text: string) => Promise<void>): Promise<Run> {
+async function run(job: Job & { do: 'measure' }, bundle: string, step: Step): Promise<Run> {
   const { provider, question, settings } = job
-  await step('loading')
+  await step('bench.loading')
   const options = { bundle, engine: 'model', device: provider, threads: settings.threads, keepVision: true } as const
   const session = await loadSession(options, () => undefined)
   if (session.graphs.provider !== provider) throw new Failure('browser', session.info.reason)
   const conditions: Record<string, unknown> = {}
   if (job.check) {
-    await step('checking the golden outputs')
+    await step('bench.checking')
     conditions.golden = await checkGolden(session)
   }
   const { image } = await session.golden()

@@ -1,9 +1,8 @@
 /** The rows of `phantom_edge/bench/measure.py`, timed on the app's own session. */
 
-import type { Manifest } from '../bundle/manifest'
-import type { Pixels } from '../image/resize'
-import { append, largest, prefill } from '../model/decoding'
-import type { Session } from '../model/session'
+import { append, largest, type Manifest, type Pixels, prefill, type Session } from 'phantom-edge-web/measuring'
+
+import { type Key, number, type Values } from '../i18n/text'
 
 const WARM_STEPS = 4 // per warm-up prompt
 const SOAK_TOKENS = 256 // generated per answer while soaking, then the prompt again, as in use
@@ -21,7 +20,8 @@ export interface Settings {
 
 /** Samples by row, in seconds and tokens per second. */
 export type Samples = Record<string, number[]>
-type Step = (text: string) => Promise<void>
+/** Says what is being done. */
+export type Step = (key: Key, values?: Values) => Promise<void>
 
 /** The first token of an answer about `image`, with its parts, and decoding at every depth of the cache. */
 export async function measure(
@@ -34,12 +34,12 @@ export async function measure(
   const { warmup, repeats, depths } = settings
   const samples: Samples = { first_token: [], preprocess: [], vision: [], prefill: [] }
   for (let n = 0; n < warmup + repeats; n++) {
-    await step(`first token, ${n + 1} of ${warmup + repeats}`)
+    await step('bench.first', { n: n + 1, of: warmup + repeats })
     const parts = await firstToken(session, image, question)
     if (n >= warmup) for (const [row, seconds] of Object.entries(parts)) samples[row]?.push(seconds)
   }
   for (const depth of depths) {
-    await step(`decoding at ${depth} cached tokens`)
+    await step('bench.decoding', { depth })
     samples[`decode@${depth}`] = await decodeRates(session, depth, settings)
   }
   return samples
@@ -93,7 +93,7 @@ export async function soak(session: Session, minutes: number, step: Step): Promi
       if (busy < window && now < end) continue
       const rate = tokens / busy
       points.push([(now - begin) / 1000, rate])
-      await step(`soaking, ${((now - begin) / 60_000).toFixed(1)} of ${minutes} minutes, ${rate.toFixed(1)} tok/s`)
+      await step('bench.soaking', { n: number((now - begin) / 60_000, 1), minutes, rate: number(rate, 1) })
       tokens = busy = 0
     }
     graphs.free(cache)

@@ -1,6 +1,8 @@
 /** Where the pin is, and how much around it the model sees. */
 
-import { clamp, cropAround, LEAST_PART, type Point, type Square, USUAL_PART, type View } from './crop'
+import { cropAround, LEAST_PART, type Point, type Square, USUAL_PART } from 'phantom-edge-web'
+
+import { clamp, type View } from './view'
 
 /** Of the square, per arrow key. */
 const STEP = 0.15
@@ -20,6 +22,11 @@ export class Aim {
   set part(part: number) {
     this.size = clamp(part, LEAST_PART, 1)
     this.isWhole = false
+  }
+
+  /** The side that a square begins with, once somebody points. */
+  startWith(part: number): void {
+    this.size = clamp(part, LEAST_PART, 1)
   }
 
   /** The pin in source pixels, kept on the visible part. */

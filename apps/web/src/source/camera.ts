@@ -1,8 +1,8 @@
 /** The camera as a source of pictures, and what keeps a browser from giving it. */
 
-import { Failure } from '../failure'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
+import { text } from '../i18n/text'
 import { Cutter, frameOf, type Source } from './source'
 import { copyPixels } from './video_pixels'
 
@@ -36,7 +36,7 @@ export class Camera implements Source {
     onEnd: () => void,
   ): Promise<Camera> {
     if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Failure('camera-insecure', 'Open this page over https or on localhost: browsers give the camera to no other.')
+      throw new Failure('camera-insecure', text('mend.camera-insecure'))
     }
     let stream: MediaStream
     try {
@@ -100,17 +100,14 @@ function cameraFailure(error: unknown): Failure {
   switch (name) {
     case 'NotAllowedError':
     case 'SecurityError':
-      return new Failure(
-        'camera-refused',
-        'The camera was refused. Allow it for this page in the browser’s site settings, then try again.',
-      )
+      return new Failure('camera-refused', text('mend.camera-refused'))
     case 'NotFoundError':
     case 'OverconstrainedError':
-      return new Failure('camera-missing', 'No camera was found. Connect one and try again, or use a picture.')
+      return new Failure('camera-missing', text('mend.camera-missing'))
     case 'NotReadableError':
     case 'AbortError':
-      return new Failure('camera-busy', 'Another program is using the camera. Close it and try again.')
+      return new Failure('camera-busy', text('mend.camera-busy'))
     default:
-      return new Failure('camera-missing', `The camera does not start (${name || String(error)}). Use a picture instead.`)
+      return new Failure('camera-missing', text('mend.camera-dead', { reason: name || String(error) }))
   }
 }

@@ -1,12 +1,13 @@
 /** A picture from a file as a source: for devices without a camera, and to ask about a photo. */
 
-import { Failure } from '../failure'
-import type { Frame } from '../worker/client'
-import type { Size, Square } from './crop'
+import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+
+import { text } from '../i18n/text'
+import { megabytes } from '../ui/format'
 import { Cutter, type Source } from './source'
 
 const MAX_SIDE = 2048 // the model sees far less, and a phone's photo of 50 megapixels would take 200 MB
-const MAX_BYTES = 64 << 20
+const MAX_BYTES = 64e6
 
 export class Picture implements Source {
   readonly kind = 'picture'
@@ -20,12 +21,12 @@ export class Picture implements Source {
 
   /** Decodes `file` and shows it in `canvas`. @throws {Failure} `picture`. */
   static async open(file: Blob, canvas: HTMLCanvasElement): Promise<Picture> {
-    if (file.size > MAX_BYTES) throw new Failure('picture', 'This file is larger than 64 MB. Choose a smaller picture.')
+    if (file.size > MAX_BYTES) throw new Failure('picture', text('mend.picture-large', { most: megabytes(MAX_BYTES) }))
     let bitmap: ImageBitmap
     try {
       bitmap = await createImageBitmap(file)
     } catch {
-      throw new Failure('picture', 'This file is not a picture that the browser can show. Choose a JPEG or a PNG.')
+      throw new Failure('picture', text('mend.picture'))
     }
     const scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height))
     const size = { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) }

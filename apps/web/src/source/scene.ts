@@ -1,6 +1,6 @@
 /** Whether the camera still shows what an answer was about. */
 
-import type { Frame } from '../worker/client'
+import type { Frame } from 'phantom-edge-web'
 
 const CELLS = 8 // along each side
 const SAMPLES = 4 // along each side of a cell

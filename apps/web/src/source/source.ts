@@ -1,7 +1,8 @@
 /** Where pictures come from: the camera, a file, or the camera of an AR session. */
 
-import type { Frame } from '../worker/client'
-import type { Fit, Point, Size, Square } from './crop'
+import type { Frame, Point, Size, Square } from 'phantom-edge-web'
+
+import type { Fit } from './view'
 
 export interface Source {
   readonly kind: 'camera' | 'picture' | 'ar'

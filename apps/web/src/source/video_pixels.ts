@@ -5,7 +5,7 @@
  * megabyte per frame, for ever. Copying out of a VideoFrame converts the square alone and keeps nothing.
  */
 
-import type { Square } from './crop'
+import type { Square } from 'phantom-edge-web'
 
 /** RGBA of `square`, or null where this browser cannot: it lacks WebCodecs, the conversion, or the frame is turned. */
 export async function copyPixels(video: HTMLVideoElement, square: Square): Promise<ArrayBuffer | null> {

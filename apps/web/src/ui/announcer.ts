@@ -17,11 +17,12 @@ export class Announcer {
 
   /** An answer was given. `isLive` says that the same question is asked again and again. */
   answered(question: string, verdict: Verdict, isLive: boolean): void {
-    const answer = spoken(verdict)
+    const answer = `${verdict.isSure} ${verdict.answer}` // not the likelihood, which changes with every picture
     const isKnown = question === this.question
     if (isKnown && answer === this.answer) return
     if (isKnown && this.answer !== '' && isLive && this.now() - this.at < LIVE_REST) return
-    this.say(isKnown ? answer : `${question} ${answer}`)
+    const words = spoken(verdict)
+    this.say(isKnown ? words : `${question} ${words}`)
     this.question = question
     this.answer = answer
     this.at = this.now()

@@ -1,7 +1,8 @@
 /** How much of the picture the model sees: a slider for the square around the pin, and the whole picture. */
 
+import { text } from '../i18n/text'
 import type { Aim } from '../source/aim'
-import { button, element, text } from './dom'
+import { button, element, say, write } from './dom'
 import { percent } from './format'
 
 export interface CropHost {
@@ -37,14 +38,15 @@ export class CropControls {
   show(): void {
     const { isWhole, part } = this.aim
     this.slider.value = String(Math.round(100 * part))
-    this.slider.setAttribute('aria-valuetext', `${percent(part)} of the shorter side`)
+    this.slider.setAttribute('aria-valuetext', text('crop.part-value', { part: percent(part) }))
     this.whole.setAttribute('aria-pressed', String(isWhole))
-    text('part-text', isWhole ? 'all' : percent(part))
+    if (isWhole) say('part-text', 'crop.all')
+    else write('part-text', percent(part))
   }
 }
 
 /** For a screen reader: where the pin is, and how much around it is seen. */
 export function aimWords({ at, part, isWhole }: Aim): string {
-  const seen = isWhole ? 'the whole picture' : `a square of ${percent(part)}`
-  return `Pin at ${percent(at.x)} from the left, ${percent(at.y)} from the top: ${seen}.`
+  const seen = isWhole ? text('spoken.whole') : text('spoken.square', { part: percent(part) })
+  return text('spoken.pin', { x: percent(at.x), y: percent(at.y), seen })
 }

@@ -1,4 +1,6 @@
-/** The one way to an element of index.html. */
+/** The one way to an element of index.html, and to what it says. */
+
+import { type Key, put, type Values } from '../i18n/text'
 
 /** The element with that id. @throws {TypeError} when the page has none of that type: page and code must agree. */
 export function element<T extends Element>(id: string, type: abstract new () => T): T {
@@ -11,8 +13,15 @@ export function button(id: string): HTMLButtonElement {
   return element(id, HTMLButtonElement)
 }
 
-export function text(id: string, value: string): void {
+/** Shows a text of the language in use; see {@link put}. */
+export function say(id: string, key: Key, values?: Values): void {
+  put(element(id, HTMLElement), key, values)
+}
+
+/** Shows a value, which is the same in every language. */
+export function write(id: string, value: string): void {
   const node = element(id, HTMLElement)
+  delete node.dataset.text
   if (node.textContent !== value) node.textContent = value
 }
 

@@ -1,103 +1,71 @@
-/** The dialog about the model: what it is, where it runs, how finely it looks, the longest answer, the self-test. */
+/** The dialog about the model: what it is, where it runs, whether it is stored, and the self-test. */
 
-import { type Check, titleOf } from '../bundle/golden'
-import type { ModelInfo } from '../model/engine'
+import type { Check, ModelInfo } from 'phantom-edge-web'
+
+import { type Key, number, text } from '../i18n/text'
 import { button, element, make } from './dom'
-import { megabytes, millions, pictureDetails, seconds } from './format'
+import { large, megabytes, seconds, squarePixels } from './format'
+import { opened } from './opened'
 
 export interface InfoHost {
   /** Runs the self-test, calling back for each row. */
   onTest(onCheck: (check: Check) => void): Promise<void>
-  /** The user chose another {@link Info.tileSize}. */
-  onTileSize(size: number): void
-  /** The user switched the keys 1 to 9 on or off. */
-  onDigitKeys(on: boolean): void
 }
 
 export class Info {
-  private readonly dialog = element('info', HTMLDialogElement)
   private readonly facts = element('facts', HTMLDListElement)
-  private readonly longest = element('longest', HTMLSelectElement)
-  private readonly detail = element('detail', HTMLSelectElement)
-  private readonly digits = element('digits', HTMLInputElement)
   private readonly test = button('test')
   private readonly checks = element('checks', HTMLTableElement)
+  private info: ModelInfo | null = null
+  private tile = 0
+  private isStored = false
 
   constructor(private readonly host: InfoHost) {
-    button('about').addEventListener('click', () => this.dialog.showModal())
-    button('info-close').addEventListener('click', () => this.dialog.close())
-    this.dialog.addEventListener('click', (event) => {
-      if (event.target === this.dialog) this.dialog.close()
-    })
-    this.detail.addEventListener('change', () => this.host.onTileSize(Number(this.detail.value)))
-    this.digits.addEventListener('change', () => this.host.onDigitKeys(this.digits.checked))
+    opened('info', 'about')
     this.test.addEventListener('click', () => void this.run())
-    this.fact('Model', 'loading …')
-  }
-
-  /** Most tokens of an answer. */
-  get maxTokens(): number {
-    return Number(this.longest.value)
-  }
-
-  set maxTokens(tokens: number) {
-    const options = Array.from(this.longest.options, (option) => Number(option.value))
-    this.longest.value = String(options.find((value) => value >= tokens) ?? options.at(-1))
-  }
-
-  /** Which of the model's sizes to look with; undefined where there is no choice. */
-  get tileSize(): number | undefined {
-    return this.detail.value === '' ? undefined : Number(this.detail.value)
-  }
-
-  set tileSize(size: number) {
-    this.detail.value = String(size)
-  }
-
-  set digitKeys(on: boolean) {
-    this.digits.checked = on
+    this.refresh()
   }
 
   show(info: ModelInfo): void {
-    this.facts.replaceChildren()
-    this.offer(info)
-    const size = info.parameters > 0 ? `, ${millions(info.parameters)} parameters` : ''
-    this.fact('Model', `${info.name}${size}`)
-    const bytes = info.sizes.find((entry) => entry.size === info.tile)?.bytes ?? 0
-    this.fact('Recipe', `${info.recipe}, ${megabytes(bytes)} to load`)
-    this.fact('Runs on', `${info.device} (${info.reason})`)
-    this.fact('Sees', `${info.tile} × ${info.tile} pixels`).dataset.sees = ''
-    this.fact('Ready after', seconds(info.loadTime))
-    this.offline(false)
+    this.info = info
+    this.tile = info.tile
+    this.isStored = false
     this.test.disabled = false
-  }
-
-  /** The sizes to choose from, if there are several. */
-  private offer({ tile, sizes }: ModelInfo): void {
-    const several = sizes.length > 1
-    const choices = several ? pictureDetails(sizes.map(({ size }) => size)) : []
-    element('detail-row', HTMLElement).hidden = !several
-    this.detail.replaceChildren(...choices.map(([size, words]) => new Option(words, String(size))))
-    if (several) this.tileSize = tile
+    this.refresh()
   }
 
   /** The size of the last answer. */
   sees(tile: number): void {
-    const cell = this.facts.querySelector('dd[data-sees]')
-    if (cell) cell.textContent = `${tile} × ${tile} pixels`
+    if (tile === this.tile) return
+    this.tile = tile
+    this.refresh()
   }
 
+  /** Whether the app works without a network. */
   offline(ready: boolean): void {
-    const words = ready ? 'yes, everything is stored' : 'not yet'
-    const known = this.facts.querySelector('dd[data-offline]')
-    if (known) known.textContent = words
-    else this.fact('Works offline', words).dataset.offline = ''
+    this.isStored = ready
+    this.refresh()
   }
 
-  private fact(name: string, value: string): HTMLElement {
+  /** Writes what is known, in the language in use. */
+  refresh(): void {
+    this.facts.replaceChildren()
+    const { info } = this
+    if (!info) return this.fact('info.model', text('info.loading'))
+    const { name, parameters, recipe, loadTime } = info
+    this.fact('info.model', parameters > 0 ? text('info.parameters', { name, count: large(parameters) }) : name)
+    const bytes = info.sizes.find(({ size }) => size === this.tile)?.bytes ?? 0
+    this.fact('info.recipe', text('info.to-load', { recipe, size: megabytes(bytes) }))
+    this.fact('info.runs-on', text('info.device', { device: deviceOf(info), cause: text(`cause.${info.cause}`) }))
+    this.fact('info.sees', squarePixels(this.tile))
+    this.fact('info.ready-after', seconds(loadTime))
+    this.fact('info.offline', text(this.isStored ? 'info.offline-yes' : 'info.offline-no'))
+  }
+
+  private fact(name: Key, value: string): void {
     const cell = make('dd', '', value)
-    this.facts.append(make('dt', '', name), cell)
-    return cell
+    cell.dataset.fact = name
+    this.facts.append(make('dt', '', text(name)), cell)
   }
 
   private async run(): Promise<void> {
@@ -110,18 +78,39 @@ export class Info {
       await this.host.onTest((check) => body.append(tableRow(check)))
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error)
-      body.append(tableRow({ name: 'Self-test', value: NaN, limit: NaN, passed: false, detail }))
+      body.append(tableRow({ name: 'test', value: NaN, limit: NaN, passed: false, detail }))
     }
     this.test.disabled = false
   }
 }
 
+function deviceOf({ provider, threads }: ModelInfo): string {
+  if (provider === null) return text('info.no-device')
+  if (provider === 'webgpu') return 'WebGPU'
+  return `WASM, ${text(threads === 1 ? 'unit.thread' : 'unit.threads', { n: number(threads) })}`
+}
+
+/** What a check is called on the screen: `image_features.max` is a stage at worst. */
+function checkTitle({ name }: Check): string {
+  const [stage = '', kind] = name.split('.')
+  const title = stage in CHECKS ? text(CHECKS[stage as keyof typeof CHECKS]) : name
+  return kind === 'max' ? text('check.max', { stage: title }) : title
+}
+
+const CHECKS = {
+  pixel_values: 'check.pixel_values',
+  image_features: 'check.image_features',
+  prefill_logits: 'check.prefill_logits',
+  generated_ids: 'check.generated_ids',
+  test: 'check.test',
+} as const satisfies Record<string, Key>
+
 function tableRow(check: Check): HTMLTableRowElement {
-  const result = make('td', '', check.passed ? 'passed' : 'failed')
+  const result = make('td', '', text(check.passed ? 'info.passed' : 'info.failed'))
   result.dataset.passed = String(check.passed)
   const measured = check.detail || check.value.toExponential(1)
   const limit = check.limit > 0 ? `≤ ${check.limit.toExponential(1)}` : ''
   const row = make('tr')
-  row.append(make('td', '', titleOf(check)), make('td', '', measured), make('td', '', limit), result)
+  row.append(make('td', '', checkTitle(check)), make('td', '', measured), make('td', '', limit), result)
   return row
 }

@@ -1,6 +1,8 @@
 /** A label: a question and its answer, placed beside a point of the stage. */
 
-import type { Point } from '../source/crop'
+import type { Point } from 'phantom-edge-web'
+
+import { text } from '../i18n/text'
 import type { Verdict } from '../verdict'
 import { make } from './dom'
 import { type Box, type LabelSize, type Placement, placeLabel } from './placing'
@@ -50,14 +52,14 @@ export class Label {
   }
 
   /** The answer so far. While it repeats the last one, that stays, so that an unchanged answer does not flicker. */
-  stream(text: string): void {
-    if (this.complete.startsWith(text)) return
-    this.show(text, '', true)
+  stream(answer: string): void {
+    if (this.complete.startsWith(answer)) return
+    this.show(answer, '', true)
   }
 
-  finish({ text, note, isSure }: Verdict): void {
-    this.complete = text
-    this.show(text || 'No answer', note, isSure)
+  finish({ text: shown, answer, note, isSure }: Verdict): void {
+    this.complete = answer
+    this.show(shown || text('answer.none'), note, isSure)
   }
 
   /** Starts anew at another place. */
@@ -118,8 +120,8 @@ export class Label {
     this.leader.style.height = `${Math.max(0, Math.round(length - DOT))}px`
   }
 
-  private show(text: string, note: string, isSure: boolean): void {
-    if (this.answer.textContent !== text) this.answer.textContent = text
+  private show(answer: string, note: string, isSure: boolean): void {
+    if (this.answer.textContent !== answer) this.answer.textContent = answer
     if (this.note.textContent !== note) this.note.textContent = note
     this.note.hidden = note === ''
     this.box.dataset.sure = String(isSure)
@@ -134,6 +136,8 @@ export class Label {
   }
 
   private name(): void {
-    if (!this.trash.hidden) this.trash.setAttribute('aria-label', `Delete the pin: ${this.answer.textContent || 'no answer yet'}`)
+    if (this.trash.hidden) return
+    const answer = this.answer.textContent || text('answer.none-yet')
+    this.trash.setAttribute('aria-label', text('answer.delete', { answer }))
   }
 }

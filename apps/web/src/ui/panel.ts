@@ -1,26 +1,28 @@
 /** The panel: questions to choose from with their last answers, a question of one's own, the meters, pause. */
 
-import type { Timing } from '../model/engine'
+import type { Timing } from 'phantom-edge-web'
+
 import type { Verdict } from '../verdict'
-import { button, element, make, text } from './dom'
+import { text } from '../i18n/text'
+import { button, element, make, say, write } from './dom'
 import { megabytes, perSecond, seconds } from './format'
 
 export interface PanelHost {
   onQuestion(question: string): void
   onAll(): void
   onPause(): void
+  /** Whether the keys 1 to 9 choose a question. */
+  digitKeys(): boolean
 }
 
 export class Panel {
-  /** Whether the keys 1 to 9 choose a question. */
-  digitKeys = true
   private readonly list = element('presets', HTMLUListElement)
   private readonly input = element('question', HTMLInputElement)
   private readonly all = button('all')
   private readonly send = button('send')
   private readonly pause = button('pause')
   private readonly root = element('panel', HTMLElement)
-  private readonly cards = new Map<string, { card: HTMLButtonElement; answer: HTMLElement }>()
+  private readonly cards = new Map<string, Readonly<Record<'label' | 'answer', HTMLElement>> & { card: HTMLButtonElement }>()
 
   constructor(private readonly host: PanelHost) {
     element('ask', HTMLFormElement).addEventListener('submit', (event) => {
@@ -36,20 +38,26 @@ export class Panel {
 
   show(title: string, presets: readonly string[]): void {
     document.title = title
-    text('title', title)
+    write('title', title)
     this.list.replaceChildren()
     for (const question of presets) {
       const card = make('button')
       const answer = make('span', 'answer', '–')
+      const label = make('span', 'question', question)
       card.type = 'button'
       card.disabled = true
-      card.append(make('span', 'question', question), answer)
+      card.append(label, answer)
       card.addEventListener('click', () => this.host.onQuestion(question))
       const item = make('li')
       item.append(card)
       this.list.append(item)
-      this.cards.set(question, { card, answer })
+      this.cards.set(question, { card, label, answer })
     }
+  }
+
+  /** Shows the presets in the language in use; `shown` says what stands for a question. */
+  name(shown: (question: string) => string): void {
+    for (const [question, { label }] of this.cards) label.textContent = shown(question)
   }
 
   /** What works now: to ask needs a model and a picture, to pause a picture that moves. */
@@ -70,11 +78,11 @@ export class Panel {
     for (const [known, { card }] of this.cards) card.setAttribute('aria-pressed', String(known === question))
   }
 
-  answer(question: string, { text, note }: Verdict): void {
+  answer(question: string, { text: answer, note }: Verdict): void {
     const shown = this.cards.get(question)
     if (!shown) return
-    shown.answer.textContent = text || 'no answer'
-    shown.card.title = note ? `${text}, ${note}` : text
+    shown.answer.textContent = answer || text('answer.none')
+    shown.card.title = note ? `${answer}, ${note}` : answer
   }
 
   /** Forgets the answers: they were about another picture. */
@@ -87,13 +95,13 @@ export class Panel {
 
   set paused(paused: boolean) {
     this.pause.dataset.paused = String(paused)
-    text('pause-text', paused ? 'Resume' : 'Pause')
+    say('pause-text', paused ? 'panel.resume' : 'panel.pause')
   }
 
   meter(timing: Timing, memory: number | null): void {
-    if (timing.tokens > 0) text('first', seconds(timing.firstToken))
-    if (timing.tokensPerSecond > 0) text('speed', perSecond(timing.tokensPerSecond))
-    if (memory !== null) text('memory', megabytes(memory))
+    if (timing.tokens > 0) write('first', seconds(timing.firstToken))
+    if (timing.tokensPerSecond > 0) write('speed', perSecond(timing.tokensPerSecond))
+    if (memory !== null) write('memory', megabytes(memory))
   }
 
   /** Space pauses and, unless that is switched off, 1 to 9 choose a question, where that is not what the key does anyway. */
@@ -104,7 +112,7 @@ export class Panel {
       event.preventDefault()
       this.host.onPause()
     }
-    const card = this.digitKeys && /^[1-9]$/.test(event.key) ? [...this.cards.values()][Number(event.key) - 1]?.card : undefined
+    const card = this.host.digitKeys() && /^[1-9]$/.test(event.key) ? [...this.cards.values()][Number(event.key) - 1]?.card : undefined
     if (card && !card.disabled) card.click()
   }
 }

@@ -1,6 +1,8 @@
 /** Where a label goes: beside its subject and never over it where there is room, and never over another label. */
 
-import { clamp, type Point, type Size } from '../source/crop'
+import type { Point, Size } from 'phantom-edge-web'
+
+import { clamp } from '../source/view'
 
 export interface Box extends Size {
   readonly left: number

@@ -1,8 +1,10 @@
 /** The stage: the picture, the square that the model sees, the pin and its label. */
 
+import type { Point, Size, Square } from 'phantom-edge-web'
+
 import { Aim } from '../source/aim'
-import { type Point, type Size, type Square, View } from '../source/crop'
 import type { Source } from '../source/source'
+import { View } from '../source/view'
 import { CropControls } from './crop_controls'
 import { button, element } from './dom'
 import { Label } from './label'

@@ -1,36 +1,24 @@
 /** What the app is doing: the pill, the loading card, the notice of a failure, and the words for a screen reader. */
 
-import type { Failure } from '../failure'
-import type { Progress } from '../model/engine'
-import { button, element, text } from './dom'
-import { megabytes } from './format'
+import type { Failure, Progress } from 'phantom-edge-web'
+
+import { type Key, language, text, type Values } from '../i18n/text'
+import { button, element, say, write } from './dom'
+import { megabytes, percent } from './format'
 
 export type Tone = 'busy' | 'live' | 'calm' | 'bad'
 export type Remedy = 'retry' | 'picture' | 'close'
+/** What the user may do about a failure. */
+export type Remedies = Readonly<Partial<Record<Remedy, () => void>>>
 /** What a notice is about: it goes when that is mended, and the model's is not hidden by the camera's. */
 export type Subject = 'model' | 'source' | 'question'
-
-const TITLES: Readonly<Partial<Record<Failure['code'], string>>> = {
-  'camera-missing': 'No camera',
-  'camera-refused': 'The camera is not allowed',
-  'camera-busy': 'The camera is in use',
-  'camera-insecure': 'The camera needs a secure page',
-  ar: 'AR is not available',
-  browser: 'This browser cannot run the app',
-  damaged: 'The model is damaged',
-  manifest: 'The model cannot be used',
-  memory: 'Out of memory',
-  network: 'The model cannot be loaded',
-  picture: 'Not a picture',
-  prompt: 'This cannot be asked',
-}
 
 export class Status {
   private readonly pill = element('pill', HTMLElement)
   private readonly loading = element('loading', HTMLElement)
   private readonly bar = element('loading-bar', HTMLProgressElement)
   private readonly notice = element('notice', HTMLElement)
-  private remedies: Partial<Record<Remedy, () => void>> = {}
+  private remedies: Remedies = {}
   private subject: Subject | null = null
   private loads = false
   private spoken = ''
@@ -45,17 +33,18 @@ export class Status {
     }
   }
 
-  set(words: string, tone: Tone): void {
+  set(key: Key, tone: Tone, values?: Values): void {
     this.pill.dataset.tone = tone
-    text('pill-text', words)
+    say('pill-text', key, values)
   }
 
-  progress({ step, loaded, total }: Progress): void {
+  progress({ part: name, loaded, total }: Progress): void {
     const part = total > 0 ? Math.min(1, loaded / total) : 0
     this.bar.value = part
-    text('loading-step', step)
-    if (total > 0) text('loading-bytes', `${megabytes(Math.min(loaded, total))} of ${megabytes(total)}`)
-    this.set(part < 1 ? `Loading ${Math.round(100 * part)} %` : 'Preparing', 'busy')
+    say('loading-step', `loading.${name}`)
+    if (total > 0) say('loading-bytes', 'loading.bytes', { loaded: megabytes(Math.min(loaded, total)), total: megabytes(total) })
+    if (part < 1) this.set('state.loading', 'busy', { part: percent(part) })
+    else this.set('state.preparing', 'busy')
   }
 
   set isLoading(loading: boolean) {
@@ -68,19 +57,18 @@ export class Status {
     this.loading.hidden = !this.loads || this.subject !== null
   }
 
-  /** A line that stays and hides nothing; empty for none. */
-  hint(words: string): void {
-    text('hint', words)
-    element('hint', HTMLElement).hidden = words === ''
+  /** A line that stays and hides nothing, about the model or the language; none without a key. */
+  hint(id: 'hint' | 'hint-language', key: Key | null, values?: Values): void {
+    element(id, HTMLElement).hidden = key === null
+    if (key) say(id, key, values)
   }
 
   /** Shows a failure with the ways out of it that are given. */
-  fail(subject: Subject, failure: Failure, remedies: Partial<Record<Remedy, () => void>>): void {
+  fail(subject: Subject, failure: Failure, remedies: Remedies): void {
     if (this.subject === 'model' && subject !== 'model') return
     this.subject = subject
     this.remedies = remedies
-    text('notice-title', TITLES[failure.code] ?? 'Something went wrong')
-    text('notice-text', failure.message)
+    this.explain(failure)
     for (const remedy of ['retry', 'picture', 'close'] as const) {
       button(`notice-${remedy}`).hidden = remedies[remedy] === undefined
     }
@@ -88,6 +76,20 @@ export class Status {
     this.showLoading()
     this.notice.hidden = false
     this.notice.dataset.code = failure.code
+  }
+
+  /**
+   * What the page itself says is in the user's language. The engine's line is English: in other languages the way on
+   * stands before it, and the line is a detail.
+   */
+  private explain({ code, message }: Failure): void {
+    say('notice-title', `failure.${code}`)
+    const usual = text(`mend.${code}`)
+    const isForeign = ENGINE.has(code) && language() !== 'en' && message !== usual
+    if (isForeign || message === usual) say('notice-text', `mend.${code}`)
+    else write('notice-text', message)
+    element('notice-detail', HTMLElement).hidden = !isForeign
+    write('notice-message', message)
   }
 
   dismiss(subject: Subject): void {
@@ -102,6 +104,9 @@ export class Status {
   say(words: string): void {
     if (words === this.spoken) return
     this.spoken = words
-    text('spoken', words)
+    write('spoken', words)
   }
 }
+
+/** Codes of failures whose message the engine wrote, in English. */
+const ENGINE: ReadonlySet<Failure['code']> = new Set(['browser', 'damaged', 'manifest', 'memory', 'model', 'network', 'prompt'])

@@ -14,6 +14,9 @@ export class FakeEngine implements Engine {
     recipe: 'none',
     device: 'no model',
     reason: 'the page was opened with ?engine=fake',
+    provider: null,
+    threads: 1,
+    cause: 'fake',
     fellBack: false,
     tile: 448,
     sizes: SIZES,
@@ -23,7 +26,7 @@ export class FakeEngine implements Engine {
 
   static async load(onProgress: (progress: Progress) => void): Promise<FakeEngine> {
     for (let loaded = 0; loaded <= 4; loaded++) {
-      onProgress({ step: 'Loading the model', loaded: loaded << 20, total: 4 << 20 })
+      onProgress({ part: 'model', step: 'Loading the model', loaded: loaded << 20, total: 4 << 20 })
       await pause(STEP)
     }
     return new FakeEngine()

@@ -13,7 +13,18 @@ declare const __RUNTIME_BYTES__: Readonly<Record<Provider, number>>
 
 type Ort = typeof import('onnxruntime-web')
 export type Provider = 'wasm' | 'webgpu'
+/** Why a model runs where it does. */
+export type Cause = 'requested' | 'int8' | 'webgpu' | 'no-webgpu' | 'no-f16' | 'wrong-webgpu' | 'fake'
 
+const REASONS: Readonly<Record<Cause, string>> = {
+  requested: 'as requested',
+  int8: 'int8 runs on the CPU',
+  webgpu: 'this browser has WebGPU',
+  'no-webgpu': 'this browser has no WebGPU',
+  'no-f16': 'WebGPU has no 16-bit floats on this device',
+  'wrong-webgpu': 'WebGPU does not run it rightly here',
+  fake: 'the page was opened with ?engine=fake',
+}
 const MOST_THREADS = 4
 /** Integer operations that onnxruntime-web has for the CPU only; through WebGPU each of them would copy to and fro. */
 const CPU_ONLY = ['DynamicQuantizeMatMul', 'MatMulInteger']
@@ -21,7 +32,8 @@ const CPU_ONLY = ['DynamicQuantizeMatMul', 'MatMulInteger']
 export interface Choice {
   readonly provider: Provider
   readonly threads: number
-  /** Why, in a few words for the info panel. */
+  readonly cause: Cause
+  /** The same in a few words. */
   readonly reason: string
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
@@ -33,32 +45,41 @@ export async function chooseProvider(
   device: Provider | null,
   threads: number | null = null,
 ): Promise<Choice> {
-  if (device === 'wasm') return onCpu('as requested', threads)
+  if (device === 'wasm') return onCpu('requested', threads)
   if (device === null && operations(manifest).some((name) => CPU_ONLY.includes(name))) {
-    return onCpu('int8 runs on the CPU', threads)
+    return onCpu('int8', threads)
   }
   const missing = await missingOfGpu(manifest)
-  if (missing === null) return { provider: 'webgpu', threads: 1, reason: 'this browser has WebGPU', fellBack: false }
+  if (missing === null) return { provider: 'webgpu', threads: 1, cause: 'webgpu', reason: REASONS.webgpu, fellBack: false }
   if (device === 'webgpu') {
-    throw new Failure('browser', `${missing[0]?.toUpperCase()}${missing.slice(1)}. Open the page without ?device=webgpu.`)
+    const reason = REASONS[missing]
+    throw new Failure('browser', `${reason[0]?.toUpperCase()}${reason.slice(1)}. Open the page without ?device=webgpu.`)
   }
   return withoutWebGpu(manifest, missing, threads)
 }
 
-/** What is left when there is no WebGPU, or it does not run the graphs rightly. Every bundle for browsers runs on the CPU. */
-export function withoutWebGpu(manifest: Manifest, reason: string, threads: number | null = null): Choice {
+/**
+ * What is left when there is no WebGPU, or it does not run the graphs rightly, as `detail` may tell. Every bundle for
+ * browsers runs on the CPU.
+ */
+export function withoutWebGpu(manifest: Manifest, cause: Cause, threads: number | null = null, detail = ''): Choice {
   const isForGpu = manifest.format !== 'onnx' || operations(manifest).includes('MatMulNBits')
-  return { ...onCpu(isForGpu ? `${reason}; a bundle of --quant int8 would be faster` : reason, threads), fellBack: isForGpu }
+  const reason = `${REASONS[cause]}${detail && ` (${detail})`}`
+  return {
+    ...onCpu(cause, threads),
+    reason: isForGpu ? `${reason}; a bundle of --quant int8 would be faster` : reason,
+    fellBack: isForGpu,
+  }
 }
 
 function operations(manifest: Manifest): string[] {
   return Object.values(manifest.counts).flatMap((counts) => Object.keys(counts))
 }
 
-function onCpu(reason: string, threads: number | null): Choice {
+function onCpu(cause: Cause, threads: number | null): Choice {
   const cores = crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1 // without isolation there is no sharing
   const most = Math.min(MOST_THREADS, cores - 1) // one stays with the camera and the page
-  return { provider: 'wasm', threads: threads ?? Math.max(1, most), reason, fellBack: false }
+  return { provider: 'wasm', threads: threads ?? Math.max(1, most), cause, reason: REASONS[cause], fellBack: false }
 }
 
 /** Bytes of the runtime that {@link loadOrt} loads. */
@@ -107,16 +128,15 @@ interface Adapter {
 }
 
 /** What this browser lacks to run the bundle on a GPU; null when it lacks nothing. */
-async function missingOfGpu(manifest: Manifest): Promise<string | null> {
-  const none = 'this browser has no WebGPU'
+async function missingOfGpu(manifest: Manifest): Promise<'no-webgpu' | 'no-f16' | null> {
   try {
     const gpu = (navigator as { gpu?: { requestAdapter(): Promise<Adapter | null> } }).gpu
     const adapter = (await gpu?.requestAdapter()) ?? null
-    if (adapter === null) return none
+    if (adapter === null) return 'no-webgpu'
     // Only graphs that are made for WebGPU compute in the recipe's type; the others hold it and compute in 32 bits.
     const half = manifest.format !== 'onnx' && manifest.float === 'fp16'
-    return half && !adapter.features.has('shader-f16') ? 'WebGPU has no 16-bit floats on this device' : null
+    return half && !adapter.features.has('shader-f16') ? 'no-f16' : null
   } catch {
-    return none
+    return 'no-webgpu'
   }
 }

@@ -1,14 +1,17 @@
-/** The model as an {@link Engine}: picture and question in, streamed text out. Greedy, one tile. */
+/** The model as an {@link Engine}: picture and question in, streamed text out. One tile. */
 
 import type { Constraint } from '../form/constraint'
 import type { Forms } from '../form/forms'
 import type { Check, Golden } from '../bundle/golden'
 import { atTileSize, type Manifest } from '../bundle/manifest'
 import { type Pixels, pixelValues } from '../image/resize'
-import { append, type Decoded, largest, prefill } from './decoding'
+import { chooser } from './choosing'
+import { Confidence } from './confidence'
+import { append, type Decoded, prefill } from './decoding'
 import type { Answer, AskOptions, Engine, ModelInfo, RankOptions, Timing } from './engine'
 import type { Cache, Graphs } from './graphs'
 import { buildPrompt, type Prompt } from './prompt'
+import { GREEDY } from './sampling'
 import { requireGolden, runGolden } from './self_test'
 import type { Tokenizer } from './tokenizer'
 import { breathe } from './yield'
@@ -129,7 +132,7 @@ export class Session implements Engine {
     this.seen = null
   }
 
-  /** Greedy tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
+  /** Tokens from `logits` on, of those that `constraint` allows. Takes over `cache`. */
   private async generate(
     { logits, cache }: Decoded,
     constraint: Constraint | null,
@@ -137,16 +140,26 @@ export class Session implements Engine {
     clock: Clock,
   ): Promise<Answer> {
     const { ids: known, context } = this.manifest
+    const choose = chooser(options.sampling ?? GREEDY)
+    const confidence = new Confidence(known.end)
     const tokens: number[] = []
+    let sure: number | null = null
     let stop: Answer['stop'] = 'end'
     for (;;) {
-      const token = constraint ? constraint.choose(logits) : largest(logits)
+      const token = constraint ? constraint.choose(logits) : choose(logits)
       clock.token()
-      if (known.end.includes(token)) break
+      if (known.end.includes(token)) {
+        sure = confidence.ended(logits)
+        break
+      }
+      confidence.add(logits, token)
       tokens.push(token)
       constraint?.append(token)
       options.onText(this.tokenizer.decodeSoFar(tokens), clock.timing())
-      if (constraint?.isComplete) break // the only token that may follow need not be computed
+      if (constraint?.isComplete) {
+        sure = confidence.ended(null) // the only token that may follow need not be computed
+        break
+      }
       if (tokens.length >= options.maxTokens) stop = 'length'
       else if (cache.length >= context) stop = 'context'
       else {
@@ -157,12 +170,12 @@ export class Session implements Engine {
       ;({ logits, cache } = await append(this.graphs, token, cache))
     }
     this.graphs.free(cache)
-    return this.answer(tokens, stop, clock)
+    return this.answer(tokens, stop, clock, sure)
   }
 
-  private answer(ids: readonly number[], stop: Answer['stop'], clock: Clock): Answer {
+  private answer(ids: readonly number[], stop: Answer['stop'], clock: Clock, confidence: number | null = null): Answer {
     const { size: tile, tokens: imageTokens } = this.manifest.tiles
-    return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, ...clock.timing() }
+    return { text: this.tokenizer.decode(ids), ids, tile, imageTokens, stop, confidence, ...clock.timing() }
   }
 }
 

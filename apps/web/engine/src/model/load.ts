@@ -4,7 +4,7 @@ import { BundleFiles, type TileChoice } from '../bundle/files'
 import { type Golden, goldenFile, readGolden } from '../bundle/golden'
 import { atTileSize, type Manifest, neededBytes } from '../bundle/manifest'
 import { asFailure } from '../failure'
-import type { Engine, ModelInfo, PictureSize, Progress } from './engine'
+import type { Engine, LoadPart, ModelInfo, PictureSize, Progress } from './engine'
 import { FakeEngine } from './fake'
 import { Graphs } from './graphs'
 import { type Choice, chooseProvider, loadOrt, type Provider, runtimeBytes, withoutWebGpu } from './provider'
@@ -12,10 +12,13 @@ import { requireGolden } from './self_test'
 import { Session } from './session'
 import { Tokenizer } from './tokenizer'
 
-const TITLES = {
+const TITLES: Readonly<Record<LoadPart, string>> = {
+  model: 'Loading the model',
+  runtime: 'Loading the runtime',
   vision_encoder: 'Preparing the vision encoder',
   token_embedding: 'Preparing the vocabulary',
   text_decoder: 'Preparing the language model',
+  gpu: 'Checking the GPU',
 }
 const REPORT_EVERY = 60 // milliseconds; bytes arrive far more often than a bar need move
 
@@ -50,7 +53,7 @@ function pictureSizes(manifest: Manifest): PictureSize[] {
 
 class Loader {
   private readonly start = performance.now()
-  private step = 'Loading the model'
+  private part: LoadPart = 'model'
   private bundle: readonly [loaded: number, total: number] = [0, 0]
   private runtime: readonly [loaded: number, total: number] = [0, 0]
   private said = 0
@@ -68,8 +71,8 @@ class Loader {
     } catch (error) {
       const failure = asFailure(error)
       if (choice.provider === 'wasm' || failure.code !== 'model') throw failure // the CPU's fault, or a file's
-      const reason = `WebGPU does not run it rightly here (${failure.message})`
-      return this.open(files, tokenizer, withoutWebGpu(manifest, reason, options.threads), options.keepVision)
+      const onCpu = withoutWebGpu(manifest, 'wrong-webgpu', options.threads, failure.message)
+      return this.open(files, tokenizer, onCpu, options.keepVision)
     }
   }
 
@@ -80,12 +83,12 @@ class Loader {
     keepVision: boolean,
   ): Promise<Session> {
     const { manifest } = files
-    this.began('Loading the runtime')
+    this.began('runtime')
     const { ort, files: runtimeFiles } = await loadOrt(choice, (loaded) => this.runtimeReceived(loaded, runtimeBytes(choice)))
     const read = (path: string) => files.read(path)
     const golden = async (chosen: Manifest) => readGolden((await read(goldenFile(chosen))).buffer)
     const gpu = choice.provider === 'webgpu'
-    const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(TITLES[graph]))
+    const graphs = await Graphs.load(ort, manifest, choice.provider, read, (graph) => this.began(graph))
     delete ort.env.wasm.wasmBinary // compiled by now
     if (gpu) await this.checkGpu(graphs, manifest, await golden(manifest))
     const threads = `${choice.threads} ${choice.threads === 1 ? 'thread' : 'threads'}`
@@ -95,6 +98,9 @@ class Loader {
       recipe: manifest.recipe,
       device: gpu ? 'WebGPU' : `WASM, ${threads}`,
       reason: choice.reason,
+      provider: choice.provider,
+      threads: choice.threads,
+      cause: choice.cause,
       fellBack: choice.fellBack,
       tile: manifest.tiles.size,
       sizes: pictureSizes(manifest),
@@ -106,7 +112,7 @@ class Loader {
 
   /** GPUs and their drivers differ, and one that computes wrongly must not answer. */
   private async checkGpu(graphs: Graphs, manifest: Manifest, golden: Golden): Promise<void> {
-    this.began('Checking the GPU')
+    this.began('gpu')
     try {
       await requireGolden(graphs, manifest, golden)
     } catch (error) {
@@ -115,8 +121,8 @@ class Loader {
     }
   }
 
-  private began(step: string): void {
-    this.step = step
+  private began(part: LoadPart): void {
+    this.part = part
     this.report()
   }
 
@@ -138,6 +144,6 @@ class Loader {
   private report(): void {
     this.said = performance.now()
     const [loaded, total] = [this.bundle[0] + this.runtime[0], this.bundle[1] + this.runtime[1]]
-    this.onProgress({ step: this.step, loaded, total })
+    this.onProgress({ part: this.part, step: TITLES[this.part], loaded, total })
   }
 }

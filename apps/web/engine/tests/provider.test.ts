@@ -51,8 +51,8 @@ describe('chooseProvider', () => {
 
   it('leaves a core to the page, and has one thread without isolation', () => {
     browser(null, 2)
-    expect(withoutWebGpu(integers, 'x').threads).toBe(1)
+    expect(withoutWebGpu(integers, 'no-webgpu').threads).toBe(1)
     browser(null, 16, false)
-    expect(withoutWebGpu(integers, 'x').threads).toBe(1)
+    expect(withoutWebGpu(integers, 'no-webgpu').threads).toBe(1)
   })
 })

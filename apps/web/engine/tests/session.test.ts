@@ -111,6 +111,18 @@ describe('Session', () => {
     expect(answer).toMatchObject({ text: 'red', stop: 'end', tokens: 4 })
   })
 
+  it('says how likely the model holds a free answer, and nothing of one that is cut or long', async () => {
+    const size = manifest.shape.vocabulary
+    const step = Math.E / (Math.E + size - 1) // the only logit is 1, all others are 0
+    const { confidence } = await session.ask(frame, 'Colour?', options())
+    expect(confidence).toBeCloseTo(step ** 4, 12)
+    expect((await session.ask(frame, 'Colour?', options({ maxTokens: 2 }))).confidence).toBeNull()
+    const drawn = await session.ask(frame, 'Colour?', options({ form: { regex: 'red' } }))
+    expect(drawn.confidence).toBeCloseTo(step ** 3, 12) // nothing but the end may follow
+    graphs.answer = [...new TextEncoder().encode('thirteen more')]
+    expect(await session.ask(frame, 'Colour?', options())).toMatchObject({ stop: 'end', confidence: null })
+  })
+
   it('feeds the whole prompt with the image rows in their places, in calls of at most a chunk', async () => {
     await session.ask(frame, 'Colour?', options())
     const { ids } = buildPrompt(manifest, tokenizer, 'Colour?')

@@ -5,6 +5,7 @@ import type { FailureCode } from '../failure'
 import type { Form } from '../form/form'
 import type { Answer, ModelInfo, Progress, Timing } from '../model/engine'
 import type { LoadOptions } from '../model/load'
+import type { Sampling } from '../model/sampling'
 
 /** A square of RGBA pixels; its buffer changes hands with the message. */
 export interface FrameData {
@@ -18,6 +19,7 @@ export interface FrameData {
 export interface QuestionOptions {
   readonly maxTokens: number
   readonly tileSize: number | undefined
+  readonly sampling?: Sampling | undefined
   /** With choices the answer comes with how likely each of them is. */
   readonly form: Form | undefined
 }

@@ -1,39 +1,9 @@
-/** Where a picture lies on the stage, and which square of it the model sees. */
+/** Where a picture lies on the stage, and the largest square of it that shows. */
 
-/** Side of the square around a point, in parts of the picture's shorter side. */
-export const USUAL_PART = 0.4
-export const LEAST_PART = 0.1
-
-export interface Size {
-  readonly width: number
-  readonly height: number
-}
-
-export interface Point {
-  readonly x: number
-  readonly y: number
-}
-
-/** A square of whole source pixels. */
-export interface Square extends Point {
-  readonly side: number
-}
+import type { Point, Size, Square } from 'phantom-edge-web'
 
 /** `cover` fills the stage and hides what does not fit, as for the camera; `contain` shows the whole picture. */
 export type Fit = 'cover' | 'contain'
-
-/**
- * The square around a point of a picture, by the rule that every language has: its side is `part` of the picture's
- * shorter side, its centre the point (0 to 1 from the left and the top), and it is moved, never shrunk, into the picture.
- */
-export function cropAround({ width, height }: Size, at: Point, part: number): Square {
-  const side = Math.max(1, Math.floor(part * Math.min(width, height) + 0.5))
-  return {
-    x: clamp(Math.floor(at.x * width - side / 2 + 0.5), 0, width - side),
-    y: clamp(Math.floor(at.y * height - side / 2 + 0.5), 0, height - side),
-    side,
-  }
-}
 
 /** A source of some size shown on a stage of another. */
 export class View {

@@ -3,8 +3,15 @@
 import type { Check } from '../bundle/golden'
 import type { Form, Likelihood } from '../form/form'
 import type { Pixels } from '../image/resize'
+import type { Cause, Provider } from './provider'
+import type { Sampling } from './sampling'
+
+/** What is being loaded or prepared; an app that speaks other languages names it by this. */
+export type LoadPart = 'model' | 'runtime' | 'vision_encoder' | 'token_embedding' | 'text_decoder' | 'gpu'
 
 export interface Progress {
+  readonly part: LoadPart
+  /** The same in English. */
   readonly step: string
   readonly loaded: number
   readonly total: number
@@ -14,9 +21,13 @@ export interface ModelInfo {
   readonly name: string
   readonly parameters: number
   readonly recipe: string
-  /** Where it runs, e.g. `WASM, 2 threads`. */
+  /** Where it runs, e.g. `WASM, 2 threads`, and why. */
   readonly device: string
   readonly reason: string
+  /** The same for an app that speaks other languages; the stand-in has no provider. */
+  readonly provider: Provider | null
+  readonly threads: number
+  readonly cause: Cause
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */
@@ -57,6 +68,11 @@ export interface Answer extends Timing {
   readonly imageTokens: number
   /** Why it ended: an end token, the cap on tokens, the end of the context, or because someone cancelled it. */
   readonly stop: 'end' | 'length' | 'context' | 'cancelled'
+  /**
+   * The probability that the model itself gave to the answer's tokens and to their end; null for an answer that is cut
+   * or longer than twelve tokens, and for a ranking.
+   */
+  readonly confidence?: number | null
   /** Of a ranking that ended: all choices, the likeliest first, which is the text. */
   readonly likelihoods?: readonly Likelihood[]
 }
@@ -69,6 +85,8 @@ export interface RankOptions {
 
 export interface AskOptions extends RankOptions {
   readonly maxTokens: number
+  /** How a free answer's tokens are chosen; without it, the likeliest. */
+  readonly sampling?: Sampling | undefined
   /** What the answer may be; without it, anything. Each token is then the likeliest of those that fit. */
   readonly form?: Form | undefined
   /** Called with the whole text so far, at most once per token. */

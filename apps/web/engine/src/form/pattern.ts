@@ -3,8 +3,8 @@
  * and what is refused, is in tests/support/form_vectors.json, which every implementation runs.
  */
 
-import { Failure } from '../failure.ts'
-import { type CharSet, complement, DIGITS, DOT, setOf, SPACE, WORD } from './char_sets.ts'
+import { Failure } from '../failure'
+import { type CharSet, complement, DIGITS, DOT, setOf, SPACE, WORD } from './char_sets'
 
 export const MOST_CHARACTERS = 2000
 export const MOST_COUNT = 1000

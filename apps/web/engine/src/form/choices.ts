@@ -1,6 +1,7 @@
 /** Answers out of a list: the choices' tokens as a tree, which of them may follow, and how likely each choice is. */
 
 import { Failure } from '../failure'
+import { logSum } from '../model/confidence'
 import { type Decoded, largest } from '../model/decoding'
 import type { Graphs } from '../model/graphs'
 import { type Constraint, likeliest } from './constraint'
@@ -96,14 +97,4 @@ export class ChoiceConstraint implements Constraint {
   get isComplete(): boolean {
     return this.node.children.size === 0
   }
-}
-
-/** The logarithm of the sum of the exponentials of some values, or of all. */
-function logSum(values: Float32Array | Float64Array, among: readonly number[] | null = null): number {
-  const some = among === null ? values : among.map((n) => values[n])
-  let top = -Infinity
-  let sum = 0
-  for (let n = 0; n < some.length; n++) top = Math.max(top, some[n])
-  for (let n = 0; n < some.length; n++) sum += Math.exp(some[n] - top)
-  return top + Math.log(sum)
 }

@@ -1,6 +1,6 @@
 /** What an answer may be. Everything else in this folder is loaded when the first question with a form is asked. */
 
-import { Failure } from '../failure.ts'
+import { Failure } from '../failure'
 
 export const MOST_CHOICES = 1000
 export const LONGEST_CHOICE = 200

@@ -40,7 +40,7 @@ async function load(options: (ToWorker & { kind: 'load' })['options']): Promise<
 
 async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
   const { job, question } = message
-  const { maxTokens, tileSize, form } = message.options
+  const { maxTokens, tileSize, sampling, form } = message.options
   const pixels = take(message.frameId, message.frame)
   const abort = new AbortController()
   running = { job, abort }
@@ -50,7 +50,7 @@ async function ask(message: ToWorker & { kind: 'ask' }): Promise<void> {
     const answer =
       form && 'choices' in form
         ? await ready().rank(pixels, question, form.choices, { tileSize, signal })
-        : await ready().ask(pixels, question, { maxTokens, tileSize, form, signal, onText })
+        : await ready().ask(pixels, question, { maxTokens, tileSize, sampling, form, signal, onText })
     say({ kind: 'answer', job, answer, memory: wasmBytes() })
   } finally {
     running = null
