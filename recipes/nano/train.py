@@ -72,7 +72,7 @@ RECIPE = (
     Stage("prefer again", 200, "preference", lr=3e-4),
     Stage("settle again", 300, "answers", lr=3e-4, dense=0.1),
     Stage("heads", 80, "heads", lr=4e-3, warmup=10, conditions=WORLD),
-    Stage("broaden", 5000, "answers", lr=2e-3, dense=0.4, kinds=HARD, conditions=WORLD),
+    Stage("broaden", 4000, "answers", lr=2e-3, dense=0.4, kinds=HARD, conditions=WORLD),
     Stage("prefer the right", 200, "preference", lr=3e-4, conditions=WORLD),
     Stage("settle at last", 400, "answers", lr=3e-4, dense=0.1, kinds=HARD, conditions=WORLD),
 )
