@@ -58,6 +58,14 @@ def evaluate(
         str | None,
         typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on."),
     ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Scenes as a camera meets them: plain, margin, small, texture, paper, screen, crop, "
+            "nothing, or all.",
+        ),
+    ] = None,
     benchmark: Annotated[
         str | None,
         typer.Option(help="scienceqa, ai2d, chartqa, pope, mmbench or mmstar instead of the scene tasks."),
@@ -114,7 +122,8 @@ def evaluate(
         suite = build_suite(
             benchmark=benchmark,
             data=data,
-            tasks=[task.strip() for task in (tasks or "").split(",") if task.strip()],
+            tasks=_listed(tasks),
+            conditions=_listed(condition),
             samples=samples,
             split=split,
             limit=limit,
@@ -137,6 +146,11 @@ def evaluate(
             after_eval(model, against or [], min(task.questions for task in results[0].tasks.values()))
 
     deliver(tables, (summary, html))
+
+
+def _listed(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 @contextmanager

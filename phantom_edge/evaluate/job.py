@@ -31,10 +31,14 @@ def build_suite(
     tasks: Sequence[str] = (),
     samples: int | None = None,
     split: str | None = None,
+    conditions: Sequence[str] = (),
     limit: int | None = None,
     max_tokens: int | None = None,
 ) -> Suite:
     """The scene tasks, or a ``benchmark`` from ``data``; of these ``tasks``, so many per task and in all.
+
+    With ``conditions`` ("all", or of :data:`phantom_edge.scenes.view.CONDITIONS`) the scenes are on papers,
+    before textures and so on, and so many questions are for each condition.
 
     Raises :class:`InputError` for what is unknown or missing, and for options that do not go together.
 
@@ -45,18 +49,29 @@ def build_suite(
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     if benchmark is None:
-        suite = _scenes(data, tasks, samples, split)
+        suite = _scenes(data, tasks, samples, split, conditions)
+    elif conditions:
+        raise InputError("--condition is for the scene tasks; leave out --benchmark")
     else:
         suite = _benchmark(benchmark, data, tasks, samples, split)
     suite = suite.fewer(total=limit)
     return suite if max_tokens is None else suite.capped(max_tokens)
 
 
-def _scenes(data: str | Path | None, tasks: Sequence[str], samples: int | None, split: str | None) -> Suite:
+def _scenes(
+    data: str | Path | None,
+    tasks: Sequence[str],
+    samples: int | None,
+    split: str | None,
+    conditions: Sequence[str],
+) -> Suite:
+    from phantom_edge.evaluate.scene_conditions import condition_suite
     from phantom_edge.evaluate.scene_tasks import SAMPLES, SPLIT, scene_suite
 
     if data is not None:
         raise InputError("--data is the folder of a benchmark; say which with --benchmark")
+    if conditions:
+        return condition_suite(conditions, tasks, samples=samples or SAMPLES, split=split or SPLIT)
     return scene_suite(tasks, samples=samples or SAMPLES, split=split or SPLIT)
 
 
