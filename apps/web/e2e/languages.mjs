@@ -126,7 +126,7 @@ export async function adjusting({ url, video, odd, brokenUrl, folder }) {
   seen.resetPrompt = await prompts()
   seen.spoken = await page.textContent('#spoken')
   await open(`${url}?engine=fake&lang=${odd}`)
-  seen.odd = await page.$eval('#hint-language', (line) => (line.hidden ? '' : line.textContent))
+  seen.odd = await page.$$eval('.missing-language', (lines) => lines.map((line) => (line.hidden ? '' : line.textContent)))
   seen.oddAxe = await auditAccessibility(page)
   if (folder) await page.screenshot({ path: `${folder}/odd-language.png` })
   await page.goto(`${brokenUrl}?lang=de`)

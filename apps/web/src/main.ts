@@ -3,7 +3,7 @@ import { asFailure, type LoadOptions, type TileChoice } from 'phantom-edge-web'
 import { App } from './app'
 import { type AppConfig, missingSettings, parseConfig } from './config'
 import { speak } from './i18n/speak'
-import { LANGUAGES } from './i18n/text'
+import { type Language, LANGUAGES, put, TEXTS } from './i18n/text'
 import { prepareOffline } from './offline'
 import { type Preferences, readPreferences } from './preferences'
 import { applyTheme } from './theme'
@@ -41,12 +41,22 @@ async function loadConfig(): Promise<AppConfig> {
   return parseConfig(json)
 }
 
+/** Says on every screen that the address names a language which the app does not speak, and which it does. */
+function explainMissing(tag: string, offered: readonly Language[]): void {
+  const languages = offered.map((one) => TEXTS[one]['language.name']).join(', ')
+  for (const line of document.querySelectorAll<HTMLElement>('.missing-language')) {
+    put(line, 'language.missing', { tag: tag.slice(0, 20), languages })
+    line.hidden = false
+  }
+}
+
 async function start(chosen: Preferences): Promise<void> {
   try {
     const config = await loadConfig()
     const missing = speak(config, chosen.language)
     applyTheme(chosen.scheme ?? config.theme.scheme, config.theme.accent)
-    await new App(config, chosen, readOptions(chosen)).start(missing)
+    if (missing !== null) explainMissing(missing, config.languages)
+    await new App(config, chosen, readOptions(chosen)).start()
   } catch (error) {
     new Welcome(() => undefined).leave()
     const status = new Status()

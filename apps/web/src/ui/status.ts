@@ -65,8 +65,8 @@ export class Status {
     this.loading.hidden = !this.loads || this.subject !== null
   }
 
-  /** A line that stays and hides nothing, about the model, the language or the picture; none without a key. */
-  hint(id: 'hint' | 'hint-language' | 'hint-source', key: Key | null, values?: Values): void {
+  /** A line that stays and hides nothing, about the model or the picture; none without a key. */
+  hint(id: 'hint' | 'hint-source', key: Key | null, values?: Values): void {
     element(id, HTMLElement).hidden = key === null
     if (key) say(id, key, values)
   }
