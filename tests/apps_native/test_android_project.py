@@ -228,7 +228,12 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     assert len(tests) >= 6
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
     words = [JAVA, "-cp", ":".join(map(str, [app, module, *CLASSPATH])), "org.junit.runner.JUnitCore", *names]
-    environment = {**os.environ, "PHANTOM_EDGE_BUNDLE": str(tiny_bundle)}
+    vectors = Path(__file__).parents[1] / "support"
+    environment = {
+        **os.environ,
+        "PHANTOM_EDGE_BUNDLE": str(tiny_bundle),
+        "PHANTOM_EDGE_APP_VECTORS": str(vectors),
+    }
     result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
     wrong = re.findall(r"^\d+\) .*\n.*", result.stdout, flags=re.MULTILINE)
     assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]

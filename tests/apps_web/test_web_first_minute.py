@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,7 @@ NO_PICTURE = "This file is not a picture that the browser can show. Choose a JPE
 def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp_path):
     notes, clip = tmp_path / "notes.txt", tmp_path / "clip.webm"
     notes.write_text("no picture")
+    bomb = _bomb(tmp_path / "bomb.png", 30_000)
     clip.write_bytes(b"\x1a\x45\xdf\xa3 no clip")
     good = {"name": "scene.png", "type": "image/png", "path": picture}
     text = {"name": "notes.txt", "type": "text/plain", "path": notes}
@@ -161,6 +164,7 @@ def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp
         "no picture": ("drop", [text], NO_PICTURE),
         "one that only says so": ("drop", [{**good, "path": notes}], NO_PICTURE),
         "a huge one": ("drop", [{"name": "huge.png", "type": "image/png", "repeat": 65}], "larger than 64"),
+        "one of 900 megapixels": ("drop", [{**good, "path": bomb}], NO_PICTURE),
         "a clip without frames": (
             "drop", [{"name": "clip.webm", "type": "video/webm", "path": clip}], "This clip has no picture",
         ),
@@ -184,6 +188,20 @@ def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp
             )
     assert seen["typed"] == {"prevented": False, "notice": False}  # words go into the field
     assert seen["complaints"] == []
+
+
+def _bomb(path: Path, side: int) -> Path:
+    """A black PNG of a hundred kilobytes that would take gigabytes as pixels."""
+    packing = zlib.compressobj(9)
+    row = bytes(1 + (side + 7) // 8)
+    data = b"".join([*(packing.compress(row) for _ in range(side)), packing.flush()])
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0), b"IDAT": data, b"IEND": b""}
+    packed = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks.items()
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    return path
 
 
 # --- what was answered --------------------------------------------------------------------------------------
