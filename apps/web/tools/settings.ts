@@ -71,7 +71,7 @@ function read({ parseConfig, TEXTS }: App, path: string): Words {
   }
 }
 
-/** The page with `title` as its title and its headings. */
+/** The page with `title` as its title and its heading. */
 function titled(html: string, title: string): string {
   const places = [/(<title>)[^<]*(<\/title>)/, /(<h1 id="(?:welcome-)?title">)[^<]*(<\/h1>)/g]
   return places.reduce((page, place) => page.replace(place, (_, before: string, after: string) => before + escaped(title) + after), html)
