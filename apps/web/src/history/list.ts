@@ -33,13 +33,14 @@ export class HistoryList {
     button('past').addEventListener('click', () => this.show())
     button('history-clear').addEventListener('click', () => {
       this.history.clear()
+      this.show()
       this.host.onSaid(text('history.cleared'))
       button('history-close').focus()
     })
     this.changed()
   }
 
-  /** The history is another, or the language. */
+  /** The history is another, or the language. Rows that are shown stay as they are while somebody is among them. */
   changed(): void {
     const { length } = this.history.entries
     button('past').disabled = length === 0
@@ -120,6 +121,7 @@ export class HistoryList {
   private remove(entry: Entry): void {
     const at = this.history.entries.indexOf(entry)
     this.history.remove(entry.id)
+    this.show()
     this.host.onSaid(text('history.deleted'))
     const rows = this.list.querySelectorAll<HTMLButtonElement>('.delete')
     ;(rows[Math.min(at, rows.length - 1)] ?? button('history-close')).focus()
