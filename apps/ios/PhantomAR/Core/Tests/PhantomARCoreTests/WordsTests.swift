@@ -99,7 +99,7 @@ final class WordsTests: XCTestCase {
             XCTAssertEqual(made.sampling.temperature, number(sampling["temperature"]))
             XCTAssertEqual(made.sampling.topP, number(sampling["topP"]))
             XCTAssertEqual(Double(made.sampling.topK), number(sampling["topK"]))
-            XCTAssertEqual(made.sampling.seed.map(Double.init), number(sampling["seed"]))
+            XCTAssertEqual(made.sampling.seed.map { Double($0) }, number(sampling["seed"]))
         }
         for one in try XCTUnwrap(vectors["bad"]) {
             let says = try XCTUnwrap(one["says"] as? String)
