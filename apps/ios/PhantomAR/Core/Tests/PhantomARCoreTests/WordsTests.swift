@@ -115,7 +115,9 @@ final class WordsTests: XCTestCase {
     func testWordsOnAnAccentCanBeRead() {
         XCTAssertEqual(Accent("#5EE0B7")?.isLight, true)
         XCTAssertEqual(Accent("#1040A0")?.isLight, false)
-        for text in ["", "#", "#12345", "#1234567", "1234567", "#12345é", "#+12345"] { XCTAssertNil(Accent(text), text) }
+        for text in ["", "#", "#12345", "#1234567", "1234567", "#12345é", "#+12345"] {
+            XCTAssertNil(Accent(text), text)
+        }
     }
 
     func testSettingsAreReadAndEveryMistakeIsNamed() throws {
