@@ -152,7 +152,9 @@ public struct AppConfig: Equatable, Sendable {
         switch label {
         case .all(let words): try check(words, "its label")
         case .byLanguage(let words):
-            for (language, text) in words.sorted(by: { $0.key < $1.key }) { try check(text, "its label in \(language)") }
+            for (language, text) in words.sorted(by: { $0.key < $1.key }) {
+                try check(text, "its label in \(language)")
+            }
         case nil: break
         }
         return label

@@ -9,7 +9,9 @@ let config = try! AppConfig(
 
 /// Cases that the apps of every language are held to; the Python tests name their folder.
 func sharedVectors(_ name: String) throws -> Any {
-    guard let folder = ProcessInfo.processInfo.environment["PHANTOM_EDGE_APP_VECTORS"] else { throw XCTSkip("no vectors") }
+    guard let folder = ProcessInfo.processInfo.environment["PHANTOM_EDGE_APP_VECTORS"] else {
+        throw XCTSkip("no vectors")
+    }
     let file = URL(fileURLWithPath: folder).appendingPathComponent("\(name)_vectors.json")
     return try JSONSerialization.jsonObject(with: Data(contentsOf: file))
 }

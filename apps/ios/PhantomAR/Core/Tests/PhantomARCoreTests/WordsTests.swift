@@ -99,7 +99,7 @@ final class WordsTests: XCTestCase {
             XCTAssertEqual(made.sampling.temperature, number(sampling["temperature"]))
             XCTAssertEqual(made.sampling.topP, number(sampling["topP"]))
             XCTAssertEqual(Double(made.sampling.topK), number(sampling["topK"]))
-            XCTAssertEqual(made.sampling.seed.map(Double.init), number(sampling["seed"]))
+            XCTAssertEqual(made.sampling.seed.map { Double($0) }, number(sampling["seed"]))
         }
         for one in try XCTUnwrap(vectors["bad"]) {
             let says = try XCTUnwrap(one["says"] as? String)
@@ -115,7 +115,9 @@ final class WordsTests: XCTestCase {
     func testWordsOnAnAccentCanBeRead() {
         XCTAssertEqual(Accent("#5EE0B7")?.isLight, true)
         XCTAssertEqual(Accent("#1040A0")?.isLight, false)
-        for text in ["", "#", "#12345", "#1234567", "1234567", "#12345é", "#+12345"] { XCTAssertNil(Accent(text), text) }
+        for text in ["", "#", "#12345", "#1234567", "1234567", "#12345é", "#+12345"] {
+            XCTAssertNil(Accent(text), text)
+        }
     }
 
     func testSettingsAreReadAndEveryMistakeIsNamed() throws {
