@@ -37,15 +37,13 @@ export class HistoryList {
       this.host.onSaid(text('history.cleared'))
       button('history-close').focus()
     })
-    this.changed()
   }
 
   /** The history is another, or the language. Rows that are shown stay as they are while somebody is among them. */
   changed(): void {
     const { length } = this.history.entries
     button('past').disabled = length === 0
-    say('past', 'history.open', { n: length }) // also for none: the button keeps its width when the first comes
-    if (this.dialog.open) this.show()
+    say('past', length === 0 ? 'history.title' : 'history.open', { n: length })
     const kept = new Set(this.history.entries.map(({ picture }) => picture))
     for (const [picture, address] of this.pictures) {
       if (kept.has(picture)) continue
