@@ -85,8 +85,10 @@ def test_contrast_of_words_is_at_least_4_5(android_project):
         a, b = sorted((light(text), light(ground)))
         assert (b + 0.05) / (a + 0.05) >= 4.5, (text, ground)
     css = (app_sources("web") / "src/ui/style.css").read_text()
-    for name in ("ink", "panel", "raised", "line", "accent", "warn"):
-        assert f"--{name}: {colours[name].lower()}" in css, "the three apps share their colours"
+    for name in ("ink", "panel", "raised", "line", "warn"):
+        dark = re.escape(colours[name].lower())
+        assert re.search(rf"--{name}: light-dark\(#\w+, {dark}\)", css), "the three apps share their dark colours"
+    assert f"--accent-dark: {colours['accent'].lower()};" in css
 
 
 def test_the_manifest(android_project):
