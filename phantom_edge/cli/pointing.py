@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phantom_edge.cli.printing import say
 from phantom_edge.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from phantom_edge.crop import Crop
+    from phantom_edge.runtime.session import Chat
 
 
 def seen_part(image: Path | None, at: str | None) -> tuple[Path | Image.Image | None, Crop | None]:
@@ -33,6 +35,19 @@ def seen_part(image: Path | None, at: str | None) -> tuple[Path | Image.Image | 
     with _named():
         crop = spot.crop(picture.width, picture.height)
     return crop.of(picture), crop
+
+
+def say_seen(chat: Chat, crop: Crop | None) -> None:
+    """Say on stderr which part the model sees, or that its only tile holds a picture that is no square."""
+    if crop is not None:
+        say(f"sees {crop.side}x{crop.side} pixels from {crop.left},{crop.top}")
+    elif (
+        chat.image is not None and chat.session.spec.max_tiles == 1 and chat.image.width != chat.image.height
+    ):
+        size = f"{chat.image.width}x{chat.image.height}"
+        say(
+            f"sees all {size} pixels, squeezed into a square; --at 0.5,0.5,1 gives the largest square instead"
+        )
 
 
 @contextmanager

@@ -85,8 +85,10 @@ def test_contrast_of_words_is_at_least_4_5(android_project):
         a, b = sorted((light(text), light(ground)))
         assert (b + 0.05) / (a + 0.05) >= 4.5, (text, ground)
     css = (app_sources("web") / "src/ui/style.css").read_text()
-    for name in ("ink", "panel", "raised", "line", "accent", "warn"):
-        assert f"--{name}: {colours[name].lower()}" in css, "the three apps share their colours"
+    for name in ("ink", "panel", "raised", "line", "warn"):
+        dark = re.escape(colours[name].lower())
+        assert re.search(rf"--{name}: light-dark\(#\w+, {dark}\)", css), "the three apps share their dark colours"
+    assert f"--accent-dark: {colours['accent'].lower()};" in css
 
 
 def test_the_manifest(android_project):
@@ -228,7 +230,12 @@ def test_the_app_compiles_against_the_library_and_its_tests_pass(android_project
     assert len(tests) >= 6
     names = [f"phantom.edge.ar.core.{p.stem}" for p in tests]
     words = [JAVA, "-cp", ":".join(map(str, [app, module, *CLASSPATH])), "org.junit.runner.JUnitCore", *names]
-    environment = {**os.environ, "PHANTOM_EDGE_BUNDLE": str(tiny_bundle)}
+    vectors = Path(__file__).parents[1] / "support"
+    environment = {
+        **os.environ,
+        "PHANTOM_EDGE_BUNDLE": str(tiny_bundle),
+        "PHANTOM_EDGE_APP_VECTORS": str(vectors),
+    }
     result = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
     wrong = re.findall(r"^\d+\) .*\n.*", result.stdout, flags=re.MULTILINE)
     assert result.returncode == 0, "\n".join(line[:1000] for line in wrong) or result.stderr[-3000:]

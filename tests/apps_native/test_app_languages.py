@@ -18,6 +18,7 @@ PLACE = re.compile(r"%(?:(\d)\$)?(@|s|lld)")
 # What is in English everywhere: errors for whoever builds the app, the stand-in of the tests, drawings.
 FOR_DEVELOPERS = {
     "AppConfig",
+    "ConfigFields",
     "FakeEngine",
     "HttpSupply",
     "CameraBackground",

@@ -14,6 +14,7 @@ from swift import SWIFT, SWIFTC, needs_swift
 
 from phantom_edge.apps.sources import app_sources
 
+SUPPORT = Path(__file__).parents[1] / "support"
 FOLDERS = {"swift": app_sources("ios") / "PhantomAR", "kotlin": app_sources("android")}
 
 
@@ -63,6 +64,7 @@ def test_the_core_compiles_and_its_tests_pass(ios_project, tiny_bundle, request)
         **os.environ,
         "PHANTOM_EDGE_BUNDLE": str(tiny_bundle),
         "PHANTOM_EDGE_APP_JSON": str(ios_project / "app.json"),
+        "PHANTOM_EDGE_APP_VECTORS": str(SUPPORT),
     }
     result = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     said = result.stdout + result.stderr

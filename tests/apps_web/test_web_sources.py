@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,9 @@ TEXTS = [
 GOLDEN_CASES = Path(__file__).resolve().parents[1] / "support" / "golden_cases.json"
 FORM_CASES = GOLDEN_CASES.with_name("form_vectors.json")
 CROP_CASES = GOLDEN_CASES.with_name("crop_vectors.json")
+WHOLE_CASES = GOLDEN_CASES.with_name("whole_vectors.json")
+CONFIG_CASES = GOLDEN_CASES.with_name("app_config_vectors.json")
+CONFIDENCE_CASES = GOLDEN_CASES.with_name("confidence_vectors.json")
 TRIMMED = "nano, trimmed"
 FAMILIES = ("nano", TRIMMED, *TINY_FAMILIES)
 CHOICES = ["red", "green", "left of it", "2", " two", "Größe", "東京 🙂", "yes, because…"]
@@ -172,6 +176,10 @@ def manifest_cases(web_bundle, tmp_path_factory) -> Path:
     return path
 
 
+def _cases(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def npm(node, sources: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [*node.npm, "run", "--silent", *arguments],
@@ -189,7 +197,8 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
         node, sources, "test", "--", "--reporter=json", f"--outputFile={report}",
         PIXEL_CASES=str(pixel_cases), TOKENIZER_CASES=str(tokenizer_cases),
         MANIFEST_CASES=str(manifest_cases), GOLDEN_CASES=str(GOLDEN_CASES), FORM_CASES=str(FORM_CASES),
-        CROP_CASES=str(CROP_CASES), SAMPLING_CASES=str(sampling_file),
+        CROP_CASES=str(CROP_CASES), SAMPLING_CASES=str(sampling_file), WHOLE_CASES=str(WHOLE_CASES),
+        CONFIG_CASES=str(CONFIG_CASES), CONFIDENCE_CASES=str(CONFIDENCE_CASES),
     )  # fmt: skip
     result = json.loads(report.read_text()) if report.exists() else {}
     failures = [
@@ -210,6 +219,11 @@ def test_unit_tests_pass_and_the_shared_cases_agree(
     crops = json.loads(CROP_CASES.read_text())
     assert sum("is cut as in every language" in name for name in names) == len(crops["cases"])
     assert sum("draws as in every language" in name for name in names) == len(sampling["cases"])
+    assert sum("The whole picture is that" in name for name in names) == len(_cases(WHOLE_CASES))
+    settings = _cases(CONFIG_CASES)
+    assert sum("as all apps read it" in name for name in names) == sum(map(len, settings.values()))
+    confidences = _cases(CONFIDENCE_CASES)
+    assert sum("Confidence is that of every" in name for name in names) == len(confidences)
     lists = (forms["cases"], forms["refused"], forms["tokens"]["cases"], forms["choices"])
     others = ("is cut", "draws", "numbers")
     assert sum(

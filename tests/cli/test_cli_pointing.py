@@ -65,6 +65,15 @@ def test_without_a_point_it_sees_all(picture, monkeypatch):
     assert pictures == [picture]
 
 
+def test_a_picture_that_is_squeezed_into_one_tile_is_said(picture, tmp_path):
+    words = "sees all 640x480 pixels, squeezed into a square; --at 0.5,0.5,1 gives the largest square instead"
+    assert words in run(*QUESTION, "-i", picture, "--max-tokens", 2, "--stats").stderr
+    assert "squeezed" not in run(*QUESTION, "-i", picture, "--max-tokens", 2).stderr
+    square = tmp_path / "square.png"
+    Image.new("RGB", (480, 480), "red").save(square)
+    assert "squeezed" not in run(*QUESTION, "-i", square, "--max-tokens", 2, "--stats").stderr
+
+
 REFUSED = {
     "word": ("here", "'here' is no point: give X,Y or X,Y,SIZE, such as 0.3,0.7"),
     "not a number": ("nan,0.5", "is no point"),

@@ -41,6 +41,7 @@ def write_forms(folder: Path, session: Session, picture: Any) -> None:
         prompt = _Prompt(session, question, image if seen else None)
         case = {"question": question, "image": seen, "pattern": pattern, "texts": texts}
         case["ids"], case["answer"] = prompt.choose(texts) if pattern is None else prompt.spell(texts)
+        case["confidence"] = prompt.confidence(case["ids"])
         if pattern is None:
             case["probabilities"] = prompt.likelihoods(texts)
         cases.append(case)
@@ -57,6 +58,8 @@ class _Prompt:
         self.tokens = None if image is None else session.encode_image(image)
         self.ids = encoder.first(question, None if self.tokens is None else len(self.tokens))
         self.ends = list(session.spec.end_ids)
+        self.must_end = False
+        """Whether nothing but an end may follow the answer that was tried last."""
 
     def logits(self, answer: list[int]) -> np.ndarray:
         """Behind each token of the prompt's last and of ``answer``: [1 + answer, vocab] in float64."""
@@ -81,6 +84,7 @@ class _Prompt:
             allowed |= set(self.ends) if chosen in begun else set()
             best = self._best(chosen, allowed)
             if best in self.ends:
+                self.must_end = allowed <= set(self.ends)
                 return chosen, texts[tokens.index(chosen)]
             chosen.append(best)
 
@@ -100,8 +104,18 @@ class _Prompt:
             allowed |= set(self.ends) if text in texts else set()
             best = self._best(chosen, allowed)
             if best in self.ends:
+                self.must_end = allowed <= set(self.ends)
                 return chosen, text
             chosen.append(best)
+
+    def confidence(self, ids: list[int]) -> float | None:
+        """The softmax along the answer's tokens and its end, certain where nothing else may follow."""
+        if len(ids) > 12:
+            return None
+        odds = np.exp(self.logits(ids))
+        odds /= odds.sum(-1, keepdims=True)
+        steps = [odds[place, id] for place, id in enumerate(ids)]
+        return float(np.prod(steps) * (1 if self.must_end else odds[-1, self.ends].sum()))
 
     def likelihoods(self, texts: list[str]) -> list[float]:
         """The softmax along each choice's tokens and an end behind them, over that of all."""

@@ -58,7 +58,8 @@ def write_vectors(folder: Path) -> None:
         {name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "vectors.safetensors"
     )
     (folder / "vectors.json").write_text(json.dumps(content, ensure_ascii=True), encoding="utf-8")
-    shutil.copy(Path(__file__).with_name("crop_vectors.json"), folder / "crops.json")
+    for name, copy in (("crop", "crops"), ("confidence", "confidence")):
+        shutil.copy(Path(__file__).with_name(f"{name}_vectors.json"), folder / f"{copy}.json")
 
 
 # --- pictures
@@ -138,17 +139,18 @@ def _sampling(arrays: Arrays) -> list[dict[str, Any]]:
     """
     dice = np.random.default_rng(4)
     cases = []
-    settings = itertools.product((0.3, 1.0, 2.5), (0.05, 0.5, 0.9, 1.0))
-    for number, (temperature, top_p) in enumerate(settings):
+    settings = itertools.product((0.3, 1.0, 2.5), (0.05, 0.5, 0.9, 1.0), (0, 3))
+    for number, (temperature, top_p, top_k) in enumerate(settings):
         logits = dice.normal(0, 3, 300).astype(np.float32)
         logits[7], logits[3] = logits[200], logits[200]  # ties: the smaller id comes first
         arrays[f"logits.{number}"] = logits
-        kept, weights = nucleus(logits, temperature, top_p)
+        kept, weights = (part[: top_k or None] for part in nucleus(logits, temperature, top_p))
         draws = [int(u) for u in _draws(kept, weights, seed=number, count=20)]
         cases.append(
             {
                 "temperature": temperature,
                 "top_p": top_p,
+                "top_k": top_k,
                 "ids": kept.tolist(),
                 "probabilities": (weights / weights.sum()).tolist(),
                 "seed": number,

@@ -76,6 +76,28 @@ describe.skipIf(!path)('The crop around a point', () => {
   })
 })
 
+type Pair = readonly [number, number]
+
+interface Whole {
+  readonly stage: Pair
+  readonly picture: Pair
+  readonly fit: 'cover' | 'contain'
+  readonly centre: Pair
+  readonly square: readonly [left: number, top: number, side: number]
+}
+
+/** tests/support/whole_vectors.json: the largest square that is seen, which all apps call the whole picture. */
+const wholes = process.env.WHOLE_CASES
+describe.skipIf(!wholes)('The whole picture', () => {
+  const cases = (wholes ? JSON.parse(readFileSync(wholes, 'utf8')) : []) as Whole[]
+  const size = ([width, height]: Pair) => ({ width, height })
+
+  it.each(cases)('is that of every app: $picture on $stage, $fit, at $centre', ({ stage, picture, fit, centre, square }) => {
+    const { x, y, side } = new View(size(stage), size(picture), fit).largestSquare({ x: centre[0], y: centre[1] })
+    expect([x, y, side]).toEqual(square)
+  })
+})
+
 describe('Aim', () => {
   const view = new View({ width: 640, height: 480 }, { width: 640, height: 480 }, 'cover')
 

@@ -53,11 +53,23 @@ import XCTest
         waitForExpectations(timeout: 20)
         let whole = app.switches["whole-picture"].exists ? app.switches["whole-picture"] : app.buttons["whole-picture"]
         whole.tap()
-        expectation(for: NSPredicate(format: "value CONTAINS '720 by 960'"), evaluatedWith: card)
-        waitForExpectations(timeout: 20)
-        app.sliders["reach"].adjust(toNormalizedSliderPosition: 1)
         expectation(for: NSPredicate(format: "value CONTAINS '720 by 720'"), evaluatedWith: card)
         waitForExpectations(timeout: 20)
+        app.sliders["reach"].adjust(toNormalizedSliderPosition: 0)
+        expectation(for: NSPredicate(format: "value CONTAINS '72 by 72'"), evaluatedWith: card)
+        waitForExpectations(timeout: 20)
+    }
+
+    func testTheFirstScreenLeadsToTheCamera() {
+        app.terminate()
+        app.launchArguments += ["-welcome", "YES"]
+        app.launch()
+        let camera = app.buttons["use-camera"]
+        XCTAssertTrue(camera.waitForExistence(timeout: 20))
+        XCTAssertTrue(app.buttons["choose-picture"].exists)
+        camera.tap()
+        XCTAssertTrue(app.buttons["preset-0"].waitForExistence(timeout: 20))
+        XCTAssertFalse(camera.exists)
     }
 
     /// Contrast, labels, sizes of targets: what the system can judge by itself.

@@ -12,6 +12,7 @@ interface Case {
   readonly top_p: number
   readonly seed: number
   readonly logits: readonly number[]
+  readonly top_k: number
   readonly ids: readonly number[]
   readonly probabilities: readonly number[]
   readonly draws: readonly number[]
@@ -25,15 +26,15 @@ describe.skipIf(!file)('Sampling', () => {
     splitmix: Record<string, string[]>
   }
 
-  it.each(cases.map((one) => [one.temperature, one.top_p, one] as const))(
-    'at temperature %d and top-p %d draws as in every language',
-    (temperature, topP, { seed, logits, ids, probabilities, draws, greedy }) => {
+  it.each(cases.map((one) => [one.temperature, one.top_p, one.top_k, one] as const))(
+    'at temperature %d, top-p %d and top-k %d draws as in every language',
+    (temperature, topP, topK, { seed, logits, ids, probabilities, draws, greedy }) => {
       const values = Float32Array.from(logits)
-      const kept = nucleus(new Likeliest(values, temperature), topP, 0)
+      const kept = nucleus(new Likeliest(values, temperature), topP, topK)
       expect(kept.map(({ id }) => id)).toEqual(ids)
       const total = kept.reduce((sum, { weight }) => sum + weight, 0)
       for (const [n, { weight }] of kept.entries()) expect(weight / total).toBeCloseTo(probabilities[n] as number, 12)
-      const choose = chooser({ temperature, topP, topK: 0, seed })
+      const choose = chooser({ temperature, topP, topK, seed })
       expect(draws.map(() => choose(values))).toEqual(draws)
       expect(chooser(GREEDY)(values)).toBe(greedy)
     },

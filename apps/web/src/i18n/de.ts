@@ -26,7 +26,7 @@ export const de: Readonly<Record<Key, string>> = {
   'state.starting': 'Startet',
   'state.loading': 'Lädt {part}',
   'state.preparing': 'Wird vorbereitet',
-  'state.camera': 'Kamera startet',
+  'state.camera': 'Wartet auf Kamera',
   'state.no-camera': 'Keine Kamera',
   'state.live': 'Live',
   'state.answering': 'Antwortet',

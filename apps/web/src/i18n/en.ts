@@ -30,7 +30,7 @@ export const en = {
   'state.starting': 'Starting',
   'state.loading': 'Loading {part}',
   'state.preparing': 'Preparing',
-  'state.camera': 'Camera starting',
+  'state.camera': 'Waiting for camera',
   'state.no-camera': 'No camera',
   'state.live': 'Live',
   'state.answering': 'Answering',

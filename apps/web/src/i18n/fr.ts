@@ -26,7 +26,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'state.starting': 'Démarrage',
   'state.loading': 'Chargement : {part}',
   'state.preparing': 'Préparation',
-  'state.camera': 'Caméra en attente',
+  'state.camera': 'Attend la caméra',
   'state.no-camera': 'Pas de caméra',
   'state.live': 'En direct',
   'state.answering': 'Répond',

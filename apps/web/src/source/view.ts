@@ -1,6 +1,6 @@
 /** Where a picture lies on the stage, and the largest square of it that shows. */
 
-import type { Point, Size, Square } from 'phantom-edge-web'
+import { cropAround, type Point, type Size, type Square } from 'phantom-edge-web'
 
 /** `cover` fills the stage and hides what does not fit, as for the camera; `contain` shows the whole picture. */
 export type Fit = 'cover' | 'contain'
@@ -36,13 +36,17 @@ export class View {
     }
   }
 
-  /** The largest square that can be seen, as close around `centre` (source pixels) as its edges allow. */
+  /**
+   * The largest square that can be seen, as close around `centre` (source pixels) as its edges allow: the whole picture
+   * in all apps, because the model gets one tile, and was not trained on rectangles squeezed into it.
+   */
   largestSquare(centre: Point): Square {
     const { from, to } = this.visible
-    const side = Math.max(1, Math.floor(Math.min(to.x - from.x, to.y - from.y)))
-    const x = Math.floor(clamp(centre.x - side / 2, from.x, to.x - side))
-    const y = Math.floor(clamp(centre.y - side / 2, from.y, to.y - side))
-    return { x: Math.max(0, x), y: Math.max(0, y), side }
+    const [left, width] = wholePixels(from.x, to.x)
+    const [top, height] = wholePixels(from.y, to.y)
+    const at = { x: clamp((centre.x - left) / width, 0, 1), y: clamp((centre.y - top) / height, 0, 1) }
+    const square = cropAround({ width, height }, at, 1)
+    return { ...square, x: left + square.x, y: top + square.y }
   }
 
   /** The square on the stage, for the viewfinder. */
@@ -60,6 +64,12 @@ export class View {
     }
     return { from, to }
   }
+}
+
+/** The first of the whole pixels between two edges and how many there are; a rounded scale must not lose one. */
+function wholePixels(from: number, to: number): [number, number] {
+  const first = Math.ceil(from - 1e-6)
+  return [first, Math.max(1, Math.floor(to + 1e-6) - first)]
 }
 
 export function clamp(value: number, least: number, most: number): number {

@@ -26,12 +26,12 @@ export class Welcome {
     this.root.focus()
   }
 
-  /** Shows the app. A focus that was on this screen goes where the app begins. */
+  /** Shows the app; the focus, if it was on this screen, is where the app begins. */
   leave(): void {
     if (!this.isShown) return
-    const hadFocus = this.root.contains(document.activeElement)
+    const wasHere = this.root.contains(document.activeElement)
     this.put(false)
-    if (hadFocus) this.app.focus()
+    if (wasHere) this.app.focus()
   }
 
   /** The model is loaded; `sentence` is what it knows, as it says itself. */

@@ -118,7 +118,7 @@ public enum DynamicTypeSize: Hashable, Comparable, Sendable { case small, medium
 
 public struct Font: Sendable {
     public enum Weight: Sendable { case regular, semibold, bold }
-    public static let body = Font(), headline = Font(), subheadline = Font(), footnote = Font(), caption = Font()
+    public static let body = Font(), title = Font(), headline = Font(), subheadline = Font(), footnote = Font(), caption = Font()
     public func weight(_ weight: Weight) -> Font { self }
     public func monospacedDigit() -> Font { self }
 }

@@ -7,7 +7,7 @@ enum CoreMLEngine {
     private static let checked = "checkedBundle"
 
     static func load(
-        _ folder: URL, _ onStep: @escaping OnStep
+        _ folder: URL, _ sampling: Sampling, _ onStep: @escaping OnStep
     ) async throws -> PhantomEngine {
         let start = Date()
         await onStep(LoadingStep(localized("Checking the model's files"), part: 0.05))
@@ -23,7 +23,7 @@ enum CoreMLEngine {
         let session = try PhantomSession(
             bundle: bundle, backend: backend, conditions: conditions, pacing: Pacing(), tileSize: size)
         await onStep(LoadingStep(localized("Ready"), part: 1))
-        return PhantomEngine(session, loading: Date().timeIntervalSince(start))
+        return PhantomEngine(session, loading: Date().timeIntervalSince(start), sampling: sampling)
     }
 
     /// The bundle, its files compared with the manifest's SHA-256 once for each model that the app has carried.

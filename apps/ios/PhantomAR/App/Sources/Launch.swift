@@ -11,12 +11,29 @@ enum Launch {
         (Bundle.main.resourceURL ?? Bundle.main.bundleURL).appendingPathComponent("bundle", isDirectory: true)
     }
 
+    /// Whether the first screen is to be shown; `-welcome YES` shows it again.
+    static var welcomes: Bool {
+        let defaults = UserDefaults.standard
+        return defaults.bool(forKey: "welcome") || !(isFake || defaults.bool(forKey: "welcomed"))
+    }
+
+    static func hasWelcomed() { UserDefaults.standard.set(true, forKey: "welcomed") }
+
+    /// What the model knows, in a sentence of its bundle; nil where it says nothing.
+    static var knows: String? {
+        struct Said: Decodable { let knows: String? }
+        let manifest = try? Data(contentsOf: bundleFolder.appendingPathComponent("manifest.json"))
+        return manifest.flatMap { try? JSONDecoder().decode(Said.self, from: $0) }?.knows
+    }
+
+    static let config = Result { try AppConfig(contentsOf: Bundle.main.url(forResource: "app", withExtension: "json")) }
+
     @MainActor static func model() throws -> AppModel {
-        let config = try AppConfig(contentsOf: Bundle.main.url(forResource: "app", withExtension: "json"))
+        let config = try config.get()
         let fake = isFake
         let load: EngineLoader = { onStep in
             if fake { return try await FakeEngine.load(onStep) }
-            return try await CoreMLEngine.load(bundleFolder, onStep)
+            return try await CoreMLEngine.load(bundleFolder, config.sampling, onStep)
         }
         return AppModel(
             config: config, conditions: AppleConditions(), tileSizes: fake ? .none : .defaults,

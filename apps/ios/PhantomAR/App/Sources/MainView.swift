@@ -2,11 +2,12 @@ import PhantomARCore
 import SwiftUI
 import UIKit
 
-/// The stage above the panel; beside it where the window is wider than tall.
+/// The stage above the panel; beside it where the window is wider than tall. Over both, at the first start, the welcome.
 struct MainView: View {
     @State private var app: AppModel
     @State private var sources: Sources
     @State private var showsInfo = false
+    @State private var welcomes = Launch.welcomes
     @Environment(\.scenePhase) private var phase
 
     init(app: AppModel) {
@@ -15,6 +16,28 @@ struct MainView: View {
     }
 
     var body: some View {
+        ZStack {
+            asking
+            if welcomes {
+                WelcomeView(
+                    title: app.config.title, knows: Launch.knows,
+                    useCamera: { welcomed { await sources.open() } },
+                    usePicture: { item in welcomed { await sources.show(item) } })
+            }
+        }
+        .tint(Theme.accent)
+        .preferredColorScheme(.dark)
+        .sheet(isPresented: $showsInfo) { InfoView(app: app) }
+        .task { await app.loadModel() }
+        .task { if !welcomes { await sources.open() } }
+        .onChange(of: phase) { _, now in app.setAway(now != .active) }
+        .onChange(of: app.announcement) { _, words in AccessibilityNotification.Announcement(words).post() }
+        .onReceive(NotificationCenter.default.publisher(for: UIApplication.didReceiveMemoryWarningNotification)) { _ in
+            Task { await app.memoryWarning() }
+        }
+    }
+
+    private var asking: some View {
         GeometryReader { window in
             let isWide = window.size.width > window.size.height
             let layout = isWide ? AnyLayout(HStackLayout(spacing: 0)) : AnyLayout(VStackLayout(spacing: 0))
@@ -27,15 +50,13 @@ struct MainView: View {
         }
         .background(Theme.ground.ignoresSafeArea())
         .foregroundStyle(Theme.ink)
-        .tint(Theme.accent)
-        .preferredColorScheme(.dark)
-        .sheet(isPresented: $showsInfo) { InfoView(app: app) }
-        .task { await app.loadModel() }
-        .task { await sources.open() }
-        .onChange(of: phase) { _, now in app.setAway(now != .active) }
-        .onChange(of: app.announcement) { _, words in AccessibilityNotification.Announcement(words).post() }
-        .onReceive(NotificationCenter.default.publisher(for: UIApplication.didReceiveMemoryWarningNotification)) { _ in
-            Task { await app.memoryWarning() }
-        }
+        .accessibilityHidden(welcomes)
+    }
+
+    /// Goes on from the first screen, which does not come again.
+    private func welcomed(_ open: @escaping () async -> Void) {
+        Launch.hasWelcomed()
+        welcomes = false
+        Task { await open() }
     }
 }

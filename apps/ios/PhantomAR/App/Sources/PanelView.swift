@@ -37,7 +37,8 @@ struct PanelView: View {
             layout {
                 ForEach(Array(app.config.presets.enumerated()), id: \.offset) { number, preset in
                     let question = preset.question
-                    PresetCard(question: question, answer: app.answers[question], isChosen: question == app.question) {
+                    let isChosen = question == app.question
+                    PresetCard(question: app.shown(question), answer: app.answers[question], isChosen: isChosen) {
                         app.choose(question)
                     }
                     .frame(width: isWide ? nil : cardWidth)

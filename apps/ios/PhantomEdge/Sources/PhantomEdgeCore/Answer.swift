@@ -27,7 +27,7 @@ public enum StopReason: String, Sendable {
     case thermal
 }
 
-/// Seconds and counts of one answer.
+/// Seconds and counts of one answer, and how sure the model is of it.
 public struct Timing: Equatable, Sendable {
     public internal(set) var vision = 0.0
     public internal(set) var prefill = 0.0
@@ -38,6 +38,9 @@ public struct Timing: Equatable, Sendable {
     public internal(set) var newTokens = 0
     /// Nil until the answer has ended.
     public internal(set) var stop: StopReason?
+    /// The probability that the model itself gave to the answer's tokens and to their end; nil until the answer has ended
+    /// by `end`, and for one of more than twelve tokens.
+    public internal(set) var confidence: Double?
 
     /// Time to the first token.
     public var firstToken: Double { vision + prefill }

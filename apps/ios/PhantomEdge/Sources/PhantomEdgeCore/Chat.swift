@@ -8,7 +8,7 @@ public actor Chat {
 
     /// The ids that the cache holds.
     public private(set) var ids: [Int] = []
-    /// Seconds and counts of the last answer.
+    /// Seconds and counts of the last answer, and how sure the model is of it.
     public private(set) var timing = Timing()
 
     private var cache: (any DecoderCache)?
@@ -193,6 +193,7 @@ public actor Chat {
     ) async throws {
         var (logits, chooser, constraint) = (first, options.sampling.chooser(), form)
         var (stream, filter) = (session.tokenizer.stream(), StopFilter(options.stops))
+        var confidence = Confidence(ends: session.manifest.ids.end)
         func pass(_ text: String) {
             let ready = filter.push(text)
             if !ready.isEmpty { emit(ready) }
@@ -202,14 +203,16 @@ public actor Chat {
             let isGreedy = options.sampling.temperature == 0
             let token = chooser.choose(try constraint?.limit(logits, isGreedy: isGreedy) ?? logits)
             if session.manifest.ids.end.contains(token) {
-                timing.stop = .end
+                (timing.stop, timing.confidence) = (.end, confidence.ended(logits))
                 break
             }
+            confidence.add(logits, token)
             try constraint?.take(token)
             timing.newTokens += 1
             pending = [token]
             pass(stream.push(token))
             timing.stop = constraint?.isComplete == true ? .end : reason(filter, options)
+            if timing.stop == .end { timing.confidence = confidence.ended(nil) }
             guard timing.stop == nil else { break }
             guard try await session.pace() else {
                 timing.stop = .thermal
@@ -220,7 +223,7 @@ public actor Chat {
         pass(stream.finish())
         let rest = filter.finish()
         if !rest.isEmpty { emit(rest) }
-        if filter.hasStopped { timing.stop = .stop }
+        if filter.hasStopped { (timing.stop, timing.confidence) = (.stop, nil) }
     }
 
     private func finite(_ logits: [Float]) throws -> [Float] {

@@ -42,18 +42,13 @@ struct Ranking {
     }
 
     private mutating func follow(node: Int, depth: Int, score: Double, _ logits: [Float]) {
-        let total = Self.logSum(logits)
+        let total = logSum(logits)
         if let choice = tree.nodes[node].choice {
-            scores[choice] = score + Self.logSum(ends.map { logits[$0] }) - total
+            scores[choice] = score + logSum(ends.map { logits[$0] }) - total
         }
         for (token, child) in tree.nodes[node].children.reversed() {
             let reached = score + Double(logits[token]) - total
             waiting.append(Branch(token: token, node: child, depth: depth, score: reached))
         }
-    }
-
-    private static func logSum(_ logits: [Float]) -> Double {
-        let top = Double(logits.max() ?? 0)
-        return top + log(logits.reduce(0.0) { $0 + exp(Double($1) - top) })
     }
 }

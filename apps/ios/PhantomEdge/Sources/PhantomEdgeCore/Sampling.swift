@@ -1,28 +1,32 @@
 import Foundation
 
 /// How the next token is chosen. `temperature` 0 is greedy; `topP` keeps the smallest set of tokens with at least that
-/// probability (nucleus sampling, arXiv 1904.09751).
+/// probability (nucleus sampling, arXiv 1904.09751), `topK` so many of the likeliest, 0 all of them.
 public struct Sampling: Equatable, Sendable {
-    public static let greedy = Sampling(checked: 0, 1, nil)
+    public static let greedy = Sampling(checked: 0, 1, 0, nil)
+    /// Below, the likeliest token has all the weight.
+    static let temperatures = 0.001...100.0
 
     public let temperature: Double
     public let topP: Double
+    public let topK: Int
     /// The same seed gives the same choices, here and on Android; nil draws one.
     public let seed: UInt64?
 
     /// Throws `PhantomEdgeError.input` for values that make no distribution.
-    public init(temperature: Double, topP: Double = 1, seed: UInt64? = nil) throws {
-        guard temperature >= 0, temperature.isFinite else {
-            throw PhantomEdgeError.input("temperature is \(temperature): use 0 (greedy) or more")
+    public init(temperature: Double, topP: Double = 1, topK: Int = 0, seed: UInt64? = nil) throws {
+        guard temperature == 0 || Self.temperatures.contains(temperature) else {
+            throw PhantomEdgeError.input("temperature is \(temperature): use 0 (greedy), or 0.001 to 100")
         }
         guard topP > 0, topP <= 1 else {
             throw PhantomEdgeError.input("top-p is \(topP): use more than 0 and at most 1")
         }
-        self.init(checked: temperature, topP, seed)
+        guard topK >= 0 else { throw PhantomEdgeError.input("top-k is \(topK): use a whole number, 0 for all") }
+        self.init(checked: temperature, topP, topK, seed)
     }
 
-    private init(checked temperature: Double, _ topP: Double, _ seed: UInt64?) {
-        (self.temperature, self.topP, self.seed) = (temperature, topP, seed)
+    private init(checked temperature: Double, _ topP: Double, _ topK: Int, _ seed: UInt64?) {
+        (self.temperature, self.topP, self.topK, self.seed) = (temperature, topP, topK, seed)
     }
 
     /// A new sequence of choices.
@@ -32,7 +36,8 @@ public struct Sampling: Equatable, Sendable {
     func nucleus(_ logits: [Float]) -> [Likeliest.Element] {
         var (kept, sum): ([Likeliest.Element], Double) = ([], 0)
         var likeliest = Likeliest(logits, temperature: temperature)
-        while sum / likeliest.total < topP, let next = likeliest.next() {
+        // Rounded, the sum may come to 1 before the last token.
+        while topP == 1 || sum / likeliest.total < topP, topK == 0 || kept.count < topK, let next = likeliest.next() {
             kept.append(next)
             sum += next.weight
         }
@@ -72,7 +77,7 @@ struct Chooser {
     /// The id of the next token. Of equal logits the first wins.
     mutating func choose(_ logits: [Float]) -> Int {
         guard sampling.temperature > 0 else { return Self.greedy(logits) }
-        if sampling.topP == 1 {
+        if sampling.topP == 1 && sampling.topK == 0 {
             let likeliest = Likeliest(logits, temperature: sampling.temperature)
             return Self.pick(likeliest, at: random.unit() * likeliest.total)
         }

@@ -100,6 +100,11 @@ final class FormTests: XCTestCase {
             XCTAssertEqual(Array(answer.utf8), Array(try json.text("answer").utf8))
             XCTAssertEqual(timing.stop, .end)
             XCTAssertEqual(timing.newTokens, ids.count)
+            let confidence = try XCTUnwrap(json["confidence"]).double
+            XCTAssertEqual(timing.confidence == nil, confidence == nil)
+            if let confidence {
+                XCTAssertEqual(timing.confidence ?? -1, confidence, accuracy: 1e-9 + 1e-3 * confidence)
+            }
             _ = try await text(chat.ask("Why?", options: AnswerOptions(maxTokens: 1)))
             let later = await chat.ids
             XCTAssertEqual(Array(later[timing.promptTokens...].prefix(ids.count)), ids, "the next question follows")

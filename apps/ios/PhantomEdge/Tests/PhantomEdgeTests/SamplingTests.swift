@@ -9,7 +9,8 @@ final class SamplingTests: XCTestCase {
         for (place, expected) in try vectors.cases("sampling").enumerated() {
             let logits = try vectors.tensors.floats("logits.\(place)")
             let (temperature, topP) = try (number(expected, "temperature"), number(expected, "top_p"))
-            let sampling = try Sampling(temperature: temperature, topP: topP, seed: UInt64(expected.int("seed")))
+            let (topK, seed) = try (expected.int("top_k"), UInt64(expected.int("seed")))
+            let sampling = try Sampling(temperature: temperature, topP: topP, topK: topK, seed: seed)
             let kept = sampling.nucleus(logits)
             XCTAssertEqual(kept.map(\.id), try expected.ints("ids"))
             let total = kept.reduce(0) { $0 + $1.weight }
@@ -38,9 +39,10 @@ final class SamplingTests: XCTestCase {
     }
 
     func testValuesThatMakeNoDistributionAreRefused() {
-        for (temperature, topP) in [(-1.0, 1.0), (.infinity, 1), (.nan, 1), (1, 0), (1, 1.1), (1, .nan)] {
+        for (temperature, topP) in [(-1.0, 1.0), (0.0001, 1), (.infinity, 1), (.nan, 1), (1, 0), (1, 1.1), (1, .nan)] {
             XCTAssertThrowsError(try Sampling(temperature: temperature, topP: topP))
         }
+        XCTAssertThrowsError(try Sampling(temperature: 1, topK: -1))
     }
 
     private func number(_ json: Json, _ key: String) throws -> Double { try XCTUnwrap(json[key]?.double) }

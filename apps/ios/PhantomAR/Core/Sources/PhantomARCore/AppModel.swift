@@ -27,9 +27,9 @@ import PhantomEdge
     public private(set) var label = LabelText()
     public private(set) var question: String
     /// How much of the picture around the pin the model looks at.
-    public private(set) var reach = Reach()
+    public private(set) var reach: Reach
     /// The same, or what it will be once the fingers that choose it rest.
-    public private(set) var shownReach = Reach()
+    public private(set) var shownReach: Reach
     /// The last answer to each question about the picture or place of now.
     public private(set) var answers: [String: Verdict] = [:]
     public private(set) var speed = Speed()
@@ -67,7 +67,12 @@ import PhantomEdge
         (self.config, self.conditions, self.tileSizes) = (config, conditions, tileSizes)
         (measureMemory, self.load) = (memory, load)
         (question, maxTokens) = (config.presets[0].question, config.longestAnswer)
+        let start = Reach(size: config.crop)
+        (reach, shownReach) = (start, start)
     }
+
+    /// What is shown of a question: the label that it has in the app's settings, or itself.
+    public func shown(_ question: String) -> String { config.shown(question, in: spokenLanguage) }
 
     // MARK: Model
 
@@ -279,7 +284,7 @@ import PhantomEdge
         dismiss(.question)
         stage = .looking
         pill = Pill(words: CoolDown.words(at: conditions.thermal) ?? localized("Looking"), tone: .live)
-        label.begin(question, about: frame)
+        label.begin(shown(question), about: frame)
         source?.show(label)
     }
 
@@ -294,10 +299,11 @@ import PhantomEdge
     public func didAnswer(_ question: String, _ answer: Answer) {
         (speed, memory) = (answer.speed, measureMemory())
         let verdict = Verdict(answer, leastConfidence: config.leastConfidence)
+        let isKnown = verdict.saysAlso(answers[question])
         label.finish(verdict)
         answers[question] = verdict
         source?.show(label)
-        say("\(question) \(verdict.spoken)")
+        if !isKnown { say("\(shown(question)) \(verdict.spoken)") }
     }
 
     public func didFail(_ failure: Failure) {

@@ -74,9 +74,14 @@ public struct Answer: Equatable, Sendable {
     public let stop: StopReason
     /// Of a question's choices, the likeliest first, which is the text; empty for other questions.
     public let likelihoods: [Likelihood]
+    /// The model's own probability of a free answer; nil for one that is long or cut.
+    public let confidence: Double?
 
-    public init(text: String, speed: Speed, stop: StopReason, likelihoods: [Likelihood] = []) {
-        (self.text, self.speed, self.stop, self.likelihoods) = (text, speed, stop, likelihoods)
+    public init(
+        text: String, speed: Speed, stop: StopReason, likelihoods: [Likelihood] = [], confidence: Double? = nil
+    ) {
+        (self.text, self.speed, self.stop) = (text, speed, stop)
+        (self.likelihoods, self.confidence) = (likelihoods, confidence)
     }
 }
 

@@ -69,15 +69,15 @@ public struct Framing: Equatable, Sendable {
             x: clamp((point.x - left) / scale, from.x, to.x), y: clamp((point.y - top) / scale, from.y, to.y))
     }
 
-    /// What the model looks at: the square around `centre` (picture pixels) inside what can be seen, or all of that.
+    /// What the model looks at: the square around `centre` (picture pixels) inside what can be seen, or the largest one.
+    /// The model gets one tile, and a rectangle that is squeezed into it is nothing that it has learnt from.
     public func part(around centre: Point, _ reach: Reach) -> PixelRect {
         let (left, width) = Self.whole(visible.from.x, visible.to.x)
         let (top, height) = Self.whole(visible.from.y, visible.to.y)
         let (x, y) = ((centre.x - Double(left)) / Double(width), (centre.y - Double(top)) / Double(height))
-        guard !reach.isWhole,
-            let crop = try? Crop(
-                aroundX: clamp(x, 0, 1), y: clamp(y, 0, 1), size: reach.size, width: width, height: height)
-        else { return PixelRect(x: left, y: top, width: width, height: height) }
+        let size = reach.isWhole ? Crop.sizes.upperBound : reach.size
+        guard let crop = try? Crop(aroundX: clamp(x, 0, 1), y: clamp(y, 0, 1), size: size, width: width, height: height)
+        else { return PixelRect(x: left, y: top, width: min(width, height), height: min(width, height)) }
         return PixelRect(x: left + crop.left, y: top + crop.top, width: crop.side, height: crop.side)
     }
 

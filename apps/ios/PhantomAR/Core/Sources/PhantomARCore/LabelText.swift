@@ -23,6 +23,6 @@ public struct LabelText: Equatable, Sendable {
     }
 
     public mutating func finish(_ verdict: Verdict) {
-        (self.verdict, complete) = (verdict, verdict.text)
+        (self.verdict, complete) = (verdict, verdict.answer)
     }
 }

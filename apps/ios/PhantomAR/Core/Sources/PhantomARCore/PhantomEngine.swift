@@ -1,14 +1,15 @@
 import PhantomEdge
 
-/// The model as an `Engine`: one tile, greedy, one look per picture.
+/// The model as an `Engine`: one tile, one look per picture.
 public actor PhantomEngine: Engine {
     public nonisolated let info: ModelInfo
     private var session: PhantomSession
+    private let sampling: Sampling
     private var seen: (frame: Int, chat: Chat)?
 
-    /// `loading` are the seconds until now.
-    public init(_ session: PhantomSession, loading: Double) {
-        self.session = session
+    /// `loading` are the seconds until now; `sampling` is how the tokens of free answers are chosen.
+    public init(_ session: PhantomSession, loading: Double, sampling: Sampling = .greedy) {
+        (self.session, self.sampling) = (session, sampling)
         let manifest = session.manifest
         let bytes = manifest.files.values.reduce(0) { $0 + $1.bytes }
         let sizes = [session.tile.size] + manifest.tileSizes.map(\.size).filter { $0 != session.tile.size }
@@ -33,7 +34,8 @@ public actor PhantomEngine: Engine {
             speed.firstToken = seconds(since: start)
             return Answer(text: ranked[0].text, speed: speed, stop: .end, likelihoods: ranked)
         }
-        for try await piece in chat.ask(question, options: AnswerOptions(maxTokens: maxTokens, form: form)) {
+        let options = AnswerOptions(maxTokens: maxTokens, sampling: sampling, form: form)
+        for try await piece in chat.ask(question, options: options) {
             if text.isEmpty { speed.firstToken = seconds(since: start) }
             text += piece
             speed.rate = rate(await chat.timing)
@@ -43,7 +45,7 @@ public actor PhantomEngine: Engine {
         let timing = await chat.timing
         if text.isEmpty { speed.firstToken = seconds(since: start) }
         speed.rate = rate(timing)
-        return Answer(text: text, speed: speed, stop: timing.stop ?? .end)
+        return Answer(text: text, speed: speed, stop: timing.stop ?? .end, confidence: timing.confidence)
     }
 
     public func useTiles(of size: Int) async throws {

@@ -1,6 +1,6 @@
 import PhantomEdge
 
-/// How much of the picture the model looks at: a square around the pin, or all that can be seen.
+/// How much of the picture the model looks at: a square around the pin, or the largest one that can be seen.
 public struct Reach: Equatable, Sendable {
     static let step = 0.1
 

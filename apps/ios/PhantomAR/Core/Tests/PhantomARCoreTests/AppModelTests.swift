@@ -143,7 +143,7 @@ import XCTest
 
     func testAnAnswerOutOfAListComesWithHowSureTheModelIs() async throws {
         let sure = Verdict("red", note: "67 % sure")
-        let unsure = Verdict("Not sure", note: "perhaps red, 67 %", isSure: false)
+        let unsure = Verdict("Not sure", answer: "red", note: "perhaps red, 67 %", isSure: false)
         for (least, verdict) in [(0.6, sure), (0.7, unsure)] {
             let json = """
                 {"title": "t", "presets": [{"question": "What colour?", "choices": ["red", "blue"]}, "How many?"],
@@ -164,6 +164,40 @@ import XCTest
             XCTAssertEqual(app.answers["How many?"]?.note, "")
             app.use(nil)
         }
+    }
+
+    func testTheSettingsSayHowMuchIsSeenAndWhatIsShown() async throws {
+        let json = """
+            {"title": "t", "presets": [{"question": "What colour?", "label": "Colour"}], "longestAnswer": 30, "crop": 0.25}
+            """
+        let app = AppModel(config: try AppConfig(json: Data(json.utf8)), conditions: Weather()) { _ in
+            FakeEngine(step: .milliseconds(1))
+        }
+        let picture = Pictures(.picture)
+        app.use(picture)
+        XCTAssertEqual([app.reach, app.shownReach, picture.reach].map(\.size), [0.25, 0.25, 0.25])
+        await app.loadModel()
+        await eventually("an answer") { app.answers["What colour?"] != nil }
+        XCTAssertEqual(app.label.question, "Colour")
+        let said = app.announcement
+        XCTAssertTrue(said.hasPrefix("Colour A stand-in answer to “What colour?”"), said)
+        app.use(nil)
+    }
+
+    func testWhatTheModelIsNotSureOfIsSaidOnceHoweverLikely() async {
+        let app = appModel()
+        func answer(_ confidence: Double, _ text: String = "red") {
+            app.didAnswer("What?", Answer(text: text, speed: Speed(), stop: .end, confidence: confidence))
+        }
+        answer(0.31)
+        XCTAssertEqual(app.announcement, "What? Not sure, perhaps red, 31 %")
+        answer(0.33)
+        XCTAssertEqual(app.announcement, "What? Not sure, perhaps red, 31 %")
+        XCTAssertEqual(app.label.verdict.note, "perhaps red, 33 %")
+        answer(0.9)
+        XCTAssertEqual(app.announcement, "What? red")
+        answer(0.9, "")
+        XCTAssertEqual(app.announcement, "What? No answer")
     }
 
     func testPictureDetailIsChosenAndRemembered() async {

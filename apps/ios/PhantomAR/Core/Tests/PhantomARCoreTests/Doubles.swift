@@ -7,6 +7,15 @@ import XCTest
 let config = try! AppConfig(
     json: Data(#"{"title": "Test", "presets": ["What is it?", "How many?"], "longestAnswer": 11}"#.utf8))
 
+/// Cases that the apps of every language are held to; the Python tests name their folder.
+func sharedVectors(_ name: String) throws -> Any {
+    guard let folder = ProcessInfo.processInfo.environment["PHANTOM_EDGE_APP_VECTORS"] else {
+        throw XCTSkip("no vectors")
+    }
+    let file = URL(fileURLWithPath: folder).appendingPathComponent("\(name)_vectors.json")
+    return try JSONSerialization.jsonObject(with: Data(contentsOf: file))
+}
+
 /// A source whose pictures are as wide as they are many.
 @MainActor final class Pictures: PictureSource {
     let kind: SourceKind

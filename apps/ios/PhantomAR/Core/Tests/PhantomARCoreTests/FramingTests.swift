@@ -1,3 +1,4 @@
+import Foundation
 import PhantomEdge
 import XCTest
 
@@ -16,9 +17,10 @@ final class FramingTests: XCTestCase {
         XCTAssertEqual(part(9999, 9999), PixelRect(x: 816, y: 696, width: 384, height: 384))
         XCTAssertEqual(part(720, 540, Reach(size: 0)), PixelRect(x: 672, y: 492, width: 96, height: 96))
         XCTAssertEqual(part(720, 540, Reach(size: 1)), PixelRect(x: 240, y: 60, width: 960, height: 960))
-        XCTAssertEqual(part(720, 540, Reach(isWhole: true)), PixelRect(x: 240, y: 0, width: 960, height: 1080))
+        XCTAssertEqual(part(720, 540, Reach(isWhole: true)), PixelRect(x: 240, y: 60, width: 960, height: 960))
+        XCTAssertEqual(part(0, 9999, Reach(isWhole: true)), PixelRect(x: 240, y: 120, width: 960, height: 960))
         let (corner, size) = framing.onStage(part(720, 540, Reach(isWhole: true)))
-        XCTAssertEqual([corner.x, corner.y, size.width, size.height], [0, 0, 400, 450])
+        XCTAssertEqual([corner.x, corner.y, size.width, size.height], [0, 25, 400, 400])
         let small = Framing(stage: Size(width: 100, height: 400), picture: Size(width: 301, height: 77), fit: .contain)
         XCTAssertEqual(
             small.part(around: Point(x: 150, y: 40), Reach(size: 1)), PixelRect(x: 112, y: 0, width: 77, height: 77))
@@ -33,6 +35,24 @@ final class FramingTests: XCTestCase {
             let crop = try Crop(aroundX: x, y: y, size: size, width: 640, height: 480)
             let part = framing.part(around: Point(x: x * 640, y: y * 480), Reach(size: size))
             XCTAssertEqual(part, PixelRect(x: crop.left, y: crop.top, width: crop.side, height: crop.side))
+        }
+    }
+
+    /// The whole picture is the largest square of what is seen, in every app.
+    func testTheWholePictureIsThatOfEveryApp() throws {
+        let cases = try XCTUnwrap(sharedVectors("whole") as? [[String: Any]])
+        XCTAssertGreaterThan(cases.count, 30)
+        for one in cases {
+            func pair(_ name: String) throws -> [Double] {
+                try XCTUnwrap(one[name] as? [NSNumber]).map(\.doubleValue)
+            }
+            let (stage, picture, centre) = (try pair("stage"), try pair("picture"), try pair("centre"))
+            let framing = Framing(
+                stage: Size(width: stage[0], height: stage[1]), picture: Size(width: picture[0], height: picture[1]),
+                fit: one["fit"] as? String == "cover" ? .cover : .contain)
+            let part = framing.part(around: Point(x: centre[0], y: centre[1]), Reach(isWhole: true))
+            let square = try pair("square").map { Int($0) }
+            XCTAssertEqual([part.x, part.y, part.width, part.height], square + [square[2]], "\(one)")
         }
     }
 

@@ -64,8 +64,8 @@ import XCTest
         XCTAssertEqual(blues, [30, 60, 200], "the blue square alone")
         let one = try await seen(red, Reach(isWhole: true))
         let other = try await seen(blue, Reach(isWhole: true))
-        XCTAssertEqual(one, other, "of the whole picture a tap changes nothing")
-        XCTAssertTrue(one[0] > 100 && one[2] > 100, "\(one)")
+        for whole in [one, other] { XCTAssertTrue(whole[0] > 100 && whole[2] > 100, "\(whole)") }
+        XCTAssertGreaterThan(one[0], other[0], "the largest square, nearer to the red one than to the blue one")
     }
 
     /// 120 by 90 pixels, light, with a red and a blue square of 40.

@@ -39,14 +39,85 @@ final class WordsTests: XCTestCase {
             return Verdict(answer, leastConfidence: 0.5)
         }
         XCTAssertEqual(verdict(nil), Verdict("red"))
-        XCTAssertEqual(verdict(nil, ""), Verdict("No answer"))
-        XCTAssertEqual(verdict(nil, stop: .length), Verdict("red …"))
+        XCTAssertEqual(verdict(nil, ""), Verdict("No answer", answer: ""))
+        XCTAssertEqual(verdict(nil, stop: .length), Verdict("red …", answer: "red"))
         XCTAssertEqual(verdict(0.5), Verdict("red", note: "50 % sure"))
         XCTAssertEqual(verdict(0.996), Verdict("red", note: "over 99 % sure"))
         XCTAssertEqual(verdict(1), Verdict("red", note: "100 % sure"))
-        XCTAssertEqual(verdict(0.4999), Verdict("Not sure", note: "perhaps red, 50 %", isSure: false))
-        XCTAssertEqual(verdict(0.004), Verdict("Not sure", note: "perhaps red, under 1 %", isSure: false))
+        XCTAssertEqual(verdict(0.4999), Verdict("Not sure", answer: "red", note: "perhaps red, 50 %", isSure: false))
+        let faint = Verdict("Not sure", answer: "red", note: "perhaps red, under 1 %", isSure: false)
+        XCTAssertEqual(verdict(0.004), faint)
         XCTAssertEqual(verdict(0.4).spoken, "Not sure, perhaps red, 40 %")
+    }
+
+    func testHowSureTheModelIsOfAFreeAnswer() {
+        func verdict(_ confidence: Double?, _ text: String = "red", stop: StopReason = .end) -> Verdict {
+            let answer = Answer(text: text, speed: Speed(), stop: stop, confidence: confidence)
+            return Verdict(answer, leastConfidence: 0.5)
+        }
+        XCTAssertEqual(verdict(nil), Verdict("red"))
+        XCTAssertEqual(verdict(0.5), Verdict("red"), "only doubt is shown")
+        let doubt = Verdict("Not sure", answer: "red", note: "perhaps red, 31 %", isSure: false)
+        XCTAssertEqual(verdict(0.31), doubt)
+        XCTAssertTrue(verdict(0.33).saysAlso(doubt))
+        XCTAssertFalse(verdict(0.6).saysAlso(doubt))
+        XCTAssertFalse(verdict(0.31, "blue").saysAlso(doubt))
+        XCTAssertFalse(doubt.saysAlso(nil))
+        for text in ["", " \n"] {
+            XCTAssertEqual(verdict(0.2, text), Verdict("No answer", answer: ""))
+            XCTAssertEqual(verdict(nil, text, stop: .length), Verdict("No answer", answer: ""))
+        }
+    }
+
+    @MainActor func testALabelDoesNotFlickerWhileTheModelIsNotSure() async throws {
+        var label = LabelText()
+        let frame = Frame(try RGBImage(width: 1, height: 1, pixels: [1, 2, 3]))
+        let doubt = Verdict("Not sure", answer: "A dog", note: "perhaps A dog, 31 %", isSure: false)
+        label.begin("What?", about: frame)
+        label.finish(doubt)
+        label.begin("What?", about: frame)
+        label.stream("A d")
+        XCTAssertEqual(label.verdict, doubt)
+        label.stream("A cat")
+        XCTAssertEqual(label.answer, "A cat")
+    }
+
+    /// The files of settings that all three apps read alike, and those that all three refuse.
+    func testSettingsAreReadAsEveryAppReadsThem() throws {
+        let vectors = try XCTUnwrap(sharedVectors("app_config") as? [String: [[String: Any]]])
+        func config(_ one: [String: Any]) throws -> AppConfig {
+            try AppConfig(json: JSONSerialization.data(withJSONObject: XCTUnwrap(one["json"])))
+        }
+        for one in try XCTUnwrap(vectors["good"]) {
+            let (made, expected) = (try config(one), try XCTUnwrap(one["expected"] as? [String: Any]))
+            XCTAssertEqual(made.presets.map(\.question), expected["questions"] as? [String])
+            XCTAssertEqual(made.presets.map { $0.shown(in: "en") }, expected["shown"] as? [String])
+            XCTAssertEqual(made.leastConfidence, number(expected["leastConfidence"]))
+            XCTAssertEqual(made.crop, number(expected["crop"]))
+            XCTAssertEqual(made.accent.map { [$0.red, $0.green, $0.blue] }, expected["accent"] as? [Int])
+            let sampling = try XCTUnwrap(expected["sampling"] as? [String: Any])
+            XCTAssertEqual(made.sampling.temperature, number(sampling["temperature"]))
+            XCTAssertEqual(made.sampling.topP, number(sampling["topP"]))
+            XCTAssertEqual(Double(made.sampling.topK), number(sampling["topK"]))
+            XCTAssertEqual(made.sampling.seed.map { Double($0) }, number(sampling["seed"]))
+        }
+        for one in try XCTUnwrap(vectors["bad"]) {
+            let says = try XCTUnwrap(one["says"] as? String)
+            XCTAssertThrowsError(try config(one), says) { error in
+                let message = (error as? Failure)?.message ?? ""
+                XCTAssertTrue(message.contains(says) && message.count <= 300, "\(error), not: \(says)")
+            }
+        }
+    }
+
+    private func number(_ value: Any?) -> Double? { (value as? NSNumber)?.doubleValue }
+
+    func testWordsOnAnAccentCanBeRead() {
+        XCTAssertEqual(Accent("#5EE0B7")?.isLight, true)
+        XCTAssertEqual(Accent("#1040A0")?.isLight, false)
+        for text in ["", "#", "#12345", "#1234567", "1234567", "#12345é", "#+12345"] {
+            XCTAssertNil(Accent(text), text)
+        }
     }
 
     func testSettingsAreReadAndEveryMistakeIsNamed() throws {

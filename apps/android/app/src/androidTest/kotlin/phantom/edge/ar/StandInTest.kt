@@ -49,7 +49,7 @@ class StandInTest {
     fun theWholePictureIsOneTapAway() {
         eventually(R.id.label_answer, matches(withText(containsString("288 by 288"))))
         onView(withId(R.id.whole_picture)).perform(click())
-        eventually(R.id.label_answer, matches(withText(containsString("720 by 960"))))
+        eventually(R.id.label_answer, matches(withText(containsString("720 by 720"))))
     }
 
     @Test

@@ -29,13 +29,20 @@ class MainActivity : ComponentActivity() {
     private var model: AppModel? = null
     private var sources: Sources? = null
     private var screen: Screen? = null
+    private var welcome: Welcome? = null
+    private var isWelcoming = false
     private var afterPermission: (Boolean) -> Unit = {}
 
     private val permission =
         registerForActivityResult(ActivityResultContracts.RequestPermission()) { afterPermission(it) }
     private val picker =
         registerForActivityResult(ActivityResultContracts.PickVisualMedia()) { uri: Uri? ->
-            uri?.let { sources?.openPicture(it) }
+            if (uri != null) {
+                isWelcoming = false
+                sources?.openPicture(uri)
+            } else if (isWelcoming) {
+                welcome()
+            }
         }
 
     override fun onCreate(savedInstanceState: Bundle?) {
@@ -54,9 +61,10 @@ class MainActivity : ComponentActivity() {
     private fun begin(isFake: Boolean) {
         val config = Settings.read(assets)
         val sizes = if (isFake) TileSizeStore.None else StoredTileSize(this)
+        val loader = ModelLoader(applicationContext, config.sampling)
         val model =
             AppModel(config, AndroidConditions(this), scope, ::residentMemory, sizes) { onStep ->
-                if (isFake) FakeEngine.load(onStep = onStep) else ModelLoader(applicationContext).load(onStep)
+                if (isFake) FakeEngine.load(onStep = onStep) else loader.load(onStep)
             }
         val screen = Screen(this, model, scope)
         val sources = Sources(this, model, screen.stage, scope, isFake)
@@ -65,12 +73,13 @@ class MainActivity : ComponentActivity() {
         }
         screen.onAr = sources::openBest
         screen.onCamera = sources::openCamera
-        screen.onPicture = { picker.launch(PickVisualMediaRequest(ActivityResultContracts.PickVisualMedia.ImageOnly)) }
+        screen.onPicture = ::pickPicture
         screen.onPinCentre = sources::pinAtCentre
         screen.onSettings = ::openSettings
         this.model = model
         this.screen = screen
         this.sources = sources
+        welcome = Welcome(this, config.title, Welcome.knows(loader.manifest()))
         scope.launch {
             model.state.collect {
                 screen.show(it, sources.canUseAr)
@@ -78,8 +87,23 @@ class MainActivity : ComponentActivity() {
             }
         }
         scope.launch { model.loadModel() }
-        sources.openBest()
+        if (isFake || welcome?.isOver == true) sources.openBest() else welcome()
     }
+
+    /** The first screen; again where the user came back from choosing a picture without one. */
+    private fun welcome() {
+        isWelcoming = true
+        welcome?.show(
+            onCamera = {
+                isWelcoming = false
+                sources?.openBest()
+            },
+            onPicture = ::pickPicture,
+        )
+    }
+
+    private fun pickPicture() =
+        picker.launch(PickVisualMediaRequest(ActivityResultContracts.PickVisualMedia.ImageOnly))
 
     /** Calls back with whether the camera is allowed, asking the user if need be. */
     fun withCamera(then: (Boolean) -> Unit) {

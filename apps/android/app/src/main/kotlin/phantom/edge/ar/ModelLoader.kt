@@ -27,9 +27,10 @@ import phantom.edge.ar.core.Phrase
 import phantom.edge.core.FileSupply
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomEdgeException
+import phantom.edge.core.Sampling
 
 /** Brings the bundle into the app's storage, once, and loads it into ExecuTorch, or onto the NPU of this phone. */
-class ModelLoader(private val context: Context) {
+class ModelLoader(private val context: Context, private val sampling: Sampling) {
     private val npus = Npus(context)
 
     /** A bundle's part for this phone's NPU, or why there is none. */
@@ -51,12 +52,15 @@ class ModelLoader(private val context: Context) {
                     }
                 }
             onStep(LoadingStep(Phrase.READY.text(), 1.0))
-            return Loaded(PhantomEngine(answering, worker, (System.nanoTime() - start) * 1e-9), worker)
+            return Loaded(PhantomEngine(answering, worker, (System.nanoTime() - start) * 1e-9, sampling), worker)
         } catch (error: Throwable) {
             worker.close()
             throw error
         }
     }
+
+    /** Of the bundle that the app carries or fetches; null where it has none. */
+    fun manifest(): ByteArray? = asset(ModelBundle.MANIFEST)
 
     /** Work that tells how far it is from other threads; of its many words the newest is passed on. */
     private suspend fun <T> telling(
@@ -77,7 +81,7 @@ class ModelLoader(private val context: Context) {
         val remote = BuildConfig.MODEL_URL
         val supply = if (remote.isEmpty()) AssetSupply(context.assets, BUNDLE) else HttpSupply(remote)
         val manifest =
-            asset(ModelBundle.MANIFEST)
+            manifest()
                 ?: throw Failure(Failure.Code.BUNDLE, "The app has no model: write it with `phantom-edge app android`.")
         val text = (if (remote.isEmpty()) Phrase.UNPACKING else Phrase.FETCHING).text()
         return install(BundleInstall(File(context.filesDir, BUNDLE), manifest, supply), steps, text, 0.0..INSTALLED)

@@ -1,6 +1,7 @@
 package phantom.edge.ar
 
 import android.app.Activity
+import android.content.res.ColorStateList
 import android.content.res.Configuration
 import android.view.LayoutInflater
 import android.view.View
@@ -19,6 +20,7 @@ import phantom.edge.ar.core.Numbers
 import phantom.edge.ar.core.SourceKind
 import phantom.edge.ar.core.Subject
 import phantom.edge.ar.core.Tone
+import phantom.edge.ar.core.isLight
 
 /** The views: what the user does goes to [model], what it says is shown. */
 class Screen(private val activity: Activity, private val model: AppModel, scope: CoroutineScope) {
@@ -27,6 +29,7 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
     private val reachBar = ReachBar(stageView, model)
     private val about = AboutDialog(activity, model, scope)
     private val presets = HashMap<String, View>()
+    private val accent = model.config.accent?.let { it or OPAQUE }
     private var spoken = ""
     private var shown: Pair<AppState, Boolean>? = null
 
@@ -93,7 +96,7 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
         for ((question) in model.config.presets) {
             val card = LayoutInflater.from(activity).inflate(R.layout.preset, list, false)
             if (isWide) card.layoutParams = card.layoutParams.apply { width = ViewGroup.LayoutParams.MATCH_PARENT }
-            card.text(R.id.preset_question, question)
+            card.text(R.id.preset_question, model.shown(question))
             card.setOnClickListener { model.choose(question) }
             presets[question] = card
             list.addView(card)
@@ -109,12 +112,12 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
         stageView.text(R.id.state, state.pill.words)
         val colour =
             when (state.pill.tone) {
-                Tone.LIVE -> R.color.accent
-                Tone.BUSY -> R.color.busy
-                Tone.CALM -> R.color.faint
-                Tone.BAD -> R.color.warn
+                Tone.LIVE -> accent ?: activity.getColor(R.color.accent)
+                Tone.BUSY -> activity.getColor(R.color.busy)
+                Tone.CALM -> activity.getColor(R.color.faint)
+                Tone.BAD -> activity.getColor(R.color.warn)
             }
-        stageView.findViewById<View>(R.id.dot).background.mutate().setTint(activity.getColor(colour))
+        stageView.findViewById<View>(R.id.dot).background.mutate().setTint(colour)
     }
 
     private fun showCards(state: AppState) {
@@ -150,7 +153,9 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
         pause.setText(if (state.isPaused) R.string.resume else R.string.pause)
         pause.setTextColor(activity.getColor(if (state.canPause) R.color.ground else R.color.faint))
         val ask = activity.findViewById<Button>(R.id.ask)
-        ask.setTextColor(activity.getColor(if (state.isReady) R.color.on_accent else R.color.faint))
+        ask.backgroundTintList = accent?.takeIf { state.isReady }?.let(ColorStateList::valueOf)
+        val onAccent = if (accent == null || isLight(accent)) R.color.on_accent else R.color.ink
+        ask.setTextColor(activity.getColor(if (state.isReady) onAccent else R.color.faint))
         meter(R.id.first_token, state.speed.firstToken > 0) { Numbers.seconds(state.speed.firstToken) }
         meter(R.id.speed, state.speed.rate > 0) { Numbers.perSecond(state.speed.rate) }
         meter(R.id.memory, state.memory > 0) { Numbers.megabytes(state.memory) }
@@ -159,6 +164,10 @@ class Screen(private val activity: Activity, private val model: AppModel, scope:
     private fun meter(id: Int, isKnown: Boolean, words: () -> String) {
         val view = activity.findViewById<TextView>(id)
         view.text = if (isKnown) words() else activity.getString(R.string.unknown)
+    }
+
+    private companion object {
+        const val OPAQUE = 0xFF shl 24
     }
 }
 

@@ -29,7 +29,7 @@ enum class StopReason {
     THERMAL,
 }
 
-/** Seconds and counts of one answer. */
+/** Seconds and counts of one answer, and how sure the model is of it. */
 class Timing internal constructor(
     /** Tokens of the prompt. */
     val promptTokens: Int = 0,
@@ -47,6 +47,13 @@ class Timing internal constructor(
 
     /** Null until the answer has ended. */
     var stop: StopReason? = null
+        internal set
+
+    /**
+     * The probability that the model itself gave to the answer's tokens and to their end; null until the answer has ended
+     * by [StopReason.END], and for one of more than twelve tokens.
+     */
+    var confidence: Double? = null
         internal set
 
     /** Time to the first token. */

@@ -17,7 +17,7 @@ class Chat internal constructor(
     val ids: List<Int>
         get() = cached.toList()
 
-    /** Seconds and counts of the last answer. */
+    /** Seconds and counts of the last answer, and how sure the model is of it. */
     var timing = Timing()
         private set
 
@@ -180,18 +180,22 @@ class Chat internal constructor(
         val choose = options.sampling.chooser()
         val stream = session.tokenizer.stream()
         val filter = StopFilter(options.stops)
+        val confidence = Confidence(manifest.endIds)
         while (true) {
             val token = choose(finite(logits).let { constraint?.limit(it, options.sampling.temperature == 0.0) ?: it })
             if (token in manifest.endIds) {
                 spent.stop = StopReason.END
+                spent.confidence = confidence.ended(logits)
                 break
             }
+            confidence.add(logits, token)
             constraint?.take(token)
             spent.newTokens++
             pending = listOf(token)
             filter.push(stream.push(token)).ifNotEmpty { yield(it) }
             check()
             spent.stop = if (constraint?.isComplete == true) StopReason.END else reason(filter, options, spent)
+            if (spent.stop == StopReason.END) spent.confidence = confidence.ended(null)
             if (spent.stop != null) break
             if (!session.pace(check)) {
                 spent.stop = StopReason.THERMAL
@@ -200,7 +204,10 @@ class Chat internal constructor(
             spent.decode += seconds { logits = append(token) }
         }
         filter.push(stream.finish()).ifNotEmpty { yield(it) }
-        if (filter.hasStopped) spent.stop = StopReason.STOP
+        if (filter.hasStopped) {
+            spent.stop = StopReason.STOP
+            spent.confidence = null
+        }
         filter.finish().ifNotEmpty { yield(it) }
     }
 

@@ -1,7 +1,6 @@
 package phantom.edge.core
 
 import kotlin.math.exp
-import kotlin.math.ln
 
 /**
  * The exact likelihood of each choice: the model's own softmax along the choice's tokens and then for any end token.
@@ -21,8 +20,8 @@ internal class Ranking(
         val scores = DoubleArray(choices.size)
         val waiting = ArrayList<Branch>()
         fun follow(node: ChoiceTree.Node, depth: Int, score: Double, logits: FloatArray) {
-            val total = logSum(logits, logits.indices)
-            node.choice?.let { scores[it] = score + logSum(logits, ends) - total }
+            val total = logSum(logits)
+            node.choice?.let { scores[it] = score + logSum(FloatArray(ends.size) { n -> logits[ends[n]] }) - total }
             for ((token, child) in node.children.entries.reversed()) {
                 waiting += Branch(token, child, depth, score + logits[token] - total)
             }
@@ -36,10 +35,5 @@ internal class Ranking(
         val weights = scores.map { exp(it - top) }
         val all = choices.zip(weights) { text, weight -> Likelihood(text, weight / weights.sum()) }
         return all.sortedByDescending { it.probability }
-    }
-
-    private fun logSum(logits: FloatArray, ids: Iterable<Int>): Double {
-        val top = ids.maxOf { logits[it] }.toDouble()
-        return top + ln(ids.sumOf { exp(logits[it] - top) })
     }
 }

@@ -5,15 +5,21 @@ import kotlin.math.exp
 
 /**
  * How the next token is chosen. [temperature] 0 is greedy; [topP] keeps the smallest set of tokens with at least that
- * probability (nucleus sampling, arXiv 1904.09751). The same [seed] gives the same choices, here and on iOS; null draws
- * one. Throws [InputException] for values that make no distribution.
+ * probability (nucleus sampling, arXiv 1904.09751), [topK] so many of the likeliest, 0 all of them. The same [seed]
+ * gives the same choices, here and on iOS; null draws one. Throws [InputException] for values that make no distribution.
  */
-class Sampling(val temperature: Double = 0.0, val topP: Double = 1.0, val seed: Long? = null) {
+data class Sampling(
+    val temperature: Double = 0.0,
+    val topP: Double = 1.0,
+    val seed: Long? = null,
+    val topK: Int = 0,
+) {
     init {
-        if (!(temperature >= 0 && temperature.isFinite())) {
-            throw InputException("temperature is $temperature: use 0 (greedy) or more")
+        if (temperature != 0.0 && temperature !in TEMPERATURES) {
+            throw InputException("temperature is $temperature: use 0 (greedy), or 0.001 to 100")
         }
         if (!(topP > 0 && topP <= 1)) throw InputException("top-p is $topP: use more than 0 and at most 1")
+        if (topK < 0) throw InputException("top-k is $topK: use a whole number, 0 for all")
     }
 
     /** A new sequence of choices. */
@@ -22,7 +28,7 @@ class Sampling(val temperature: Double = 0.0, val topP: Double = 1.0, val seed: 
         val random = SplitMix64(seed ?: kotlin.random.Random.nextLong())
         return { logits ->
             val likeliest = Likeliest(logits, temperature)
-            if (topP == 1.0) {
+            if (topP == 1.0 && topK == 0) {
                 pick(likeliest, random.unit() * likeliest.total)
             } else {
                 val kept = nucleus(likeliest)
@@ -35,7 +41,8 @@ class Sampling(val temperature: Double = 0.0, val topP: Double = 1.0, val seed: 
     internal fun nucleus(likeliest: Likeliest): List<Weighted> {
         val kept = ArrayList<Weighted>()
         var sum = 0.0
-        while (sum / likeliest.total < topP && likeliest.hasNext()) {
+        // Rounded, the sum may come to 1 before the last token.
+        while ((topP == 1.0 || sum / likeliest.total < topP) && (topK == 0 || kept.size < topK) && likeliest.hasNext()) {
             kept += likeliest.next()
             sum += kept.last().weight
         }
@@ -62,6 +69,9 @@ class Sampling(val temperature: Double = 0.0, val topP: Double = 1.0, val seed: 
     }
 
     companion object {
+        /** Below, the likeliest token has all the weight. */
+        private val TEMPERATURES = 0.001..100.0
+
         val GREEDY = Sampling()
     }
 }

@@ -12,7 +12,7 @@ class SamplingTest {
         vectors.cases("sampling").forEachIndexed { place, expected ->
             val logits = vectors.tensors.floats("logits.$place")
             val temperature = expected["temperature"] as Double
-            val sampling = Sampling(temperature, expected["top_p"] as Double, expected["seed"].long)
+            val sampling = Sampling(temperature, expected["top_p"] as Double, expected["seed"].long, expected["top_k"].int!!)
             val kept = sampling.nucleus(Likeliest(logits, temperature))
             assertEquals(expected.ints("ids"), kept.map { it.id })
             val total = kept.sumOf { it.weight }
@@ -38,8 +38,9 @@ class SamplingTest {
 
     @Test
     fun valuesThatMakeNoDistributionAreRefused() {
-        for ((temperature, topP) in listOf(-1.0 to 1.0, Double.NaN to 1.0, 1.0 to 0.0, 1.0 to 1.1, 1.0 to Double.NaN)) {
+        for ((temperature, topP) in listOf(-1.0 to 1.0, 0.0001 to 1.0, Double.NaN to 1.0, 1.0 to 0.0, 1.0 to 1.1, 1.0 to Double.NaN)) {
             assertFailsWith<InputException> { Sampling(temperature, topP) }
         }
+        assertFailsWith<InputException> { Sampling(1.0, topK = -1) }
     }
 }

@@ -1,5 +1,6 @@
 package phantom.edge.ar.core
 
+import java.util.Locale
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.flow.MutableStateFlow
@@ -61,15 +62,20 @@ class AppModel(
     private val scope: CoroutineScope,
     private val memory: () -> Long = { 0 },
     private val tileSizes: TileSizeStore = TileSizeStore.None,
+    private val language: () -> String = { Locale.getDefault().language },
     private val load: EngineLoader,
 ) : LoopHost {
-    private val current = MutableStateFlow(AppState(config.presets.first().question, config.longestAnswer))
+    private val current =
+        MutableStateFlow(AppState(config.presets.first().question, config.longestAnswer, reach = Reach.of(config.crop)))
     val state: StateFlow<AppState> = current.asStateFlow()
 
     private val loop = AnswerLoop(this, scope)
     private var engine: Engine? = null
     private var source: PictureSource? = null
     private var isAway = false
+
+    /** What is shown of a question: the label that it has in the app's settings, or itself. */
+    fun shown(question: String): String = config.shown(question, language())
 
     // --- model
 
@@ -310,7 +316,7 @@ class AppModel(
         dismiss(Subject.QUESTION)
         val words = CoolDown.words(conditions.thermal) ?: Phrase.LOOKING.text()
         change { copy(stage = Stage.LOOKING, pill = Pill(words, Tone.LIVE)) }
-        show(state.value.label.begin(question, frame))
+        show(state.value.label.begin(shown(question), frame))
     }
 
     private fun heard(text: String, speed: Speed) {
@@ -321,9 +327,10 @@ class AppModel(
 
     override fun didAnswer(question: String, answer: Answer) {
         val verdict = Verdict.of(answer, config.leastConfidence)
+        val isKnown = verdict.saysAlso(state.value.answers[question])
         change { copy(speed = answer.speed, memory = memory(), answers = answers + (question to verdict)) }
         show(state.value.label.finish(verdict))
-        say("$question ${verdict.spoken}")
+        if (!isKnown) say("${shown(question)} ${verdict.spoken}")
     }
 
     override fun didFail(failure: Failure) =

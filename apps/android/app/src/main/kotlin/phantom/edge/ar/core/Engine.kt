@@ -43,12 +43,16 @@ data class Fact(val name: String, val value: String)
 /** Of an answer, whole or so far: seconds to the first piece of text, and tokens a second after it (0 unknown). */
 data class Speed(val firstToken: Double = 0.0, val rate: Double = 0.0)
 
-/** [likelihoods] are those of a question's choices, the likeliest first, which is the text; empty for other questions. */
+/**
+ * [likelihoods] are those of a question's choices, the likeliest first, which is the text; empty for other questions.
+ * [confidence] is the model's own probability of a free answer; null for one that is long or cut.
+ */
 data class Answer(
     val text: String,
     val speed: Speed,
     val stop: StopReason,
     val likelihoods: List<Likelihood> = emptyList(),
+    val confidence: Double? = null,
 )
 
 /** One row of the self-test. */

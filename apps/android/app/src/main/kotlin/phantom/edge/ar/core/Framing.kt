@@ -31,14 +31,16 @@ data class PixelRect(val x: Int, val y: Int, val width: Int, val height: Int) {
 
 /** A part of a picture, in pixels. */
 data class Area(val left: Double, val top: Double, val right: Double, val bottom: Double) {
-    /** What the model looks at: the square around [centre] inside this area, or all of it. */
+    /**
+     * What the model looks at: the square around [centre] inside this area, or the largest one. The model gets one tile,
+     * and a rectangle that is squeezed into it is nothing that it has learnt from.
+     */
     fun part(centre: Point, reach: Reach): PixelRect {
         val (x, width) = whole(left, right)
         val (y, height) = whole(top, bottom)
-        if (reach.isWhole) return PixelRect(x, y, width, height)
         val across = clamp((centre.x - x) / width, 0.0, 1.0)
         val down = clamp((centre.y - y) / height, 0.0, 1.0)
-        val crop = Crop.around(across, down, reach.size, width, height)
+        val crop = Crop.around(across, down, if (reach.isWhole) Crop.SIZES.endInclusive else reach.size, width, height)
         return PixelRect(x + crop.left, y + crop.top, crop.side, crop.side)
     }
 
@@ -85,7 +87,7 @@ class Framing(val stage: Size, val picture: Size, fit: Fit) {
         )
     }
 
-    /** What the model looks at: the square around [centre] (picture pixels) inside what is seen, or all of that. */
+    /** What the model looks at: the square around [centre] (picture pixels) inside what is seen, or the largest one. */
     fun part(centre: Point, reach: Reach): PixelRect = visible.part(centre, reach)
 
     /** The part's size on the stage, for the viewfinder; its corner is `toStage` of the part's. */

@@ -18,5 +18,5 @@ data class LabelText(
     /** The answer so far. While it repeats the last one, that stays: an unchanged answer does not flicker. */
     fun stream(text: String): LabelText = if (complete.startsWith(text)) this else copy(verdict = Verdict(text))
 
-    fun finish(verdict: Verdict): LabelText = copy(verdict = verdict, complete = verdict.text)
+    fun finish(verdict: Verdict): LabelText = copy(verdict = verdict, complete = verdict.answer)
 }

@@ -11,15 +11,21 @@ import phantom.edge.core.Answering
 import phantom.edge.core.Chat
 import phantom.edge.core.Form
 import phantom.edge.core.PhantomSession
+import phantom.edge.core.Sampling
 import phantom.edge.core.StopReason
 import phantom.edge.core.Timing
 import phantom.edge.core.selfTest
 
 /**
- * The model as an [Engine]: one tile, greedy, one look per picture. [worker] is one thread; [loading] are the seconds
- * until now.
+ * The model as an [Engine]: one tile, one look per picture. [worker] is one thread; [loading] are the seconds until now;
+ * [sampling] is how the tokens of free answers are chosen.
  */
-class PhantomEngine(answering: Answering, private val worker: CoroutineDispatcher, loading: Double) : Engine {
+class PhantomEngine(
+    answering: Answering,
+    private val worker: CoroutineDispatcher,
+    loading: Double,
+    private val sampling: Sampling = Sampling.GREEDY,
+) : Engine {
     private var session: PhantomSession = answering.session
     private var seen: Pair<Int, Chat>? = null
 
@@ -47,18 +53,20 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
         onText: suspend (String, Speed) -> Unit,
     ): Answer {
         form?.choices?.let { return rank(frame, question, it) }
+        val options = AnswerOptions(maxTokens, sampling = sampling, form = form)
         val start = System.nanoTime()
         var answer = Answer("", Speed(), StopReason.END)
         flow {
             val chat = chatAbout(frame)
             val job = currentCoroutineContext()
-            for (piece in chat.ask(question, AnswerOptions(maxTokens, form = form)) { job.ensureActive() }) {
-                emit(Piece(piece, rate(chat.timing), null))
+            for (piece in chat.ask(question, options) { job.ensureActive() }) {
+                emit(Piece(piece, rate(chat.timing)))
             }
-            emit(Piece("", rate(chat.timing), chat.timing.stop))
+            emit(chat.timing.run { Piece("", rate(this), stop, confidence) })
         }.flowOn(worker).collect { piece ->
             val first = if (answer.text.isEmpty()) (System.nanoTime() - start) * 1e-9 else answer.speed.firstToken
-            answer = Answer(answer.text + piece.text, Speed(first, piece.rate), piece.stop ?: StopReason.END)
+            val (text, speed) = answer.text + piece.text to Speed(first, piece.rate)
+            answer = Answer(text, speed, piece.stop ?: StopReason.END, confidence = piece.confidence)
             if (piece.text.isNotEmpty()) onText(answer.text, answer.speed)
         }
         return answer
@@ -75,7 +83,12 @@ class PhantomEngine(answering: Answering, private val worker: CoroutineDispatche
     }
 
     /** A copy of what the worker's thread knows: its own `Timing` goes on changing. */
-    private class Piece(val text: String, val rate: Double, val stop: StopReason?)
+    private class Piece(
+        val text: String,
+        val rate: Double,
+        val stop: StopReason? = null,
+        val confidence: Double? = null,
+    )
 
     override suspend fun useTiles(size: Int) =
         withContext(worker) {

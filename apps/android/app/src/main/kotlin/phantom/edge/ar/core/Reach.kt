@@ -3,7 +3,7 @@ package phantom.edge.ar.core
 import kotlin.math.roundToInt
 import phantom.edge.core.Crop
 
-/** How much of the picture the model looks at: a square around the pin, or all that can be seen. */
+/** How much of the picture the model looks at: a square around the pin, or the largest one that can be seen. */
 class Reach private constructor(val size: Double, val isWhole: Boolean) {
     /** As two fingers that move apart, or together, make it. */
     fun scaled(factor: Double): Reach = of(size * factor)

@@ -5,22 +5,33 @@ import phantom.edge.core.StopReason
 
 /**
  * What the app says of an answer: its text, and how sure the model is of it, in a few words that are empty where that is
- * not known. [isSure] is false for an answer out of a list that the model does not hold likely enough.
+ * not known. [isSure] is false for an answer that the model does not hold likely enough; [answer] are the model's own
+ * words, which are the text where it is sure of them.
  */
-data class Verdict(val text: String, val note: String = "", val isSure: Boolean = true) {
+data class Verdict(val text: String, val note: String = "", val isSure: Boolean = true, val answer: String = text) {
     /** What a screen reader says of it. */
     val spoken: String
         get() = if (note.isEmpty()) text else "$text, $note"
 
+    /** Whether it says the same, however likely. */
+    fun saysAlso(other: Verdict?) = answer == other?.answer && isSure == other.isSure
+
     companion object {
-        /** [leastConfidence] is the least probability of a choice that counts as an answer. */
+        /**
+         * [leastConfidence] is the least probability that counts as an answer: of a choice among the others, of free words
+         * among all.
+         */
         fun of(answer: Answer, leastConfidence: Double): Verdict {
-            val best = answer.likelihoods.firstOrNull()
-            val sure = percent(best?.probability ?: 0.0)
+            val words = answer.text
+            val choice = answer.likelihoods.firstOrNull()?.probability
+            val probability = choice ?: answer.confidence ?: 1.0
+            val sure = percent(probability)
             return when {
-                best == null -> Verdict(shown(answer).ifEmpty { Phrase.NO_ANSWER.text() })
-                best.probability >= leastConfidence -> Verdict(best.text, Phrase.SURE.text(sure))
-                else -> Verdict(Phrase.NOT_SURE.text(), Phrase.PERHAPS.text(best.text, sure), isSure = false)
+                words.isBlank() -> Verdict(Phrase.NO_ANSWER.text(), answer = "")
+                probability < leastConfidence ->
+                    Verdict(Phrase.NOT_SURE.text(), Phrase.PERHAPS.text(words, sure), isSure = false, answer = words)
+                choice != null -> Verdict(words, Phrase.SURE.text(sure))
+                else -> Verdict(shown(answer), answer = words)
             }
         }
 

@@ -8,6 +8,7 @@ import kotlin.test.assertTrue
 import phantom.edge.core.BundleException
 import phantom.edge.core.Form
 import phantom.edge.core.InputException
+import phantom.edge.core.StopReason
 import phantom.edge.core.ThermalLevel
 
 class AppModelTest {
@@ -164,7 +165,7 @@ class AppModelTest {
     fun anAnswerOutOfAListComesWithHowSureTheModelIs() = onOneThread {
         val form = Form.choices(listOf("red", "blue"))
         for ((least, verdict) in
-            listOf(0.6 to Verdict("red", "67 % sure"), 0.7 to Verdict("Not sure", "perhaps red, 67 %", isSure = false))) {
+            listOf(0.6 to Verdict("red", "67 % sure"), 0.7 to Verdict("Not sure", "perhaps red, 67 %", false, "red"))) {
             val config = AppConfig("Test", listOf(Preset("What colour?", form), Preset("How many?")), 30, least)
             val app = AppModel(config, Weather(), this) { FakeEngine(1) }
             val picture = Pictures(SourceKind.PICTURE)
@@ -179,6 +180,38 @@ class AppModelTest {
             assertTrue(app.now.answers.getValue("How many?").run { isSure && note.isEmpty() })
             app.close()
         }
+    }
+
+    @Test
+    fun theSettingsSayHowMuchIsSeenAndWhatIsShown() = onOneThread {
+        val preset = Preset("What colour?", labels = mapOf("de" to "Farbe"))
+        val config = AppConfig("Test", listOf(preset), 30, crop = 0.25)
+        val app = AppModel(config, Weather(), this, language = { "de" }) { FakeEngine(1) }
+        val picture = Pictures(SourceKind.PICTURE)
+        app.use(picture)
+        assertEquals(listOf(0.25, 0.25, 0.25), listOf(app.now.reach, app.now.shownReach, picture.reach).map { it.size })
+        app.loadModel()
+        eventually("an answer") { "What colour?" in app.now.answers }
+        assertEquals("Farbe", app.now.label.question)
+        assertTrue(app.now.announcement.startsWith("Farbe A stand-in answer to “What colour?”"), app.now.announcement)
+        app.close()
+    }
+
+    @Test
+    fun whatTheModelIsNotSureOfIsSaidOnceHoweverLikely() = onOneThread {
+        val app = model()
+        fun doubt(confidence: Double, text: String = "red") =
+            app.didAnswer("What?", Answer(text, Speed(), StopReason.END, confidence = confidence))
+        doubt(0.31)
+        assertEquals("What? Not sure, perhaps red, 31 %", app.now.announcement)
+        doubt(0.33)
+        assertEquals("What? Not sure, perhaps red, 31 %", app.now.announcement)
+        assertEquals("perhaps red, 33 %", app.now.label.verdict.note)
+        doubt(0.9)
+        assertEquals("What? red", app.now.announcement)
+        doubt(0.9, "")
+        assertEquals("What? No answer", app.now.announcement)
+        app.close()
     }
 
     @Test

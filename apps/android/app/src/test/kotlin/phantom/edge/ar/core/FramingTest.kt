@@ -19,8 +19,9 @@ class FramingTest {
         assertEquals(PixelRect(672, 492, 96, 96), part(720.0, 540.0, Reach.of(0.0)))
         assertEquals(PixelRect(240, 60, 960, 960), part(720.0, 540.0, Reach.of(1.0)))
         val whole = part(720.0, 540.0, Reach.of(isWhole = true))
-        assertEquals(PixelRect(240, 0, 960, 1080), whole)
-        assertEquals(Size(400.0, 450.0), framing.sizeOnStage(whole))
+        assertEquals(PixelRect(240, 60, 960, 960), whole)
+        assertEquals(PixelRect(240, 120, 960, 960), part(0.0, 9999.0, Reach.of(isWhole = true)))
+        assertEquals(Size(400.0, 400.0), framing.sizeOnStage(whole))
         val small = Framing(Size(100.0, 400.0), Size(301.0, 77.0), Framing.Fit.CONTAIN)
         assertEquals(PixelRect(112, 0, 77, 77), small.part(Point(150.0, 40.0), Reach.of(1.0)))
         val pixel = Framing(Size(9.0, 9.0), Size(1.0, 1.0), Framing.Fit.CONTAIN)
@@ -92,6 +93,22 @@ class FramingTest {
         val value = upright.pixels[(y * upright.width + x) * 3]
         val at = sensor.pixels.indices.step(3).first { sensor.pixels[it] == value } / 3
         return Point((at % sensor.width).toDouble(), (at / sensor.width).toDouble())
+    }
+
+    /** The whole picture is the largest square of what is seen, in every app. */
+    @Test
+    fun theWholePictureIsThatOfEveryApp() {
+        val cases = PlainJson.shared("whole") as List<*>
+        assertTrue(cases.size > 30)
+        for (case in cases.map { it as Map<*, *> }) {
+            fun pair(name: String) = (case[name] as List<*>).map { (it as Number).toDouble() }
+            fun size(name: String) = pair(name).let { (width, height) -> Size(width, height) }
+            val fit = if (case["fit"] == "cover") Framing.Fit.COVER else Framing.Fit.CONTAIN
+            val (x, y) = pair("centre")
+            val part = Framing(size("stage"), size("picture"), fit).part(Point(x, y), Reach.of(isWhole = true))
+            val (left, top, side) = case["square"] as List<*>
+            assertEquals(listOf(left, top, side, side), part.run { listOf(this.x, this.y, width, height) }, "$case")
+        }
     }
 
     /** A camera at the origin that looks along -z, with a field of view of 90 degrees. */

@@ -100,9 +100,9 @@ class PhantomEngineTest {
         val (red, blue) = Point(30.0, 40.0) to Point(95.0, 60.0)
         assertEquals(listOf(200, 30, 30), seen(red), "the red square alone")
         assertEquals(listOf(30, 60, 200), seen(blue), "the blue square alone")
-        val whole = seen(red, Reach.of(isWhole = true))
-        assertEquals(whole, seen(blue, Reach.of(isWhole = true)), "of the whole picture a tap changes nothing")
-        assertTrue(whole[0] > 100 && whole[2] > 100, "$whole")
+        val wholes = listOf(red, blue).map { seen(it, Reach.of(isWhole = true)) }
+        assertTrue(wholes.all { it[0] > 100 && it[2] > 100 }, "$wholes")
+        assertTrue(wholes[0][0] > wholes[1][0], "the largest square, nearer to the red one than to the blue one")
     }
 
     @Test

@@ -3,6 +3,7 @@ package phantom.edge.ar.core
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import phantom.edge.core.BackendException
 import phantom.edge.core.Form
@@ -87,14 +88,74 @@ class WordsTest {
         fun verdict(probability: Double?, text: String = "red", stop: StopReason = StopReason.END) =
             Verdict.of(Answer(text, Speed(), stop, listOfNotNull(probability?.let { Likelihood("red", it) })), 0.5)
         assertEquals(Verdict("red"), verdict(null))
-        assertEquals(Verdict("No answer"), verdict(null, ""))
-        assertEquals(Verdict("red …"), verdict(null, stop = StopReason.LENGTH))
+        assertEquals(Verdict("No answer", answer = ""), verdict(null, ""))
+        assertEquals(Verdict("red …", answer = "red"), verdict(null, stop = StopReason.LENGTH))
         assertEquals(Verdict("red", "50 % sure"), verdict(0.5))
         assertEquals(Verdict("red", "over 99 % sure"), verdict(0.996))
         assertEquals(Verdict("red", "100 % sure"), verdict(1.0))
-        assertEquals(Verdict("Not sure", "perhaps red, 50 %", isSure = false), verdict(0.4999))
-        assertEquals(Verdict("Not sure", "perhaps red, under 1 %", isSure = false), verdict(0.004))
+        assertEquals(Verdict("Not sure", "perhaps red, 50 %", isSure = false, answer = "red"), verdict(0.4999))
+        assertEquals(Verdict("Not sure", "perhaps red, under 1 %", isSure = false, answer = "red"), verdict(0.004))
         assertEquals("Not sure, perhaps red, 40 %", verdict(0.4).spoken)
+    }
+
+    @Test
+    fun howSureTheModelIsOfAFreeAnswer() {
+        fun verdict(confidence: Double?, text: String = "red", stop: StopReason = StopReason.END) =
+            Verdict.of(Answer(text, Speed(), stop, confidence = confidence), 0.5)
+        assertEquals(Verdict("red"), verdict(null))
+        assertEquals(Verdict("red"), verdict(0.5), "only doubt is shown")
+        val doubt = Verdict("Not sure", "perhaps red, 31 %", isSure = false, answer = "red")
+        assertEquals(doubt, verdict(0.31))
+        assertTrue(verdict(0.33).saysAlso(doubt))
+        assertFalse(verdict(0.6).saysAlso(doubt))
+        assertFalse(verdict(0.31, "blue").saysAlso(doubt))
+        assertFalse(doubt.saysAlso(null))
+        for (text in listOf("", " \n")) {
+            assertEquals(Verdict("No answer", answer = ""), verdict(0.2, text))
+            assertEquals(Verdict("No answer", answer = ""), verdict(null, text, StopReason.LENGTH))
+        }
+    }
+
+    @Test
+    fun aLabelDoesNotFlickerWhileTheModelIsNotSure() {
+        val frame = Frame(RgbImage(1, 1, ByteArray(3)))
+        val doubt = Verdict("Not sure", "perhaps A dog, 31 %", isSure = false, answer = "A dog")
+        val label = LabelText().begin("What?", frame).finish(doubt).begin("What?", frame).stream("A d")
+        assertEquals(doubt, label.verdict)
+        assertEquals("A cat", label.stream("A cat").answer)
+    }
+
+    /** The files of settings that all three apps read alike, and those that all three refuse. */
+    @Test
+    fun settingsAreReadAsEveryAppReadsThem() {
+        val vectors = PlainJson.shared("app_config") as Map<*, *>
+        fun cases(key: String) = (vectors[key] as List<*>).map { it as Map<*, *> }
+        for (case in cases("good")) {
+            val made = AppConfig.of(case["json"] as Map<*, *>)
+            val expected = case["expected"] as Map<*, *>
+            val sampling = expected["sampling"] as Map<*, *>
+            fun number(value: Any?) = (value as Number?)?.toDouble()
+            assertEquals(expected["questions"], made.presets.map { it.question })
+            assertEquals(expected["shown"], made.presets.map { it.shown("en") })
+            assertEquals(number(expected["leastConfidence"]), made.leastConfidence)
+            assertEquals(number(expected["crop"]), made.crop)
+            assertEquals(expected["accent"], made.accent?.let { listOf(it shr 16, it shr 8 and 255, it and 255) })
+            assertEquals(number(sampling["temperature"]), made.sampling.temperature)
+            assertEquals(number(sampling["topP"]), made.sampling.topP)
+            assertEquals(sampling["topK"], made.sampling.topK)
+            assertEquals(number(sampling["seed"]), made.sampling.seed?.toDouble())
+        }
+        for (case in cases("bad")) {
+            val says = case["says"] as String
+            val message = assertFailsWith<Failure>(says) { AppConfig.of(case["json"] as Map<*, *>) }.message
+            assertTrue(says in message && message.length <= 300, "$message, not: $says")
+        }
+    }
+
+    @Test
+    fun wordsOnAnAccentCanBeRead() {
+        assertTrue(isLight(0x5EE0B7))
+        assertFalse(isLight(0x1040A0))
     }
 
     @Test
