@@ -72,8 +72,8 @@ def body(question: str, picture: Image.Image | None, **fields: Any) -> bytes:
 
 def questions(session: pe.Session, pictures: Sequence[Image.Image]) -> list[Question]:
     """Every question about each picture, and about none."""
-    asked = [(question, picture) for question in QUESTIONS for picture in (None, *pictures)]
-    return [Question(body(q, p), "".join(session.generate(q, p))) for q, p in asked]
+    cases = [(question, picture) for question in QUESTIONS for picture in (None, *pictures)]
+    return [Question(body(q, p), "".join(session.generate(q, p))) for q, p in cases]
 
 
 @contextlib.contextmanager
@@ -182,7 +182,7 @@ class Load:
         return mean(values[-fifth:]) / mean(values[fifth : 2 * fifth] or values) - 1
 
 
-async def load(port: int, server: int, asked: Sequence[Question], clients: int, seconds: float) -> Load:
+async def load(port: int, server: int, pool: Sequence[Question], clients: int, seconds: float) -> Load:
     """``clients`` ask at once, each its next question when the last is answered."""
     result = Load(Counter(), [], [], {"server": [], "model": []})
     end = time.monotonic() + seconds
@@ -190,7 +190,7 @@ async def load(port: int, server: int, asked: Sequence[Question], clients: int, 
     async def one(number: int) -> None:
         chosen, client = random.Random(number), ApiClient(port)
         while time.monotonic() < end:
-            question = chosen.choice(asked)
+            question = chosen.choice(pool)
             outcome = await client.ask(question.body)
             result.take(outcome, question)
             if outcome.status == 429:
@@ -209,7 +209,7 @@ async def load(port: int, server: int, asked: Sequence[Question], clients: int, 
     return result
 
 
-async def kill(port: int, server: int, asked: Sequence[Question]) -> dict[str, Any]:
+async def kill(port: int, server: int, pool: Sequence[Question]) -> dict[str, Any]:
     """Kill the model's process in the middle of an answer; what the next questions see, and when."""
     long = body(
         QUESTIONS[0], None, response_format={"type": "regex", "regex": "[a-z]{500,}"}, max_tokens=1000
@@ -221,7 +221,7 @@ async def kill(port: int, server: int, asked: Sequence[Question]) -> dict[str, A
     begin = time.monotonic()
     failed = await answer
     results = Load(Counter(), [], [], {})
-    for question in asked:
+    for question in pool:
         results.take(await other.ask(question.body), question)
         if len(results.seconds) == 1:
             back = time.monotonic() - begin
@@ -279,13 +279,13 @@ async def measured(
     with tempfile.TemporaryDirectory() as folder:
         write_scenes(Path(folder), split="train", count=PICTURES)
         pictures = [Image.open(path).convert("RGB") for path in sorted(Path(folder).glob("*.png"))]
-    asked = questions(session, pictures)
+    pool = questions(session, pictures)
     with serving(bundle, "--queue", str(queue)) as (server, port), watched() as usage:
-        first = await ApiClient(port).ask(asked[0].body)  # loads the model
-        assert first.text == asked[0].expected, first
+        first = await ApiClient(port).ask(pool[0].body)  # loads the model
+        assert first.text == pool[0].expected, first
         over = await overhead(session, port, pictures[0])
-        loaded = await load(port, server.pid, asked, clients, 60 * minutes)
-        killed = await kill(port, server.pid, asked)
+        loaded = await load(port, server.pid, pool, clients, 60 * minutes)
+        killed = await kill(port, server.pid, pool)
     ordered = sorted(loaded.seconds)
     return {
         "overhead": over,

@@ -31,8 +31,13 @@ _CHECKS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "maxLength": lambda text, most: len(text) <= most,
     "minItems": lambda items, least: len(items) >= least,
     "maxItems": lambda items, most: len(items) <= most,
-    "pattern": lambda text, pattern: re.search(pattern, text) is not None,
+    "pattern": lambda text, pattern: re.search(_ends(pattern), text) is not None,
 }
+
+
+def _ends(pattern: str) -> str:
+    """A pattern of JSON Schema in Python's form, whose ``$`` lets a line break follow: it is the very end."""
+    return f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
 
 
 def limits(**keywords: Any) -> tuple[tuple[str, Any], ...]:

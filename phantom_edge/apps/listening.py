@@ -29,6 +29,12 @@ class WebServer:
     port: int
     server: LimitedServer
     listener: Listener
+    host: str
+    """As it was given."""
+    bound: str
+    """The address that it listens on."""
+    certified: tuple[str, ...] = ()
+    """Names and addresses in its certificate."""
     thread: threading.Thread | None = None
 
     @property
@@ -84,12 +90,13 @@ def listening(
     listener = _listener(host, port, limits)
     try:
         bound, number = listener.getsockname()[:2]
-        certified = certified_names(tls, certificate) if tls and certificate else ()
+        certified = tuple(certified_names(tls, certificate)) if tls and certificate else ()
         app = app_for(hosts_of(host, bound, [*certified, *names]))
         name = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0", "::") else host
         name = f"[{name}]" if ":" in name else name
         address = f"{'http' if tls is None else 'https'}://{name}:{number}/"
-        server = WebServer(address, number, limited(app, tls, limits, lifespan=lifespan), listener)
+        limited_server = limited(app, tls, limits, lifespan=lifespan)
+        server = WebServer(address, number, limited_server, listener, host, bound, certified)
         listener.sending = server.server.sending
         try:
             yield server

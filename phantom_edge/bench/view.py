@@ -156,7 +156,8 @@ def _memory(runs: Sequence[Run]) -> Figure | None:
                 rows.append(svg.Bar(f"{name}: {what}", ((what, value / 1e6),), f"{value / 1e6:,.0f} MB"))
     if not rows:
         return None
-    title, caption = "Memory and size", "Peak of a fresh process; files on disk."
+    title = "Memory and size"
+    caption = "Peak of a fresh process, of a browser that of the page and of the GPU; files on disk."
     return Figure(title, svg.bars(title, rows, "MB"), (), caption)
 
 

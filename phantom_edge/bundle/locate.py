@@ -24,7 +24,9 @@ def locate(
     >>> type(locate("nano-desktop")).__name__, type(locate()).__name__
     ('Bundle', 'Pretrained')
     """
-    if model is not None and is_bundle(model) and revision is None:
+    if model is not None and is_bundle(model):
+        if revision is not None:
+            raise InputError("--revision goes with a Hugging Face id; give one with --model")
         return Bundle.open(model, check=check)
     from phantom_edge.checkpoint.pretrained import Pretrained
 

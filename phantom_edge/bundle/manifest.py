@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from phantom_edge.checkpoint.config import Dimension, Layers, PhantomConfig, Tiles, TokenId
+from phantom_edge.checkpoint.config import Dimension, Layers, PhantomConfig, Sentence, Tiles, TokenId
 from phantom_edge.checkpoint.origin import Origin
 from phantom_edge.errors import InputError
 from phantom_edge.images import check_tile_policy
@@ -260,6 +260,8 @@ class Manifest:
     counts: Mapping[str, Mapping[str, int]]
     """Operations by graph and type that were counted in the artifact."""
     source: ModelSource
+    knows: Sentence | None = field(default=None, metadata={"optional": True})
+    """What the model knows, in one plain sentence of its own; absent where it does not say."""
     config: PhantomConfig
     """The configuration of the model that was exported."""
     prompt: PromptTemplate

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from phantom_edge.checkpoint.refusals import other_model, refuse_quantized
 from phantom_edge.checkpoint.rope_fields import KINDS, check_stretch, rope_fields
 from phantom_edge.errors import InputError, shown
-from phantom_edge.records import limits
+from phantom_edge.records import from_json, limits
 from phantom_edge.system.reading import read_json
 
 DECODER_TYPES = ("qwen2", "internlm2", "phi3")
@@ -27,6 +27,12 @@ Dimension = Annotated[int, limits(minimum=1, maximum=MAX_DIMENSION)]
 Layers = Annotated[int, limits(minimum=1, maximum=MAX_LAYERS)]
 Tiles = Annotated[int, limits(minimum=1, maximum=MAX_TILES)]
 TokenId = Annotated[int, limits(minimum=0, maximum=MAX_DIMENSION - 1)]
+MAX_SENTENCE = 200
+"""Characters of what a model says of itself."""
+_SENTENCE = f"^[^\\u0000-\\u001f\\u007f-\\u009f]{{1,{MAX_SENTENCE}}}$"
+Sentence = Annotated[str, limits(pattern=_SENTENCE, title=f"a sentence of up to {MAX_SENTENCE} characters")]
+OWN_SECTION = "phantom_edge"
+"""Of ``config.json``, with the fields that are this toolkit's and not the published ones."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +174,36 @@ class PhantomConfig:
         for name, value in [("image_token_index", image_token), *(("eos_token_id", e) for e in ends)]:
             if not _is_int(value) or not 0 <= value < decoder.vocab_size:
                 raise InputError(f"config.json: {name} {shown(value)} is no id below {decoder.vocab_size}")
-        max_tiles = (
-            top.section("phantom_edge").size("max_tiles", MAX_TILES) if "phantom_edge" in data else None
-        )
+        own = top.section(OWN_SECTION) if OWN_SECTION in data else _Fields({}, OWN_SECTION)
+        max_tiles = own.size("max_tiles", MAX_TILES) if "max_tiles" in own.data else None
         return cls(vision, decoder, image_token, tuple(ends), max_tiles=max_tiles)
+
+
+def knowledge(data: dict[str, Any]) -> str | None:
+    """What a model knows, in one plain sentence of its own; None where its ``config.json`` does not say.
+
+    ``"phantom_edge": {"knows": "…"}`` is this toolkit's own field. Raises :class:`InputError` for anything
+    but a text of at most 200 characters without control characters.
+
+    >>> from phantom_edge.checkpoint.config import knowledge
+    >>> knowledge({"phantom_edge": {"knows": "Coloured shapes on plain paper."}})
+    'Coloured shapes on plain paper.'
+    """
+    own = data.get(OWN_SECTION)
+    value = own.get("knows") if isinstance(own, dict) else None
+    if value is None:
+        return None
+    try:
+        return from_json(_Knowledge, {"knows": value}).knows
+    except InputError as error:
+        raise InputError(f"config.json {OWN_SECTION}: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Knowledge:
+    """The section's field, for its limits."""
+
+    knows: Sentence
 
 
 def _is_int(value: object) -> bool:

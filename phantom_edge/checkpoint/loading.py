@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phantom_edge.checkpoint.config import PhantomConfig
+from phantom_edge.checkpoint.config import PhantomConfig, knowledge
 from phantom_edge.checkpoint.hub import resolve
 from phantom_edge.checkpoint.key_map import TensorSource, head_key, is_buffer, tensor_sources
 from phantom_edge.checkpoint.refusals import refuse_other_folders
 from phantom_edge.checkpoint.stored import FLOAT_TYPES, StoredTensor, listing, repeats, stored_tensors
 from phantom_edge.errors import InputError
+from phantom_edge.system.reading import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,10 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
     torch.Size([320, 192])
     """
 
-    def __init__(self, folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor]):
-        self.folder, self.config = folder, config
+    def __init__(
+        self, folder: Path, config: PhantomConfig, stored: dict[str, StoredTensor], knows: str | None = None
+    ):
+        self.folder, self.config, self.knows = folder, config, knows
         self.stored = _used(folder, config, stored)
         self.sources: dict[str, TensorSource] = tensor_sources(config)
         self._finite: set[str] = set()
@@ -47,8 +50,9 @@ class Checkpoint(Mapping[str, "torch.Tensor"]):
         """
         folder = resolve(source, revision=revision)
         refuse_other_folders(folder)
-        config = PhantomConfig.from_file(folder / "config.json")
-        return cls(folder, config, stored_tensors(folder))
+        data = read_json(folder / "config.json")
+        config, knows = PhantomConfig.from_dict(data), knowledge(data)
+        return cls(folder, config, stored_tensors(folder), knows)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """The tensor in the dtype it is stored in, in canonical layout.

@@ -147,6 +147,11 @@ class Pretrained:
     def config(self) -> PhantomConfig:
         return self.checkpoint.config
 
+    @property
+    def knows(self) -> str | None:
+        """What the model knows, in its own sentence; None where it does not say."""
+        return self.checkpoint.knows
+
     def sha256(self) -> dict[str, str]:
         """SHA-256 of config and weights by file name, so that a bundle can say what it was made from.
 

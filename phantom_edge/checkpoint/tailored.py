@@ -53,7 +53,7 @@ class TailoredCheckpoint(Checkpoint):
     """A checkpoint seen through a :class:`Tailoring`: the same files, tensors cut as they are read."""
 
     def __init__(self, whole: Checkpoint, tailoring: Tailoring):
-        super().__init__(whole.folder, whole.config, whole.stored)
+        super().__init__(whole.folder, whole.config, whole.stored, whole.knows)
         if tailoring.tile_size is not None:
             check_tile_size(whole.config, tailoring.tile_size)
         self.whole, self.tailoring = whole, tailoring

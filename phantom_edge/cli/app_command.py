@@ -13,6 +13,7 @@ from phantom_edge.cli import app
 from phantom_edge.cli.console import command, progress
 from phantom_edge.cli.options import within
 from phantom_edge.cli.printing import echo, echo_json
+from phantom_edge.cli.reaching import show_reach
 from phantom_edge.cli.strict import StrictTyper
 
 PORT = 8462
@@ -35,6 +36,9 @@ Certificate = Annotated[
     Path | None, typer.Option("--cert", help="PEM certificate for https: other devices then get a camera.")
 ]
 Key = Annotated[Path | None, typer.Option("--key", help="PEM key of the certificate, where it is apart.")]
+Code = Annotated[
+    bool, typer.Option("--qr/--no-qr", help="With --host: show the address as a QR code in a terminal.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -80,6 +84,7 @@ def serve(
     certificate: Certificate = None,
     key: Key = None,
     browser: Annotated[bool, typer.Option("--browser", help="Open it in the browser.")] = False,
+    code: Code = True,
     as_json: Json = False,
 ) -> None:
     """Serve a built app, until Ctrl-C.
@@ -88,10 +93,14 @@ def serve(
     """
     from phantom_edge.apps.demo import project_mounts
 
-    _serve(project_mounts(folder), host, port, certificate, key, browser=browser, as_json=as_json)
+    mounts = project_mounts(folder)
+    _serve(mounts, host, port, certificate, key, browser=browser, code=code, as_json=as_json)
 
 
-@apps.command(epilog="Example: phantom-edge app demo --bundle phantom-0.5b-web")
+@apps.command(
+    epilog="Examples: phantom-edge app demo --bundle phantom-0.5b-web  |  "
+    "phantom-edge app demo --host 0.0.0.0 --cert cert.pem --key key.pem"
+)
 @command
 def demo(
     bundle: Bundle = None,
@@ -100,17 +109,19 @@ def demo(
     certificate: Certificate = None,
     key: Key = None,
     browser: Annotated[bool, typer.Option(help="Open it in the browser.")] = True,
+    code: Code = True,
     as_json: Json = False,
 ) -> None:
     """Show a live camera answer in the browser.
 
     Exports, builds, serves and opens, as far as that was not done before. A first build needs Node.js.
+    With --host 0.0.0.0 a phone in the same network can open it: its address is printed, also as a QR code.
     """
     from phantom_edge.apps.demo import demo_mounts
 
     with progress(quiet=as_json) as p:
         mounts = demo_mounts(bundle, p.step)
-    _serve(mounts, host, port, certificate, key, browser=browser, as_json=as_json)
+    _serve(mounts, host, port, certificate, key, browser=browser, code=code, as_json=as_json)
 
 
 def _serve(
@@ -121,18 +132,22 @@ def _serve(
     key: Path | None,
     *,
     browser: bool,
+    code: bool,
     as_json: bool,
 ) -> None:
     import webbrowser
 
+    from phantom_edge.apps.reach import Reach
     from phantom_edge.apps.serve import serving
 
     try:
         with serving(mounts, host=host, port=port, certificate=certificate, key=key) as server:
-            if as_json:
-                echo(json.dumps({"address": server.address}))  # one line: who reads it waits for its end
+            reach = Reach.of(server)
+            if as_json:  # one line: who reads it waits for its end
+                echo(json.dumps({"address": server.address, "others": reach.addresses}))
             else:
                 echo(f"{server.address}  (Ctrl-C ends it)")
+                show_reach(reach, code=code)
             if browser:
                 webbrowser.open(server.address)
             server.run()

@@ -10,7 +10,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli import options as option
 from phantom_edge.cli.console import command, progress
-from phantom_edge.cli.ending import after_export, after_run, next_step
+from phantom_edge.cli.ending import after_export, after_run, before_run, next_step
 from phantom_edge.cli.printing import check_page, deliver, echo, echo_json, print_report, say, show
 from phantom_edge.errors import InputError
 
@@ -205,6 +205,7 @@ def verify(
 def run(
     prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="Question; repeat for more turns.")],
     model: option.ModelOrBundle = None,
+    revision: option.Revision = None,
     image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to ask about.")] = None,
     at: option.At = None,
     tile_size: option.TileSize = None,
@@ -235,15 +236,19 @@ def run(
     with progress(quiet=as_json) as p:
         p.step("loading")
         # One picture is all that it will see, however many questions follow.
-        session = Session.open(model, tile_size=tile_size, step=p.step, keep_vision=False, pictures=pictures)
+        session = Session.open(
+            model, revision=revision, tile_size=tile_size, step=p.step, keep_vision=False, pictures=pictures
+        )
         chat = session.chat(picture)
+    if not as_json:
+        before_run(session.knows)
     answers = []
     if stats:
         say_seen(chat, crop)
     for question in prompt:
         ranked, encoding = likelihoods(chat, question, form) if stats or as_json else ([], 0.0)
-        settings = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
-        pieces = chat.ask(question, form=form, **settings)
+        limits = {"max_tokens": max_tokens, "stop": tuple(stop or ()), "sampling": sampling}
+        pieces = chat.ask(question, form=form, **limits)
         text = ""
         for piece in pieces:
             text += piece
@@ -281,6 +286,7 @@ def run(
 @command
 def inspect(
     model: option.ModelOrBundle = None,
+    revision: option.Revision = None,
     context: Annotated[
         int | None, option.within(1, option.MAX_TOKENS, "Context length for the memory table, in tokens.")
     ] = None,
@@ -296,7 +302,7 @@ def inspect(
     check_page(html)
     with progress(quiet=as_json) as p:
         p.step("reading")
-        report = run_inspect(model, context=context, step=p.step)
+        report = run_inspect(model, revision=revision, context=context, step=p.step)
     show(report, as_json=as_json, html=html, details=everything)
 
 

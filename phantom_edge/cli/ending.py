@@ -65,6 +65,12 @@ def after_quantize(model: str | None, output: Path | None) -> None:
         next_step("export", "--model", model, "--target", "ios", "--quant", output)
 
 
+def before_run(knows: str | None) -> None:
+    """What the model knows, where it says so: to stderr of a terminal alone, as what follows the answers."""
+    if knows is not None and sys.stderr.isatty():
+        say(f"what this model knows: {knows}")
+
+
 def after_run(model: str | None, answers: Sequence[dict[str, Any]]) -> None:
     """How long it took, and what next: to stderr of a terminal alone, because the answer is data."""
     if not answers or not sys.stderr.isatty():

@@ -13,7 +13,7 @@ import typer
 from phantom_edge.cli import app
 from phantom_edge.cli.console import command
 from phantom_edge.cli.ending import after_eval
-from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, within
+from phantom_edge.cli.options import MAX_TOKENS, Cache, Html, Json, Revision, within
 from phantom_edge.cli.printing import check_page, deliver, echo_json, print_report
 from phantom_edge.system import interrupts
 
@@ -40,6 +40,7 @@ def evaluate(
             help="Checkpoint or bundle: folder or id. Default: Phantom-Nano.",
         ),
     ] = None,
+    revision: Revision = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,6 +57,14 @@ def evaluate(
     split: Annotated[
         str | None,
         typer.Option(help="Of the scenes: train, validation or test. Default: test, never trained on."),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Scenes as a camera meets them: plain, margin, small, texture, paper, screen, crop, "
+            "nothing, or all.",
+        ),
     ] = None,
     benchmark: Annotated[
         str | None,
@@ -113,7 +122,8 @@ def evaluate(
         suite = build_suite(
             benchmark=benchmark,
             data=data,
-            tasks=[task.strip() for task in (tasks or "").split(",") if task.strip()],
+            tasks=_listed(tasks),
+            conditions=_listed(condition),
             samples=samples,
             split=split,
             limit=limit,
@@ -122,7 +132,7 @@ def evaluate(
         sizes = parse_tile_sizes(tile_size)
         models = [model, *(against or [])]
         results = evaluate_models(
-            models, suite, watch, tile_sizes=sizes, pictures=pictures, constrain=constrain
+            models, suite, watch, tile_sizes=sizes, pictures=pictures, constrain=constrain, revision=revision
         )
     summary = report(suite, results)
     if records is not None:
@@ -136,6 +146,11 @@ def evaluate(
             after_eval(model, against or [], min(task.questions for task in results[0].tasks.values()))
 
     deliver(tables, (summary, html))
+
+
+def _listed(text: str | None) -> list[str]:
+    """What stands between commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
 @contextmanager

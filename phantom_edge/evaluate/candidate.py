@@ -23,12 +23,14 @@ class Candidate:
     tile_size: int | None = None
 
     @classmethod
-    def of(cls, model: str | Path | None = None, tile_size: int | None = None) -> Candidate:
-        """A bundle or a checkpoint: a folder, a Hub id, or None for Nano.
+    def of(
+        cls, model: str | Path | None = None, tile_size: int | None = None, *, revision: str | None = None
+    ) -> Candidate:
+        """A bundle or a checkpoint: a folder, a Hub id (at ``revision``), or None for Nano.
 
         Raises :class:`InputError`: it cannot be opened, or has no tiles of that size.
         """
-        located = locate(model)
+        located = locate(model, revision=revision)
         if isinstance(located, Bundle):
             PromptSpec.of_bundle(located, tile_size)
             return cls(located, tile_size)

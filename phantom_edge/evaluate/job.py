@@ -31,10 +31,14 @@ def build_suite(
     tasks: Sequence[str] = (),
     samples: int | None = None,
     split: str | None = None,
+    conditions: Sequence[str] = (),
     limit: int | None = None,
     max_tokens: int | None = None,
 ) -> Suite:
     """The scene tasks, or a ``benchmark`` from ``data``; of these ``tasks``, so many per task and in all.
+
+    With ``conditions`` ("all", or of :data:`phantom_edge.scenes.view.CONDITIONS`) the scenes are on papers,
+    before textures and so on, and so many questions are for each condition.
 
     Raises :class:`InputError` for what is unknown or missing, and for options that do not go together.
 
@@ -45,18 +49,29 @@ def build_suite(
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     if benchmark is None:
-        suite = _scenes(data, tasks, samples, split)
+        suite = _scenes(data, tasks, samples, split, conditions)
+    elif conditions:
+        raise InputError("--condition is for the scene tasks; leave out --benchmark")
     else:
         suite = _benchmark(benchmark, data, tasks, samples, split)
     suite = suite.fewer(total=limit)
     return suite if max_tokens is None else suite.capped(max_tokens)
 
 
-def _scenes(data: str | Path | None, tasks: Sequence[str], samples: int | None, split: str | None) -> Suite:
+def _scenes(
+    data: str | Path | None,
+    tasks: Sequence[str],
+    samples: int | None,
+    split: str | None,
+    conditions: Sequence[str],
+) -> Suite:
+    from phantom_edge.evaluate.scene_conditions import condition_suite
     from phantom_edge.evaluate.scene_tasks import SAMPLES, SPLIT, scene_suite
 
     if data is not None:
         raise InputError("--data is the folder of a benchmark; say which with --benchmark")
+    if conditions:
+        return condition_suite(conditions, tasks, samples=samples or SAMPLES, split=split or SPLIT)
     return scene_suite(tasks, samples=samples or SAMPLES, split=split or SPLIT)
 
 
@@ -81,6 +96,7 @@ def evaluate_models(
     tile_sizes: Sequence[int] = (),
     pictures: PictureCache | None = None,
     constrain: bool = False,
+    revision: str | None = None,
 ) -> list[EvalResult]:
     """Ask each model the same questions, one model after the other.
 
@@ -88,7 +104,7 @@ def evaluate_models(
     ``tile_sizes`` each model, but for records, is asked once with tiles of each of these sides. With
     ``constrain`` it answers with the likeliest of an item's choices. Everything is checked before the first
     question. Only one model is loaded at a time. What ``pictures`` knows of a model and a picture is not
-    computed again.
+    computed again. ``revision`` is a branch, a tag or a commit of the first model's id.
 
     Raises :class:`InputError` for anything that cannot be opened, and for records of other questions.
 
@@ -99,9 +115,10 @@ def evaluate_models(
     if constrain and not any(item.choices for item in suite.items):
         raise InputError("--constrain: none of these questions has a closed set of answers; leave it out")
     candidates: list[EvalResult | Candidate] = []
-    for model in models:
-        kept = _records(model, suite)
-        candidates += [kept] if kept else [Candidate.of(model, size) for size in tile_sizes or (None,)]
+    for n, model in enumerate(models):
+        kept, at = _records(model, suite), None if n else revision
+        sizes = tile_sizes or (None,)
+        candidates += [kept] if kept else [Candidate.of(model, size, revision=at) for size in sizes]
     evaluated = partial(_evaluate, suite=suite, watch=watch, pictures=pictures, constrain=constrain)
     results = [c if isinstance(c, EvalResult) else evaluated(c) for c in candidates]
     names: dict[str, int] = {}

@@ -340,6 +340,7 @@ def _manifest(
         graphs=GraphFiles(**{name: exported.files[name].as_posix() for name in GRAPHS}),
         counts=exported.counts,
         source=ModelSource(source.name, source.checkpoint.parameters, source.sha256(), source.origin),
+        knows=source.knows,
         config=source.config,
         prompt=spec.template,
         tiles=tile_policy(source, spec, model.spec.other_tiles, exported),

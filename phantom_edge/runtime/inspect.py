@@ -31,13 +31,17 @@ PARTS = {
 }
 
 
-def inspect(model: str | None = None, *, context: int | None = None, step: Step = no_step) -> Report:
+def inspect(
+    model: str | None = None, *, revision: str | None = None, context: int | None = None, step: Step = no_step
+) -> Report:
     """A report on a bundle or a checkpoint: a folder, a Hub id, or None for the embedded Nano.
+
+    ``revision`` is a branch, a tag or a commit of an id.
 
     >>> pe.inspect("nano-desktop").title
     'nano-desktop: bundle for desktop'
     """
-    located = locate(model, step=step)
+    located = locate(model, revision=revision, step=step)
     if isinstance(located, Bundle):
         return _bundle(located)
     return _checkpoint(located, context or DEFAULT_CONTEXT)
@@ -50,6 +54,7 @@ def _checkpoint(source: Pretrained, context: int) -> Report:
         "inspect",
         f"{short_name(source.name)}: Phantom checkpoint",
         {
+            **_knows(source.knows),
             "decoder": f"{d.type}, {d.layers} layers, {d.hidden_size} wide, "
             f"{d.heads} heads over {d.kv_heads} kv heads "
             f"of {d.head_dim}, vocabulary {d.vocab_size}{', tied head' if d.tied_head else ''}",
@@ -142,6 +147,7 @@ def _bundle(bundle: Bundle) -> Report:
         {
             "format": m.format,
             "made from": short_name(m.source.name),
+            **_knows(m.knows),
             "recipe": m.recipe.name,
             "fold": m.fold.fold,
             "context": m.context,
@@ -173,6 +179,11 @@ def _bundle(bundle: Bundle) -> Report:
         if items:
             report.tables.append(Table(title, ("",), tuple((item,) for item in items)))
     return report
+
+
+def _knows(sentence: str | None) -> dict[str, str]:
+    """What the model says of itself, if anything."""
+    return {} if sentence is None else {"knows": sentence}
 
 
 def _vocabulary(manifest: Manifest) -> dict[str, str]:

@@ -46,7 +46,8 @@ class Session:
 
     With ``keep_vision=False`` the vision encoder's memory is given back after every picture, as the phone
     apps do it, where the backend can: right for one picture and many questions. The next picture loads it
-    again, a third of a second for Phantom-0.5B's 300 MB. ``pictures`` knows what was seen before.
+    again, a third of a second for Phantom-0.5B's 300 MB. ``pictures`` knows what was seen before, and
+    ``knows`` is what the model says of itself, None where it says nothing.
 
     >>> session = pe.Session.open("nano-desktop")
     >>> "".join(session.generate("How many objects are there?", image="photo.jpg"))
@@ -61,9 +62,10 @@ class Session:
         *,
         keep_vision: bool = True,
         pictures: KnownPictures | None = None,
+        knows: str | None = None,
     ):
         self.backend, self.tokenizer, self.spec = backend, tokenizer, spec
-        self.keep_vision, self.pictures = keep_vision, pictures
+        self.keep_vision, self.pictures, self.knows = keep_vision, pictures, knows
 
     @classmethod
     def open(
@@ -71,6 +73,7 @@ class Session:
         model: str | Path | None = None,
         *,
         check: bool = True,
+        revision: str | None = None,
         tile_size: int | None = None,
         step: Step = no_step,
         keep_vision: bool = True,
@@ -79,8 +82,9 @@ class Session:
     ) -> Session:
         """Open a bundle in its own runtime, or a checkpoint in torch: a folder, a Hub id, or None for Nano.
 
-        ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``tile_size`` is
-        one of the sizes that a bundle has, or any that a checkpoint's patches give; None is its own.
+        ``check=False`` skips the SHA-256 of the bundle's files, ``step`` shows a download. ``revision`` is a
+        branch, a tag or a commit of an id. ``tile_size`` is one of the sizes that a bundle has, or any that a
+        checkpoint's patches give; None is its own.
         ``keep_vision=False`` loads the bundle's vision encoder for a picture and gives it back after it. A
         picture that ``pictures`` knows costs neither the encoder nor its part of the prompt. ``options`` go
         to the bundle's backend. Raises :class:`InputError`.
@@ -88,7 +92,7 @@ class Session:
         >>> pe.Session.open(tile_size=128).spec.tokens_per_tile
         16
         """
-        located = locate(model, step=step, check=check)
+        located = locate(model, revision=revision, step=step, check=check)
         if isinstance(located, Bundle):
             return cls.of_bundle(
                 located, tile_size=tile_size, keep_vision=keep_vision, pictures=pictures, **options
@@ -114,7 +118,7 @@ class Session:
         backend = kind.load(bundle.folder, context=m.context, chunk=m.chunk, **lazily, **options)
         tokenizer = Tokenizer.from_file(bundle.folder / TOKENIZER)
         known = None if pictures is None else KnownPictures(pictures, backend, bundle.digest, options)
-        return cls(backend, tokenizer, spec, keep_vision=keep_vision, pictures=known)
+        return cls(backend, tokenizer, spec, keep_vision=keep_vision, pictures=known, knows=m.knows)
 
     @classmethod
     def of_source(
@@ -136,7 +140,7 @@ class Session:
         backend = TorchBackend(PhantomModel(source.config, source.checkpoint), context, chunk=context)
         known = None if pictures is None else KnownPictures(pictures, backend, source.digest)
         spec = PromptSpec.of_source(source, folded=False, max_tiles=max_tiles)
-        return cls(backend, source.tokenizer, spec, pictures=known)
+        return cls(backend, source.tokenizer, spec, pictures=known, knows=source.knows)
 
     # --- steps ----------------------------------------------------------------------------------------------
 

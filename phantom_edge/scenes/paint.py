@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from phantom_edge.scenes import text as lettering
 from phantom_edge.scenes.backdrop import CONTRAST
 from phantom_edge.scenes.canvas import Canvas
 from phantom_edge.scenes.colours import RGB, darker, distance, hsv, lighter, luminance, mix, muted, named
-from phantom_edge.scenes.geometry import Pose, compose, project
+from phantom_edge.scenes.geometry import Pose, compose, frame, project
 from phantom_edge.scenes.parts import Part
 
 BLACK, WHITE = (18, 18, 20), (240, 240, 240)
@@ -25,6 +26,31 @@ def silhouette(part: Part, pose: Pose, matrix: np.ndarray) -> np.ndarray:
     if part.kind == "gauge":
         return project(matrix, shapes.outline("circle")[0])
     return project(matrix, shapes.plate(*pose.half, 0.1))
+
+
+def paint_all(
+    rng: random.Random,
+    canvas: Canvas,
+    things: Sequence[tuple[Part, Pose]],
+    colours: Sequence[RGB | None],
+    camera: np.ndarray,
+    bases: Sequence[RGB],
+) -> None:
+    """All things with their shadows, as a camera [3, 3] sees them; ``bases``: what is behind each of them."""
+    frames = [frame(camera, part.x, part.y, part.radius, pose) for part, pose in things]
+    if rng.random() < 0.5:
+        shift = np.array([rng.uniform(-0.02, 0.02), rng.uniform(0.005, 0.025)])
+        under = [silhouette(p, q, f) + shift for (p, q), f in zip(things, frames, strict=True)]
+        canvas.shadow(under, rng.uniform(0.006, 0.02), rng.uniform(0.25, 0.55))
+    for (part, pose), at, colour, base in zip(things, frames, colours, bases, strict=True):
+        if part.kind == "sign":
+            paint_sign(rng, canvas, part, pose, at)
+        elif part.kind == "display":
+            paint_display(rng, canvas, part, pose, at)
+        elif part.kind == "gauge":
+            paint_gauge(rng, canvas, part, at)
+        elif colour is not None:
+            paint_solid(rng, canvas, part, at, colour, base)
 
 
 def paint_solid(

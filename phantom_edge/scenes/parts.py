@@ -7,6 +7,7 @@ TASKS = (
     "colour", "shape", "size", "count", "position", "relation",
     "yesno", "sign", "digits", "gauge", "arrow", "caption",
 )  # fmt: skip
+FURTHER_TASKS = ("pointed", "absent", "nothing")  # of what a pin points at, and of what is not there
 SHAPES = ("circle", "square", "triangle", "star", "ring", "heart", "cross", "diamond")
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "black", "white")
 # Clockwise, 45° apart.

@@ -32,6 +32,12 @@ PHRASES = {
     "gauge": ("What does the gauge show?", "Read the gauge."),
     "arrow": ("Which way does the arrow point?", "What direction does the arrow point?"),
     "caption": ("Describe the image.", "What is in the image?"),
+    "this": ("What is this?", "What is it?", "What am I pointing at?"),
+    "this colour": ("What colour is this?", "What color is this?", "Tell me the colour of this."),
+    "this shape": ("What shape is this?", "Tell me the shape of this."),
+    "this text": ("What does this say?", "What is written here?", "Read this."),
+    "this reading": ("What does this show?", "Read this."),
+    "this direction": ("Which way does this point?", "What direction does this point?"),
 }
 _VAGUE = {
     "colour": ("a colour", "dark", "light"), "shape": ("a shape", "an object"),
@@ -40,6 +46,8 @@ _VAGUE = {
     "yesno": ("maybe", "not sure"), "sign": ("some letters", "a word"),
     "digits": ("some digits", "a number"), "gauge": ("somewhere in the middle", "a number"),
     "arrow": ("somewhere", "to one side"), "caption": ("some things", "a picture"),
+    "pointed": ("an object", "something"), "absent": ("maybe", "not sure"),
+    "nothing": ("something", "an object"),
 }  # fmt: skip
 # Letters and digits that are taken for one another.
 _SIMILAR = {
@@ -62,7 +70,7 @@ def article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-class _Asker:
+class Asker:
     """Collects triples; draws phrasings and wrong answers."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -82,7 +90,7 @@ class _Asker:
 
 def ask(kind: str, parts: Sequence[Part], rng: random.Random) -> tuple[Triple, ...]:
     """All triples on the parts of a scene of that kind."""
-    asker = _Asker(rng)
+    asker = Asker(rng)
     things = [part for part in parts if part.kind not in ("letter", "digit")]
     objects = [part for part in things if part.kind == "object"]
     devices = [part for part in things if part.kind != "object"]
@@ -124,7 +132,7 @@ def _named_once(objects: Sequence[Part]) -> list[Part]:
     return [part for part in objects if times[_name(part)] == 1]
 
 
-def _misread(text: str, rng: random.Random) -> list[str]:
+def misread(text: str, rng: random.Random) -> list[str]:
     """The text with one character replaced by a similar one."""
     at = rng.randrange(len(text))
     others = _SIMILAR[text[at]]
@@ -133,14 +141,14 @@ def _misread(text: str, rng: random.Random) -> list[str]:
     return [text[:at] + other + text[at + 1 :] for other in others]
 
 
-def _off(reading: str, rng: random.Random) -> str:
+def off(reading: str, rng: random.Random) -> str:
     """A reading 15 to 30 points away, within 0 to 100."""
     value, step = int(reading), rng.randint(15, 30)
     up = value + step <= 100 and (value - step < 0 or rng.random() < 0.5)
     return str(value + step if up else value - step)
 
 
-def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
+def _devices(asker: Asker, devices: Sequence[Part]) -> None:
     for part in devices:
         if part.kind == "arrow":
             at = DIRECTIONS.index(part.label)
@@ -148,13 +156,13 @@ def _devices(asker: _Asker, devices: Sequence[Part]) -> None:
             asker.add("arrow", "arrow", part.label, wrong)
             asker.add("colour", "colour", part.colour, COLOURS, "the arrow")
         elif part.kind == "gauge":
-            asker.add("gauge", "gauge", part.label, [_off(part.label, asker.rng)])
+            asker.add("gauge", "gauge", part.label, [off(part.label, asker.rng)])
         else:
             task = "sign" if part.kind == "sign" else "digits"
-            asker.add(task, part.kind, part.label, _misread(part.label, asker.rng))
+            asker.add(task, part.kind, part.label, misread(part.label, asker.rng))
 
 
-def _extremes(asker: _Asker, objects: Sequence[Part]) -> None:
+def _extremes(asker: Asker, objects: Sequence[Part]) -> None:
     """Largest, smallest, leftmost… where one stands out."""
     if len(objects) < 2:
         return
@@ -186,7 +194,7 @@ _KEEP_COLOUR = {0: 0.18, 1: 0.12, 2: 0.48, 3: 0.85}
 _KEEP_SHAPE = {0: 0.15, 1: 0.09, 2: 0.45, 3: 0.8}
 
 
-def _counts(asker: _Asker, objects: Sequence[Part], devices: Sequence[Part]) -> None:
+def _counts(asker: Asker, objects: Sequence[Part], devices: Sequence[Part]) -> None:
     rng = asker.rng
     if not devices:
         _count(asker, len(objects), "objects")
@@ -196,11 +204,11 @@ def _counts(asker: _Asker, objects: Sequence[Part], devices: Sequence[Part]) -> 
         _count_of(asker, [part.label for part in objects], names, _KEEP_SHAPE)
 
 
-def _count(asker: _Asker, number: int, what: str) -> None:
+def _count(asker: Asker, number: int, what: str) -> None:
     asker.add("count", "count", str(number), [str(n) for n in (number - 1, number + 1) if n >= 0], what)
 
 
-def _count_of(asker: _Asker, seen: Sequence[str], values: Sequence[str], keep: dict[int, float]) -> None:
+def _count_of(asker: Asker, seen: Sequence[str], values: Sequence[str], keep: dict[int, float]) -> None:
     """Counts of objects by colour or shape, and of one value that is not there."""
     rng, times = asker.rng, Counter(seen)
     absent = rng.choice([value for value in values if not times[value]])
@@ -215,7 +223,7 @@ def _third(value: float) -> int | None:
     return None if min(abs(value - 1 / 3), abs(value - 2 / 3)) < BORDER else int(value * 3)
 
 
-def _places(asker: _Asker, parts: Sequence[Part]) -> None:
+def _places(asker: Asker, parts: Sequence[Part]) -> None:
     for part in _named_once(parts):
         column, row = _third(part.x), _third(part.y)
         if column is None or row is None:
@@ -225,7 +233,7 @@ def _places(asker: _Asker, parts: Sequence[Part]) -> None:
         asker.add("position", "position", POSITIONS[at], wrong, f"the {_name(part)}")
 
 
-def _pairs(asker: _Asker, objects: Sequence[Part]) -> None:
+def _pairs(asker: Asker, objects: Sequence[Part]) -> None:
     """Two objects compared; at most three pairs of a scene, so that full ones do not drown the others."""
     rng = asker.rng
     pairs = list(combinations(_named_once(objects), 2))
@@ -248,13 +256,13 @@ def _pairs(asker: _Asker, objects: Sequence[Part]) -> None:
             _is_relation(asker, a.y < b.y, ("above", "below"), first, second)
 
 
-def _is_relation(asker: _Asker, less: bool, words: tuple[str, str], first: str, second: str) -> None:
+def _is_relation(asker: Asker, less: bool, words: tuple[str, str], first: str, second: str) -> None:
     if asker.rng.random() < 0.5:
         say = asker.rng.randrange(2)
         asker.yesno("is", less == (say == 0), first, f"{words[say]} {second}")
 
 
-def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
+def _beside(asker: Asker, objects: Sequence[Part]) -> None:
     """What is left of the blue ring: where one object is and every other one is clearly not."""
     rng = asker.rng
     neighbours: list[tuple[str, Part, Part]] = []
@@ -273,7 +281,7 @@ def _beside(asker: _Asker, objects: Sequence[Part]) -> None:
         asker.add("relation", "beside", f"the {_name(answer)}", wrong, words, f"the {_name(part)}")
 
 
-def _presence(asker: _Asker, objects: Sequence[Part], devices: Sequence[Part]) -> None:
+def _presence(asker: Asker, objects: Sequence[Part], devices: Sequence[Part]) -> None:
     rng, here = asker.rng, {part.kind for part in devices}
     for device in DEVICES:
         if device in here:
@@ -317,22 +325,22 @@ def caption(parts: Sequence[Part]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _caption(asker: _Asker, things: Sequence[Part]) -> None:
+def _caption(asker: Asker, things: Sequence[Part]) -> None:
     places = sorted(part.x for part in things)
     if len(things) > 4 or any(b - a < 0.04 for a, b in pairwise(places)):
         return
-    asker.add("caption", "caption", caption(things), [caption(_altered(things, asker.rng))])
+    asker.add("caption", "caption", caption(things), [caption(altered(things, asker.rng))])
 
 
-def _altered(things: Sequence[Part], rng: random.Random) -> list[Part]:
+def altered(things: Sequence[Part], rng: random.Random) -> list[Part]:
     """The same things, one of them wrong."""
     at = rng.randrange(len(things))
     part, kind = things[at], things[at].kind
     label, colour = part.label, part.colour
     if kind in ("sign", "display"):
-        label = rng.choice(_misread(label, rng))
+        label = rng.choice(misread(label, rng))
     elif kind == "gauge":
-        label = _off(label, rng)
+        label = off(label, rng)
     elif kind == "object" and rng.random() < 0.5:
         label = rng.choice([s for s in SHAPES if s != label])
     else:

@@ -5,7 +5,6 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from PIL import Image
 
 from phantom_edge.errors import InputError
@@ -13,7 +12,7 @@ from phantom_edge.scenes import paint
 from phantom_edge.scenes.backdrop import backdrop
 from phantom_edge.scenes.canvas import Canvas
 from phantom_edge.scenes.colours import named
-from phantom_edge.scenes.geometry import Camera, Pose, frame
+from phantom_edge.scenes.geometry import Camera, Pose
 from phantom_edge.scenes.layout import KINDS, draw_layout
 from phantom_edge.scenes.light import photograph
 from phantom_edge.scenes.parts import SPLITS, Part, Triple
@@ -27,6 +26,17 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def _number(*words: object) -> int:
     digest = hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")
+
+
+def stream(*words: object) -> random.Random:
+    """Random numbers that depend on these words alone."""
+    return random.Random(_number(*words))
+
+
+def check_size(size: int) -> None:
+    """Raises InputError for a side of a picture, in pixels, outside 32..2048."""
+    if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise InputError(f"a picture of {size} pixels: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}")
 
 
 def split_of(parts: Sequence[Part]) -> str:
@@ -56,12 +66,11 @@ class Scene:
     poses: tuple[Pose, ...] = field(default=(), repr=False)
 
     def _stream(self, purpose: str) -> random.Random:
-        return random.Random(_number(self.seed, self.split, self.index, purpose))
+        return stream(self.seed, self.split, self.index, purpose)
 
     def render(self, size: int = 224) -> Image.Image:
         """The RGB picture [size, size], always the same. Raises InputError outside 32..2048."""
-        if not SMALLEST_SIZE <= size <= LARGEST_SIZE:
-            raise InputError(f"a picture of {size} pixels: give a size of {SMALLEST_SIZE} to {LARGEST_SIZE}")
+        check_size(size)
         image = self._drawn(size, self._stream("look"))
         return photograph(self._stream("camera"), image)
 
@@ -71,21 +80,8 @@ class Scene:
         things = [(p, q) for p, q in placed if p.kind not in ("letter", "digit")]
         colours = [named(rng, part.colour) if part.colour else None for part, _ in things]
         image, base = backdrop(rng, size, [colour for colour in colours if colour])
-        canvas, matrix = Canvas(image), self.camera.matrix()
-        frames = [frame(matrix, part.x, part.y, part.radius, pose) for part, pose in things]
-        if rng.random() < 0.5:
-            shift = np.array([rng.uniform(-0.02, 0.02), rng.uniform(0.005, 0.025)])
-            under = [paint.silhouette(p, q, f) + shift for (p, q), f in zip(things, frames, strict=True)]
-            canvas.shadow(under, rng.uniform(0.006, 0.02), rng.uniform(0.25, 0.55))
-        for (part, pose), at, colour in zip(things, frames, colours, strict=True):
-            if part.kind == "sign":
-                paint.paint_sign(rng, canvas, part, pose, at)
-            elif part.kind == "display":
-                paint.paint_display(rng, canvas, part, pose, at)
-            elif part.kind == "gauge":
-                paint.paint_gauge(rng, canvas, part, at)
-            elif colour is not None:
-                paint.paint_solid(rng, canvas, part, at, colour, base)
+        canvas = Canvas(image)
+        paint.paint_all(rng, canvas, things, colours, self.camera.matrix(), [base] * len(things))
         return canvas.finish()
 
     def triples(self) -> tuple[Triple, ...]:

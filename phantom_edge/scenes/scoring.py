@@ -3,7 +3,7 @@
 import re
 
 from phantom_edge.errors import InputError
-from phantom_edge.scenes.parts import TASKS
+from phantom_edge.scenes.parts import FURTHER_TASKS, TASKS
 
 GAUGE_TOLERANCE = 5  # percentage points
 _SPELLINGS = {"color": "colour", "colored": "coloured", "center": "centre"}
@@ -20,12 +20,12 @@ def correct(task: str, answer: str, reply: str) -> bool:
     >>> correct("gauge", "42", "45 %"), correct("sign", "ABC", "abc."), correct("sign", "ABC", "ABD")
     (True, True, False)
     """
-    if task not in TASKS:
+    if task not in (*TASKS, *FURTHER_TASKS):
         raise InputError(f"there is no task '{task}': give one of {', '.join(TASKS)}")
     answer, reply = _plain(answer), _plain(reply)
     if task == "gauge":
         return _close(answer, reply)
-    if task == "caption":
+    if task in ("caption", "pointed"):
         return _same_things(_phrases(answer), _phrases(reply))
     return answer == reply
 

@@ -121,7 +121,9 @@ class Service:
         return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     def _model(self, name: str) -> dict[str, Any]:
-        return {"id": name, "object": "model", "created": self.started, "owned_by": "phantom-edge"}
+        facts = {"id": name, "object": "model", "created": self.started, "owned_by": "phantom-edge"}
+        knows = self.pool.lanes[name].knows
+        return facts if knows is None else facts | {"knows": knows}
 
 
 async def _answer_error(request: Request, error: Exception) -> JSONResponse:

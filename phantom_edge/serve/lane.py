@@ -42,6 +42,8 @@ class Lane:
     size: int = 0
     """Bytes that its process may be expected to take: those of its files, or the most that it had."""
     context: int | None = None
+    knows: str | None = None
+    """What the model says of itself."""
     process: ModelProcess | None = None
     _waiting: int = 0
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)

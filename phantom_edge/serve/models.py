@@ -10,21 +10,26 @@ from typing import Final
 
 from phantom_edge.bundle.arrival import opened, remote_bundle
 from phantom_edge.bundle.folder import Bundle, is_bundle
+from phantom_edge.checkpoint.config import knowledge
 from phantom_edge.checkpoint.hub import is_hub_id, resolve
-from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME
+from phantom_edge.checkpoint.pretrained import NANO, NANO_NAME, nano_folder
 from phantom_edge.errors import InputError, one_line, shown
 from phantom_edge.progress import Step, no_step
-from phantom_edge.system.reading import is_file, is_folder
+from phantom_edge.system.reading import is_file, is_folder, read_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model to serve: a folder, None for Phantom-Nano, and the ``bytes`` of its files."""
+    """A model to serve: a folder, None for Phantom-Nano, and the ``bytes`` of its files.
+
+    ``knows`` is what it says of itself.
+    """
 
     place: str | None
     bytes: int
+    knows: str | None = None
 
 
 def models(places: Sequence[str], step: Step = no_step) -> dict[str, Model]:
@@ -68,20 +73,26 @@ def _split(given: str) -> tuple[str, str]:
 def _checked(place: str, step: Step) -> Model:
     """A model whose files are here and look like one: it is checked in full when it is loaded."""
     if place == NANO_NAME:
-        return Model(None, _size(NANO))
+        return Model(None, _size(NANO), _knowledge(nano_folder()))
     folder = _fetched(place, step) if is_hub_id(place) else resolve(place)
     if is_bundle(folder):
-        return Model(str(folder), Bundle.open(folder, check=False).bytes)
+        bundle = Bundle.open(folder, check=False)
+        return Model(str(folder), bundle.bytes, bundle.manifest.knows)
     if not is_file(folder / "config.json"):
         what = "neither a bundle nor a checkpoint; make a bundle with `phantom-edge export`"
         raise InputError(f"{one_line(place, 120)}: {what}")
-    return Model(str(folder), _size(folder))
+    return Model(str(folder), _size(folder), _knowledge(folder))
 
 
 def _fetched(name: str, step: Step) -> Path:
     """The folder of what the Hub has under a name."""
     remote = remote_bundle(name, step=step)
     return resolve(name, local=True) if remote is None else opened(remote, step=step).folder
+
+
+def _knowledge(folder: Path) -> str | None:
+    """What a checkpoint says of itself."""
+    return knowledge(read_json(folder / "config.json"))
 
 
 def _size(folder: Path) -> int:

@@ -22,7 +22,15 @@ class Pool:
         self.memory = options.memory
         bounds = options.queue, min(options.timeout, PATIENCE)
         self.lanes = {
-            name: Lane(name, options.facts(model), *bounds, metrics, self.make_room, size=model.bytes)
+            name: Lane(
+                name,
+                options.facts(model),
+                *bounds,
+                metrics,
+                self.make_room,
+                size=model.bytes,
+                knows=model.knows,
+            )
             for name, model in options.models.items()
         }
 

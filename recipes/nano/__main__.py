@@ -12,6 +12,7 @@ from pathlib import Path
 
 from phantom_edge.errors import PhantomEdgeError
 from phantom_edge.training.progress import TrainingProgress
+from recipes.nano.photographs import read_photographs
 from recipes.nano.train import RECIPE, NanoTraining
 
 EVERY = 50  # steps between two lines
@@ -28,6 +29,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the checkpoint; the state is in FOLDER.partial")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--without-phantom", action="store_true", help="leave the phantom dimension out")
+    parser.add_argument("--start", type=Path, help="a checkpoint with two rounds behind it: the third alone")
+    parser.add_argument("--photographs", type=Path, help="a folder that recipes.nano.photographs made")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on every stage's steps")
     arguments = parser.parse_args()
     stages = [replace(stage, steps=max(1, round(stage.steps * arguments.scale))) for stage in RECIPE]
@@ -37,6 +40,8 @@ def main() -> None:
             stages,
             seed=arguments.seed,
             phantom=not arguments.without_phantom,
+            start=arguments.start,
+            photographs=read_photographs(arguments.photographs) if arguments.photographs else (),
             progress=show,
         )
         print(training.make()["accuracy"])

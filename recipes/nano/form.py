@@ -18,6 +18,10 @@ SIZES = Sizes(
     hidden=192, ffn=512, layers=4, heads=6, kv_heads=2, vocabulary=768,
     vision_hidden=192, vision_ffn=768, vision_layers=8, vision_heads=3, image_size=192, patch_size=16,
 )  # fmt: skip
+KNOWS = (
+    "Flat shapes in eight colours, short signs, number displays, gauges and arrows, drawn, printed or on a "
+    "screen. Of anything else it says that it does not know it."
+)
 # Letters and digits stand alone, so that a sign is spelt; other words become a token with the space before.
 SPLIT = r" ?[A-Z]?[a-z]+| ?[A-Z]|[0-9]| ?[^\sA-Za-z0-9]+|\s+"
 
@@ -41,7 +45,7 @@ def write_form(folder: Path, sizes: Sizes = SIZES) -> PhantomConfig:
     """Write tokenizer and ``config.json`` of a Phantom-Nano that is not trained yet."""
     ids = write_nano_tokenizer(folder, sizes)
     config = published_config(sizes, ids["<IMG_CONTEXT>"], ids[END_TOKENS[sizes.decoder]])
-    config["phantom_edge"] = {"max_tiles": 1}  # all it ever sees in training
+    config["phantom_edge"] = {"max_tiles": 1, "knows": KNOWS}  # one tile is all it ever sees in training
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     return PhantomConfig.from_dict(config)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 
 from phantom_edge.scenes import Scene, Triple, make_scene
+from phantom_edge.scenes.in_view import SceneInView, make_view
 from phantom_edge.text.packing import Packed, Packer, Segment
 from recipes.nano.dense import DenseTargets, dense_targets
 
@@ -50,17 +52,35 @@ class Mixture:
     pairs: bool = False
     seed: int = 0
     kinds: Mapping[str, float] | None = None  # shares of the kinds of scene; None: those of every split
+    conditions: Mapping[str, float] | None = None  # shares of the conditions; None: the usual scenes
+    photographs: tuple[Image.Image, ...] = ()  # for backgrounds
 
     def make(self, step: int) -> SceneBatch:
         """The batch of one step; the same for the same arguments, whatever was made before."""
         numbers = range(step * self.batch, (step + 1) * self.batch)
-        scenes = [make_scene(self.split, number, self.seed, self.kinds) for number in numbers]
-        pixels = np.stack([np.asarray(scene.render(self.image_size)) for scene in scenes])
+        scenes = [self._scene(number) for number in numbers]
+        pixels = np.stack([self._pixels(scene) for scene in scenes])
         dense = dense_targets([scene.parts for scene in scenes], self.grid)
         packed, tasks = self._questions(scenes, step)
         return SceneBatch(torch.from_numpy(pixels), packed, tasks, dense)
 
-    def _questions(self, scenes: Sequence[Scene], step: int) -> tuple[Packed, tuple[str, ...]]:
+    def _scene(self, number: int) -> Scene | SceneInView:
+        """A scene with the usual questions alone (condition "usual"), or one in view with all of them."""
+        if not self.conditions:
+            return make_scene(self.split, number, self.seed, self.kinds)
+        rng = random.Random(f"{self.seed}/{self.split}/{number}/condition")
+        condition = rng.choices(list(self.conditions), weights=list(self.conditions.values()))[0]
+        if condition == "usual":
+            return make_scene(self.split, number, self.seed, self.kinds)
+        return make_view(self.split, number, condition, self.seed, self.kinds)
+
+    def _pixels(self, scene: Scene | SceneInView) -> np.ndarray:
+        """RGB [S, S, 3], uint8."""
+        if isinstance(scene, SceneInView):
+            return np.asarray(scene.render(self.image_size, self.photographs))
+        return np.asarray(scene.render(self.image_size))
+
+    def _questions(self, scenes: Sequence[Scene | SceneInView], step: int) -> tuple[Packed, tuple[str, ...]]:
         rng = random.Random(f"{self.seed}/{self.split}/{step}")
         prefix = self.packer.prefix(1)
         groups, chained, tasks = [], [], []
@@ -76,7 +96,7 @@ class Mixture:
             tasks += names
         return self.packer.pack([prefix] * len(scenes), groups, chained), tuple(tasks)
 
-    def _choose(self, scene: Scene, rng: random.Random) -> list[Triple]:
+    def _choose(self, scene: Scene | SceneInView, rng: random.Random) -> list[Triple]:
         """A few questions of a scene, tasks in turn, so that frequent ones do not crowd out the others."""
         by_task: dict[str, list[Triple]] = {}
         for triple in scene.triples():

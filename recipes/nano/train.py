@@ -2,7 +2,9 @@
 
 The vision encoder alone, on what its patches show; everything, on questions and their answers; then the two
 steps of Phantom Optimization: L_PO while decoder and vision encoder are frozen, and supervised with
-everything. A second round practises what the first was weak at, and ends with the same two steps.
+everything. A second round practises what the first was weak at, and ends with the same two steps. A third
+shows it the world around the scenes: margins, papers, screens, textures and photographs, what a pin cuts out,
+questions about what is absent, and pictures of nothing that it knows.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
+from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.checkpoint.published import Sizes
 from phantom_edge.checkpoint.saving import save_checkpoint
 from phantom_edge.text.packing import Packed, Packer
@@ -38,7 +42,10 @@ VALIDATION_BATCHES, TEST_BATCHES = 8, 32  # of 32 scenes
 
 @dataclass(frozen=True)
 class Stage(loop.Stage):
-    """What a stage optimises (``vision``, ``answers`` or ``preference``), for how long, at which rate."""
+    """What a stage optimises, for how long, at which rate.
+
+    goal: ``heads`` (those of the dense supervision alone), ``vision``, ``answers`` or ``preference``.
+    """
 
     goal: str
     lr: float
@@ -47,10 +54,15 @@ class Stage(loop.Stage):
     warmup: int = 100
     floor: float = 0.02  # of the learning rate, at the end of its cosine
     kinds: tuple[tuple[str, float], ...] = ()  # shares of the kinds of scene; empty: the usual ones
+    conditions: tuple[tuple[str, float], ...] = ()  # shares of the conditions; empty: scenes fill the picture
 
 
 # Reading is learnt from pictures of text, of which the usual shares have few.
 HARD = (("objects", 44), ("sign", 18), ("display", 24), ("gauge", 6), ("arrow", 3), ("mixed", 5))
+WORLD = (
+    ("usual", 22), ("plain", 10), ("margin", 7), ("small", 11), ("texture", 14), ("paper", 9), ("screen", 7),
+    ("crop", 13), ("nothing", 7),
+)  # fmt: skip
 RECIPE = (
     Stage("see", 1500, "vision", lr=4e-3),
     Stage("answer", 3600, "answers", lr=3e-3, dense=1.0),
@@ -59,7 +71,12 @@ RECIPE = (
     Stage("practise", 4200, "answers", lr=2e-3, dense=0.5, kinds=HARD),
     Stage("prefer again", 200, "preference", lr=3e-4),
     Stage("settle again", 300, "answers", lr=3e-4, dense=0.1),
+    Stage("heads", 80, "heads", lr=4e-3, warmup=10, conditions=WORLD),
+    Stage("broaden", 4000, "answers", lr=2e-3, dense=0.4, kinds=HARD, conditions=WORLD),
+    Stage("prefer the right", 200, "preference", lr=3e-4, conditions=WORLD),
+    Stage("settle at last", 400, "answers", lr=3e-4, dense=0.1, kinds=HARD, conditions=WORLD),
 )
+BROADENING = 8  # the first stage of the third round, from 1
 
 
 class NanoTraining(loop.Trainer[Stage, SceneBatch]):
@@ -80,12 +97,14 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
         phantom: bool = True,
         sizes: Sizes = SIZES,
         workers: int = 1,
+        start: Path | None = None,
+        photographs: Sequence[Image.Image] = (),
         progress: OnProgress = lambda _: None,
         save_every: float = SAVE_EVERY,
     ):
         self.output = RunFolder(output)
         super().__init__(stages, progress, self.output, save_every)
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.photographs = seed, workers, tuple(photographs)
         self._form = tempfile.TemporaryDirectory()  # tokenizer and config
         self.config = write_form(Path(self._form.name), sizes)
         self.model = TrainableModel(self.config, initial_weights(self.config, seed), phantom=phantom)
@@ -96,8 +115,12 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
             "seed": seed,
             "phantom": phantom,
             "sizes": asdict(sizes),
-            "stages": [asdict(stage) | {"kinds": [list(kind) for kind in stage.kinds]} for stage in stages],
+            "start": None if start is None else start.name,
+            "photographs": len(self.photographs),
+            "stages": [_written(stage) for stage in stages],
         }
+        if start is not None:
+            self.begin_from(start)
 
     def run(self) -> None:
         """Go through the stages, from where the state on disk left off."""
@@ -123,6 +146,13 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
         """Write the checkpoint as it is now, in the published format, bfloat16."""
         save_checkpoint(folder, Path(self._form.name), self.config, self.model.weights, torch.bfloat16)
 
+    def begin_from(self, checkpoint: Path) -> None:
+        """Begin the third round with a checkpoint that has the first two behind it; its heads are new."""
+        source = Pretrained.open(checkpoint)
+        for name, tensor in self.model.weights.items():
+            tensor.data.copy_(source.checkpoint[name].to(tensor.dtype))
+        self.state = RunState(stage=BROADENING)
+
     def go_on_from(self, trunk: NanoTraining) -> None:
         """Begin after another training's last stage, with its weights."""
         for name, tensor in self.saved().items():
@@ -136,17 +166,21 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
             self.config.vision.grid,
             split=split,
             batch=stage.batch,
-            questions={"vision": 0, "answers": 8, "preference": 4}[stage.goal],
-            tokens={"vision": 0, "answers": 150, "preference": 220}[stage.goal],
+            questions={"answers": 8, "preference": 4}.get(stage.goal, 0),
+            tokens={"answers": 150, "preference": 220}.get(stage.goal, 0),
             pairs=stage.goal == "preference",
             seed=self.seed,
             kinds=dict(stage.kinds) or None,
+            conditions=dict(stage.conditions) or None,
+            photographs=self.photographs if split == "train" else (),
         )
 
     def weights_of(self, stage: Stage) -> dict[str, torch.Tensor]:
         """What a stage trains; a preference the projector, the phantom cross-attention and the gates."""
         weights = self.model.weights
         heads = {f"heads.{name}": tensor for name, tensor in self.heads.weights.items()}
+        if stage.goal == "heads":
+            return heads
         if stage.goal == "vision":
             vision = (n for n in weights if n.startswith("vision_encoder") and "projector" not in n)
             return heads | {n: weights[n] for n in vision}
@@ -207,10 +241,10 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
         with torch.autocast("cpu", torch.bfloat16):
             features = self.model.vision_features(batch.tiles())
             out = {}
-            if stage.goal == "vision" or stage.dense:
-                weight = 1.0 if stage.goal == "vision" else stage.dense
-                out["dense"] = weight * self.heads.loss(features, batch.dense)
-            if stage.goal == "vision":
+            alone = stage.goal in ("heads", "vision")
+            if alone or stage.dense:
+                out["dense"] = (1.0 if alone else stage.dense) * self.heads.loss(features, batch.dense)
+            if alone:
                 return out
             logits = self.logits(features, batch.packed)
         log_probs = token_log_probs(logits, batch.packed.targets)
@@ -234,13 +268,22 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
 
     def validate(self, name: str) -> Mapping[str, Any]:
         """Accuracy per task once answers have been learnt."""
-        learnt = any(stage.name == name and stage.goal != "vision" for stage in self.stages)
-        return self.accuracy(VALIDATION_BATCHES, "validation") if learnt else {}
+        stage = next((stage for stage in self.stages if stage.name == name), None)
+        if stage is None or stage.goal not in ("answers", "preference"):
+            return {}
+        usual = self.accuracy(VALIDATION_BATCHES, "validation")
+        if not stage.conditions:
+            return usual
+        return {"usual": usual} | {
+            condition: self.accuracy(VALIDATION_BATCHES // 2, "validation", condition)
+            for condition, _ in stage.conditions
+            if condition != "usual"
+        }
 
     @torch.no_grad()
-    def accuracy(self, count: int, split: str) -> dict[str, float]:
+    def accuracy(self, count: int, split: str, condition: str = "usual") -> dict[str, float]:
         """Per task, the share of answers whose every token is the likeliest one, as in greedy decoding."""
-        stage = Stage("validate", 0, "answers", 0.0)
+        stage = Stage("validate", 0, "answers", 0.0, conditions=((condition, 1.0),))
         right: dict[str, list[bool]] = {}
         for step in range(count):
             batch = self.mixture(stage, split).make(step)
@@ -251,3 +294,9 @@ class NanoTraining(loop.Trainer[Stage, SceneBatch]):
             for task, misses in zip(batch.tasks, missed.tolist(), strict=True):
                 right.setdefault(task, []).append(misses == 0)
         return {task: round(sum(hits) / len(hits), 3) for task, hits in sorted(right.items())}
+
+
+def _written(stage: Stage) -> dict[str, Any]:
+    """A stage as JSON has it."""
+    lists = {name: [list(pair) for pair in getattr(stage, name)] for name in ("kinds", "conditions")}
+    return asdict(stage) | lists

@@ -19,6 +19,7 @@ SCHEMA: dict[str, Any] = json.loads(manifest.SCHEMA_FILE.read_text(encoding="utf
 TYPES = {
     "text": "string", "flag": "boolean", "whole": "integer", "size": "integer", "bytes": "integer",
     "wholes": ["integer"], "entries": "object", "texts": "object", "items": "array", "itemsOrNone": "array",
+    "sentenceOrNone": "string",
 }  # fmt: skip
 # Variables of Kotlin's readers that hold a part of the manifest.
 PARTS = {
@@ -27,10 +28,12 @@ PARTS = {
 }  # fmt: skip
 ONLY_KOTLIN = ("npu.", "source.", "fold.", "recipe.", "quantization.", "kv_cache")
 """Parts of the manifest that an iOS app has no use for."""
-OPTIONAL = ("npu", "quantization")
+OPTIONAL = ("npu", "quantization", "knows")
 OPTIONAL_LISTS = ("others",)
 LARGEST = 1 << 24  # size that the libraries take
-SWIFT_TYPES = {"Int": "integer", "String": "string", "Bool": "boolean", "[Int]": ["integer"]}
+SWIFT_TYPES = {
+    "Int": "integer", "String": "string", "String?": "string", "Bool": "boolean", "[Int]": ["integer"],
+}  # fmt: skip
 
 
 def field(path: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def kotlin_fields() -> dict[str, str]:
     names = ("Manifest.kt", "Npu.kt", "PromptTemplate.kt")
     text = "".join((KOTLIN / name).read_text(encoding="utf-8") for name in names)
     calls = re.findall(rf'\b({"|".join(PARTS)})\.(\w+)\("([\w.]+)"\)', text)
-    assert {path for part, name, path in calls if name == "optional"} == set(OPTIONAL)
+    assert {path for part, name, path in calls if name in ("optional", "sentenceOrNone")} == set(OPTIONAL)
     return {PARTS[part] + path: name for part, name, path in calls if name != "optional"}
 
 

@@ -125,6 +125,7 @@ def _case(tokenizer: Tokenizer, spec: PromptSpec) -> dict:
             "prompt": to_json(spec.template),
             "ids": {"first": spec.first_id, "image": spec.image_token_id, "end": list(spec.end_ids)},
             "tiles": {"size": spec.tile_size, "tokens": spec.tokens_per_tile},
+            "shape": {"hidden": 2, "vocabulary": tokenizer.vocab_size, "layers": 1},
             "context": 2048,
         },
         "prompts": [

@@ -21,6 +21,7 @@ NO_SOURCES = [
     "web/node_modules/three/index.js",
     "web/dist/index.html",
     "web/dist/assets/app.js",
+    "web/engine/dist/worker.js",
     "web/public/bundle/manifest.json",
     "web/public/bundle/onnx/model.onnx_data",
     "web/.cache/x",

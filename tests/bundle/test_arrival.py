@@ -18,6 +18,9 @@ from phantom_edge.bundle.manifest import MANIFEST
 from phantom_edge.checkpoint import hub_job
 from phantom_edge.checkpoint.pretrained import Pretrained
 from phantom_edge.errors import InputError
+from phantom_edge.evaluate.candidate import Candidate
+from phantom_edge.runtime.inspect import inspect
+from phantom_edge.runtime.session import Session
 
 NAME = "someone/phantom-tiny-web"
 FILES = {"onnx/vision_encoder.onnx": b"v" * 3000, "onnx/decoder.onnx": b"d" * 5000, "tokenizer.json": b"{}"}
@@ -220,6 +223,14 @@ def test_a_revision_is_pulled(hub, tmp_path):
     assert "a" not in pull(tmp_path / "out").bundle.manifest.files
     assert "a" in pull(tmp_path / "out", "v2").bundle.manifest.files
     assert "has no revision 'v9'" in refusal(pull, tmp_path / "out", "v9")
+    assert "a" in Candidate.of(NAME, revision="v2").model.manifest.files
+    assert "a" not in Candidate.of(NAME).model.manifest.files
+    assert "has no revision 'v9'" in refusal(Session.open, NAME, revision="v9")
+    files = {revision: inspect(NAME, revision=revision).tables for revision in (None, "v2")}
+    assert "'a'" in str(files["v2"])
+    assert "'a'" not in str(files[None])
+    with pytest.raises(InputError, match="--revision goes with a Hugging Face id"):
+        locate(tmp_path / "out", revision="v2")
     assert "a" in Bundle.open(tmp_path / "out").manifest.files
 
 

@@ -30,7 +30,7 @@ def changed(path: Path, change) -> dict:
 
 
 @pytest.mark.parametrize("family", TINY_FAMILIES)
-@pytest.mark.parametrize("parts", [{}, {"verification": None, "quantization": None}])
+@pytest.mark.parametrize("parts", [{}, {"verification": None, "quantization": None, "knows": "Shapes 🔴."}])
 def test_a_manifest_survives_its_file(tmp_path, family, parts):
     """All three decoders, whose rotary embeddings differ."""
     manifest = sample_manifest(family, **parts)
@@ -62,6 +62,10 @@ DAMAGES = [
     (lambda m: m["prompt"].update(system="x"), "prompt.system is not a known field"),
     (lambda m: m.update(context="64"), "context is '64', expected integer"),
     (lambda m: m.update(context=64.5), "context is 64.5, expected integer"),
+    (lambda m: m.update(knows=""), "knows is '', expected a sentence of up to 200 characters"),
+    (lambda m: m.update(knows="x" * 201), "knows is 'xxx.*', expected a sentence of up to 200 characters"),
+    (lambda m: m.update(knows="two\nlines"), "knows is 'two.*', expected a sentence"),
+    (lambda m: m.update(knows=["shapes"]), r"knows is \['shapes'\], expected string"),
     (lambda m: m.update(browser=1), "browser is 1, expected boolean"),
     (lambda m: m.update(ids=[1, 5]), r"ids is \[1, 5\], expected an object"),
     (lambda m: m["ids"].update(end=2), "ids.end is 2, expected a list"),
@@ -94,6 +98,21 @@ DAMAGES = [
         "files.a.sha256 is 'X', expected a SHA-256",
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(knows="a line\n"), "knows is 'a line.*', expected a sentence"),
+        (lambda m: m["source"].update(sha256={"a": "0" * 64 + "\n"}), "expected a SHA-256"),
+        (lambda m: m["files"].update({"a\n": ENTRY}), "a path that stays inside the bundle"),
+    ],
+)
+def test_a_line_break_at_the_end_is_no_part_of_a_line(path, change, message):
+    """``$`` ends a text in JSON Schema; Python's own lets a line break follow."""
+    changed(path, change)
+    with pytest.raises(InputError, match=message):
+        Manifest.read(path)
 
 
 def test_a_tile_too_large_for_any_picture():

@@ -3,11 +3,14 @@
 import copy
 import json
 import math
+import shutil
 
 import pytest
 
-from phantom_edge.checkpoint.config import PhantomConfig, read_json
+from phantom_edge.checkpoint.config import PhantomConfig, knowledge, read_json
+from phantom_edge.checkpoint.loading import Checkpoint
 from phantom_edge.checkpoint.published import published_config
+from phantom_edge.checkpoint.tailored import at_tile_size
 from phantom_edge.errors import InputError
 from recipes.synthetic import TINY_FAMILIES
 
@@ -188,3 +191,22 @@ def test_the_most_tiles_may_be_stated():
     assert PhantomConfig.from_dict(data | {"phantom_edge": {"max_tiles": 1}}).max_tiles == 1
     with pytest.raises(InputError, match="max_tiles is 0"):
         PhantomConfig.from_dict(data | {"phantom_edge": {"max_tiles": 0}})
+
+
+def test_what_a_model_knows_may_be_stated(tiny_dirs, tmp_path):
+    """Beside the other fields of the section or alone; whatever is made of the checkpoint carries it."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_dirs["qwen2"], folder)
+    data = json.loads((folder / "config.json").read_text())
+    assert Checkpoint.open(folder).knows is None
+    (folder / "config.json").write_text(json.dumps(data | {"phantom_edge": {"knows": "Shapes."}}))
+    checkpoint = Checkpoint.open(folder)
+    assert (checkpoint.knows, checkpoint.config.max_tiles) == ("Shapes.", None)
+    assert at_tile_size(checkpoint, checkpoint.config.tile_size // 2).knows == "Shapes."
+
+
+@pytest.mark.parametrize("value", ["", "x" * 201, "two\nlines", "bell\a", "a line\n", 7, ["shapes"], {}])
+def test_what_is_no_sentence_is_refused(value):
+    with pytest.raises(InputError, match=r"config\.json phantom_edge: knows is .*, expected") as caught:
+        knowledge({"phantom_edge": {"knows": value}})
+    assert len(str(caught.value)) <= 300

@@ -24,6 +24,7 @@ from recipes.synthetic import TINY, write_checkpoint
 
 pytestmark = pytest.mark.slow  # whole commands, many in processes of their own
 
+KNOWS = "Nothing at all: its weights are random."
 PROGRAM = [sys.executable, "-m", "phantom_edge"]
 
 
@@ -46,7 +47,10 @@ def refused(done: subprocess.CompletedProcess, message: str, code: int = 2) -> N
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("cli") / "tiny", TINY)
+    folder = write_checkpoint(tmp_path_factory.mktemp("cli") / "tiny", TINY)
+    config = json.loads((folder / "config.json").read_text()) | {"phantom_edge": {"knows": KNOWS}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -125,10 +129,10 @@ def test_export_as_json_with_overrides_and_a_recipe_file(model, tmp_path):
     )
     done = run("export", "-m", model, "-t", "web", "-o", tmp_path / "out", *arguments)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["tiles"]["max"] == 1
-    assert told["recipe"]["name"] == "mine+1"
-    assert told["verification"]["ok"] is True
+    manifest = json.loads(done.stdout)
+    assert manifest["tiles"]["max"] == 1
+    assert manifest["recipe"]["name"] == "mine+1"
+    assert manifest["verification"]["ok"] is True
 
 
 def test_the_default_output_names_model_and_target(model, tmp_path):
@@ -157,9 +161,9 @@ def test_run_streams_from_checkpoint_and_bundle(model, bundle, picture):
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("\n") >= 2
         assert done.stderr.count("first token") == 2
-    told = json.loads(run("run", "-m", bundle, "-p", "What?", "--max-tokens", 5, "--json").stdout)
-    assert told[0]["new_tokens"] <= 5
-    assert told[0]["stop"] in ("length", "end")
+    answers = json.loads(run("run", "-m", bundle, "-p", "What?", "--max-tokens", 5, "--json").stdout)
+    assert answers[0]["new_tokens"] <= 5
+    assert answers[0]["stop"] in ("length", "end")
 
 
 def test_run_with_a_seed_repeats_itself(model):
@@ -168,9 +172,11 @@ def test_run_with_a_seed_repeats_itself(model):
 
 
 def test_inspect_checkpoint_and_bundle(model, bundle, tmp_path):
-    told = json.loads(run("inspect", "-m", model, "--context", 100, "--json").stdout)
-    assert {table["title"].split(" ")[0] for table in told["tables"]} == {"Parameters", "KV", "Phantom"}
+    report = json.loads(run("inspect", "-m", model, "--context", 100, "--json").stdout)
+    assert {table["title"].split(" ")[0] for table in report["tables"]} == {"Parameters", "KV", "Phantom"}
+    assert report["facts"]["knows"] == KNOWS
     done = run("inspect", "-m", bundle, "--html", tmp_path / "page.html")
+    assert KNOWS in done.stdout
     assert "GroupQueryAttention" not in done.stdout
     assert done.stdout.count("\n") <= 40
     assert "with --all: " in done.stdout
@@ -206,8 +212,8 @@ def test_a_machine_without_a_network_is_one_line(bundle, tmp_path):
 
 
 def test_targets_and_doctor():
-    told = json.loads(run("targets", "--json").stdout)
-    assert {name: entry["format"] for name, entry in told.items()} == {
+    table = json.loads(run("targets", "--json").stdout)
+    assert {name: entry["format"] for name, entry in table.items()} == {
         "ios": "coreml",
         "android": "executorch",
         "snapdragon": "onnx-qnn",

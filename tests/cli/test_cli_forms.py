@@ -37,10 +37,10 @@ def test_choices_and_how_likely_each_is(picture):
     assert sum(shares.values()) == pytest.approx(1)
     assert answer["answer"] == max(shares, key=shares.__getitem__)
     assert answer["stop"] == "end"
-    told = run(*QUESTION, "-i", picture, "--choices", "1,2,3", "--stats")
-    assert told.stdout.strip() in ("1", "2", "3")
-    assert f"{told.stdout.strip()} " in told.stderr.splitlines()[-1]
-    assert " %" in told.stderr.splitlines()[-1]
+    done = run(*QUESTION, "-i", picture, "--choices", "1,2,3", "--stats")
+    assert done.stdout.strip() in ("1", "2", "3")
+    assert f"{done.stdout.strip()} " in done.stderr.splitlines()[-1]
+    assert " %" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

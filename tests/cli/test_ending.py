@@ -58,12 +58,16 @@ def test_after_a_quantisation(capsys):
 
 
 def test_after_an_answer_only_a_terminal_hears_of_it(capsys, monkeypatch):
+    ending.before_run("Shapes.")
     ending.after_run("nano", ANSWERS)
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ending.before_run(None)
+    ending.before_run("Shapes.")
     ending.after_run("nano", [*ANSWERS, {**ANSWERS[0], "answer": " "}])
     out, err = capsys.readouterr()
     assert out == ""
-    first, second = err.splitlines()
+    knowledge, first, second = err.splitlines()
+    assert knowledge == "what this model knows: Shapes."
     assert first == "2 answers, 1 of them empty: 6 tokens, the first after 0.75 s"
     understood(second)

@@ -49,8 +49,8 @@ def items_of(session, pictures) -> list[Item]:
 
 
 def test_right_and_wrong_in_the_order_of_the_items(session, pictures):
-    items, told = items_of(session, pictures), []
-    result = evaluate(session, items, lambda *values: told.append(values))
+    items, progress = items_of(session, pictures), []
+    result = evaluate(session, items, lambda *values: progress.append(values))
     assert [record.id for record in result.records] == [item.id for item in items]
     assert [record.correct for record in result.records] == [False, False, True, True, True, True, True]
     assert (result.overall.right, result.overall.questions, result.pictures) == (5, 7, 2)
@@ -61,8 +61,8 @@ def test_right_and_wrong_in_the_order_of_the_items(session, pictures):
         "text": 100,
     }
     assert result.mean_of_tasks == 75
-    assert [done for done, _, _ in told] == list(range(1, 8))
-    assert told[-1] == (7, 7, 5)
+    assert [done for done, _, _ in progress] == list(range(1, 8))
+    assert progress[-1] == (7, 7, 5)
     assert all(0 < record.tokens <= TOKENS for record in result.records)
 
 

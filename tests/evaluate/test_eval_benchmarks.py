@@ -283,11 +283,11 @@ class TestPOPE:
             for i in suite.items
             if i.id in replies
         ]
-        found = suite.measures(records)
-        assert found["random"] == pytest.approx(
+        measures = suite.measures(records)
+        assert measures["random"] == pytest.approx(
             {"precision": 50, "recall": 100, "F1": 200 / 3, "yes ratio": 100}
         )
-        assert found["popular"] == pytest.approx({"precision": 0, "recall": 0, "F1": 0, "yes ratio": 0})
+        assert measures["popular"] == pytest.approx({"precision": 0, "recall": 0, "F1": 0, "yes ratio": 0})
 
     def test_what_is_missing_is_named(self, data):
         (data / "POPE" / "coco_pope_popular.json").unlink()
@@ -421,10 +421,10 @@ STAR_ROW = {
 class TestMMStar:
     def test_options_in_the_question_or_in_columns(self, tmp_path):
         columns = {**STAR_ROW, "question": "Which?", "A": "in", "B": "on", "C": "under", "D": ""}
-        for row, asked in ((STAR_ROW, STAR_ROW["question"]), (columns, "Which?\nA. in\nB. on\nC. under")):
+        for row, question in ((STAR_ROW, STAR_ROW["question"]), (columns, "Which?\nA. in\nB. on\nC. under")):
             rows = [{**row, "image": encoded("red")}, {**row, "index": "1", "category": "math", "image": "0"}]
             suite = benchmark_suite("mmstar", write_table(tmp_path / "MMStar.tsv", rows))
-            assert suite.items[0].question == asked + LETTER
+            assert suite.items[0].question == question + LETTER
             assert suite.tasks == ("coarse perception", "math")
             assert judged(suite, ["c", "The answer is C"]) == [True, True]
             assert judged(suite, ["B", "it is C"]) == [False, False]
@@ -437,9 +437,9 @@ class TestTables:
             {"index": str(n), "question": text, "image": encoded(c)}
             for n, c in enumerate(("red", "lime", "blue"))
         ]
-        found = table.read_table(write_table(tmp_path / "t.tsv", rows), ("question",))
-        assert [row.texts["question"] for row in found] == [text] * 3
-        assert [colour(row) for row in found] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+        rows_read = table.read_table(write_table(tmp_path / "t.tsv", rows), ("question",))
+        assert [row.texts["question"] for row in rows_read] == [text] * 3
+        assert [colour(row) for row in rows_read] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
     def test_a_byte_order_mark_and_large_pictures(self, tmp_path):
         data = io.BytesIO()

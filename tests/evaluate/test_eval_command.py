@@ -51,8 +51,8 @@ class TestCommand:
         )
         assert done.exit_code == 0, done.stderr
         assert done.stderr == ""
-        told = json.loads(done.stdout)
-        mine, other = told["results"]
+        summary = json.loads(done.stdout)
+        mine, other = summary["results"]
         assert (mine["model"], mine["target"], mine["recipe"]) == ("tiny-web", "web", "int8")
         assert (other["model"], other["format"]) == (str(model), "checkpoint")
         assert {name: task["questions"] for name, task in mine["tasks"].items()} == {
@@ -67,7 +67,7 @@ class TestCommand:
         assert sum(r["correct"] for r in records[:6]) == mine["overall"]["right"]
         assert all(0 < r["tokens"] <= 6 and r["reply"] for r in records)
         lost = sum(b["correct"] and not a["correct"] for a, b in zip(records[:6], records[6:], strict=True))
-        assert told["changes"][0]["overall"]["lost"] == lost
+        assert summary["changes"][0]["overall"]["lost"] == lost
         page = (tmp_path / "p.html").read_text()
         assert "bundle for web: int8, fold exact, in onnxruntime" in page
         assert sorted(p.name for p in tmp_path.iterdir()) == ["p.html", "r.jsonl"]
@@ -112,10 +112,10 @@ class TestCommand:
         questions = [{"imgname": "1.png", "query": f"How many? {n}", "label": "3"} for n in range(5)]
         (tmp_path / "test_human.json").write_text(json.dumps(questions))
         done = run("-m", model, "--benchmark", "chartqa", "--data", tmp_path, "--samples", 2, "--json")
-        told = json.loads(done.stdout)
-        assert told["suite"] == "ChartQA, test"
-        assert told["results"][0]["overall"]["questions"] == 2
-        assert told["results"][0]["pictures"] == 1
+        summary = json.loads(done.stdout)
+        assert summary["suite"] == "ChartQA, test"
+        assert summary["results"][0]["overall"]["questions"] == 2
+        assert summary["results"][0]["pictures"] == 1
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -149,11 +149,11 @@ class TestCommand:
 
         @contextmanager
         def bar(*, quiet):
-            def told(done, total, right):
+            def on_reply(done, total, right):
                 if done == 3:
                     raise KeyboardInterrupt
 
-            yield lambda name: told
+            yield lambda name: on_reply
 
         monkeypatch.setattr(eval_command, "_bar", bar)
         path = tmp_path / "r.jsonl"
@@ -208,9 +208,9 @@ class TestRecords:
     def test_written_and_read_again_they_are_judged_anew(self, tmp_path):
         path = tmp_path / "r.jsonl"
         write_records(path, [self.result("first", {0, 1, 2}), self.result("second", {0})])
-        found = read_records(path, self.suite())
-        assert (found.model, found.runs_as) == ("first", "records of r.jsonl")
-        assert [r.correct for r in found.records] == [True, True, True, False, False, False]
+        records = read_records(path, self.suite())
+        assert (records.model, records.runs_as) == ("first", "records of r.jsonl")
+        assert [r.correct for r in records.records] == [True, True, True, False, False, False]
         mild = Suite(
             "mild", tuple(Item(i.id, i.task, i.question, i.answer, bool) for i in self.suite().items), ""
         )
@@ -225,9 +225,9 @@ class TestRecords:
         assert (overall.lost, overall.gained, overall.questions) == (1, 3, 6)
         assert overall.points == pytest.approx(100 * 2 / 6)
         assert {name: (c.lost, c.gained) for name, c in tasks.items()} == {"even": (0, 2), "odd": (1, 1)}
-        told = to_dict(self.suite(), [now, before])
-        assert told["changes"][0]["against"] == "before"
-        assert json.loads(json.dumps(told)) == told
+        summary = to_dict(self.suite(), [now, before])
+        assert summary["changes"][0]["against"] == "before"
+        assert json.loads(json.dumps(summary)) == summary
         shown = report(self.suite(), [now, before])
         assert shown.facts["change against before"].startswith(str(overall))
         assert shown.tables[0].columns == ("task", "questions", "now", "before")

@@ -42,10 +42,11 @@ def result(name: str, of: Suite, wrong: set[str]) -> EvalResult:
 
 
 def test_changed_answers_come_first_then_wrong_ones_and_every_task_is_there():
-    asked = suite(40)
+    questions = suite(40)
     both = {"shape7"}
     shown = examples(
-        asked.items, [result("artifact", asked, both | {"count3", "count4"}), result("original", asked, both)]
+        questions.items,
+        [result("artifact", questions, both | {"count3", "count4"}), result("original", questions, both)],
     )
     assert len(shown) == MOST
     assert [example.question for example in shown[:3]] == ["count 3?", "count 4?", "shape 7?"]
@@ -60,8 +61,10 @@ def test_changed_answers_come_first_then_wrong_ones_and_every_task_is_there():
 
 
 def test_a_picture_that_has_gone_costs_no_result():
-    asked = suite(2, gone)
-    assert [example.picture for example in examples(asked.items, [result("a", asked, set())])] == [""] * 6
+    questions = suite(2, gone)
+    assert [example.picture for example in examples(questions.items, [result("a", questions, set())])] == [
+        ""
+    ] * 6
 
 
 def test_few_questions_are_said_to_be_few():
@@ -72,10 +75,13 @@ def test_few_questions_are_said_to_be_few():
 
 
 def test_the_conclusion_says_whether_a_change_is_more_than_chance():
-    asked = suite(40)
-    same = report(asked, [result("a", asked, {"count1"}), result("b", asked, set())])
+    questions = suite(40)
+    same = report(questions, [result("a", questions, {"count1"}), result("b", questions, set())])
     assert same.verdict.startswith("a: 99.2 % (95.4 to 99.9), 119 of 120 right; no difference from b shows")
-    worse = report(asked, [result("a", asked, {i.id for i in asked.items[:60]}), result("b", asked, set())])
+    worse = report(
+        questions,
+        [result("a", questions, {i.id for i in questions.items[:60]}), result("b", questions, set())],
+    )
     assert "; worse than b (-50.0 ± " in worse.verdict
     assert worse.provenance == {"a, SHA-256": "a's digest", "b, SHA-256": "b's digest"}
     assert [plot.end for plot in worse.plots] == [100.0, 100.0]
@@ -83,14 +89,14 @@ def test_the_conclusion_says_whether_a_change_is_more_than_chance():
 
 
 def test_models_are_called_by_name_not_by_a_digest():
-    asked = suite(1)
+    questions = suite(1)
     paths = (
         "/c/bundles/phantom-nano-web-0123456789abcdef",
         "/c/models--BK-Lee--Phantom-0.5B/snapshots/0123456789abcdef0123456789abcdef01234567",
         "phantom-nano",
     )
-    results = [result(path, asked, set()) for path in paths]
+    results = [result(path, questions, set()) for path in paths]
     assert names_of(results) == ["phantom-nano-web", "BK-Lee/Phantom-0.5B", "phantom-nano"]
-    assert "0123456789abcdef" not in "".join(report(asked, results).facts)
-    twice = [result("/a/tiny", asked, set()), result("/b/tiny", asked, set())]
+    assert "0123456789abcdef" not in "".join(report(questions, results).facts)
+    twice = [result("/a/tiny", questions, set()), result("/b/tiny", questions, set())]
     assert names_of(twice) == ["/a/tiny", "/b/tiny"]

@@ -17,8 +17,8 @@ def suite(**counts: int) -> Suite:
     return Suite("made up", tuple(items), "")
 
 
-def counted(found: Suite) -> dict[str, int]:
-    return dict(Counter(item.task for item in found.items))
+def counted(suite: Suite) -> dict[str, int]:
+    return dict(Counter(item.task for item in suite.items))
 
 
 def test_a_total_is_spread_evenly_and_small_tasks_give_what_they_have():
@@ -52,10 +52,10 @@ class TestScenes:
     def test_the_first_scenes_that_hold_each_task_and_one_question_of_it_per_scene(self):
         from phantom_edge.scenes import make_scene
 
-        found = scene_suite(["count", "sign"], samples=4)
-        assert [item.task for item in found.items] == ["count"] * 4 + ["sign"] * 4
+        suite = scene_suite(["count", "sign"], samples=4)
+        assert [item.task for item in suite.items] == ["count"] * 4 + ["sign"] * 4
         for task in ("count", "sign"):
-            ids = [item.id for item in found.items if item.task == task]
+            ids = [item.id for item in suite.items if item.task == task]
             with_task = (
                 n for n in range(1000) if any(t.task == task for t in make_scene("test", n).triples())
             )
@@ -68,12 +68,12 @@ class TestScenes:
         assert {i.picture.key for i in other.items}.isdisjoint(i.picture.key for i in few.items)
 
     def test_items_judge_by_the_scenes_own_rule_and_draw_their_picture(self):
-        found = scene_suite(["colour", "gauge"], samples=2)
-        for item in found.items:
+        suite = scene_suite(["colour", "gauge"], samples=2)
+        for item in suite.items:
             assert item.judge(item.answer)
             assert not item.judge("a wrong answer")
             assert item.picture.load(64).size == (64, 64)
-        gauge = found.items[-1]
+        gauge = suite.items[-1]
         assert gauge.judge(f"{int(gauge.answer) + 4} %")  # within five points
 
     def test_every_task_has_its_questions(self):

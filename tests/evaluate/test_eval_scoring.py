@@ -104,6 +104,6 @@ def test_chartqa(label, reply, right):
 def test_pope_measures():
     """3 hits, 1 false alarm, 2 misses, 4 rightly refused."""
     pairs = [(True, True)] * 3 + [(False, True)] + [(True, False)] * 2 + [(False, False)] * 4
-    found = scoring.yes_no_measures(pairs)
-    assert found == pytest.approx({"precision": 75.0, "recall": 60.0, "F1": 200 / 3, "yes ratio": 40.0})
+    measures = scoring.yes_no_measures(pairs)
+    assert measures == pytest.approx({"precision": 75.0, "recall": 60.0, "F1": 200 / 3, "yes ratio": 40.0})
     assert scoring.yes_no_measures([(True, False)])["F1"] == 0

@@ -21,9 +21,9 @@ def test_wilson_gives_the_published_intervals(right, questions, low, high):
 
 def test_accuracy_is_in_percent():
     outcomes = [True] * 81 + [False] * 182
-    found = accuracy(outcomes, range(263))
-    assert (found.right, found.questions) == (81, 263)
-    assert (found.percent, found.low, found.high) == pytest.approx((30.798, 25.53, 36.62), abs=5e-3)
+    share = accuracy(outcomes, range(263))
+    assert (share.right, share.questions) == (81, 263)
+    assert (share.percent, share.low, share.high) == pytest.approx((30.798, 25.53, 36.62), abs=5e-3)
 
 
 def test_a_change_worked_out_by_hand():
@@ -32,18 +32,18 @@ def test_a_change_worked_out_by_hand():
     """
     before = [True] * 7 + [False] * 1 + [True] * 1 + [False] * 12
     after = [False] * 7 + [True] * 1 + [True] * 1 + [False] * 12
-    found = change(before, after, range(21))
-    assert (found.lost, found.gained, found.questions) == (7, 1, 21)
-    assert found.points == pytest.approx(-100 * 6 / 21)
-    assert (found.low, found.high) == pytest.approx((-50.83, -1.34), abs=0.01)
-    assert found.margin == pytest.approx((found.high - found.low) / 2)
-    assert str(found) == "-28.6 ± 24.7"
+    difference = change(before, after, range(21))
+    assert (difference.lost, difference.gained, difference.questions) == (7, 1, 21)
+    assert difference.points == pytest.approx(-100 * 6 / 21)
+    assert (difference.low, difference.high) == pytest.approx((-50.83, -1.34), abs=0.01)
+    assert difference.margin == pytest.approx((difference.high - difference.low) / 2)
+    assert str(difference) == "-28.6 ± 24.7"
 
 
 def test_no_change_still_has_a_margin():
-    found = change([True] * 100, [True] * 100, range(100))
-    assert found.points == 0
-    assert 1 < found.margin < 4
+    difference = change([True] * 100, [True] * 100, range(100))
+    assert difference.points == 0
+    assert 1 < difference.margin < 4
 
 
 def test_a_change_the_other_way_has_the_other_sign():
@@ -59,8 +59,8 @@ def covered(rng: random.Random, questions: int, lose: float, gain: float) -> boo
     draws = [rng.random() for _ in range(questions)]
     before = [u < lose or u >= lose + gain for u in draws]
     after = [u >= lose for u in draws]
-    found = change(before, after, range(questions))
-    return found.low <= 100 * (gain - lose) <= found.high
+    difference = change(before, after, range(questions))
+    return difference.low <= 100 * (gain - lose) <= difference.high
 
 
 @pytest.mark.parametrize(("lose", "gain"), [(0.03, 0.02), (0.10, 0.10), (0.005, 0.0)])

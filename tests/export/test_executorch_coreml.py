@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from folded_models import folded, integers, quantized
 from phantom_edge.errors import InputError
 from phantom_edge.export import executorch_coreml
 from phantom_edge.export.base import ExportOptions
+from phantom_edge.export.coreml.programs import float32_vision_encoder
 from phantom_edge.export.executorch import FILE
 from phantom_edge.export.executorch.readback import StoredProgram
 from phantom_edge.export.executorch_coreml import payload as coreml_payload
@@ -133,14 +135,35 @@ def test_the_delegate_is_what_the_stock_runtime_reads(model, exported, tmp_path)
     assert plan.values[plan.outputs[0]].val.sizes == [1, model.config.tokens_per_tile, d.hidden_size]
 
 
+def identifier(folder):
+    """Under which a device keeps the compiled vision encoder."""
+    stored = StoredProgram.open(folder / FILE)
+    payload = stored.segment(stored.plan("vision_encoder").delegates[0].processed.index)
+    return json.loads(dict(coreml_payload.files(payload))["metadata.json"])["identifier"]
+
+
 def test_the_same_export_is_compiled_once(model, exported, tmp_path):
     executorch_coreml.export(model, OPTIONS, tmp_path, lambda _: None)
+    assert identifier(exported[0]) == identifier(tmp_path)
 
-    def identifier(folder):
-        stored = StoredProgram.open(folder / FILE)
-        payload = stored.segment(stored.plan("vision_encoder").delegates[0].processed.index)
-        return json.loads(dict(coreml_payload.files(payload))["metadata.json"])["identifier"]
 
+def test_its_identifier_does_not_depend_on_what_the_process_built_before(model, exported, tmp_path):
+    """coremltools numbers names over the whole process, and begins anew only after a conversion."""
+    float32_vision_encoder(model, OPTIONS)  # never converted
+    executorch_coreml.export(model, OPTIONS, tmp_path, lambda _: None)
+    assert identifier(exported[0]) == identifier(tmp_path)
+
+
+def test_its_identifier_does_not_depend_on_the_day(model, exported, tmp_path, monkeypatch):
+    from coremltools.converters import _converters_entry
+
+    class Day(date):
+        @classmethod
+        def today(cls):
+            return cls(2031, 1, 1)
+
+    monkeypatch.setattr(_converters_entry, "date", Day)
+    executorch_coreml.export(model, OPTIONS, tmp_path, lambda _: None)
     assert identifier(exported[0]) == identifier(tmp_path)
 
 

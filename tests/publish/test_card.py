@@ -111,6 +111,10 @@ def test_what_was_measured_is_told_and_no_more():
     verification = replace(sample_manifest().verification, groups=groups)
     card = model_card(bundle(verification=verification, files={"report.html": ENTRY}), NAME)
     assert "| Is it right? | 2 | 0 | 1 |" in card
+    assert "What it knows" not in card
+    assert "**What it knows**, in its own words: Shapes \\| \\*signs\\*" in model_card(
+        bundle(knows="Shapes | *signs*"), NAME
+    )
     assert "| KL divergence, mean (nats) | 0.0123 |  |" in card
     assert "| top-1 agreement | 0.98 | over 9 |" in card
     assert "`report.html` has every check" in card

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from phantom_edge.checkpoint.loading import Checkpoint
@@ -16,6 +17,7 @@ from phantom_edge.errors import InputError
 from phantom_edge.training.progress import TrainingProgress
 from recipes.nano import train
 from recipes.nano.form import SIZES, write_form
+from recipes.nano.photographs import TEST, TRAIN, read_photographs
 from recipes.nano.train import RECIPE, NanoTraining, Stage
 
 pytestmark = pytest.mark.slow
@@ -144,3 +146,53 @@ def test_a_model_without_phantom_can_be_trained(tmp_path):
     grads = {name: tensor.grad for name, tensor in training.model.weights.items()}
     assert grads["text_decoder.layers.0.phantom.key.q.weight"] is None
     assert grads["text_decoder.layers.0.qkv.weight"].abs().max() > 0
+
+
+WORLD = Stage("broaden", 1, "answers", 1e-3, batch=6, conditions=(("usual", 1), ("paper", 2), ("nothing", 1)))
+
+
+def test_scenes_in_view_make_batches_that_can_be_made_again(training):
+    one, other = training.mixture(WORLD).make(5), training.mixture(WORLD).make(5)
+    assert torch.equal(one.pixels, other.pixels)
+    assert torch.equal(one.packed.ids, other.packed.ids)
+    only = replace(WORLD, batch=24, conditions=(("nothing", 1.0),))
+    nothing = training.mixture(only).make(0)
+    assert {"nothing", "absent"} <= set(nothing.tasks) <= {"nothing", "absent", "count", "yesno"}
+    assert not nothing.dense.things.any()
+
+
+def test_photographs_are_for_training_alone(tmp_path):
+    magenta = Image.new("RGB", (64, 64), (255, 0, 255))
+    training = NanoTraining(tmp_path / "nano", sizes=SMALL, photographs=[magenta])
+    stage = replace(WORLD, batch=16, conditions=(("nothing", 1.0),))
+    for split, expected in (("train", True), ("validation", False)):
+        pixels = training.mixture(stage, split).make(0).pixels.float()
+        shown = (pixels[..., 0] > 180) & (pixels[..., 1] < 60) & (pixels[..., 2] > 180)
+        assert bool(shown.any()) is expected
+
+
+def test_the_heads_alone_learn_in_their_stage(training):
+    stage = replace(WORLD, goal="heads")
+    assert {name.split(".")[0] for name in training.weights_of(stage)} == {"heads"}
+    assert set(training.losses(stage, training.mixture(stage).make(0))) == {"dense"}
+
+
+def test_the_third_round_begins_with_a_checkpoint(tmp_path):
+    training = NanoTraining(tmp_path / "nano", start=NANO)
+    stored = Checkpoint.open(NANO)
+    assert all(torch.equal(w, stored[name].float()) for name, w in training.model.weights.items())
+    assert RECIPE[training.state.stage - 1].name == "heads"
+    assert training.arguments["start"] == "nano"
+
+
+def test_the_card_names_every_photograph_s_author_and_licence():
+    card = (NANO / "README.md").read_text()
+    assert not {p.path for p in TRAIN} & {p.path for p in TEST}
+    for photograph in TRAIN:
+        assert photograph.author in card
+        assert photograph.licence in card
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no PNG pictures; make them by `python -m recipes\.nano\.photo"):
+        read_photographs(tmp_path)

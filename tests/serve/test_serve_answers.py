@@ -144,6 +144,7 @@ def test_what_concerns_openai_alone_is_ignored(client):
 def test_models(client, server):
     assert [model.id for model in client.models.list()] == [MODEL]
     assert client.models.retrieve(MODEL).owned_by == "phantom-edge"
+    assert server.get(f"v1/models/{MODEL}").json().get("knows") == pe.Pretrained.open().knows
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("another")
     no_model = server.post({"messages": [user("Is it red?")], "max_tokens": 1})

@@ -39,7 +39,7 @@ def answer(client: openai.OpenAI, picture, form: dict, **options) -> str:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "form"),
+    ("form_field", "form"),
     [
         ({"type": "choices", "choices": COLOURS}, {"choices": COLOURS}),
         ({"type": "regex", "regex": "(It is )?[a-z]{3,8}[.]"}, {"regex": "(It is )?[a-z]{3,8}[.]"}),
@@ -47,10 +47,10 @@ def answer(client: openai.OpenAI, picture, form: dict, **options) -> str:
     ],
     ids=["choices", "regex", "schema"],
 )
-def test_an_answer_has_its_form_and_is_the_sessions(client, session, pictures, wanted, form):
+def test_an_answer_has_its_form_and_is_the_sessions(client, session, pictures, form_field, form):
     for picture in pictures:
         expected = "".join(session.generate(QUESTION, picture, form=pe.Form(**form)))
-        assert answer(client, picture, wanted) == expected
+        assert answer(client, picture, form_field) == expected
         if "schema" in form:
             seen = json.loads(expected)
             assert seen["colour"] in COLOURS

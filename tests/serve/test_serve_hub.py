@@ -18,11 +18,11 @@ def test_a_bundle_of_the_hub(nano, session, pictures, tmp_path, monkeypatch):
         hub.repositories["someone/nano-box"].commit(files)
         point_at(monkeypatch, hub, tmp_path)
         with api_server("--model", "someone/nano-box") as server:
-            asked = len(hub.requests)
+            requests = len(hub.requests)
             body = {"model": "nano-box", "messages": [user(QUESTION, data_url(pictures[0]))]}
             answer = server.post(body).json()["choices"][0]["message"]["content"]
             assert answer == "".join(session.generate(QUESTION, pictures[0]))
-            assert len(hub.requests) == asked
+            assert len(hub.requests) == requests
         command = [sys.executable, "-m", "phantom_edge", "serve", "--port", "0", "--model", "someone/nobody"]
         refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (refused.returncode, refused.stdout) == (2, "")

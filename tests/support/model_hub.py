@@ -9,13 +9,13 @@ import base64
 import hashlib
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
+
+from hub_server import HubHandler, HubServer, running
 
 TOKEN = "hf_secretOfTheTests"
 OWNER = "someone"
@@ -41,7 +41,7 @@ class Repository:
         return self.commits.get(self.branches.get(revision, revision))
 
 
-class ModelHub(ThreadingHTTPServer):
+class ModelHub(HubServer):
     """A hub whose attributes make it fail, and count.
 
     ``refuse`` maps a part of a request to a status, what is ``stuck`` is never answered, the answer to a path
@@ -52,10 +52,8 @@ class ModelHub(ThreadingHTTPServer):
     ``sent`` those of each that was asked for, ``ranges`` the pieces that were.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.repositories: dict[str, Repository] = {}
         self.storage: dict[str, bytes] = {}
         self.refuse: dict[str, int] = {}
@@ -64,31 +62,18 @@ class ModelHub(ThreadingHTTPServer):
         self.tampered: dict[str, bytes] = {}
         self.longer: dict[str, bytes] = {}
         self.pause = 0.0
-        self.requests: list[str] = []
         self.received: dict[str, int] = {}
         self.sent: dict[str, int] = {}
-        self.ranges: list[str] = []
-        self.closing = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
 
     def forget(self) -> None:
         """Count from here."""
         for counter in (self.requests, self.received, self.sent, self.ranges):
             counter.clear()
 
-    def handle_error(self, request, client_address):
-        """A client that hangs up is no news."""
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(HubHandler):
     server: ModelHub
     protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
 
     def do_HEAD(self):
         self._route()
@@ -104,13 +89,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for part, status in hub.refuse.items():
             if part in f"{self.command} {path}":
-                self._fail(status, "Other")
+                self.fail(status, "Other")
                 return
         for pattern, method in _ROUTES:
             if match := re.fullmatch(pattern, path):
                 getattr(self, method)(body, *match.groups())
                 return
-        self._fail(404, "RepoNotFound")
+        self.fail(404, "RepoNotFound")
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -139,12 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         files = repository.files(revision or "main")
         if files is None:
-            self._fail(404, "RevisionNotFound")
+            self.fail(404, "RevisionNotFound")
             return
         commit = repository.branches.get(revision or "main", revision)
         siblings = [{"rfilename": path, **_facts(path, data)} for path, data in sorted(files.items())]
         card = _front(files.get("README.md", b""))
-        self._json(
+        self.answer_json(
             {"id": name, "sha": commit, "private": repository.private, "siblings": siblings, "cardData": card}
         )
 
@@ -152,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._repository(name)
         if repository is not None:
             files = repository.files(revision) or {}
-            self._json(
+            self.answer_json(
                 [{"type": "file", "path": p, "oid": _git(d), **_facts(p, d)} for p, d in files.items()]
             )
 
@@ -162,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         data = (repository.files(revision) or {}).get(path)
         if data is None:
-            self._fail(404, "EntryNotFound")
+            self.fail(404, "EntryNotFound")
             return
         digest = _digest(data) if _is_large(path, len(data)) else _git(data)
         data, start = hub.tampered.get(path, data), 0
@@ -190,23 +175,23 @@ class _Handler(BaseHTTPRequestHandler):
     # --- what is sent -----------------------------------------------------------------------------------
 
     def create(self, body, *_) -> None:
-        asked = json.loads(body)
-        if not self._is_owner(asked["organization"]):
+        wish = json.loads(body)
+        if not self._is_owner(wish["organization"]):
             return
-        name = f"{asked['organization']}/{asked['name']}"
+        name = f"{wish['organization']}/{wish['name']}"
         if name in self.server.repositories:
-            self._fail(409, "Exists")
+            self.fail(409, "Exists")
             return
-        private = asked.get("visibility") == "private" or bool(asked.get("private"))
+        private = wish.get("visibility") == "private" or bool(wish.get("private"))
         self.server.repositories[name] = repository = Repository(private)
         repository.commit({".gitattributes": b"*.onnx filter=lfs\n"}, message="initial commit")
-        self._json({"url": f"{self.server.url}/{name}"})
+        self.answer_json({"url": f"{self.server.url}/{name}"})
 
     def branch(self, body, name, branch) -> None:
         repository = self._repository(name, write=True)
         if repository is not None:
             repository.branches.setdefault(branch, repository.branches["main"])
-            self._json({})
+            self.answer_json({})
 
     def preupload(self, body, name, revision) -> None:
         repository = self._repository(name, write=True)
@@ -218,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
             mode = "lfs" if _is_large(path, file["size"]) else "regular"
             oid = None if data is None else (_digest(data) if _is_large(path, len(data)) else _git(data))
             rows.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
-        self._json({"files": rows})
+        self.answer_json({"files": rows})
 
     def batch(self, body, name) -> None:
         if self._repository(name, write=True) is None:
@@ -229,16 +214,16 @@ class _Handler(BaseHTTPRequestHandler):
             if one["oid"] not in self.server.storage:
                 row["actions"] = {"upload": {"href": f"{self.server.url}/storage/{one['oid']}"}}
             rows.append(row)
-        self._json({"transfer": "basic", "objects": rows})
+        self.answer_json({"transfer": "basic", "objects": rows})
 
     def store(self, body, digest) -> None:
         hub = self.server
         hub.received[digest] = hub.received.get(digest, 0) + len(body)
         if _digest(body) != digest:
-            self._fail(400, "Digest")
+            self.fail(400, "Digest")
             return
         hub.storage[digest] = body
-        self._json({})
+        self.answer_json({})
 
     def commit(self, body, name, branch) -> None:
         repository = self._repository(name, write=True)
@@ -247,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         lines = [json.loads(line) for line in body.splitlines()]
         header = lines[0]["value"]
         if header.get("parentCommit") not in (None, repository.branches[branch]):
-            self._fail(412, "Precondition")
+            self.fail(412, "Precondition")
             return
         files = dict(repository.files(branch) or {})
         for line in lines[1:]:
@@ -261,12 +246,12 @@ class _Handler(BaseHTTPRequestHandler):
                     del files[value["path"]]
         commit = repository.commit(files, branch, header["summary"])
         url = f"{self.server.url}/{name}/commit/{commit}"
-        self._json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
+        self.answer_json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
 
     def valid(self, body, *_) -> None:
         content = json.loads(body)["content"]
         wrong = content.startswith("---") and "license" not in content and "library_name" not in content
-        self._json({"errors": [{"message": "no metadata"}] if wrong else [], "warnings": []})
+        self.answer_json({"errors": [{"message": "no metadata"}] if wrong else [], "warnings": []})
 
     # --- answers ----------------------------------------------------------------------------------------
 
@@ -275,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
         if write and not self._is_owner(name.partition("/")[0]):
             return None
         if repository is None or (repository.private and not self._has_token()):
-            self._fail(404 if self._has_token() else 401, "RepoNotFound")
+            self.fail(404 if self._has_token() else 401, "RepoNotFound")
             return None
         return repository
 
@@ -284,29 +269,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_owner(self, owner: str) -> bool:
         if not self._has_token():
-            self._fail(401, "")
+            self.fail(401, "")
         elif owner != OWNER:
-            self._fail(403, "")
+            self.fail(403, "")
         else:
             return True
         return False
-
-    def _json(self, value: object) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def _fail(self, status: int, code: str) -> None:
-        self.send_response(status)
-        if code:
-            self.send_header("X-Error-Code", code)
-            self.send_header("X-Error-Message", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
 
 
 _NAME = r"([\w.-]+/[\w.-]+)"
@@ -353,16 +321,8 @@ def _git(data: bytes) -> str:
 @contextmanager
 def model_hub() -> Iterator[ModelHub]:
     """A running hub without any model."""
-    hub = ModelHub()
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(ModelHub()) as hub:
         yield hub
-    finally:
-        hub.closing.set()
-        hub.shutdown()
-        hub.server_close()
-        thread.join(5)
 
 
 def point_at(monkeypatch, hub: ModelHub, cache, token: str | None = TOKEN) -> None:

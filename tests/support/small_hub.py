@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from hub_server import HubHandler, HubServer, running
 
 COMMIT = "a" * 40
 NAME = "someone/phantom-tiny"
 
 
-class SmallHub(ThreadingHTTPServer):
+class SmallHub(HubServer):
     """Serves ``folder`` as `NAME`. ``failure`` makes it fail; ``requests`` are the paths asked for.
 
     ``failure`` is an HTTP status with an error code (``(403, "GatedRepo")``), ``silent`` (no answer at all),
@@ -22,30 +21,15 @@ class SmallHub(ThreadingHTTPServer):
     are not) or ``stuck`` (files are begun and never end).
     """
 
-    daemon_threads = True
-
     def __init__(self, folder: Path):
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.folder = folder
         self.failure: object = None
-        self.requests: list[str] = []
-        self.ranges: list[str] = []
         self.dropped: set[str] = set()
-        self.closing = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request, client_address):
-        """A client that hangs up is no news."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(HubHandler):
     server: SmallHub
-
-    def log_message(self, *arguments):
-        pass
 
     def do_HEAD(self):
         self._answer(body=False)
@@ -60,42 +44,27 @@ class _Handler(BaseHTTPRequestHandler):
             hub.closing.wait(120)
             return
         if isinstance(hub.failure, tuple):
-            self._fail(*hub.failure)
+            self.fail(*hub.failure)
         elif path.startswith(f"/api/models/{NAME}/tree/"):
-            self._json([self._entry(file) for file in sorted(hub.folder.iterdir())])
+            self.answer_json([self._entry(file) for file in sorted(hub.folder.iterdir())])
         elif match := re.fullmatch(rf"/api/models/{NAME}(?:/revision/(.+))?", path):
             if match[1] not in (None, "main", "v1", COMMIT):
-                self._fail(404, "RevisionNotFound")
+                self.fail(404, "RevisionNotFound")
                 return
             files = [{"rfilename": f.name, "size": f.stat().st_size} for f in sorted(hub.folder.iterdir())]
-            self._json({"id": NAME, "sha": COMMIT, "siblings": files})
+            self.answer_json({"id": NAME, "sha": COMMIT, "siblings": files})
         elif match := re.fullmatch(rf"/{NAME}/resolve/[^/]+/(.+)", path):
             self._file(hub.folder / match[1], body)
         else:
-            self._fail(404, "RepoNotFound")
+            self.fail(404, "RepoNotFound")
 
     def _entry(self, file: Path) -> dict[str, object]:
         return {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": _digest(file)}
 
-    def _json(self, value: object) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _fail(self, status: int, code: str) -> None:
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
     def _file(self, file: Path, body: bool) -> None:
         hub, data = self.server, file.read_bytes()
         if hub.failure == "gated files":
-            self._fail(403, "GatedRepo")
+            self.fail(403, "GatedRepo")
             return
         start = 0
         if value := self.headers.get("Range"):
@@ -131,13 +100,5 @@ def _digest(file: Path) -> str:
 @contextmanager
 def small_hub(folder: Path):
     """A running hub that serves a checkpoint's folder."""
-    hub = SmallHub(folder)
-    thread = threading.Thread(target=hub.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(SmallHub(folder)) as hub:
         yield hub
-    finally:
-        hub.closing.set()
-        hub.shutdown()
-        hub.server_close()
-        thread.join(5)

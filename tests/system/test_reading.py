@@ -219,6 +219,7 @@ OWN = {
     "bench.energy": "the kernel's counters",
     "bench.estimate.hardware": "a table that ships with the package",
     "bench.machine": "/proc and /sys",
+    "scenes.screen": "a page that ships with the package",
     "quantize.cache": "the package's own code, for its hash",
     "runtime.executorch_lift": "a copy of a file that the layer has opened",
     "runtime.arm.deb": "inside the layer",

@@ -106,8 +106,9 @@ export async function zoomed({ url, video, file, viewport = { width: 320, height
   const layout = await measureLayout(page)
   const width = await page.evaluate(() => document.documentElement.scrollWidth)
   if (file) await page.screenshot({ path: `${file}-top.png` })
-  const controls = await page.evaluate(() =>
-    [...document.querySelectorAll('button, input, .label .answer')]
+  const measured = await page.waitForFunction(() => {
+    if (document.querySelector('.label .answer').textContent === '') return null // the scene has just changed
+    return [...document.querySelectorAll('button, input, .label .answer')]
       .filter((control) => !control.closest('dialog') && control.checkVisibility())
       .map((control) => {
         control.scrollIntoView({ block: 'center', inline: 'center' })
@@ -116,8 +117,9 @@ export async function zoomed({ url, video, file, viewport = { width: 320, height
         const reached = hit !== null && (control.contains(hit) || hit.contains(control) || control.closest('.label') !== null)
         const visible = left >= -1 && top >= -1 && left + width <= innerWidth + 1 && top + height <= innerHeight + 1
         return { name: control.id || control.className || control.textContent, reached, visible, text: control.textContent }
-      }),
-  )
+      })
+  })
+  const controls = await measured.jsonValue()
   const scrolled = await page.evaluate(() => {
     document.querySelector('.label').scrollIntoView({ block: 'end' })
     const box = document.querySelector('.label').getBoundingClientRect()

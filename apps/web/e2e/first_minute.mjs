@@ -251,9 +251,9 @@ export async function history({ url, video, picture, folder }) {
   await page.click('#camera')
   await page.waitForFunction(() => document.querySelector('#stage').dataset.source === 'camera')
   await page.click('#past')
-  const answers = await page.evaluate(() => globalThis.answers.length)
   await page.locator('.entry', { hasText: 'How many objects' }).first().click()
   await page.waitForFunction(() => document.querySelector('#stage').dataset.source === 'picture')
+  const answers = await page.evaluate(() => globalThis.answers.length)
   await page.waitForTimeout(500)
   seen.reopened = {
     asked: (await page.evaluate(() => globalThis.answers.length)) - answers,

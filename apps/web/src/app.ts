@@ -14,10 +14,8 @@ import {
 } from 'phantom-edge-web'
 
 import type { AppConfig } from './config'
-import { type Entry, History } from './history/history'
-import { HistoryList } from './history/list'
-import { encodePicture, Keeper } from './history/pixels'
-import { Thread } from './history/thread'
+import type { Entry } from './history/history'
+import { Past } from './history/past'
 import { text } from './i18n/text'
 import { AnswerLoop, type LoopHost } from './loop'
 import { keepOffline } from './offline'
@@ -37,7 +35,7 @@ import { Panel } from './ui/panel'
 import { Stage } from './ui/stage'
 import { type Remedies, Status } from './ui/status'
 import { UserSettings } from './user_settings'
-import { type Verdict, verdictOf } from './verdict'
+import { verdictOf } from './verdict'
 import { Gallery } from './welcome/gallery'
 import { beginning, rememberCamera, type Way } from './welcome/start'
 import { Welcome } from './welcome/welcome'
@@ -64,14 +62,12 @@ export class App implements LoopHost, SourcesHost {
     onNoPicture: (error) => this.sources.pictureMissing(error),
     onSample: () => this.enter('sample'),
   })
-  private readonly history = new History(() => this.pastAnswers.changed(), encodePicture)
-  private readonly pastAnswers = new HistoryList(this.history, {
+  private readonly past = new Past({
     onReopen: (entry) => void this.reopen(entry),
+    onNew: () => this.startAfresh(),
     onSaid: (words) => this.status.say(words),
     shown: (question) => this.presets.shown(question),
   })
-  private readonly keeper = new Keeper()
-  private readonly thread = new Thread(() => this.startAfresh())
   private readonly memory = new MemoryMeter((memory) => {
     this.panel.remember(memory)
     this.info.remember(memory)
@@ -110,7 +106,7 @@ export class App implements LoopHost, SourcesHost {
   private nameAll(): void {
     this.panel.name((question) => this.presets.shown(question))
     this.info.refresh()
-    this.pastAnswers.changed()
+    this.past.name()
     this.stage.layout()
     this.again()
   }
@@ -250,7 +246,7 @@ export class App implements LoopHost, SourcesHost {
     this.panel.showsAll = false
     this.scene.forget()
     this.announcer.forget()
-    this.thread.clear()
+    this.past.forgetConversation()
   }
 
   /** Controls are alive where they do something, and there is always a way to the camera. */
@@ -309,7 +305,7 @@ export class App implements LoopHost, SourcesHost {
   private togglePause(): void {
     if (!this.source || this.source.kind === 'picture') return
     this.panel.showsAll = false
-    this.thread.clear()
+    this.past.forgetConversation()
     this.hold(!this.paused)
     if (this.paused) this.loop.pause()
     else this.begin()
@@ -325,7 +321,7 @@ export class App implements LoopHost, SourcesHost {
 
   /** Forgets the conversation, and keeps the picture. */
   private startAfresh(): void {
-    this.thread.clear()
+    this.past.forgetConversation()
     this.stage.label.clear()
     this.status.dismiss('question')
     this.status.say(text('spoken.fresh'))
@@ -348,12 +344,13 @@ export class App implements LoopHost, SourcesHost {
   }
 
   /** An earlier answer as it was given. */
-  private showAgain({ question, verdict, turn }: Entry): void {
+  private showAgain(entry: Entry): void {
+    const { question, verdict } = entry
     this.loop.pause()
     this.panel.choose(question)
     this.stage.label.begin(this.presets.shown(question))
     this.stage.label.finish(verdict)
-    this.thread.add(turn, this.presets.shown(question), verdict)
+    this.past.resume(entry)
   }
 
   // --- what the loop says -------------------------------------------------------------------------------------------
@@ -361,7 +358,7 @@ export class App implements LoopHost, SourcesHost {
   async grab(): Promise<Frame | null> {
     const square = this.stage.square()
     const frame = square && this.source ? await this.source.grab(square) : null
-    if (frame) this.keeper.keep(frame)
+    if (frame) this.past.keep(frame)
     if (frame && this.scene.hasChanged(frame)) {
       this.stage.label.forget() // rather no answer than that of the scene before
       this.panel.forget()
@@ -381,7 +378,7 @@ export class App implements LoopHost, SourcesHost {
     const { sampling } = this.config
     const preset = this.presets.of(question)
     const prompt = this.settings.prompt(question)
-    const turns = this.isHeld ? (preset ? [] : this.thread.before(prompt)) : undefined
+    const turns = this.isHeld ? (preset ? [] : this.past.before(prompt)) : undefined
     return this.model.ask(frame, prompt, { ...preset?.form, maxTokens, tileSize, sampling, turns, signal, onText })
   }
 
@@ -406,20 +403,14 @@ export class App implements LoopHost, SourcesHost {
     this.panel.answer(question, verdict)
     this.panel.meter(answer, true)
     this.memory.answered(answer.memory)
-    this.note(question, verdict, answer)
+    const isTurn = this.isHeld && !this.panel.showsAll
+    this.past.note({ question, prompt: this.settings.prompt(question), answer, verdict, isLive: this.loop.isLive, isTurn })
     this.tile = answer.tile
     this.info.sees(answer.tile)
     this.announcer.answered(this.presets.shown(question), verdict, this.loop.isLive)
     // For pages that embed the app, and for its tests.
     const detail = { question, isSure: verdict.isSure, ...answer }
     document.dispatchEvent(new CustomEvent('phantom-edge:answer', { detail }))
-  }
-
-  /** Writes an answer into the history, and into the conversation that it is a part of. */
-  private note(question: string, verdict: Verdict, { ids }: ModelAnswer): void {
-    const turn = { question: this.settings.prompt(question), ids }
-    this.history.add({ question, verdict, turn }, this.keeper.latest, this.loop.isLive)
-    if (this.isHeld && !this.panel.showsAll) this.thread.add(turn, this.presets.shown(question), verdict)
   }
 
   onFailure(failure: Failure): void {

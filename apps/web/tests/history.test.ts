@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 
-import { type Given, History, MOST_ENTRIES, type Seen } from '../src/history/history'
+import { type Noted, History, MOST_ENTRIES, type Seen } from '../src/history/history'
 
 const seen = (id: number): Seen => ({ id, width: 1, height: 1, rgba: new ArrayBuffer(4) })
-const given = (question: string, text: string): Given => ({
+const given = (question: string, text: string): Noted => ({
   question,
   verdict: { text, answer: text, note: '', isSure: true },
   turn: { question, ids: [1] },

@@ -118,7 +118,8 @@ def _measured(
             part.add("memory", outcome.peak_memory)
         merge(run, part)
     if "memory" not in run.samples:
-        run.missing["memory"] = "a browser's process memory is read on Linux only; see the WASM heap"
+        why = "a browser's process memory is read on Linux only; the WASM heap is a part of it"
+        run.missing["memory"] = why
     conclude(run, settings)
     if settings.soak:
         run.missing["energy"] = "a page cannot read an energy counter"

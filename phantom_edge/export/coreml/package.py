@@ -21,6 +21,8 @@ MODEL: Final = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS: Final = "Data/com.apple.CoreML/weights/weight.bin"
 FILES: Final = (MANIFEST, MODEL, WEIGHTS)
 """All files of a package."""
+CONVERSION_DAY: Final = "com.github.apple.coremltools.conversion_date"
+"""What coremltools writes of itself into every model's metadata."""
 DESCRIPTIONS = {
     "vision_encoder": "Phantom vision encoder: one RGB tile in 0..1 to image tokens",
     "token_embedding": "Phantom token embedding: ids to embeddings",
@@ -87,6 +89,8 @@ def _convert(built: BuiltProgram, package: Path, description: str) -> Any:
             package_dir=str(package),
         )
         spec = model.get_spec()
+    # The same export is the same package on every day: a device compiles it once.
+    spec.description.metadata.userDefined.pop(CONVERSION_DAY, None)
     spec.description.metadata.shortDescription = description
     spec.description.metadata.versionString = __version__
     spec.description.metadata.author = "phantom-edge"

@@ -10,7 +10,7 @@ import numpy as np
 
 from phantom_edge.export.base import GRAPHS, VISION, ExportOptions, vision_graphs
 from phantom_edge.export.coreml.decoder import DecoderOps, cache_names
-from phantom_edge.export.coreml.mil import Function, Program, Var, get_new_symbol, mb, types
+from phantom_edge.export.coreml.mil import Function, Program, Var, get_new_symbol, mb, new_program, types
 from phantom_edge.export.coreml.ops import NUMPY, MilOps, Shared
 from phantom_edge.export.coreml.toolkit import coremltools
 from phantom_edge.model import graphs
@@ -44,7 +44,7 @@ def _ops(model: FoldedModel, options: ExportOptions, shared: Shared | None = Non
 def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """``main``, and a function for each further size of tiles, over one set of weights."""
     shared: Shared = {}
-    program, read = Program(), set()
+    program, read = new_program(), set()
     for graph, size in vision_graphs(model.spec).items():
         function, used = _vision(model.at_tile(size), options, options.float_type, shared)
         program.add_function(MAIN if graph == VISION else graph, function)
@@ -55,7 +55,7 @@ def _vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
 
 def float32_vision_encoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """The vision encoder with float32 pixels and image tokens, whatever type it works in."""
-    program = Program()
+    program = new_program()
     function, read = _vision(model, options, "fp32", {})
     program.add_function(MAIN, function)
     return BuiltProgram(program, [], read)
@@ -92,7 +92,7 @@ def _text_decoder(model: FoldedModel, options: ExportOptions) -> BuiltProgram:
     """``main`` for any number of steps, and the same at the two fixed ones that an app has."""
     hidden = model.config.decoder.hidden_size
     shared: Shared = {}
-    program, read = Program(), set()
+    program, read = new_program(), set()
     for name, steps in {MAIN: get_new_symbol(), "prefill": options.chunk, "decode": 1}.items():
         function, used = _decoder_function(model, options, steps, shared)
         program.add_function(name, function)
@@ -131,7 +131,7 @@ def _decoder_function(
 
 def _program(inputs: dict[str, Any], body: Callable[..., Var], output: str) -> Program:
     """A program of one function."""
-    program = Program()
+    program = new_program()
     program.add_function(MAIN, _function(inputs, body, output))
     return program
 

@@ -66,6 +66,7 @@ type Path = readonly string[]
 interface Schema {
   readonly type?: string
   readonly $ref?: string
+  readonly anyOf?: readonly Schema[]
   readonly properties?: Readonly<Record<string, Schema>>
   readonly required?: readonly string[]
   readonly additionalProperties?: Schema | boolean
@@ -88,18 +89,20 @@ describe.skipIf(!cases)('parseManifest and the schema', () => {
 
   const resolve = (node: Schema): Schema => (node.$ref ? (schema.$defs[node.$ref.replace('#/$defs/', '')] as Schema) : node)
 
-  /** What the schema says of a field, and whether it must be there. */
-  function rule(path: Path): { node: Schema; required: boolean } {
+  /** What the schema says of a field, whether it must be there, and whether it may be null. */
+  function rule(path: Path): { node: Schema; required: boolean; nullable: boolean } {
     let node: Schema = schema
     let required = true
+    let nullable = false
     for (const key of path) {
       const other = node.additionalProperties
       const next = node.properties?.[key] ?? (typeof other === 'object' ? other : undefined)
       if (!next) throw new Error(`the schema has no ${path.join('.')}`)
       required = node.required?.includes(key) ?? false
-      node = resolve(next)
+      nullable = next.anyOf?.some(({ type }) => type === 'null') ?? false
+      node = resolve(next.anyOf?.find(({ type }) => type !== 'null') ?? next)
     }
-    return { node, required }
+    return { node, required, nullable }
   }
 
   it('agree that a real manifest is right', () => {
@@ -107,8 +110,8 @@ describe.skipIf(!cases)('parseManifest and the schema', () => {
   })
 
   it.each(paths.map((path) => ({ path, name: path.join('.') })))('agree on $name', ({ path, name }) => {
-    const { node, required } = rule(path)
-    for (const value of wrongValues(node)) {
+    const { node, required, nullable } = rule(path)
+    for (const value of wrongValues(node).filter((wrong) => wrong !== null || !nullable)) {
       expect(() => parseManifest(replaced(manifest, path, value)), `${name}: ${JSON.stringify(value)}`).toThrow(path.at(-1))
     }
     if (required) expect(() => parseManifest(replaced(manifest, path, undefined)), name).toThrow(path.at(-1))
@@ -149,7 +152,7 @@ function wrongValues({ type, minimum, maximum, minItems, items, pattern }: Schem
   const values = foreign.filter((value) => kind(value) !== type)
   if (minimum !== undefined) values.push(minimum - 1)
   if (maximum !== undefined) values.push(maximum + 1)
-  if (pattern !== undefined) values.push('../x')
+  if (pattern !== undefined) values.push(...['../x', '', 'two\nlines'].filter((text) => !new RegExp(pattern, 'u').test(text)))
   if (minItems !== undefined) values.push([])
   if (items) values.push(...wrongValues(items).map((value) => [value]))
   return values

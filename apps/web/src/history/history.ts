@@ -25,7 +25,7 @@ export interface Entry {
 }
 
 /** An answer as it is given. */
-export type Given = Pick<Entry, 'question' | 'verdict' | 'turn'>
+export type Noted = Pick<Entry, 'question' | 'verdict' | 'turn'>
 
 export class History {
   private list: readonly Entry[] = []
@@ -43,12 +43,12 @@ export class History {
   }
 
   /** Takes in an answer. One that repeats by itself, about whatever the camera sees, counts when it is another. */
-  add(given: Given, seen: Seen | null, isLive: boolean): void {
-    const words = `${given.question}\n${given.verdict.text}`
+  add(noted: Noted, seen: Seen | null, isLive: boolean): void {
+    const words = `${noted.question}\n${noted.verdict.text}`
     const isRepeated = isLive && words === this.live
     this.live = isLive ? words : ''
     if (isRepeated || !seen) return
-    const entry = { ...given, id: ++this.count, at: this.now(), picture: this.pictureOf(seen) }
+    const entry = { ...noted, id: ++this.count, at: this.now(), picture: this.pictureOf(seen) }
     this.list = [entry, ...this.list].slice(0, MOST_ENTRIES)
     this.onChange()
   }

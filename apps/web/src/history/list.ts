@@ -33,17 +33,17 @@ export class HistoryList {
     button('past').addEventListener('click', () => this.show())
     button('history-clear').addEventListener('click', () => {
       this.history.clear()
+      this.show()
       this.host.onSaid(text('history.cleared'))
       button('history-close').focus()
     })
   }
 
-  /** The history is another, or the language. */
+  /** The history is another, or the language. Rows that are shown stay as they are while somebody is among them. */
   changed(): void {
     const { length } = this.history.entries
     button('past').disabled = length === 0
     say('past', length === 0 ? 'history.title' : 'history.open', { n: length })
-    if (this.dialog.open) this.show()
     const kept = new Set(this.history.entries.map(({ picture }) => picture))
     for (const [picture, address] of this.pictures) {
       if (kept.has(picture)) continue
@@ -119,6 +119,7 @@ export class HistoryList {
   private remove(entry: Entry): void {
     const at = this.history.entries.indexOf(entry)
     this.history.remove(entry.id)
+    this.show()
     this.host.onSaid(text('history.deleted'))
     const rows = this.list.querySelectorAll<HTMLButtonElement>('.delete')
     ;(rows[Math.min(at, rows.length - 1)] ?? button('history-close')).focus()

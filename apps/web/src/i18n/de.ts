@@ -250,6 +250,5 @@ export const de: Readonly<Record<Key, string>> = {
   'mend.drop': 'Was abgelegt wurde, ist keine Datei. Das Bild zuerst speichern und dann die Datei hierher ziehen, oder eine wählen.',
   'mend.paste': 'In der Zwischenablage ist kein Bild. Zuerst eines kopieren oder eine Datei wählen.',
   'mend.clip': 'Dieser Clip hat kein Bild, das der Browser zeigen kann. Einen anderen wählen oder ein Bild.',
-  'mend.picture-side': 'Dieses Bild hat mehr als {most} Megapixel. Ein kleineres wählen.',
   'mend.sample': 'Das mitgelieferte Bild lässt sich nicht laden. Die Verbindung prüfen und erneut versuchen.',
 }

@@ -30,7 +30,7 @@ export const en = {
   'state.starting': 'Starting',
   'state.loading': 'Loading {part}',
   'state.preparing': 'Preparing',
-  'state.camera': 'Waiting for the camera',
+  'state.camera': 'Waiting for camera',
   'state.no-camera': 'No camera',
   'state.live': 'Live',
   'state.answering': 'Answering',
@@ -266,7 +266,6 @@ export const en = {
   'mend.drop': 'What was dropped is no file. Save the picture first, then drop its file here, or choose one.',
   'mend.paste': 'There is no picture in the clipboard. Copy one first, or choose a file.',
   'mend.clip': 'This clip has no picture that the browser can show. Choose another one, or a picture.',
-  'mend.picture-side': 'This picture has more than {most} megapixels. Choose a smaller one.',
   'mend.sample': 'The built-in picture cannot be loaded. Check the connection and try again.',
 } as const
 

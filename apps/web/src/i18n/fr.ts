@@ -250,6 +250,5 @@ export const fr: Readonly<Record<Key, string>> = {
   'mend.drop': 'Ce qui a été déposé n’est pas un fichier. Enregistrez d’abord l’image, puis déposez son fichier ici, ou choisissez-en un.',
   'mend.paste': 'Il n’y a pas d’image dans le presse-papiers. Copiez-en une d’abord, ou choisissez un fichier.',
   'mend.clip': 'Cette vidéo n’a pas d’image que le navigateur puisse montrer. Choisissez-en une autre, ou une image.',
-  'mend.picture-side': 'Cette image a plus de {most} mégapixels. Choisissez-en une plus petite.',
   'mend.sample': 'L’image intégrée ne peut pas être chargée. Vérifiez la connexion et réessayez.',
 }

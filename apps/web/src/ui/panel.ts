@@ -77,6 +77,10 @@ export class Panel {
     this.root.toggleAttribute('data-all', all)
   }
 
+  get showsAll(): boolean {
+    return this.root.hasAttribute('data-all')
+  }
+
   /** Marks the question under way. */
   choose(question: string): void {
     for (const [known, { card }] of this.cards) card.setAttribute('aria-pressed', String(known === question))

@@ -26,11 +26,12 @@ export class Welcome {
     this.root.focus()
   }
 
-  /** Shows the app; the focus is where it begins. */
+  /** Shows the app; the focus, if it was on this screen, is where the app begins. */
   leave(): void {
     if (!this.isShown) return
+    const wasHere = this.root.contains(document.activeElement)
     this.put(false)
-    this.app.focus()
+    if (wasHere) this.app.focus()
   }
 
   /** The model is loaded; `sentence` is what it knows, as it says itself. */

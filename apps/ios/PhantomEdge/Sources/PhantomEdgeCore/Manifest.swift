@@ -78,6 +78,8 @@ public struct Manifest: Decodable, Sendable {
 
     public let target: String
     public let format: String
+    /// What the model knows, in one sentence of its own; nil where it does not say.
+    public let knows: String?
     public let graphs: Graphs
     public let prompt: PromptTemplate
     public let tiles: Tiles
@@ -130,6 +132,10 @@ public struct Manifest: Decodable, Sendable {
             throw PhantomEdgeError.bundle(
                 "manifest.json: \(name) is not a size from 1 to \(1 << 24): export the bundle again")
         }
+        guard knows.map(Self.isSentence) ?? true else {
+            throw PhantomEdgeError.bundle(
+                "manifest.json: knows is not a sentence of up to 200 characters: export the bundle again")
+        }
         let ids = [self.ids.first, self.ids.image] + self.ids.end
         let widthsFit = shape.cacheWidths.count == shape.layers && shape.cacheWidths.allSatisfy { $0 > 0 }
         guard widthsFit, !self.ids.end.isEmpty, ids.allSatisfy({ (0..<shape.vocabulary).contains($0) }) else {
@@ -138,6 +144,12 @@ public struct Manifest: Decodable, Sendable {
         for name in files.keys where !Self.isInside(name) {
             throw PhantomEdgeError.bundle("manifest.json names \(name), which lies outside the bundle: do not use it")
         }
+    }
+
+    /// Whether a text is a line of 1 to 200 characters.
+    static func isSentence(_ text: String) -> Bool {
+        let scalars = text.unicodeScalars
+        return (1...200).contains(scalars.count) && scalars.allSatisfy { $0.properties.generalCategory != .control }
     }
 
     /// Whether a relative path stays below the folder that it starts from.

@@ -2,6 +2,7 @@
 
 import { Failure } from '../failure'
 import { atTileSize, type Manifest, neededBytes, parseManifest } from './manifest'
+import { sha256 } from './sha256'
 
 const STORE = 'phantom-edge-bundle'
 const MANIFEST = 'manifest.json'
@@ -33,12 +34,9 @@ export class BundleFiles {
    * Reads the manifest below `base`, from the network when there is one, else as it was stored. Without `tile` it is
    * for the bundle's default size of tiles.
    *
-   * @throws {Failure} `browser` outside a secure context, `network`, or `manifest`.
+   * @throws {Failure} `network` or `manifest`.
    */
   static async open(base: URL, tile: TileChoice | null, onBytes: OnBytes): Promise<BundleFiles> {
-    if (typeof crypto === 'undefined' || crypto.subtle === undefined) {
-      throw new Failure('browser', 'Open this page over https or on localhost: browsers give the camera to no other.')
-    }
     const store = await openStore()
     const text = await readManifest(new URL(MANIFEST, base), store)
     let json: unknown
@@ -121,12 +119,6 @@ export class BundleFiles {
       if (url.startsWith(this.base.href) && !current.has(url)) await this.store.delete(url)
     }
   }
-}
-
-/** Lower-case hexadecimal SHA-256. */
-export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 async function openStore(): Promise<Cache | null> {

@@ -29,6 +29,9 @@ class Manifest internal constructor(json: Any?) {
     val target: String = fields.text("target")
     val format: String = fields.text("format")
 
+    /** What the model knows, in one sentence of its own; null where it does not say. */
+    val knows: String? = fields.sentenceOrNone("knows")
+
     /** Path of each graph below the bundle's folder. */
     val graphs: Map<String, String> =
         mapOf(
@@ -153,6 +156,10 @@ internal class Origin(fields: Fields) {
 internal class Fields(private val json: Any?, private val file: String, private val below: String = "") {
     fun text(path: String): String = read(path, "a text") { it as? String }
 
+    /** A line of 1 to 200 characters that may be missing. */
+    fun sentenceOrNone(name: String): String? =
+        json[name]?.let { read(name, "a sentence of up to $SENTENCE_LIMIT characters") { (it as? String)?.takeIf(::isSentence) } }
+
     fun flag(path: String): Boolean = read(path, "true or false") { it as? Boolean }
 
     fun whole(path: String): Int = read(path, "a whole number") { it.int }
@@ -203,5 +210,9 @@ internal class Fields(private val json: Any?, private val file: String, private 
 
     private companion object {
         const val SIZE_LIMIT = 1 shl 24
+        const val SENTENCE_LIMIT = 200
+
+        fun isSentence(text: String): Boolean =
+            text.codePointCount(0, text.length) in 1..SENTENCE_LIMIT && text.none(Char::isISOControl)
     }
 }

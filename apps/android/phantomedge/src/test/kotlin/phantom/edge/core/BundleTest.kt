@@ -8,6 +8,7 @@ import kotlin.test.AfterTest
 import kotlin.test.BeforeTest
 import kotlin.test.Test
 import kotlin.test.assertContentEquals
+import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
 
@@ -60,6 +61,10 @@ class BundleTest {
                 Triple("context", 0.0, "manifest.json: context is not a size"),
                 Triple("chunk", 1.5, "manifest.json: chunk is not a size"),
                 Triple("target", 7.0, "manifest.json: target is not a text"),
+                Triple("knows", 7.0, "manifest.json: knows is not a sentence"),
+                Triple("knows", "", "manifest.json: knows is not a sentence"),
+                Triple("knows", "one\ntwo", "manifest.json: knows is not a sentence"),
+                Triple("knows", "x".repeat(201), "manifest.json: knows is not a sentence"),
                 Triple("tiles", mapOf("size" to 1.0), "manifest.json lacks tiles.tokens"),
                 Triple("ids", mapOf("first" to 0.0, "image" to 1e9, "end" to emptyList<Double>()), "contradicts"),
                 Triple("ids", mapOf("first" to 0.0, "image" to 1.0, "end" to emptyList<Double>()), "contradicts"),
@@ -72,6 +77,8 @@ class BundleTest {
             val error = assertFailsWith<BundleException> { Manifest(whole + (key to value)) }
             assertTrue(message in error.message!!, error.message)
         }
+        assertEquals(null, Manifest(whole).knows)
+        assertEquals("Shapes \uD83D\uDD34.", Manifest(whole + ("knows" to "Shapes \uD83D\uDD34.")).knows)
         File(folder, "manifest.json").writeText("[")
         assertRefused("JSON")
     }
