@@ -18,7 +18,8 @@ from PIL import Image, ImageFilter
 
 from phantom_edge.runtime.session import Session
 from phantom_edge.scenes import Part, Scene, Triple, correct, make_scene
-from phantom_edge.scenes.questions import PHRASES
+from phantom_edge.scenes.questions import PHRASES, phrase
+from phantom_edge.scenes.view import at_pin
 
 WEB: Final = Path(__file__).resolve().parents[1] / "apps" / "web"
 FOLDER: Final = WEB / "src" / "samples"
@@ -31,6 +32,7 @@ QUALITY: Final = 80
 LOOK: Final = 96  # pixels of a picture that is only looked at for its light
 BRIGHT, CONTRAST = 90, 25  # of 255: the least mean, and the least deviation from it
 
+THIS = "What is this?"
 LARGEST, COUNT = "What colour is the largest object?", "How many objects are there?"
 SIGN, ARROW, GAUGE = "What does the sign say?", "Which way does the arrow point?", "What does the gauge show?"
 CAPTION = "Describe the image."
@@ -43,16 +45,24 @@ _PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     CAPTION: ("caption",),
 }
 """Each preset's kind of question among the scenes' own, and the words in it."""
+_DEVICES: Final = {SIGN: "sign", ARROW: "arrow", GAUGE: "gauge"}
 
 
 def truths(scene: Scene) -> dict[str, Triple]:
     """The app's presets that have one clear answer in the scene, each with it."""
     answers = {}
-    for preset, (phrase, *words) in _PRESETS.items():
-        forms = {form.format(*words) for form in PHRASES[phrase]}
+    for preset, (name, *words) in _PRESETS.items():
+        forms = {form.format(*words) for form in PHRASES[name]}
         triple = next((triple for triple in scene.triples() if triple.question in forms), None)
         if triple is not None:
             answers[preset] = triple
+    kinds = {part.kind for part in scene.parts}
+    for preset, device in _DEVICES.items():
+        if device not in kinds:
+            answers[preset] = Triple("absent", preset, f"there is no {device}", "")
+    _, thing = at_pin([part for part in scene.parts if part.kind not in ("letter", "digit")])
+    if thing is not None:
+        answers[THIS] = Triple("pointed", THIS, phrase(thing), "")
     return answers
 
 

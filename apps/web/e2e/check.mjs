@@ -15,12 +15,13 @@ import { adjusting, speaking } from './languages.mjs'
 import { auditAccessibility, lowContrast, measureLayout, watchShifts } from './page.mjs'
 import { rendererBytes } from './processes.mjs'
 import { point, sizes } from './pointing.mjs'
+import { minute } from './recording.mjs'
 import { webgpu } from './software_gpu.mjs'
 
 const SCENARIOS = {
   answers, badSettings, details, forms, scenes, show, steady, offline, keyboard, screens, failure, isolation, picture, tap, ar, arPins,
   webgpu, point, sizes, withoutCamera, backToCamera, quiet, changing, zoomed, allOnPhone, loading, withoutGpu,
-  welcome, sample, gallery, incoming, history, turns, comingBack, meters, speaking, adjusting,
+  welcome, sample, gallery, incoming, history, turns, comingBack, meters, speaking, adjusting, minute,
 }
 
 const [name, json] = process.argv.slice(2)
