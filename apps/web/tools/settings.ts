@@ -4,7 +4,7 @@
  */
 
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 import { build, type Plugin, type Rolldown } from 'vite'
 
@@ -30,7 +30,7 @@ export function settings(): Plugin {
   return {
     name: 'settings',
     async configResolved({ root, publicDir, build }) {
-      folders = { from: publicDir, to: join(root, build.outDir) }
+      folders = { from: publicDir, to: resolve(root, build.outDir) }
       words = read(await loadApp(root), join(publicDir, 'app.json'))
     },
     transformIndexHtml: { order: 'pre', handler: (html) => written(titled(html, words.config.title), words) },
