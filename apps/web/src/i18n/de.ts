@@ -113,7 +113,7 @@ export const de: Readonly<Record<Key, string>> = {
   'mend.camera-insecure': 'Öffnen Sie diese Seite über https oder auf localhost: Nur dort geben Browser die Kamera frei.',
   'mend.camera-dead': 'Die Kamera startet nicht ({reason}). Verwenden Sie stattdessen ein Bild.',
   'mend.ar': 'Dieser Browser gibt die Kamera in AR nicht frei. Die Kameraansicht antwortet trotzdem.',
-  'mend.browser': 'Verwenden Sie einen aktuellen Browser, über https oder auf localhost.',
+  'mend.browser': 'Verwenden Sie einen aktuellen Browser, oder öffnen Sie diese Seite ohne ?device= in der Adresse.',
   'mend.damaged': 'Eine Datei ist nicht die, die exportiert wurde. Wer diese Seite betreibt, muss die App neu erzeugen.',
   'mend.manifest': 'Das Modell oder die Einstellungen der App stimmen nicht. Wer diese Seite betreibt, muss sie berichtigen.',
   'mend.memory': 'Der Arbeitsspeicher dieses Geräts reicht nicht. Schließen Sie andere Tabs, oder verwenden Sie ein kleineres Modell.',

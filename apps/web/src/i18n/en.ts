@@ -123,7 +123,7 @@ export const en = {
   'mend.camera-insecure': 'Open this page over https or on localhost: browsers give the camera to no other.',
   'mend.camera-dead': 'The camera does not start ({reason}). Use a picture instead.',
   'mend.ar': 'This browser does not share the camera in AR. The camera view answers all the same.',
-  'mend.browser': 'Use a current browser, over https or on localhost.',
+  'mend.browser': 'Use a current browser, or open this page without ?device= in its address.',
   'mend.damaged': 'A file is not the one that was exported. Whoever runs this page must write the app again.',
   'mend.manifest': 'The model or the app’s settings are not right. Whoever runs this page must mend them.',
   'mend.memory': 'This device ran out of memory. Close other tabs, or use a smaller model.',

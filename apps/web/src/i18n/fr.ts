@@ -113,7 +113,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'mend.camera-insecure': 'Ouvrez cette page en https ou sur localhost : les navigateurs n’ouvrent la caméra que là.',
   'mend.camera-dead': 'La caméra ne démarre pas ({reason}). Utilisez plutôt une image.',
   'mend.ar': 'Ce navigateur ne partage pas la caméra en réalité augmentée. La vue de la caméra répond quand même.',
-  'mend.browser': 'Utilisez un navigateur à jour, en https ou sur localhost.',
+  'mend.browser': 'Utilisez un navigateur à jour, ou ouvrez cette page sans ?device= dans son adresse.',
   'mend.damaged': 'Un fichier n’est pas celui qui a été exporté. L’exploitant de cette page doit recréer l’application.',
   'mend.manifest': 'Le modèle ou les réglages de l’application sont incorrects. L’exploitant de cette page doit les corriger.',
   'mend.memory': 'Cet appareil n’a plus de mémoire. Fermez d’autres onglets, ou prenez un modèle plus petit.',
