@@ -61,13 +61,13 @@ def session(web_bundle) -> Session:
 
 
 @pytest.fixture(scope="module")
-def asked(session, tmp_path_factory) -> tuple[Path, list[Part]]:
+def sample(session, tmp_path_factory) -> tuple[Path, list[Part]]:
     """A picture of two objects of which Python answers other colours around each, and the objects."""
     for scene in scenes():
         picture, parts = scene.render(SIDE), objects(scene)
         answers = [answer(session, cut(picture, part)) for part in parts]
         if answers[0] != answers[1]:
-            path = tmp_path_factory.mktemp("asked") / "picture.png"
+            path = tmp_path_factory.mktemp("sample") / "picture.png"
             picture.save(path)
             return path, parts
     raise AssertionError("no picture whose answer depends on the crop")
@@ -82,9 +82,9 @@ def answer(session: Session, picture: Image.Image, question: str = LARGEST) -> s
     return "".join(session.generate(question, image=picture))
 
 
-def site(folder: Path, bundle: Path, asked: tuple[Path, list[Part]], **options: object) -> None:
+def site(folder: Path, bundle: Path, sample: tuple[Path, list[Part]], **options: object) -> None:
     """What both pages load: the bundle, the picture, and what to ask."""
-    picture, parts = asked
+    picture, parts = sample
     os.symlink(bundle, folder / "bundle")
     shutil.copyfile(picture, folder / "picture.png")
     crops = [{"x": part.x, "y": part.y, "size": PART} for part in parts]
@@ -103,7 +103,7 @@ def use(sources: Path, node: Node, chromium: str, address: str, *example: str) -
 
 @contextlib.contextmanager
 def with_bundler(
-    clean: Path, node: Node, bundle: Path, asked: tuple[Path, list[Part]], folder: Path
+    clean: Path, node: Node, bundle: Path, sample: tuple[Path, list[Part]], folder: Path
 ) -> Iterator[str]:
     """The page as Vite builds it with its own settings, on a host that isolates it: two threads."""
     for name in ("index.html", "page.js"):
@@ -112,29 +112,29 @@ def with_bundler(
     command = [*node.node, str(vite), "build", "--base", "./", "--outDir", str(folder), "--emptyOutDir"]
     done = subprocess.run(command, cwd=clean, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    site(folder, bundle, asked, threads=2)
+    site(folder, bundle, sample, threads=2)
     with served({"": folder, "bundle": bundle}) as server:
         yield server.address
 
 
 @contextlib.contextmanager
 def without_bundler(
-    clean: Path, node: Node, bundle: Path, asked: tuple[Path, list[Part]], folder: Path
+    clean: Path, node: Node, bundle: Path, sample: tuple[Path, list[Part]], folder: Path
 ) -> Iterator[str]:
     """The page as it is, the package's files beside it, on a host that knows nothing of isolation."""
     shutil.copytree(clean / "node_modules" / "phantom-edge-web" / "dist", folder / "engine")
     script = (HERE / "page.js").read_text().replace("'phantom-edge-web'", "'./engine/index.js'")
     (folder / "page.js").write_text(script)
     shutil.copyfile(HERE / "index.html", folder / "index.html")
-    site(folder, bundle, asked)
+    site(folder, bundle, sample)
     with plainly_served(folder) as server:
         yield server.address
 
 
 @pytest.fixture(scope="module", params=[with_bundler, without_bundler], ids=["bundler", "no bundler"])
-def used(request, clean, sources, node, chromium, web_bundle, asked, tmp_path_factory) -> dict:
+def used(request, clean, sources, node, chromium, web_bundle, sample, tmp_path_factory) -> dict:
     folder = tmp_path_factory.mktemp("site")
-    with request.param(clean, node, web_bundle, asked, folder) as address:
+    with request.param(clean, node, web_bundle, sample, folder) as address:
         return {"isolates": request.param is with_bundler, **use(sources, node, chromium, address)}
 
 
@@ -216,16 +216,16 @@ def test_a_bundle_stores_its_files_and_leaves_those_of_others_alone(used, web_bu
     assert "bundle/earlier" not in stored
 
 
-def test_every_kind_of_picture_gives_the_same_pixels(used, asked):
-    rgba = np.asarray(Image.open(asked[0]).convert("RGBA"))
+def test_every_kind_of_picture_gives_the_same_pixels(used, sample):
+    rgba = np.asarray(Image.open(sample[0]).convert("RGBA"))
     assert set(used["results"]["digests"].values()) == {hashlib.sha256(rgba.tobytes()).hexdigest()}
     assert len(used["results"]["digests"]) == 10
     first, second = used["results"]["alike"]
     assert first == second
 
 
-def test_answers_are_those_of_python(used, session, asked):
-    results, picture = used["results"], Image.open(asked[0])
+def test_answers_are_those_of_python(used, session, sample):
+    results, picture = used["results"], Image.open(sample[0])
     assert results["whole"]["text"] == answer(session, picture)
     assert results["whole"]["look"] > 0 == results["again"]["look"]  # one frame, one look
     assert results["streamed"]["answer"]["stop"] == "end"
@@ -233,8 +233,8 @@ def test_answers_are_those_of_python(used, session, asked):
     assert results["streamed"]["answer"]["text"] == best or max(gaps) < TIE
 
 
-def test_a_conversation_is_pythons(used, session, asked):
-    chat, talk = session.chat(Image.open(asked[0])), used["results"]["talk"]
+def test_a_conversation_is_pythons(used, session, sample):
+    chat, talk = session.chat(Image.open(sample[0])), used["results"]["talk"]
     assert talk[0]["text"] == "".join(chat.ask(LARGEST))
     assert talk[1]["text"]
     assert talk[1]["look"] == 0
@@ -242,15 +242,15 @@ def test_a_conversation_is_pythons(used, session, asked):
     assert 0 < used["results"]["whole"]["confidence"] <= 1
 
 
-def test_a_crop_changes_the_answer_as_in_python(used, session, asked):
-    path, parts = asked
+def test_a_crop_changes_the_answer_as_in_python(used, session, sample):
+    path, parts = sample
     texts = [step["text"] for step in used["results"]["cropped"]]
     assert texts == [answer(session, cut(Image.open(path), part)) for part in parts]
     assert texts[0] != texts[1]
 
 
-def test_choices_have_the_likelihoods_of_python(used, session, asked):
-    ranking = session.chat(Image.open(asked[0])).rank(LARGEST, CHOICES)
+def test_choices_have_the_likelihoods_of_python(used, session, sample):
+    ranking = session.chat(Image.open(sample[0])).rank(LARGEST, CHOICES)
     expected = {choice.text: choice.probability for choice in ranking}
     seen = {choice["text"]: choice["probability"] for choice in used["results"]["ranked"]}
     assert seen == pytest.approx(expected, abs=NEAR)
@@ -286,14 +286,14 @@ def test_what_is_wrong_is_a_failure_with_a_line(used):
         assert "\n" not in failure["message"]
 
 
-def test_the_example_page_runs(clean, sources, node, chromium, web_bundle, session, asked, tmp_path):
+def test_the_example_page_runs(clean, sources, node, chromium, web_bundle, session, sample, tmp_path):
     package = clean / "node_modules" / "phantom-edge-web"
     shutil.copyfile(package / "example.html", tmp_path / "index.html")
     os.symlink(package / "dist", tmp_path / "phantom-edge")
     os.symlink(web_bundle, tmp_path / "bundle")
     with plainly_served(tmp_path) as server:
-        seen = use(sources, node, chromium, server.address, str(asked[0]), LARGEST)
+        seen = use(sources, node, chromium, server.address, str(sample[0]), LARGEST)
     assert seen["results"] == {
         "ready": "phantom-nano is ready",
-        "answer": answer(session, Image.open(asked[0])),
+        "answer": answer(session, Image.open(sample[0])),
     }

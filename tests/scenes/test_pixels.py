@@ -22,13 +22,13 @@ TEAL = (0, 150, 160)  # no named colour, and no mixture of one with its rim
 
 
 def _scenes(kind, count, split="train"):
-    index, found = 0, []
-    while len(found) < count:
+    index, scenes = 0, []
+    while len(scenes) < count:
         scene = make_scene(split, index, seed=77)
         index += 1
         if scene.kind == kind:
-            found.append(scene)
-    return found
+            scenes.append(scene)
+    return scenes
 
 
 def _placed(scene, *kinds):

@@ -78,68 +78,68 @@ def test_the_first_of_two_is_the_larger_half_of_the_time(rows):
 
 def test_answers_follow_from_the_ground_truth(rows):
     """The questions are parsed and answered again from the parts alone."""
-    asked = Counter()
+    count = Counter()
     for scene, triple in rows:
         objects = [p for p in scene.parts if p.kind == "object"]
         names = [f"{p.colour} {p.label}" for p in objects]
-        if found := re.fullmatch(
+        if match := re.fullmatch(
             r"(?:How many|Count the) (\w+)( objects)?(?: are there)?[?.]", triple.question
         ):
-            word = found[1]
+            word = match[1]
             number = sum(
                 word in (p.colour, "objects") or word in (p.label + "s", p.label + "es") for p in objects
             )
             assert triple.answer == str(number)
-        elif found := re.fullmatch(r"(?:Is there|Can you see) an? (.+)\?", triple.question):
-            there = found[1] in names or found[1] in [p.kind for p in scene.parts]
+        elif match := re.fullmatch(r"(?:Is there|Can you see) an? (.+)\?", triple.question):
+            there = match[1] in names or match[1] in [p.kind for p in scene.parts]
             assert triple.answer == ("yes" if there else "no")
-        elif found := re.fullmatch(r"Where is the (\w+ \w+)\?", triple.question):
-            assert names.count(found[1]) == 1
-            part = objects[names.index(found[1])]
+        elif match := re.fullmatch(r"Where is the (\w+ \w+)\?", triple.question):
+            assert names.count(match[1]) == 1
+            part = objects[names.index(match[1])]
             assert triple.answer == POSITIONS[3 * int(part.y * 3) + int(part.x * 3)]
-        elif found := re.fullmatch(r"What (?:colour|color|shape) is the (\w+)( object)?\?", triple.question):
-            same = [p for p in objects if found[1] in (p.label, p.colour)]
-            if found[1] != "arrow" and found[1] not in ("largest", "smallest"):
+        elif match := re.fullmatch(r"What (?:colour|color|shape) is the (\w+)( object)?\?", triple.question):
+            same = [p for p in objects if match[1] in (p.label, p.colour)]
+            if match[1] != "arrow" and match[1] not in ("largest", "smallest"):
                 assert [p.colour if triple.task == "colour" else p.label for p in same] == [triple.answer]
-        elif found := re.fullmatch(
+        elif match := re.fullmatch(
             r"Is the (\w+ \w+) (left|right|above|below).* the (\w+ \w+)\?", triple.question
         ):
-            a, b = (objects[names.index(found[n])] for n in (1, 3))
+            a, b = (objects[names.index(match[n])] for n in (1, 3))
             truth = {"left": a.x < b.x, "right": a.x > b.x, "above": a.y < b.y, "below": a.y > b.y}
             if triple.task == "yesno":
-                assert triple.answer == ("yes" if truth[found[2]] else "no")
+                assert triple.answer == ("yes" if truth[match[2]] else "no")
             else:
                 assert truth[triple.answer]
         else:
             continue
-        asked[triple.task] += 1
-    assert all(asked[task] > 300 for task in ("count", "yesno", "position", "colour", "shape", "relation"))
+        count[triple.task] += 1
+    assert all(count[task] > 300 for task in ("count", "yesno", "position", "colour", "shape", "relation"))
 
 
 def _object(label, colour, x, y, radius=0.1):
     return Part("object", label, colour, x, y, radius)
 
 
-def _asked(*parts, kind="objects"):
+def _answers(*parts, kind="objects"):
     """All questions that come up on the parts, over many draws."""
     return {t.question: t.answer for seed in range(60) for t in ask(kind, parts, random.Random(seed))}
 
 
 def test_the_largest_is_asked_only_when_it_is_clearly_so():
-    clear = _asked(_object("star", "red", 0.2, 0.2, 0.126), _object("ring", "blue", 0.8, 0.8, 0.1))
+    clear = _answers(_object("star", "red", 0.2, 0.2, 0.126), _object("ring", "blue", 0.8, 0.8, 0.1))
     assert clear["What colour is the largest object?"] == "red"
-    close = _asked(_object("star", "red", 0.2, 0.2, 0.12), _object("ring", "blue", 0.8, 0.8, 0.1))
+    close = _answers(_object("star", "red", 0.2, 0.2, 0.12), _object("ring", "blue", 0.8, 0.8, 0.1))
     assert not [question for question in close if "largest" in question or "larger" in question]
 
 
 def test_borderline_places_and_sides_are_not_asked():
-    near = _asked(_object("star", "red", 0.34, 0.5), _object("ring", "blue", 0.4, 0.62))
+    near = _answers(_object("star", "red", 0.34, 0.5), _object("ring", "blue", 0.4, 0.62))
     assert not [question for question in near if question.startswith("Where is the red star")]
     assert not [question for question in near if "left or right" in question or "above or below" in question]
 
 
 def test_doubles_are_not_named():
-    twice = _asked(
+    twice = _answers(
         _object("star", "red", 0.2, 0.2), _object("star", "red", 0.8, 0.8), _object("ring", "blue", 0.2, 0.8)
     )
     assert not [q for q in twice if re.search("the (star|red object|red star)[ ?.]", q)]
@@ -149,11 +149,11 @@ def test_doubles_are_not_named():
 
 def test_an_arrow_is_no_object():
     arrow = Part("arrow", "up left", "red", 0.75, 0.75, 0.2)
-    asked = _asked(arrow, _object("star", "blue", 0.2, 0.2), kind="arrow")
-    assert asked["Which way does the arrow point?"] == "up left"
-    assert asked["What colour is the arrow?"] == "red"
-    assert asked["Where is the arrow?"] == "bottom right"
-    assert not [q for q in asked if "objects" in q or "red object" in q]
+    answers = _answers(arrow, _object("star", "blue", 0.2, 0.2), kind="arrow")
+    assert answers["Which way does the arrow point?"] == "up left"
+    assert answers["What colour is the arrow?"] == "red"
+    assert answers["Where is the arrow?"] == "bottom right"
+    assert not [q for q in answers if "objects" in q or "red object" in q]
 
 
 def test_a_caption_reads_from_left_to_right():
@@ -165,7 +165,7 @@ def test_a_caption_reads_from_left_to_right():
     assert caption(parts) == "a red star, an orange ring and a sign that says ABC"
     assert caption(parts[:2]) == "an orange ring and a sign that says ABC"
     assert caption([Part("arrow", "up", "orange", 0.5, 0.5, 0.2)]) == "an orange arrow that points up"
-    assert "Describe the image." not in _asked(
+    assert "Describe the image." not in _answers(
         *(_object("star", "red", 0.1 + 0.2 * n, 0.5, 0.06) for n in range(5))
     )
 

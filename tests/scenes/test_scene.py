@@ -42,10 +42,10 @@ def test_the_same_scene_in_another_process():
         digest.update(scene.render(96).tobytes() + repr((scene, scene.triples())).encode())
     for hash_seed in ("0", "1"):
         command = [sys.executable, "-c", _PRINT]
-        told = subprocess.run(
+        printed = subprocess.run(
             command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
         )
-        assert told.stdout.strip() == digest.hexdigest()
+        assert printed.stdout.strip() == digest.hexdigest()
 
 
 def test_another_index_seed_or_split_is_another_scene():

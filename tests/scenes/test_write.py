@@ -17,11 +17,11 @@ def _lines(folder):
 
 
 def test_files_hold_the_scenes(tmp_path):
-    told = []
+    progress = []
     folder = write_scenes(
-        tmp_path / "a" / "scenes", "test", 4, 9, 64, lambda done, count: told.append((done, count))
+        tmp_path / "a" / "scenes", "test", 4, 9, 64, lambda done, count: progress.append((done, count))
     )
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert sorted(p.name for p in folder.iterdir()) == [*(f"{n:06d}.png" for n in range(4)), "triples.jsonl"]
     lines = _lines(folder)
     for index in range(4):
