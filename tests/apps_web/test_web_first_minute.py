@@ -148,6 +148,7 @@ def test_the_gallerys_pictures_are_answered_rightly(check, address, samples):
 # --- what is dropped and pasted -----------------------------------------------------------------------------
 
 NO_PICTURE = "This file is not a picture that the browser can show. Choose a JPEG or a PNG."
+TRANSPARENT = "a transparent picture"
 
 
 def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp_path):
@@ -155,12 +156,15 @@ def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp
     notes.write_text("no picture")
     bomb = _bomb(tmp_path / "bomb.png", 30_000)
     clip.write_bytes(b"\x1a\x45\xdf\xa3 no clip")
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (40, 30)).save(clear)
     good = {"name": "scene.png", "type": "image/png", "path": picture}
     text = {"name": "notes.txt", "type": "text/plain", "path": notes}
     cases = {
         "a picture": ("drop", [good], None),
         "a pasted picture": ("paste", [good], None),
         "several files": ("drop", [text, good, good], None),
+        TRANSPARENT: ("drop", [{**good, "path": clear}], None),
         "no picture": ("drop", [text], NO_PICTURE),
         "one that only says so": ("drop", [{**good, "path": notes}], NO_PICTURE),
         "a huge one": ("drop", [{"name": "huge.png", "type": "image/png", "repeat": 65}], "larger than 64"),
@@ -176,6 +180,8 @@ def test_what_is_dropped_or_pasted_is_shown_or_said(check, address, picture, tmp
     for (name, (way, files, says)), state in zip(cases.items(), seen["seen"], strict=True):
         assert state["over"] == (True if way == "drop" else None), name  # where it falls was shown
         assert (state["notice"] is None) == (says is None), name
+        if name == TRANSPARENT:
+            assert state["corner"] == [255] * 4  # white, as the model sees it
         if says:
             assert says in state["notice"]
             assert state["ways"] == ["Use a picture", "Close"], name

@@ -175,6 +175,7 @@ export async function incoming({ url, cases, folder }) {
       inView: await page.$eval('#notice', (one) => one.hidden || one.checkVisibility()),
       hint: await page.$eval('#hint-source', (one) => (one.hidden ? '' : one.textContent)),
       source: await page.$eval('#stage', (stage) => stage.dataset.source ?? null),
+      corner: await page.$eval('#still', corner),
       axe: notice ? await auditAccessibility(page) : [],
     })
     if (notice) await page.click('#notice-close')
@@ -209,6 +210,13 @@ function give({ way, data }) {
   const shown = document.querySelector('#drop').checkVisibility()
   send('drop')
   return shown && !document.querySelector('#drop').checkVisibility()
+}
+
+/** Runs in the page: RGBA of a canvas's first pixel, read from a copy, because the canvas itself is not for reading. */
+function corner(canvas) {
+  const copy = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true })
+  copy.drawImage(canvas, 0, 0)
+  return [...copy.getImageData(0, 0, 1, 1).data]
 }
 
 /** Runs in the page. */

@@ -1,6 +1,6 @@
 /** A picture from a file as a source: for devices without a camera, and to ask about a photo. */
 
-import { Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
+import { capture, Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
 
 import { text } from '../i18n/text'
 import { megabytes } from '../ui/format'
@@ -28,9 +28,11 @@ export class Picture implements Source {
     const size = { width: Math.max(1, Math.round(bitmap.width * scale)), height: Math.max(1, Math.round(bitmap.height * scale)) }
     Object.assign(canvas, size)
     const context = canvas.getContext('2d')
-    context?.fillRect(0, 0, size.width, size.height)
     context?.drawImage(bitmap, 0, 0, size.width, size.height)
     bitmap.close()
+    // Its transparent parts are shown as the engine sees them.
+    const { rgba } = await capture(canvas)
+    context?.putImageData(new ImageData(new Uint8ClampedArray(rgba), size.width, size.height), 0, 0)
     canvas.hidden = false
     return new Picture(canvas, size)
   }
