@@ -86,7 +86,8 @@ def test_the_first_screen_asks_for_nothing_and_every_way_is_reached(check, addre
     assert seen["loading"]  # the model is loaded meanwhile, in view
     assert "leaves this device" in seen["words"][1]
     assert "phantom-edge app demo --bundle" in seen["commands"]
-    assert seen["tabs"] == ["start-camera", "start-sample", "start-picture", "SUMMARY"]
+    assert seen["tabs"] == ["welcome-adjust", "start-camera", "start-sample", "start-picture", "SUMMARY"]
+    assert (seen["german"], seen["closed"]) == ("Kamera verwenden", "welcome-adjust")
     for state in seen["states"]:
         assert (state["axe"], state["contrast"], state["unreached"]) == ([], [], []), state
         assert state["width"], state  # nothing is beside the window

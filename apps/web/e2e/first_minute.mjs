@@ -47,6 +47,12 @@ export async function welcome({ url, folder }) {
   seen.tabs = await tabs(page)
   seen.cameras = await page.evaluate(() => globalThis.cameras)
   await page.setViewportSize(LANDSCAPE)
+  await page.click('#welcome-adjust')
+  await page.selectOption('#language', 'de')
+  seen.german = await page.textContent('#start-camera .title')
+  await page.selectOption('#language', 'en')
+  await page.keyboard.press('Escape')
+  seen.closed = await page.$eval('#settings', (dialog) => !dialog.open && document.activeElement.id)
   await page.keyboard.press('Shift+Tab')
   await page.focus('#start-picture')
   await page.keyboard.press('Enter')
@@ -68,7 +74,7 @@ function reach(page, root) {
     })
     document.querySelector(root).scrollTop = 0
     scrollTo(0, 0)
-    const first = controls[0].getBoundingClientRect()
+    const first = document.querySelector(`${root} .way`).getBoundingClientRect()
     return { unreached: unreached.map(({ id }) => id), width: document.documentElement.scrollWidth <= innerWidth, first: first.bottom <= innerHeight }
   }, root)
 }

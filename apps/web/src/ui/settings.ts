@@ -26,7 +26,7 @@ export class Settings {
   private readonly instructions = element('prefix', HTMLTextAreaElement)
 
   constructor(host: SettingsHost) {
-    opened('settings', 'adjust')
+    opened('settings', 'adjust', 'welcome-adjust')
     this.instructions.maxLength = LONGEST_PREFIX
     this.language.addEventListener('change', () => host.onChoice('language', this.language.value))
     this.scheme.addEventListener('change', () => host.onChoice('scheme', this.scheme.value as Scheme))
