@@ -229,7 +229,7 @@ def test_the_history_keeps_what_is_new_and_shows_it_again(check, address, video,
     assert file["size"] > 1000
     assert seen["deleted"] == {"rows": 2, "focus": "round delete"}
     reopened = seen["reopened"]
-    assert reopened["asked"] == 0  # the answer is the one that was given
+    assert reopened["newAnswers"] == 0  # the answer is the one that was given
     assert reopened["label"][0] == COUNT
     assert reopened["frame"]["still"]
     assert "after 1 earlier" in seen["more"]

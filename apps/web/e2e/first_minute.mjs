@@ -270,7 +270,7 @@ export async function history({ url, video, picture, folder }) {
   const answers = await page.evaluate(() => globalThis.answers.length)
   await page.waitForTimeout(500)
   seen.reopened = {
-    asked: (await page.evaluate(() => globalThis.answers.length)) - answers,
+    newAnswers: (await page.evaluate(() => globalThis.answers.length)) - answers,
     label: await page.$$eval('.label p', (lines) => lines.map((line) => line.textContent)),
     frame: await stillFrame(page),
   }
@@ -295,7 +295,7 @@ export async function turns({ url, picture, questions, portrait, file }) {
   await page.waitForFunction(() => !document.querySelector('#test').disabled, null, { timeout: 60_000 })
   await page.setInputFiles('#file', picture)
   await waitForAnswers(page, 1)
-  const asked = async (question) => {
+  const answerTo = async (question) => {
     const before = await page.evaluate(() => globalThis.answers.length)
     await page.fill('#question', question)
     await page.keyboard.press('Enter')
@@ -307,18 +307,18 @@ export async function turns({ url, picture, questions, portrait, file }) {
   await page.waitForFunction(() => document.querySelector('#stage').dataset.state === 'paused', null, { timeout: 30_000 })
   const first = (await page.evaluate(() => globalThis.answers.at(-1)))
   const answers = []
-  for (const question of questions) answers.push(await asked(question))
+  for (const question of questions) answers.push(await answerTo(question))
   const seen = { first, answers, frame: await stillFrame(page) }
   seen.thread = await page.$$eval('#thread-list li', (all) => all.map((one) => [...one.children].map((part) => part.textContent)))
   seen.axe = await auditAccessibility(page)
   seen.contrast = await lowContrast(page)
   seen.placeholder = await page.getAttribute('#question', 'placeholder')
   if (file) await page.screenshot({ path: file })
-  seen.twice = await asked(questions.at(-1))
+  seen.twice = await answerTo(questions.at(-1))
   seen.length = (await page.$$('#thread-list li')).length
   await page.click('#thread-new')
   seen.fresh = { shown: await page.$eval('#thread', (thread) => thread.checkVisibility()), focus: await page.evaluate(() => document.activeElement.id) }
-  seen.alone = await asked(questions[0])
+  seen.alone = await answerTo(questions[0])
   await close()
   return { ...seen, complaints }
 }
