@@ -14,7 +14,7 @@ final class GoldenTests: XCTestCase {
 
     /// Picture, image tokens, prefill and cached decoding along the recorded answer, each within its limit.
     func testTheRecordedAnswersAreGivenHere() async throws {
-        let rows = try await CoreMLEngine.load(Launch.bundleFolder) { _ in }.selfTest()
+        let rows = try await CoreMLEngine.load(Launch.bundleFolder, .greedy) { _ in }.selfTest()
         XCTAssertEqual(rows.count, 4)
         for row in rows { XCTAssertTrue(row.passed, "\(row.name): \(row.measured), limit \(row.limit)") }
     }
@@ -22,7 +22,7 @@ final class GoldenTests: XCTestCase {
     /// The way through the app's own engine: loading by steps, one picture, one answer.
     @MainActor func testTheAppsEngineAnswersAboutAPicture() async throws {
         var steps: [Double] = []
-        let engine = try await CoreMLEngine.load(Launch.bundleFolder) { steps.append($0.part) }
+        let engine = try await CoreMLEngine.load(Launch.bundleFolder, .greedy) { steps.append($0.part) }
         XCTAssertEqual(steps, steps.sorted())
         let image = try RGBImage(DrawnScene.image())
         let question = "What colour is the largest object?"
