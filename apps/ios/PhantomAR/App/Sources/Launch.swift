@@ -20,11 +20,7 @@ enum Launch {
     static func hasWelcomed() { UserDefaults.standard.set(true, forKey: "welcomed") }
 
     /// What the model knows, in a sentence of its bundle; nil where it says nothing.
-    static var knows: String? {
-        struct Said: Decodable { let knows: String? }
-        let manifest = try? Data(contentsOf: bundleFolder.appendingPathComponent("manifest.json"))
-        return manifest.flatMap { try? JSONDecoder().decode(Said.self, from: $0) }?.knows
-    }
+    static var knows: String? { (try? ModelBundle(folder: bundleFolder, verify: false))?.manifest.knows }
 
     static let config = Result { try AppConfig(contentsOf: Bundle.main.url(forResource: "app", withExtension: "json")) }
 

@@ -79,7 +79,7 @@ class MainActivity : ComponentActivity() {
         this.model = model
         this.screen = screen
         this.sources = sources
-        welcome = Welcome(this, config.title, Welcome.knows(loader.manifest()))
+        welcome = Welcome(this, config.title, loader.knows)
         scope.launch {
             model.state.collect {
                 screen.show(it, sources.canUseAr)

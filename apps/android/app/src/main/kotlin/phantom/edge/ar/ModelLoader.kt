@@ -24,7 +24,9 @@ import phantom.edge.ar.core.HttpSupply
 import phantom.edge.ar.core.LoadingStep
 import phantom.edge.ar.core.PhantomEngine
 import phantom.edge.ar.core.Phrase
+import phantom.edge.core.BundleException
 import phantom.edge.core.FileSupply
+import phantom.edge.core.Manifest
 import phantom.edge.core.ModelBundle
 import phantom.edge.core.PhantomEdgeException
 import phantom.edge.core.Sampling
@@ -59,8 +61,17 @@ class ModelLoader(private val context: Context, private val sampling: Sampling) 
         }
     }
 
+    /** What the model knows, in a sentence of its bundle; null where it says nothing, or cannot be loaded. */
+    val knows: String?
+        get() =
+            try {
+                manifest()?.let { Manifest.read(it).knows }
+            } catch (error: BundleException) {
+                null
+            }
+
     /** Of the bundle that the app carries or fetches; null where it has none. */
-    fun manifest(): ByteArray? = asset(ModelBundle.MANIFEST)
+    private fun manifest(): ByteArray? = asset(ModelBundle.MANIFEST)
 
     /** Work that tells how far it is from other threads; of its many words the newest is passed on. */
     private suspend fun <T> telling(

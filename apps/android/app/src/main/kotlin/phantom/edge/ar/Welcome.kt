@@ -3,8 +3,6 @@ package phantom.edge.ar
 import android.app.Activity
 import android.app.AlertDialog
 import android.content.Context
-import org.json.JSONException
-import org.json.JSONObject
 
 /**
  * The first screen, before the system asks for the camera: what this is, that nothing leaves the phone, what the model
@@ -33,15 +31,7 @@ class Welcome(private val activity: Activity, private val title: String, private
         act()
     }
 
-    companion object {
-        private const val KEY = "welcomed"
-
-        /** The sentence of a bundle's manifest; null where it says nothing. */
-        fun knows(manifest: ByteArray?): String? =
-            try {
-                manifest?.let { JSONObject(it.decodeToString()).optString("knows") }?.ifEmpty { null }
-            } catch (error: JSONException) {
-                null
-            }
+    private companion object {
+        const val KEY = "welcomed"
     }
 }

@@ -50,7 +50,7 @@ class BundleUpdate(
 
     init {
         if (manifest.size > ModelBundle.MANIFEST_LIMIT) refuse("is over ${ModelBundle.MANIFEST_LIMIT shr 20} MiB")
-        val newer = Manifest(JsonReader.read(manifest))
+        val newer = Manifest.read(manifest)
         files = newer.files.filterKeys(names(newer)::contains).toSortedMap()
         for ((name, entry) in files) {
             if (name == ModelBundle.MANIFEST || files.keys.any { it.startsWith("$name/") }) refuse("has a file $name that cannot be")

@@ -122,6 +122,9 @@ class Manifest internal constructor(json: Any?) {
         /** The layout that this library reads. */
         const val SCHEMA = 2
 
+        /** The manifest in a file's bytes. Throws [BundleException] for what is none, or is newer than this library. */
+        fun read(json: ByteArray): Manifest = Manifest(JsonReader.read(json))
+
         /** Whether a relative path stays below the folder that it starts from. */
         internal fun isInside(path: String): Boolean =
             path.isNotEmpty() && !path.startsWith("/") && ".." !in path.split("/")

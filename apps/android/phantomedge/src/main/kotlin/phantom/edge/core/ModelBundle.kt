@@ -25,7 +25,7 @@ class ModelBundle(val folder: File, verify: Boolean = true) {
 
     init {
         if (!File(folder, MANIFEST).exists()) throw BundleException("$folder has no $MANIFEST: give a bundle's folder")
-        manifest = Manifest(JsonReader.read(read(MANIFEST, MANIFEST_LIMIT)))
+        manifest = Manifest.read(read(MANIFEST, MANIFEST_LIMIT))
         if (verify) checkFiles()
     }
 

@@ -79,6 +79,8 @@ class BundleTest {
         }
         assertEquals(null, Manifest(whole).knows)
         assertEquals("Shapes \uD83D\uDD34.", Manifest(whole + ("knows" to "Shapes \uD83D\uDD34.")).knows)
+        assertEquals(Manifest(whole).files.keys, Manifest.read(File(folder, "manifest.json").readBytes()).files.keys)
+        assertFailsWith<BundleException> { Manifest.read("[".toByteArray()) }
         File(folder, "manifest.json").writeText("[")
         assertRefused("JSON")
     }
