@@ -14,6 +14,7 @@ import {
 } from 'phantom-edge-web'
 
 import type { AppConfig } from './config'
+import type { AppFailure } from './failure'
 import type { Entry } from './history/history'
 import { Past } from './history/past'
 import { text } from './i18n/text'
@@ -228,7 +229,7 @@ export class App implements LoopHost, SourcesHost {
     else this.reopened = null
   }
 
-  onSourceFailure(failure: Failure, remedies: Remedies): void {
+  onSourceFailure(failure: AppFailure, remedies: Remedies): void {
     this.refresh()
     this.status.fail('source', failure, remedies)
   }

@@ -1,7 +1,8 @@
 /** Which source the pictures come from: opens the camera, a file, the sample or AR as the user says, and closes the one before. */
 
-import { asFailure, type Failure } from 'phantom-edge-web'
+import { asFailure } from 'phantom-edge-web'
 
+import type { AppFailure } from './failure'
 import { Camera, type Facing } from './source/camera'
 import { Picture } from './source/picture'
 import { Sample } from './source/sample'
@@ -14,7 +15,7 @@ export interface SourcesHost {
   /** Another source takes the place of the one before; null while one is being opened. */
   onSource(source: Source | null): void
   /** A source cannot be had; these are the ways on. */
-  onSourceFailure(failure: Failure, remedies: Remedies): void
+  onSourceFailure(failure: AppFailure, remedies: Remedies): void
   /** The source goes on to show something else. */
   onSceneLeft(): void
   /** The user wants to choose a picture. */
@@ -118,7 +119,7 @@ export class Sources {
     this.host.onSource(source)
   }
 
-  private cameraMissing(failure: Failure): void {
+  private cameraMissing(failure: AppFailure): void {
     this.cameraFailed = true
     this.host.onSourceFailure(failure, {
       retry: () => void this.openCamera(),

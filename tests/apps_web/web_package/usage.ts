@@ -17,7 +17,8 @@ const code: FailureCode = new Failure('picture', 'No.').code
 const chat: Chat = await model.chat(frame)
 const next: string = (await chat.ask('And now?', { maxTokens: 8 })).text
 const passed: boolean = await model.selfTest()
-export { code, likeliest, next, passed }
+const own: Failure<FailureCode | 'no-card'> = new Failure('no-card', 'Put one in.')
+export { code, likeliest, next, own, passed }
 
 // @ts-expect-error: a device that there is not
 await load('./bundle/', { device: 'npu' })
@@ -27,5 +28,7 @@ await model.ask(1, 'Why?')
 await model.ask(frame, 'Why?', { crop: { size: 0.5 } })
 // @ts-expect-error: answers are read only
 answer.text = ''
+// @ts-expect-error: a camera is the page's own, not the engine's
+export const camera: FailureCode = 'camera-missing'
 // @ts-expect-error: not part of the package's interface
 import 'phantom-edge-web/measuring'

@@ -11,18 +11,13 @@ export type FailureCode =
   | 'conversation' // the context holds no more of the questions and answers before it
   | 'picture' // what is not a picture, or a square that is not in it
   | 'cancelled' // loading was ended, or the model closed
-  | 'camera-missing'
-  | 'camera-refused'
-  | 'camera-busy'
-  | 'camera-insecure'
-  | 'ar'
 
-/** An error whose message is written for the user: what is wrong and how to mend it. */
-export class Failure extends Error {
+/** An error whose message is written for the user: what is wrong and how to mend it. A page may have codes of its own. */
+export class Failure<Code extends string = FailureCode> extends Error {
   override readonly name = 'Failure'
 
   constructor(
-    readonly code: FailureCode,
+    readonly code: Code,
     message: string,
   ) {
     super(message)
@@ -30,7 +25,10 @@ export class Failure extends Error {
 }
 
 /** Any thrown value as a {@link Failure}; browsers and WASM report memory that has run out in several ways. */
-export function asFailure(error: unknown, code: FailureCode = 'model'): Failure {
+export function asFailure<Code extends string = never>(
+  error: unknown,
+  code: FailureCode | Code = 'model',
+): Failure<FailureCode | Code> {
   if (error instanceof Failure) return error
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
   if (OUT_OF_MEMORY.test(text)) {

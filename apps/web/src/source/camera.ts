@@ -2,6 +2,7 @@
 
 import { capture, Failure, type Frame, type Size, type Square } from 'phantom-edge-web'
 
+import type { AppFailure } from '../failure'
 import { text } from '../i18n/text'
 import { Cutter, type Source } from './source'
 
@@ -93,7 +94,7 @@ export class Camera implements Source {
   }
 }
 
-function cameraFailure(error: unknown): Failure {
+function cameraFailure(error: unknown): AppFailure {
   const name = error instanceof DOMException ? error.name : ''
   switch (name) {
     case 'NotAllowedError':

@@ -1,7 +1,8 @@
 /** What the app is doing: the pill, the loading card, the notice of a failure, and the words for a screen reader. */
 
-import type { Failure, Progress } from 'phantom-edge-web'
+import type { FailureCode, Progress } from 'phantom-edge-web'
 
+import type { AppFailure, AppFailureCode } from '../failure'
 import { type Key, language, text, type Values } from '../i18n/text'
 import { button, element, say, write } from './dom'
 import { megabytes, percent } from './format'
@@ -72,7 +73,7 @@ export class Status {
   }
 
   /** Shows a failure with the ways out of it that are given. */
-  fail(subject: Subject, failure: Failure, remedies: Remedies): void {
+  fail(subject: Subject, failure: AppFailure, remedies: Remedies): void {
     if (this.subject === 'model' && subject !== 'model') return
     this.subject = subject
     this.remedies = remedies
@@ -90,7 +91,7 @@ export class Status {
    * What the page itself says is in the user's language. The engine's line is English: in other languages the way on
    * stands before it, and the line is a detail.
    */
-  private explain({ code, message }: Failure): void {
+  private explain({ code, message }: AppFailure): void {
     say('notice-title', `failure.${code}`)
     const usual = text(`mend.${code}`)
     const isForeign = ENGINE.has(code) && language() !== 'en' && message !== usual
@@ -117,4 +118,4 @@ export class Status {
 }
 
 /** Codes of failures whose message the engine wrote, in English. */
-const ENGINE: ReadonlySet<Failure['code']> = new Set(['browser', 'damaged', 'manifest', 'memory', 'model', 'network', 'prompt', 'conversation'])
+const ENGINE: ReadonlySet<AppFailureCode> = new Set<FailureCode>(['browser', 'damaged', 'manifest', 'memory', 'model', 'network', 'prompt', 'conversation'])
