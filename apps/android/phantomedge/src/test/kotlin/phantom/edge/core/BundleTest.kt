@@ -51,7 +51,8 @@ class BundleTest {
     @Test
     fun aManifestThatIsNoneIsRefused() {
         assertRefused("has no manifest.json")
-        val whole = JsonReader.read(File(Vectors.folder(), "bundle/manifest.json").readBytes()) as Map<*, *>
+        val json = File(Vectors.folder(), "bundle/manifest.json").readBytes()
+        val whole = JsonReader.read(json) as Map<*, *>
         val damages =
             listOf(
                 Triple("schema", null, "not the manifest of a phantom-edge bundle"),
@@ -79,7 +80,7 @@ class BundleTest {
         }
         assertEquals(null, Manifest(whole).knows)
         assertEquals("Shapes \uD83D\uDD34.", Manifest(whole + ("knows" to "Shapes \uD83D\uDD34.")).knows)
-        assertEquals(Manifest(whole).files.keys, Manifest.read(File(folder, "manifest.json").readBytes()).files.keys)
+        assertEquals(Manifest(whole).files.keys, Manifest.read(json).files.keys)
         assertFailsWith<BundleException> { Manifest.read("[".toByteArray()) }
         File(folder, "manifest.json").writeText("[")
         assertRefused("JSON")
