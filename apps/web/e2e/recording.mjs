@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { openPage, waitForAnswers } from './browser.mjs'
 
 /**
- * Frames as JPEG in `folder`, with the milliseconds at which each appeared. `pins` are places on the gallery's picture `name`
+ * Frames as JPEG in `folder`, with the milliseconds at which each appeared. `pins` are places on the gallery's picture `sample`
  * (0 to 1 from its left and top) at which "What is this?" is asked.
  */
-export async function minute({ url, folder, name, pins, question, width = 1280, height = 800 }) {
+export async function minute({ url, folder, sample, pins, question, width = 1280, height = 800 }) {
   const { page, context, complaints, close } = await openPage({ start: null, camera: 'none', viewport: { width, height } })
   await page.emulateMedia({ reducedMotion: 'no-preference', colorScheme: 'dark' })
   const frames = []
@@ -34,7 +34,7 @@ export async function minute({ url, folder, name, pins, question, width = 1280, 
   const live = await page.evaluate(() => globalThis.answers.length)
   await page.click('#choose')
   await page.waitForTimeout(1500)
-  await page.click(`[data-sample=${name}]`)
+  await page.click(`[data-sample=${sample}]`)
   await waitForAnswers(page, live + 1)
   await page.waitForTimeout(1000)
   const answers = []
@@ -53,6 +53,7 @@ export async function minute({ url, folder, name, pins, question, width = 1280, 
   await page.waitForTimeout(1500)
   answers.push(await page.evaluate(() => globalThis.answers.at(-1).text))
   await page.click('#past')
+  await page.waitForFunction(() => [...document.querySelectorAll('.entry img')].every((img) => img.naturalWidth > 0))
   await page.waitForTimeout(2000)
   await session.send('Page.stopScreencast')
   await close()
