@@ -63,9 +63,6 @@ WORLD = (
     ("usual", 22), ("plain", 10), ("margin", 7), ("small", 11), ("texture", 14), ("paper", 9), ("screen", 7),
     ("crop", 13), ("nothing", 7),
 )  # fmt: skip
-SMALL_THINGS = (
-    ("usual", 12), ("small", 45), ("texture", 8), ("paper", 15), ("screen", 12), ("crop", 5), ("nothing", 3),
-)  # fmt: skip
 RECIPE = (
     Stage("see", 1500, "vision", lr=4e-3),
     Stage("answer", 3600, "answers", lr=3e-3, dense=1.0),
@@ -78,7 +75,6 @@ RECIPE = (
     Stage("broaden", 4000, "answers", lr=2e-3, dense=0.4, kinds=HARD, conditions=WORLD),
     Stage("prefer the right", 200, "preference", lr=3e-4, conditions=WORLD),
     Stage("settle at last", 400, "answers", lr=3e-4, dense=0.1, kinds=HARD, conditions=WORLD),
-    Stage("look closer", 420, "answers", lr=1e-3, warmup=30, kinds=HARD, conditions=SMALL_THINGS),
 )
 BROADENING = 8  # the first stage of the third round, from 1
 
