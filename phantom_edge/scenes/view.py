@@ -63,8 +63,8 @@ def draw_view(rng: random.Random, condition: str, parts: Sequence[Part]) -> View
 def _placed(rng: random.Random, condition: str, placing: str, scale: tuple[float, float]) -> View:
     if placing == "full":
         return View(condition)
-    held = placing != "margin"
-    turn, tilt = (12.0, 0.28) if held else (2.0, 0.0)
+    is_tilted = placing != "margin"
+    turn, tilt = (12.0, 0.28) if is_tilted else (2.0, 0.0)
     camera = Camera(rng.uniform(-turn, turn), rng.uniform(-tilt, tilt), rng.uniform(-tilt, tilt)).matrix()
     size = rng.uniform(*scale)
     while True:
