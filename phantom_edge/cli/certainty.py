@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 def certainty(confidence: float | None, ranked: Sequence[Likelihood], form: Form | None) -> float | None:
-    """How likely an answer is, None where that is not known: a choice's is its share among the choices."""
-    if form is not None and form.choices is not None:
-        return ranked[0].probability if ranked else None
-    return confidence
+    """How likely an answer is, None where that is not known.
+
+    A choice's is its share among the choices. Words that a pattern or a schema asks for are not the model's own:
+    how likely it held them says nothing.
+    """
+    if form is None:
+        return confidence
+    return ranked[0].probability if ranked else None
 
 
 def say_doubt(answer: str, probability: float | None) -> None:

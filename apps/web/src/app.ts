@@ -398,7 +398,9 @@ export class App implements LoopHost, SourcesHost {
   }
 
   onAnswer(question: string, answer: ModelAnswer): void {
-    const verdict = verdictOf(answer, this.config.leastConfidence)
+    // Words that a pattern asks for are not the model's own: how likely it held them says nothing.
+    const free = this.presets.of(question)?.form === undefined
+    const verdict = verdictOf(free ? answer : { ...answer, confidence: null }, this.config.leastConfidence)
     this.scene.keep()
     this.stage.label.finish(verdict)
     this.panel.answer(question, verdict)

@@ -45,7 +45,9 @@ public actor PhantomEngine: Engine {
         let timing = await chat.timing
         if text.isEmpty { speed.firstToken = seconds(since: start) }
         speed.rate = rate(timing)
-        return Answer(text: text, speed: speed, stop: timing.stop ?? .end, confidence: timing.confidence)
+        // Words that a form asks for are not the model's own: how likely it held them says nothing.
+        let confidence = form == nil ? timing.confidence : nil
+        return Answer(text: text, speed: speed, stop: timing.stop ?? .end, confidence: confidence)
     }
 
     public func useTiles(of size: Int) async throws {

@@ -62,7 +62,8 @@ class PhantomEngine(
             for (piece in chat.ask(question, options) { job.ensureActive() }) {
                 emit(Piece(piece, rate(chat.timing)))
             }
-            emit(chat.timing.run { Piece("", rate(this), stop, confidence) })
+            // Words that a form asks for are not the model's own: how likely it held them says nothing.
+            emit(chat.timing.run { Piece("", rate(this), stop, confidence.takeIf { form == null }) })
         }.flowOn(worker).collect { piece ->
             val first = if (answer.text.isEmpty()) (System.nanoTime() - start) * 1e-9 else answer.speed.firstToken
             val (text, speed) = answer.text + piece.text to Speed(first, piece.rate)
