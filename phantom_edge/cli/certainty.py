@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def certainty(confidence: float | None, ranked: Sequence[Likelihood], form: Form | None) -> float | None:
     """How likely an answer is, None where that is not known.
 
-    A choice's is its share among the choices. Words that a pattern or a schema asks for are not the model's own:
-    how likely it held them says nothing.
+    A choice's is its share among the choices. Words that a pattern or a schema asks for are not the model's
+    own: how likely it held them says nothing.
     """
     if form is None:
         return confidence

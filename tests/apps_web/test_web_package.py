@@ -25,9 +25,10 @@ from phantom_edge.apps.node import Node, Unreachable
 from phantom_edge.apps.sources import CHECKOUT
 from phantom_edge.runtime.session import Session
 from phantom_edge.scenes import Part
+from phantom_edge.scenes.parts import COLOURS
 
 HERE = Path(__file__).parent / "web_package"
-CHOICES = ["red", "green", "blue", "yellow"]
+CHOICES = [*COLOURS]  # with the right one: shares among wrong ones hang on the last bits
 REGEX = "(a |the )?[a-z]{3,8}"
 MOST_MB = 12
 TIE, NEAR = 0.1, 0.01
