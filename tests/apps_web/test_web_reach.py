@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from phantom_edge.apps.serve import serving
 
 PEM = Path(__file__).with_name("certificate.pem")
 """For localhost, laptop.example and *.lan.example, with its key."""
+# A shell that runs the tests in the background has its children ignore an interrupt.
+INTERRUPTIBLE = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
 URL = "https://192.168.178.123:8462/"
 BLOCKS = {" ": (False, False), "▀": (True, False), "▄": (False, True), "█": (True, True)}
 
@@ -115,7 +118,9 @@ def printed(site: Path, *options: str, columns: int = 80, **environment: str) ->
     command = [sys.executable, "-m", "phantom_edge", "app", "serve", str(site), "--port", "0", *options]
     above, below = pty.openpty()
     environment = {**os.environ, "COLUMNS": str(columns), "PYTHONIOENCODING": "utf-8", **environment}
-    process = subprocess.Popen(command, stdout=below, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=below, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=INTERRUPTIBLE
+    )
     os.close(below)
     text, end = b"", time.monotonic() + 120
     while b"mkcert -CAROOT" not in text and time.monotonic() < end:
@@ -161,7 +166,7 @@ def test_for_machines_it_is_one_line(site, network, options):
         "--json",
         *options,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=INTERRUPTIBLE) as process:
         line = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == ""
