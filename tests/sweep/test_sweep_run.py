@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ def test_a_sweep_goes_on_where_it_ended_and_keeps_its_winner(run, tiny_dirs, tmp
 def test_ctrl_c_keeps_what_is_finished(place, tiny_dirs, tmp_path):
     sweep = ["-m", "phantom_edge", "sweep", "-m", str(tiny_dirs["qwen2"]), *QUICK, "--no-bench", "-o", "mine"]
     command = [sys.executable, *sweep, "--quant", "int4,int8,fp16,fp32", "--cpus", "1"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True, **place) as process:
+    # A shell that runs the tests in the background has its children ignore an interrupt.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heeding, **place}
+    with subprocess.Popen(command, start_new_session=True, **options) as process:
         end = time.monotonic() + 300
         while not list(tmp_path.glob("mine/results/*.json")):
             assert process.poll() is None, process.communicate()
