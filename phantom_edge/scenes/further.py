@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 from phantom_edge.scenes.parts import COLOURS, DEVICES, DIRECTIONS, SHAPES, Part, Triple
-from phantom_edge.scenes.questions import Asker, altered, article, ask, misread, off, phrase
+from phantom_edge.scenes.questions import Asker, altered, article, ask, ask_reading, misread, off, phrase
 from phantom_edge.scenes.view import at_pin, is_visible, is_whole
 
 NOTHING = "nothing that I know"
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def ask_in_view(kind: str, parts: Sequence[Part], cut_out: bool, rng: random.Random) -> tuple[Triple, ...]:
@@ -60,17 +60,14 @@ def _reading(asker: Asker, part: Part, seen: Sequence[Part]) -> None:
         return
     if part.kind == "arrow":
         asker.add("arrow", "arrow", part.label, [d for d in DIRECTIONS if d != part.label])
-    elif part.kind == "gauge":
-        asker.add("gauge", "gauge", part.label, [off(part.label, asker.rng)])
     else:
-        task = "sign" if part.kind == "sign" else "digits"
-        asker.add(task, part.kind, part.label, misread(part.label, asker.rng))
+        ask_reading(asker, part)
 
 
 def _device_answer(device: str, rng: random.Random) -> str:
     """What a reading of a device that is there might be."""
     if device == "sign":
-        return "".join(rng.choices(_LETTERS, k=3))
+        return "".join(rng.choices(ascii_uppercase, k=3))
     if device == "display":
         return str(rng.randint(0, 9999))
     return str(rng.randint(0, 100)) if device == "gauge" else rng.choice(DIRECTIONS)

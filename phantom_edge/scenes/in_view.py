@@ -34,10 +34,6 @@ class SceneInView:
     view: View
     parts: tuple[Part, ...]
 
-    @property
-    def kind(self) -> str:
-        return self.scene.kind if self.parts else "nothing"
-
     def _stream(self, purpose: str) -> random.Random:
         scene = self.scene
         return stream(scene.seed, scene.split, scene.index, self.view.condition, purpose)

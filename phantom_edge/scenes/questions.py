@@ -155,11 +155,17 @@ def _devices(asker: Asker, devices: Sequence[Part]) -> None:
             wrong = [DIRECTIONS[(at + step) % 8] for step in (4, 4, 1, -1)]
             asker.add("arrow", "arrow", part.label, wrong)
             asker.add("colour", "colour", part.colour, COLOURS, "the arrow")
-        elif part.kind == "gauge":
-            asker.add("gauge", "gauge", part.label, [off(part.label, asker.rng)])
         else:
-            task = "sign" if part.kind == "sign" else "digits"
-            asker.add(task, part.kind, part.label, misread(part.label, asker.rng))
+            ask_reading(asker, part)
+
+
+def ask_reading(asker: Asker, part: Part) -> None:
+    """What a sign, a display or a gauge shows."""
+    if part.kind == "gauge":
+        asker.add("gauge", "gauge", part.label, [off(part.label, asker.rng)])
+    else:
+        task = "sign" if part.kind == "sign" else "digits"
+        asker.add(task, part.kind, part.label, misread(part.label, asker.rng))
 
 
 def _extremes(asker: Asker, objects: Sequence[Part]) -> None:

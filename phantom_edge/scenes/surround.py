@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from phantom_edge.scenes.canvas import SCALE
 from phantom_edge.scenes.colours import RGB, hsv, muted
 from phantom_edge.scenes.geometry import compose, inverse, project
 from phantom_edge.scenes.texture import photograph_of
 from phantom_edge.scenes.view import View
-
-SCALE = 2  # supersampling of the edges
 
 
 def surrounded(
@@ -51,9 +50,8 @@ def _warped(inner: Image.Image, matrix: np.ndarray, onto: Image.Image) -> Image.
     back = compose(scale, inverse(matrix), inverse(scale))
     back = (back / back[2, 2]).ravel()[:8].tolist()
     warped = inner.transform(onto.size, Image.Transform.PERSPECTIVE, back, Image.Resampling.BILINEAR)
-    low, high = 0.004, 0.996  # the last pixel is mixed with the black around ``inner``
-    corners = project(matrix, np.array([(low, low), (high, low), (high, high), (low, high)]))
-    onto.paste(warped, (0, 0), _mask(size, [corners]))
+    # The last pixel is mixed with the black around ``inner``.
+    onto.paste(warped, (0, 0), _mask(size, [_square(matrix, 0.004, 0.996)]))
     return onto
 
 
@@ -65,16 +63,16 @@ def _mask(size: int, contours: Sequence[np.ndarray]) -> Image.Image:
     return large.reduce(SCALE)
 
 
-def _frame(view: View, low: float, high: float) -> np.ndarray:
-    """The rectangle from ``low`` to ``high`` of the scene's square, in the picture."""
-    return project(view.matrix, np.array([(low, low), (high, low), (high, high), (low, high)]))
+def _square(matrix: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The corners from ``low`` to ``high`` of the scene's square, in the picture: [4, 2]."""
+    return project(matrix, np.array([(low, low), (high, low), (high, high), (low, high)]))
 
 
 def _sheet(rng: random.Random, picture: Image.Image, view: View) -> None:
     """The paper with its white border, or the screen with its dark one, and the shadow beneath."""
     size = picture.width
     border = rng.uniform(0.02, 0.12)
-    outline = _frame(view, -border, 1 + border)
+    outline = _square(view.matrix, -border, 1 + border)
     shift = np.array([rng.uniform(-0.02, 0.02), rng.uniform(0.0, 0.03)])
     shadow = _mask(size, [outline + shift]).filter(ImageFilter.GaussianBlur(rng.uniform(1, 5) * size / 224))
     depth = rng.uniform(0.2, 0.6)

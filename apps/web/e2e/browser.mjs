@@ -8,6 +8,14 @@ import { chromium } from 'playwright-core'
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'chrome']
 export const PORTRAIT = { width: 390, height: 844 }
 export const LANDSCAPE = { width: 1280, height: 800 }
+/** Windows in which the page must be right. */
+export const SIZES = {
+  portrait: PORTRAIT,
+  small: { width: 320, height: 568 },
+  sideways: { width: 740, height: 360 },
+  tablet: { width: 820, height: 1180 },
+  landscape: LANDSCAPE,
+}
 
 /** The browser to use: $CHROMIUM, or the first on the PATH. */
 export function findChromium() {

@@ -6,7 +6,7 @@
 import { createInterface } from 'node:readline'
 
 import { askAll, stillFrame, pointOnStage } from './asking.mjs'
-import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
+import { LANDSCAPE, openPage, PORTRAIT, SIZES, waitForAnswers, waitForNotice } from './browser.mjs'
 import { allOnPhone, backToCamera, changing, loading, quiet, withoutCamera, withoutGpu, zoomed } from './conditions.mjs'
 import { ar, arPins } from './emulated_ar.mjs'
 import { comingBack, gallery, history, incoming, meters, sample, turns, welcome } from './first_minute.mjs'
@@ -275,13 +275,6 @@ async function keyboard({ url, video }) {
 /** Looks at the page in several sizes and states: accessibility, contrast, layout; and that streaming moves nothing. */
 async function screens({ url, video, folder }) {
   const states = []
-  const sizes = {
-    portrait: PORTRAIT,
-    small: { width: 320, height: 568 },
-    sideways: { width: 740, height: 360 },
-    tablet: { width: 820, height: 1180 },
-    landscape: LANDSCAPE,
-  }
   const { page, complaints, close } = await openPage({ video })
   await page.setViewportSize(PORTRAIT)
   await page.goto(`${url}?engine=fake`)
@@ -289,7 +282,7 @@ async function screens({ url, video, folder }) {
   const shifts = await watchShifts(page)
   await waitForAnswers(page, 3)
   const streaming = await shifts()
-  for (const [size, viewport] of Object.entries(sizes)) {
+  for (const [size, viewport] of Object.entries(SIZES)) {
     await page.setViewportSize(viewport)
     await page.waitForTimeout(150)
     await page.evaluate(() => {

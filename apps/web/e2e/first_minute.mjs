@@ -3,18 +3,11 @@
 import { readFileSync } from 'node:fs'
 
 import { stillFrame } from './asking.mjs'
-import { LANDSCAPE, openPage, PORTRAIT, waitForAnswers, waitForNotice } from './browser.mjs'
+import { LANDSCAPE, openPage, PORTRAIT, SIZES, waitForAnswers, waitForNotice } from './browser.mjs'
 import { auditAccessibility, lowContrast } from './page.mjs'
 import { rendererBytes } from './processes.mjs'
 
-const SIZES = {
-  portrait: PORTRAIT,
-  small: { width: 320, height: 568 },
-  sideways: { width: 740, height: 360 },
-  tablet: { width: 820, height: 1180 },
-  landscape: LANDSCAPE,
-  zoomed: { width: 320, height: 256 },
-}
+const WITH_ZOOM = { ...SIZES, zoomed: { width: 320, height: 256 } }
 
 /** The first screen in every size: nothing is asked of the user, and every way can be reached. */
 export async function welcome({ url, folder }) {
@@ -32,7 +25,7 @@ export async function welcome({ url, folder }) {
   const loading = await page.evaluate(() => document.querySelector('#welcome').contains(document.querySelector('#loading')))
   await page.waitForFunction(() => document.querySelector('#loading').hidden, null, { timeout: 60_000 })
   const states = []
-  for (const [size, viewport] of Object.entries(SIZES)) {
+  for (const [size, viewport] of Object.entries(WITH_ZOOM)) {
     await page.setViewportSize(viewport)
     for (const open of [false, true]) {
       await page.$eval('#welcome-model', (details, open) => (details.open = open), open)

@@ -158,7 +158,8 @@ export class App implements LoopHost, SourcesHost {
     this.welcome.ready(info.knows)
     this.settings.offer(info)
     this.status.isLoading = false
-    this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause: text(`cause.${info.cause}`) })
+    const cause = text(`cause.${info.cause}`) + (info.detail && ` (${info.detail})`)
+    this.status.hint('hint', info.fellBack ? 'loading.fell-back' : null, { cause })
     this.refresh()
     this.status.say(text('spoken.ready'))
     this.begin()

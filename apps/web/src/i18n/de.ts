@@ -43,7 +43,7 @@ export const de: Readonly<Record<Key, string>> = {
   'loading.gpu': 'Die GPU wird geprüft',
   'loading.private': 'Nichts, was die Kamera sieht, verlässt dieses Gerät.',
   'loading.bytes': '{loaded} von {total}',
-  'loading.fell-back': 'Das Modell läuft auf der CPU, das ist langsamer: {cause}.',
+  'loading.fell-back': 'Das Modell läuft auf der CPU, das ist langsamer: {cause}. Ein Paket mit --quant int8 wäre schneller.',
 
   'panel.label': 'Fragen',
   'panel.all': 'Alle fragen',

@@ -48,7 +48,7 @@ export const en = {
   'loading.gpu': 'Checking the GPU',
   'loading.private': 'Nothing that the camera sees leaves this device.',
   'loading.bytes': '{loaded} of {total}',
-  'loading.fell-back': 'It runs on the CPU, which is slower: {cause}.',
+  'loading.fell-back': 'It runs on the CPU, which is slower: {cause}. A bundle of --quant int8 would be faster.',
 
   // Questions and answers
   'panel.label': 'Questions',

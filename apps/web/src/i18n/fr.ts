@@ -43,7 +43,7 @@ export const fr: Readonly<Record<Key, string>> = {
   'loading.gpu': 'Vérification du GPU',
   'loading.private': 'Rien de ce que voit la caméra ne quitte cet appareil.',
   'loading.bytes': '{loaded} sur {total}',
-  'loading.fell-back': 'Le modèle tourne sur le processeur, plus lentement : {cause}.',
+  'loading.fell-back': 'Le modèle tourne sur le processeur, plus lentement : {cause}. Un paquet avec --quant int8 serait plus rapide.',
 
   'panel.label': 'Questions',
   'panel.all': 'Tout demander',

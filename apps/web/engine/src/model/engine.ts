@@ -30,6 +30,8 @@ export interface ModelInfo {
   readonly provider: Provider | null
   readonly threads: number
   readonly cause: Cause
+  /** What was measured where the GPU computes wrongly, in English; empty elsewhere. */
+  readonly detail: string
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
   /** Side of the square picture it sees, and every one that may be chosen instead. */

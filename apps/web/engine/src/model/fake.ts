@@ -18,6 +18,7 @@ export class FakeEngine implements Engine {
     provider: null,
     threads: 1,
     cause: 'fake',
+    detail: '',
     fellBack: false,
     tile: 448,
     sizes: SIZES,

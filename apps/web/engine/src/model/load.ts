@@ -89,6 +89,7 @@ class Loader {
       provider: choice.provider,
       threads: choice.threads,
       cause: choice.cause,
+      detail: choice.detail,
       fellBack: choice.fellBack,
       tile: manifest.tiles.size,
       sizes: pictureSizes(manifest),

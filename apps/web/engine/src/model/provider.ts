@@ -26,7 +26,9 @@ export interface Choice {
   readonly provider: Provider
   readonly threads: number
   readonly cause: Cause
-  /** The same in a few words. */
+  /** What was measured where the GPU computes wrongly, in English; empty elsewhere. */
+  readonly detail: string
+  /** Cause and detail in a few words. */
   readonly reason: string
   /** Whether it is the CPU for want of the GPU that the bundle is for. */
   readonly fellBack: boolean
@@ -43,7 +45,7 @@ export async function chooseProvider(
     return onCpu('int8', threads)
   }
   const missing = await missingOfGpu(manifest)
-  if (missing === null) return { provider: 'webgpu', threads: 1, cause: 'webgpu', reason: REASONS.webgpu, fellBack: false }
+  if (missing === null) return { provider: 'webgpu', threads: 1, cause: 'webgpu', detail: '', reason: REASONS.webgpu, fellBack: false }
   if (device === 'webgpu') {
     const reason = REASONS[missing]
     throw new Failure('browser', `${reason[0]?.toUpperCase()}${reason.slice(1)}. Leave the device to the engine.`)
@@ -60,6 +62,7 @@ export function withoutWebGpu(manifest: Manifest, cause: Cause, threads: number 
   const reason = `${REASONS[cause]}${detail && ` (${detail})`}`
   return {
     ...onCpu(cause, threads),
+    detail,
     reason: isForGpu ? `${reason}; a bundle of --quant int8 would be faster` : reason,
     fellBack: isForGpu,
   }
@@ -72,7 +75,7 @@ function operations(manifest: Manifest): string[] {
 function onCpu(cause: Cause, threads: number | null): Choice {
   const cores = crossOriginIsolated ? navigator.hardwareConcurrency || 1 : 1 // without isolation there is no sharing
   const most = Math.min(MOST_THREADS, cores - 1) // one stays with the camera and the page
-  return { provider: 'wasm', threads: threads ?? Math.max(1, most), cause, reason: REASONS[cause], fellBack: false }
+  return { provider: 'wasm', threads: threads ?? Math.max(1, most), cause, detail: '', reason: REASONS[cause], fellBack: false }
 }
 
 /** Bytes of the runtime that {@link loadOrt} loads. */
